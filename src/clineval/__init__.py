@@ -1,0 +1,28 @@
+"""clineval: from medical images to an evaluation that a clinician can check.
+
+Importing this package touches neither disk nor network and loads nothing heavy; what is
+named below is loaded when it is first used.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from clineval.evaluation import Evaluation, evaluate
+    from clineval.predictions import read_predictions
+
+_ROOM_OF = {
+    "evaluate": "clineval.evaluation",
+    "Evaluation": "clineval.evaluation",
+    "read_predictions": "clineval.predictions",
+}
+
+__all__ = ["Evaluation", "__version__", "evaluate", "read_predictions"]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _ROOM_OF:
+        return getattr(import_module(_ROOM_OF[name]), name)
+    raise AttributeError(f"module 'clineval' has no attribute {name!r}")

@@ -1,0 +1,1 @@
+"""Training and models: torch and scikit-learn live here and nowhere else."""

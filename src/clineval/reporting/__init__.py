@@ -1,0 +1,1 @@
+"""Records in, figures and words out: this room computes no statistic."""
