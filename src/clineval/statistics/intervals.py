@@ -1,6 +1,19 @@
 """A number with its doubt: Estimate, intervals of proportions, the bootstrap."""
 
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.special import betaincinv, ndtr, ndtri
+
+from clineval.statistics.cases import checked_cases, checked_outcome, group_codes
+
+Floats = NDArray[np.float64]
+Progress = Callable[[int, int], None]
+
+# Numbers in one block of bootstrap weights: 32 MB, small beside the data and large beside a call.
+BLOCK = 2**22
 
 
 @dataclass(frozen=True)
@@ -12,3 +25,304 @@ class Estimate:
     high: float
     level: float = 0.95
     method: str = ""
+
+
+def undefined(reason: str, *, level: float = 0.95) -> Estimate:
+    """A number that these cases cannot give, with the reason."""
+    return Estimate(np.nan, np.nan, np.nan, level, reason)
+
+
+def normal_quantile(level: float) -> float:
+    """How many standard errors a two-sided interval of this level reaches: 1.96 for 0.95."""
+    if not 0 < level < 1:
+        raise ValueError(f"The level of an interval lies between 0 and 1, such as 0.95; came {level}.")
+    return float(ndtri((1 + level) / 2))
+
+
+def wilson(successes: int, total: int, *, level: float = 0.95) -> Estimate:
+    """A proportion such as sensitivity, with Wilson's score interval.
+
+    Stays inside [0, 1] and keeps its coverage in small samples, unlike value +- 1.96 standard errors.
+    Undefined where ``total`` is 0. Wilson 1927, doi:10.1080/01621459.1927.10502953.
+    """
+    low, high = wilson_bounds(successes, total, level=level)
+    if total == 0:
+        return undefined("no cases to take a proportion of", level=level)
+    return Estimate(successes / total, float(low), float(high), level, "Wilson score")
+
+
+def wilson_bounds(successes: ArrayLike, totals: ArrayLike, *, level: float = 0.95) -> tuple[Floats, Floats]:
+    """Wilson's bounds of many proportions at once: (low, high), NaN where a total is 0.
+
+    Parameters
+    ----------
+    successes, totals : counts of one broadcastable shape, 0 <= successes <= totals.
+    level : between 0 and 1.
+    """
+    successes, totals = _checked_counts(successes, totals)
+    z = normal_quantile(level)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        proportion = successes / totals
+        centre = (proportion + z**2 / (2 * totals)) / (1 + z**2 / totals)
+        spread = np.sqrt(proportion * (1 - proportion) / totals + z**2 / (4 * totals**2))
+        reach = z * spread / (1 + z**2 / totals)
+    # At none and at all the bound is 0 and 1 exactly; rounding would leave 1e-17 or 1 - 1e-16.
+    low = np.where((successes == 0) & (totals > 0), 0.0, centre - reach)
+    high = np.where((successes == totals) & (totals > 0), 1.0, centre + reach)
+    return low, high
+
+
+def clopper_pearson(successes: int, total: int, *, level: float = 0.95) -> Estimate:
+    """A proportion with the exact binomial interval, which never covers less than its level.
+
+    Undefined where ``total`` is 0. Clopper and Pearson 1934, doi:10.1093/biomet/26.4.404.
+    """
+    _checked_counts(successes, total)
+    normal_quantile(level)  # refuses a level outside (0, 1)
+    if total == 0:
+        return undefined("no cases to take a proportion of", level=level)
+    tail = (1 - level) / 2
+    low = betaincinv(successes, total - successes + 1, tail) if successes > 0 else 0.0
+    high = betaincinv(successes + 1, total - successes, 1 - tail) if successes < total else 1.0
+    return Estimate(successes / total, float(low), float(high), level, "Clopper-Pearson exact")
+
+
+def _checked_counts(successes: ArrayLike, totals: ArrayLike) -> tuple[Floats, Floats]:
+    successes, totals = np.asarray(successes, dtype=np.float64), np.asarray(totals, dtype=np.float64)
+    if not np.all((successes >= 0) & (successes <= totals)):
+        raise ValueError(f"A proportion needs 0 <= successes <= total; came {successes} of {totals}.")
+    return successes, totals
+
+
+@dataclass(frozen=True)
+class _Stratum:
+    """Units drawn among each other: ``unit`` (k,) says which of ``units`` each case of ``cases`` (k,) is."""
+
+    cases: NDArray[np.intp]
+    unit: NDArray[np.intp]
+    units: int
+
+    def draw(self, rng: np.random.Generator, rows: int) -> NDArray[np.intp]:
+        """How often each case comes in each of ``rows`` resamples, shape (rows, k)."""
+        drawn = rng.integers(self.units, size=(rows, self.units))
+        drawn += self.units * np.arange(rows)[:, None]
+        counts = np.bincount(drawn.ravel(), minlength=rows * self.units).reshape(rows, self.units)
+        # Units that are single cases stand in the order of their cases.
+        return counts if self.units == len(self.cases) else counts[:, self.unit]
+
+
+def _strata(outcome: NDArray[np.bool_], group: ArrayLike | None) -> list[_Stratum]:
+    """Groups with events only, with non-events only, and mixed ones: each drawn among its own kind."""
+    code = group_codes(group, len(outcome))
+    if group is None:
+        kind = outcome.astype(np.intp)
+    else:
+        events = np.bincount(code, weights=outcome)[code] if len(code) else np.zeros(0)
+        members = np.bincount(code)[code] if len(code) else np.zeros(0)
+        kind = np.where(events == members, 1, np.where(events == 0, 0, 2))
+    strata = []
+    for this in (1, 0, 2):
+        cases = np.flatnonzero(kind == this)
+        unit = group_codes(code[cases], len(cases)) if group is not None else np.arange(len(cases))
+        strata.append(_Stratum(cases, unit, int(unit.max()) + 1 if len(cases) else 0))
+    return strata
+
+
+def bootstrap_weights(
+    outcome: ArrayLike, *, group: ArrayLike | None = None, draws: int = 1000, seed: int = 0
+) -> Floats:
+    """How often each case comes in each bootstrap resample, shape (draws, n).
+
+    Resamples keep the number of events and of non-events. With groups whole groups are drawn, within
+    three strata: groups of events only, of non-events only, and mixed. Each case as its own group gives
+    the very draws that no groups give.
+
+    Parameters
+    ----------
+    outcome : shape (n,), True where the condition is present.
+    group : shape (n,), or None where cases are independent.
+    draws : resamples; draws x n numbers are held, so take ``weight_blocks`` where that is too much.
+    seed : the same seed gives the same weights, in however many blocks they are made.
+    """
+    return np.concatenate(list(weight_blocks(outcome, group=group, draws=draws, seed=seed)))
+
+
+def weight_blocks(
+    outcome: ArrayLike,
+    *,
+    group: ArrayLike | None = None,
+    draws: int = 1000,
+    seed: int = 0,
+    block: int = BLOCK,
+) -> Iterator[Floats]:
+    """The rows of ``bootstrap_weights`` in blocks of at most ``block`` numbers (one row at least)."""
+    outcome = checked_outcome(outcome)
+    if draws < 1:
+        raise ValueError(f"A bootstrap needs at least one draw; came {draws}.")
+    strata = _strata(outcome, group)
+    # A stream per stratum, so that the weights do not depend on the size of the blocks.
+    streams = [np.random.default_rng(child) for child in np.random.SeedSequence(seed).spawn(len(strata))]
+    step = max(1, block // max(1, len(outcome)))
+    for start in range(0, draws, step):
+        rows = min(step, draws - start)
+        weights = np.empty((rows, len(outcome)))
+        for stratum, rng in zip(strata, streams, strict=True):
+            if stratum.units:
+                weights[:, stratum.cases] = stratum.draw(rng, rows)
+        yield weights
+
+
+def bootstrap(
+    statistic: Callable[[NDArray[np.bool_], Floats], float],
+    outcome: ArrayLike,
+    risk: ArrayLike,
+    *,
+    group: ArrayLike | None = None,
+    draws: int = 1000,
+    seed: int = 0,
+    level: float = 0.95,
+    kind: str = "percentile",
+    progress: Progress | None = None,
+) -> Estimate:
+    """Any number made from outcomes and risks, with a bootstrap interval over cases or groups.
+
+    Calls ``statistic(outcome, risk)`` once per draw. A statistic that takes weights is some hundred
+    times faster through ``bootstrap_weighted``; both draw the same resamples.
+
+    Parameters
+    ----------
+    statistic : of outcome (m,) bool and risk (m,) to a number; NaN where it is undefined.
+    outcome, risk, group : shape (n,).
+    kind : ``"percentile"``, or ``"bca"`` (bias-corrected and accelerated, Efron 1987,
+        doi:10.1080/01621459.1987.10478410; acceleration over strata after Davison and Hinkley 1997,
+        doi:10.1017/CBO9780511802843, section 5.3).
+    """
+    outcome, risk = checked_cases(outcome, risk)
+
+    def replicates(weights: Floats) -> Floats:
+        rows = (np.repeat(np.arange(len(outcome)), row.astype(np.intp)) for row in weights)
+        return np.array([float(statistic(outcome[row], risk[row])) for row in rows])
+
+    return _bootstrapped(
+        replicates, outcome, group=group, draws=draws, seed=seed, level=level, kind=kind, progress=progress
+    )
+
+
+def bootstrap_weighted(
+    statistic: Callable[[NDArray[np.bool_], Floats, Floats], Floats],
+    outcome: ArrayLike,
+    risk: ArrayLike,
+    *,
+    group: ArrayLike | None = None,
+    draws: int = 1000,
+    seed: int = 0,
+    level: float = 0.95,
+    kind: str = "percentile",
+    progress: Progress | None = None,
+) -> Estimate:
+    """``bootstrap`` for a statistic that takes weights, many resamples at once.
+
+    ``statistic(outcome, risk, weights)`` has weights of shape (draws, n) and gives shape (draws,); the
+    mean risk, for one, is ``weights @ risk / weights.sum(axis=1)``.
+    """
+    outcome, risk = checked_cases(outcome, risk)
+
+    def replicates(weights: Floats) -> Floats:
+        return np.asarray(statistic(outcome, risk, weights), dtype=np.float64)
+
+    return _bootstrapped(
+        replicates, outcome, group=group, draws=draws, seed=seed, level=level, kind=kind, progress=progress
+    )
+
+
+def percentile_interval(value: float, replicates: ArrayLike, *, level: float, method: str) -> Estimate:
+    """A value with the middle ``level`` of its bootstrap replicates, shape (draws,).
+
+    Undefined replicates are left out and counted in ``method``; where they are more than half the
+    bounds are NaN.
+    """
+    replicates = np.asarray(replicates, dtype=np.float64)
+    if np.isnan(value):
+        return undefined("undefined on these cases", level=level)
+    kept, method = _defined(replicates, method)
+    if len(kept) == 0:
+        return Estimate(value, np.nan, np.nan, level, method)
+    low, high = np.quantile(kept, [(1 - level) / 2, (1 + level) / 2])
+    return Estimate(value, float(low), float(high), level, method)
+
+
+def _defined(replicates: Floats, method: str) -> tuple[Floats, str]:
+    """The replicates that are numbers, none where they are less than half; and the words for it."""
+    kept = replicates[~np.isnan(replicates)]
+    lost = len(replicates) - len(kept)
+    if 2 * lost > len(replicates):
+        return kept[:0], f"no interval: {lost} of {len(replicates)} resamples left the number undefined"
+    return kept, f"{method}, {lost} of them undefined" if lost else method
+
+
+def _bootstrapped(
+    replicates: Callable[[Floats], Floats],
+    outcome: NDArray[np.bool_],
+    *,
+    group: ArrayLike | None,
+    draws: int,
+    seed: int,
+    level: float,
+    kind: str,
+    progress: Progress | None,
+) -> Estimate:
+    if kind not in ("percentile", "bca"):
+        raise ValueError(f"A bootstrap interval is 'percentile' or 'bca'; came {kind!r}.")
+    normal_quantile(level)  # refuses a level outside (0, 1)
+    if len(outcome) == 0:
+        return undefined("no cases", level=level)
+    value = float(replicates(np.ones((1, len(outcome))))[0])
+    drawn: list[Floats] = []
+    done = 0
+    for weights in weight_blocks(outcome, group=group, draws=draws, seed=seed):
+        drawn.append(replicates(weights))
+        done += len(weights)
+        if progress:
+            progress(done, draws)
+    words = f"{'BCa' if kind == 'bca' else 'percentile'} bootstrap, {draws} draws" + (
+        " of groups" if group is not None else ""
+    )
+    estimate = percentile_interval(value, np.concatenate(drawn), level=level, method=words)
+    if kind == "percentile" or np.isnan(estimate.low):
+        return estimate
+    pulls = _jackknife(replicates, outcome, group)
+    return _bca(estimate, _defined(np.concatenate(drawn), words)[0], pulls)
+
+
+def _jackknife(
+    replicates: Callable[[Floats], Floats], outcome: NDArray[np.bool_], group: ArrayLike | None
+) -> Floats:
+    """How far each unit pulls the statistic: (leave-one-out mean - leave-one-out) (k - 1) / k by stratum."""
+    pulls = []
+    for stratum in _strata(outcome, group):
+        # A unit alone in its stratum comes in every resample: it varies nothing and pulls nothing.
+        if stratum.units < 2:
+            continue
+        without = np.empty(stratum.units)
+        step = max(1, BLOCK // len(outcome))
+        for start in range(0, stratum.units, step):
+            left_out = np.arange(start, min(start + step, stratum.units))
+            weights = np.ones((len(left_out), len(outcome)))
+            weights[:, stratum.cases] = stratum.unit != left_out[:, None]
+            without[left_out] = replicates(weights)
+        pulls.append((np.nanmean(without) - without) * (stratum.units - 1) / stratum.units)
+    return np.concatenate(pulls) if pulls else np.zeros(0)
+
+
+def _bca(percentile: Estimate, replicates: Floats, pulls: Floats) -> Estimate:
+    """The percentile interval moved for bias and for a spread that depends on the value."""
+    below = np.mean(replicates < percentile.value) + np.mean(replicates == percentile.value) / 2
+    spread = np.nansum(pulls**2)
+    if below in (0.0, 1.0) or spread == 0:
+        reason = "BCa undefined: the resamples do not lie around the value"
+        return Estimate(percentile.value, np.nan, np.nan, percentile.level, reason)
+    acceleration = np.nansum(pulls**3) / (6 * spread**1.5)
+    bias = ndtri(below)
+    z = bias + np.array([-1, 1]) * normal_quantile(percentile.level)
+    low, high = np.quantile(replicates, ndtr(bias + z / (1 - acceleration * z)))
+    return Estimate(percentile.value, float(low), float(high), percentile.level, percentile.method)
