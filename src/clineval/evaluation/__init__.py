@@ -1,0 +1,1 @@
+"""A table's statistics side by side: Evaluation, to and from JSON."""
