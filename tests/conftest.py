@@ -1,9 +1,22 @@
-"""What the tests share: the real data where it is present."""
+"""What the tests share: the real data where it is present, and what must not be skipped where it is."""
 
 import os
 from pathlib import Path
 
 import pytest
+
+# Markers that may not be skipped here, e.g. "real_data browser": set where what they need is known to be there.
+REQUIRED = os.environ.get("CLINEVAL_REQUIRE", "").split()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item, call):
+    report = yield
+    required = [name for name in REQUIRED if item.get_closest_marker(name)]
+    if report.skipped and required:
+        report.outcome = "failed"
+        report.longrepr = f"skipped although {required[0]} is required here: {report.longrepr}"
+    return report
 
 
 @pytest.fixture(scope="session")
@@ -11,7 +24,7 @@ def real_data_folder() -> Path:
     """Folder of the official files, through CLINEVAL_DATA; skips, saying why, where it is absent."""
     folder = Path(os.environ.get("CLINEVAL_DATA") or "data")
     if not (folder / "breastmnist.npz").is_file():
-        pytest.skip(f"real BreastMNIST is not there: no breastmnist.npz in CLINEVAL_DATA or {folder}")
+        pytest.skip("real BreastMNIST is not there: no breastmnist.npz in CLINEVAL_DATA or ./data")
     return folder
 
 

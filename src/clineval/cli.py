@@ -1,5 +1,433 @@
 """The door: parses, calls, prints, chooses the exit code; nothing else prints or exits."""
 
+import errno
+import sys
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+
+from clineval import __version__
+from clineval.refusal import Refusal
+
+DONE, UNEXPECTED, USAGE, REFUSED, FOUND, INTERRUPTED = 0, 1, 2, 3, 4, 130
+QUIET = "clineval.quiet"
+SHARED = ("--quiet", "-q", "--version")
+WRITE_FAULTS = {
+    errno.ENOSPC: "the disk is full",
+    errno.EDQUOT: "the disk quota is used up",
+    errno.EROFS: "the file system is read-only",
+    errno.EACCES: "permission was denied",
+    errno.EPERM: "the operation is not permitted",
+}
+
+# typer carries a copy of click whose usage error it does not name; its public child leads to it
+_UsageError = typer.BadParameter.__bases__[0]
+
+Progress = Callable[[int, int], None]
+
+
+class _Screen:
+    """How much the door prints: the one piece of state it keeps, set anew for every command."""
+
+    quiet = False
+
+
+app = typer.Typer(
+    name="clineval",
+    no_args_is_help=False,
+    add_completion=False,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    help=(
+        "From medical images to an evaluation that a clinician can check.\n\n"
+        "Start with [bold]clineval run[/]: it audits the images, trains the models, scores the test set once "
+        "and writes figures, tables and report.html. Have predictions of your own? "
+        "[bold]clineval evaluate FILE[/] scores any CSV or Parquet table of outcomes and risks.\n\n"
+        "--quiet and --version may also follow any command."
+    ),
+)
+
+Out = Annotated[
+    Path | None,
+    typer.Option(
+        "--out",
+        help="Folder for the results; parents are made.",
+        show_default="results, or results-phantom for phantom data",
+    ),
+]
+Force = Annotated[
+    bool, typer.Option("--force", help="Replace a folder that another command, or another program, wrote.")
+]
+Dataset = Annotated[
+    str,
+    typer.Option(
+        help="auto (BreastMNIST where it can be had, else the phantom set), breastmnist (strict) or phantom."
+    ),
+]
+Size = Annotated[int, typer.Option(help="Pixels per side: 28, 64, 128 or 224.")]
+Seed = Annotated[
+    int, typer.Option(help="Seed of training, folds and bootstrap; the same seed gives the same bytes.")
+]
+Jobs = Annotated[
+    int | None,
+    typer.Option(help="Trainings at once; the numbers do not depend on it.", show_default="all cores"),
+]
+Device = Annotated[str, typer.Option(help="cpu, cuda or mps.")]
+Split = Annotated[
+    str,
+    typer.Option(
+        help="official; deduplicated (no twin of a test image in train); grouped (split anew, twins joined)."
+    ),
+]
+
+
+@app.callback(invoke_without_command=True)
+def _top(
+    context: typer.Context,
+    version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print errors only.")] = False,
+) -> None:
+    _Screen.quiet = quiet
+    if version:
+        typer.echo(f"clineval {__version__}")
+        raise typer.Exit(DONE)
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help())
+
+
+@app.command()
+def run(
+    dataset: Dataset = "auto",
+    size: Size = 28,
+    split: Split = "official",
+    seed: Seed = 0,
+    jobs: Jobs = None,
+    device: Device = "cpu",
+    early_stopping: Annotated[
+        str, typer.Option(help="guard (patience sized to the schedule) or strict.")
+    ] = "guard",
+    figures: Annotated[str, typer.Option(help="Figure formats, comma-separated: png, svg, pdf.")] = "png",
+    out: Out = None,
+    force: Force = False,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Reuse the trainings that an interrupted run finished.")
+    ] = False,
+) -> None:
+    """The whole job: data, audit, models, evaluation, figures and report.
+
+    Examples:
+      clineval run
+      clineval run --dataset breastmnist --jobs 2 --out my-results
+      clineval run --dataset phantom --seed 7
+    """
+    from clineval.pipeline.run import run as run_pipeline
+
+    settings = _run_settings(
+        dataset=dataset, size=size, split=split, seed=seed, device=device, early_stopping=early_stopping
+    )
+    with _display() as announce:
+        finished = run_pipeline(
+            settings,
+            out=out,
+            jobs=jobs,
+            formats=_comma_list(figures),
+            force=force,
+            resume=resume,
+            command=_command(),
+            announce=announce,
+        )
+    _say(finished.cohort.source.notice, style="bold red")
+    _print_evaluation(finished.evaluation)
+    _say(f"Report: {finished.folder / 'report.html'}")
+
+
+@app.command()
+def fetch(
+    dataset: Annotated[str, typer.Option(help="Data set to download.")] = "breastmnist",
+    size: Size = 28,
+    to: Annotated[
+        Path | None, typer.Option("--to", help="Folder for the file.", show_default="the cache")
+    ] = None,
+) -> None:
+    """Download BreastMNIST and check it against its published SHA-256.
+
+    Example: clineval fetch --size 64
+    """
+    from clineval.pipeline.fetch import fetch_file
+
+    with _display() as announce:
+        path = fetch_file(dataset, size=size, folder=to, progress=announce(f"Fetching {dataset} at {size}"))
+    _say(f"{path} is there, its SHA-256 as published.")
+
+
+@app.command()
+def explore(
+    dataset: Dataset = "auto", size: Size = 28, seed: Seed = 0, out: Out = None, force: Force = False
+) -> None:
+    """Counts, prevalence, intensities and differences between the splits; no model.
+
+    Example: clineval explore --out exploration
+    """
+    from clineval.pipeline.run import explore as explore_pipeline
+
+    with _display() as announce:
+        folder = explore_pipeline(
+            _run_settings(dataset=dataset, size=size, seed=seed),
+            out=out,
+            force=force,
+            command=_command(),
+            announce=announce,
+        )
+    _say(f"Exploration: {folder / 'exploration.json'} and the figures beside it")
+
+
+@app.command()
+def train(
+    dataset: Dataset = "auto",
+    size: Size = 28,
+    split: Split = "official",
+    seed: Seed = 0,
+    jobs: Jobs = None,
+    device: Device = "cpu",
+    early_stopping: Annotated[str, typer.Option(help="guard or strict.")] = "guard",
+    out: Out = None,
+    force: Force = False,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Reuse the trainings that an interrupted run finished.")
+    ] = False,
+) -> None:
+    """Train the models and write models/ and their risks on train and val; the test set stays sealed.
+
+    Example: clineval train --out trained
+    """
+    from clineval.pipeline.run import train as train_pipeline
+
+    settings = _run_settings(
+        dataset=dataset, size=size, split=split, seed=seed, device=device, early_stopping=early_stopping
+    )
+    with _display() as announce:
+        folder = train_pipeline(
+            settings, out=out, jobs=jobs, force=force, resume=resume, command=_command(), announce=announce
+        )
+    _say(f"Models: {folder / 'models'}; risks on train and val: {folder / 'predictions.csv'}")
+
+
+@app.command()
+def report(
+    results: Annotated[Path, typer.Argument(help="Folder written by clineval run or evaluate.")] = Path(
+        "results"
+    ),
+) -> None:
+    """Write report.html, checklist.csv and model_card.md anew from a results folder.
+
+    Example: clineval report results
+    """
+    from clineval.pipeline.report import rewrite_report
+
+    _say(f"Report: {rewrite_report(results)}")
+
+
+@app.command()
+def verify(
+    results: Annotated[Path, typer.Argument(help="Folder written by clineval run or evaluate.")] = Path(
+        "results"
+    ),
+) -> None:
+    """Check every artefact's hash, recompute the evaluation, and compare README to it.
+
+    Exit code 4 names each file that differs. Example: clineval verify results
+    """
+    from clineval.verify import verify_results
+
+    differences = verify_results(results)
+    for line in differences:
+        _complain(line)
+    if differences:
+        raise typer.Exit(FOUND)
+    _say(f"{results}: every artefact is as it was written, and the evaluation follows from its table.")
+
 
 def main() -> None:
-    """Run the command line."""
+    """Run the command line and leave with its exit code."""
+    sys.exit(run_command(sys.argv[1:]))
+
+
+def run_command(words: list[str]) -> int:
+    """Run one command; every way in which it can end becomes one line and an exit code."""
+    try:
+        code = typer.main.get_command(app).main(
+            args=_shared_first(words), prog_name="clineval", standalone_mode=False
+        )
+        return code if isinstance(code, int) else DONE
+    except typer.Exit as ending:
+        return ending.exit_code
+    except _UsageError as error:
+        return _wrong_usage(error)
+    except Refusal as refusal:
+        return _complain(str(refusal), code=REFUSED)
+    except (KeyboardInterrupt, typer.Abort):
+        return _complain("interrupted; nothing half-written was left", code=INTERRUPTED)
+    except OSError as error:
+        return _write_fault(error)
+    except MemoryError:
+        return _complain("out of memory; use fewer --jobs or a smaller --size", code=UNEXPECTED)
+    except Exception:
+        return _unexpected()
+
+
+def _shared_first(words: list[str]) -> list[str]:
+    """The words with the options that every command shares moved before the command, where they are read."""
+    shared = [word for word in words if word in SHARED]
+    return shared + [word for word in words if word not in SHARED]
+
+
+def _wrong_usage(error: Any) -> int:
+    """A value of the wrong type is refused like any other value; an unknown option is wrong usage."""
+    where = error.ctx.command_path if error.ctx else "clineval"
+    code = REFUSED if type(error) is typer.BadParameter else USAGE
+    return _complain(f"{error.format_message()} See: {where} --help", code=code)
+
+
+def _write_fault(error: OSError) -> int:
+    if error.errno not in WRITE_FAULTS:
+        return _unexpected()
+    where = f" at {error.filename}" if error.filename else ""
+    return _complain(
+        f"could not write: {WRITE_FAULTS[error.errno]}{where}; free some room or choose another --out",
+        code=REFUSED,
+    )
+
+
+def _unexpected() -> int:
+    traceback.print_exc()
+    return _complain("unexpected fault, a defect of clineval; please report the lines above", code=UNEXPECTED)
+
+
+def _complain(line: str, *, code: int = REFUSED) -> int:
+    print("clineval: " + " ".join(line.split()), file=sys.stderr)  # noqa: T201
+    return code
+
+
+def _say(line: str, *, style: str | None = None) -> None:
+    if line and not _Screen.quiet:
+        Console().print(escape(line), style=style, soft_wrap=True, highlight=False)
+
+
+def _command() -> list[str]:
+    return ["clineval", *sys.argv[1:]]
+
+
+def _comma_list(text: str) -> tuple[str, ...]:
+    return tuple(part.strip() for part in text.split(",") if part.strip())
+
+
+def _run_settings(
+    *,
+    dataset: str,
+    size: int,
+    seed: int,
+    split: str = "official",
+    device: str = "cpu",
+    early_stopping: str = "guard",
+) -> Any:
+    from clineval import settings as rooms
+
+    return rooms.RunSettings(
+        data=rooms.DataSettings(dataset=dataset, size=size, split=split),
+        training=rooms.TrainingSettings(seed=seed, device=device, early_stopping=early_stopping),
+        evaluation=rooms.EvaluationSettings(seed=seed),
+    )
+
+
+@contextmanager
+def _display() -> Iterator[Callable[[str], Progress]]:
+    """Yield ``announce(step) -> progress(done, total)``; bars on a terminal, a line a step elsewhere."""
+    if _Screen.quiet:
+        yield lambda step: lambda done, total: None
+    elif not sys.stderr.isatty():
+        yield _announce_by_line
+    else:
+        from rich.progress import BarColumn, MofNCompleteColumn, SpinnerColumn, TextColumn, TimeElapsedColumn
+        from rich.progress import Progress as Bars
+
+        columns = (
+            SpinnerColumn(),
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+        )
+        with Bars(*columns, console=Console(stderr=True)) as bars:
+            yield lambda step: _bar(bars, step)
+
+
+def _announce_by_line(step: str) -> Progress:
+    print(f"clineval: {step}", file=sys.stderr, flush=True)  # noqa: T201
+    return lambda done, total: None
+
+
+def _bar(bars: Any, step: str) -> Progress:
+    for earlier in bars.tasks:
+        bars.update(earlier.id, completed=earlier.total or 1, total=earlier.total or 1)
+    task = bars.add_task(escape(step), total=None)
+    return lambda done, total: bars.update(task, completed=done, total=total)
+
+
+def _print_evaluation(evaluation: Any) -> None:
+    """The compact table at the end of a run: models by populations, with intervals."""
+    if _Screen.quiet:
+        return
+    from rich.table import Table
+
+    record = evaluation.to_json()
+    table = Table(title=f"Condition: {escape(record['condition'])}; {record['level']:.0%} intervals")
+    for heading in (
+        "model",
+        "population",
+        "n (events)",
+        "AUC",
+        "Brier",
+        "sensitivity",
+        "specificity",
+        "at threshold",
+    ):
+        table.add_column(heading)
+    for model, populations in record["models"].items():
+        for population, measures in populations.items():
+            for row in _summary_rows(measures):
+                table.add_row(escape(model), escape(population), *row)
+    Console().print(table)
+
+
+def _summary_rows(measures: dict[str, Any]) -> Iterator[tuple[str, ...]]:
+    cases = f"{measures['cases']:,} ({measures['events']:,})"
+    scores = _interval(measures.get("auc_logit") or measures["auc"]), _interval(measures["brier"])
+    points = measures.get("operating_points") or []
+    if not points:
+        yield cases, *scores, "", "", ""
+    for number, point in enumerate(points):
+        rates = _interval(point["sensitivity"]), _interval(point["specificity"])
+        threshold = (
+            "undefined" if point["threshold"] is None else f"{point['threshold']:.3f} ({point['name']})"
+        )
+        yield (cases, *scores, *rates, threshold) if number == 0 else ("", "", "", *rates, threshold)
+
+
+def _interval(estimate: dict[str, Any]) -> str:
+    if estimate["value"] is None:
+        return "undefined"
+    low, high = (
+        f"{bound:.3f}" if bound is not None else "?" for bound in (estimate["low"], estimate["high"])
+    )
+    return f"{estimate['value']:.3f} ({low}-{high})"
+
+
+if __name__ == "__main__":
+    main()

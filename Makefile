@@ -1,0 +1,54 @@
+# clineval: `make report` and `make test` work from a bare checkout with Python >= 3.11 and make.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+CORES := $(shell getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2)
+
+.DEFAULT_GOAL := help
+.PHONY: help install report test test-fast check notebooks bench readme verify lock clean
+
+help: ## Show what can be made
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+install: $(STAMP) ## Install clineval and all it needs into .venv
+
+$(STAMP): requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "clineval needs Python >= 3.11; this is %s. Say which: make PYTHON=python3.12" % sys.version.split()[0])'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $(STAMP)
+
+report: $(STAMP) ## Run the whole job: results/report.html, figures and tables
+	$(BIN)/clineval run
+
+test: $(STAMP) ## Prove it: every test (slow, real data and browser included where they can run)
+	$(BIN)/python -m pytest -n $(CORES) --dist worksteal
+
+test-fast: $(STAMP) ## The fast suite: under a minute, no network
+	$(BIN)/python -m pytest -n $(CORES) -m "not slow and not browser"
+
+check: $(STAMP) ## Lint, format, types, and who may import whom
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+notebooks: $(STAMP) ## Run the three notebooks, each from a clean kernel
+	$(BIN)/python notebooks/execute.py
+
+bench: $(STAMP) ## Run the benchmarks (minutes each); their records lie in benchmarks/
+	@for file in benchmarks/bench_*.py; do echo "== $$file"; $(BIN)/python $$file || exit 1; done
+
+readme: $(STAMP) ## Write the numbers of results/ into README.md
+	$(BIN)/python -m clineval.reporting.readme results README.md
+
+verify: $(STAMP) ## Check the committed results against their provenance and the README
+	$(BIN)/clineval verify results
+
+lock: ## Write requirements.lock anew from what is installed in .venv
+	$(BIN)/python -m pip freeze --exclude-editable --all | grep -viE '^(pip|clineval|breastmnist)' | sed 's/+cpu//' > requirements.lock
+
+clean: ## Remove the environment and every cache; results/ stay
+	rm -rf $(VENV) build dist src/*.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
