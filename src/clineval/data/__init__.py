@@ -1,1 +1,66 @@
 """Images, outcomes and splits: this room knows files, and no model or metric."""
+
+from collections.abc import Callable
+
+from clineval.data import medmnist
+from clineval.data.cohort import Cohort
+from clineval.data.download import Unavailable
+from clineval.data.phantom import SIZE as PHANTOM_SIZE
+from clineval.data.phantom import phantom
+from clineval.refusal import Refusal
+
+__all__ = ["Cohort", "Unavailable", "load_cohort", "phantom"]
+
+
+def load_cohort(
+    dataset: str = "auto",
+    *,
+    size: int = 28,
+    seed: int = 0,
+    address: str | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> Cohort:
+    """The cohort of a data set by its name.
+
+    ``breastmnist`` is strict: from ``$CLINEVAL_DATA``, ``./data``, ``~/.medmnist``, the cache, or a
+    verified download, or refused. ``phantom`` is the synthetic set, drawn from ``seed``. ``auto`` is
+    BreastMNIST where it can be had and else the phantom, whose ``source.reason`` then says why. A file
+    that is present but wrong is refused, never replaced by the phantom.
+
+    Raises
+    ------
+    Refusal : unknown name or size, a wrong file, or data that cannot be had (with the remedies).
+    """
+    if dataset == "phantom":
+        return _phantom(size, seed=seed, reason="it was asked for with --dataset phantom")
+    name = "breastmnist" if dataset == "auto" else dataset
+    try:
+        return _official(name, size, address=address, progress=progress)
+    except Unavailable as error:
+        if dataset != "auto" or size != PHANTOM_SIZE:
+            raise
+        return _phantom(size, seed=seed, reason=_why(name, error))
+
+
+def _official(
+    name: str, size: int, *, address: str | None, progress: Callable[[int, int], None] | None
+) -> Cohort:
+    path = medmnist.find(name, size=size)
+    if path is None:
+        path = medmnist.fetch(name, size=size, address=address, progress=progress)
+    return medmnist.read(path, name, size=size)
+
+
+def _phantom(size: int, *, seed: int, reason: str) -> Cohort:
+    if size != PHANTOM_SIZE:
+        raise Refusal(
+            f"The phantom set needs --size {PHANTOM_SIZE}; came {size}. Real data exists at more sizes."
+        )
+    return phantom(seed=seed, reason=reason)
+
+
+def _why(name: str, error: Unavailable) -> str:
+    return (
+        f"{medmnist.SETS[name].title} is not in $CLINEVAL_DATA, ./data, ~/.medmnist or the cache, "
+        f"and could not be downloaded: {error.cause}"
+    )

@@ -1,0 +1,116 @@
+"""One file from the network: whole, verified and renamed into place, or a refusal that names the cause."""
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pooch
+import requests
+
+from clineval.refusal import Refusal
+
+CONNECT_SECONDS = 10.0  # a machine without network should learn it soon
+READ_SECONDS = 30.0  # silence in the middle of a transfer
+ATTEMPTS = 4  # an overloaded archive answers 503 for seconds, not for minutes
+
+
+class Unavailable(Refusal):
+    """The data are nowhere to be had. ``cause`` says why in a few words that hold no path."""
+
+    def __init__(self, message: str, *, cause: str) -> None:
+        super().__init__(message)
+        self.cause = cause
+
+
+class _Broken(Exception):
+    """One attempt failed; ``passing`` where another attempt may do better."""
+
+    def __init__(self, cause: str, *, passing: bool) -> None:
+        super().__init__(cause)
+        self.passing = passing
+
+
+class _Meter:
+    """The progress bar that pooch expects, passing bytes on to ``progress(done, total)``."""
+
+    def __init__(self, progress: Callable[[int, int], None]) -> None:
+        self.progress = progress
+        self.total = 0
+        self.done = 0
+
+    def update(self, length: int) -> None:
+        # pooch counts whole chunks, also where the last is shorter.
+        self.done = min(self.done + length, self.total) if self.total else self.done + length
+        self.progress(self.done, self.total)
+
+    def reset(self) -> None:
+        self.done = 0
+
+    def close(self) -> None:
+        """Nothing is held open."""
+
+
+def download(
+    url: str,
+    target: Path,
+    *,
+    sha256: str,
+    progress: Callable[[int, int], None] | None = None,
+    wait: float = 1.0,
+) -> Path:
+    """Fetch ``url`` to ``target``: a temporary file beside it, the checksum, then an atomic rename.
+
+    A server error (5xx), a request to slow down (429) and a broken transfer are tried again, after
+    ``wait`` seconds and then twice as long each time. Nothing is left at ``target`` unless it is whole.
+
+    Raises
+    ------
+    Unavailable : no connection, no answer, an error from the server, or a folder that cannot be written.
+    Refusal : the file came whole and is not the one wanted.
+    """
+    for attempt in range(ATTEMPTS):
+        try:
+            _attempt(url, target, sha256=sha256, progress=progress)
+            return target
+        except _Broken as broken:
+            if not broken.passing or attempt == ATTEMPTS - 1:
+                raise Unavailable(f"{url} could not be fetched: {broken}.", cause=str(broken)) from broken
+        time.sleep(wait * 2**attempt)
+    raise AssertionError("unreachable: the last attempt returns or raises")
+
+
+def _attempt(url: str, target: Path, *, sha256: str, progress: Callable[[int, int], None] | None) -> None:
+    pooch.get_logger().setLevel("WARNING")  # only the door speaks to the user
+    fetcher = pooch.HTTPDownloader(
+        progressbar=_Meter(progress) if progress else False, timeout=(CONNECT_SECONDS, READ_SECONDS)
+    )
+    try:
+        pooch.retrieve(
+            url, known_hash=f"sha256:{sha256}", fname=target.name, path=target.parent, downloader=fetcher
+        )
+        target.chmod(0o644)  # the temporary file was readable by its owner alone
+    except requests.RequestException as error:  # before OSError and ValueError, its parents
+        raise _broken(error, urlsplit(url).hostname or url) from error
+    except OSError as error:
+        raise _Broken(f"the folder cannot be written ({error.strerror or error})", passing=False) from error
+    except ValueError as error:
+        raise Refusal(
+            f"{url} was fetched and is not the file wanted: its SHA-256 differs from {sha256}; it was truncated "
+            f"or altered on the way (a login page of the network, perhaps), and was thrown away."
+        ) from error
+
+
+def _broken(error: requests.RequestException, host: str) -> _Broken:
+    if isinstance(error, requests.HTTPError) and error.response is not None:
+        status = error.response.status_code
+        return _Broken(
+            f"{host} answered {status} {error.response.reason}", passing=status >= 500 or status == 429
+        )
+    if isinstance(error, requests.Timeout):
+        return _Broken(f"no answer in time from {host}", passing=False)
+    if isinstance(error, requests.exceptions.SSLError):
+        return _Broken(f"no trusted connection to {host} (TLS)", passing=False)
+    if isinstance(error, requests.ConnectionError):
+        return _Broken(f"no network connection to {host}", passing=False)
+    return _Broken(f"the transfer from {host} broke off, truncated", passing=True)
