@@ -1,0 +1,40 @@
+"""From the table as it lies on disk to the evaluation, the same way for a run and for its verification."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from clineval.evaluation import Evaluation, evaluate
+from clineval.predictions import read_predictions
+
+
+def score_folder(
+    folder: Path,
+    settings: Mapping[str, Any],
+    *,
+    condition: str,
+    progress: Callable[[int, int], None] | None = None,
+) -> Evaluation:
+    """Evaluate ``predictions.csv`` of a folder, with the spread over ``members.csv`` where it is there.
+
+    Parameters
+    ----------
+    settings : ``level``, ``draws`` and ``seed``, as in EvaluationSettings.
+    condition : what ``outcome`` is 1 for.
+
+    Raises
+    ------
+    Refusal : a table is missing or not fit to be scored.
+    """
+    members = folder / "members.csv"
+    return evaluate(
+        read_predictions(folder / "predictions.csv"),
+        condition=condition,
+        members=pd.read_csv(members) if members.is_file() else None,
+        level=settings["level"],
+        draws=settings["draws"],
+        seed=settings["seed"],
+        progress=progress,
+    )
