@@ -1,0 +1,514 @@
+"""The table of predictions: one row per model and case, read, checked and written."""
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.csv
+import pyarrow.parquet
+from numpy.typing import ArrayLike, NDArray
+
+from clineval.refusal import Refusal
+
+COLUMNS = ("model", "split", "case", "group", "outcome", "risk")
+"""The columns of the table, in the order in which they are written."""
+
+MEMBER_COLUMNS = ("seed", "fold")
+"""What tells the members of an ensemble, or the repetitions of a study, apart."""
+
+TRAIN, VAL, OUT_OF_FOLD, TEST = "train", "val", "train_out_of_fold", "test"
+
+_NAMES = ("model", "split", "case", "group", *MEMBER_COLUMNS)
+_TEXT = pd.StringDtype("pyarrow")
+_TRUE, _FALSE = ("1", "true", "1.0"), ("0", "false", "0.0")
+_FORMULA = re.compile(r"'*[=+\-@\t\r]")
+_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
+
+
+@dataclass(frozen=True)
+class _Origin:
+    """Where the rows came from, so that a refusal can name the row as its owner sees it."""
+
+    name: str
+    header_lines: int | None = None
+
+    def row(self, index: int) -> str:
+        """Row ``index`` (from 0) in words, counted from 1, with the line where it is a text file."""
+        line = f" (line {index + 1 + self.header_lines})" if self.header_lines is not None else ""
+        return f"{self.name}, row {index + 1}{line}"
+
+
+def read_predictions(path: str | Path, *, columns: Mapping[str, str] | None = None) -> pd.DataFrame:
+    """Read anybody's predictions from a CSV or Parquet file and check every row.
+
+    Parameters
+    ----------
+    path : a CSV (comma, semicolon or tab; UTF-8) or Parquet file.
+    columns : the file's own names for the table's columns, ``{"risk": "p_malignant"}``.
+
+    Returns
+    -------
+    DataFrame with ``model``, ``split``, ``case``, ``group`` (where there is one), ``outcome`` (bool)
+    and ``risk`` (float64, exactly the written number), then ``seed`` and ``fold`` and the attributes.
+    Without a ``model`` column the file is one model, named as the file; without ``split`` all rows
+    are ``test``; without ``case`` a case is its row number within its model and split.
+
+    Raises
+    ------
+    Refusal : the file cannot be read, or a row is not what the table needs; file, row and column are named.
+    """
+    path = Path(path)
+    table, header_lines = _read_file(path)
+    return _checked(
+        _renamed(table, columns or {}, path.name), origin=_Origin(path.name, header_lines), model=path.stem
+    )
+
+
+def check_predictions(frame: pd.DataFrame, *, columns: Mapping[str, str] | None = None) -> pd.DataFrame:
+    """The same checks and defaults for a table already in memory; a table without models is ``"model"``.
+
+    Raises
+    ------
+    Refusal : as ``read_predictions``; rows are counted from 1.
+    """
+    if not isinstance(frame, pd.DataFrame):
+        raise Refusal(f"Predictions must be a pandas DataFrame; came {type(frame).__name__}.")
+    given = {str(name): _to_arrow(frame.iloc[:, place]) for place, name in enumerate(frame.columns)}
+    if len(given) != frame.shape[1]:
+        raise Refusal("The table has two columns of one name; give each column its own.")
+    return _checked(_renamed(given, columns or {}, "the table"), origin=_Origin("the table"), model="model")
+
+
+def write_predictions(frame: pd.DataFrame, path: str | Path) -> None:
+    """Write a table so that every risk reads back to the same float64; ``.parquet`` by its name, else CSV.
+
+    In a CSV a name that a spreadsheet would run as a formula gets a leading apostrophe, which
+    ``read_predictions`` takes away again.
+    """
+    path, ordered = Path(path), frame[[*_ordered(frame.columns)]]
+    if path.suffix.lower() in (".parquet", ".pq"):
+        ordered.to_parquet(path, index=False)
+        return
+    text = ordered.assign(outcome=np.asarray(ordered["outcome"], dtype=np.int8))
+    for name in text.columns:
+        if not pd.api.types.is_numeric_dtype(text[name].dtype):
+            text[name] = _guarded(text[name])
+    text.columns = [text_cell(str(name)) for name in text.columns]
+    text.to_csv(path, index=False, lineterminator="\n", encoding="utf-8")
+
+
+def assemble(
+    *,
+    split: ArrayLike,
+    case: ArrayLike,
+    group: ArrayLike,
+    outcome: ArrayLike,
+    risks: Mapping[str, NDArray[np.float64]],
+    out_of_fold: Mapping[str, NDArray[np.float64]] | None = None,
+    attributes: Mapping[str, ArrayLike] | None = None,
+) -> pd.DataFrame:
+    """Put the risks of several models on the same cases into one checked table.
+
+    Parameters
+    ----------
+    split, case, group, outcome : shape (n,), as in the table; ``attributes`` likewise.
+    risks : per model the shipped model's risk of every case, shape (n,), 0 to 1.
+    out_of_fold : per model the risk of each training case by the members that never saw it, shape
+        (n,), NaN elsewhere; these become rows of the split ``train_out_of_fold``.
+    """
+    cases = pd.DataFrame(
+        {"split": split, "case": case, "group": group, "outcome": outcome, **(attributes or {})}
+    )
+    parts = []
+    for model, risk in risks.items():
+        parts.append(cases.assign(model=model, risk=np.asarray(risk, dtype=np.float64)))
+        held_out = np.asarray((out_of_fold or {}).get(model, np.full(len(cases), np.nan)))
+        known = np.isfinite(held_out)
+        parts.append(cases[known].assign(model=model, split=OUT_OF_FOLD, risk=held_out[known]))
+    return check_predictions(pd.concat(parts, ignore_index=True))
+
+
+def attributes(frame: pd.DataFrame) -> list[str]:
+    """Names of the columns that describe cases beyond the contract, for subgroup analysis."""
+    return [name for name in frame.columns if name not in (*COLUMNS, *MEMBER_COLUMNS)]
+
+
+def encode(column: pd.Series) -> tuple[NDArray[np.int32], list[str]]:
+    """Codes of a column's values, numbered by first appearance, and what each code stands for."""
+    codes, values = _encoded(_to_arrow(column))
+    return codes, values.to_pylist()
+
+
+def text_cell(cell: str) -> str:
+    """The same cell as a spreadsheet will show it: text that looks like a formula gets an apostrophe."""
+    return f"'{cell}" if _is_formula(cell) else cell
+
+
+def _is_formula(cell: str) -> bool:
+    return bool(_FORMULA.match(cell)) and not _NUMBER.fullmatch(cell.lstrip("'"))
+
+
+def _guarded(column: pd.Series) -> pd.Series:
+    return column.map({value: text_cell(str(value)) for value in column.unique() if not pd.isna(value)})
+
+
+def _unguarded(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Take the apostrophe of ``text_cell`` away again; the look at every cell is one vectorised match."""
+    if not pc.any(pc.match_substring_regex(column, r"^'+[=+\-@\t\r]")).as_py():
+        return column
+    return pa.chunked_array([[_bare(cell) for cell in column.to_pylist()]], type=pa.string())
+
+
+def _bare(cell: str) -> str:
+    return cell[1:] if cell.startswith("'") and _is_formula(cell[1:]) else cell
+
+
+def _ordered(names: Iterable[str]) -> list[str]:
+    first = [name for name in (*COLUMNS, *MEMBER_COLUMNS) if name in names]
+    return first + [name for name in names if name not in first]
+
+
+# --- files ------------------------------------------------------------------------------------------
+
+
+def _read_file(path: Path) -> tuple[dict[str, pa.ChunkedArray], int | None]:
+    if path.is_dir():
+        raise Refusal(f"{path} is a folder; predictions are one CSV or Parquet file.")
+    try:
+        with path.open("rb") as file:
+            head = file.read(8)
+    except FileNotFoundError:
+        raise Refusal(f"{path} is not there; name a CSV or Parquet file of predictions.") from None
+    except OSError as error:
+        raise Refusal(f"{path} cannot be read: {error.strerror}.") from error
+    if not head:
+        raise Refusal(f"{path} is empty; a header line and one row per model and case are needed.")
+    if head[:4] == b"PAR1":
+        return _read_parquet(path), None
+    return _read_csv(path, head), 1
+
+
+def _read_parquet(path: Path) -> dict[str, pa.ChunkedArray]:
+    try:
+        table = pyarrow.parquet.read_table(path)
+    except (pa.ArrowException, OSError) as error:
+        raise Refusal(f"{path} is not a whole Parquet file: {_first_line(error)}.") from error
+    return _columns(table.column_names, table, path)
+
+
+def _read_csv(path: Path, head: bytes) -> dict[str, pa.ChunkedArray]:
+    _refuse_foreign_bytes(path, head)
+    names, delimiter = _header(path)
+    try:
+        table = pyarrow.csv.read_csv(
+            path,
+            read_options=pyarrow.csv.ReadOptions(column_names=names, skip_rows=1),
+            parse_options=pyarrow.csv.ParseOptions(delimiter=delimiter, newlines_in_values=True),
+            convert_options=pyarrow.csv.ConvertOptions(column_types=dict.fromkeys(names, pa.string())),
+        )
+    except pa.ArrowInvalid as error:
+        raise _unreadable_csv(path, error) from error
+    trimmed = [_unguarded(pc.utf8_trim_whitespace(column)) for column in table.columns]
+    return _columns([_bare(name) for name in names], trimmed, path)
+
+
+def _refuse_foreign_bytes(path: Path, head: bytes) -> None:
+    kinds = {
+        b"PK\x03\x04": "an Excel workbook or zip archive",
+        b"\xd0\xcf\x11\xe0": "an old Excel workbook",
+        b"\x89PNG": "a picture",
+        b"\x1f\x8b": "a gzip archive",
+        b"\x93NUM": "a NumPy file",
+        b"\xff\xfe": "text in UTF-16",
+        b"\xfe\xff": "text in UTF-16",
+    }
+    for magic, kind in kinds.items():
+        if head.startswith(magic):
+            raise Refusal(f"{path} is not a CSV but {kind}; save it as CSV in UTF-8, or as Parquet.")
+    if b"\x00" in head:
+        raise Refusal(f"{path} is neither a CSV nor a Parquet file; save the predictions as CSV in UTF-8.")
+
+
+def _header(path: Path) -> tuple[list[str], str]:
+    """Column names and the delimiter: the one of comma, semicolon and tab that the header holds most."""
+    with path.open("rb") as file:
+        line = file.readline(1_000_000)
+    try:
+        text = line.decode("utf-8-sig").rstrip("\r\n")
+    except UnicodeDecodeError as error:
+        raise _wrong_encoding(path, 1) from error
+    delimiter = max(",;\t", key=text.count)
+    cells = next(iter(pd.Series([text]).str.split(delimiter)), [])
+    names = [cell.strip().strip('"').strip() for cell in cells]
+    if len(set(names)) < len(names):
+        twice = next(name for name in names if names.count(name) > 1)
+        raise Refusal(f"{path.name}, line 1: two columns are named {twice!r}; give each column its own name.")
+    return names, delimiter
+
+
+def _unreadable_csv(path: Path, error: pa.ArrowInvalid) -> Refusal:
+    if "UTF8" in str(error):
+        return _wrong_encoding(path, _first_undecodable_line(path))
+    return Refusal(
+        f"{path.name} is not a whole CSV: {_first_line(error)}; each row needs as many cells as the header."
+    )
+
+
+def _first_undecodable_line(path: Path) -> int:
+    content = path.read_bytes()
+    try:
+        content.decode("utf-8")
+    except UnicodeDecodeError as error:
+        return content.count(b"\n", 0, error.start) + 1
+    return 1
+
+
+def _wrong_encoding(path: Path, line: int) -> Refusal:
+    return Refusal(f"{path.name}, line {line}: the text is not UTF-8; save the file as CSV in UTF-8.")
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).splitlines()[0].rstrip(".")
+
+
+def _columns(names: list[str], columns: Any, path: Path) -> dict[str, pa.ChunkedArray]:
+    return dict(zip(names, (columns[place] for place in range(len(names))), strict=True))
+
+
+# --- checks -----------------------------------------------------------------------------------------
+
+
+def _renamed(given: Mapping[str, pa.ChunkedArray], columns: Mapping[str, str], name: str) -> dict[str, Any]:
+    """The columns under the table's own names; a column whose place is taken by a mapped one is left out."""
+    for wanted, source in columns.items():
+        if wanted not in (*COLUMNS, *MEMBER_COLUMNS):
+            raise Refusal(f"{wanted!r} is no column of the table; columns are {', '.join(COLUMNS)}.")
+        if source not in given:
+            raise Refusal(f"{name} has no column {source!r} for {wanted}; it has {_listed(given)}.")
+    rest = {key: value for key, value in given.items() if key not in (*columns, *columns.values())}
+    return {**{wanted: given[source] for wanted, source in columns.items()}, **rest}
+
+
+def _checked(given: dict[str, Any], *, origin: _Origin, model: str) -> pd.DataFrame:
+    _require_columns(given, origin)
+    rows = len(given["risk"])
+    if rows == 0:
+        raise Refusal(f"{origin.name} has a header but no rows; one row per model and case is needed.")
+    given = {"model": _constant(model, rows), "split": _constant(TEST, rows), **given}
+    names = {name: _as_names(given[name], name, origin) for name in _NAMES if name in given}
+    names.setdefault("case", _row_numbers(names))
+    columns = {
+        **{name: pd.Series(values, dtype=_TEXT) for name, values in names.items()},
+        "outcome": _as_outcome(given["outcome"], origin),
+        "risk": _as_risk(given["risk"], origin),
+        **{
+            name: _as_attribute(values)
+            for name, values in given.items()
+            if name not in (*COLUMNS, *MEMBER_COLUMNS)
+        },
+    }
+    _refuse_contradictions(columns, origin)
+    return pd.DataFrame({name: columns[name] for name in _ordered(columns)}, copy=False)
+
+
+def _require_columns(given: Mapping[str, Any], origin: _Origin) -> None:
+    for name in ("outcome", "risk"):
+        if name not in given:
+            raise Refusal(
+                f"{origin.name} lacks the column {name!r}; it has {_listed(given)}. "
+                f"Say which column holds it with --{name}-column."
+            )
+
+
+def _listed(names: Iterable[str]) -> str:
+    names = [repr(name) for name in names]
+    return ", ".join(names[:12]) + (f" and {len(names) - 12} more" if len(names) > 12 else "")
+
+
+def _constant(value: str, rows: int) -> pa.DictionaryArray:
+    return pa.DictionaryArray.from_arrays(pa.array(np.zeros(rows, dtype=np.int32)), pa.array([value]))
+
+
+def _to_arrow(column: pd.Series) -> pa.ChunkedArray:
+    try:
+        converted = pa.array(column, from_pandas=True)
+    except (pa.ArrowInvalid, pa.ArrowTypeError):
+        # A column of mixed kinds, such as text among numbers: its cells are read as text.
+        converted = pa.array(column.astype(object).map(str, na_action="ignore"), from_pandas=True)
+    return converted if isinstance(converted, pa.ChunkedArray) else pa.chunked_array([converted])
+
+
+def _as_text(values: Any) -> Any:
+    """Text of any kind of column; whole numbers stored as floats lose their ``.0``."""
+    if pa.types.is_dictionary(values.type):
+        values = values.cast(values.type.value_type)
+    if pa.types.is_floating(values.type):
+        known = values.drop_null()
+        if len(known) and pc.all(pc.equal(pc.floor(known), known)).as_py():
+            values = values.cast(pa.int64(), safe=False)
+    return values.cast(pa.large_string())
+
+
+def _as_names(values: Any, name: str, origin: _Origin) -> Any:
+    text = _as_text(values)
+    nameless = pc.fill_null(pc.equal(text, ""), True)
+    if name not in MEMBER_COLUMNS and pc.any(nameless).as_py():
+        index = _first(nameless.to_numpy(zero_copy_only=False))
+        raise Refusal(f"{origin.row(index)}, column {name!r}: a name is needed; came nothing. Fill the cell.")
+    return pc.fill_null(text, "")
+
+
+def _row_numbers(names: Mapping[str, Any]) -> Any:
+    """Row number within model, split, seed and fold, from 1, for tables without a case column."""
+    keys = pd.DataFrame({key: _encoded(values)[0] for key, values in names.items() if key != "group"})
+    return pa.array((keys.groupby(list(keys)).cumcount() + 1).astype(str))
+
+
+def _as_outcome(values: Any, origin: _Origin) -> NDArray[np.bool_]:
+    if pa.types.is_boolean(values.type) and values.null_count == 0:
+        return values.to_numpy()
+    if pa.types.is_integer(values.type) and values.null_count == 0:
+        numbers = values.to_numpy()
+        if bool(((numbers == 0) | (numbers == 1)).all()):
+            return numbers == 1
+    text = pc.utf8_lower(pc.utf8_trim_whitespace(pc.fill_null(_as_text(values), "")))
+    positive = pc.is_in(text, pa.array(_TRUE, type=text.type)).to_numpy()
+    known = positive | pc.is_in(text, pa.array(_FALSE, type=text.type)).to_numpy()
+    if not known.all():
+        index = _first(~known)
+        raise Refusal(
+            f"{origin.row(index)}, column 'outcome': 1 or 0 (true or false) is needed, 1 where the condition "
+            f"is present; came {_shown(values[index])}."
+        )
+    return positive
+
+
+def _as_risk(values: Any, origin: _Origin) -> NDArray[np.float64]:
+    risk = _as_numbers(values)
+    # NaN passes neither comparison, so it is found here as well.
+    valid = (risk >= 0) & (risk <= 1)
+    if not valid.all():
+        index = _first(~valid)
+        raise Refusal(
+            f"{origin.row(index)}, column 'risk': a probability from 0 to 1 is needed; came "
+            f"{_shown(values[index])}.{_hint(risk[index])}"
+        )
+    return risk
+
+
+def _as_numbers(values: Any) -> NDArray[np.float64]:
+    """Exactly the numbers that were written; NaN where a cell is not a number."""
+    if pa.types.is_dictionary(values.type):
+        values = values.cast(values.type.value_type)
+    if pa.types.is_string(values.type) or pa.types.is_large_string(values.type):
+        values = pc.utf8_trim_whitespace(values)
+    try:
+        return np.asarray(values.cast(pa.float64()).to_numpy(zero_copy_only=False), dtype=np.float64)
+    except pa.ArrowException:
+        return np.array([_number(cell) for cell in values.to_pylist()], dtype=np.float64)
+
+
+def _number(cell: Any) -> float:
+    try:
+        return float(cell)
+    except (TypeError, ValueError):
+        return float("nan")
+
+
+def _hint(risk: float) -> str:
+    if 1 < risk <= 100:
+        return " Divide percentages by 100."
+    return " Scores that are no probabilities need recalibration first." if np.isfinite(risk) else ""
+
+
+def _as_attribute(values: Any) -> pd.Series:
+    """Numbers where every cell that is filled is one, else text; empty where a cell is empty."""
+    if pa.types.is_boolean(values.type) or pa.types.is_dictionary(values.type):
+        values = _as_text(values)
+    if pa.types.is_string(values.type) or pa.types.is_large_string(values.type):
+        values = pc.if_else(pc.equal(values, ""), pa.scalar(None, values.type), values)
+        try:
+            return pd.Series(values.cast(pa.float64()).to_numpy(zero_copy_only=False))
+        except pa.ArrowException:
+            return pd.Series(values, dtype=_TEXT)
+    if pa.types.is_integer(values.type) or pa.types.is_floating(values.type):
+        return pd.Series(values.cast(pa.float64()).to_numpy(zero_copy_only=False))
+    return pd.Series(_as_text(values), dtype=_TEXT)
+
+
+def _shown(cell: Any) -> str:
+    value = cell.as_py() if hasattr(cell, "as_py") else cell
+    if value is None or value == "":
+        return "nothing"
+    return repr(value)[:60]
+
+
+def _first(mask: NDArray[np.bool_]) -> int:
+    return int(np.argmax(mask))
+
+
+def _encoded(values: Any) -> tuple[NDArray[np.int32], Any]:
+    encoded = values if pa.types.is_dictionary(values.type) else pc.dictionary_encode(values)
+    if isinstance(encoded, pa.ChunkedArray):
+        encoded = encoded.unify_dictionaries().combine_chunks()
+    if isinstance(encoded, pa.ChunkedArray):  # combine_chunks keeps an empty column chunked
+        encoded = pa.DictionaryArray.from_arrays(pa.array([], pa.int32()), pa.array([], pa.string()))
+    return encoded.indices.to_numpy(zero_copy_only=False).astype(np.int32, copy=False), encoded.dictionary
+
+
+def _refuse_contradictions(columns: Mapping[str, Any], origin: _Origin) -> None:
+    """One row per model, split, case, seed and fold; one outcome per split and case."""
+    codes = {
+        name: _encoded(_to_arrow(columns[name]))[0] for name in _NAMES if name in columns and name != "group"
+    }
+    case = _paired_code(codes["split"], codes["case"])
+    key = case
+    for name in ("model", *MEMBER_COLUMNS):
+        if name in codes:
+            key = _paired_code(key, codes[name])
+    again = pd.Series(key).duplicated().to_numpy()
+    if again.any():
+        raise _duplicate(columns, key, _first(again), origin)
+    first = _first_row_of_each(case)
+    differs = columns["outcome"] != columns["outcome"][first]
+    if differs.any():
+        raise _disagreement(columns, first, _first(differs), origin)
+
+
+def _paired_code(major: NDArray[Any], minor: NDArray[Any]) -> NDArray[np.int64]:
+    return major.astype(np.int64) * (int(minor.max()) + 1) + minor
+
+
+def _first_row_of_each(case: NDArray[np.int64]) -> NDArray[np.int64]:
+    """For every row the first row of the same case, shape (n,)."""
+    code = pd.factorize(case)[0]
+    first = np.empty(int(code.max()) + 1, dtype=np.int64)
+    first[code[::-1]] = np.arange(len(code) - 1, -1, -1)
+    return first[code]
+
+
+def _duplicate(columns: Mapping[str, Any], key: NDArray[np.int64], index: int, origin: _Origin) -> Refusal:
+    earlier = _first(key == key[index])
+    return Refusal(
+        f"{origin.row(index)}, column 'case': {columns['case'].iloc[index]!r} stands twice for model "
+        f"{columns['model'].iloc[index]!r} and split {columns['split'].iloc[index]!r} "
+        f"(first in row {earlier + 1}); keep one row per model and case."
+    )
+
+
+def _disagreement(
+    columns: Mapping[str, Any], first: NDArray[np.int64], index: int, origin: _Origin
+) -> Refusal:
+    earlier = int(first[index])
+    return Refusal(
+        f"{origin.row(index)}, column 'outcome': case {columns['case'].iloc[index]!r} of split "
+        f"{columns['split'].iloc[index]!r} has outcome {int(columns['outcome'][index])} for model "
+        f"{columns['model'].iloc[index]!r} and {int(columns['outcome'][earlier])} for model "
+        f"{columns['model'].iloc[earlier]!r} (row {earlier + 1}); a case has one outcome."
+    )
