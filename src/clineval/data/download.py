@@ -96,8 +96,8 @@ def _attempt(url: str, target: Path, *, sha256: str, progress: Callable[[int, in
         raise _Broken(f"the folder cannot be written ({error.strerror or error})", passing=False) from error
     except ValueError as error:
         raise Refusal(
-            f"{url} was fetched and is not the file wanted: its SHA-256 differs from {sha256}; it was truncated "
-            f"or altered on the way (a login page of the network, perhaps), and was thrown away."
+            f"{url} was fetched and thrown away: its SHA-256 is not {sha256}, so it was truncated or altered "
+            f"on the way (by a network's login page, perhaps)."
         ) from error
 
 

@@ -1,7 +1,7 @@
-"""MedMNIST sets as cohorts: where each file comes from, what its labels mean, and whether it is the official one.
+"""MedMNIST sets as cohorts: their source, checksum, licence and what their labels mean.
 
-Two sentences a reader needs: MedMNIST codes *malignant as 0*, and this module alone turns that code
-into ``outcome``. A file is used only if it is, byte for byte, the official one.
+BreastMNIST codes *malignant as 0*, and this module alone turns that code into ``outcome``. A file is
+used only if it is, byte for byte, the official one.
 """
 
 import hashlib

@@ -1,0 +1,26 @@
+"""The fetch step: bring an official file to this machine."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from clineval.data import medmnist
+
+
+def fetch_file(
+    dataset: str = "breastmnist",
+    *,
+    size: int = 28,
+    folder: Path | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> Path:
+    """The official file of a data set in ``folder`` (default: the cache), downloaded if it is not there.
+
+    ``progress`` is called with bytes done and bytes in all.
+
+    Raises
+    ------
+    Refusal : unknown name or size, a wrong file already there, or the file cannot be had (with remedies).
+    """
+    return medmnist.fetch(
+        "breastmnist" if dataset == "auto" else dataset, size=size, folder=folder, progress=progress
+    )
