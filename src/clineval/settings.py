@@ -1,6 +1,6 @@
 """Every number that a run may vary: one frozen record per room, each with its unit and reason."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True)
@@ -20,11 +20,50 @@ class AuditSettings:
 
 
 @dataclass(frozen=True)
+class NetworkSettings:
+    """How one member of the convolutional network learns; reasons and alternatives in docs/training.md."""
+
+    epochs: int = 30  # passes over the images; 20 learn too little, 60 overfit in log loss
+    batch: int = 64  # images a step; a last smaller batch is left out of its epoch
+    learning_rate: float = 4e-3  # highest step size, reached after the warm-up
+    warm_up: float = 0.2  # share of the steps in which the step size rises from 0; a cosine to 0 follows
+    weight_decay: float = 0.05  # on convolutions and the head, not on norms and biases
+    label_smoothing: float = 0.05  # share of each label given to both classes; keeps risks calibrated
+    shift: int = 2  # pixels of a 28 x 28 image that augmentation may move it; grows with the image
+    average_decay: float = 0.98  # memory of the running average of the weights, per step
+    early_stopping: str = "guard"  # guard, strict or off
+    patience: int = 20  # epochs without a better validation loss after which the guard stops
+    strict_patience: int = 8  # the same for strict early stopping, which always keeps the best epoch
+
+
+@dataclass(frozen=True)
+class LogisticSettings:
+    """How the logistic regression learns."""
+
+    strengths: tuple[float, ...] = (1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1)  # inverse penalty C, tried in turn
+    folds: int = 5  # grouped folds inside the training split that choose among them
+    iterations: int = 5000  # of the solver; not to converge in them is an error
+
+
+@dataclass(frozen=True)
+class ScatteringSettings:
+    """How the support vector machine on scattering features learns."""
+
+    penalty: float = 3.0  # the machine's C
+    folds: int = 5  # grouped folds that give the decision values on which Platt scaling is fitted
+
+
+@dataclass(frozen=True)
 class TrainingSettings:
     """How the models learn."""
 
-    seed: int = 0
-    members: int = 5  # one per grouped fold
+    seed: int = 0  # member k learns from seed + k
+    members: int = 5  # grouped folds of the training split; each member leaves one of them out
+    repeats: int = 1  # times that the split into folds is drawn anew; members x repeats networks in all
+    seeds: tuple[int, ...] | None = None  # one per network, instead of seed + k
+    network: NetworkSettings = field(default_factory=NetworkSettings)
+    logistic: LogisticSettings = field(default_factory=LogisticSettings)
+    scattering: ScatteringSettings = field(default_factory=ScatteringSettings)
 
 
 @dataclass(frozen=True)
@@ -34,3 +73,13 @@ class EvaluationSettings:
     level: float = 0.95  # coverage aimed at by every interval
     draws: int = 1000  # bootstrap resamples; 1,000 leaves about .005 of noise in a percentile
     seed: int = 0
+
+
+@dataclass(frozen=True)
+class RunSettings:
+    """All rooms' settings of one run: with the data they decide every number it writes."""
+
+    data: DataSettings = DataSettings()
+    audit: AuditSettings = AuditSettings()
+    training: TrainingSettings = TrainingSettings()
+    evaluation: EvaluationSettings = EvaluationSettings()

@@ -69,7 +69,8 @@ def _evaluation_differences(folder: Path, record: dict[str, Any]) -> Iterator[st
 
     try:
         written = json.loads((folder / "evaluation.json").read_text(encoding="utf-8"))
-        computed = json.loads(json.dumps(score_folder(folder, record["settings"]["evaluation"]).to_json()))
+        scored = score_folder(folder, record["settings"]["evaluation"], condition=record["data"]["condition"])
+        computed = json.loads(json.dumps(scored.to_json()))
     except (ValueError, KeyError, OSError) as error:
         yield f"evaluation.json: cannot be recomputed from predictions.csv ({error})"
         return

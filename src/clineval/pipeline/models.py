@@ -1,0 +1,204 @@
+"""From images to the table: train, recalibrate off the test set, combine, write the risks."""
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from scipy.special import expit, logit
+
+from clineval.data import splits
+from clineval.data.audit import Audit
+from clineval.data.cohort import Cohort
+from clineval.learning.training import TrainedModel, save_model, train_models
+from clineval.pipeline.recalibration import Choice, choose_recalibration
+from clineval.predictions import write_predictions
+from clineval.settings import RunSettings
+
+Floats = NDArray[np.float64]
+Announce = Callable[[str], Callable[[int, int], None]]
+
+TRAINED = ("logreg", "cnn", "scattering")
+COMBINED = ("cnn", "scattering")  # what grouped cross-validation says belongs together: docs/training.md
+PAIR = ("logreg", "cnn")  # the headline pair, trained once more without the twins of test images
+OUT_OF_FOLD = "train_out_of_fold"
+
+
+@dataclass(frozen=True)
+class Shipped:
+    """A model as it is shipped, with its risks.
+
+    Attributes
+    ----------
+    cohort : the cases that ``risk`` and ``out_of_fold`` belong to.
+    risk : shape (cases,), recalibrated where that was chosen.
+    out_of_fold : shape (cases,), each training case scored by models that did not see its group; NaN elsewhere.
+    uncalibrated, uncalibrated_out_of_fold : the same two before recalibration.
+    trained : weights and record; None for a combination.
+    """
+
+    name: str
+    cohort: Cohort
+    risk: Floats
+    out_of_fold: Floats
+    recalibration: Choice
+    uncalibrated: Floats
+    uncalibrated_out_of_fold: Floats
+    trained: TrainedModel | None = None
+    parts: tuple[str, ...] = field(default=())
+
+
+def train_all(
+    cohort: Cohort,
+    findings: Audit,
+    settings: RunSettings,
+    *,
+    jobs: int | None = None,
+    finished: Path | None = None,
+    announce: Announce,
+) -> tuple[Shipped, ...]:
+    """Train every model of a run, the headline pair also without the training twins of test images."""
+    models = train_models(
+        cohort,
+        settings=settings.training,
+        names=TRAINED,
+        jobs=jobs,
+        finished=finished,
+        progress=announce(f"Training {', '.join(TRAINED)}"),
+    )
+    shipped = [ship(model, cohort) for model in models]
+    shipped.append(combine(*(model for model in shipped if model.name in COMBINED)))
+    if settings.data.split == "official":
+        shipped.extend(_train_without_twins(cohort, findings, settings, jobs, finished, announce))
+    return tuple(shipped)
+
+
+def _train_without_twins(
+    cohort: Cohort,
+    findings: Audit,
+    settings: RunSettings,
+    jobs: int | None,
+    finished: Path | None,
+    announce: Announce,
+) -> list[Shipped]:
+    fewer = splits.deduplicated(cohort, findings)
+    if len(fewer) == len(cohort):
+        return []
+    models = train_models(
+        fewer,
+        settings=settings.training,
+        names=PAIR,
+        jobs=jobs,
+        finished=finished,
+        progress=announce(f"Training {' and '.join(PAIR)} without the twins of test images"),
+    )
+    return [ship(model, fewer, name=f"{model.name}_deduplicated") for model in models]
+
+
+def ship(model: TrainedModel, cohort: Cohort, *, name: str | None = None) -> Shipped:
+    """Recalibrate a trained model where its out-of-fold risks say that this helps."""
+    train = cohort.within("train")
+    choice = choose_recalibration(
+        model.name, cohort.outcome[train], model.out_of_fold[train], group=cohort.group[train]
+    )
+    out_of_fold = np.full(len(cohort), np.nan)
+    out_of_fold[train] = choice.apply(model.out_of_fold[train])
+    return Shipped(
+        name=name or model.name,
+        cohort=cohort,
+        risk=choice.apply(model.risk),
+        out_of_fold=out_of_fold,
+        recalibration=choice,
+        uncalibrated=model.risk,
+        uncalibrated_out_of_fold=model.out_of_fold,
+        trained=model,
+    )
+
+
+def combine(*parts: Shipped) -> Shipped:
+    """The mean of the parts' recalibrated risks on the logit scale, as the model ``combined``."""
+    risk = expit(np.mean([logit(part.risk) for part in parts], axis=0))
+    out_of_fold = expit(np.mean([logit(part.out_of_fold) for part in parts], axis=0))
+    return Shipped(
+        name="combined",
+        cohort=parts[0].cohort,
+        risk=risk,
+        out_of_fold=out_of_fold,
+        recalibration=Choice.none("a mean of recalibrated risks; out of fold it needs no more"),
+        uncalibrated=risk,
+        uncalibrated_out_of_fold=out_of_fold,
+        parts=tuple(part.name for part in parts),
+    )
+
+
+def write_tables(shipped: tuple[Shipped, ...], folder: Path, *, leave_out: str | None = None) -> None:
+    """Write the shipped risks, the members' risks, the risks before recalibration, and the models."""
+    keep = _without(leave_out)
+    write_predictions(keep(_rows(shipped, "risk", "out_of_fold")), folder / "predictions.csv")
+    changed = tuple(model for model in shipped if model.recalibration.kind != "none")
+    if changed:
+        before = _rows(changed, "uncalibrated", "uncalibrated_out_of_fold")
+        write_predictions(keep(before), folder / "uncalibrated.csv")
+    members = [
+        model.trained.members.assign(model=model.name)
+        for model in shipped
+        if model.trained is not None and model.trained.members is not None
+    ]
+    keep(pd.concat(members, ignore_index=True)).to_csv(folder / "members.csv", index=False)
+    write_models(shipped, folder / "models")
+
+
+def write_models(shipped: tuple[Shipped, ...], folder: Path) -> None:
+    """Write weights, hyperparameters and recalibrations: safetensors and JSON, nothing that runs code."""
+    folder.mkdir()
+    for model in shipped:
+        if model.trained is not None and model.name == model.trained.name:
+            save_model(model.trained, folder)
+    records = {model.name: _record(model) for model in shipped}
+    text = json.dumps(records, indent=2, ensure_ascii=False, allow_nan=False)
+    (folder / "shipped.json").write_text(text + "\n", encoding="utf-8")
+
+
+def _record(model: Shipped) -> Mapping[str, Any]:
+    trained_on = int(model.cohort.within("train").sum())
+    record: dict[str, Any] = {"trained_on": trained_on, "recalibration": model.recalibration.to_json()}
+    if model.parts:
+        record["mean_logit_of"] = list(model.parts)
+    if model.trained is not None:
+        record["training"] = model.trained.record
+    return record
+
+
+def _rows(shipped: tuple[Shipped, ...], risk: str, out_of_fold: str) -> pd.DataFrame:
+    frames = []
+    for model in shipped:
+        cohort = model.cohort
+        train = cohort.within("train")
+        frames.append(_frame(model.name, cohort, cohort.split, getattr(model, risk)))
+        apart = cohort.select(train)
+        frames.append(
+            _frame(model.name, apart, np.full(len(apart), OUT_OF_FOLD), getattr(model, out_of_fold)[train])
+        )
+    return pd.concat(frames, ignore_index=True)
+
+
+def _frame(name: str, cohort: Cohort, split: NDArray[np.str_], risk: Floats) -> pd.DataFrame:
+    return pd.DataFrame(
+        {
+            "model": name,
+            "split": split,
+            "case": cohort.case,
+            "group": cohort.group,
+            "outcome": cohort.outcome.astype(int),
+            "risk": risk,
+            **cohort.attributes,
+        }
+    )
+
+
+def _without(split: str | None) -> Callable[[pd.DataFrame], pd.DataFrame]:
+    return lambda frame: frame if split is None else frame[frame["split"] != split]
