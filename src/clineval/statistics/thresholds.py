@@ -1,0 +1,354 @@
+"""Choosing a threshold, and how far the choice can be trusted."""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike
+from scipy.special import betainc
+
+from clineval.statistics.cases import checked_cases
+from clineval.statistics.counting import Bools, Floats, counts
+from clineval.statistics.intervals import Estimate, percentile_interval, undefined, wilson
+from clineval.statistics.resampling import resampling_units
+
+# Cuts among which a resample chooses: every distinct risk, or as many quantile bins where there are more.
+MOST_CUTS = 1000
+
+
+def threshold_for_sensitivity(outcome: ArrayLike, risk: ArrayLike, target: float) -> float:
+    """The largest threshold that still flags the target share of those with the condition.
+
+    Parameters
+    ----------
+    outcome, risk : shape (n,).
+    target : sensitivity to reach on these cases, in (0, 1].
+
+    Returns
+    -------
+    The risk of a case: the k-th largest among the events, k the least count with k / events >= target.
+
+    Raises
+    ------
+    ValueError
+        Where no case has the condition, or the target is outside (0, 1].
+    """
+    outcome, risk = checked_cases(outcome, risk)
+    events = _class(outcome, risk, present=True)
+    return _kth_largest(events, _least_count(target, len(events)))
+
+
+def threshold_for_specificity(outcome: ArrayLike, risk: ArrayLike, target: float) -> float:
+    """The smallest threshold that leaves the target share of those without the condition unflagged.
+
+    Parameters
+    ----------
+    outcome, risk : shape (n,).
+    target : specificity to reach on these cases, in (0, 1].
+
+    Returns
+    -------
+    The risk of a case; where even the largest risk flags too many, the next number above it, at which
+    nobody is flagged.
+
+    Raises
+    ------
+    ValueError
+        Where every case has the condition, or the target is outside (0, 1].
+    """
+    outcome, risk = checked_cases(outcome, risk)
+    non_events = _class(outcome, risk, present=False)
+    spared = _least_count(target, len(non_events))
+    last_spared = _kth_largest(non_events, len(non_events) - spared + 1)
+    above = risk[risk > last_spared]
+    return float(above.min()) if len(above) else float(np.nextafter(last_spared, np.inf))
+
+
+def threshold_youden(outcome: ArrayLike, risk: ArrayLike) -> float:
+    """The threshold with the largest sensitivity + specificity - 1; of several, the lowest.
+
+    The lowest, because of two equal cuts the one that misses fewer is the safer. Youden 1950,
+    doi:10.1002/1097-0142(1950)3:1<32::AID-CNCR2820030106>3.0.CO;2-3.
+    """
+    outcome, risk = checked_cases(outcome, risk)
+    _class(outcome, risk, present=True), _class(outcome, risk, present=False)
+    distinct, events, non_events = _descending_counts(outcome, risk)
+    return float(distinct[_best_youden(events[None, :], non_events[None, :])[0]])
+
+
+def threshold_for_harm_ratio(harm_ratio: float) -> float:
+    """The threshold at which flagging pays, where one missed case weighs as much as so many false alarms.
+
+    Parameters
+    ----------
+    harm_ratio : false alarms that one missed case outweighs, above 0; 9 gives the threshold 0.1.
+
+    Returns
+    -------
+    1 / (1 + harm_ratio), the Bayes threshold of calibrated risks. Pauker and Kassirer 1975,
+    doi:10.1056/NEJM197507312930501.
+    """
+    if not (harm_ratio > 0 and math.isfinite(harm_ratio)):
+        raise ValueError(f"A harm ratio must be a number above 0; came {harm_ratio}.")
+    return 1 / (1 + harm_ratio)
+
+
+@dataclass(frozen=True)
+class ChosenThreshold:
+    """A threshold with the rule that chose it and what is known of how it will do on new cases.
+
+    ``bootstrap`` holds the thresholds that the same rule chose in resamples, shape (draws,);
+    ``threshold`` has their percentile interval. ``achieved`` is the target's rate on the very cases
+    that chose it, so flattered. ``probability_met`` is the probability that the true rate reaches the
+    target (NaN where the rule has none), ``guaranteed`` the nearest threshold at which that
+    probability is at least ``level``, NaN where no threshold has it.
+    """
+
+    threshold: Estimate
+    rule: str
+    target: float
+    achieved: Estimate
+    probability_met: float
+    guaranteed: float
+    sentence: str
+    bootstrap: Floats
+
+    @property
+    def value(self) -> float:
+        """The threshold itself."""
+        return self.threshold.value
+
+
+def choose_threshold(
+    outcome: ArrayLike,
+    risk: ArrayLike,
+    *,
+    rule: str = "sensitivity",
+    target: float | None = None,
+    group: ArrayLike | None = None,
+    draws: int = 1000,
+    seed: int = 0,
+    level: float = 0.95,
+) -> ChosenThreshold:
+    """A threshold by a rule, with its bootstrap distribution and the chance that its promise holds.
+
+    Parameters
+    ----------
+    outcome, risk, group : shape (n,); with groups whole groups are resampled.
+    rule : ``"sensitivity"`` or ``"specificity"`` (``target`` in (0, 1]), ``"youden"`` (no target) or
+        ``"harm_ratio"`` (``target`` = false alarms that one missed case outweighs).
+    draws, seed : of the bootstrap.
+    level : of intervals and of what counts as guaranteed.
+
+    Notes
+    -----
+    The threshold that flags k of m events is an order statistic, so the sensitivity that it truly has
+    is Beta(k, m + 1 - k) whatever the risks' distribution, and reaches the target with the binomial
+    probability P(Bin(m, target) < k) (with ties: at least). Wilks 1941, doi:10.1214/aoms/1177731788.
+    Cases are taken as independent there; groups make the probability less certain than it says.
+    """
+    outcome, risk = checked_cases(outcome, risk)
+    if rule in ("sensitivity", "specificity"):
+        return _for_rate(outcome, risk, rule, _needed(rule, target), group, draws, seed, level)
+    if rule == "youden":
+        return _for_youden(outcome, risk, group, draws, seed, level)
+    if rule == "harm_ratio":
+        return _for_harm_ratio(_needed(rule, target), level)
+    raise ValueError(f"A rule is 'sensitivity', 'specificity', 'youden' or 'harm_ratio'; came {rule!r}.")
+
+
+def probability_target_met(successes: int, total: int, target: float) -> float:
+    """The chance that a cut which catches ``successes`` of ``total`` truly reaches the target rate.
+
+    P(Bin(total, target) < successes), exact for a cut placed on the risk of a case by that count.
+    """
+    return float(1 - betainc(successes, total + 1 - successes, target)) if successes else 0.0
+
+
+def events_to_guarantee(target: float, *, level: float = 0.95) -> int:
+    """The least number of events with which any threshold can guarantee the target sensitivity.
+
+    The lowest cut, which flags all m events, reaches the target with probability 1 - target ** m.
+    """
+    if not 0 < target < 1:
+        raise ValueError(f"A target that can be guaranteed lies between 0 and 1; came {target}.")
+    return math.ceil(math.log1p(-level) / math.log(target))
+
+
+def _needed(rule: str, target: float | None) -> float:
+    if target is None:
+        raise ValueError(f"The rule {rule!r} needs a target.")
+    return target
+
+
+def _class(outcome: Bools, risk: Floats, *, present: bool) -> Floats:
+    chosen = risk[outcome == present]
+    if not len(chosen):
+        raise ValueError(
+            f"A threshold needs cases {'with' if present else 'without'} the condition; came none."
+        )
+    return chosen
+
+
+def _least_count(target: float, total: int) -> int:
+    """The least k with k / total >= target, in floating point as the rate itself will be compared."""
+    if not 0 < target <= 1:
+        raise ValueError(f"A target must lie above 0 and not above 1; came {target}.")
+    k = math.ceil(target * total)
+    return k - 1 if (k - 1) / total >= target else k
+
+
+def _kth_largest(values: Floats, k: int) -> float:
+    return float(np.partition(values, len(values) - k)[len(values) - k])
+
+
+def _descending_counts(outcome: Bools, risk: Floats) -> tuple[Floats, Floats, Floats]:
+    """Distinct risks from the largest down, and the events and non-events that each would flag."""
+    order = np.argsort(-risk, kind="stable")
+    risk, outcome = risk[order], outcome[order]
+    last = np.append(np.flatnonzero(np.diff(risk)), len(risk) - 1)
+    events = np.cumsum(outcome)[last]
+    return risk[last], events.astype(np.float64), last + 1.0 - events
+
+
+def _best_youden(events: Floats, non_events: Floats) -> np.ndarray:
+    """Column of the largest Youden index in each row of cumulative counts; of several, the last."""
+    # Cross-multiplied counts are whole numbers: equal cuts tie exactly, as rates would not.
+    index = events * non_events[:, -1:] - non_events * events[:, -1:]
+    return index.shape[1] - 1 - np.argmax(index[:, ::-1], axis=1)
+
+
+def _for_rate(
+    outcome: Bools,
+    risk: Floats,
+    rule: str,
+    target: float,
+    group: ArrayLike | None,
+    draws: int,
+    seed: int,
+    level: float,
+) -> ChosenThreshold:
+    sensitivity = rule == "sensitivity"
+    choose = threshold_for_sensitivity if sensitivity else threshold_for_specificity
+    threshold = choose(outcome, risk, target)
+    table = counts(outcome, risk, threshold)
+    met, total = (
+        (table.true_positives, table.events) if sensitivity else (table.true_negatives, table.non_events)
+    )
+    sure = _least_sure_count(total, target, level)
+    guaranteed = choose(outcome, risk, sure / total) if sure <= total else np.nan
+    probability = probability_target_met(_least_count(target, total), total, target)
+    drawn = _cuts_for_rate(*_resampled(outcome, risk, group, draws, seed), target, sensitivity=sensitivity)
+    return ChosenThreshold(
+        percentile_interval(threshold, drawn, level=level, method=f"{draws} bootstrap draws of the choice"),
+        rule,
+        target,
+        wilson(met, total, level=level),
+        probability,
+        guaranteed,
+        _promise(rule, target, total, probability, guaranteed, level),
+        drawn,
+    )
+
+
+def _least_sure_count(total: int, target: float, level: float) -> int:
+    """The least k whose cut truly reaches the target with probability ``level``; total + 1 where none."""
+    k = np.arange(_least_count(target, total), total + 1)
+    sure = 1 - betainc(k, total + 1.0 - k, target) >= level
+    return int(k[np.argmax(sure)]) if sure.any() else total + 1
+
+
+def _promise(
+    rule: str, target: float, total: int, probability: float, guaranteed: float, level: float
+) -> str:
+    kind = "events" if rule == "sensitivity" else "non-events"
+    held = (
+        f"With {total} {kind} the chance that this threshold truly reaches a {rule} of {target:g} on cases "
+        f"like these is {probability:.2f}"
+    )
+    if probability >= level:
+        return held + "."
+    if np.isnan(guaranteed):
+        return held + (
+            f"; at {level:.0%} confidence it cannot be guaranteed with {total} {kind} by any threshold: "
+            f"at least {events_to_guarantee(target, level=level)} are needed."
+            if target < 1
+            else f"; a {rule} of 1 cannot be guaranteed with any number of {kind}."
+        )
+    return held + f"; {level:.0%} confidence needs the threshold {guaranteed:.6g}."
+
+
+def _for_youden(
+    outcome: Bools, risk: Floats, group: ArrayLike | None, draws: int, seed: int, level: float
+) -> ChosenThreshold:
+    threshold = threshold_youden(outcome, risk)
+    table = counts(outcome, risk, threshold)
+    cut, events, non_events = _resampled(outcome, risk, group, draws, seed)
+    drawn = cut[_best_youden(events, non_events)]
+    index = table.true_positives / table.events - table.false_positives / table.non_events
+    return ChosenThreshold(
+        percentile_interval(threshold, drawn, level=level, method=f"{draws} bootstrap draws of the choice"),
+        "youden",
+        np.nan,
+        Estimate(
+            index, np.nan, np.nan, level, "Youden index on the cases that chose the threshold: flattered"
+        ),
+        np.nan,
+        np.nan,
+        "The cut with the largest sensitivity + specificity on these cases: it promises neither on new ones.",
+        drawn,
+    )
+
+
+def _for_harm_ratio(harm_ratio: float, level: float) -> ChosenThreshold:
+    threshold = threshold_for_harm_ratio(harm_ratio)
+    return ChosenThreshold(
+        Estimate(threshold, threshold, threshold, level, "follows from the harm ratio alone, not from data"),
+        "harm_ratio",
+        harm_ratio,
+        undefined("a harm ratio sets no rate to achieve", level=level),
+        np.nan,
+        np.nan,
+        f"One missed case weighs as much as {harm_ratio:g} false alarms; right for calibrated risks only.",
+        np.full(1, threshold),
+    )
+
+
+def _resampled(
+    outcome: Bools, risk: Floats, group: ArrayLike | None, draws: int, seed: int
+) -> tuple[Floats, Floats, Floats]:
+    """Cuts from the largest down (k,), and events and non-events that each flags by resample (draws, k)."""
+    column, cut = _columns(risk)
+    units = resampling_units(outcome, group, stratified=True)
+    weights = units.weights(draws, seed)
+    events = units.sums(column, len(cut), outcome)
+    every = units.sums(column, len(cut))
+    return cut, np.cumsum(weights @ events, axis=1), np.cumsum(weights @ (every - events), axis=1)
+
+
+def _columns(risk: Floats) -> tuple[np.ndarray, Floats]:
+    """A column for each case, from the largest risk down, and the least risk in each column.
+
+    One column per distinct risk, or quantile bins that never part ties where there are too many.
+    """
+    order = np.argsort(-risk, kind="stable")
+    ranked = risk[order]
+    starts = np.concatenate(([True], np.diff(ranked) != 0))
+    if np.count_nonzero(starts) > MOST_CUTS:
+        first_of_run = np.maximum.accumulate(np.where(starts, np.arange(len(risk)), 0))
+        starts = np.concatenate(([True], np.diff(first_of_run * MOST_CUTS // len(risk)) > 0))
+    column = np.empty(len(risk), dtype=np.intp)
+    column[order] = np.cumsum(starts) - 1
+    return column, ranked[np.append(np.flatnonzero(starts)[1:], len(risk)) - 1]
+
+
+def _cuts_for_rate(
+    cut: Floats, events: Floats, non_events: Floats, target: float, *, sensitivity: bool
+) -> Floats:
+    """The threshold that the rule chooses in each resample, shape (draws,)."""
+    if sensitivity:
+        return cut[np.argmax(events / events[:, -1:] >= target, axis=1)]
+    spared = (non_events[:, -1:] - non_events) / non_events[:, -1:] >= target
+    # Sparing shrinks as the cut falls: the last cut that spares enough, or above all where none does.
+    last = np.count_nonzero(spared, axis=1) - 1
+    return np.where(last >= 0, cut[last], np.nextafter(cut[0], np.inf))
