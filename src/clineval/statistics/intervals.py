@@ -12,8 +12,8 @@ from clineval.statistics.cases import checked_cases, checked_outcome, group_code
 Floats = NDArray[np.float64]
 Progress = Callable[[int, int], None]
 
-# Numbers in one block of bootstrap weights: 32 MB, small beside the data and large beside a call.
-BLOCK = 2**22
+# Numbers in one block of bootstrap weights: 2 MB, which stays in the cache of one core.
+BLOCK = 2**18
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,103 @@
+"""The distinct risks of a sample with their cases, and the same levels under bootstrap resampling."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from clineval.statistics.intervals import BLOCK, Floats, weight_blocks
+
+# Above this many cases the levels are quantile bins: a resample then costs the bins, not the cases.
+LARGE = 50_000
+BINS = 10_000
+
+
+@dataclass(frozen=True)
+class Levels:
+    """The distinct risks, descending, or bins of neighbouring ones; L levels over n cases.
+
+    ``order``: shape (n,), the cases by descending risk. ``start``: shape (L,), where each level begins in
+    that order. ``events``, ``non_events``: shape (L,), how many each level holds. ``concordance``: shape
+    (L,), the share of event/non-event pairs within a level that are ranked rightly, ties counting half;
+    .5 for a single risk.
+    """
+
+    risk: Floats
+    order: NDArray[np.intp]
+    start: NDArray[np.intp]
+    events: Floats
+    non_events: Floats
+    concordance: Floats
+
+
+def levels_of(outcome: NDArray[np.bool_], risk: Floats) -> Levels:
+    """The distinct risks of checked cases that hold both outcomes."""
+    order = np.argsort(-risk)
+    ranked = risk[order]
+    start = np.flatnonzero(np.concatenate([[True], ranked[1:] != ranked[:-1]]))
+    present = outcome[order].astype(np.float64)
+    events, non_events = np.add.reduceat(present, start), np.add.reduceat(1 - present, start)
+    return Levels(ranked[start], order, start, events, non_events, np.full(len(start), 0.5))
+
+
+def coarsened(levels: Levels) -> Levels:
+    """The levels themselves, or, above 50,000 cases, quantile bins of them; equal risks never part."""
+    if len(levels.order) <= LARGE:
+        return levels
+    bins = _bins(levels.events, levels.non_events)
+    start = levels.start[bins]
+    concordance = _concordance_within(levels.events, levels.non_events, bins)
+    events, non_events = (np.add.reduceat(counts, bins) for counts in (levels.events, levels.non_events))
+    return Levels(levels.risk[bins], levels.order, start, events, non_events, concordance)
+
+
+def _bins(events: Floats, non_events: Floats) -> NDArray[np.intp]:
+    """Levels at which a new bin begins, so that none holds much of the events nor of the non-events.
+
+    By both rather than by rank: where events are rare each stays at the end of a bin of its own.
+    """
+    passed = (np.cumsum(events) - events) / events.sum() + (
+        np.cumsum(non_events) - non_events
+    ) / non_events.sum()
+    return np.flatnonzero(np.diff(np.floor(passed * (BINS / 2)), prepend=-1))
+
+
+def _concordance_within(events: Floats, non_events: Floats, bins: NDArray[np.intp]) -> Floats:
+    """The share of rightly ranked pairs inside each bin of levels; .5 where a bin has no pair."""
+    passed = np.cumsum(non_events)
+    end = np.append(bins[1:], len(events)) - 1
+    size = np.diff(np.append(bins, len(events)))
+    right = events * (np.repeat(passed[end], size) - passed + non_events / 2)
+    pairs = np.add.reduceat(events, bins) * np.add.reduceat(non_events, bins)
+    return np.divide(np.add.reduceat(right, bins), pairs, out=np.full(len(bins), 0.5), where=pairs > 0)
+
+
+def resampled_levels(
+    outcome: NDArray[np.bool_], levels: Levels, *, group: ArrayLike | None, draws: int, seed: int
+) -> Iterator[tuple[Floats, Floats]]:
+    """Events and non-events of each level over bootstrap resamples, in blocks, each of shape (rows, L)."""
+    if len(levels.order) > LARGE and group is None:
+        yield from _multinomial_levels(levels, draws, seed)
+        return
+    present = outcome[levels.order]
+    for weights in weight_blocks(outcome, group=group, draws=draws, seed=seed):
+        ranked = weights[:, levels.order]
+        events, non_events = ranked * present, ranked * ~present
+        if len(levels.start) < len(levels.order):
+            events = np.add.reduceat(events, levels.start, axis=1)
+            non_events = np.add.reduceat(non_events, levels.start, axis=1)
+        yield events, non_events
+
+
+def _multinomial_levels(levels: Levels, draws: int, seed: int) -> Iterator[tuple[Floats, Floats]]:
+    """The same resamples in distribution, drawn by level instead of by case."""
+    rng = np.random.default_rng(seed)
+    step = max(1, BLOCK // len(levels.start))
+    for start in range(0, draws, step):
+        rows = min(step, draws - start)
+        yield _multinomial(rng, levels.events, rows), _multinomial(rng, levels.non_events, rows)
+
+
+def _multinomial(rng: np.random.Generator, counts: Floats, rows: int) -> Floats:
+    return rng.multinomial(int(counts.sum()), counts / counts.sum(), size=rows).astype(np.float64)
