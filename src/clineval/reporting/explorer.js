@@ -1,0 +1,284 @@
+/* The explorer: looks up the counts that were computed per threshold, and carries them to another prevalence.
+   No statistic is computed here but the predictive values and the net benefit at a chosen prevalence. */
+"use strict";
+(() => {
+  const data = JSON.parse(document.getElementById("explorer-data").textContent);
+  const byId = (id) => document.getElementById(id);
+  const threshold = byId("threshold"), prevalence = byId("prevalence");
+  const model = byId("model"), population = byId("population");
+  const cells = ["true_positives", "false_positives", "false_negatives", "true_negatives"];
+  const state = { point: null, own: true };
+
+  /* Three decimals; exact ties (only odd sixteenths have one) to the even digit, as Python rounds them. */
+  const fixed3 = (value) => {
+    const sixteenths = value * 16;
+    if (!Number.isInteger(sixteenths) || sixteenths % 2 === 0) return value.toFixed(3);
+    const below = Math.floor(value * 1000);
+    return ((below % 2 === 0 ? below : below + 1) / 1000).toFixed(3);
+  };
+  const minus = (text) => (Number(text) === 0 ? text.replace("-", "") : text.replace("-", "\u2212"));
+  const number = (value) => minus(fixed3(value));
+  const percent = (value) => minus((Math.round(Number(fixed3(value)) * 1000) / 10).toFixed(1)) + "%";
+  const defined = (value) => value !== null && !Number.isNaN(value);
+  const nearest = (value) => { // whole numbers, ties to even
+    const down = Math.floor(value);
+    return value - down === 0.5 ? down + (down % 2) : Math.round(value);
+  };
+
+  const chosen = () => data.populations[population.value].models[model.value];
+  const own = () => data.populations[population.value].prevalence;
+
+  /* The row of counts that holds at a step: the last one that starts at or before it. */
+  const rowAt = (set, step) => {
+    let low = 0, high = set.starts.length - 1;
+    while (low < high) {
+      const middle = (low + high + 1) >> 1;
+      if (set.starts[middle] <= step) low = middle; else high = middle - 1;
+    }
+    return low;
+  };
+
+  /* Everything that the page shows at one setting. */
+  const read = () => {
+    const set = chosen();
+    const point = set.points.find((each) => each.name === state.point);
+    const row = point ? point.row : rowAt(set, Math.round(Number(threshold.value) * 1000));
+    const present = set.present, absent = set.absent;
+    const found = set.true_positives[row], alarms = set.false_positives[row];
+    const share = state.own ? own() : Number(prevalence.value);
+    const at = point ? point.threshold : Number(threshold.value);
+    const sensitivity = present ? found / present : null;
+    const specificity = absent ? (absent - alarms) / absent : null;
+    const bound = (name) => set.bounds[name] && set.bounds[name][row];
+    const rates = {
+      true_positives: found, false_positives: alarms,
+      false_negatives: present - found, true_negatives: absent - alarms,
+      sensitivity, specificity, ...carried(share, sensitivity, specificity, at),
+    };
+    if (state.own) { // as the 2x2 has them, to the last digit
+      rates.ppv = found + alarms ? found / (found + alarms) : null;
+      rates.npv = present + absent - found - alarms ? (absent - alarms) / (present + absent - found - alarms) : null;
+    }
+    return { set, row, point, at, share, rates, bound };
+  };
+
+  /* Bayes' theorem, and net benefit with the odds of the threshold as the price of a false alarm. */
+  const carried = (share, sensitivity, specificity, at) => {
+    const both = defined(sensitivity) && defined(specificity);
+    const hit = both ? share * sensitivity : null, alarm = both ? (1 - share) * (1 - specificity) : null;
+    const miss = both ? share * (1 - sensitivity) : null, clear = both ? (1 - share) * specificity : null;
+    return {
+      ppv: both && hit + alarm > 0 ? hit / (hit + alarm) : null,
+      npv: both && miss + clear > 0 ? clear / (miss + clear) : null,
+      net_benefit: both && at < 1 ? hit - alarm * (at / (1 - at)) : null,
+    };
+  };
+
+  /* The interval of a predictive value at another prevalence: that of the likelihood ratio, carried there. */
+  const carriedBounds = (name, now) => {
+    if (state.own) return now.bound(name);
+    const ratio = now.bound(name === "ppv" ? "lr_positive" : "lr_negative");
+    if (!ratio || !defined(ratio[0]) || !defined(ratio[1])) return null;
+    const odds = now.share / (1 - now.share);
+    const after = ratio.map((each) => (each === "inf" ? 1 : (each * odds) / (1 + each * odds)));
+    return name === "ppv" ? after : [1 - after[1], 1 - after[0]];
+  };
+
+  const show = (selector, text) => { document.querySelector(selector).textContent = text; };
+  const between = (bounds, write) =>
+    bounds && defined(bounds[0]) && defined(bounds[1])
+      ? `${data.level} ${write(bounds[0])} to ${write(bounds[1])}` : "no interval";
+  const ratioText = (value) => (value === "inf" ? "\u221e" : number(value));
+
+  const showRates = (now) => {
+    for (const name of cells) show(`[data-measure=${name}]`, String(now.rates[name]));
+    for (const name of ["sensitivity", "specificity", "ppv", "npv"]) {
+      const value = now.rates[name];
+      show(`[data-measure=${name}]`, defined(value) ? percent(value) : "not defined");
+      const bounds = name === "ppv" || name === "npv" ? carriedBounds(name, now) : now.bound(name);
+      show(`[data-interval=${name}]`, defined(value) ? between(bounds, percent) : data.reasons[name]);
+    }
+    const benefit = now.rates.net_benefit;
+    show("[data-measure=net_benefit]", defined(benefit) ? number(benefit) : "not defined");
+    show("[data-interval=net_benefit]", defined(benefit) ? benefitWords(now, benefit) : data.reasons.net_benefit);
+    for (const name of ["lr_positive", "lr_negative"]) {
+      const value = now.set[name][now.row];
+      show(`[data-rate=${name}]`, defined(value) ? ratioText(value) : "not defined");
+      show(`[data-interval=${name}]`, defined(value) ? between(now.bound(name), ratioText) : data.reasons[name]);
+    }
+  };
+
+  const benefitWords = (now, benefit) => {
+    const all = now.share - (1 - now.share) * (now.at / (1 - now.at));
+    if (benefit <= 0 && benefit < all) return `less than flagging everyone (${number(all)})`;
+    if (benefit <= 0) return "no more than flagging no one (0)";
+    return `flagging everyone: ${number(all)}, no one: 0`;
+  };
+
+  /* Whole people out of 1,000 that add up. */
+  const frequencies = (now) => {
+    const present = nearest(1000 * now.share);
+    const hit = nearest(1000 * now.share * (now.rates.sensitivity ?? 0));
+    const alarm = nearest(1000 * (1 - now.share) * (1 - (now.rates.specificity ?? 1)));
+    const found = Math.min(hit, present), alarms = Math.min(alarm, 1000 - present);
+    return { found, missed: present - found, alarms, cleared: 1000 - present - alarms };
+  };
+
+  const COLUMNS = matchMedia("(max-width: 40rem)").matches ? 25 : 40;
+  const SHAPES = {
+    found: (x, y) => `M${x + 0.8} ${y + 5}a4.2 4.2 0 1 0 8.4 0a4.2 4.2 0 1 0 -8.4 0Z`,
+    missed: (x, y) => `M${x + 1.5} ${y + 1.5}l7 7m0 -7l-7 7`,
+    alarms: (x, y) => `M${x + 1.5} ${y + 1.5}h7v7h-7Z`,
+    cleared: (x, y) => `M${x + 3.7} ${y + 5}a1.3 1.3 0 1 0 2.6 0a1.3 1.3 0 1 0 -2.6 0Z`,
+  };
+  byId("icons").setAttribute("viewBox", `0 0 ${COLUMNS * 10} ${(1000 / COLUMNS) * 10}`);
+
+  const showPeople = (now) => {
+    const counts = frequencies(now);
+    let place = 0;
+    for (const kind of ["found", "missed", "alarms", "cleared"]) {
+      let commands = "";
+      for (let each = 0; each < counts[kind]; each += 1, place += 1) {
+        commands += SHAPES[kind]((place % COLUMNS) * 10, Math.floor(place / COLUMNS) * 10);
+      }
+      byId(`icons-${kind}`).setAttribute("d", commands);
+      show(`[data-people=${kind}]`, String(counts[kind]));
+    }
+    const present = counts.found + counts.missed;
+    return `Of 1,000 ${data.people}, ${present} have the condition (${data.condition}): ` +
+      `${counts.found} found, ${counts.missed} missed. ` +
+      `Of the ${1000 - present} without it, ${counts.alarms} get a false alarm.`;
+  };
+
+  const showRoc = (now) => {
+    byId("explorer-roc-line").setAttribute("d", now.set.roc);
+    const { sensitivity, specificity } = now.rates;
+    const spot = byId("explorer-roc-spot");
+    const there = defined(sensitivity) && defined(specificity);
+    spot.classList.toggle("away", !there);
+    if (!there) return;
+    const { left, right, top, foot } = data.roc_frame;
+    spot.setAttribute("transform", `translate(${(left + (1 - specificity) * (right - left)).toFixed(1)} ` +
+      `${(foot - sensitivity * (foot - top)).toFixed(1)})`);
+  };
+
+  let telling, keeping;
+  const later = (timer, task, wait) => { clearTimeout(timer); return setTimeout(task, wait); };
+
+  const update = () => {
+    const now = read();
+    const at = now.point ? now.point.words : `${number(now.at)}`;
+    byId("threshold-value").textContent = at;
+    byId("prevalence-value").textContent = percent(now.share) + (state.own ? " (as in these data)" : "");
+    threshold.setAttribute("aria-valuetext", at);
+    prevalence.setAttribute("aria-valuetext", percent(now.share));
+    showRates(now);
+    showRoc(now);
+    const sentence = showPeople(now);
+    byId("frequencies").textContent = sentence;
+    telling = later(telling, () => { byId("spoken").textContent = sentence; }, 600);
+    keeping = later(keeping, keep, 250);
+    for (const button of document.querySelectorAll("[data-point]")) {
+      button.setAttribute("aria-pressed", String(button.dataset.point === state.point));
+    }
+    for (const button of document.querySelectorAll("[data-share]")) {
+      const pressed = button.dataset.share === "own" ? state.own : !state.own && Number(button.dataset.share) === now.share;
+      button.setAttribute("aria-pressed", String(pressed));
+    }
+  };
+
+  /* The address's fragment holds the setting, so that it can be shared. */
+  const keep = () => {
+    const settings = new URLSearchParams({
+      threshold: state.point ?? threshold.value,
+      prevalence: state.own ? "own" : prevalence.value,
+      model: model.value,
+      population: population.value,
+    });
+    history.replaceState(null, "", `#${settings}`);
+  };
+
+  const restore = () => {
+    if (!location.hash.includes("threshold=")) return false;
+    const settings = new URLSearchParams(location.hash.slice(1));
+    choose(population, settings.get("population"));
+    offerModels();
+    choose(model, settings.get("model"));
+    offerPoints();
+    const share = settings.get("prevalence"), at = settings.get("threshold");
+    setShare(share !== null && share !== "own" && inRange(prevalence, share) ? share : "own");
+    if (!setPoint(at) && inRange(threshold, at)) { state.point = null; threshold.value = at; }
+    return true;
+  };
+  const inRange = (slider, text) =>
+    text !== null && text.trim() !== "" && Number(text) >= Number(slider.min) && Number(text) <= Number(slider.max);
+  const choose = (select, value) => {
+    if ([...select.options].some((each) => each.value === value && !each.disabled)) select.value = value;
+  };
+
+  const setShare = (share) => {
+    state.own = share === "own";
+    prevalence.value = state.own ? own() : share;
+  };
+  const setPoint = (name) => {
+    const point = chosen().points.find((each) => each.name === name);
+    if (!point) return false;
+    state.point = name;
+    threshold.value = (Math.floor(point.threshold * 1000) / 1000).toFixed(3);
+    return true;
+  };
+
+  /* Only what the chosen population and model have can be chosen. */
+  const offerModels = () => {
+    const there = data.populations[population.value].models;
+    for (const each of model.options) each.disabled = !(each.value in there);
+    if (!(model.value in there)) model.value = Object.keys(there)[0];
+  };
+  const offerPoints = () => {
+    const there = chosen().points;
+    for (const button of document.querySelectorAll("[data-point]")) {
+      const point = there.find((each) => each.name === button.dataset.point);
+      button.disabled = !point;
+      button.textContent = point ? point.label : button.dataset.name;
+    }
+  };
+
+  threshold.addEventListener("input", () => { state.point = null; update(); });
+  prevalence.addEventListener("input", () => { state.own = false; update(); });
+  /* Arrow keys move by a tenth of a percent where prevalence is low, by half a percent where it is not. */
+  prevalence.addEventListener("keydown", (event) => {
+    const direction = { ArrowRight: 1, ArrowUp: 1, ArrowLeft: -1, ArrowDown: -1 }[event.key];
+    if (!direction) return;
+    event.preventDefault();
+    const value = Number(prevalence.value), step = value + direction * 1e-9 < 0.05 ? 0.001 : 0.005;
+    prevalence.value = (Math.round(value / step + direction) * step).toFixed(3);
+    prevalence.dispatchEvent(new Event("input", { bubbles: true }));
+  });
+  for (const button of document.querySelectorAll("[data-point]")) {
+    button.addEventListener("click", () => { setPoint(button.dataset.point); update(); });
+  }
+  for (const button of document.querySelectorAll("[data-share]")) {
+    button.addEventListener("click", () => { setShare(button.dataset.share); update(); });
+  }
+  const changed = () => {
+    offerModels();
+    offerPoints();
+    if (state.own) setShare("own");
+    if (state.point && !setPoint(state.point)) state.point = null;
+    update();
+  };
+  for (const select of [model, population]) {
+    select.addEventListener("input", changed);
+    select.addEventListener("change", changed);
+  }
+  window.addEventListener("hashchange", () => { if (restore()) update(); });
+
+  offerModels();
+  offerPoints();
+  setShare("own");
+  if (!setPoint(data.opens_at)) threshold.value = "0.5";
+  const shared = restore();
+  update();
+  document.documentElement.classList.add("live");
+  if (shared) byId("explorer").scrollIntoView();
+})();

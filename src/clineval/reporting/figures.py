@@ -1,0 +1,409 @@
+"""Every figure of a run, by its name: the records on the axes, titled, with their data beside them."""
+
+import re
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from hashlib import sha256
+from pathlib import Path
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from clineval.data.audit import Audit
+from clineval.data.cohort import Cohort
+from clineval.data.exploration import Example, Exploration
+from clineval.evaluation import Evaluation
+from clineval.evaluation.curves import Curves, PopulationCurves
+from clineval.evaluation.record import PopulationScores
+from clineval.refusal import Refusal
+from clineval.reporting import data_plots, figure_data, plots
+from clineval.reporting.audit_plots import write_duplicates
+from clineval.reporting.failures import failures, main_point, title_of_failures
+from clineval.reporting.figure_style import (
+    ABSENT,
+    COLUMN,
+    FORMATS,
+    PRESENT,
+    empty_figure,
+    journal_style,
+    mark_synthetic,
+    new_figure,
+    save,
+    set_title,
+    shorten,
+)
+from clineval.reporting.gallery import write_gallery
+from clineval.reporting.wording import whole
+
+Progress = Callable[[int, int], None]
+MOST_TILES = 24  # small images of one failure figure
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """One figure to be written: its name without ending, how to draw it, and its data."""
+
+    stem: str
+    draw: Callable[[], Figure]
+    data: Callable[[], pd.DataFrame]
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What every title says of the data: their name, and the notice where they are synthetic."""
+
+    dataset: str = ""
+    notice: str = ""
+
+    @classmethod
+    def of(cls, cohort: Cohort | None, exploration: Exploration | None) -> "Setting":
+        """As the cohort says, else the exploration."""
+        if cohort is not None:
+            return cls(cohort.source.title, cohort.source.notice)
+        return cls(exploration.dataset, exploration.notice) if exploration is not None else cls()
+
+    def where(self, population: str) -> str:
+        """Data set and population."""
+        return f"{self.dataset}, {shorten(population, 30)}" if self.dataset else shorten(population, 40)
+
+
+def write_figures(
+    folder: Path,
+    *,
+    table: pd.DataFrame,
+    evaluation: Evaluation,
+    curves: Curves,
+    exploration: Exploration | None = None,
+    audit: Audit | None = None,
+    cohort: Cohort | None = None,
+    learning_curves: Sequence[data_plots.LearningCurve] = (),
+    formats: Sequence[str] = ("png",),
+    progress: Progress | None = None,
+) -> tuple[str, ...]:
+    """Draw everything that can be drawn from what is given, each figure with its data as CSV beside it.
+
+    Parameters
+    ----------
+    table : the predictions, as read back from disk.
+    learning_curves : one per member of the CNN.
+    formats : of ``png`` (300 dpi), ``svg`` and ``pdf`` (fonts embedded).
+
+    Returns
+    -------
+    Names of the figures, without ending, in the order written.
+
+    Raises
+    ------
+    Refusal : an unknown format.
+    """
+    unknown = [kind for kind in formats if kind not in FORMATS]
+    if unknown:
+        raise Refusal(
+            f"Figures come as {', '.join(FORMATS)}; came {', '.join(unknown)}. Name them as --figures png,pdf"
+        )
+    setting = Setting.of(cohort, exploration)
+    drawings = [
+        *(_of_data(exploration, cohort, setting) if exploration is not None else ()),
+        *_of_models(_Material(table, evaluation, curves, cohort, setting)),
+        *(_of_learning(learning_curves, evaluation.condition, setting) if learning_curves else ()),
+    ]
+    names = _write(drawings, folder, formats=tuple(formats), progress=progress)
+    if cohort is not None:
+        write_gallery(folder, cohort=cohort, table=table, evaluation=evaluation, exploration=exploration)
+        if audit is not None:
+            write_duplicates(audit, cohort, folder / "duplicates.png")
+            names.append("duplicates")
+    return tuple(names)
+
+
+def write_exploration_figures(
+    folder: Path, exploration: Exploration, cohort: Cohort, *, formats: Sequence[str] = ("png",)
+) -> tuple[str, ...]:
+    """Draw the data alone: classes per split, grey levels, examples; returns the figures' names."""
+    drawings = list(_of_data(exploration, cohort, Setting.of(cohort, exploration)))
+    return tuple(_write(drawings, folder, formats=tuple(formats)))
+
+
+def _write(
+    drawings: Sequence[Drawing], folder: Path, *, formats: tuple[str, ...], progress: Progress | None = None
+) -> list[str]:
+    for done, drawing in enumerate(drawings):
+        with journal_style():
+            save(drawing.draw(), folder / drawing.stem, formats=formats)
+        figure_data.write(drawing.data(), folder / f"{drawing.stem}.csv")
+        if progress:
+            progress(done + 1, len(drawings))
+    return [drawing.stem for drawing in drawings]
+
+
+def slug(name: str) -> str:
+    """A name that any file system takes; a name that had to be changed ends in a hash of the old one."""
+    clean = re.sub(r"[^A-Za-z0-9.-]+", "_", name).strip("._-")[:60]
+    return name if clean == name else f"{clean or 'name'}-{sha256(name.encode()).hexdigest()[:6]}"
+
+
+def _titled(figure: Figure, setting: Setting, title: str, subtitle: str) -> Figure:
+    set_title(figure.axes[0], title, subtitle)
+    if setting.notice:
+        mark_synthetic(figure, setting.notice)
+    return figure
+
+
+# --- the data ---------------------------------------------------------------------------------------
+
+
+def _of_data(exploration: Exploration, cohort: Cohort | None, setting: Setting) -> Iterator[Drawing]:
+    yield Drawing(
+        "class_distribution_by_split",
+        lambda: _class_distribution(exploration, setting),
+        lambda: figure_data.of_splits(exploration),
+    )
+    for example in exploration.examples:
+        label = example.label if example.label is not None else 1 - example.outcome
+        yield Drawing(
+            f"pixel_intensity_hist_class{label}",
+            partial(_grey_levels, exploration, example, setting),
+            partial(figure_data.of_grey_levels, exploration, example.outcome),
+        )
+        if cohort is not None:
+            yield Drawing(
+                f"examples_class{label}",
+                partial(_examples, cohort, example, setting),
+                partial(figure_data.of_examples, example),
+            )
+
+
+def _class_distribution(exploration: Exploration, setting: Setting) -> Figure:
+    figure, ax = new_figure()
+    data_plots.draw_class_distribution(exploration.splits, ax, condition=exploration.condition)
+    cases = sum(split.cases for split in exploration.splits)
+    events = sum(split.events for split in exploration.splits)
+    counted = f"n = {whole(cases)}, {whole(events)} {shorten(exploration.condition, 30)}"
+    return _titled(figure, setting, "Cases per split", f"{setting.where('all splits')}: {counted}")
+
+
+def _grey_levels(exploration: Exploration, example: Example, setting: Setting) -> Figure:
+    figure, ax = new_figure(height=2.6)
+    levels = exploration.of("all", example.outcome)
+    data_plots.draw_grey_levels(levels, ax, colour=PRESENT if example.outcome else ABSENT)
+    counted = (
+        f"n = {whole(levels.cases)} images, every pixel; condition: {shorten(exploration.condition, 20)}"
+    )
+    title = f"Grey levels, {class_words(example)}"
+    return _titled(figure, setting, title, f"{setting.where('all splits')}: {counted}")
+
+
+def class_words(example: Example) -> str:
+    """A class by its label in the file and what that stands for."""
+    name = shorten(example.name, 26)
+    return name if example.label is None else f"label {example.label} = {name}"
+
+
+def _examples(cohort: Cohort, example: Example, setting: Setting) -> Figure:
+    captions = [shorten(case, 16) for case in example.cases]
+    title = f"Examples, {class_words(example)}"
+    words = f"{setting.where('train')}: evenly spaced through the class, chosen by nobody"
+    return _tiles(
+        cohort, list(example.cases), captions, columns=4, setting=setting, title=title, subtitle=words
+    )
+
+
+def _tiles(
+    cohort: Cohort, cases: list[str], captions: list[str], *, columns: int, setting: Setting, title: str, subtitle: str
+) -> Figure:  # fmt: skip
+    rows = max(1, -(-len(cases) // columns))
+    tile = COLUMN / columns
+    figure = empty_figure(height=0.55 + (tile + 0.3) * rows)
+    row_of = {str(case): row for row, case in enumerate(cohort.case)}
+    data_plots.draw_tiles(figure, [cohort.images[row_of[case]] for case in cases], captions, columns=columns)
+    notice = f"{setting.notice.split(':')[0]}\n" if setting.notice else ""
+    figure.suptitle(f"{notice}{title}\n{subtitle}", fontsize=7.2, x=0.02, ha="left")
+    return figure
+
+
+# --- the models -------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Material:
+    """What the figures of the models are made from."""
+
+    table: pd.DataFrame
+    evaluation: Evaluation
+    curves: Curves
+    cohort: Cohort | None
+    setting: Setting
+
+    def subtitle(self, population: str, scores: PopulationScores) -> str:
+        """Population, n and condition, for below a title."""
+        events = f"{whole(scores.events)} {shorten(self.evaluation.condition, 30)}"
+        return f"{self.setting.where(population)}: n = {whole(scores.cases)}, {events}"
+
+
+def _of_models(material: _Material) -> Iterator[Drawing]:
+    for population in tested_populations(material.evaluation):
+        models = [name for name in material.curves.models if population in material.curves.models[name]]
+        for model in models:
+            yield from _of_model(_Scene(material, model, population))
+        if any(material.curves.models[name][population].decision is not None for name in models):
+            yield Drawing(
+                f"decision_curve_{slug(population)}",
+                partial(_decision, material, population),
+                partial(figure_data.of_decision, material.curves, population),
+            )
+
+
+def tested_populations(evaluation: Evaluation) -> list[str]:
+    """Populations with thresholds scored, but for the clean part of test: the figures' populations."""
+    names: dict[str, None] = {}
+    for by_population in evaluation.models.values():
+        names.update(dict.fromkeys(name for name, scores in by_population.items() if not scores.used_for))
+    return [name for name in names if name != "test_clean"]
+
+
+@dataclass(frozen=True)
+class _Scene:
+    """One model on one population, with what is drawn of it."""
+
+    material: _Material
+    model: str
+    population: str
+    ending: str = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "ending", f"{slug(self.model)}_{slug(self.population)}")
+
+    @property
+    def curves(self) -> PopulationCurves:
+        return self.material.curves.models[self.model][self.population]
+
+    @property
+    def scores(self) -> PopulationScores:
+        return self.material.evaluation.models[self.model][self.population]
+
+    @property
+    def condition(self) -> str:
+        return self.material.evaluation.condition
+
+    def titled(self, figure: Figure, title: str) -> Figure:
+        subtitle = self.material.subtitle(self.population, self.scores)
+        return _titled(figure, self.material.setting, f"{title}: {shorten(self.model, 26)}", subtitle)
+
+
+def _of_model(scene: _Scene) -> Iterator[Drawing]:
+    curves = scene.curves
+    if curves.roc is not None:
+        yield Drawing(f"roc_{scene.ending}", lambda: _roc(scene), lambda: figure_data.of_roc(curves))
+    if scene.scores.operating_points:
+        yield Drawing(
+            f"cm_{scene.ending}", lambda: _confusion(scene), lambda: figure_data.of_points(scene.scores)
+        )
+    if curves.calibration is not None:
+        yield Drawing(
+            f"calibration_{scene.ending}",
+            lambda: _calibration(scene),
+            lambda: figure_data.of_calibration(curves),
+        )
+    yield Drawing(
+        f"risk_distribution_{scene.ending}", lambda: _risks(scene), lambda: figure_data.of_risks(curves)
+    )
+    cohort = scene.material.cohort
+    if cohort is not None and scene.population in cohort.split and main_point(scene.scores) is not None:
+        yield Drawing(
+            f"failures_{scene.ending}", lambda: _failures(scene, cohort), lambda: _failure_data(scene)
+        )
+
+
+def _roc(scene: _Scene) -> Figure:
+    figure, ax = new_figure(height=3.75)
+    line = scene.curves.roc
+    if line is not None:
+        plots.draw_roc(line, ax, points=scene.scores.operating_points, measures=scene.scores.measures)
+    return scene.titled(figure, "ROC curve")
+
+
+def _confusion(scene: _Scene) -> Figure:
+    points = [point for point in scene.scores.operating_points if point.counts["true_positives"] is not None][
+        :2
+    ]
+    figure, ax = new_figure(width=2.6 * max(len(points), 1) + 0.3, height=3.6)
+    axes = [ax, *(figure.add_subplot() for _ in points[1:])]
+    for index, (each, point) in enumerate(zip(axes, points, strict=False)):
+        each.set_subplotspec(figure.add_gridspec(1, len(points))[index])
+        plots.draw_confusion(point, each, condition=scene.condition)
+    return scene.titled(figure, "Confusion matrix")
+
+
+def _calibration(scene: _Scene) -> Figure:
+    figure, ax = new_figure(height=3.6)
+    lines = scene.curves.calibration
+    if lines is not None:
+        plots.draw_calibration(
+            lines, ax, risks=scene.curves.risks, measures=scene.scores.measures, condition=scene.condition
+        )
+    return scene.titled(figure, "Calibration")
+
+
+def _risks(scene: _Scene) -> Figure:
+    figure, ax = new_figure(height=3.0)
+    plots.draw_risk_distribution(
+        scene.curves.risks, ax, condition=scene.condition, points=scene.scores.operating_points
+    )
+    return scene.titled(figure, "Predicted risks")
+
+
+def _failures(scene: _Scene, cohort: Cohort) -> Figure:
+    found = failures(scene.material.table, scene.scores, model=scene.model, population=scene.population)
+    shown = found.cases[found.cases["case"].isin(cohort.case)].head(MOST_TILES)
+    captions = [
+        f"{'MISSED' if row.outcome else 'false alarm'}\n{shorten(str(row.case), 14)}, {row.risk:.2f}"
+        for row in shown.itertuples()
+    ]
+    return _tiles(
+        cohort, [str(case) for case in shown["case"]], captions, columns=6, setting=scene.material.setting,
+        title=title_of_failures(found, scene.model),
+        subtitle=f"{scene.material.subtitle(scene.population, scene.scores)}; case and risk below each image",
+    )  # fmt: skip
+
+
+def _failure_data(scene: _Scene) -> pd.DataFrame:
+    return failures(scene.material.table, scene.scores, model=scene.model, population=scene.population).cases
+
+
+def _decision(material: _Material, population: str) -> Figure:
+    lines = {
+        model: by_population[population].decision
+        for model, by_population in material.curves.models.items()
+        if population in by_population and by_population[population].decision is not None
+    }
+    figure, ax = new_figure(height=3.4)
+    plots.draw_decision_curves({model: line for model, line in lines.items() if line is not None}, ax)
+    first = material.evaluation.models[next(iter(lines))][population]
+    return _titled(figure, material.setting, "Decision curve", material.subtitle(population, first))
+
+
+# --- learning ---------------------------------------------------------------------------------------
+
+
+def _of_learning(
+    learning_curves: Sequence[data_plots.LearningCurve], condition: str, setting: Setting
+) -> Iterator[Drawing]:
+    yield Drawing(
+        "learning_curve_cnn",
+        lambda: _learning(learning_curves, condition, setting),
+        lambda: figure_data.of_learning(learning_curves),
+    )
+
+
+def _learning(
+    learning_curves: Sequence[data_plots.LearningCurve], condition: str, setting: Setting
+) -> Figure:
+    figure, ax = new_figure(height=3.0)
+    data_plots.draw_learning_curves(learning_curves, ax)
+    members, fired = len(learning_curves), sum(curve.fired for curve in learning_curves)
+    subtitle = (
+        f"{setting.where('train and val')}: {members} member{'s' if members > 1 else ''}, "
+        f"condition: {shorten(condition, 24)}\nearly stopping fired in {fired} of {members}"
+    )
+    return _titled(figure, setting, "Learning curve: cnn", subtitle)
