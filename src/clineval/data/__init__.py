@@ -2,14 +2,12 @@
 
 from collections.abc import Callable
 
-from clineval.data import medmnist
+from clineval.data import medmnist, phantom
 from clineval.data.cohort import Cohort
 from clineval.data.download import Unavailable
-from clineval.data.phantom import SIZE as PHANTOM_SIZE
-from clineval.data.phantom import phantom
 from clineval.refusal import Refusal
 
-__all__ = ["Cohort", "Unavailable", "load_cohort", "phantom"]
+__all__ = ["Cohort", "Unavailable", "load_cohort"]
 
 
 def load_cohort(
@@ -37,7 +35,7 @@ def load_cohort(
     try:
         return _official(name, size, address=address, progress=progress)
     except Unavailable as error:
-        if dataset != "auto" or size != PHANTOM_SIZE:
+        if dataset != "auto" or size != phantom.SIZE:
             raise
         return _phantom(size, seed=seed, reason=_why(name, error))
 
@@ -52,11 +50,11 @@ def _official(
 
 
 def _phantom(size: int, *, seed: int, reason: str) -> Cohort:
-    if size != PHANTOM_SIZE:
+    if size != phantom.SIZE:
         raise Refusal(
-            f"The phantom set needs --size {PHANTOM_SIZE}; came {size}. Real data exists at more sizes."
+            f"The phantom set needs --size {phantom.SIZE}; came {size}. Real data exists at more sizes."
         )
-    return phantom(seed=seed, reason=reason)
+    return phantom.phantom(seed=seed, reason=reason)
 
 
 def _why(name: str, error: Unavailable) -> str:

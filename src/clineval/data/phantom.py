@@ -13,7 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
-from scipy.ndimage import gaussian_filter
+from scipy.ndimage import gaussian_filter, gaussian_filter1d
+from scipy.special import expit
 
 from clineval.data.cohort import Cohort, LabelMeaning, Source
 from clineval.refusal import Refusal
@@ -128,23 +129,23 @@ def _scenes(outcome: NDArray[np.bool_], rng: np.random.Generator) -> _Scenes:
         return rng.uniform(low, high, count).astype(np.float32)
 
     # How suspicious a mass looks; every sign of malignancy follows it, each with its own noise.
-    suspicion = np.where(outcome, 1.25, -1.25).astype(np.float32) + 0.8 * normal()
-    radius = uniform(3.6, 7.0)
-    height_to_width = np.exp(-0.14 + 0.20 * suspicion + 0.10 * normal())  # taller than wide is suspect
-    irregular = 0.05 + 0.22 / (1 + np.exp(-1.6 * (suspicion + 0.5 * normal())))
+    suspicion = np.where(outcome, 1.15, -1.15).astype(np.float32) + 0.75 * normal()
+    radius = uniform(3.8, 8.0)
+    height_to_width = np.exp(-0.16 + 0.20 * suspicion + 0.10 * normal())  # taller than wide is suspect
+    irregular = 0.04 + 0.20 * expit(1.8 * (suspicion + 0.4 * normal()))
     lobes = irregular[:, None] * rng.normal(size=(count, len(_HARMONICS))).astype(np.float32)
     return _Scenes(
         has_mass=outcome | (rng.random(count) >= WITHOUT_MASS),
-        centre_x=uniform(9, _CANVAS - 9),
-        centre_y=uniform(11, _CANVAS - 13),
+        centre_x=uniform(8, _CANVAS - 8),
+        centre_y=uniform(9, _CANVAS - 14),
         half_width=radius / np.sqrt(height_to_width),
         half_height=radius * np.sqrt(height_to_width),
-        tilt=0.35 * normal(),
+        tilt=0.30 * normal(),
         lobes=lobes / np.sqrt(_HARMONICS / 2),
         lobe_phase=rng.uniform(0, 2 * np.pi, lobes.shape).astype(np.float32),
-        edge=0.10 + 0.10 / (1 + np.exp(-suspicion - normal())),
-        echo=np.exp(-1.3 + 0.35 * normal() - 0.05 * suspicion),
-        attenuation=0.030 * suspicion + 0.045 * normal(),
+        edge=0.10 + 0.14 * expit(suspicion + normal()),
+        echo=np.exp(-1.9 + 0.5 * normal()),
+        attenuation=np.clip(0.031 * suspicion + 0.045 * normal() - 0.01, -0.12, 0.12),
     )
 
 
@@ -161,7 +162,7 @@ def _draw(scenes: _Scenes, rng: np.random.Generator) -> NDArray[np.uint8]:
     amplitude *= np.exp(-scenes.attenuation[:, None, None] * path)
     amplitude *= _gain(count, rng) * _speckle(count, rng)
     decibels = 20 * np.log10(np.maximum(amplitude, 1e-4))
-    shown = np.clip(_level(count, rng) + decibels * (255 / 50), 0, 255)  # 50 dB from black to white
+    shown = np.clip(_level(count, rng) + decibels * (255 / 58), 0, 255)  # 58 dB from black to white
     pixels = shown.reshape(count, _CANVAS, _FINE, _CANVAS, _FINE).mean(axis=(2, 4))
     return np.rint(pixels).astype(np.uint8)
 
@@ -182,7 +183,7 @@ def _mass(scenes: _Scenes) -> Field:
     along = (cosine * y - sine * x) / scenes.half_height[:, None, None]
     contour = _contour(scenes, np.arctan2(along, across))
     inside = (contour - np.hypot(across, along)) / scenes.edge[:, None, None]
-    return np.where(scenes.has_mass[:, None, None], 1 / (1 + np.exp(np.clip(-2 * inside, -30, 30))), 0)
+    return np.where(scenes.has_mass[:, None, None], expit(2 * inside), 0)
 
 
 def _contour(scenes: _Scenes, angle: Field) -> Field:
@@ -210,17 +211,21 @@ def _tissue(count: int, rng: np.random.Generator) -> Field:
 
 
 def _mottle(count: int, rng: np.random.Generator) -> Field:
-    """Lobules and septa: a smooth random field, wider than deep, standard deviation about 0.45 nepers."""
-    shape = (count, _CANVAS * _FINE, _CANVAS * _FINE)
-    field = gaussian_filter(rng.standard_normal(shape, dtype=np.float32), (0, 2.2, 4.5), truncate=3)
-    return 0.45 * field / field.std()
+    """Lobules and septa: a smooth random field, wider than deep and tilted, in nepers."""
+    side = _CANVAS * _FINE
+    spare = side // 4  # rows above and below, for the tilt
+    noise = rng.standard_normal((count, side + 2 * spare, side), dtype=np.float32)
+    field = gaussian_filter(noise, (0, 1.6, 5.0), truncate=3)
+    tilt = np.clip(rng.normal(0, 0.16, (count, 1, 1)), -0.5, 0.5)
+    row = np.arange(side)[:, None] + np.rint(tilt * (np.arange(side) - side / 2)).astype(np.intp)
+    strength = rng.uniform(0.30, 0.65, (count, 1, 1)).astype(np.float32)
+    return strength / field.std() * np.take_along_axis(field, row + spare, axis=1)
 
 
 def _speckle(count: int, rng: np.random.Generator) -> Field:
-    """Rayleigh amplitude of mean 1: the modulus of scattered waves summed within the pulse's width."""
-    shape = (2, count, _CANVAS * _FINE, _CANVAS * _FINE)
-    waves = rng.standard_normal(shape, dtype=np.float32)
-    waves = gaussian_filter(waves, (0, 0, 0.7, 1.3), truncate=3)  # fine axially, wide laterally
+    """Rayleigh amplitude of mean 1: the modulus of waves scattered within the pulse's width."""
+    waves = rng.standard_normal((2, count, _CANVAS * _FINE, _CANVAS * _FINE), dtype=np.float32)
+    waves = gaussian_filter1d(waves, 0.5, axis=3, truncate=3)  # the beam is wider than the pulse is long
     modulus = np.hypot(waves[0], waves[1])
     return modulus / modulus.mean()
 
@@ -228,14 +233,14 @@ def _speckle(count: int, rng: np.random.Generator) -> Field:
 def _gain(count: int, rng: np.random.Generator) -> Field:
     """What the time-gain compensation leaves: a slope in depth, and poorer contact at one side."""
     depth, lateral = _grid()
-    slope = rng.normal(-0.012, 0.012, (count, 1, 1)).astype(np.float32)
-    side = rng.normal(0, 0.012, (count, 1, 1)).astype(np.float32)
+    slope = rng.normal(-0.038, 0.022, (count, 1, 1)).astype(np.float32)
+    side = rng.normal(0, 0.015, (count, 1, 1)).astype(np.float32)
     return np.exp(slope * (depth - _CANVAS / 2) + side * (lateral - _CANVAS / 2))
 
 
 def _level(count: int, rng: np.random.Generator) -> Field:
     """Overall brightness chosen by the operator, grey levels."""
-    return rng.normal(120, 14, (count, 1, 1)).astype(np.float32)
+    return rng.normal(108, 14, (count, 1, 1)).astype(np.float32)
 
 
 # What is planted --------------------------------------------------------------------------------------
@@ -265,7 +270,7 @@ _CORRUPTIONS = {
     "flipped left-right": lambda canvas: _cropped(canvas)[:, ::-1],
     "brightened": lambda canvas: _rescaled(_cropped(canvas), brighter=25),
     "contrast changed": lambda canvas: _rescaled(_cropped(canvas), contrast=0.7),
-    "JPEG-compressed": lambda canvas: _compressed(_cropped(canvas), quality=60),
+    "JPEG-compressed": lambda canvas: _compressed(_cropped(canvas), quality=85),
     "exact, label contradicts": _cropped,
 }
 _PLACES = (("train", "test"), ("train", "train"), ("train", "val"), ("val", "test"))  # original, copy
