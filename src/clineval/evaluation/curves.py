@@ -58,7 +58,7 @@ class CalibrationLines:
 
 @dataclass(frozen=True)
 class RiskHistogram:
-    """How the predicted risks lie, per outcome: ``edges`` (k + 1,), counts ``events``, ``non_events`` (k,)."""
+    """How the predicted risks lie, per outcome: ``edges`` (k + 1,), counts per bin (k,)."""
 
     edges: Floats
     events: Counts

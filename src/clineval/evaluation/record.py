@@ -10,8 +10,6 @@ from numpy.typing import NDArray
 
 from clineval.statistics.intervals import Estimate
 
-SCHEMA = 1
-
 COUNTS = ("true_positives", "false_positives", "false_negatives", "true_negatives")
 """The four cells of the 2x2, in the order in which they are written."""
 
@@ -259,52 +257,3 @@ class PointComparison:
     p_values: Mapping[str, float]
     discordant: Mapping[str, int]
     method: str
-
-
-@dataclass(frozen=True)
-class Evaluation:
-    """The statistics of a table.
-
-    Attributes
-    ----------
-    condition : the word for what ``outcome`` 1 stands for.
-    level : coverage aimed at by every interval, 0 to 1.
-    draws, seed : of the bootstrap, so that the evaluation can be recomputed.
-    models : scores per model and population, in the order of the table.
-    comparisons : every pair of models on every population.
-    point_comparisons : every pair of models at the operating points that both have.
-    points : the thresholds of each model, frozen, for scoring further cohorts.
-    shared_cases : per population the cases kept and those of each model, where only shared cases
-        were scored because that was asked for.
-    notes : what a reader must know beside the numbers.
-    """
-
-    condition: str
-    level: float
-    draws: int
-    seed: int
-    models: Mapping[str, Mapping[str, PopulationScores]]
-    comparisons: tuple[ModelComparison, ...] = ()
-    point_comparisons: tuple[PointComparison, ...] = ()
-    points: Mapping[str, tuple[Point, ...]] = field(default_factory=dict)
-    shared_cases: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
-    notes: tuple[str, ...] = ()
-    schema: int = SCHEMA
-
-    @property
-    def populations(self) -> tuple[str, ...]:
-        """Names of all populations, each once, in the order in which they first appear."""
-        return tuple(dict.fromkeys(name for scores in self.models.values() for name in scores))
-
-    def to_json(self) -> dict[str, Any]:
-        """The contract of ``evaluation.json``: plain values only, None where a number is undefined."""
-        from clineval.evaluation.json_form import evaluation_to_json
-
-        return evaluation_to_json(self)
-
-    @classmethod
-    def from_json(cls, content: Mapping[str, Any]) -> "Evaluation":
-        """The record of a ``to_json()``; Refusal where a key is missing or of another schema."""
-        from clineval.evaluation.json_form import evaluation_from_json
-
-        return evaluation_from_json(content)

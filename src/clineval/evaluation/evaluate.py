@@ -1,0 +1,138 @@
+"""evaluate: a table of predictions to its Evaluation."""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
+
+import pandas as pd
+
+from clineval.evaluation.comparisons import compare, compare_points
+from clineval.evaluation.points import checked_points, freeze_points, given_point, points_for
+from clineval.evaluation.populations import TEST_CLEAN, Population, populations, without_repeats
+from clineval.evaluation.record import Point, PopulationScores, Spread
+from clineval.evaluation.result import Evaluation
+from clineval.evaluation.scale import Scale
+from clineval.evaluation.scores import score
+from clineval.evaluation.spread import members_by_population, spread_of
+from clineval.evaluation.subgroups import subgroup_tables
+from clineval.predictions import MEMBER_COLUMNS, check_predictions
+from clineval.refusal import Refusal
+
+Progress = Callable[[int, int], None]
+
+
+def evaluate(
+    frame: pd.DataFrame,
+    *,
+    condition: str = "condition",
+    thresholds: Iterable[float] = (),
+    points: Mapping[str, Iterable[Point]] | None = None,
+    level: float = 0.95,
+    draws: int = 1000,
+    seed: int = 0,
+    members: pd.DataFrame | None = None,
+    shared_cases_only: bool = False,
+    progress: Progress | None = None,
+) -> Evaluation:
+    """Everything a table of predictions says about its models, every number with its doubt.
+
+    Parameters
+    ----------
+    frame : one row per model and case with ``outcome`` (0/1) and ``risk`` (0 to 1); see
+        ``clineval.predictions`` for the columns and what stands in where one is missing.
+    condition : the word for what outcome 1 stands for, such as ``"malignant"``.
+    thresholds : further thresholds to report, 0 to 1; flagged means risk >= threshold.
+    points : per model thresholds frozen elsewhere, instead of one half and the chosen one.
+    level : coverage aimed at by the intervals, between 0 and 1.
+    draws, seed : of the bootstrap.
+    members : the same table for every member of the ensembles, with ``seed`` and/or ``fold``; gives the
+        spread over trainings. A ``frame`` with such columns serves as its own.
+    shared_cases_only : score models that were given different cases on the shared ones only.
+    progress : called with (done, total) after each model on each population.
+
+    Raises
+    ------
+    Refusal : a row is not what the table needs, models were scored on different cases, or a threshold
+        was chosen on the cases that it would be scored on.
+    """
+    scale = Scale(level, draws, seed)
+    given = tuple(given_point(value) for value in thresholds)
+    checked = check_predictions(frame)
+    table = without_repeats(checked)
+    parts = populations(table, shared_cases_only=shared_cases_only)
+    if not parts:
+        raise Refusal(
+            "The table has rows of split 'train' only, which is never evaluated; give it rows to test on."
+        )
+    models = list(dict.fromkeys(table["model"]))
+    frozen = {
+        model: (*checked_points(points, model), *given)
+        if points is not None
+        else freeze_points(parts, model, given=given, scale=scale)
+        for model in models
+    }
+    scores = _scores(table, parts, frozen, scale, progress)
+    spreads = _spreads(checked if members is None else check_predictions(members), table, parts)
+    return Evaluation(
+        condition=condition,
+        level=level,
+        draws=draws,
+        seed=seed,
+        models={
+            model: {
+                name: replace(scored, spread=spreads.get((model, name), ()))
+                for name, scored in scores[model].items()
+            }
+            for model in models
+        },
+        comparisons=tuple(one for part in parts for one in compare(part, scale)),
+        point_comparisons=tuple(one for part in parts for one in compare_points(part, frozen, scale)),
+        points=frozen,
+        shared_cases={part.name: part.shared for part in parts if part.shared},
+        notes=_notes(parts),
+    )
+
+
+def _scores(
+    table: pd.DataFrame,
+    parts: tuple[Population, ...],
+    frozen: Mapping[str, tuple[Point, ...]],
+    scale: Scale,
+    progress: Progress | None,
+) -> dict[str, dict[str, PopulationScores]]:
+    work = [(model, part) for model in frozen for part in parts if model in part.models]
+    scores: dict[str, dict[str, PopulationScores]] = {model: {} for model in frozen}
+    for done, (model, part) in enumerate(work, start=1):
+        scored = score(part, model, frozen[model], scale)
+        if not part.used_for:
+            may = points_for(part.name, frozen[model])
+            scored = replace(scored, subgroups=subgroup_tables(table, part.models[model], may, scale))
+        scores[model][part.name] = scored
+        if progress:
+            progress(done, len(work))
+    return scores
+
+
+def _spreads(
+    members: pd.DataFrame, table: pd.DataFrame, parts: tuple[Population, ...]
+) -> dict[tuple[str, str], tuple[Spread, ...]]:
+    if not any(name in members for name in MEMBER_COLUMNS):
+        return {}
+    clean = next((part for part in parts if part.name == TEST_CLEAN), None)
+    names = None
+    if clean is not None:
+        rows = next(iter(clean.models.values())).rows
+        names = frozenset(table["case"].iloc[rows])
+    return {
+        (model, name): spread_of(rows, population=name)
+        for model, name, rows in members_by_population(members, names)
+    }
+
+
+def _notes(parts: tuple[Population, ...]) -> tuple[str, ...]:
+    notes = []
+    if all(part.name != TEST_CLEAN for part in parts) and any(part.name == "test" for part in parts):
+        notes.append(
+            f"{TEST_CLEAN} is not given: the table has no groups or no rows of development data, so nobody "
+            "can tell which test cases have a twin there."
+        )
+    return tuple(notes)

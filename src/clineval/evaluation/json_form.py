@@ -1,0 +1,287 @@
+"""The JSON form of each record of an evaluation: plain values, None where a number is undefined."""
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from clineval.evaluation.record import (
+    APPENDIX_RATES,
+    COUNTS,
+    EXTENDED_MEASURES,
+    MEASURES,
+    RATES,
+    Adequacy,
+    Choice,
+    DecisionArrays,
+    ModelComparison,
+    Point,
+    PointComparison,
+    PopulationScores,
+    ScoredPoint,
+    Spread,
+    SubgroupCell,
+    SubgroupTable,
+)
+from clineval.statistics.intervals import Estimate
+
+_DECISION_LINES = ("threshold", "net_benefit", "low", "high", "treat_all")
+
+
+def number(value: float) -> float | None:
+    """A number as JSON knows it: None for NaN and for infinity, which strict JSON cannot hold."""
+    return float(value) if math.isfinite(value) else None
+
+
+def estimate(given: Estimate) -> dict[str, Any]:
+    """Value, bounds, level and method; an infinite value is None and ``method`` says that it is infinite."""
+    method = f"{given.method}; the value is infinite" if math.isinf(given.value) else given.method
+    return {
+        "value": number(given.value),
+        "low": number(given.low),
+        "high": number(given.high),
+        "level": given.level,
+        "method": method,
+    }
+
+
+def point(given: Point) -> dict[str, Any]:
+    """A frozen threshold with how it was chosen."""
+    return {
+        "name": given.name,
+        "threshold": number(given.threshold),
+        "chosen_on": given.chosen_on,
+        "rule": given.rule,
+        "choice": None if given.choice is None else _plain(given.choice),
+    }
+
+
+def scored_point(given: ScoredPoint) -> dict[str, Any]:
+    """The contract's keys of an operating point, then the appendix."""
+    return {
+        "name": given.name,
+        "threshold": number(given.threshold),
+        "chosen_on": given.chosen_on,
+        "rule": given.rule,
+        **{name: given.counts[name] for name in COUNTS},
+        **{name: estimate(given.rates[name]) for name in RATES},
+        "net_benefit": number(given.net_benefit),
+        "appendix": {
+            name: estimate(given.appendix[name]) for name in APPENDIX_RATES if name in given.appendix
+        },
+    }
+
+
+def population(given: PopulationScores) -> dict[str, Any]:
+    """The contract's keys of a population, then the further ones."""
+    return {
+        "cases": given.cases,
+        "events": given.events,
+        "groups": given.groups,
+        "prevalence": given.prevalence,
+        "used_for": given.used_for or None,
+        **{
+            name: estimate(given.measures[name])
+            for name in (*MEASURES, *EXTENDED_MEASURES)
+            if name in given.measures
+        },
+        "operating_points": [scored_point(one) for one in given.operating_points],
+        "decision_curve": None if given.decision_curve is None else _decision(given.decision_curve),
+        "subgroups": [_subgroup_table(one) for one in given.subgroups],
+        "spread": [_plain(one) for one in given.spread],
+        "adequacy": None if given.adequacy is None else _plain(given.adequacy),
+        "removed": given.removed,
+        "notes": list(given.notes),
+    }
+
+
+def comparison(given: ModelComparison) -> dict[str, Any]:
+    """A paired comparison of two models by one measure."""
+    return {
+        "measure": given.measure,
+        "population": given.population,
+        "models": list(given.models),
+        "difference": estimate(given.difference),
+        "statistic": number(given.statistic),
+        "p_value": number(given.p_value),
+        "method": given.method,
+    }
+
+
+def point_comparison(given: PointComparison) -> dict[str, Any]:
+    """A paired comparison of two models at their thresholds of one name."""
+    return {
+        "point": given.point,
+        "population": given.population,
+        "models": list(given.models),
+        "thresholds": [number(value) for value in given.thresholds],
+        "differences": {name: estimate(value) for name, value in given.differences.items()},
+        "p_values": {name: number(value) for name, value in given.p_values.items()},
+        "discordant": dict(given.discordant),
+        "method": given.method,
+    }
+
+
+def _plain(record: Any) -> dict[str, Any]:
+    """A flat record as it stands: numbers through ``number``, tuples as lists."""
+    return {name: _plain_value(value) for name, value in vars(record).items()}
+
+
+def _plain_value(value: Any) -> Any:
+    if isinstance(value, float):
+        return number(value)
+    return [_plain_value(one) for one in value] if isinstance(value, tuple) else value
+
+
+def _decision(given: DecisionArrays) -> dict[str, Any]:
+    lines = {name: [number(value) for value in getattr(given, name)] for name in _DECISION_LINES}
+    return {**lines, "method": given.method}
+
+
+def _subgroup_table(given: SubgroupTable) -> dict[str, Any]:
+    return {
+        "attribute": given.attribute,
+        "point": given.point,
+        "threshold": number(given.threshold),
+        "cells": [
+            {
+                "value": cell.value,
+                "cases": cell.cases,
+                "events": cell.events,
+                **{name: estimate(value) for name, value in cell.measures.items()},
+                "suppressed": cell.suppressed or None,
+            }
+            for cell in given.cells
+        ],
+        "largest_gap": {name: dict(gap) for name, gap in given.largest_gap.items()},
+        "skipped": given.skipped or None,
+    }
+
+
+# --- and back ---------------------------------------------------------------------------------------
+
+
+def to_number(value: float | None) -> float:
+    """NaN for None."""
+    return math.nan if value is None else float(value)
+
+
+def to_estimate(given: Mapping[str, Any]) -> Estimate:
+    """The Estimate of ``estimate``; an infinite value comes back as undefined."""
+    value, low, high = (to_number(given[name]) for name in ("value", "low", "high"))
+    return Estimate(value, low, high, given["level"], given["method"])
+
+
+def to_point(given: Mapping[str, Any]) -> Point:
+    """The record of ``point``."""
+    choice = given["choice"]
+    return Point(
+        given["name"],
+        to_number(given["threshold"]),
+        given["chosen_on"],
+        given["rule"],
+        None if choice is None else _numeric(Choice, choice),
+    )
+
+
+def to_scored_point(given: Mapping[str, Any]) -> ScoredPoint:
+    """The record of ``scored_point``."""
+    return ScoredPoint(
+        given["name"],
+        to_number(given["threshold"]),
+        given["chosen_on"],
+        given["rule"],
+        {name: given[name] for name in COUNTS},
+        {name: to_estimate(given[name]) for name in RATES},
+        {name: to_estimate(value) for name, value in given["appendix"].items()},
+        to_number(given["net_benefit"]),
+    )
+
+
+def to_population(given: Mapping[str, Any]) -> PopulationScores:
+    """The record of ``population``."""
+    return PopulationScores(
+        given["cases"],
+        given["events"],
+        given["groups"],
+        given["used_for"] or "",
+        {name: to_estimate(given[name]) for name in (*MEASURES, *EXTENDED_MEASURES) if name in given},
+        tuple(to_scored_point(one) for one in given["operating_points"]),
+        None if given["decision_curve"] is None else _to_decision(given["decision_curve"]),
+        tuple(_to_subgroup_table(one) for one in given["subgroups"]),
+        tuple(_numeric(Spread, one) for one in given["spread"]),
+        None if given["adequacy"] is None else _numeric(Adequacy, given["adequacy"]),
+        given["removed"],
+        tuple(given["notes"]),
+    )
+
+
+def to_comparison(given: Mapping[str, Any]) -> ModelComparison:
+    """The record of ``comparison``."""
+    return ModelComparison(
+        given["measure"],
+        given["population"],
+        _pair(given["models"]),
+        to_estimate(given["difference"]),
+        to_number(given["statistic"]),
+        to_number(given["p_value"]),
+        given["method"],
+    )
+
+
+def to_point_comparison(given: Mapping[str, Any]) -> PointComparison:
+    """The record of ``point_comparison``."""
+    return PointComparison(
+        given["point"],
+        given["population"],
+        _pair(given["models"]),
+        _pair([to_number(value) for value in given["thresholds"]]),
+        {name: to_estimate(value) for name, value in given["differences"].items()},
+        {name: to_number(value) for name, value in given["p_values"].items()},
+        given["discordant"],
+        given["method"],
+    )
+
+
+def _pair(values: list[Any]) -> tuple[Any, Any]:
+    first, second = values
+    return first, second
+
+
+def _numeric(kind: Any, given: Mapping[str, Any]) -> Any:
+    """A flat record back from ``_plain``: None becomes NaN, lists become tuples."""
+    return kind(**{name: _numeric_value(value) for name, value in given.items()})
+
+
+def _numeric_value(value: Any) -> Any:
+    if value is None:
+        return math.nan
+    return tuple(_numeric_value(one) for one in value) if isinstance(value, list) else value
+
+
+def _to_decision(given: Mapping[str, Any]) -> DecisionArrays:
+    lines = {name: np.array([to_number(value) for value in given[name]]) for name in _DECISION_LINES}
+    return DecisionArrays(**lines, method=given["method"])
+
+
+def _to_subgroup_table(given: Mapping[str, Any]) -> SubgroupTable:
+    known = ("value", "cases", "events", "suppressed")
+    cells = tuple(
+        SubgroupCell(
+            cell["value"],
+            cell["cases"],
+            cell["events"],
+            {name: to_estimate(value) for name, value in cell.items() if name not in known},
+            cell["suppressed"] or "",
+        )
+        for cell in given["cells"]
+    )
+    return SubgroupTable(
+        given["attribute"],
+        given["point"],
+        to_number(given["threshold"]),
+        cells,
+        given["largest_gap"],
+        given["skipped"] or "",
+    )

@@ -1,0 +1,140 @@
+"""Operating points: thresholds frozen on development data, then scored on cases kept for testing."""
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+
+from clineval.evaluation.populations import Cases, Population
+from clineval.evaluation.record import APPENDIX_RATES, COUNTS, RATES, Choice, Point, ScoredPoint
+from clineval.evaluation.scale import Scale
+from clineval.predictions import OUT_OF_FOLD, VAL
+from clineval.refusal import Refusal
+from clineval.statistics.decision_curve import decision_curve
+from clineval.statistics.intervals import undefined
+from clineval.statistics.operating_point import choose_threshold, operating_point
+
+CHOSEN_ON = ("fixed", "given", VAL, OUT_OF_FOLD)
+"""Where a threshold may come from; never from the population that it is scored on."""
+
+HALF = Point("half", 0.5, "fixed", "flagged where the condition is at least as likely as not")
+SENSITIVITY_90 = "sensitivity_90"
+TARGET = 0.9
+
+
+def freeze_points(
+    populations: Sequence[Population], model: str, *, given: tuple[Point, ...], scale: Scale
+) -> tuple[Point, ...]:
+    """The thresholds of one model: one half, the one that reaches sensitivity .90, and those given."""
+    return (HALF, _sensitivity_90(populations, model, scale), *given)
+
+
+def given_point(threshold: float) -> Point:
+    """A threshold that the user named; Refusal unless it is a number from 0 to 1."""
+    if not 0 <= threshold <= 1:
+        raise Refusal(
+            f"A threshold must be a number from 0 to 1; came {threshold}. Give another --threshold."
+        )
+    return Point("given", float(threshold), "given", "named by the user")
+
+
+def checked_points(points: Mapping[str, Iterable[Point]], model: str) -> tuple[Point, ...]:
+    """The frozen thresholds of one model; Refusal where it has none or one comes from scored cases."""
+    if model not in points:
+        raise Refusal(
+            f"No frozen thresholds were given for model {model!r}; they are there for {sorted(points)}."
+        )
+    for point in points[model]:
+        if point.chosen_on not in CHOSEN_ON:
+            raise Refusal(
+                f"The threshold {point.name!r} of {model!r} was chosen on {point.chosen_on!r}; "
+                f"it may come from {', '.join(CHOSEN_ON)} only, never from the cases that it is scored on."
+            )
+    return tuple(points[model])
+
+
+def points_for(population: str, points: Iterable[Point]) -> tuple[Point, ...]:
+    """The thresholds that may be scored there: none on ``val``, elsewhere all that were not chosen there."""
+    return () if population == VAL else tuple(point for point in points if point.chosen_on != population)
+
+
+def score_point(cases: Cases, point: Point, *, population: str, level: float) -> ScoredPoint:
+    """The 2x2 and its rates at a frozen threshold.
+
+    Raises
+    ------
+    Refusal : the threshold was chosen on this very population, so it would flatter itself.
+    """
+    if point.chosen_on == population:
+        raise Refusal(
+            f"The threshold {point.name!r} was chosen on {population!r} and cannot be scored there: it "
+            "would be flattered. Score it on cases that took no part in the choice."
+        )
+    if math.isnan(point.threshold):
+        return _without_threshold(point, level)
+    scored = operating_point(
+        cases.outcome, cases.risk, point.threshold, name=point.name, chosen_on=point.chosen_on, level=level
+    )
+    return ScoredPoint(
+        point.name,
+        point.threshold,
+        point.chosen_on,
+        point.rule,
+        {name: getattr(scored, name) for name in COUNTS},
+        {name: getattr(scored, name) for name in RATES},
+        {"balanced_accuracy": scored.balanced_accuracy, "f1": scored.appendix.f1, "mcc": scored.appendix.mcc},
+        _net_benefit(cases, point.threshold),
+    )
+
+
+def _net_benefit(cases: Cases, threshold: float) -> float:
+    """Net benefit at the threshold itself; NaN at 0 and 1, where the odds leave nothing to weigh."""
+    if not 0 < threshold < 1:
+        return math.nan
+    return float(decision_curve(cases.outcome, cases.risk, thresholds=[threshold], draws=0).net_benefit[0])
+
+
+def _without_threshold(point: Point, level: float) -> ScoredPoint:
+    missing = undefined(point.rule, level=level)
+    return ScoredPoint(
+        point.name,
+        math.nan,
+        point.chosen_on,
+        point.rule,
+        dict.fromkeys(COUNTS),
+        dict.fromkeys(RATES, missing),
+        dict.fromkeys(APPENDIX_RATES, missing),
+    )
+
+
+def _sensitivity_90(populations: Sequence[Population], model: str, scale: Scale) -> Point:
+    """The largest threshold that reaches sensitivity .90 out of fold, else on ``val``, else none."""
+    there = {one.name: one.models[model] for one in populations if model in one.models}
+    source = next((name for name in (OUT_OF_FOLD, VAL) if name in there), None)
+    if source is None:
+        return Point(
+            SENSITIVITY_90, math.nan, VAL, f"the table has no {OUT_OF_FOLD} and no {VAL} rows to choose it on"
+        )
+    cases = there[source]
+    if not cases.outcome.any():
+        return Point(
+            SENSITIVITY_90, math.nan, source, f"{source} has no case with the condition to choose it on"
+        )
+    chosen = choose_threshold(
+        cases.outcome,
+        cases.risk,
+        rule="sensitivity",
+        target=TARGET,
+        group=cases.group,
+        draws=scale.draws,
+        seed=scale.seed,
+        level=scale.level,
+    )
+    choice = Choice(
+        TARGET,
+        chosen.threshold.low,
+        chosen.threshold.high,
+        chosen.probability_met,
+        int(cases.outcome.sum()),
+        chosen.sentence,
+    )
+    rule = f"the largest threshold that reaches sensitivity {TARGET:.2f} on {source}"
+    return Point(SENSITIVITY_90, chosen.value, source, rule, choice)

@@ -1,0 +1,106 @@
+"""The evaluate step: anybody's table of predictions to a folder with its evaluation and report."""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict
+from pathlib import Path
+
+import pandas as pd
+
+from clineval import provenance
+from clineval.data.cohort import Source
+from clineval.evaluation import Evaluation, evaluate, write_evaluation
+from clineval.pipeline.medmnist_results import read_result_file
+from clineval.predictions import read_predictions, write_predictions
+from clineval.run_folder import replace_folder
+from clineval.settings import EvaluationSettings
+
+MOST_CSV_ROWS = 1_000_000
+"""Rows beyond which the folder's copy of the table is Parquet: a CSV of more is slow to write and to open."""
+
+Progress = Callable[[int, int], None]
+
+
+def evaluate_file(
+    predictions: Path,
+    *,
+    condition: str | None = None,
+    thresholds: Iterable[float] = (),
+    columns: Mapping[str, str] | None = None,
+    medmnist: str | None = None,
+    level: float = EvaluationSettings.level,
+    draws: int = EvaluationSettings.draws,
+    seed: int = EvaluationSettings.seed,
+    coverage: bool = False,
+    shared_cases_only: bool = False,
+    out: Path = Path("results"),
+    force: bool = False,
+    command: Iterable[str] = ("clineval", "evaluate"),
+    progress: Progress | None = None,
+) -> Evaluation:
+    """Score a table and write ``evaluation.json``, ``report.html`` and the table itself into ``out``.
+
+    Parameters
+    ----------
+    predictions : a CSV or Parquet file as ``clineval.predictions`` describes it, or with ``medmnist``
+        a result file of that data set's own evaluator.
+    condition : the word for what outcome 1 stands for; by default "condition", with ``medmnist`` the
+        data set's own.
+    thresholds : further thresholds to report, 0 to 1.
+    columns : the file's names for the table's columns.
+    medmnist : name of the MedMNIST set that the result file belongs to.
+    level, draws, seed : of the intervals and the bootstrap.
+    coverage : also simulate how often our own intervals cover at this many cases and events.
+    shared_cases_only : score models that were given different cases on the shared ones.
+    out, force : the folder to write, replaced whole or not at all.
+    command : the words to record in the provenance.
+    progress : called with (done, total).
+
+    Raises
+    ------
+    Refusal : the table, an option or the folder is not fit; nothing is written then.
+    """
+    settings = EvaluationSettings(level=level, draws=draws, seed=seed)
+    recorder = provenance.Recorder()
+    with recorder.step("read"):
+        table, source, word = _read(predictions, columns or {}, medmnist)
+    with replace_folder(out, kind="evaluate", force=force) as folder:
+        with recorder.step("table"):
+            table = store_table(table, folder)
+        with recorder.step("evaluate"):
+            evaluation = evaluate(
+                table,
+                condition=condition or word,
+                thresholds=thresholds,
+                level=settings.level,
+                draws=settings.draws,
+                seed=settings.seed,
+                shared_cases_only=shared_cases_only,
+                progress=progress,
+            )
+            write_evaluation(evaluation, folder / "evaluation.json")
+        facts = provenance.describe(
+            kind="evaluate",
+            command=command,
+            settings={"evaluation": asdict(settings)},
+            source={**asdict(source), "condition": evaluation.condition},
+            recorder=recorder,
+        )
+        provenance.seal(folder, facts)
+    return evaluation
+
+
+def store_table(table: pd.DataFrame, folder: Path) -> pd.DataFrame:
+    """Write a table into a folder and read it back: what is scored is what lies there."""
+    path = folder / ("predictions.csv" if len(table) <= MOST_CSV_ROWS else "predictions.parquet")
+    write_predictions(table, path)
+    return read_predictions(path)
+
+
+def _read(path: Path, columns: Mapping[str, str], medmnist: str | None) -> tuple[pd.DataFrame, Source, str]:
+    """The table, where it came from, and the word for its condition."""
+    if medmnist:
+        table, cohort = read_result_file(path, medmnist)
+        return table, cohort.source, cohort.condition
+    table = read_predictions(path, columns=columns)
+    source = Source("predictions", path.name, file=path.name, sha256=provenance.hash_file(path))
+    return table, source, "condition"
