@@ -31,7 +31,6 @@ class NetworkSettings:
     label_smoothing: float = 0.05  # share of each label given to both classes; keeps risks calibrated
     shift: int = 2  # pixels of a 28 x 28 image that augmentation may move it; grows with the image
     average_decay: float = 0.98  # memory of the running average of the weights, per step
-    early_stopping: str = "guard"  # guard, strict or off
     patience: int = 20  # epochs without a better validation loss after which the guard stops
     strict_patience: int = 8  # the same for strict early stopping, which always keeps the best epoch
 
@@ -40,7 +39,15 @@ class NetworkSettings:
 class LogisticSettings:
     """How the logistic regression learns."""
 
-    strengths: tuple[float, ...] = (1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1)  # inverse penalty C, tried in turn
+    strengths: tuple[float, ...] = (
+        1e-4,
+        3e-4,
+        1e-3,
+        3e-3,
+        1e-2,
+        3e-2,
+        1e-1,
+    )  # inverse penalty C, tried in turn
     folds: int = 5  # grouped folds inside the training split that choose among them
     iterations: int = 5000  # of the solver; not to converge in them is an error
 
@@ -61,6 +68,8 @@ class TrainingSettings:
     members: int = 5  # grouped folds of the training split; each member leaves one of them out
     repeats: int = 1  # times that the split into folds is drawn anew; members x repeats networks in all
     seeds: tuple[int, ...] | None = None  # one per network, instead of seed + k
+    early_stopping: str = "guard"  # guard: ends a failing run; strict: keeps the best epoch; off
+    device: str = "cpu"  # cpu, cuda or mps, for the networks
     network: NetworkSettings = field(default_factory=NetworkSettings)
     logistic: LogisticSettings = field(default_factory=LogisticSettings)
     scattering: ScatteringSettings = field(default_factory=ScatteringSettings)

@@ -1,0 +1,31 @@
+"""One thread and deterministic arithmetic for the length of a training, whatever the machine is set to."""
+
+import contextlib
+import os
+from collections.abc import Iterator
+
+import torch
+from threadpoolctl import threadpool_limits
+
+
+@contextlib.contextmanager
+def one_thread(device: str = "cpu") -> Iterator[None]:
+    """Run the block on one thread with deterministic algorithms only, then put all settings back.
+
+    A sum split over threads is added up in another order, which changes its last bits; on one
+    thread the numbers depend on the data, the settings and the seed alone. On CUDA two runs on the
+    same card and driver agree; on Apple's GPU an operation without a deterministic form warns.
+    """
+    threads = torch.get_num_threads()
+    strict = torch.are_deterministic_algorithms_enabled()
+    warn_only = torch.is_deterministic_algorithms_warn_only_enabled()
+    if device.startswith("cuda"):
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    torch.set_num_threads(1)
+    torch.use_deterministic_algorithms(True, warn_only=device == "mps")
+    try:
+        with threadpool_limits(1):
+            yield
+    finally:
+        torch.use_deterministic_algorithms(strict, warn_only=warn_only)
+        torch.set_num_threads(threads)
