@@ -244,12 +244,18 @@ def _ranked(outcome: ArrayLike, risk: ArrayLike, group: ArrayLike | None) -> tup
 
 def _placements_by_case(outcome: NDArray[np.bool_], risk: Floats) -> _Placements:
     """Placements in the order of the cases, so that two models or the cases of a group can be joined."""
-    events, non_events = risk[outcome], risk[~outcome]
-    event_order, non_event_order = np.argsort(events), np.argsort(non_events)
-    ranked = _placements(events[event_order], non_events[non_event_order])
-    event, non_event = events, non_events  # their own memory again: the risks are no longer needed
+    event_order, events = _ordered(risk[outcome])
+    non_event_order, non_events = _ordered(risk[~outcome])
+    ranked = _placements(events, non_events)
+    del events, non_events  # as large as the data
+    event, non_event = np.empty_like(ranked.event), np.empty_like(ranked.non_event)
     event[event_order], non_event[non_event_order] = ranked.event, ranked.non_event
     return _Placements(ranked.value, event, non_event)
+
+
+def _ordered(values: Floats) -> tuple[NDArray[np.intp], Floats]:
+    order = np.argsort(values)
+    return order, values[order]
 
 
 def _placements(events: Floats, non_events: Floats) -> _Placements:
@@ -271,12 +277,18 @@ def _placements(events: Floats, non_events: Floats) -> _Placements:
 def _exceeded(few: Floats, many: Floats) -> tuple[Floats, Floats]:
     """How many of the other each value exceeds, ties counting half, for both; both ascending."""
     below = np.searchsorted(many, few, side="left")
-    up_to = np.searchsorted(many, few, side="right")
+    tied = many.take(below, mode="clip") == few
+    up_to = below.copy() if tied.any() else below
+    if up_to is not below:
+        up_to[tied] = np.searchsorted(many, few[tied], side="right")
     # A value of few is at most many[j] where its ``below`` is at most j, and less where its ``up_to`` is.
-    steps = np.bincount(below, minlength=len(many) + 1)
-    steps += np.bincount(up_to, minlength=len(many) + 1)
-    below += up_to
-    return below / 2, np.cumsum(steps[:-1], out=steps[:-1]) / 2
+    half = np.full(len(few), 0.5)
+    passed = np.bincount(below, half, minlength=len(many) + 1)
+    passed += np.bincount(up_to, half, minlength=len(many) + 1)
+    np.cumsum(passed, out=passed)
+    exceeded = np.add(below, up_to, out=half)
+    exceeded /= 2
+    return exceeded, passed[:-1]
 
 
 def _spread(placements: _Placements, outcome: NDArray[np.bool_], group: ArrayLike | None) -> _Spread:
