@@ -22,7 +22,7 @@ def verify_results(folder: Path) -> list[str]:
     Refusal : ``folder`` is not a results folder, or its provenance is unreadable or of another schema.
     """
     require_results(folder, provenance.FILE)
-    record = _read_provenance(folder / provenance.FILE)
+    record = read_provenance(folder / provenance.FILE)
     return [
         *_artefact_differences(folder, record["artefacts"]),
         *_evaluation_differences(folder, record),
@@ -31,7 +31,13 @@ def verify_results(folder: Path) -> list[str]:
     ]
 
 
-def _read_provenance(path: Path) -> dict[str, Any]:
+def read_provenance(path: Path) -> dict[str, Any]:
+    """A folder's provenance, checked to be of this schema and to list a SHA-256 of each artefact.
+
+    Raises
+    ------
+    Refusal : it is not JSON, of another schema, or without hashes.
+    """
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, OSError) as error:
@@ -88,7 +94,9 @@ def first_difference(left: Any, right: Any, place: str = "") -> str | None:
         pairs = [(f"{place}[{index}]", *both) for index, both in enumerate(zip(left, right, strict=True))]
     else:
         return None if left == right else place or "the top"
-    return next((found for where, one, other in pairs if (found := first_difference(one, other, where))), None)
+    return next(
+        (found for where, one, other in pairs if (found := first_difference(one, other, where))), None
+    )
 
 
 def _ledger_differences(folder: Path) -> Iterator[str]:

@@ -1,20 +1,20 @@
 """From images to the table: train, recalibrate off the test set, combine, write the risks."""
 
 import json
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy.special import expit, logit
 
 from clineval.data import splits
 from clineval.data.audit import Audit
 from clineval.data.cohort import Cohort
-from clineval.learning.training import TrainedModel, save_model, train_models
+from clineval.learning.member import LearningCurve
+from clineval.learning.training import TrainedModel, combine, save_model, train_models
 from clineval.pipeline.recalibration import Choice, choose_recalibration
 from clineval.predictions import write_predictions
 from clineval.settings import RunSettings
@@ -36,7 +36,7 @@ class Shipped:
     ----------
     cohort : the cases that ``risk`` and ``out_of_fold`` belong to.
     risk : shape (cases,), recalibrated where that was chosen.
-    out_of_fold : shape (cases,), each training case scored by models that did not see its group; NaN elsewhere.
+    out_of_fold : shape (cases,), training cases scored by models that never saw their group; NaN elsewhere.
     uncalibrated, uncalibrated_out_of_fold : the same two before recalibration.
     trained : weights and record; None for a combination.
     """
@@ -49,7 +49,12 @@ class Shipped:
     uncalibrated: Floats
     uncalibrated_out_of_fold: Floats
     trained: TrainedModel | None = None
-    parts: tuple[str, ...] = field(default=())
+    parts: tuple[str, ...] = ()
+
+    @property
+    def learning_curves(self) -> tuple[LearningCurve, ...]:
+        """How each network of the model learnt; empty for a model without epochs."""
+        return self.trained.curves if self.trained is not None else ()
 
 
 def train_all(
@@ -71,7 +76,7 @@ def train_all(
         progress=announce(f"Training {', '.join(TRAINED)}"),
     )
     shipped = [ship(model, cohort) for model in models]
-    shipped.append(combine(*(model for model in shipped if model.name in COMBINED)))
+    shipped.append(combine_shipped([model for model in shipped if model.name in COMBINED]))
     if settings.data.split == "official":
         shipped.extend(_train_without_twins(cohort, findings, settings, jobs, finished, announce))
     return tuple(shipped)
@@ -119,10 +124,10 @@ def ship(model: TrainedModel, cohort: Cohort, *, name: str | None = None) -> Shi
     )
 
 
-def combine(*parts: Shipped) -> Shipped:
+def combine_shipped(parts: Sequence[Shipped]) -> Shipped:
     """The mean of the parts' recalibrated risks on the logit scale, as the model ``combined``."""
-    risk = expit(np.mean([logit(part.risk) for part in parts], axis=0))
-    out_of_fold = expit(np.mean([logit(part.out_of_fold) for part in parts], axis=0))
+    risk = combine([part.risk for part in parts])
+    out_of_fold = combine([part.out_of_fold for part in parts])
     return Shipped(
         name="combined",
         cohort=parts[0].cohort,

@@ -1,0 +1,274 @@
+"""The main job: data, audit, exploration, learning, the table, evaluation, figures, report, provenance."""
+
+import json
+import shutil
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from clineval import provenance
+from clineval.data import load_cohort, splits
+from clineval.data.audit import Audit, audit
+from clineval.data.cohort import Cohort, Source
+from clineval.data.exploration import Exploration
+from clineval.data.exploration import explore as explore_cohort
+from clineval.evaluation import Evaluation, write_evaluation
+from clineval.evaluation.curves import curves
+from clineval.pipeline.audit import write_audit
+from clineval.pipeline.models import Shipped, train_all, write_tables
+from clineval.pipeline.scoring import score_folder
+from clineval.predictions import read_predictions
+from clineval.refusal import Refusal
+from clineval.run_folder import replace_folder
+from clineval.settings import RunSettings
+
+Progress = Callable[[int, int], None]
+Announce = Callable[[str], Progress]
+
+FORMATS = ("png", "svg", "pdf")
+
+
+@dataclass(frozen=True)
+class FinishedRun:
+    """What a run made and where it lies."""
+
+    folder: Path
+    cohort: Cohort
+    audit: Audit
+    evaluation: Evaluation
+
+
+def silent(_step: str) -> Progress:
+    """An ``announce`` that shows nothing, for callers without a screen."""
+    return lambda done, total: None
+
+
+def run(
+    settings: RunSettings,
+    *,
+    out: Path | None = None,
+    jobs: int | None = None,
+    formats: Sequence[str] = ("png",),
+    force: bool = False,
+    resume: bool = False,
+    command: Iterable[str] = ("clineval", "run"),
+    announce: Announce = silent,
+) -> FinishedRun:
+    """Take a data set from images to a report; the folder appears whole or not at all.
+
+    Parameters
+    ----------
+    out : results folder; by default ``results``, or ``results-phantom`` for phantom data.
+    jobs : trainings at once, at least 1; all cores by default. The numbers do not depend on it.
+    formats : figure formats, of png, svg and pdf.
+    resume : reuse the trainings that an interrupted run of the same settings finished.
+    command : the words to record in the provenance.
+    announce : called with each step's name; returns the step's ``progress(done, total)``.
+
+    Raises
+    ------
+    Refusal : a setting, the data, or the output folder is not fit.
+    """
+    _check_formats(formats)
+    recorder = provenance.Recorder()
+    with recorder.step("load"):
+        cohort = load(settings, announce=announce)
+    target = results_folder(out, cohort.source)
+    with replace_folder(target, kind="run", force=force) as folder:
+        finished = _finished_members(target, keep=resume)
+        with recorder.step("audit"):
+            findings, cohort = audit_and_group(cohort, settings, folder, announce=announce)
+        with recorder.step("explore"):
+            exploration = write_exploration(cohort, folder)
+        with recorder.step("train"):
+            shipped = train_all(cohort, findings, settings, jobs=jobs, finished=finished, announce=announce)
+            write_tables(shipped, folder)
+        with recorder.step("evaluate"):
+            evaluation = open_test(folder, cohort, settings, announce=announce)
+        with recorder.step("draw"):
+            draw(
+                folder, evaluation, exploration, findings, cohort, shipped, formats=formats, announce=announce
+            )
+        with recorder.step("report"):
+            provenance.seal(folder, facts("run", command, settings, cohort, recorder))
+            write_words(folder, announce=announce)
+        provenance.seal(folder, facts("run", command, settings, cohort, recorder))
+    shutil.rmtree(finished, ignore_errors=True)
+    return FinishedRun(target, cohort, findings, evaluation)
+
+
+def explore(
+    settings: RunSettings,
+    *,
+    out: Path | None = None,
+    force: bool = False,
+    command: Iterable[str] = ("clineval", "explore"),
+    announce: Announce = silent,
+) -> Path:
+    """Write ``exploration.json`` and its figures; return the folder. Raises as ``run`` does."""
+    recorder = provenance.Recorder()
+    with recorder.step("load"):
+        cohort = load(settings, announce=announce)
+    target = results_folder(out, cohort.source)
+    with replace_folder(target, kind="explore", force=force) as folder:
+        with recorder.step("explore"):
+            exploration = write_exploration(cohort, folder)
+        with recorder.step("draw"):
+            from clineval.reporting.figures import write_exploration_figures
+
+            write_exploration_figures(folder, exploration, cohort)
+        provenance.seal(folder, facts("explore", command, settings, cohort, recorder))
+    return target
+
+
+def train(
+    settings: RunSettings,
+    *,
+    out: Path | None = None,
+    jobs: int | None = None,
+    force: bool = False,
+    resume: bool = False,
+    command: Iterable[str] = ("clineval", "train"),
+    announce: Announce = silent,
+) -> Path:
+    """Write models and the risks on train and val, none on test; return the folder. Raises as ``run``."""
+    recorder = provenance.Recorder()
+    with recorder.step("load"):
+        cohort = load(settings, announce=announce)
+    target = results_folder(out, cohort.source)
+    with replace_folder(target, kind="train", force=force) as folder:
+        finished = _finished_members(target, keep=resume)
+        with recorder.step("audit"):
+            findings, cohort = audit_and_group(cohort, settings, folder, announce=announce)
+        with recorder.step("train"):
+            shipped = train_all(cohort, findings, settings, jobs=jobs, finished=finished, announce=announce)
+        with recorder.step("table"):
+            write_tables(shipped, folder, leave_out="test")
+        provenance.seal(folder, facts("train", command, settings, cohort, recorder))
+    shutil.rmtree(finished, ignore_errors=True)
+    return target
+
+
+def load(settings: RunSettings, *, announce: Announce = silent) -> Cohort:
+    """The cohort that the settings name; its source says whether it is real."""
+    return load_cohort(
+        settings.data.dataset,
+        size=settings.data.size,
+        seed=settings.training.seed,
+        progress=announce("Loading the images"),
+    )
+
+
+def results_folder(out: Path | None, source: Source) -> Path:
+    """Where results go: ``out`` where given, and never phantom results over real ones by default."""
+    return out if out is not None else Path("results-phantom" if source.synthetic else "results")
+
+
+def audit_and_group(
+    cohort: Cohort, settings: RunSettings, folder: Path, *, announce: Announce = silent
+) -> tuple[Audit, Cohort]:
+    """Audit the images, write what was found, and return the cohort under its duplicate groups."""
+    findings = audit(cohort, threshold=settings.audit.threshold, progress=announce("Auditing the images"))
+    write_audit(findings, cohort, folder, seed=settings.training.seed)
+    grouped = cohort.with_groups(findings.group_of)
+    return findings, splits.apply_split(grouped, findings, settings.data.split, seed=settings.training.seed)
+
+
+def write_exploration(cohort: Cohort, folder: Path) -> Exploration:
+    """Describe the images in numbers and write ``exploration.json``."""
+    exploration = explore_cohort(cohort)
+    text = json.dumps(exploration.to_json(), indent=2, ensure_ascii=False, allow_nan=False)
+    (folder / "exploration.json").write_text(text + "\n", encoding="utf-8")
+    return exploration
+
+
+def open_test(
+    folder: Path, cohort: Cohort, settings: RunSettings, *, announce: Announce = silent
+) -> Evaluation:
+    """Enter the opening of the test set into the ledger, then score the table as it lies on disk."""
+    frozen = {
+        "dataset": cohort.source.dataset,
+        "data_sha256": cohort.source.sha256,
+        "settings_sha256": provenance.hash_settings(asdict(settings)),
+        "models_sha256": provenance.hash_settings(provenance.hash_folder(folder / "models")),
+    }
+    provenance.open_ledger(folder / provenance.LEDGER, population="test", frozen=frozen)
+    evaluation = score_folder(
+        folder,
+        asdict(settings.evaluation),
+        condition=cohort.condition,
+        progress=announce("Scoring the table, test included, once"),
+    )
+    write_evaluation(evaluation, folder / "evaluation.json")
+    return evaluation
+
+
+def draw(
+    folder: Path,
+    evaluation: Evaluation,
+    exploration: Exploration,
+    findings: Audit,
+    cohort: Cohort,
+    shipped: Sequence[Shipped],
+    *,
+    formats: Sequence[str],
+    announce: Announce = silent,
+) -> None:
+    """Draw every figure of a run into its folder."""
+    from clineval.reporting.figures import write_figures  # matplotlib is loaded only to draw
+
+    table = read_predictions(folder / "predictions.csv")
+    write_figures(
+        folder,
+        table=table,
+        evaluation=evaluation,
+        curves=curves(table, evaluation),
+        exploration=exploration,
+        audit=findings,
+        cohort=cohort,
+        learning_curves=[
+            curve for model in shipped if model.name == "cnn" for curve in model.learning_curves
+        ],
+        formats=formats,
+        progress=announce("Drawing the figures"),
+    )
+
+
+def write_words(folder: Path, *, announce: Announce = silent) -> None:
+    """Write the checklist, the model card and the report from what lies in the folder."""
+    from clineval.reporting.checklist import write_checklist
+    from clineval.reporting.model_card import write_model_card
+    from clineval.reporting.report import write_report
+
+    progress = announce("Writing the report")
+    for done, write in enumerate((write_checklist, write_model_card, write_report), start=1):
+        write(folder)
+        progress(done, 3)
+
+
+def facts(
+    kind: str, command: Iterable[str], settings: RunSettings, cohort: Cohort, recorder: provenance.Recorder
+) -> dict[str, Any]:
+    """The provenance of a folder, less the hashes of what lies in it."""
+    source = {"condition": cohort.condition, **asdict(cohort.source), "notice": cohort.source.notice}
+    return provenance.describe(
+        kind=kind, command=command, settings=asdict(settings), source=source, recorder=recorder
+    )
+
+
+def _finished_members(target: Path, *, keep: bool) -> Path:
+    """Where finished trainings wait beside the results, so that a killed run can go on."""
+    folder = target.with_name(f".{target.name}.members")
+    if not keep:
+        shutil.rmtree(folder, ignore_errors=True)
+    return folder
+
+
+def _check_formats(formats: Sequence[str]) -> None:
+    unknown = [name for name in formats if name not in FORMATS]
+    if unknown or "png" not in formats:
+        raise Refusal(
+            f"Figures are needed as png, with svg or pdf beside it; came {', '.join(formats) or 'nothing'}. "
+            "Say for example: --figures png,svg,pdf"
+        )
