@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -86,14 +87,18 @@ def _attempt(url: str, target: Path, *, sha256: str, progress: Callable[[int, in
         progressbar=_Meter(progress) if progress else False, timeout=(CONNECT_SECONDS, READ_SECONDS)
     )
     try:
+        target.parent.mkdir(parents=True, exist_ok=True)
         pooch.retrieve(
             url, known_hash=f"sha256:{sha256}", fname=target.name, path=target.parent, downloader=fetcher
         )
-        target.chmod(0o644)  # the temporary file was readable by its owner alone
+        with suppress(OSError):  # a file system without modes
+            target.chmod(0o644)  # the temporary file was readable by its owner alone
     except requests.RequestException as error:  # before OSError and ValueError, its parents
         raise _broken(error, urlsplit(url).hostname or url) from error
     except OSError as error:
-        raise _Broken(f"the folder cannot be written ({error.strerror or error})", passing=False) from error
+        raise _Broken(
+            f"the folder cannot be written ({error.strerror or 'Permission denied'})", passing=False
+        ) from error
     except ValueError as error:
         raise Refusal(
             f"{url} was fetched and thrown away: its SHA-256 is not {sha256}, so it was truncated or altered "

@@ -12,6 +12,7 @@ import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 import pooch
@@ -165,7 +166,7 @@ def _remedies(dataset: str, size: int, target: Path | None = None) -> str:
     place = target or cache_folder() / file_name(dataset, size)
     return (
         f"Put the file at {place}, or set CLINEVAL_DATA to the folder that holds it, "
-        f"or use --dataset phantom (synthetic images)."
+        f"or use --dataset phantom{'' if size == 28 else ' --size 28'} (synthetic images)."
     )
 
 
@@ -212,7 +213,9 @@ def _uncompressed_bytes(facts: SetFacts, size: int) -> int:
 
 def _arrays(content: bytes, facts: SetFacts, size: int) -> dict[str, NDArray[np.uint8]]:
     """The six checked arrays of an npz; refuses with what is wrong, in words that follow "it is wrong: "."""
-    shapes = {f"{split}_images": (cases, size, size) for split, cases in facts.cases.items()}
+    shapes: dict[str, tuple[int, ...]] = {
+        f"{split}_images": (cases, size, size) for split, cases in facts.cases.items()
+    }
     shapes |= {f"{split}_labels": (cases, 1) for split, cases in facts.cases.items()}
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
@@ -241,7 +244,7 @@ def _array(archive: zipfile.ZipFile, key: str, shape: tuple[int, ...]) -> NDArra
         return np.lib.format.read_array(member, allow_pickle=False)
 
 
-def _header(member: zipfile.ZipExtFile) -> tuple[tuple[int, ...], np.dtype]:
+def _header(member: IO[bytes]) -> tuple[tuple[int, ...], np.dtype]:
     version = np.lib.format.read_magic(member)
     if version != (1, 0):
         raise Refusal(f"it holds an array in npy version {version}, not (1, 0)")

@@ -7,8 +7,8 @@ that is measured on them says anything about patients.
 """
 
 import io
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,7 +29,7 @@ _MARGIN = 2  # pixels drawn around the finished image, so that a planted copy ca
 _CANVAS = SIZE + 2 * _MARGIN
 _FINE = 2  # samples per pixel and axis while drawing
 
-Field = NDArray[np.float32]
+Field = NDArray[np.floating]
 
 
 @dataclass(frozen=True)
@@ -87,8 +87,11 @@ def _source(seed: int, reason: str) -> Source:
 
 def _layout(seed: int, cases: Sequence[int]) -> tuple[NDArray[np.bool_], NDArray[np.str_], NDArray[np.str_]]:
     """Outcome, split and case name of every image, each of shape (images,)."""
-    if len(cases) != len(SPLITS) or min(cases) < 8:
-        raise Refusal(f"A phantom set needs three split sizes of at least 8; came {tuple(cases)}.")
+    if len(cases) != len(SPLITS) or min(cases) < 8 or seed < 0:
+        raise Refusal(
+            f"A phantom set needs three split sizes of at least 8 and a seed of at least 0; "
+            f"came {tuple(cases)} and {seed}."
+        )
     rng = np.random.default_rng([seed, 0])
     outcome = [rng.permutation(np.arange(count) < round(count * PREVALENCE)) for count in cases]
     case = [f"{split}/{row}" for split, count in zip(SPLITS, cases, strict=True) for row in range(count)]
@@ -304,3 +307,58 @@ def planted(seed: int = 0, *, cases: Sequence[int] = CASES) -> tuple[Planted, ..
         if original and copy:
             pairs.append(Planted(original, copy, kind))
     return tuple(pairs)
+
+
+@dataclass(frozen=True)
+class Artefact:
+    """One image spoilt on purpose: its case as ``split/index``, and what was done to it."""
+
+    case: str
+    kind: str
+
+
+def with_artefacts(
+    cohort: Cohort, *, seed: int = 0, keep: Collection[str] = ()
+) -> tuple[Cohort, tuple[Artefact, ...]]:
+    """The cohort with one training image each spoilt in four ways, and which those are.
+
+    Blank (one grey level), saturated (mostly white), burnt-in text, and measuring crosses (calipers):
+    the single-image faults that an audit should find. The default phantom set holds none. Cases in
+    ``keep`` are left alone: those of planted pairs, so that an audit can still find these.
+    """
+    rows = np.flatnonzero(cohort.within("train") & ~np.isin(cohort.case, list(keep)))
+    if len(rows) < len(_ARTEFACTS):
+        raise Refusal(f"{len(_ARTEFACTS)} training images are needed to spoil; there are {len(rows)}.")
+    chosen = np.random.default_rng([seed, 4]).choice(rows, len(_ARTEFACTS), replace=False)
+    images = cohort.images.copy()
+    for row, spoil in zip(chosen, _ARTEFACTS.values(), strict=True):
+        images[row] = spoil(images[row])
+    spoilt = (Artefact(str(cohort.case[row]), kind) for row, kind in zip(chosen, _ARTEFACTS, strict=True))
+    return replace(cohort, images=images), tuple(spoilt)
+
+
+def _with_text(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Three white letters on a black strip at the lower left, as an export from a scanner carries them."""
+    letters = ("#.#.###.##.", "###.#.#.#.#", "#.#.#.#.##.", "#.#.###.#.#")
+    marked = image.copy()
+    marked[-6:, :13] = 0
+    marked[-5:-1, 1:12] = np.where(np.array([list(row) for row in letters]) == "#", 255, 0)
+    return marked
+
+
+def _with_calipers(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Two white crosses of 5 pixels, one to each side of the middle."""
+    marked = image.copy()
+    middle = image.shape[0] // 2
+    for column in (image.shape[1] // 4, 3 * image.shape[1] // 4):
+        marked[middle - 2 : middle + 3, column] = 255
+        marked[middle, column - 2 : column + 3] = 255
+    return marked
+
+
+_ARTEFACTS = {
+    "blank": lambda image: np.full_like(image, 0),
+    "saturated": lambda image: _rescaled(image, contrast=2.0, brighter=160),
+    "burnt-in text": _with_text,
+    "calipers": _with_calipers,
+}
