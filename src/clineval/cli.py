@@ -220,6 +220,82 @@ def train(
 
 
 @app.command()
+def evaluate(
+    predictions: Annotated[Path, typer.Argument(help="CSV or Parquet: one row per model and case.")],
+    condition: Annotated[
+        str | None, typer.Option(help="What outcome 1 stands for, e.g. malignant.", show_default="condition")
+    ] = None,
+    threshold: Annotated[
+        list[float] | None, typer.Option(help="A further threshold to report; may be repeated.")
+    ] = None,
+    model_column: Annotated[str | None, typer.Option(help="Column that names the model.")] = None,
+    split_column: Annotated[str | None, typer.Option(help="Column that names the split.")] = None,
+    case_column: Annotated[str | None, typer.Option(help="Column that names the case.")] = None,
+    group_column: Annotated[
+        str | None, typer.Option(help="Column shared by dependent cases, e.g. patient.")
+    ] = None,
+    outcome_column: Annotated[str | None, typer.Option(help="Column with 0/1 or true/false.")] = None,
+    risk_column: Annotated[
+        str | None, typer.Option(help="Column with the predicted probability, 0 to 1.")
+    ] = None,
+    medmnist: Annotated[
+        str | None, typer.Option(help="The file is MedMNIST's own result file on this set.", metavar="NAME")
+    ] = None,
+    shared_cases_only: Annotated[
+        bool, typer.Option("--shared-cases-only", help="Score models on the cases that all of them have.")
+    ] = False,
+    coverage: Annotated[
+        bool, typer.Option("--coverage", help="Simulate how often the intervals cover at this n and events.")
+    ] = False,
+    level: Annotated[float, typer.Option(help="Coverage aimed at by the intervals.")] = 0.95,
+    draws: Annotated[int, typer.Option(help="Bootstrap resamples.")] = 1000,
+    seed: Seed = 0,
+    out: Annotated[Path, typer.Option("--out", help="Folder for evaluation.json and report.html.")] = Path(
+        "results"
+    ),
+    force: Force = False,
+) -> None:
+    """Score anybody's predictions, whatever program made them.
+
+    Needed are an outcome (0/1) and a risk (0 to 1) per row; model, split, case, group and attribute
+    columns are used where they are there.
+
+    Examples:
+      clineval evaluate predictions.csv --condition malignant --out my-evaluation
+      clineval evaluate scores.parquet --risk-column p --outcome-column y --group-column patient
+    """
+    from clineval.pipeline.evaluate import evaluate_file
+
+    named = {
+        "model": model_column,
+        "split": split_column,
+        "case": case_column,
+        "group": group_column,
+        "outcome": outcome_column,
+        "risk": risk_column,
+    }
+    with _display() as announce:
+        evaluation = evaluate_file(
+            predictions,
+            condition=condition,
+            thresholds=threshold or (),
+            columns={name: column for name, column in named.items() if column is not None},
+            medmnist=medmnist,
+            level=level,
+            draws=draws,
+            seed=seed,
+            coverage=coverage,
+            shared_cases_only=shared_cases_only,
+            out=out,
+            force=force,
+            command=_command(),
+            progress=announce("Scoring the table"),
+        )
+    _print_evaluation(evaluation)
+    _say(f"Report: {out / 'report.html'}")
+
+
+@app.command()
 def report(
     results: Annotated[Path, typer.Argument(help="Folder written by clineval run or evaluate.")] = Path(
         "results"
