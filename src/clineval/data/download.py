@@ -13,7 +13,10 @@ from clineval.refusal import Refusal
 
 CONNECT_SECONDS = 10.0  # a machine without network should learn it soon
 READ_SECONDS = 30.0  # silence in the middle of a transfer
+CHUNK_BYTES = 1 << 16
 ATTEMPTS = 4  # an overloaded archive answers 503 for seconds, not for minutes
+
+Progress = Callable[[int, int], None]
 
 
 class Unavailable(Refusal):
@@ -32,32 +35,12 @@ class _Broken(Exception):
         self.passing = passing
 
 
-class _Meter:
-    """The progress bar that pooch expects, passing bytes on to ``progress(done, total)``."""
-
-    def __init__(self, progress: Callable[[int, int], None]) -> None:
-        self.progress = progress
-        self.total = 0
-        self.done = 0
-
-    def update(self, length: int) -> None:
-        # pooch counts whole chunks, also where the last is shorter.
-        self.done = min(self.done + length, self.total) if self.total else self.done + length
-        self.progress(self.done, self.total)
-
-    def reset(self) -> None:
-        self.done = 0
-
-    def close(self) -> None:
-        """Nothing is held open."""
-
-
 def download(
     url: str,
     target: Path,
     *,
     sha256: str,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
     wait: float = 1.0,
 ) -> Path:
     """Fetch ``url`` to ``target``: a temporary file beside it, the checksum, then an atomic rename.
@@ -81,29 +64,41 @@ def download(
     raise AssertionError("unreachable: the last attempt returns or raises")
 
 
-def _attempt(url: str, target: Path, *, sha256: str, progress: Callable[[int, int], None] | None) -> None:
+def _attempt(url: str, target: Path, *, sha256: str, progress: Progress | None) -> None:
     pooch.get_logger().setLevel("WARNING")  # only the door speaks to the user
-    fetcher = pooch.HTTPDownloader(
-        progressbar=_Meter(progress) if progress else False, timeout=(CONNECT_SECONDS, READ_SECONDS)
-    )
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         pooch.retrieve(
-            url, known_hash=f"sha256:{sha256}", fname=target.name, path=target.parent, downloader=fetcher
+            url,
+            known_hash=f"sha256:{sha256}",
+            fname=target.name,
+            path=target.parent,
+            downloader=lambda url, file, _: _stream(url, Path(file), progress=progress),
         )
-        with suppress(OSError):  # a file system without modes
-            target.chmod(0o644)  # the temporary file was readable by its owner alone
     except requests.RequestException as error:  # before OSError and ValueError, its parents
         raise _broken(error, urlsplit(url).hostname or url) from error
     except OSError as error:
-        raise _Broken(
-            f"the folder cannot be written ({error.strerror or 'Permission denied'})", passing=False
-        ) from error
+        cause = f"the folder cannot be written ({error.strerror or 'Permission denied'})"
+        raise _Broken(cause, passing=False) from error
     except ValueError as error:
         raise Refusal(
             f"{url} was fetched and thrown away: its SHA-256 is not {sha256}, so it was truncated or altered "
             f"on the way (by a network's login page, perhaps)."
         ) from error
+    with suppress(OSError):  # a file system without modes
+        target.chmod(0o644)  # the temporary file was readable by its owner alone
+
+
+def _stream(url: str, file: Path, *, progress: Progress | None) -> None:
+    # pooch's own downloader leaves the connection open where the server answers with an error.
+    timeout = (CONNECT_SECONDS, READ_SECONDS)
+    with requests.get(url, stream=True, timeout=timeout) as response, file.open("wb") as out:
+        response.raise_for_status()
+        total, done = int(response.headers.get("content-length", 0)), 0
+        for chunk in response.iter_content(CHUNK_BYTES):
+            done += out.write(chunk)
+            if progress:
+                progress(done, total)
 
 
 def _broken(error: requests.RequestException, host: str) -> _Broken:

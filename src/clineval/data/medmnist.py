@@ -245,10 +245,13 @@ def _array(archive: zipfile.ZipFile, key: str, shape: tuple[int, ...]) -> NDArra
 
 
 def _header(member: IO[bytes]) -> tuple[tuple[int, ...], np.dtype]:
-    version = np.lib.format.read_magic(member)
-    if version != (1, 0):
-        raise Refusal(f"it holds an array in npy version {version}, not (1, 0)")
-    shape, _, dtype = np.lib.format.read_array_header_1_0(member)
+    """Declared shape and type of one array. numpy parses it as Python source, so it may raise anything."""
+    try:
+        if np.lib.format.read_magic(member) != (1, 0):
+            raise ValueError("npy version other than 1.0")
+        shape, _, dtype = np.lib.format.read_array_header_1_0(member)
+    except Exception as error:
+        raise Refusal(f"it holds an array whose header cannot be read ({type(error).__name__})") from error
     return shape, dtype
 
 

@@ -11,16 +11,22 @@ def fetch_file(
     *,
     size: int = 28,
     folder: Path | None = None,
+    address: str | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Path:
     """The official file of a data set in ``folder`` (default: the cache), downloaded if it is not there.
 
-    ``progress`` is called with bytes done and bytes in all.
+    ``address`` replaces the official folder of the files (a mirror); ``progress`` is called
+    with bytes done and bytes in all.
 
     Raises
     ------
     Refusal : unknown name or size, a wrong file already there, or the file cannot be had (with remedies).
     """
     return medmnist.fetch(
-        "breastmnist" if dataset == "auto" else dataset, size=size, folder=folder, progress=progress
+        "breastmnist" if dataset == "auto" else dataset,
+        size=size,
+        folder=folder,
+        address=address,
+        progress=progress,
     )
