@@ -1,28 +1,27 @@
-"""The audit: which images are the same picture, where such twins cross splits, where their labels disagree."""
+"""The audit: images that show the same picture, twins across splits, contradictory labels."""
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 
 from clineval.data.cohort import Cohort
-from clineval.data.similarity import Alignment, Images, find_pairs, nearest, similarity_of
-from clineval.data.threshold import Threshold, calibrate, given
+from clineval.data.similarity import SHIFT, Alignment, Images, Indices, Progress, similarity_of
+from clineval.data.threshold import Threshold
+from clineval.data.twins import DETAIL, Twins, find_twins, working_images
 from clineval.refusal import Refusal
 
-Progress = Callable[[int, int], None]
-
-SHIFT = 2  # pixels at the working size; 7 % of the width
-WORKING_SIDE = 28  # pixels; larger images are reduced to this before they are compared
-MOST_COPIES = 50  # identical copies of one image are listed pair by pair up to here, then against the first
-MOST_QUERIES = 1000  # images whose nearest neighbour calibrates the threshold
+MOST_COPIES = 50  # identical copies are listed pair by pair up to here, beyond each against the first
+MOST_COMPARED = 150  # members of a group among which the least similar pair is sought
+SHOWN_BELOW = 24  # pairs just below the threshold that are kept for a gallery
+THRESHOLDS = (0.95, 0.96, 0.97, 0.98, 0.99, 0.995)  # of the sensitivity table
+STILL = Alignment(0, 0, False)
 MEASURE = (
     "largest mean-centred normalised correlation of the grey levels over displacements of up to "
     f"{SHIFT} pixels each way, on the overlap, plain and mirrored left to right"
@@ -31,9 +30,11 @@ MEASURE = (
 
 @dataclass(frozen=True)
 class Pair:
-    """Two images that are the same picture, as far as their grey levels can tell.
+    """Two images of a cohort that look alike.
 
     ``positions`` are rows of the cohort; ``outcomes`` are None where the images carry no label.
+    ``similarity`` is in [-1, 1]; ``detail`` is the agreement of structures narrower than a seventh
+    of the image; ``alignment`` says how the second image is laid over the first.
     """
 
     positions: tuple[int, int]
@@ -41,8 +42,14 @@ class Pair:
     splits: tuple[str, str]
     outcomes: tuple[bool, bool] | None
     similarity: float
+    detail: float
     byte_identical: bool
     alignment: Alignment
+
+    @property
+    def kind(self) -> str:
+        """``byte-identical`` or ``near-duplicate``."""
+        return "byte-identical" if self.byte_identical else "near-duplicate"
 
     @property
     def contradictory(self) -> bool:
@@ -57,7 +64,7 @@ class Pair:
 
 @dataclass(frozen=True)
 class DuplicateGroup:
-    """Images joined by a chain of duplicate pairs; ``similarity`` is that of the two least alike."""
+    """Images joined by a chain of twins; ``similarity`` is that of the two least alike."""
 
     name: str
     positions: tuple[int, ...]
@@ -68,7 +75,7 @@ class DuplicateGroup:
     least_similar: tuple[str, str]
 
     @property
-    def mixed(self) -> bool:
+    def mixed_labels(self) -> bool:
         """The group holds both labels."""
         return self.outcomes is not None and len(set(self.outcomes)) > 1
 
@@ -79,24 +86,45 @@ class DuplicateGroup:
 
 
 @dataclass(frozen=True)
+class Counts:
+    """What one threshold would find, by similarity alone: pairs, groups, images, cases with a twin."""
+
+    threshold: float
+    pairs: int
+    groups: int
+    images: int
+    groups_across_splits: int
+    groups_mixed_labels: int
+    val_with_twin: int
+    test_with_twin: int
+
+
+@dataclass(frozen=True)
 class Audit:
     """What the images of a cohort say about its splits and its labels.
 
     Attributes
     ----------
-    case : str, shape (cases,), names as in the table; made ``split/case`` where a name occurs twice.
-    group_of : str, shape (cases,), duplicates joined with the cohort's own groups (patients).
-    pairs : every duplicate pair, most similar first.
+    threshold : the least similarity of a twin, with its reason.
+    second_look : pairs a little below the threshold count too where their fine detail agrees.
+    case, split : str, shape (cases,); a case is made ``split/case`` where bare names repeat.
+    group_of : str, shape (cases,), twins joined with the cohort's own groups (patients).
+    pairs : every pair of twins, byte-identical ones first, then the most similar first.
+    below : the most similar pairs that are not twins.
     groups : every group of two images or more.
-    nearest : float64, similarity of images to their nearest neighbour, on which the threshold rests.
+    sensitivity : the counts at other thresholds.
+    nearest : similarity of (up to 1,000) images to their nearest neighbour.
     """
 
     threshold: Threshold
+    second_look: bool
     case: NDArray[np.str_]
     split: NDArray[np.str_]
     group_of: NDArray[np.str_]
     pairs: tuple[Pair, ...]
+    below: tuple[Pair, ...]
     groups: tuple[DuplicateGroup, ...]
+    sensitivity: tuple[Counts, ...]
     nearest: NDArray[np.float64]
 
     @property
@@ -111,59 +139,70 @@ class Audit:
 
     @property
     def cross_split_pairs(self) -> int:
-        """Duplicate pairs whose two images lie in different splits."""
+        """Pairs of twins whose two images lie in different splits."""
         return sum(pair.across_splits for pair in self.pairs)
 
     @property
     def test_with_twin(self) -> int:
         """Test cases whose group reaches into train or val."""
-        return int((self._in("test") & self._shares_group_with("train", "val")).sum())
+        return int(np.sum(self._test() & shares_group(self.group_of, self.split, "train", "val")))
 
     @property
     def val_with_twin(self) -> int:
         """Validation cases whose group reaches into train."""
-        return int((self._in("val") & self._shares_group_with("train")).sum())
+        return int(np.sum((self.split == "val") & shares_group(self.group_of, self.split, "train")))
 
     @property
     def test_clean(self) -> tuple[str, ...]:
         """Test cases whose group has no row in train or val."""
-        return tuple(map(str, self.case[self._in("test") & ~self._shares_group_with("train", "val")]))
+        clean = self._test() & ~shares_group(self.group_of, self.split, "train", "val")
+        return tuple(map(str, self.case[clean]))
 
-    def _in(self, *splits: str) -> NDArray[np.bool_]:
-        return np.isin(self.split, splits)
-
-    def _shares_group_with(self, *splits: str) -> NDArray[np.bool_]:
-        return np.isin(self.group_of, self.group_of[self._in(*splits)])
+    def _test(self) -> NDArray[np.bool_]:
+        return self.split == "test"
 
     def to_json(self) -> dict[str, Any]:
         """The contract of ``audit.json``, with what a reader needs to judge it."""
         return {
             "measure": MEASURE,
             "threshold": self.threshold.value,
+            "threshold_origin": self.threshold.origin,
             "threshold_reason": self.threshold.reason,
+            "second_look": self._second_look_in_words(),
             "cases": len(self.case),
             "groups": [_group_json(group) for group in self.groups],
-            "byte_identical": [list(pair) for pair in self.byte_identical],
-            "contradictory": [list(pair) for pair in self.contradictory],
+            "byte_identical": [list(cases) for cases in self.byte_identical],
+            "contradictory": [list(cases) for cases in self.contradictory],
             "cross_split_pairs": self.cross_split_pairs,
             "test_with_twin": self.test_with_twin,
             "val_with_twin": self.val_with_twin,
             "test_clean": list(self.test_clean),
             "pairs": [_pair_json(pair) for pair in self.pairs],
+            "below_threshold": [_pair_json(pair) for pair in self.below],
+            "sensitivity": [vars(counts) for counts in self.sensitivity],
         }
+
+    def _second_look_in_words(self) -> str:
+        if not self.second_look:
+            return ""
+        below = sum(pair.similarity < self.threshold.value for pair in self.pairs)
+        return (
+            f"{below} pairs below the threshold count as twins because structures narrower than a seventh of "
+            f"the image agree (correlation of at least {DETAIL:g})."
+        )
 
 
 def audit(cohort: Cohort, *, threshold: float | None = None, progress: Progress | None = None) -> Audit:
-    """Find the images of a cohort that are the same picture, and what that does to its splits and labels.
+    """Find the images of a cohort that show the same picture, and what that does to splits and labels.
 
     Parameters
     ----------
-    threshold : least similarity of a duplicate, in (0, 1]; None calibrates it on the data.
+    threshold : least similarity of a twin, above 0 and at most 1; None reads it off the data.
     progress : called with (steps done, steps in all).
 
     Raises
     ------
-    Refusal : fewer than two images, or a threshold outside (0, 1].
+    Refusal : fewer than two images, or a threshold out of range.
     """
     return audit_images(
         cohort.images,
@@ -183,22 +222,36 @@ def audit_images(
     split: NDArray[np.str_],
     outcome: NDArray[np.bool_] | None = None,
     group: NDArray[np.str_] | None = None,
+    fingerprint: NDArray[np.bytes_] | None = None,
     threshold: float | None = None,
     progress: Progress | None = None,
 ) -> Audit:
-    """``audit`` for images that need carry no outcome; the same parameters, one entry per image."""
+    """``audit`` for images that need carry no outcome.
+
+    ``fingerprint``, shape (cases,), says which images were the same bytes before they were brought
+    to one size; by default the images as given are compared.
+    """
     if len(images) < 2:
-        raise Refusal(f"An audit compares images, so it needs at least two; came {len(images)}.")
-    working, representative = working_images(images), identical_to(images)
-    unique = np.flatnonzero(representative == np.arange(len(images)))
-    neighbours = (
-        nearest(working[unique], _sample(len(unique)), shift=SHIFT) if len(unique) > 1 else np.empty(0)
+        raise Refusal(f"An audit compares images with each other and needs at least two; came {len(images)}.")
+    about = _About(case, split, outcome)
+    copies = _copies(_digests(images))
+    originals = np.array([positions[0] for positions in copies])
+    twins = find_twins(images[originals], threshold=threshold, progress=progress)
+    identical = _copies(fingerprint) if fingerprint is not None else copies
+    pairs = _pairs(twins, copies, _same(identical), about)
+    component = components([pair.positions for pair in pairs], len(images))
+    return Audit(
+        threshold=twins.threshold,
+        second_look=twins.second_look,
+        case=case,
+        split=split,
+        group_of=_joined(component, case, group),
+        pairs=pairs,
+        below=_below(twins, originals, about),
+        groups=_groups(working_images(images), component, about),
+        sensitivity=_sensitivity(twins, copies, about),
+        nearest=twins.nearest,
     )
-    cut = calibrate(neighbours) if threshold is None else given(threshold)
-    table = _Table(case, split, outcome)
-    pairs = _pairs(working[unique], unique, representative, table, cut.value, progress)
-    groups = _groups(working, pairs, table)
-    return Audit(cut, case, split, _joined_groups(pairs, case, group), pairs, groups, neighbours)
 
 
 def case_names(case: NDArray[np.str_], split: NDArray[np.str_]) -> NDArray[np.str_]:
@@ -208,77 +261,65 @@ def case_names(case: NDArray[np.str_], split: NDArray[np.str_]) -> NDArray[np.st
     return np.char.add(np.char.add(split, "/"), case)
 
 
-def identical_to(images: Images) -> NDArray[np.int64]:
-    """For each image the position of the first one with the same bytes, shape (cases,)."""
-    first: dict[bytes, int] = {}
-    return np.array(
-        [
-            first.setdefault(hashlib.blake2b(np.ascontiguousarray(image), digest_size=16).digest(), position)
-            for position, image in enumerate(images)
-        ],
-        dtype=np.int64,
-    )
+def shares_group(group: NDArray[np.generic], split: NDArray[np.str_], *others: str) -> NDArray[np.bool_]:
+    """Mask of the cases whose group has a case in one of the ``others`` splits, shape (cases,)."""
+    return np.isin(group, group[np.isin(split, others)])
 
 
-def working_images(images: Images) -> Images:
-    """The images at the size at which they are compared, (cases, 28, 28); smaller ones as they are."""
-    if max(images.shape[1:]) <= WORKING_SIDE:
-        return images
-    side = (WORKING_SIDE, WORKING_SIDE)
-    return np.stack(
-        [np.asarray(Image.fromarray(image).resize(side, Image.Resampling.BILINEAR)) for image in images]
-    )
+def components(edges: Sequence[tuple[int, int]] | Indices, count: int) -> Indices:
+    """Number of the connected component of each of ``count`` positions, shape (count,)."""
+    ends = np.asarray(edges, dtype=np.int64).reshape(-1, 2)
+    graph = coo_matrix((np.ones(len(ends)), (ends[:, 0], ends[:, 1])), shape=(count, count))
+    return connected_components(graph, directed=False)[1].astype(np.int64)
 
 
 @dataclass(frozen=True)
-class _Table:
+class _About:
     """What is known of each image beside its pixels."""
 
     case: NDArray[np.str_]
     split: NDArray[np.str_]
     outcome: NDArray[np.bool_] | None
 
-    def outcomes(self, positions: Sequence[int]) -> Any:
-        return None if self.outcome is None else tuple(bool(self.outcome[p]) for p in positions)
-
-    def words(self, column: NDArray[np.str_], positions: Sequence[int]) -> Any:
-        return tuple(str(column[p]) for p in positions)
-
-
-def _sample(count: int) -> NDArray[np.int64]:
-    """Evenly spaced positions, all of them where there are few: no chance in the threshold."""
-    return np.unique(np.linspace(0, count - 1, min(count, MOST_QUERIES)).astype(np.int64))
-
-
-def _pairs(
-    working: Images,
-    unique: NDArray[np.int64],
-    representative: NDArray[np.int64],
-    table: _Table,
-    threshold: float,
-    progress: Progress | None,
-) -> tuple[Pair, ...]:
-    matches = find_pairs(working, threshold, shift=SHIFT, progress=progress)
-    copies: dict[int, list[int]] = {}
-    for position, original in enumerate(representative):
-        copies.setdefault(int(original), []).append(position)
-    still = matches.alignments[0]
-    pairs = [
-        _pair(a, b, 1.0, still, table, identical=True) for same in copies.values() for a, b in _within(same)
-    ]
-    for row in range(len(matches)):
-        first, second = copies[int(unique[matches.first[row]])], copies[int(unique[matches.second[row]])]
-        alignment, similarity = matches.alignments[matches.alignment[row]], float(matches.similarity[row])
-        pairs += [
-            _pair(a, b, similarity, alignment, table, identical=False) for a, b in _between(first, second)
-        ]
-    return tuple(sorted(pairs, key=lambda pair: (not pair.byte_identical, -pair.similarity, pair.positions)))
+    def pair(
+        self, a: int, b: int, similarity: float, detail: float, alignment: Alignment, *, identical: bool
+    ) -> Pair:
+        ends = (min(a, b), max(a, b))
+        return Pair(
+            positions=ends,
+            cases=(str(self.case[ends[0]]), str(self.case[ends[1]])),
+            splits=(str(self.split[ends[0]]), str(self.split[ends[1]])),
+            outcomes=None
+            if self.outcome is None
+            else (bool(self.outcome[ends[0]]), bool(self.outcome[ends[1]])),
+            similarity=similarity,
+            detail=detail,
+            byte_identical=identical,
+            alignment=alignment,
+        )
 
 
-def _within(same: list[int]) -> list[tuple[int, int]]:
-    if len(same) > MOST_COPIES:
-        return [(same[0], other) for other in same[1:]]
-    return list(combinations(same, 2))
+def _digests(images: Images) -> NDArray[np.bytes_]:
+    digests = [hashlib.blake2b(np.ascontiguousarray(image), digest_size=16).hexdigest() for image in images]
+    return np.array(digests, dtype=np.bytes_)
+
+
+def _copies(digest: NDArray[np.bytes_]) -> list[list[int]]:
+    """Positions that share a digest, in the order of their first member."""
+    together: dict[bytes, list[int]] = {}
+    for position, key in enumerate(digest.tolist()):
+        together.setdefault(key, []).append(position)
+    return list(together.values())
+
+
+def _same(identical: list[list[int]]) -> set[tuple[int, int]]:
+    return {pair for positions in identical for pair in _within(positions)}
+
+
+def _within(positions: list[int]) -> list[tuple[int, int]]:
+    if len(positions) > MOST_COPIES:
+        return [(positions[0], other) for other in positions[1:]]
+    return list(combinations(positions, 2))
 
 
 def _between(first: list[int], second: list[int]) -> list[tuple[int, int]]:
@@ -287,61 +328,128 @@ def _between(first: list[int], second: list[int]) -> list[tuple[int, int]]:
     return [(a, b) for a in first for b in second]
 
 
-def _pair(a: int, b: int, similarity: float, alignment: Alignment, table: _Table, *, identical: bool) -> Pair:
-    ends = (min(a, b), max(a, b))
-    return Pair(
-        positions=ends,
-        cases=table.words(table.case, ends),
-        splits=table.words(table.split, ends),
-        outcomes=table.outcomes(ends),
-        similarity=min(similarity, 1.0),
-        byte_identical=identical,
-        alignment=alignment,
+def _pairs(
+    twins: Twins, copies: list[list[int]], same: set[tuple[int, int]], about: _About
+) -> tuple[Pair, ...]:
+    pairs = [
+        about.pair(a, b, 1.0, 1.0, STILL, identical=(a, b) in same)
+        for positions in copies
+        for a, b in _within(positions)
+    ]
+    for row in np.flatnonzero(twins.twin):
+        similarity, detail = float(twins.listed.similarity[row]), float(twins.detail[row])
+        first, second = copies[twins.listed.first[row]], copies[twins.listed.second[row]]
+        for a, b in _between(first, second):
+            pairs.append(about.pair(a, b, similarity, detail, twins.alignment_of(row), identical=False))
+    return tuple(sorted(pairs, key=lambda pair: (not pair.byte_identical, -pair.similarity, pair.positions)))
+
+
+def _below(twins: Twins, originals: Indices, about: _About) -> tuple[Pair, ...]:
+    rest = np.flatnonzero(~twins.twin)
+    nearest = rest[np.argsort(-twins.listed.similarity[rest], kind="stable")][:SHOWN_BELOW]
+    return tuple(
+        about.pair(
+            int(originals[twins.listed.first[row]]),
+            int(originals[twins.listed.second[row]]),
+            float(twins.listed.similarity[row]),
+            float(twins.detail[row]),
+            twins.alignment_of(row),
+            identical=False,
+        )
+        for row in nearest
     )
 
 
-def _components(edges: Sequence[tuple[int, int]], count: int) -> NDArray[np.int64]:
-    ends = np.array(edges, dtype=np.int64).reshape(-1, 2)
-    graph = coo_matrix((np.ones(len(ends)), (ends[:, 0], ends[:, 1])), shape=(count, count))
-    return connected_components(graph, directed=False)[1]
-
-
-def _groups(working: Images, pairs: Sequence[Pair], table: _Table) -> tuple[DuplicateGroup, ...]:
-    component = _components([pair.positions for pair in pairs], len(working))
-    involved = np.unique([position for pair in pairs for position in pair.positions]).astype(np.int64)
+def _groups(working: Images, component: Indices, about: _About) -> tuple[DuplicateGroup, ...]:
     members: dict[int, list[int]] = {}
-    for position in involved:
-        members.setdefault(int(component[position]), []).append(int(position))
-    return tuple(_group(working, positions, table) for positions in members.values())
-
-
-def _group(working: Images, positions: list[int], table: _Table) -> DuplicateGroup:
-    ends = np.array(list(combinations(positions[:200], 2)))
-    similarity = similarity_of(working, ends[:, 0], ends[:, 1], shift=SHIFT)
-    similarity[[np.array_equal(working[a], working[b]) for a, b in ends]] = 1.0
-    weakest = int(np.argmin(similarity))
-    return DuplicateGroup(
-        name=str(table.case[positions[0]]),
-        positions=tuple(positions),
-        cases=table.words(table.case, positions),
-        splits=table.words(table.split, positions),
-        outcomes=table.outcomes(positions),
-        similarity=min(float(similarity[weakest]), 1.0),
-        least_similar=table.words(table.case, ends[weakest]),
+    for position, number in enumerate(component.tolist()):
+        members.setdefault(number, []).append(position)
+    groups = [positions for positions in members.values() if len(positions) > 1]
+    ends = [np.array(list(combinations(positions[:MOST_COMPARED], 2))) for positions in groups]
+    if not groups:
+        return ()
+    every = np.concatenate(ends)
+    similarity = _similarity(working, every[:, 0], every[:, 1])
+    starts = np.cumsum([0, *map(len, ends)])
+    return tuple(
+        _group(positions, pairs, similarity[start : start + len(pairs)], about)
+        for positions, pairs, start in zip(groups, ends, starts, strict=False)
     )
 
 
-def _joined_groups(
-    pairs: Sequence[Pair], case: NDArray[np.str_], group: NDArray[np.str_] | None
-) -> NDArray[np.str_]:
-    """Duplicates and shared own groups joined; each named after its first case."""
-    edges = [pair.positions for pair in pairs]
+def _similarity(working: Images, first: Indices, second: Indices) -> NDArray[np.float64]:
+    """Similarity of given pairs; images without any contrast are alike where they are the same bytes."""
+    involved, place = np.unique(np.concatenate([first, second]), return_inverse=True)
+    left, right = np.split(place, 2)
+    similarity = similarity_of(working[involved], left, right).similarity
+    similarity[np.all(working[first] == working[second], axis=(1, 2))] = 1.0
+    return similarity
+
+
+def _group(
+    positions: list[int], pairs: Indices, similarity: NDArray[np.float64], about: _About
+) -> DuplicateGroup:
+    weakest = int(np.argmin(similarity))
+    a, b = pairs[weakest]
+    return DuplicateGroup(
+        name=str(about.case[positions[0]]),
+        positions=tuple(positions),
+        cases=tuple(map(str, about.case[positions])),
+        splits=tuple(map(str, about.split[positions])),
+        outcomes=None if about.outcome is None else tuple(map(bool, about.outcome[positions])),
+        similarity=float(similarity[weakest]),
+        least_similar=(str(about.case[a]), str(about.case[b])),
+    )
+
+
+def _joined(component: Indices, case: NDArray[np.str_], group: NDArray[np.str_] | None) -> NDArray[np.str_]:
+    """Groups of twins joined with the cases' own groups, each named after its first case."""
     if group is not None:
-        _, first, code = np.unique(group, return_index=True, return_inverse=True)
-        edges += [(int(first[c]), position) for position, c in enumerate(code) if first[c] != position]
-    component = _components(edges, len(case))
-    _, first, code = np.unique(component, return_index=True, return_inverse=True)
-    return case[first[code]]
+        _, own = np.unique(group, return_inverse=True)
+        links = np.stack([component, own + component.max() + 1], axis=1)  # each case ties one to the other
+        component = components(links, int(links.max()) + 1)[component]
+    _, first, number = np.unique(component, return_index=True, return_inverse=True)
+    return case[first[number]]
+
+
+def _sensitivity(twins: Twins, copies: list[list[int]], about: _About) -> tuple[Counts, ...]:
+    original = np.array([positions[0] for positions in copies])
+    identical = [(positions[0], other) for positions in copies for other in positions[1:]]
+    size = np.array([len(positions) for positions in copies])
+    inside = int(np.sum(size * (size - 1) // 2))
+    rows = []
+    for threshold in THRESHOLDS:
+        if threshold < twins.from_similarity:
+            continue
+        kept = twins.listed.select(twins.listed.similarity >= threshold)
+        near = np.stack([original[kept.first], original[kept.second]], axis=1)
+        edges = np.concatenate([near, np.array(identical, dtype=np.int64).reshape(-1, 2)])
+        pairs = inside + int(np.sum(size[kept.first] * size[kept.second]))
+        rows.append(_counts(threshold, pairs, components(edges, len(about.case)), about))
+    return tuple(rows)
+
+
+def _counts(threshold: float, pairs: int, component: Indices, about: _About) -> Counts:
+    size = np.bincount(component)
+    several = size > 1
+    val, test = about.split == "val", about.split == "test"
+    return Counts(
+        threshold=threshold,
+        pairs=pairs,
+        groups=int(several.sum()),
+        images=int(size[several].sum()),
+        groups_across_splits=_with_two(component, about.split),
+        groups_mixed_labels=0 if about.outcome is None else _with_two(component, about.outcome),
+        val_with_twin=int(np.sum(val & shares_group(component, about.split, "train"))),
+        test_with_twin=int(np.sum(test & shares_group(component, about.split, "train", "val"))),
+    )
+
+
+def _with_two(component: Indices, value: NDArray[np.generic]) -> int:
+    """Number of components that hold more than one value."""
+    _, code = np.unique(value, return_inverse=True)
+    seen = np.unique(np.stack([component, code.ravel()], axis=1), axis=0)
+    return int(np.sum(np.bincount(seen[:, 0]) > 1))
 
 
 def _group_json(group: DuplicateGroup) -> dict[str, Any]:
@@ -360,8 +468,9 @@ def _pair_json(pair: Pair) -> dict[str, Any]:
         "cases": list(pair.cases),
         "splits": list(pair.splits),
         "outcomes": None if pair.outcomes is None else [int(outcome) for outcome in pair.outcomes],
+        "kind": pair.kind,
         "similarity": pair.similarity,
-        "byte_identical": pair.byte_identical,
+        "detail": pair.detail,
         "rows": pair.alignment.dy,
         "columns": pair.alignment.dx,
         "mirrored": pair.alignment.flipped,
