@@ -91,7 +91,7 @@ def fit_logistic(
         nothing = np.full(problem.terms, np.nan)
         return LogisticFit(nothing, np.full((problem.terms, problem.terms), np.nan), failure)
     coefficients, information = _maximise(problem)
-    inverse = np.linalg.inv(information)
+    inverse: Floats = np.linalg.inv(information).astype(np.float64)
     if code is None and weight is None:
         return LogisticFit(coefficients, inverse)
     meat = _meat(problem, coefficients, np.arange(len(outcome)) if code is None else code)

@@ -97,3 +97,11 @@ def _dealt(members: int, units: int) -> NDArray[np.int16]:
     if units < members:
         np.random.default_rng(0).shuffle(dealt)
     return dealt
+
+
+def shared_groups(group: ArrayLike | None, cases: int) -> NDArray[np.intp] | None:
+    """The group of each case, numbered from 0, shape (cases,); None where no group has a second case."""
+    if group is None:
+        return None
+    code = group_codes(group, cases)
+    return None if not cases or code.max() + 1 == cases else code

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.special import betainc
 
+from clineval.statistics.binning import columns_by_risk
 from clineval.statistics.cases import checked_cases
 from clineval.statistics.counting import Bools, Floats, counts
 from clineval.statistics.intervals import Estimate, percentile_interval, undefined, wilson
@@ -318,28 +319,13 @@ def _resampled(
     outcome: Bools, risk: Floats, group: ArrayLike | None, draws: int, seed: int
 ) -> tuple[Floats, Floats, Floats]:
     """Cuts from the largest down (k,), and events and non-events that each flags by resample (draws, k)."""
-    column, cut = _columns(risk)
+    columns = columns_by_risk(risk, MOST_CUTS)
+    column, cut = columns.number - 1 - columns.of_case, columns.least[::-1]
     units = resampling_units(outcome, group, stratified=True)
     weights = units.weights(draws, seed)
     events = units.sums(column, len(cut), outcome)
     every = units.sums(column, len(cut))
     return cut, np.cumsum(weights @ events, axis=1), np.cumsum(weights @ (every - events), axis=1)
-
-
-def _columns(risk: Floats) -> tuple[np.ndarray, Floats]:
-    """A column for each case, from the largest risk down, and the least risk in each column.
-
-    One column per distinct risk, or quantile bins that never part ties where there are too many.
-    """
-    order = np.argsort(-risk, kind="stable")
-    ranked = risk[order]
-    starts = np.concatenate(([True], np.diff(ranked) != 0))
-    if np.count_nonzero(starts) > MOST_CUTS:
-        first_of_run = np.maximum.accumulate(np.where(starts, np.arange(len(risk)), 0))
-        starts = np.concatenate(([True], np.diff(first_of_run * MOST_CUTS // len(risk)) > 0))
-    column = np.empty(len(risk), dtype=np.intp)
-    column[order] = np.cumsum(starts) - 1
-    return column, ranked[np.append(np.flatnonzero(starts)[1:], len(risk)) - 1]
 
 
 def _cuts_for_rate(

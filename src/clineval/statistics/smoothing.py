@@ -1,0 +1,292 @@
+"""The smoothed calibration curve (lowess) and the distances of the risks from it: ICI, E50, E90."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from clineval.statistics.binning import Columns, columns_by_risk
+from clineval.statistics.counting import Bools, Floats, checked_risks
+from clineval.statistics.intervals import Estimate, undefined
+from clineval.statistics.resampling import resampling_units
+
+# Above this many cases the curve is fitted to quantile bins.
+LARGE = 50_000
+# Bins of a large sample, and most columns of any bootstrap: finer than a curve of span 2/3 can show.
+BINS = 1000
+# R's defaults: the share of cases in each local fit, and the share of the risks' range within which the
+# curve is joined by a straight line instead of being fitted anew.
+SPAN = 2 / 3
+SKIP = 0.01
+
+
+@dataclass(frozen=True)
+class SmoothedCurve:
+    """Observed share of the condition along the risks, piecewise linear, with its band; each shape (k,)."""
+
+    risk: Floats
+    observed: Floats
+    low: Floats
+    high: Floats
+    level: float
+    method: str
+
+
+@dataclass(frozen=True)
+class CalibrationErrors:
+    """Distances of the risks from the smoothed curve: their mean (ICI), median (E50) and 90 % point (E90)."""
+
+    ici: Estimate
+    e50: Estimate
+    e90: Estimate
+
+
+@dataclass(frozen=True)
+class _Smoother:
+    """Local lines at ``anchor`` (k,) over columns of cases at ``risk`` (c,), ready for any weights.
+
+    ``kernel`` (c, k) holds the tricube weight of a column in the fit at an anchor.
+    """
+
+    risk: Floats
+    anchor: Floats
+    kernel: Floats
+
+    def fits(self, cases: Floats, events: Floats) -> Floats:
+        """The curve at the anchors, shape (draws, k), from cases and events by column, (draws, c)."""
+        distance = self.risk[:, None] - self.anchor
+        first, second = self.kernel * distance, self.kernel * distance**2
+        with np.errstate(invalid="ignore", divide="ignore"):
+            total = cases @ self.kernel
+            centre, level = (cases @ first) / total, (events @ self.kernel) / total
+            spread = (cases @ second) / total - centre**2
+            slope = ((events @ first) / total - centre * level) / spread
+        # Cleveland's rule: no slope where the cases under the kernel hardly differ in risk.
+        sloped = np.sqrt(np.maximum(spread, 0)) > 0.001 * (self.risk[-1] - self.risk[0])
+        return np.where(sloped, level - centre * slope, level)
+
+    def errors(self, fits: Floats) -> Floats:
+        """How far each column's risk lies from each curve, shape (draws, c)."""
+        place = np.clip(np.searchsorted(self.anchor, self.risk) - 1, 0, max(len(self.anchor) - 2, 0))
+        after = np.minimum(place + 1, len(self.anchor) - 1)
+        gap = self.anchor[after] - self.anchor[place]
+        share = np.divide(self.risk - self.anchor[place], gap, out=np.zeros(len(self.risk)), where=gap > 0)
+        return np.abs(fits[:, place] * (1 - share) + fits[:, after] * share - self.risk)
+
+
+def smoothed_curve(
+    outcome: ArrayLike,
+    risk: ArrayLike,
+    *,
+    group: ArrayLike | None = None,
+    draws: int = 1000,
+    seed: int = 0,
+    level: float = 0.95,
+) -> SmoothedCurve:
+    """How often the condition was present at each risk, by local regression, with a pointwise band.
+
+    Parameters
+    ----------
+    outcome, risk : shape (n,), at least one case.
+    group : shape (n,); with groups whole groups are resampled.
+    draws, seed, level : of the percentile band.
+
+    Notes
+    -----
+    Cleveland's lowess as R's ``lowess(risk, outcome, iter = 0)`` (1979,
+    doi:10.1080/01621459.1979.10481038). The curve may leave [0, 1] where cases are few, as R's does. The
+    bootstrap keeps each local fit's width; events are not held fixed, since calibration is about how
+    many there are. Above 50,000 cases the curve is that of 1,000 quantile bins.
+    """
+    outcome, risk = checked_risks(outcome, risk)
+    if not len(risk):
+        raise ValueError("A smoothed curve needs at least one case.")
+    smoother, cases, events = _sample(outcome, risk, LARGE)
+    carrier, *resamples = _resampled(outcome, risk, group, draws, seed)
+    low, high = np.nanquantile(carrier.fits(*resamples), [(1 - level) / 2, (1 + level) / 2], axis=0)
+    return SmoothedCurve(
+        smoother.anchor,
+        smoother.fits(cases, events)[0],
+        np.interp(smoother.anchor, carrier.anchor, low),
+        np.interp(smoother.anchor, carrier.anchor, high),
+        level,
+        f"{_curve_words(len(risk))}, pointwise percentile band of {draws} draws",
+    )
+
+
+def calibration_errors(
+    outcome: ArrayLike,
+    risk: ArrayLike,
+    *,
+    group: ArrayLike | None = None,
+    draws: int = 1000,
+    seed: int = 0,
+    level: float = 0.95,
+) -> CalibrationErrors:
+    """How far the risks lie from the smoothed curve: mean, median and 90 % point, from one bootstrap.
+
+    Parameters
+    ----------
+    outcome, risk, group, draws, seed, level : as for ``smoothed_curve``.
+
+    Notes
+    -----
+    Austin and Steyerberg 2019, doi:10.1002/sim.8281; the mean and the 90 % point are Eavg and E90 of R's
+    ``rms::val.prob``. Chance alone pushes a distance up, in the sample and again in each resample: the
+    interval is the basic one, 2 * value - percentiles, which takes that push off, cut at 0. It cannot
+    tell a small distance from none.
+    """
+    outcome, risk = checked_risks(outcome, risk)
+    if not 0 < np.count_nonzero(outcome) < len(outcome):
+        nothing = undefined("needs cases with and without the condition", level=level)
+        return CalibrationErrors(nothing, nothing, nothing)
+    smoother, cases, events = _sample(outcome, risk, LARGE)
+    carrier, *resamples = _resampled(outcome, risk, group, draws, seed)
+    value = _summaries(smoother.errors(smoother.fits(cases, events)), cases)
+    drawn = _summaries(carrier.errors(carrier.fits(*resamples)), resamples[0])
+    method = f"{_curve_words(len(risk))}, basic bootstrap of {draws} draws" + (
+        "" if group is None else " of groups"
+    )
+    return CalibrationErrors(
+        *(_basic(float(v[0]), d, level, method) for v, d in zip(value, drawn, strict=True))
+    )
+
+
+def ici(
+    outcome: ArrayLike,
+    risk: ArrayLike,
+    *,
+    group: ArrayLike | None = None,
+    draws: int = 1000,
+    seed: int = 0,
+    level: float = 0.95,
+) -> Estimate:
+    """The integrated calibration index: how far a risk lies from the smoothed curve on average.
+
+    Parameters as for ``smoothed_curve``; ``calibration_errors`` gives ICI, E50 and E90 at one cost.
+    """
+    return calibration_errors(outcome, risk, group=group, draws=draws, seed=seed, level=level).ici
+
+
+def e50(
+    outcome: ArrayLike,
+    risk: ArrayLike,
+    *,
+    group: ArrayLike | None = None,
+    draws: int = 1000,
+    seed: int = 0,
+    level: float = 0.95,
+) -> Estimate:
+    """The median distance of a risk from the smoothed calibration curve; parameters as for ``ici``."""
+    return calibration_errors(outcome, risk, group=group, draws=draws, seed=seed, level=level).e50
+
+
+def e90(
+    outcome: ArrayLike,
+    risk: ArrayLike,
+    *,
+    group: ArrayLike | None = None,
+    draws: int = 1000,
+    seed: int = 0,
+    level: float = 0.95,
+) -> Estimate:
+    """The distance from the smoothed calibration curve that nine of ten risks keep; as for ``ici``."""
+    return calibration_errors(outcome, risk, group=group, draws=draws, seed=seed, level=level).e90
+
+
+def _curve_words(cases: int) -> str:
+    return "lowess" if cases <= LARGE else f"lowess of {BINS} quantile bins"
+
+
+def _sample(outcome: Bools, risk: Floats, most_cases: int) -> tuple[_Smoother, Floats, Floats]:
+    """The smoother of a sample, with its cases and events by column, each shape (1, c)."""
+    columns = columns_by_risk(risk, len(risk) if len(risk) <= most_cases else BINS)
+    cases = np.bincount(columns.of_case)
+    events = np.bincount(columns.of_case, weights=outcome).astype(np.float64)
+    smoother = _smoother(_centres(columns, risk, cases), cases)
+    return smoother, cases[None, :].astype(np.float64), events[None, :]
+
+
+def _resampled(
+    outcome: Bools, risk: Floats, group: ArrayLike | None, draws: int, seed: int
+) -> tuple[_Smoother, Floats, Floats]:
+    """The smoother that carries the resamples, with their cases and events by column, shape (draws, c)."""
+    columns = columns_by_risk(risk, BINS)
+    units = resampling_units(outcome, group, stratified=False)
+    weights = units.weights(draws, seed)
+    cases = weights @ units.sums(columns.of_case, columns.number)
+    events = weights @ units.sums(columns.of_case, columns.number, outcome)
+    held = np.bincount(columns.of_case)
+    return _smoother(_centres(columns, risk, held), held), cases, events
+
+
+def _centres(columns: Columns, risk: Floats, cases: NDArray[np.intp]) -> Floats:
+    """The mean risk of each column; the risk itself, to the last bit, where a column holds one risk."""
+    return np.bincount(columns.of_case, weights=risk) / cases if columns.binned else columns.least
+
+
+def _smoother(risk: Floats, cases: NDArray[np.intp]) -> _Smoother:
+    anchor = risk[_anchors(risk)]
+    width = _widths(risk, cases, anchor)
+    distance = np.abs(risk[:, None] - anchor)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        tricube = (1 - (distance / width) ** 3) ** 3
+    near = distance <= 0.001 * width
+    return _Smoother(risk, anchor, np.where(near, 1.0, np.where(distance <= 0.999 * width, tricube, 0.0)))
+
+
+def _anchors(risk: Floats) -> list[int]:
+    """Columns at which a line is fitted: the first, the last, and no two closer than R's ``delta`` needs."""
+    skip, last = SKIP * (risk[-1] - risk[0]), 0
+    anchors = [0]
+    while last < len(risk) - 1:
+        within = int(np.searchsorted(risk, risk[last] + skip, side="right")) - 1
+        last = max(last + 1, within)
+        anchors.append(last)
+    return anchors
+
+
+def _widths(risk: Floats, cases: NDArray[np.intp], anchor: Floats) -> Floats:
+    """The distance from each anchor to the farthest of the nearest two thirds of the cases."""
+    number = int(cases.sum())
+    nearest = max(min(int(SPAN * number + 1e-7), number), min(2, number))
+    ranked = np.repeat(risk, cases)
+    first, final = ranked[: number - nearest + 1], ranked[nearest - 1 :]
+    # Of all runs of so many neighbours the tightest around an anchor is where its ends balance.
+    balanced = np.minimum(np.searchsorted(first + final, 2 * anchor), len(first) - 1)
+    runs = np.stack([np.maximum(balanced - 1, 0), balanced])
+    return np.maximum(anchor - first[runs], final[runs] - anchor).min(axis=0)
+
+
+def _summaries(errors: Floats, cases: Floats) -> tuple[Floats, Floats, Floats]:
+    """Mean, median and 90 % point of the distances by resample, each shape (draws,)."""
+    number = cases.sum(axis=1)
+    order = np.argsort(errors, axis=1)
+    ranked, passed = (
+        np.take_along_axis(errors, order, 1),
+        np.cumsum(np.take_along_axis(cases, order, 1), axis=1),
+    )
+    return (
+        # A column that a resample left out may have no fit; it counts for nothing.
+        np.sum(np.where(cases > 0, errors, 0) * cases, axis=1) / number,
+        _quantile(ranked, passed, number, 0.5),
+        _quantile(ranked, passed, number, 0.9),
+    )
+
+
+def _quantile(ranked: Floats, passed: Floats, number: Floats, share: float) -> Floats:
+    """R's default quantile (type 7) of ranked distances, of which ``passed`` cases lie at or below each."""
+    place = (number - 1) * share
+    below = np.floor(place)
+
+    def at(rank: Floats) -> Floats:
+        column = np.count_nonzero(passed <= rank[:, None], axis=1)
+        return np.take_along_axis(ranked, column[:, None], 1)[:, 0]
+
+    low, high = at(below), at(np.ceil(place))
+    return low + (place - below) * (high - low)
+
+
+def _basic(value: float, drawn: Floats, level: float, method: str) -> Estimate:
+    low, high = np.nanquantile(drawn, [(1 - level) / 2, (1 + level) / 2])
+    return Estimate(value, max(0.0, float(2 * value - high)), max(0.0, float(2 * value - low)), level, method)
