@@ -39,15 +39,7 @@ class NetworkSettings:
 class LogisticSettings:
     """How the logistic regression learns."""
 
-    strengths: tuple[float, ...] = (
-        1e-4,
-        3e-4,
-        1e-3,
-        3e-3,
-        1e-2,
-        3e-2,
-        1e-1,
-    )  # inverse penalty C, tried in turn
+    strengths: tuple[float, ...] = (1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1)  # inverse penalties to try
     folds: int = 5  # grouped folds inside the training split that choose among them
     iterations: int = 5000  # of the solver; not to converge in them is an error
 
@@ -73,6 +65,18 @@ class TrainingSettings:
     network: NetworkSettings = field(default_factory=NetworkSettings)
     logistic: LogisticSettings = field(default_factory=LogisticSettings)
     scattering: ScatteringSettings = field(default_factory=ScatteringSettings)
+
+
+@dataclass(frozen=True)
+class StudySettings:
+    """What a study trains: every combination of these, scored on grouped folds of train and val."""
+
+    models: tuple[str, ...] = ("logreg", "cnn_single", "cnn", "scattering", "combined")
+    seeds: tuple[int, ...] = (0,)  # each training is repeated with each; the scattering machine ignores them
+    folds: int = 5  # grouped folds; each is held out once per repeat
+    repeats: int = 2  # times that the folds are drawn anew
+    variants: tuple[str, ...] = ("official",)  # official; deduplicated: no twin of a test image in training
+    fractions: tuple[float, ...] = (1.0,)  # share of each training part used, for the learning curve
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import threading
 import time
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -52,6 +53,7 @@ class Job:
     kind : ``cnn`` (one network), ``logreg`` or ``scattering``.
     train, watch : indices into the material of the cases learnt from and of those watched to stop early.
     fold : number of the fold that was left out of ``train``; -1 where none was.
+    keep_weights : False where only the risks are wanted, as in a study of thousands.
     own_folds : grouped folds of ``train`` whose held-out risks are wanted too; 0 for none.
     """
 
@@ -64,6 +66,7 @@ class Job:
     own_folds: int = 0
     early_stopping: str = "off"
     device: str = "cpu"
+    keep_weights: bool = True
 
 
 @dataclass(frozen=True)
@@ -98,6 +101,7 @@ def key_of(material: Material, job: Job) -> str:
         "own_folds": job.own_folds,
         "early_stopping": job.early_stopping,
         "device": job.device,
+        "weights": job.keep_weights,
         "torch": torch.__version__,
         "shape": material.images.shape,
     }
@@ -117,11 +121,13 @@ def key_of(material: Material, job: Job) -> str:
 def perform(material: Material, job: Job) -> Fitted:
     """Do one training, on one thread; depends on the arguments alone."""
     began = time.process_time()
-    with one_thread(job.device):
+    with _ALONE, one_thread(job.device):
         arrays, record, risk, out_of_fold = _TRAININGS[job.kind](material, job)
-    return Fitted(arrays, record, risk, out_of_fold, time.process_time() - began)
+    kept = arrays if job.keep_weights else {}
+    return Fitted(kept, record, risk, out_of_fold, time.process_time() - began)
 
 
+_ALONE = threading.Lock()  # torch's chance and thread count are the process's: two threads would mix them
 _Parts = tuple[Arrays, dict[str, Any], NDArray[np.float64], NDArray[np.float64]]
 
 
