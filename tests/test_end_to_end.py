@@ -1,0 +1,202 @@
+"""The whole job through the command line: on a small phantom set, and on real BreastMNIST where present."""
+
+import json
+import shutil
+import subprocess
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from clineval import cli, verify
+from clineval.data.phantom import phantom
+from clineval.provenance import hash_folder
+
+CASES = (150, 40, 60)
+FIGURES = (
+    "class_distribution_by_split.png",
+    "pixel_intensity_hist_class0.png",
+    "pixel_intensity_hist_class1.png",
+    "roc_logreg_test.png",
+    "cm_logreg_test.png",
+    "roc_cnn_test.png",
+    "cm_cnn_test.png",
+    "calibration_logreg_test.png",
+    "calibration_cnn_test.png",
+    "decision_curve_test.png",
+    "learning_curve_cnn.png",
+    "duplicates.png",
+    "risk_distribution_logreg_test.png",
+    "risk_distribution_cnn_test.png",
+    "failures_logreg_test.png",
+    "failures_cnn_test.png",
+)
+TABLES = ("predictions.csv", "members.csv", "evaluation.json", "audit.json", "exploration.json")
+WORDS = ("report.html", "checklist.csv", "model_card.md", "provenance.json", "ledger.jsonl")
+
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("end_to_end")]
+
+
+def small_phantom(dataset, *, size, seed, progress):
+    return phantom(seed=seed, cases=CASES, reason="a test asked for it")
+
+
+@pytest.fixture(scope="module")
+def small_runs(tmp_path_factory):
+    """The same small phantom run twice, with one and with two trainings at once."""
+    folder = tmp_path_factory.mktemp("runs")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("clineval.pipeline.run.load_cohort", small_phantom)
+        patch.chdir(folder)
+        for jobs in ("1", "2"):
+            words = ["run", "--dataset", "phantom", "--jobs", jobs, "--out", f"jobs-{jobs}", "--quiet"]
+            assert cli.run_command(words) == 0
+    return folder
+
+
+@pytest.fixture(scope="module")
+def results(small_runs):
+    return small_runs / "jobs-1"
+
+
+def test_a_run_writes_every_artefact_of_the_contract(results):
+    for name in (*FIGURES, *TABLES, *WORDS):
+        assert (results / name).stat().st_size > 0, name
+    assert (results / "models").is_dir()
+
+
+def test_a_run_leaves_nothing_beside_its_results(small_runs):
+    assert sorted(path.name for path in small_runs.iterdir()) == ["jobs-1", "jobs-2"]
+
+
+def test_one_and_two_jobs_give_the_same_bytes(small_runs):
+    one, two = hash_folder(small_runs / "jobs-1"), hash_folder(small_runs / "jobs-2")
+    assert {name for name in one.keys() | two.keys() if one.get(name) != two.get(name)} == set()
+
+
+def test_phantom_results_say_so_everywhere(results):
+    notice = "SYNTHETIC PHANTOM DATA"
+    assert notice in (results / "report.html").read_text()
+    assert notice in (results / "model_card.md").read_text()
+    assert notice in json.loads((results / "provenance.json").read_text())["data"]["notice"]
+
+
+def test_the_table_holds_each_model_on_each_case_once(results):
+    table = pd.read_csv(results / "predictions.csv")
+    assert not table.duplicated(["model", "split", "case"]).any()
+    cnn = table[table["model"] == "cnn"]
+    assert cnn["split"].value_counts().to_dict() == {
+        "train": CASES[0],
+        "train_out_of_fold": CASES[0],
+        "test": CASES[2],
+        "val": CASES[1],
+    }
+    assert table["risk"].between(0, 1).all()
+
+
+def test_the_shipped_risk_is_the_mean_of_the_members(results):
+    table, members = pd.read_csv(results / "predictions.csv"), pd.read_csv(results / "members.csv")
+    mean = members[members["model"] == "cnn"].query("split == 'test'").groupby("case")["risk"].mean()
+    shipped = table.query("model == 'cnn' and split == 'test'").set_index("case")["risk"]
+    np.testing.assert_allclose(mean[shipped.index], shipped, atol=1e-12)
+
+
+def test_thresholds_are_chosen_off_the_test_set(results):
+    evaluation = json.loads((results / "evaluation.json").read_text())
+    table = pd.read_csv(results / "predictions.csv")
+    for model in ("logreg", "cnn", "scattering", "combined"):
+        points = evaluation["models"][model]["test"]["operating_points"]
+        chosen = {point["name"]: point for point in points}
+        assert (chosen["half"]["threshold"], chosen["half"]["chosen_on"]) == (0.5, "fixed")
+        assert chosen["sensitivity_90"]["chosen_on"] == "train_out_of_fold"
+        apart = table[(table["model"] == model) & (table["split"] == "train_out_of_fold")]
+        found = apart.loc[apart["outcome"] == 1, "risk"]
+        threshold = chosen["sensitivity_90"]["threshold"]
+        assert (found >= threshold).mean() >= 0.9
+        assert (found > threshold).mean() < 0.9
+
+
+def test_verify_finds_a_run_as_it_was_written(results, capsys):
+    assert cli.run_command(["verify", str(results)]) == 0
+    assert "every artefact is as it was written" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "name", ["predictions.csv", "report.html", "roc_cnn_test.png", "models/shipped.json"]
+)
+def test_verify_names_the_file_in_which_a_byte_was_flipped(results, tmp_path, name, capsys):
+    shutil.copytree(results, tmp_path / "copy")
+    path = tmp_path / "copy" / name
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+    assert cli.run_command(["verify", str(tmp_path / "copy")]) == 4
+    assert f"clineval: {name}: its content differs" in capsys.readouterr().err
+
+
+def test_verify_recomputes_the_evaluation_from_the_table(results, tmp_path):
+    shutil.copytree(results, tmp_path / "copy")
+    evaluation = json.loads((results / "evaluation.json").read_text())
+    evaluation["models"]["cnn"]["test"]["auc"]["value"] += 1e-9
+    (tmp_path / "copy" / "evaluation.json").write_text(json.dumps(evaluation))
+    differences = verify.verify_results(tmp_path / "copy")
+    assert any(
+        "does not follow from predictions.csv, first at models.cnn.test.auc.value" in line
+        for line in differences
+    )
+
+
+def test_a_report_written_anew_is_the_same_report(results, tmp_path):
+    shutil.copytree(results, tmp_path / "copy")
+    assert cli.run_command(["report", str(tmp_path / "copy"), "--quiet"]) == 0
+    assert (tmp_path / "copy" / "report.html").read_bytes() == (results / "report.html").read_bytes()
+    assert verify.verify_results(tmp_path / "copy") == []
+
+
+@pytest.fixture(scope="module")
+def real_run(real_data_folder, tmp_path_factory):
+    """One whole run on real BreastMNIST, as a user would start it."""
+    folder = tmp_path_factory.mktemp("real")
+    words = [
+        sys.executable,
+        "-m",
+        "clineval.cli",
+        "run",
+        "--dataset",
+        "breastmnist",
+        "--out",
+        str(folder / "results"),
+    ]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=400)
+    assert done.returncode == 0, done.stderr
+    return folder / "results"
+
+
+@pytest.mark.real_data
+def test_real_breastmnist_reaches_the_figures_it_is_known_for(real_run):
+    models = json.loads((real_run / "evaluation.json").read_text())["models"]
+    auc = {name: models[name]["test"]["auc"]["value"] for name in models}
+    assert models["cnn"]["test"]["cases"] == 156
+    assert models["cnn"]["test"]["events"] == 42
+    assert auc["logreg"] >= 0.80
+    assert auc["cnn"] >= 0.87
+    assert auc["cnn"] > auc["logreg"]
+    members = pd.read_csv(real_run / "members.csv").query("model == 'cnn' and split == 'test'")
+    assert members.groupby("seed")["risk"].count().to_dict() == dict.fromkeys(range(5), 156)
+
+
+@pytest.mark.real_data
+def test_the_clean_test_leaves_out_every_image_with_a_twin(real_run):
+    audit = json.loads((real_run / "audit.json").read_text())
+    models = json.loads((real_run / "evaluation.json").read_text())["models"]
+    assert 50 <= audit["test_with_twin"] <= 70
+    assert models["cnn"]["test_clean"]["cases"] == 156 - audit["test_with_twin"] == len(audit["test_clean"])
+    assert ["train/115", "test/76"] in audit["byte_identical"] or ["test/76", "train/115"] in audit[
+        "byte_identical"
+    ]
+
+
+@pytest.mark.real_data
+def test_a_real_run_verifies(real_run):
+    assert verify.verify_results(real_run) == []
