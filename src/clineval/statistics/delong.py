@@ -36,11 +36,15 @@ class _Placements:
 
 @dataclass(frozen=True)
 class _Spread:
-    """The variance of an AUC or of a difference, NaN with the reason where it cannot be had."""
+    """The variance of an AUC or of a difference, NaN with the reason where it cannot be had.
+
+    ``freedom``: the degrees of freedom that few groups leave to it, infinite without groups.
+    """
 
     variance: float
     method: str
     units: int
+    freedom: float = np.inf
 
 
 def auc(
@@ -69,8 +73,8 @@ def auc(
     doi:10.1109/LSP.2014.2337313; by group Obuchowski 1997, doi:10.2307/2533958.
     """
 
-    def bounds(value: float, error: float) -> tuple[float, float]:
-        reach = normal_quantile(level) * error
+    def bounds(value: float, spread: _Spread) -> tuple[float, float]:
+        reach = normal_quantile(level) * float(np.sqrt(spread.variance))
         return max(0.0, value - reach), min(1.0, value + reach)
 
     return _auc(outcome, risk, group, level, bounds, scale="")
@@ -82,11 +86,15 @@ def auc_logit(
     """The AUC with an interval built on the logit scale, which keeps its coverage in small samples.
 
     The same variance as ``auc``, moved to log(AUC / (1 - AUC)) and back, so that the interval never
-    leaves [0, 1] and leans towards .5. Pepe 2003, section 5.2.2, ISBN 978-0-19-850984-4.
+    leaves [0, 1] and leans towards .5. Pepe 2003, section 5.2.2, ISBN 978-0-19-850984-4. By group it
+    reaches as far as Student's t with Satterthwaite's degrees of freedom (1946, doi:10.2307/3002019):
+    a variance from few groups is itself uncertain.
     """
 
-    def bounds(value: float, error: float) -> tuple[float, float]:
-        reach = normal_quantile(level) * error / (value * (1 - value))
+    def bounds(value: float, spread: _Spread) -> tuple[float, float]:
+        few = np.isfinite(spread.freedom)
+        quantile = stdtrit(spread.freedom, (1 + level) / 2) if few else normal_quantile(level)
+        reach = quantile * np.sqrt(spread.variance) / (value * (1 - value))
         low, high = expit(logit(value) + np.array([-reach, reach]))
         return float(low), float(high)
 
@@ -118,8 +126,8 @@ def compare_auc(
     difference = _Placements(a.value - b.value, a.event - b.event, a.non_event - b.non_event)
     spread = _spread(difference, outcome, group)
     if not spread.variance > 0:
-        same = "the two models place every case alike" if spread.variance == 0 else spread.method
-        return _no_comparison(Estimate(difference.value, np.nan, np.nan, level, same))
+        reason = spread.method if np.isnan(spread.variance) else "no test: the difference shows no spread"
+        return _no_comparison(Estimate(difference.value, np.nan, np.nan, level, reason))
     error = float(np.sqrt(spread.variance))
     z = difference.value / error
     reach = normal_quantile(level) * error
@@ -151,8 +159,9 @@ def compare_auc_unpaired(
     value = a[0] - b[0]
     total = a[1].variance + b[1].variance
     if not total > 0:
-        reasons = [spread.method for _, spread in (a, b) if not spread.variance > 0]
-        return _no_comparison(Estimate(value, np.nan, np.nan, level, "; ".join(dict.fromkeys(reasons))))
+        reasons = [spread.method for _, spread in (a, b) if np.isnan(spread.variance)]
+        reason = reasons[0] if reasons else "no test: neither AUC shows any spread"
+        return _no_comparison(Estimate(value, np.nan, np.nan, level, reason))
     freedom = total**2 / sum(spread.variance**2 / (spread.units - 1) for _, spread in (a, b))
     t = value / np.sqrt(total)
     reach = stdtrit(freedom, (1 + level) / 2) * np.sqrt(total)
@@ -212,7 +221,7 @@ def _auc(
     risk: ArrayLike,
     group: ArrayLike | None,
     level: float,
-    bounds: Callable[[float, float], tuple[float, float]],
+    bounds: Callable[[float, _Spread], tuple[float, float]],
     *,
     scale: str,
 ) -> Estimate:
@@ -226,7 +235,7 @@ def _auc(
         return exact
     if not spread.variance > 0:
         return Estimate(value, np.nan, np.nan, level, spread.method)
-    low, high = bounds(value, float(np.sqrt(spread.variance)))
+    low, high = bounds(value, spread)
     return Estimate(value, low, high, level, spread.method + scale)
 
 
@@ -282,13 +291,13 @@ def _exceeded(few: Floats, many: Floats) -> tuple[Floats, Floats]:
     if up_to is not below:
         up_to[tied] = np.searchsorted(many, few[tied], side="right")
     # A value of few is at most many[j] where its ``below`` is at most j, and less where its ``up_to`` is.
-    half = np.full(len(few), 0.5)
-    passed = np.bincount(below, half, minlength=len(many) + 1)
+    half: Floats = np.full(len(few), 0.5)
+    passed = np.asarray(np.bincount(below, half, minlength=len(many) + 1), dtype=np.float64)
     passed += np.bincount(up_to, half, minlength=len(many) + 1)
     np.cumsum(passed, out=passed)
-    exceeded = np.add(below, up_to, out=half)
-    exceeded /= 2
-    return exceeded, passed[:-1]
+    np.add(below, up_to, out=half)
+    half /= 2
+    return half, passed[:-1]
 
 
 def _spread(placements: _Placements, outcome: NDArray[np.bool_], group: ArrayLike | None) -> _Spread:
@@ -322,10 +331,13 @@ def _obuchowski(
     S10 = I10 / ((I10 - 1) * M) * (V10 @ V10)
     S01 = I01 / ((I01 - 1) * N) * (V01 @ V01)
     S11 = groups / (groups - 1) * (V10 @ V01)
-    variance = S10 / M + S01 / N + 2 * S11 / (M * N)
+    variance = float(S10 / M + S01 / N + 2 * S11 / (M * N))
     if variance < 0:
-        return _Spread(np.nan, "Obuchowski's variance came out below 0 on these groups", groups)
-    return _Spread(float(variance), f"DeLong clustered by {groups} groups (Obuchowski)", groups)
+        return _Spread(np.nan, "no interval: Obuchowski's variance is below 0 on these groups", groups)
+    if variance == 0:
+        return _Spread(0.0, "no interval: Obuchowski's variance is 0 on these groups", groups)
+    freedom = (S10 / M + S01 / N) ** 2 / ((S10 / M) ** 2 / (I10 - 1) + (S01 / N) ** 2 / (I01 - 1))
+    return _Spread(variance, f"DeLong clustered by {groups} groups (Obuchowski)", groups, float(freedom))
 
 
 def _too_few(of: str, events: int, non_events: int) -> str:

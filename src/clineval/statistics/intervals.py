@@ -316,7 +316,10 @@ def _jackknife(
 
 def _bca(percentile: Estimate, replicates: Floats, pulls: Floats) -> Estimate:
     """The percentile interval moved for bias and for a spread that depends on the value."""
-    below = np.mean(replicates < percentile.value) + np.mean(replicates == percentile.value) / 2
+    # A replicate equal to the value counts half; equal but for the rounding of another order of sums.
+    rounding = 1e-12 * np.abs(replicates).max()
+    apart = replicates - percentile.value
+    below = np.mean(apart < -rounding) + np.mean(np.abs(apart) <= rounding) / 2
     spread = np.nansum(pulls**2)
     if below in (0.0, 1.0) or spread == 0:
         reason = "BCa undefined: the resamples do not lie around the value"

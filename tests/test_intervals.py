@@ -1,0 +1,292 @@
+"""Proportions' intervals against R and by hand; the bootstrap against R, naive references and its laws."""
+
+import json
+
+import numpy as np
+import pytest
+from discrimination_reference import GOLDEN, REFERENCE, naive_auc, sample
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.stats import norm
+
+from clineval.statistics.intervals import (
+    Estimate,
+    bootstrap,
+    bootstrap_weighted,
+    bootstrap_weights,
+    clopper_pearson,
+    normal_quantile,
+    percentile_interval,
+    undefined,
+    weight_blocks,
+    wilson,
+    wilson_bounds,
+)
+
+PROPORTIONS = json.loads((REFERENCE / "proportions.json").read_text())
+
+
+@pytest.mark.parametrize("row", PROPORTIONS, ids=lambda row: f"{row['successes']} of {row['total']}")
+def test_proportions_agree_with_r(row):
+    counts, level = (row["successes"], row["total"]), row["level"]
+    ours, exact = wilson(*counts, level=level), clopper_pearson(*counts, level=level)
+    assert (ours.low, ours.high) == pytest.approx(row["wilson"], rel=1e-9, abs=1e-15)
+    assert (ours.low, ours.high) == pytest.approx(row["epi_wilson"], rel=1e-9, abs=1e-15)
+    assert (exact.low, exact.high) == pytest.approx(row["clopper_pearson"], rel=1e-9, abs=1e-15)
+    assert ours.value == exact.value == counts[0] / counts[1]
+
+
+def test_wilson_of_one_half_by_hand():
+    # z = 2 exactly: centre .5, reach 2 sqrt(.25 / 4 + 4 / 64) / (1 + 4 / 4) = sqrt(.125).
+    level = float(2 * 0.977249868051821 - 1)
+    estimate = wilson(2, 4, level=level)
+    assert (estimate.low, estimate.high) == pytest.approx((0.5 - 0.125**0.5, 0.5 + 0.125**0.5), rel=1e-12)
+
+
+def test_clopper_pearson_of_none_by_hand():
+    assert clopper_pearson(0, 10).high == pytest.approx(1 - 0.025**0.1, rel=1e-12)
+    assert clopper_pearson(10, 10).low == pytest.approx(0.025**0.1, rel=1e-12)
+
+
+def test_bounds_at_none_and_all_are_exactly_0_and_1():
+    low, high = wilson_bounds([0, 7], [7, 7])
+    assert low[0] == 0
+    assert high[1] == 1
+
+
+def test_a_proportion_of_nothing_is_undefined_with_its_reason():
+    for estimate in (wilson(0, 0), clopper_pearson(0, 0)):
+        assert np.isnan([estimate.value, estimate.low, estimate.high]).all()
+        assert "no cases" in estimate.method
+    assert np.isnan(wilson_bounds([0], [0])).all()
+
+
+def test_many_bounds_are_the_single_ones():
+    successes, totals = np.array([[0, 3], [5, 9]]), np.array([[4, 3], [8, 20]])
+    low, high = wilson_bounds(successes, totals, level=0.9)
+    for place in np.ndindex(2, 2):
+        single = wilson(int(successes[place]), int(totals[place]), level=0.9)
+        assert (low[place], high[place]) == (single.low, single.high)
+
+
+@pytest.mark.parametrize("counts", [(-1, 5), (6, 5), (0, -1)])
+def test_impossible_counts_are_refused(counts):
+    for interval in (wilson, clopper_pearson):
+        with pytest.raises(ValueError, match="0 <= successes <= total"):
+            interval(*counts)
+
+
+@pytest.mark.parametrize("level", [0, 1, 95, -0.1, np.nan])
+def test_a_level_outside_0_and_1_is_refused(level):
+    for interval in (wilson, clopper_pearson):
+        with pytest.raises(ValueError, match=r"such as 0\.95"):
+            interval(1, 2, level=level)
+
+
+def test_the_normal_quantile_is_the_textbooks():
+    assert normal_quantile(0.95) == pytest.approx(1.959963984540054, rel=1e-14)
+
+
+@given(st.integers(0, 60), st.integers(0, 60), st.floats(0.5, 0.999))
+def test_intervals_hold_their_value_and_mirror(successes, failures, level):
+    total = successes + failures
+    if total == 0:
+        return
+    for interval in (wilson, clopper_pearson):
+        estimate, mirrored = (interval(k, total, level=level) for k in (successes, failures))
+        assert 0 <= estimate.low <= estimate.value <= estimate.high <= 1
+        assert (estimate.low, estimate.high) == pytest.approx(
+            (1 - mirrored.high, 1 - mirrored.low), abs=1e-12
+        )
+
+
+def test_undefined_keeps_level_and_reason():
+    estimate = undefined("no events", level=0.9)
+    assert np.isnan(estimate.value)
+    assert (estimate.level, estimate.method) == (0.9, "no events")
+
+
+outcomes = st.lists(st.booleans(), min_size=1, max_size=30)
+
+
+@given(outcomes, st.integers(0, 5))
+def test_resamples_keep_the_number_of_events_and_of_others(outcome, seed):
+    outcome = np.array(outcome)
+    weights = bootstrap_weights(outcome, draws=20, seed=seed)
+    assert (weights[:, outcome].sum(axis=1) == outcome.sum()).all()
+    assert (weights[:, ~outcome].sum(axis=1) == (~outcome).sum()).all()
+
+
+@given(st.data())
+def test_groups_are_drawn_whole_and_within_their_kind(data):
+    outcome = np.array(data.draw(outcomes))
+    group = np.array(data.draw(st.lists(st.integers(0, 8), min_size=len(outcome), max_size=len(outcome))))
+    weights = bootstrap_weights(outcome, group=group, draws=10, seed=1)
+    kinds = {}
+    for this in np.unique(group):
+        of_group = weights[:, group == this]
+        assert (of_group == of_group[:, :1]).all()
+        members = outcome[group == this]
+        kinds.setdefault((members.all(), not members.any()), []).append(of_group[:, 0])
+    for drawn in kinds.values():
+        assert (np.sum(drawn, axis=0) == len(drawn)).all()
+
+
+@given(outcomes)
+def test_each_case_as_its_own_group_gives_the_draws_of_no_groups(outcome):
+    names = [f"patient {9 * place % 31}" for place in range(len(outcome))]
+    plain = bootstrap_weights(outcome, draws=10, seed=3)
+    assert np.array_equal(plain, bootstrap_weights(outcome, group=names, draws=10, seed=3))
+
+
+@pytest.mark.parametrize("block", [1, 50, 130, 10**6])
+def test_weights_do_not_depend_on_the_size_of_the_blocks(block):
+    outcome = np.arange(24) % 3 == 0
+    whole = bootstrap_weights(outcome, draws=40, seed=5)
+    blocks = list(weight_blocks(outcome, draws=40, seed=5, block=block))
+    assert np.array_equal(np.concatenate(blocks), whole)
+    assert all(part.size <= max(block, 24) for part in blocks)
+
+
+def test_weights_are_those_of_sampling_with_replacement():
+    # A case's count in m draws from m is binomial: mean 1, variance 1 - 1/m; two counts oppose each other.
+    weights = bootstrap_weights(np.ones(8, dtype=bool), draws=40_000, seed=2)
+    assert weights.mean(axis=0) == pytest.approx(np.ones(8), abs=0.03)
+    expected = np.eye(8) - 1 / 8
+    assert np.cov(weights.T) == pytest.approx(expected, abs=0.04)
+
+
+def test_seeds_differ_and_repeat():
+    outcome = np.arange(20) < 8
+    first, again, other = (bootstrap_weights(outcome, draws=5, seed=seed) for seed in (0, 0, 1))
+    assert np.array_equal(first, again)
+    assert not np.array_equal(first, other)
+
+
+@pytest.mark.parametrize("name", ["small", "tied"])
+@pytest.mark.parametrize(("kind", "key"), [("percentile", "auc"), ("bca", "auc_bca")])
+def test_the_bootstrap_agrees_with_r_on_the_same_resamples(name, kind, key):
+    outcome, risk, *_ = sample(name)
+    estimate = bootstrap(naive_auc, outcome, risk, draws=200, seed=7, kind=kind)
+    assert (estimate.low, estimate.high) == pytest.approx(GOLDEN[name]["resampled"][key], rel=1e-9)
+    assert estimate.value == pytest.approx(GOLDEN[name]["auc"], rel=1e-9)
+
+
+@pytest.mark.parametrize("kind", ["percentile", "bca"])
+@pytest.mark.parametrize("grouped", [False, True])
+def test_a_weighted_statistic_gives_what_the_plain_one_gives(kind, grouped):
+    outcome, risk, _, group = sample("breastmnist")
+    options = {"group": group if grouped else None, "draws": 300, "seed": 4, "kind": kind}
+
+    def brier(outcome, risk, weights):
+        return weights @ (risk - outcome) ** 2 / weights.sum(axis=1)
+
+    plain = bootstrap(lambda outcome, risk: np.mean((risk - outcome) ** 2), outcome, risk, **options)
+    fast = bootstrap_weighted(brier, outcome, risk, **options)
+    assert (fast.value, fast.low, fast.high) == pytest.approx((plain.value, plain.low, plain.high), rel=1e-12)
+    assert fast.method == plain.method
+    assert ("of groups" in fast.method) == grouped
+
+
+def test_bca_agrees_with_its_formula_written_out_for_groups():
+    outcome, risk, _, group = sample("small")
+    group = group % 6
+
+    def mean(outcome, risk):
+        return risk.mean()
+
+    weights = bootstrap_weights(outcome, group=group, draws=500, seed=1)
+    drawn = weights @ risk / weights.sum(axis=1)
+    kinds = {g: (outcome[group == g].all(), outcome[group == g].any()) for g in range(6)}
+    pulls = []
+    for kind in set(kinds.values()):
+        members = [g for g in kinds if kinds[g] == kind]
+        without = [risk[group != g].mean() for g in members]
+        pulls += [(np.mean(without) - each) * (len(members) - 1) / len(members) for each in without]
+    a = sum(p**3 for p in pulls) / (6 * sum(p**2 for p in pulls) ** 1.5)
+    equal = np.isclose(drawn, risk.mean(), rtol=1e-12)
+    w = norm.ppf(np.mean(drawn[~equal] < risk.mean()) * np.mean(~equal) + equal.mean() / 2)
+    expected = [
+        np.quantile(drawn, norm.cdf(w + (w + z) / (1 - a * (w + z)))) for z in norm.ppf([0.025, 0.975])
+    ]
+    estimate = bootstrap(mean, outcome, risk, group=group, draws=500, seed=1, kind="bca")
+    assert (estimate.low, estimate.high) == pytest.approx(expected, rel=1e-9)
+
+
+def test_resamples_that_leave_the_number_undefined_are_counted():
+    estimate = percentile_interval(1.0, [0.0, 1.0, 2.0, np.nan], level=0.5, method="percentile bootstrap")
+    assert (estimate.low, estimate.high) == (0.5, 1.5)
+    assert "1 of them undefined" in estimate.method
+
+
+def test_mostly_undefined_resamples_give_no_interval():
+    estimate = percentile_interval(1.0, [0.0, np.nan, np.nan], level=0.5, method="")
+    assert estimate.value == 1
+    assert np.isnan([estimate.low, estimate.high]).all()
+    assert "2 of 3 resamples" in estimate.method
+
+
+def test_a_statistic_undefined_on_the_cases_is_undefined():
+    estimate = bootstrap(lambda outcome, risk: np.nan, [True, False], [0.1, 0.2], draws=3)
+    assert np.isnan(estimate.value)
+    assert "undefined on these cases" in estimate.method
+
+
+def test_no_cases_give_an_undefined_number():
+    assert "no cases" in bootstrap(lambda outcome, risk: 1.0, [], [], draws=3).method
+
+
+def test_bca_of_a_constant_says_that_it_is_undefined():
+    estimate = bootstrap(
+        lambda outcome, risk: 1.0, [True, False, True], [0.1, 0.2, 0.3], draws=20, kind="bca"
+    )
+    assert estimate.value == 1
+    assert np.isnan(estimate.low)
+    assert "BCa undefined" in estimate.method
+
+
+def test_a_lone_event_comes_in_every_resample():
+    weights = bootstrap_weights([True, False, False, False], draws=50)
+    assert (weights[:, 0] == 1).all()
+    estimate = bootstrap(naive_auc, [True, False, False, False], [0.5, 0.2, 0.7, 0.1], draws=50, kind="bca")
+    assert 0 <= estimate.low <= estimate.high <= 1
+
+
+def test_progress_is_told_how_far_the_draws_are():
+    told = []
+    bootstrap(
+        lambda outcome, risk: risk.mean(),
+        [1, 0, 0],
+        [0.1, 0.2, 0.3],
+        draws=7,
+        progress=lambda *at: told.append(at),
+    )
+    assert told[-1] == (7, 7)
+
+
+def test_unknown_kinds_and_no_draws_are_refused():
+    with pytest.raises(ValueError, match="'percentile' or 'bca'"):
+        bootstrap(naive_auc, [1, 0], [0.2, 0.1], kind="basic")
+    with pytest.raises(ValueError, match="at least one draw"):
+        bootstrap(naive_auc, [1, 0], [0.2, 0.1], draws=0)
+
+
+def test_the_percentile_interval_covers_a_mean():
+    rng = np.random.default_rng(8)
+    outcome, hits = np.arange(60) < 30, 0
+    for seed in range(300):
+        estimate = bootstrap_weighted(
+            lambda outcome, risk, weights: weights @ risk / 60,
+            outcome,
+            rng.normal(size=60),
+            draws=400,
+            seed=seed,
+        )
+        hits += estimate.low <= 0 <= estimate.high
+    # Two strata of 30 leave the bootstrap's spread short by 1/60; three standard errors are .04.
+    assert 0.90 <= hits / 300 <= 0.98
+
+
+def test_an_estimate_is_frozen():
+    with pytest.raises(AttributeError):
+        Estimate(1.0, 0.0, 2.0).value = 3.0
