@@ -5,13 +5,14 @@ import io
 import subprocess
 import sys
 from dataclasses import replace
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from clineval.data import Unavailable, load_cohort, medmnist
+from clineval.data import Unavailable, load_cohort, medmnist, phantom
 from clineval.data.cohort import PHANTOM_NOTICE
 from clineval.refusal import Refusal
 
@@ -26,6 +27,7 @@ def nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     monkeypatch.setattr(medmnist, "cache_folder", lambda: tmp_path / "cache")
     monkeypatch.setattr(medmnist, "download", no_network)
+    monkeypatch.setattr(phantom, "phantom", partial(phantom.phantom, cases=(8, 8, 8)))  # quick to draw
     return tmp_path
 
 
