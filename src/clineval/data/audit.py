@@ -300,7 +300,7 @@ class _About:
 
 
 def _digests(images: Images) -> NDArray[np.bytes_]:
-    digests = [hashlib.blake2b(np.ascontiguousarray(image), digest_size=16).hexdigest() for image in images]
+    digests = [hashlib.blake2b(image.tobytes(), digest_size=16).hexdigest() for image in images]
     return np.array(digests, dtype=np.bytes_)
 
 
@@ -336,7 +336,7 @@ def _pairs(
         for positions in copies
         for a, b in _within(positions)
     ]
-    for row in np.flatnonzero(twins.twin):
+    for row in np.flatnonzero(twins.twin).tolist():
         similarity, detail = float(twins.listed.similarity[row]), float(twins.detail[row])
         first, second = copies[twins.listed.first[row]], copies[twins.listed.second[row]]
         for a, b in _between(first, second):
@@ -356,7 +356,7 @@ def _below(twins: Twins, originals: Indices, about: _About) -> tuple[Pair, ...]:
             twins.alignment_of(row),
             identical=False,
         )
-        for row in nearest
+        for row in nearest.tolist()
     )
 
 
