@@ -7,10 +7,11 @@ from clineval.evaluation.points import points_for
 from clineval.evaluation.populations import Cases, Population
 from clineval.evaluation.record import ModelComparison, Point, PointComparison
 from clineval.evaluation.scale import Scale
-from clineval.statistics import calibration, roc
+from clineval.statistics import roc
 from clineval.statistics.decision_curve import compare_decision_curves
 from clineval.statistics.intervals import Estimate
 from clineval.statistics.operating_point import mcnemar
+from clineval.statistics.paired_scores import compare_brier
 
 
 def compare(population: Population, scale: Scale) -> Iterator[ModelComparison]:
@@ -18,9 +19,7 @@ def compare(population: Population, scale: Scale) -> Iterator[ModelComparison]:
     for first, second, one, other in population.pairs():
         found = {
             "auc": roc.compare_auc(one.outcome, one.risk, other.risk, group=one.group, level=scale.level),
-            "brier": calibration.compare_brier(
-                one.outcome, one.risk, other.risk, group=one.group, level=scale.level
-            ),
+            "brier": compare_brier(one.outcome, one.risk, other.risk, group=one.group, level=scale.level),
         }
         for measure, result in found.items():
             yield ModelComparison(

@@ -92,8 +92,8 @@ def populations(frame: pd.DataFrame, *, shared_cases_only: bool = False) -> tupl
     ------
     Refusal : two models were scored on different cases of a population kept for testing.
     """
-    _refuse_reserved(frame)
     columns = _Columns.of(frame)
+    _refuse_reserved(columns)
     built = [_population(columns, split) for split in _in_reading_order(columns.splits)]
     aligned = [_aligned(one, columns, shared_cases_only=shared_cases_only) for one in built]
     clean = _test_clean(aligned, columns)
@@ -153,11 +153,11 @@ def without_repeats(frame: pd.DataFrame) -> pd.DataFrame:
     return once.iloc[first].assign(risk=np.clip(mean, 0, 1)).reset_index(drop=True)
 
 
-def _refuse_reserved(frame: pd.DataFrame) -> None:
-    taken = np.flatnonzero(frame["split"].to_numpy() == TEST_CLEAN)
-    if len(taken):
+def _refuse_reserved(columns: _Columns) -> None:
+    if TEST_CLEAN in columns.splits:
+        row = int(np.argmax(columns.split == columns.splits.index(TEST_CLEAN)))
         raise Refusal(
-            f"Row {taken[0] + 1}, column 'split': the name {TEST_CLEAN!r} is kept for the test cases "
+            f"Row {row + 1}, column 'split': the name {TEST_CLEAN!r} is kept for the test cases "
             "without a twin in development data, which are found by group; give the split another name."
         )
 

@@ -39,19 +39,20 @@ def threshold_free(cases: Cases, scale: Scale) -> dict[str, Estimate]:
     data = (cases.outcome, cases.risk)
     plain: dict[str, Any] = {"group": cases.group, "level": scale.level}
     drawn = {**plain, "draws": scale.draws, "seed": scale.seed}
+    errors = calibration.calibration_errors(*data, **drawn)
     return {
         "auc": roc.auc(*data, **plain),
         "auc_logit": roc.auc_logit(*data, **plain),
         "average_precision": roc.average_precision(*data, **drawn),
         "brier": calibration.brier(*data, **plain),
-        "scaled_brier": calibration.scaled_brier(*data, **drawn),
+        "scaled_brier": calibration.scaled_brier(*data, **plain),
         "log_loss": calibration.log_loss(*data, **plain),
         "calibration_intercept": calibration.calibration_intercept(*data, **plain),
         "calibration_slope": calibration.calibration_slope(*data, **plain),
         "observed_expected": calibration.observed_expected(*data, **plain),
-        "ici": calibration.ici(*data, **drawn),
-        "e50": calibration.e50(*data, **drawn),
-        "e90": calibration.e90(*data, **drawn),
+        "ici": errors.ici,
+        "e50": errors.e50,
+        "e90": errors.e90,
         "partial_auc": roc.partial_auc(*data, over="sensitivity", low=0.8, **drawn),
         "sensitivity_at_specificity_90": roc.sensitivity_at_specificity(*data, 0.9, **drawn),
         "specificity_at_sensitivity_90": roc.specificity_at_sensitivity(*data, 0.9, **drawn),
@@ -68,5 +69,5 @@ def _decision(cases: Cases, scale: Scale) -> DecisionArrays:
         curve.low,
         curve.high,
         curve.treat_all,
-        getattr(curve, "method", ""),
+        curve.method,
     )
