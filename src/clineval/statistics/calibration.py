@@ -22,6 +22,8 @@ from clineval.statistics.resampling import shared_groups
 from clineval.statistics.scores import (
     MurphyDecomposition,
     brier,
+    compare_brier,
+    compare_log_loss,
     log_loss,
     log_scale,
     murphy_decomposition,
@@ -49,6 +51,8 @@ __all__ = [
     "calibration_intercept",
     "calibration_slope",
     "change_after_recalibration",
+    "compare_brier",
+    "compare_log_loss",
     "e50",
     "e90",
     "fit_isotonic",

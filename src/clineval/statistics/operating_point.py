@@ -165,13 +165,11 @@ def balanced_accuracy(table: Counts, *, level: float = 0.95) -> Estimate:
     """
     if not (table.events and table.non_events):
         return undefined("needs cases with and without the condition", level=level)
-    rates = [
-        wilson(table.true_positives, table.events, level=level),
-        wilson(table.true_negatives, table.non_events, level=level),
-    ]
-    value = (rates[0].value + rates[1].value) / 2
-    below = np.hypot(*(rate.value - rate.low for rate in rates)) / 2
-    above = np.hypot(*(rate.high - rate.value for rate in rates)) / 2
+    caught = wilson(table.true_positives, table.events, level=level)
+    spared = wilson(table.true_negatives, table.non_events, level=level)
+    value = (caught.value + spared.value) / 2
+    below = np.hypot(caught.value - caught.low, spared.value - spared.low) / 2
+    above = np.hypot(caught.high - caught.value, spared.high - spared.value) / 2
     return Estimate(value, float(value - below), float(value + above), level, "MOVER of two Wilson intervals")
 
 

@@ -112,9 +112,9 @@ def _newcombe(both: int, only_a: int, only_b: int, cases: int, level: float) -> 
     product = (both + only_a) * (only_b + neither) * (both + only_b) * (only_a + neither)
     phi = 0.0
     if product:
-        surplus = both * neither - only_a * only_b
+        surplus = float(both * neither - only_a * only_b)
         # Newcombe's continuity correction of a positive correlation, page 2639.
-        surplus = max(surplus - cases / 2, 0) if surplus > 0 else surplus
+        surplus = max(surplus - cases / 2, 0.0) if surplus > 0 else surplus
         phi = surplus / np.sqrt(float(product))
     value = (only_a - only_b) / cases
     below, above = a.value - a.low, b.high - b.value
@@ -126,7 +126,7 @@ def _newcombe(both: int, only_a: int, only_b: int, cases: int, level: float) -> 
 
 def _between(surplus: NDArray[np.int64], cases: NDArray[np.int64], level: float) -> Estimate:
     """Difference of rates with the variance between groups, as a ratio of two sums over groups."""
-    value, groups = surplus.sum() / cases.sum(), len(surplus)
+    value, groups = float(surplus.sum() / cases.sum()), len(surplus)
     if groups < 2:
         return Estimate(value, np.nan, np.nan, level, "no interval: one group alone shows no spread")
     spread = np.sum((surplus - value * cases) ** 2) * groups / (groups - 1)

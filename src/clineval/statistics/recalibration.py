@@ -1,7 +1,8 @@
 """Mending risks: a recalibration is fitted on one population and applied to another."""
 
-import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -9,10 +10,9 @@ from scipy.optimize import isotonic_regression
 from scipy.special import expit, logit
 
 from clineval.statistics.counting import Bools, Floats, checked_risks
-from clineval.statistics.intervals import Estimate, normal_quantile, undefined
+from clineval.statistics.intervals import Estimate
 from clineval.statistics.logistic import fit_logistic
-from clineval.statistics.resampling import shared_groups
-from clineval.statistics.scores import standard_error, surely_wrong, surprise
+from clineval.statistics.scores import compare_brier, compare_log_loss, surely_wrong
 
 
 @dataclass(frozen=True)
@@ -43,15 +43,14 @@ class Recalibration:
             return np.interp(risk, *np.transpose(self.knots))
         return expit(self.intercept + self.slope * logit(risk))
 
-    def to_json(self) -> str:
-        """This record as JSON; reads back to the same floats."""
-        return json.dumps(asdict(self))
+    def to_json(self) -> dict[str, Any]:
+        """This record as plain JSON; written and read back it gives the same floats."""
+        return {**asdict(self), "knots": [list(knot) for knot in self.knots]}
 
     @classmethod
-    def from_json(cls, text: str) -> "Recalibration":
-        """The record that ``to_json`` wrote."""
-        fields = json.loads(text)
-        return cls(**{**fields, "knots": tuple(map(tuple, fields["knots"]))})
+    def from_json(cls, fields: Mapping[str, Any]) -> "Recalibration":
+        """The record that ``to_json`` gave."""
+        return cls(**{**fields, "knots": tuple((float(x), float(y)) for x, y in fields["knots"])})
 
 
 def fit_temperature(outcome: ArrayLike, risk: ArrayLike, *, fitted_on: str) -> Recalibration:
@@ -155,26 +154,14 @@ def change_after_recalibration(
     if population == recalibration.fitted_on:
         raise ValueError(f"A recalibration fitted on {population!r} must be judged on other cases.")
     outcome, risk = checked_risks(outcome, risk)
-    mended, code = recalibration.apply(risk), shared_groups(group, len(risk))
-    change = (mended - outcome) ** 2 - (risk - outcome) ** 2
-    wrong = surely_wrong(outcome, risk) + surely_wrong(outcome, mended)
-    loss = (
-        undefined(f"infinite: {wrong} cases given a risk of exactly 0 or 1 proved wrong", level=level)
-        if wrong
-        else _paired_mean(surprise(outcome, mended) - surprise(outcome, risk), code, level)
-    )
+    mended = recalibration.apply(risk)
     return ChangeAfterRecalibration(
-        recalibration.kind, recalibration.fitted_on, population, _paired_mean(change, code, level), loss
+        recalibration.kind,
+        recalibration.fitted_on,
+        population,
+        compare_brier(outcome, mended, risk, group=group, level=level).difference,
+        compare_log_loss(outcome, mended, risk, group=group, level=level).difference,
     )
-
-
-def _paired_mean(change: Floats, code: np.ndarray | None, level: float) -> Estimate:
-    if not len(change):
-        return undefined("no cases", level=level)
-    mean = float(change.mean())
-    reach = normal_quantile(level) * standard_error((change - mean) / len(change), code)
-    method = "paired, Wald, variance between " + ("cases" if code is None else "groups")
-    return Estimate(mean, mean - reach, mean + reach, level, method)
 
 
 def _learnable(outcome: Bools, risk: Floats) -> tuple[Bools, Floats]:

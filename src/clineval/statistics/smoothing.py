@@ -34,11 +34,17 @@ class SmoothedCurve:
 
 @dataclass(frozen=True)
 class CalibrationErrors:
-    """Distances of the risks from the smoothed curve: their mean (ICI), median (E50) and 90 % point (E90)."""
+    """Distances of the risks from the smoothed curve: their mean (ICI), median (E50) and 90 % point (E90).
+
+    The last three are what perfectly calibrated risks would show on as many cases by chance (median).
+    """
 
     ici: Estimate
     e50: Estimate
     e90: Estimate
+    ici_by_chance: float
+    e50_by_chance: float
+    e90_by_chance: float
 
 
 @dataclass(frozen=True)
@@ -132,24 +138,25 @@ def calibration_errors(
     Notes
     -----
     Austin and Steyerberg 2019, doi:10.1002/sim.8281; the mean and the 90 % point are Eavg and E90 of R's
-    ``rms::val.prob``. Chance alone pushes a distance up, in the sample and again in each resample: the
-    interval is the basic one, 2 * value - percentiles, which takes that push off, cut at 0. It cannot
-    tell a small distance from none.
+    ``rms::val.prob``. Intervals are percentile ones. A distance is never below 0 and chance alone pushes
+    it up, so no resample tells of perfect calibration: where risks that are perfect would lie as far off
+    in at least ``1 - level`` of simulated outcomes (each case its own), the lower bound is 0.
     """
     outcome, risk = checked_risks(outcome, risk)
     if not 0 < np.count_nonzero(outcome) < len(outcome):
         nothing = undefined("needs cases with and without the condition", level=level)
-        return CalibrationErrors(nothing, nothing, nothing)
-    smoother, cases, events = _sample(outcome, risk, LARGE)
-    carrier, *resamples = _resampled(outcome, risk, group, draws, seed)
-    value = _summaries(smoother.errors(smoother.fits(cases, events)), cases)
-    drawn = _summaries(carrier.errors(carrier.fits(*resamples)), resamples[0])
-    method = f"{_curve_words(len(risk))}, basic bootstrap of {draws} draws" + (
+        return CalibrationErrors(nothing, nothing, nothing, nothing.value, nothing.value, nothing.value)
+    smoother, held, events = _sample(outcome, risk, LARGE)
+    carrier, cases, drawn_events = _resampled(outcome, risk, group, draws, seed)
+    values = _summaries(smoother, held, events)
+    drawn = _summaries(carrier, cases, drawn_events)
+    chance = _summaries(carrier, *_perfect(risk, carrier, draws, seed))
+    method = f"{_curve_words(len(risk))}, percentile bootstrap of {draws} draws" + (
         "" if group is None else " of groups"
     )
-    return CalibrationErrors(
-        *(_basic(float(v[0]), d, level, method) for v, d in zip(value, drawn, strict=True))
-    )
+    rows = zip(values, drawn, chance, strict=True)
+    estimates = [_above_chance(float(value[0]), own, perfect, level, method) for value, own, perfect in rows]
+    return CalibrationErrors(*estimates, *(float(np.nanmedian(perfect)) for perfect in chance))
 
 
 def ici(
@@ -258,14 +265,20 @@ def _widths(risk: Floats, cases: NDArray[np.intp], anchor: Floats) -> Floats:
     return np.maximum(anchor - first[runs], final[runs] - anchor).min(axis=0)
 
 
-def _summaries(errors: Floats, cases: Floats) -> tuple[Floats, Floats, Floats]:
+def _perfect(risk: Floats, carrier: _Smoother, draws: int, seed: int) -> tuple[Floats, Floats]:
+    """Cases and events by column where outcomes happen just as the risks say, each shape (draws, c)."""
+    held = np.bincount(columns_by_risk(risk, BINS).of_case)
+    events = np.random.default_rng([seed, 1]).binomial(held, carrier.risk, size=(draws, len(held)))
+    return np.broadcast_to(held.astype(np.float64), events.shape), events.astype(np.float64)
+
+
+def _summaries(smoother: _Smoother, cases: Floats, events: Floats) -> tuple[Floats, Floats, Floats]:
     """Mean, median and 90 % point of the distances by resample, each shape (draws,)."""
+    errors = smoother.errors(smoother.fits(cases, events))
     number = cases.sum(axis=1)
     order = np.argsort(errors, axis=1)
-    ranked, passed = (
-        np.take_along_axis(errors, order, 1),
-        np.cumsum(np.take_along_axis(cases, order, 1), axis=1),
-    )
+    ranked = np.take_along_axis(errors, order, 1)
+    passed = np.cumsum(np.take_along_axis(cases, order, 1), axis=1)
     return (
         # A column that a resample left out may have no fit; it counts for nothing.
         np.sum(np.where(cases > 0, errors, 0) * cases, axis=1) / number,
@@ -287,6 +300,9 @@ def _quantile(ranked: Floats, passed: Floats, number: Floats, share: float) -> F
     return low + (place - below) * (high - low)
 
 
-def _basic(value: float, drawn: Floats, level: float, method: str) -> Estimate:
+def _above_chance(value: float, drawn: Floats, perfect: Floats, level: float, method: str) -> Estimate:
+    """The percentile interval, down to 0 where perfect calibration would show as much by chance."""
     low, high = np.nanquantile(drawn, [(1 - level) / 2, (1 + level) / 2])
-    return Estimate(value, max(0.0, float(2 * value - high)), max(0.0, float(2 * value - low)), level, method)
+    if np.mean(perfect >= value) < 1 - level:
+        return Estimate(value, float(low), float(high), level, method)
+    return Estimate(value, 0.0, float(high), level, f"{method}; low 0, perfect risks show as much by chance")
