@@ -1,13 +1,34 @@
 """Curves: the lines and counts that figures, report and explorer draw, so that they compute nothing."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
+
+from clineval.evaluation.populations import Cases, Population, populations, without_repeats
+from clineval.evaluation.result import Evaluation
+from clineval.evaluation.scale import Scale
+from clineval.predictions import VAL, check_predictions
+from clineval.refusal import Refusal
+from clineval.statistics.calibration import grouped_curve, smoothed_curve
+from clineval.statistics.decision_curve import compare_decision_curves, decision_curve
+from clineval.statistics.operating_point import threshold_table
+from clineval.statistics.roc import roc_band, roc_curve
 
 Floats = NDArray[np.float64]
 Counts = NDArray[np.int64]
+Progress = Callable[[int, int], None]
+
+BINS = 50
+"""Bins of the risk histogram: .02 wide, so that .5 is an edge."""
+
+STEPS = 1000
+"""Steps of the explorer's threshold between 0 and 1."""
+
+MOST_POINTS = 2000
+"""Points kept of a ROC curve."""
 
 
 @dataclass(frozen=True)
@@ -140,3 +161,158 @@ class Curves:
     level: float
     models: Mapping[str, Mapping[str, PopulationCurves]]
     decision_differences: tuple[DecisionDifference, ...]
+
+
+def curves(frame: pd.DataFrame, evaluation: Evaluation, *, progress: Progress | None = None) -> Curves:
+    """The lines behind an evaluation, recomputed from the table that it was made from.
+
+    Parameters
+    ----------
+    frame : the table of ``evaluation``, as read back from disk.
+    evaluation : its level, draws and seed are taken over, so that bands and numbers agree.
+    progress : called with (done, total) after each model on each population.
+
+    Raises
+    ------
+    Refusal : the table is not fit, or not that of the evaluation.
+    """
+    scale = Scale(evaluation.level, evaluation.draws, evaluation.seed)
+    table = without_repeats(check_predictions(frame))
+    parts = populations(table, shared_cases_only=bool(evaluation.shared_cases))
+    work = [(part, model) for part in parts for model in part.models]
+    models: dict[str, dict[str, PopulationCurves]] = {model: {} for model in evaluation.models}
+    for done, (part, model) in enumerate(work, start=1):
+        _require_same(evaluation, part, model)
+        models[model][part.name] = _population_curves(part, model, scale)
+        if progress:
+            progress(done, len(work))
+    differences = tuple(one for part in parts if part.name != VAL for one in _differences(part, scale))
+    return Curves(evaluation.condition, evaluation.level, models, differences)
+
+
+def _require_same(evaluation: Evaluation, part: Population, model: str) -> None:
+    scored = evaluation.models.get(model, {}).get(part.name)
+    cases = part.models[model]
+    if scored is None or (scored.cases, scored.events) != (len(cases), int(cases.outcome.sum())):
+        raise Refusal(
+            f"The table is not the one that was evaluated: {model!r} on {part.name!r} differs. "
+            "Evaluate the table anew."
+        )
+
+
+def _population_curves(part: Population, model: str, scale: Scale) -> PopulationCurves:
+    cases = part.models[model]
+    events = int(cases.outcome.sum())
+    # Thresholds belong to decisions, and `val` is given threshold-free lines only.
+    decided = part.name != VAL
+    return PopulationCurves(
+        model=model,
+        population=part.name,
+        cases=len(cases),
+        events=events,
+        roc=_roc(cases, scale) if 0 < events < len(cases) else None,
+        calibration=_calibration(cases, scale) if 0 < events < len(cases) else None,
+        risks=_histogram(cases),
+        decision=_decision(cases, scale) if decided else None,
+        explorer=_explorer(cases, scale) if decided else None,
+    )
+
+
+def _roc(cases: Cases, scale: Scale) -> RocLine:
+    curve = roc_curve(cases.outcome, cases.risk)
+    kept = _thinned(curve.sensitivity - curve.specificity)
+    band = roc_band(
+        cases.outcome, cases.risk, group=cases.group, draws=scale.draws, seed=scale.seed, level=scale.level
+    )
+    order = np.argsort(1 - band.specificity, kind="stable")
+    return RocLine(
+        1 - curve.specificity[kept],
+        curve.sensitivity[kept],
+        curve.threshold[kept],
+        1 - band.specificity[order],
+        Band(band.sensitivity[order], band.low[order], band.high[order]),
+        band.method,
+    )
+
+
+def _thinned(way: Floats) -> NDArray[np.intp]:
+    """Indices of at most ``MOST_POINTS`` points, evenly spaced along the curve; the ends always among them.
+
+    ``way`` rises along the curve by the steps in both rates, so no left-out point is further from a
+    kept one than the whole way over the number of points: less than a pixel of any figure.
+    """
+    if len(way) <= MOST_POINTS:
+        return np.arange(len(way))
+    places = np.searchsorted(way, np.linspace(way[0], way[-1], MOST_POINTS))
+    return np.unique(np.concatenate([[0], places, [len(way) - 1]]))
+
+
+def _calibration(cases: Cases, scale: Scale) -> CalibrationLines:
+    smooth = smoothed_curve(
+        cases.outcome, cases.risk, group=cases.group, draws=scale.draws, seed=scale.seed, level=scale.level
+    )
+    grouped = grouped_curve(cases.outcome, cases.risk, level=scale.level)
+    return CalibrationLines(
+        smooth.risk,
+        Band(smooth.observed, smooth.low, smooth.high) if len(smooth.risk) else None,
+        grouped.mean_risk,
+        Band(grouped.observed, grouped.low, grouped.high),
+        grouped.cases,
+        f"{smooth.method}; {grouped.method}",
+    )
+
+
+def _histogram(cases: Cases) -> RiskHistogram:
+    edges = np.arange(BINS + 1) / BINS
+    events, _ = np.histogram(cases.risk[cases.outcome], edges)
+    non_events, _ = np.histogram(cases.risk[~cases.outcome], edges)
+    return RiskHistogram(edges, events, non_events)
+
+
+def _decision(cases: Cases, scale: Scale) -> DecisionLines:
+    curve = decision_curve(
+        cases.outcome, cases.risk, group=cases.group, draws=scale.draws, seed=scale.seed, level=scale.level
+    )
+    return DecisionLines(
+        curve.threshold,
+        Band(curve.net_benefit, curve.low, curve.high),
+        curve.treat_all,
+        curve.standardised,
+        curve.interventions_avoided,
+        curve.probability_useful,
+        curve.method,
+    )
+
+
+def _explorer(cases: Cases, scale: Scale) -> ExplorerSteps:
+    steps = np.arange(STEPS + 1) / STEPS
+    table = threshold_table(cases.outcome, cases.risk, steps, level=scale.level)
+    inner = decision_curve(cases.outcome, cases.risk, thresholds=steps[1:-1], draws=0).net_benefit
+    return ExplorerSteps(
+        steps,
+        table.true_positives,
+        table.false_positives,
+        table.false_negatives,
+        table.true_negatives,
+        {
+            name: Band(*getattr(table, name))
+            for name in ("sensitivity", "specificity", "ppv", "npv", "accuracy")
+        },
+        # At threshold 0 everybody is flagged and a false alarm costs nothing; at 1 its cost is infinite.
+        np.concatenate([[cases.outcome.mean()], inner, [np.nan]]),
+    )
+
+
+def _differences(part: Population, scale: Scale) -> Iterator[DecisionDifference]:
+    for first, second, one, other in part.pairs():
+        compared = compare_decision_curves(
+            one.outcome,
+            one.risk,
+            other.risk,
+            group=one.group,
+            draws=scale.draws,
+            seed=scale.seed,
+            level=scale.level,
+        )
+        band = Band(compared.difference, compared.low, compared.high)
+        yield DecisionDifference(part.name, (first, second), compared.threshold, band, compared.method)
