@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from markupsafe import Markup, escape
+from markupsafe import Markup
 
 WIDTH, HEIGHT = 420.0, 380.0
 LEFT, RIGHT, TOP, BOTTOM = 50.0, 12.0, 10.0, 46.0
@@ -156,23 +156,51 @@ def draw(frame: Frame, marks: Iterable[Markup], *, key: str, title: str, descrip
 
 
 def _axes(frame: Frame) -> Markup:
-    left, right = _spot(LEFT), _spot(frame.width - RIGHT)
-    foot = frame.height - BOTTOM
-    parts = [Markup('<g class="axes" aria-hidden="true">')]
+    """Grid, ticks and names; the values themselves are told to screen readers by title and description."""
+    parts = [*_across_the_frame(frame), *_up_the_frame(frame)]
+    return Markup('<g class="axes" aria-hidden="true">{}</g>').format(Markup("").join(parts))
+
+
+def _across_the_frame(frame: Frame) -> list[Markup]:
+    """The horizontal grid with the ticks of y, and the name of x below."""
+    ends = {"left": _spot(LEFT), "right": _spot(frame.width - RIGHT), "text": _spot(LEFT - 6)}
+    tick = Markup(
+        '<path class="grid" d="M{left} {at}H{right}"/>'
+        '<text class="tick end" x="{text}" y="{foot}">{words}</text>'
+    )
+    parts = []
     for value, words in frame.y.ticks:
         at = frame.down(value)
-        parts.append(Markup('<path class="grid" d="M{} {}H{}"/>').format(left, _spot(at), right))
-        parts.append(Markup('<text class="tick end" x="{}" y="{}">{}</text>').format(_spot(LEFT - 6), _spot(at + 4), words))  # fmt: skip
-    for value, words in frame.x.ticks:
-        at = _spot(frame.across(value))
-        parts.append(Markup('<path class="grid" d="M{} {}V{}"/>').format(at, _spot(TOP), _spot(foot)))
-        parts.append(
-            Markup('<text class="tick mid" x="{}" y="{}">{}</text>').format(at, _spot(foot + 16), words)
+        parts.append(tick.format(at=_spot(at), foot=_spot(at + 4), words=words, **ends))
+    middle = _spot((LEFT + frame.width - RIGHT) / 2)
+    name = Markup('<text class="name mid" x="{}" y="{}">{}</text>')
+    return [*parts, name.format(middle, _spot(frame.height - 8), shorten(frame.x.label))]
+
+
+def _up_the_frame(frame: Frame) -> list[Markup]:
+    """The vertical grid with the ticks of x, and the name of y beside."""
+    foot = frame.height - BOTTOM
+    tick = Markup(
+        '<path class="grid" d="M{at} {top}V{foot}"/><text class="tick mid" x="{at}" y="{text}">{words}</text>'
+    )
+    parts = [
+        tick.format(
+            at=_spot(frame.across(value)),
+            top=_spot(TOP),
+            foot=_spot(foot),
+            text=_spot(foot + 16),
+            words=words,
         )
-    middle_x, middle_y = _spot((LEFT + frame.width - RIGHT) / 2), _spot((TOP + foot) / 2)
-    parts.append(Markup('<text class="name mid" x="{}" y="{}">{}</text>').format(middle_x, _spot(frame.height - 8), frame.x.label))  # fmt: skip
-    parts.append(Markup('<text class="name mid" transform="translate(13 {}) rotate(-90)">{}</text></g>').format(middle_y, frame.y.label))  # fmt: skip
-    return Markup("").join(parts)
+        for value, words in frame.x.ticks
+    ]
+    name = Markup('<text class="name mid" transform="translate(13 {}) rotate(-90)">{}</text>')
+    return [*parts, name.format(_spot((TOP + foot) / 2), shorten(frame.y.label))]
+
+
+def shorten(text: str, length: int = 48) -> str:
+    """A name cut to ``length`` characters, for where a drawing has no room."""
+    clean = " ".join(text.split())
+    return clean if len(clean) <= length else f"{clean[: length - 1]}…"
 
 
 def swatch(css: str, *, shape: str = "line") -> Markup:
@@ -189,8 +217,3 @@ def swatch(css: str, *, shape: str = "line") -> Markup:
             css, _SHAPES[shape]
         )
     return Markup('<svg class="swatch" viewBox="0 0 28 14" aria-hidden="true">{}</svg>').format(inner)
-
-
-def plain(text: object) -> str:
-    """Text with markup characters escaped, for use inside an attribute that Markup has not made."""
-    return str(escape(text))

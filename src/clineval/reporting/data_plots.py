@@ -1,4 +1,4 @@
-"""What the images and the training look like: counts, grey levels, learning curves, the cases a model gets wrong."""
+"""What the images and the training look like: counts, grey levels, learning curves, small images."""
 
 from collections.abc import Sequence
 from typing import Protocol
@@ -89,8 +89,8 @@ def draw_learning_curves(curves: Sequence[LearningCurve], ax: Axes) -> None:
         )
         if len(curve.val_loss):
             ax.plot(
-                np.arange(1, len(curve.val_loss) + 1), curve.val_loss, color=MODEL_COLOURS[0], linewidth=1.1, alpha=alpha,
-                label="validation" if not index else None,
+                np.arange(1, len(curve.val_loss) + 1), curve.val_loss, color=MODEL_COLOURS[0], linewidth=1.1,
+                alpha=alpha, label="validation" if not index else None,
             )  # fmt: skip
     _mark_kept(curves, ax)
     ax.set_xlim(left=0)
@@ -110,8 +110,9 @@ def _mark_kept(curves: Sequence[LearningCurve], ax: Axes) -> None:
             continue
         words = "stopped early, best weights kept" if curve.fired else "weights kept (stopping did not fire)"
         ax.plot(
-            [curve.kept_epoch], [watched[curve.kept_epoch - 1]], linestyle="none", marker="D" if curve.fired else "o",
-            markersize=4.5, markerfacecolor=PRESENT, markeredgecolor="white", markeredgewidth=0.6, zorder=5,
+            [curve.kept_epoch], [watched[curve.kept_epoch - 1]], linestyle="none",
+            marker="D" if curve.fired else "o", markersize=4.5, markerfacecolor=PRESENT,
+            markeredgecolor="white", markeredgewidth=0.6, zorder=5,
             label=None if curve.fired in labelled else words,
         )  # fmt: skip
         labelled.add(curve.fired)

@@ -80,7 +80,7 @@
     const ratio = now.bound(name === "ppv" ? "lr_positive" : "lr_negative");
     if (!ratio || !defined(ratio[0]) || !defined(ratio[1])) return null;
     const odds = now.share / (1 - now.share);
-    const after = ratio.map((each) => (each === "inf" ? 1 : (each * odds) / (1 + each * odds)));
+    const after = ratio.map((each) => (each * odds) / (1 + each * odds));
     return name === "ppv" ? after : [1 - after[1], 1 - after[0]];
   };
 
@@ -88,7 +88,6 @@
   const between = (bounds, write) =>
     bounds && defined(bounds[0]) && defined(bounds[1])
       ? `${data.level} ${write(bounds[0])} to ${write(bounds[1])}` : "no interval";
-  const ratioText = (value) => (value === "inf" ? "\u221e" : number(value));
 
   const showRates = (now) => {
     for (const name of cells) show(`[data-measure=${name}]`, String(now.rates[name]));
@@ -103,8 +102,8 @@
     show("[data-interval=net_benefit]", defined(benefit) ? benefitWords(now, benefit) : data.reasons.net_benefit);
     for (const name of ["lr_positive", "lr_negative"]) {
       const value = now.set[name][now.row];
-      show(`[data-rate=${name}]`, defined(value) ? ratioText(value) : "not defined");
-      show(`[data-interval=${name}]`, defined(value) ? between(now.bound(name), ratioText) : data.reasons[name]);
+      show(`[data-rate=${name}]`, defined(value) ? number(value) : "not defined");
+      show(`[data-interval=${name}]`, defined(value) ? between(now.bound(name), number) : data.reasons[name]);
     }
   };
 

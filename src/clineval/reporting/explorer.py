@@ -1,20 +1,21 @@
-"""What the explorer of thresholds looks up: counts and intervals per step, one row per change of the counts."""
+"""What the explorer of thresholds looks up: counts and intervals, a row per change of the counts."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from clineval.evaluation import Evaluation
-from clineval.evaluation.curves import Band, Curves, ExplorerSteps, PopulationCurves
-from clineval.evaluation.record import PopulationScores, ScoredPoint
+from clineval.evaluation.curves import Curves, ExplorerSteps, PopulationCurves
+from clineval.evaluation.record import COUNTS, PopulationScores, ScoredPoint
 from clineval.reporting import charts
 from clineval.reporting.wording import chosen_words, number
+from clineval.statistics.counting import Counts
+from clineval.statistics.operating_point import likelihood_ratio_negative, likelihood_ratio_positive
 
-# Bounds are shown, never computed with, except those of the likelihood ratios.
 BOUNDED = ("sensitivity", "specificity", "ppv", "npv")
-RATIOS = ("lr_positive", "lr_negative")
 LOWEST_SHARE, HIGHEST_SHARE = 0.001, 0.5
 
 REASONS = {
@@ -33,7 +34,7 @@ ROC_FRAME = charts.Frame(
 
 
 def explorer_data(evaluation: Evaluation, curves: Curves, *, people: str, opens_on: str) -> dict[str, Any]:
-    """Everything that ``explorer.js`` reads, as JSON-able values; empty where no population has thresholds."""
+    """Everything that ``explorer.js`` reads, JSON-able; empty where no population has thresholds."""
     populations: dict[str, dict[str, Any]] = {}
     for model, by_population in curves.models.items():
         for population, drawn in by_population.items():
@@ -41,7 +42,7 @@ def explorer_data(evaluation: Evaluation, curves: Curves, *, people: str, opens_
                 continue
             scores = evaluation.models[model][population]
             entry = populations.setdefault(population, {"prevalence": scores.prevalence, "models": {}})
-            entry["models"][model] = _rows(scores, drawn, drawn.explorer)
+            entry["models"][model] = _rows(scores, drawn, drawn.explorer, level=evaluation.level)
     if not populations:
         return {}
     return {
@@ -65,69 +66,76 @@ def highest_share(prevalences: Iterable[float]) -> float:
 def roc_corners() -> dict[str, float]:
     """The corners of the small ROC plot, in units of its drawing."""
     return {
-        "left": ROC_FRAME.across(0), "right": ROC_FRAME.across(1), "top": ROC_FRAME.down(1), "foot": ROC_FRAME.down(0)
-    }  # fmt: skip
+        "left": ROC_FRAME.across(0),
+        "right": ROC_FRAME.across(1),
+        "top": ROC_FRAME.down(1),
+        "foot": ROC_FRAME.down(0),
+    }
 
 
-def _rows(scores: PopulationScores, drawn: PopulationCurves, steps: ExplorerSteps) -> dict[str, Any]:
+def _rows(
+    scores: PopulationScores, drawn: PopulationCurves, steps: ExplorerSteps, *, level: float
+) -> dict[str, Any]:
+    """One row per change of the counts, then one per operating point at its exact threshold."""
     starts = _changes(steps)
-    points = [point for point in scores.operating_points if not math.isnan(point.threshold)]
+    points = named([point for point in scores.operating_points if not math.isnan(point.threshold)])
+    tables = [*_tables(steps, starts), *(_table(point) for _, point in points)]
+    ratios = {
+        "lr_positive": [likelihood_ratio_positive(table, level=level) for table in tables],
+        "lr_negative": [likelihood_ratio_negative(table, level=level) for table in tables],
+    }
     return {
         "present": scores.events,
         "absent": scores.cases - scores.events,
         "starts": starts.tolist(),
-        "true_positives": _column(steps.true_positives, starts, points, "true_positives"),
-        "false_positives": _column(steps.false_positives, starts, points, "false_positives"),
+        "true_positives": [table.true_positives for table in tables],
+        "false_positives": [table.false_positives for table in tables],
         "bounds": {
-            name: _bounds(name, steps.rates.get(name), starts, points) for name in (*BOUNDED, *RATIOS)
+            **{name: _bounds(name, steps, starts, points) for name in BOUNDED},
+            **{name: [_pair(each.low, each.high, _exact) for each in ratios[name]] for name in ratios},
         },
-        **{name: _ratios(name, steps.rates.get(name), starts, points) for name in RATIOS},
+        **{name: [_exact(each.value) for each in ratios[name]] for name in ratios},
         "roc": _roc_path(drawn),
-        "points": [
-            _point(point, name, row) for (name, point), row in zip(named(points), range(len(starts), 10**6))
-        ],
+        "points": [_point(name, point, len(starts) + place) for place, (name, point) in enumerate(points)],
     }
 
 
-def _changes(steps: ExplorerSteps) -> np.ndarray:
+def _changes(steps: ExplorerSteps) -> NDArray[np.intp]:
     """The steps at which some count differs from the step before."""
     counts = np.stack([steps.true_positives, steps.false_positives])
     return np.flatnonzero(np.concatenate([[True], np.any(np.diff(counts, axis=1) != 0, axis=0)]))
 
 
-def _column(values: np.ndarray, starts: np.ndarray, points: list[ScoredPoint], name: str) -> list[int]:
-    return [*values[starts].tolist(), *(int(point.counts[name] or 0) for point in points)]
+def _tables(steps: ExplorerSteps, starts: NDArray[np.intp]) -> Iterator[Counts]:
+    columns = (getattr(steps, name)[starts].tolist() for name in COUNTS)
+    return (Counts(*cells) for cells in zip(*columns, strict=True))
+
+
+def _table(point: ScoredPoint) -> Counts:
+    return Counts(*(int(point.counts[name] or 0) for name in COUNTS))
 
 
 def _bounds(
-    name: str, band: Band | None, starts: np.ndarray, points: list[ScoredPoint]
+    name: str, steps: ExplorerSteps, starts: NDArray[np.intp], points: list[tuple[str, ScoredPoint]]
 ) -> list[list[Any] | None]:
-    rows = (
-        []
-        if band is None
-        else [_pair(low, high, name) for low, high in zip(band.low[starts], band.high[starts])]
-    )
-    return [*rows, *(_pair(point.rates[name].low, point.rates[name].high, name) for point in points)]
+    band = steps.rates[name]
+    ends = [*zip(band.low[starts].tolist(), band.high[starts].tolist(), strict=True)]
+    ends += [(point.rates[name].low, point.rates[name].high) for _, point in points]
+    return [_pair(low, high, _printed) for low, high in ends]
 
 
-def _pair(low: float, high: float, name: str) -> list[Any] | None:
-    if math.isnan(low) or math.isnan(high):
-        return None
-    return [_written(low, name), _written(high, name)]
+def _pair(low: float, high: float, write: Callable[[float], float | None]) -> list[Any] | None:
+    return None if math.isnan(low) or math.isnan(high) else [write(low), write(high)]
 
 
-def _written(value: float, name: str) -> float | str | None:
-    """Rounded to what is printed; ratios in full, for they are carried to other prevalences."""
-    if math.isnan(value):
-        return None
-    if math.isinf(value):
-        return "inf"
-    return float(value) if name in RATIOS else float(f"{value:.3f}")
+def _printed(value: float) -> float:
+    """As it is printed: bounds of rates are shown and never computed with."""
+    return float(f"{value:.3f}")
 
 
-def _ratios(name: str, band: Band | None, starts: np.ndarray, points: list[ScoredPoint]) -> list[Any]:
-    rows = [] if band is None else [_written(value, name) for value in band.value[starts]]
-    return [*rows, *(_written(point.rates[name].value, name) for point in points)]
+def _exact(value: float) -> float | None:
+    """In full: likelihood ratios are carried to other prevalences."""
+    return None if math.isnan(value) else value
 
 
 def _roc_path(drawn: PopulationCurves) -> str:
@@ -136,7 +144,7 @@ def _roc_path(drawn: PopulationCurves) -> str:
     return charts.path(ROC_FRAME, drawn.roc.false_positive_rate, drawn.roc.sensitivity)
 
 
-def named(points: list[ScoredPoint]) -> list[tuple[str, ScoredPoint]]:
+def named(points: Sequence[ScoredPoint]) -> list[tuple[str, ScoredPoint]]:
     """Operating points under names that differ: ``given``, ``given-2`` and so on."""
     seen: dict[str, int] = {}
     pairs = []
@@ -146,11 +154,12 @@ def named(points: list[ScoredPoint]) -> list[tuple[str, ScoredPoint]]:
     return pairs
 
 
-def _point(point: ScoredPoint, name: str, row: int) -> dict[str, Any]:
+def _point(name: str, point: ScoredPoint, row: int) -> dict[str, Any]:
+    words = chosen_words(point)
     return {
         "name": name,
         "row": row,
         "threshold": point.threshold,
-        "words": f"{number(point.threshold, 5 if point.chosen_on not in ('fixed', 'given') else 3)} ({chosen_words(point)})",
-        "label": f"{number(point.threshold)} · {chosen_words(point)}",
+        "words": f"{number(point.threshold, 3 if point.chosen_on in ('fixed', 'given') else 5)} ({words})",
+        "label": f"{number(point.threshold)} · {words}",
     }

@@ -42,7 +42,7 @@ def main_point(scores: PopulationScores) -> ScoredPoint | None:
 
 
 def failures(table: pd.DataFrame, scores: PopulationScores, *, model: str, population: str) -> Failures:
-    """The wrong calls of ``model`` among the rows of one split of the table; ValueError without a threshold."""
+    """The wrong calls of ``model`` among one split of the table; ValueError without a threshold."""
     point = main_point(scores)
     if point is None:
         raise ValueError(f"{model} has no threshold on {population}, so none of its calls is wrong.")

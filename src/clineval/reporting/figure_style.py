@@ -1,4 +1,4 @@
-"""The one look of every figure: sizes of a journal column, colours safe for colour-blind readers, no clock."""
+"""The one look of every figure: sizes of a journal column, colours for colour-blind readers, no clock."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -59,7 +59,7 @@ STYLE: Mapping[str, Any] = {
     "svg.hashsalt": "clineval",  # element ids depend on the drawing alone
 }
 
-# matplotlib writes its version and the time into files unless told not to; the bytes must depend on the data alone.
+# matplotlib writes its version and the time into files unless told not to; bytes must depend on data alone.
 _SILENT: Mapping[str, Mapping[str, None]] = {
     "png": {"Software": None},
     "svg": {"Date": None, "Creator": None},
@@ -88,7 +88,7 @@ def empty_figure(*, width: float = COLUMN, height: float = 3.1) -> Figure:
 
 
 def set_title(ax: Axes, title: str, subtitle: str, *, notice: str = "") -> None:
-    """What is drawn, in bold; population, condition and n below it; the notice of synthetic data above both."""
+    """What is drawn, in bold; population, condition and n below it; a notice of synthetic data above."""
     lines = 1 + subtitle.count("\n")
     ax.set_title(title, pad=6 + 9.5 * lines)
     ax.annotate(

@@ -210,8 +210,15 @@ def _examples(cohort: Cohort, example: Example, setting: Setting) -> Figure:
 
 
 def _tiles(
-    cohort: Cohort, cases: list[str], captions: list[str], *, columns: int, setting: Setting, title: str, subtitle: str
-) -> Figure:  # fmt: skip
+    cohort: Cohort,
+    cases: list[str],
+    captions: list[str],
+    *,
+    columns: int,
+    setting: Setting,
+    title: str,
+    subtitle: str,
+) -> Figure:
     rows = max(1, -(-len(cases) // columns))
     tile = COLUMN / columns
     figure = empty_figure(height=0.55 + (tile + 0.3) * rows)

@@ -1,4 +1,4 @@
-"""The few images that the report shows: examples of each class, wrong calls, and the training images nearest to them."""
+"""The few images that the report shows: examples of each class, wrong calls, and what they resemble."""
 
 import base64
 import io

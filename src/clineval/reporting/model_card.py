@@ -1,10 +1,188 @@
 """A model card in the Hugging Face layout, filled from the same numbers as the report."""
 
+import re
+from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
+from typing import Any
+
+import jinja2
+import numpy as np
+
+from clineval import __version__
+from clineval.evaluation.record import PopulationScores
+from clineval.reporting import sections
+from clineval.reporting.artefacts import Artefacts, read_artefacts
+from clineval.reporting.sections import Subject, subject_of
+from clineval.reporting.wording import chosen_words, number, percent, whole, with_interval
+from clineval.run_folder import write_whole
 
 FILE = "model_card.md"
+METRICS = (("roc_auc", "AUC", "auc"), ("brier_score", "Brier score", "brier"))
 
 
 def write_model_card(folder: Path) -> Path:
-    """Write ``model_card.md`` from the artefacts in ``folder``."""
-    raise NotImplementedError
+    """Write ``model_card.md`` from the artefacts in ``folder``; Refusal where they make no report."""
+    artefacts = read_artefacts(folder)
+    path = folder / FILE
+    text = _template().render(**_content(artefacts, subject_of(artefacts.evaluation)))
+    write_whole(path, re.sub(r"\n{3,}", "\n\n", text).strip() + "\n")
+    return path
+
+
+@cache
+def _template() -> jinja2.Template:
+    # Markdown, not HTML: names are made safe by ``_plain`` instead of by entities.
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent),
+        autoescape=False,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return environment.get_template("model_card.md.jinja")
+
+
+def _content(artefacts: Artefacts, subject: Subject) -> dict[str, Any]:
+    source, commit = artefacts.source, artefacts.provenance.get("commit") or {}
+    size = artefacts.exploration.get("image_size")
+    pixels = f"grey images of {size[0]} x {size[1]} pixels" if size else "not described beside the table"
+    return {
+        "title": plain(artefacts.dataset or subject.population),
+        "dataset_id": plain(str(source.get("dataset", ""))),
+        "index": [] if artefacts.synthetic else _index(artefacts, subject),
+        "synthetic": artefacts.synthetic,
+        "synthetic_reason": plain(artefacts.synthetic_reason),
+        "models": [plain(model) for model in subject.evaluation.models],
+        "condition": plain(subject.condition),
+        "input": pixels,
+        "program": f"clineval {__version__}",
+        "commit": commit.get("hash", ""),
+        "data_licence": source.get("licence", ""),
+        "details": [_details(model, record) for model, record in artefacts.shipped.items()],
+        "limits": [plain(sentence) for sentence in sections.limits(subject, artefacts)],
+        "training": _training(artefacts, subject),
+        "data_sentence": _data_sentence(subject),
+        "answer": [plain(sentence) for sentence in sections.answer(subject)],
+        "results": _results(subject),
+        "points": _points(subject),
+        "level": f"{subject.evaluation.level * 100:g}%",
+        "citation": source.get("citation", ""),
+    }
+
+
+def plain(text: str) -> str:
+    """A name that cannot change the layout of the page around it: one line, Markdown's signs escaped."""
+    return re.sub(r"([\\`*_{}\[\]<>#|])", r"\\\1", " ".join(text.split()))
+
+
+def _quoted(text: str) -> str:
+    """A YAML string in double quotes."""
+    clean = "".join(letter if letter.isprintable() else " " for letter in text)
+    return '"' + clean.replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+
+def _index(artefacts: Artefacts, subject: Subject) -> list[dict[str, Any]]:
+    """What a model hub shows beside a model: the main population's measures."""
+    return [
+        {
+            "name": _quoted(model),
+            "dataset": _quoted(artefacts.dataset or subject.population),
+            "dataset_type": _quoted(str(artefacts.source.get("dataset", "custom"))),
+            "split": _quoted(subject.population),
+            "metrics": [
+                {"type": kind, "name": name, "value": round(scores.measures[key].value, 4)}
+                for kind, name, key in METRICS
+                if not np.isnan(scores.measures[key].value)
+            ],
+        }
+        for model in subject.models()
+        if (scores := subject.scores(model)) is not None
+    ]
+
+
+def _details(model: str, record: Mapping[str, Any]) -> dict[str, Any]:
+    """What was recorded of one model: numbers and words, no arrays."""
+    rows = [("cases trained on", record.get("trained_on", "")), *_short(record.get("training", {}))]
+    choice = record.get("recalibration", {})
+    if choice:
+        rows.append(("recalibration", f"{choice.get('kind', '')}: {choice.get('reason', '')}"))
+    if record.get("mean_logit_of"):
+        rows.append(("mean, on the logit scale, of", ", ".join(record["mean_logit_of"])))
+    return {"name": plain(model), "rows": [(plain(n), plain(str(v))) for n, v in rows if v not in ("", None)]}
+
+
+def _short(values: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
+    rows: list[tuple[str, Any]] = []
+    for name, value in values.items():
+        words = f"{prefix}{name.replace('_', ' ')}"
+        if isinstance(value, Mapping):
+            rows += _short(value, f"{words}, ")
+        elif isinstance(value, list):
+            if len(value) <= 12 and all(isinstance(each, int | float | str) for each in value):
+                rows.append((words, ", ".join(map(str, value))))
+        else:
+            rows.append((words, value))
+    return rows
+
+
+def _training(artefacts: Artefacts, subject: Subject) -> str:
+    for split in artefacts.exploration.get("splits", ()):
+        if split["split"] == "train":
+            events = f"{whole(split['events'])} {plain(subject.condition)} ({percent(split['prevalence'])})"
+            twins = artefacts.audit.get("test_with_twin")
+            leak = f" {twins} test images have a near-duplicate in train or val." if twins else ""
+            return f"{plain(artefacts.dataset)}, split train: {whole(split['cases'])} images, {events}.{leak}"
+    return "Not described beside the table of predictions."
+
+
+def _data_sentence(subject: Subject) -> str:
+    scores = subject.scores(subject.main)
+    if scores is None:
+        return ""
+    events = f"{whole(scores.events)} with the condition ({percent(scores.prevalence)})"
+    return f"Population {plain(subject.population)}: {whole(scores.cases)} cases, {events}."
+
+
+def _results(subject: Subject) -> list[tuple[str, ...]]:
+    names = ("auc_logit", "brier", "calibration_slope", "calibration_intercept")
+    return [
+        (
+            plain(model), plain(population), f"{whole(scores.cases)} ({whole(scores.events)})",
+            *(plain(with_interval(scores.measures.get(name), name_level=False)) for name in names),
+        )
+        for model, population, scores in _tested(subject)
+    ]  # fmt: skip
+
+
+def _tested(subject: Subject) -> list[tuple[str, str, PopulationScores]]:
+    return [
+        (model, population, scores)
+        for population in (subject.population, *subject.others, *subject.external)
+        for model in subject.models(population)
+        if (scores := subject.scores(model, population)) is not None
+    ]
+
+
+def _points(subject: Subject) -> list[tuple[str, ...]]:
+    rows = []
+    for model, population, scores in _tested(subject):
+        for point in scores.operating_points:
+            if np.isnan(point.threshold):
+                continue
+            counts = (point.counts[name] for name in ("true_positives", "false_negatives", "false_positives"))
+            rates = (
+                with_interval(point.rates[n], as_percent=True, name_level=False)
+                for n in ("sensitivity", "specificity")
+            )
+            threshold = f"{number(point.threshold)}, {chosen_words(point)}"
+            rows.append(
+                (
+                    plain(model),
+                    plain(population),
+                    threshold,
+                    *(whole(int(n or 0)) for n in counts),
+                    *map(plain, rates),
+                )
+            )
+    return rows

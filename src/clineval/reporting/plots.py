@@ -60,9 +60,9 @@ def _mark(point: ScoredPoint, ax: Axes) -> None:
         return
     ax.plot(
         [1 - specificity.value], [sensitivity.value], linestyle="none", marker=_MARKS.get(point.name, "s"),
-        markersize=6, markerfacecolor=PRESENT, markeredgecolor="white", markeredgewidth=0.8, zorder=5, clip_on=False,
-        label=f"threshold {number(point.threshold)}, {chosen_words(point)}:\nsensitivity {percent(sensitivity.value)}, "
-        f"specificity {percent(specificity.value)}",
+        markersize=6, markerfacecolor=PRESENT, markeredgecolor="white", markeredgewidth=0.8, zorder=5,
+        clip_on=False, label=f"threshold {number(point.threshold)}, {chosen_words(point)}:\n"
+        f"sensitivity {percent(sensitivity.value)}, specificity {percent(specificity.value)}",
     )  # fmt: skip
 
 
@@ -184,15 +184,9 @@ def draw_risk_distribution(
     left, width = risks.edges[:-1], np.diff(risks.edges)
     events, others = int(risks.events.sum()), int(risks.non_events.sum())
     options = {"align": "edge", "edgecolor": "white", "linewidth": 0.4}
-    ax.bar(
-        left,
-        risks.events,
-        width=width,
-        color=PRESENT,
-        label=f"{shorten(condition, 24)} (n = {events})",
-        **options,
-    )
-    ax.bar(left, -risks.non_events, width=width, color=ABSENT, label=f"not {shorten(condition, 24)} (n = {others})", **options)  # fmt: skip
+    words = shorten(condition, 24)
+    ax.bar(left, risks.events, width=width, color=PRESENT, label=f"{words} (n = {events})", **options)
+    ax.bar(left, -risks.non_events, width=width, color=ABSENT, label=f"not {words} (n = {others})", **options)
     ax.axhline(0, color=INK, linewidth=0.8)
     for point, dash in zip(points, [(0, (4, 2)), (0, (1, 1.5)), (0, (4, 1, 1, 1))], strict=False):
         if not np.isnan(point.threshold):

@@ -1,12 +1,526 @@
 """One self-contained page that a clinician can read, made from what lies in a results folder."""
 
+import base64
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from functools import cache
 from pathlib import Path
+from typing import Any
 
-from clineval.evaluation.curves import Curves
+import jinja2
+import numpy as np
+from markupsafe import Markup
+
+from clineval import __version__
+from clineval.evaluation.curves import Curves, DecisionLines
+from clineval.evaluation.curves import curves as curves_of
+from clineval.reporting import charts, report_charts, sections
+from clineval.reporting.artefacts import Artefacts, file_hash, read_artefacts
+from clineval.reporting.checklist import rows_for
+from clineval.reporting.explorer import ROC_FRAME, explorer_data
+from clineval.reporting.failures import failures, main_point
+from clineval.reporting.gallery import MOST_ALARMS, MOST_MISSED
+from clineval.reporting.sections import Subject, Table, subject_of
+from clineval.reporting.wording import chosen_words, number, people, percent, whole
+from clineval.run_folder import write_whole
 
 FILE = "report.html"
+HERE = Path(__file__).parent
+OPEN_CARDS = 12  # failures shown per model before the rest is folded away
+MOST_CARDS = 60  # failures of one population that the page holds; the table has them all
+LARGEST_PICTURE = 700_000  # bytes of an image file that is embedded; a larger one stays beside the page
 
 
 def write_report(folder: Path, *, curves: Curves | None = None) -> Path:
-    """Write ``report.html`` from the artefacts in ``folder``; sections without their artefact are left out."""
-    raise NotImplementedError
+    """Write ``report.html`` from the artefacts in ``folder``; sections without their artefact are left out.
+
+    Parameters
+    ----------
+    curves : what ``evaluation.curves`` made of the folder's table, where it is at hand; else made anew.
+
+    Raises
+    ------
+    Refusal : the table or the evaluation is missing, of another schema, or altered since it was written.
+    """
+    artefacts = read_artefacts(folder)
+    drawn = curves if curves is not None else curves_of(artefacts.table, artefacts.evaluation)
+    path = folder / FILE
+    write_whole(path, render(artefacts, drawn))
+    return path
+
+
+def render(artefacts: Artefacts, curves: Curves) -> str:
+    """The page as text; the same artefacts give the same text."""
+    style, script = _asset("report.css"), _asset("explorer.js")
+    page = _template().render(
+        **_content(artefacts, curves),
+        style=Markup(style),
+        script=Markup(script),
+        policy=content_policy(style=style, script=script),
+    )
+    return page
+
+
+def content_policy(*, style: str, script: str) -> str:
+    """What a browser may do with the page: its style and script by their hashes, embedded images, no more."""
+    return (
+        f"default-src 'none'; img-src data:; style-src '{_source_hash(style)}'; "
+        f"script-src '{_source_hash(script)}'; base-uri 'none'; form-action 'none'"
+    )
+
+
+def _source_hash(text: str) -> str:
+    return "sha256-" + base64.b64encode(hashlib.sha256(text.encode("utf-8")).digest()).decode("ascii")
+
+
+def _asset(name: str) -> str:
+    return (HERE / name).read_text(encoding="utf-8")
+
+
+@cache
+def _template() -> jinja2.Template:
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(HERE),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return environment.get_template("report.html.jinja")
+
+
+def embedded_json(value: Any) -> Markup:
+    """JSON for a script element: nothing in it can end the element or start a comment."""
+    text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    return Markup(text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e"))
+
+
+# --- the content ------------------------------------------------------------------------------------
+
+
+def _content(artefacts: Artefacts, curves: Curves) -> dict[str, Any]:
+    """Everything that the template shows; it decides nothing itself."""
+    evaluation = artefacts.evaluation
+    subject = subject_of(evaluation)
+    main = next(iter(subject.models())) if subject.scores(subject.main) is None else subject.main
+    scores = evaluation.models[main][subject.population]
+    tested = [subject.population, *subject.others]
+    live = _explorer(artefacts, curves, subject)
+    content = {
+        "title": _title(subject, artefacts),
+        "condition": subject.condition,
+        "population": subject.population,
+        "cases": whole(scores.cases),
+        "events": whole(scores.events),
+        "prevalence": percent(scores.prevalence),
+        "models": list(evaluation.models),
+        "dataset": artefacts.dataset,
+        "data_state": _data_state(subject, artefacts),
+        "synthetic": artefacts.synthetic,
+        "synthetic_reason": artefacts.synthetic_reason,
+        "level": f"{evaluation.level * 100:g}%",
+        "draws": whole(evaluation.draws),
+        "answer": sections.answer(subject),
+        "limits": sections.limits(subject, artefacts),
+        **sections.polarity(subject, artefacts),
+        "counts": sections.counts_table(artefacts, subject),
+        "source": artefacts.source,
+        "audit": sections.audit_facts(artefacts),
+        "duplicates": _picture(artefacts, "duplicates.png"),
+        "differences": sections.split_differences(artefacts),
+        "learning_chart": None,
+        **_discrimination(subject, curves, tested),
+        **_operating(subject),
+        **live,
+        **_calibration(subject, curves, artefacts, tested),
+        "risks": _risk_charts(subject, curves, subject.population),
+        **_utility(subject, curves),
+        "failures": _failures(subject, artefacts),
+        "subgroups": _subgroups(subject),
+        "external": [_external(subject, curves, name) for name in subject.external],
+        "watched": _watched(subject),
+        "appendix": sections.appendix_table(subject),
+        **_checklists(artefacts),
+        "provenance": _provenance(artefacts),
+        "program": f"clineval {__version__}",
+        "table_name": artefacts.table_name,
+    }
+    return {**content, "contents": _contents(content)}
+
+
+def _title(subject: Subject, artefacts: Artefacts) -> str:
+    where = f" in {artefacts.dataset}" if artefacts.dataset else ""
+    count = len(subject.models())
+    models = "a model" if count == 1 else f"{count} models"
+    return f"How well {'does' if count == 1 else 'do'} {models} recognise “{subject.condition}”{where}?"
+
+
+def _data_state(subject: Subject, artefacts: Artefacts) -> str:
+    if artefacts.synthetic:
+        return "synthetic phantoms, not patients"
+    if "test_clean" in subject.others:
+        return "official split; clean of twins beside it"
+    return "as given in the table"
+
+
+def _picture(artefacts: Artefacts, name: str) -> str:
+    path = artefacts.folder / name
+    if not path.is_file() or path.stat().st_size > LARGEST_PICTURE:
+        return ""
+    return base64.b64encode(path.read_bytes()).decode("ascii")
+
+
+def _discrimination(subject: Subject, curves: Curves, tested: list[str]) -> dict[str, Any]:
+    drawn = _drawn(subject, curves, subject.population)
+    rocs = (
+        report_charts.roc(
+            each, subject.evaluation.models[model][each.population], key=f"roc-{index}", index=index
+        )
+        for index, model, each in drawn
+    )
+    return {
+        "auc": sections.measure_table(subject, sections.DISCRIMINATION, tested),
+        "rocs": [chart for chart in rocs if chart is not None],
+        "comparisons": sections.comparison_table(subject, tested),
+        "spread": sections.spread_table(subject, subject.population),
+    }
+
+
+def _drawn(subject: Subject, curves: Curves, population: str) -> list[tuple[int, str, Any]]:
+    """Place among all models, name, and curves of each model on a population; the main pair first."""
+    order = list(subject.evaluation.models)
+    first = [name for name in (subject.baseline, subject.main) if name]
+    return [
+        (order.index(model), model, curves.models[model][population])
+        for model in dict.fromkeys([*first, *order])
+        if population in curves.models.get(model, {})
+    ]
+
+
+def _operating(subject: Subject) -> dict[str, Any]:
+    return {
+        "points": sections.point_table(subject, subject.population),
+        "matrices": _matrices(subject),
+        "mcnemar": sections.mcnemar_table(subject, subject.population),
+    }
+
+
+def _matrices(subject: Subject) -> list[dict[str, str]]:
+    """The 2x2 of the main model and its baseline at each operating point."""
+    found = []
+    for model in (subject.baseline, subject.main):
+        scores = subject.scores(model) if model else None
+        for point in scores.operating_points if scores is not None else ():
+            if not np.isnan(point.threshold):
+                counts = {name: whole(int(value or 0)) for name, value in point.counts.items()}
+                words = {"model": model, "threshold": number(point.threshold), "chosen": chosen_words(point)}
+                found.append({**counts, **words})
+    return found
+
+
+def _explorer(artefacts: Artefacts, curves: Curves, subject: Subject) -> dict[str, Any]:
+    dataset = str(artefacts.source.get("dataset", ""))
+    data = explorer_data(subject.evaluation, curves, people=people(dataset), opens_on=subject.population)
+    if not data:
+        return {"explorer": None, "explorer_json": Markup("")}
+    there = {model for entry in data["populations"].values() for model in entry["models"]}
+    points = {
+        point["name"]: point["label"]
+        for entry in data["populations"].values()
+        for rows in entry["models"].values()
+        for point in rows["points"]
+    }
+    first = [subject.main] if subject.main in there else []
+    view = {
+        "models": list(
+            dict.fromkeys([*first, *(name for name in subject.evaluation.models if name in there)])
+        ),
+        "populations": list(data["populations"]),
+        "opens_on": data["opens_on"],
+        "highest_share": data["highest_share"],
+        "share": min(max(data["populations"][data["opens_on"]]["prevalence"], 0.001), data["highest_share"]),
+        "buttons": list(points.items()),
+        "roc": _explorer_roc(),
+    }
+    return {"explorer": view, "explorer_json": embedded_json(data)}
+
+
+def _explorer_roc() -> Markup:
+    """Axes, the line that the script fills, and the point that it moves."""
+    marks = [
+        charts.line(ROC_FRAME, (0, 1), (0, 1), css="chance"),
+        Markup('<path id="explorer-roc-line" class="line m0"/>'),
+        Markup('<path id="explorer-roc-spot" class="mark point" d="M-6 0a6 6 0 1 0 12 0a6 6 0 1 0 -12 0Z"/>'),
+    ]
+    return charts.draw(
+        ROC_FRAME,
+        marks,
+        key="explorer-roc",
+        title="ROC curve of the chosen model with the chosen threshold",
+        description="The point moves with the threshold; its sensitivity and specificity stand in the table.",
+    )
+
+
+def _calibration(subject: Subject, curves: Curves, artefacts: Artefacts, tested: list[str]) -> dict[str, Any]:
+    found = (
+        report_charts.calibration(
+            each,
+            subject.evaluation.models[model][each.population],
+            condition=subject.condition,
+            key=f"calibration-{index}",
+            index=index,
+        )
+        for index, model, each in _drawn(subject, curves, subject.population)
+    )
+    return {
+        "calibration": sections.measure_table(subject, sections.CALIBRATION, tested),
+        "calibrations": [chart for chart in found if chart is not None],
+        "calibration_said": sections.calibration_sentences(subject),
+        "recalibration": sections.recalibration_table(artefacts),
+        "before_after": None,
+    }
+
+
+def _risk_charts(subject: Subject, curves: Curves, population: str) -> list[report_charts.Chart]:
+    return [
+        report_charts.risk_distribution(
+            each,
+            subject.evaluation.models[model][population],
+            condition=subject.condition,
+            key=f"risks-{index}",
+        )
+        for index, model, each in _drawn(subject, curves, population)
+    ]
+
+
+def _utility(subject: Subject, curves: Curves) -> dict[str, Any]:
+    lines = _decision_lines(subject, curves, subject.population)
+    # Six bands over each other cannot be told apart: the main pair has the first chart to itself.
+    pair = {name: lines[name] for name in (subject.baseline, subject.main) if name in lines}
+    found = [report_charts.decision_curve(pair, population=subject.population, key="decision-pair")]
+    found.append(report_charts.interventions_avoided(pair, population=subject.population, key="avoided"))
+    for each in curves.decision_differences:
+        if each.population == subject.population and set(each.models) == {subject.main, subject.baseline}:
+            found.append(report_charts.decision_difference(each, key="decision-difference"))
+    if len(lines) > len(pair):
+        every = report_charts.decision_curve(
+            lines, population=f"{subject.population}, all models", key="decision-all"
+        )
+        found.append(every)
+    useful = {model: useful_span(line) for model, (_, line) in lines.items()}
+    return {
+        "decision": [chart for chart in found if chart is not None],
+        "utility_said": sections.utility_sentences(subject, useful),
+    }
+
+
+def _decision_lines(
+    subject: Subject, curves: Curves, population: str
+) -> dict[str, tuple[int, DecisionLines]]:
+    return {
+        model: (index, each.decision)
+        for index, model, each in _drawn(subject, curves, population)
+        if each.decision is not None
+    }
+
+
+def useful_span(lines: DecisionLines) -> tuple[float, float] | None:
+    """The longest run of thresholds where the lower bound beats flagging everyone and no one, if any."""
+    above = lines.net_benefit.low > np.maximum(lines.treat_all, 0.0)
+    edges = np.flatnonzero(np.diff(np.concatenate([[False], above, [False]]).astype(int)))
+    runs = list(zip(edges[::2], edges[1::2] - 1, strict=True))
+    if not runs:
+        return None
+    start, end = max(runs, key=lambda run: run[1] - run[0])
+    return float(lines.threshold[start]), float(lines.threshold[end])
+
+
+def _failures(subject: Subject, artefacts: Artefacts) -> list[dict[str, Any]]:
+    if subject.population not in set(artefacts.table["split"]):
+        return []
+    first = [name for name in (subject.main, subject.baseline) if name]
+    return [
+        _failures_of(model, subject, artefacts)
+        for model in dict.fromkeys(first)
+        if (scores := subject.scores(model)) is not None and main_point(scores) is not None
+    ]
+
+
+def _failures_of(model: str, subject: Subject, artefacts: Artefacts) -> dict[str, Any]:
+    scores = subject.evaluation.models[model][subject.population]
+    found = failures(artefacts.table, scores, model=model, population=subject.population)
+    missed = found.cases[found.cases["outcome"] == 1].head(MOST_MISSED)
+    alarms = found.cases[found.cases["outcome"] == 0].head(MOST_ALARMS)
+    shown = [*missed["case"], *alarms["case"]][:MOST_CARDS]
+    risks = _risks_of(shown, subject, artefacts)
+    twins = sections.twin_cases(artefacts)
+    outcomes = dict(zip(found.cases["case"], found.cases["outcome"], strict=True))
+    cards = [
+        _card(case, int(outcomes[case]), risks.get(case, {}), case in twins, artefacts) for case in shown
+    ]
+    threshold = f"threshold {number(found.point.threshold)}, {chosen_words(found.point)}"
+    return {
+        "title": f"{model} at {threshold}: {whole(found.missed)} missed, {whole(found.alarms)} false alarms",
+        "cards": cards,
+        "open": OPEN_CARDS,
+        "left_out": len(found.cases) - len(cards),
+    }
+
+
+def _risks_of(
+    cases: Iterable[str], subject: Subject, artefacts: Artefacts
+) -> Mapping[str, Mapping[str, float]]:
+    table = artefacts.table
+    rows = table[(table["split"] == subject.population) & table["case"].isin(list(cases))]
+    found: dict[str, dict[str, float]] = {}
+    for case, model, risk in zip(rows["case"], rows["model"], rows["risk"], strict=True):
+        found.setdefault(case, {})[model] = risk
+    return found
+
+
+def _card(
+    case: str, outcome: int, risks: Mapping[str, float], twin: bool, artefacts: Artefacts
+) -> dict[str, Any]:
+    gallery = artefacts.gallery
+    names = {each["outcome"]: each["name"] for each in gallery.examples}
+    condition = artefacts.evaluation.condition
+    nearest = [
+        {
+            "case": each["case"],
+            "image": gallery.images.get(each["case"], ""),
+            "similarity": number(each["similarity"], 2),
+            "name": names.get(gallery.outcome.get(each["case"], -1), condition),
+            "size": 56,
+        }
+        for each in gallery.nearest.get(case, ())
+    ]
+    return {
+        "case": case,
+        "outcome": outcome,
+        "image": gallery.images.get(case, ""),
+        "size": 112,
+        "risks": [(model, number(risk, 2)) for model, risk in risks.items()],
+        "twin": twin,
+        "nearest": nearest,
+    }
+
+
+def _subgroups(subject: Subject) -> list[dict[str, Any]]:
+    return [
+        {**group, "population": population}
+        for population in (subject.population, *subject.external)
+        for group in sections.subgroup_tables(subject, population)
+    ]
+
+
+def _external(subject: Subject, curves: Curves, population: str) -> dict[str, Any]:
+    scores = subject.evaluation.models[subject.models(population)[0]][population]
+    shown = _drawn(subject, curves, population)[:2]
+    place = subject.external.index(population)
+    found = []
+    for index, model, each in shown:
+        those = subject.evaluation.models[model][population]
+        key = f"external-{place}-{index}"
+        found.append(report_charts.roc(each, those, key=f"{key}-roc", index=index))
+        found.append(
+            report_charts.calibration(each, those, condition=subject.condition, key=f"{key}-cal", index=index)
+        )
+    return {
+        "name": population,
+        "cases": whole(scores.cases),
+        "events": whole(scores.events),
+        "auc": sections.measure_table(subject, sections.DISCRIMINATION, [population]),
+        "points": sections.point_table(subject, population),
+        "calibration": sections.measure_table(subject, sections.CALIBRATION, [population]),
+        "comparisons": sections.comparison_table(subject, [population]),
+        "charts": [chart for chart in found if chart is not None],
+    }
+
+
+def _watched(subject: Subject) -> Table | None:
+    names = ("auc_logit", "brier", "calibration_intercept", "calibration_slope")
+    table = sections.measure_table(subject, names, subject.watched)
+    return table if table.rows else None
+
+
+# --- the end ----------------------------------------------------------------------------------------
+
+
+def _checklists(artefacts: Artefacts) -> dict[str, Any]:
+    rows = rows_for(artefacts)
+    guidelines: dict[str, list[Any]] = {}
+    for row in rows:
+        guidelines.setdefault(row.guideline, []).append(row)
+    statuses = dict.fromkeys(row.status for row in rows)
+    return {
+        "checklist": list(guidelines.items()),
+        "checklist_counts": [(name, sum(row.status == name for row in rows)) for name in statuses],
+        "checklist_quotes": True,
+    }
+
+
+def _provenance(artefacts: Artefacts) -> list[tuple[str, list[tuple[str, str]]]]:
+    """What does not change between two runs of the same program on the same data and settings."""
+    record = artefacts.provenance
+    if not record:
+        return []
+    commit = record.get("commit") or {}
+    state = "" if commit.get("clean", True) else ", with changes not committed"
+    program = [
+        ("Program", str(record.get("program", ""))),
+        ("Commit", f"{commit['hash']}{state}" if commit.get("hash") else "not from a checkout"),
+        (f"SHA-256 of {artefacts.table_name}", file_hash(artefacts.folder / artefacts.table_name)),
+        ("SHA-256 of evaluation.json", file_hash(artefacts.folder / "evaluation.json")),
+    ]
+    groups = [
+        ("Program and tables", program),
+        ("Data", _flat({k: v for k, v in artefacts.source.items() if k != "labels"})),
+        ("Settings", _flat(record.get("settings", {}))),
+        ("Versions", _flat(record.get("versions", {}))),
+        ("Machine", _flat(record.get("platform", {}))),
+    ]
+    return [(heading, rows) for heading, rows in groups if rows]
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
+    rows: list[tuple[str, str]] = []
+    for name, value in values.items():
+        if isinstance(value, Mapping):
+            rows += _flat(value, f"{prefix}{name}.")
+        elif value not in ("", None, [], {}):
+            rows.append(
+                (f"{prefix}{name}", ", ".join(map(str, value)) if isinstance(value, list) else str(value))
+            )
+    return rows
+
+
+SECTIONS = (
+    ("answer", "The answer", "answer"),
+    ("polarity", "Which label is the condition", "counts"),
+    ("data", "The data and their audit", "has_data"),
+    ("discrimination", "Discrimination", "auc"),
+    ("points", "Operating points", "has_points"),
+    ("explorer", "The explorer", "explorer"),
+    ("calibration", "Calibration", "calibration"),
+    ("risks", "Risks by outcome", "risks"),
+    ("utility", "Clinical utility", "decision"),
+    ("failures", "Failures", "failures"),
+    ("subgroups", "Subgroups", "subgroups"),
+    ("external", "Other populations", "external"),
+    ("watched", "Populations used before", "watched"),
+    ("appendix", "Measures that mislead", "appendix"),
+    ("checklists", "Checklists", "checklist"),
+    ("methods", "Methods", "level"),
+    ("provenance", "Provenance", "program"),
+)
+
+
+def _contents(content: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """The sections that are on this page."""
+    there = {
+        **content,
+        "has_data": content["audit"] or content["differences"] or content["learning_chart"],
+        "has_points": content["points"].rows,
+    }
+    return [(anchor, name) for anchor, name, needed in SECTIONS if there[needed]]

@@ -1,4 +1,4 @@
-"""Sentences made from numbers and their intervals, so that no sentence can say more than the interval allows."""
+"""Sentences made from numbers and their intervals: none says more than its interval allows."""
 
 import math
 from collections.abc import Sequence
@@ -139,7 +139,8 @@ def detection(
     parts = []
     if present:
         parts.append(
-            f"found {found} of {present} {condition} cases (sensitivity {with_interval(sensitivity, as_percent=True)})"
+            f"found {found} of {present} {condition} cases "
+            f"(sensitivity {with_interval(sensitivity, as_percent=True)})"
         )
     if absent:
         parts.append(
