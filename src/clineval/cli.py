@@ -457,43 +457,52 @@ def _bar(bars: Any, step: str) -> Progress:
 
 
 def _print_evaluation(evaluation: Any) -> None:
-    """The compact table at the end of a run: models by populations, with intervals."""
+    """The compact table at the end: models by populations kept for testing, with intervals."""
     if _Screen.quiet:
         return
     from rich.table import Table
 
     record = evaluation.to_json()
-    table = Table(title=f"Condition: {escape(record['condition'])}; {record['level']:.0%} intervals")
+    console = Console() if sys.stdout.isatty() else Console(width=170)
+    table = Table(
+        title=f"Condition: {escape(record['condition'])}; values with {record['level']:.0%} intervals",
+        caption=f"Sensitivity and specificity at the threshold named. {escape(_caption(record))}",
+    )
     for heading in (
         "model",
         "population",
         "n (events)",
         "AUC",
         "Brier",
+        "threshold",
         "sensitivity",
         "specificity",
-        "at threshold",
     ):
-        table.add_column(heading)
+        table.add_column(heading, overflow="fold")
     for model, populations in record["models"].items():
         for population, measures in populations.items():
             for row in _summary_rows(measures):
                 table.add_row(escape(model), escape(population), *row)
-    Console().print(table)
+    console.print(table)
+
+
+def _caption(record: dict[str, Any]) -> str:
+    populations = [scores for models in record["models"].values() for scores in models.values()]
+    sentences = [scores["adequacy"]["sentence"] for scores in populations if scores.get("adequacy")]
+    return sentences[0] if sentences else ""
 
 
 def _summary_rows(measures: dict[str, Any]) -> Iterator[tuple[str, ...]]:
-    cases = f"{measures['cases']:,} ({measures['events']:,})"
-    scores = _interval(measures.get("auc_logit") or measures["auc"]), _interval(measures["brier"])
+    """One row for a population kept for testing, at the chosen threshold where there is one."""
     points = measures.get("operating_points") or []
-    if not points:
-        yield cases, *scores, "", "", ""
-    for number, point in enumerate(points):
-        rates = _interval(point["sensitivity"]), _interval(point["specificity"])
-        threshold = (
-            "undefined" if point["threshold"] is None else f"{point['threshold']:.3f} ({point['name']})"
-        )
-        yield (cases, *scores, *rates, threshold) if number == 0 else ("", "", "", *rates, threshold)
+    if not points or measures.get("used_for"):
+        return
+    named = {point["name"]: point for point in points if point["threshold"] is not None}
+    point = named.get("sensitivity_90") or points[0]
+    cases = f"{measures['cases']:,} ({measures['events']:,})"
+    scores = (_interval(measures["auc_logit"]), _interval(measures["brier"]))
+    rates = (_interval(point["sensitivity"]), _interval(point["specificity"]))
+    yield cases, *scores, f"{point['threshold']:.3f} {point['name']}", *rates
 
 
 def _interval(estimate: dict[str, Any]) -> str:

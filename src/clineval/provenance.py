@@ -49,7 +49,7 @@ INSTRUCTION_SETS = ("sse4_2", "avx", "avx2", "fma", "avx512f", "avx512_bf16", "a
 
 @dataclass(frozen=True)
 class Step:
-    """One step of a run: wall and CPU time in seconds (children included), peak memory in MB so far."""
+    """One step of a run: wall and CPU time in seconds (ended children included), peak memory in MB so far."""
 
     name: str
     wall_seconds: float
@@ -59,10 +59,11 @@ class Step:
 
 @dataclass
 class Recorder:
-    """Collects the steps of one run as they end."""
+    """Collects the steps of one run as they end; ``training`` is CPU seconds per model, workers included."""
 
     started: str = field(default_factory=lambda: _now())
     steps: list[Step] = field(default_factory=list)
+    training: dict[str, float] = field(default_factory=dict)
 
     @contextlib.contextmanager
     def step(self, name: str) -> Iterator[None]:
@@ -100,6 +101,7 @@ def describe(
         "data": dict(source),
         "started": recorder.started,
         "steps": [asdict(step) for step in recorder.steps],
+        "training_cpu_seconds": dict(recorder.training),
     }
 
 

@@ -157,6 +157,11 @@ def write_tables(shipped: tuple[Shipped, ...], folder: Path, *, leave_out: str |
     write_models(shipped, folder / "models")
 
 
+def training_seconds(shipped: Sequence[Shipped]) -> dict[str, float]:
+    """CPU seconds of each model's trainings, over all workers."""
+    return {model.name: round(model.trained.seconds["cpu"], 2) for model in shipped if model.trained}
+
+
 def write_models(shipped: tuple[Shipped, ...], folder: Path) -> None:
     """Write weights, hyperparameters and recalibrations: safetensors and JSON, nothing that runs code."""
     folder.mkdir()

@@ -16,7 +16,7 @@ from clineval.data.exploration import explore as explore_cohort
 from clineval.evaluation import Evaluation, write_evaluation
 from clineval.evaluation.curves import curves
 from clineval.pipeline.audit import write_audit
-from clineval.pipeline.models import Shipped, train_all, write_tables
+from clineval.pipeline.models import Shipped, train_all, training_seconds, write_tables
 from clineval.pipeline.scoring import score_folder
 from clineval.predictions import read_predictions
 from clineval.refusal import Refusal
@@ -84,6 +84,7 @@ def run(
         with recorder.step("train"):
             shipped = train_all(cohort, findings, settings, jobs=jobs, finished=finished, announce=announce)
             write_tables(shipped, folder)
+            recorder.training.update(training_seconds(shipped))
         with recorder.step("evaluate"):
             evaluation = open_test(folder, cohort, settings, announce=announce)
         with recorder.step("draw"):
