@@ -1,0 +1,263 @@
+"""What an audit has to say, one finding a line, each kind under a stable code."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from clineval.data import image_checks
+from clineval.data.audit import Audit
+from clineval.data.pairs import Pair
+from clineval.data.similarity import Images
+from clineval.data.twins import DETAIL
+from clineval.refusal import Refusal
+
+
+@dataclass(frozen=True)
+class Kind:
+    """One kind of finding: its code (never reused), its severity, what it means and what to do."""
+
+    code: str
+    severity: str
+    title: str
+    meaning: str
+    remedy: str
+
+
+_KINDS = (
+    Kind(
+        "AUD001",
+        "error",
+        "Contradictory labels",
+        "Two images of the same picture carry opposite labels; at least one label is wrong.",
+        "Look both up in the source. Until that is settled leave both out of training.",
+    ),
+    Kind(
+        "AUD002",
+        "error",
+        "Twin across train and test",
+        "A test image shows the same picture as a training image: a model is tested on what it was shown.",
+        "Report results on the test images without twins too, or train without them (--split deduplicated).",
+    ),
+    Kind(
+        "AUD003",
+        "error",
+        "Twin across val and test",
+        "A test image shows the same picture as a validation image, by which the model was chosen.",
+        "As for AUD002.",
+    ),
+    Kind(
+        "AUD004",
+        "warning",
+        "Twin across other splits",
+        "The same picture lies in two splits (mostly train and val), so stopping and tuning look too good.",
+        "Split by group (--split grouped), or read validation scores with that in mind.",
+    ),
+    Kind(
+        "AUD005",
+        "error",
+        "One patient in several splits",
+        "Images that share a group of your own (patient, lesion) lie in more than one split.",
+        "Split by that group (--split grouped).",
+    ),
+    Kind(
+        "AUD006",
+        "warning",
+        "Byte-identical images",
+        "Two files hold the very same image.",
+        "Keep one. Inside one split it only counts a case twice; intervals must treat the two as one.",
+    ),
+    Kind(
+        "AUD007",
+        "note",
+        "Near-duplicate images",
+        "Images of one split show the same picture, so they are not independent cases.",
+        "Keep them in one group; cross-validation and intervals then respect it.",
+    ),
+    Kind(
+        "AUD008",
+        "note",
+        "Chained group",
+        "Two images of a group are less alike than the threshold and are joined only through others.",
+        "Look at the two. If they differ, raise --threshold.",
+    ),
+    Kind(
+        "AUD009",
+        "note",
+        "Twin that detail does not confirm",
+        "Alike as a whole, but fine structures agree little: another frame of one lesion, or chance.",
+        "Look at the two.",
+    ),
+    Kind("AUD010", "warning", "Blank image", "The image shows next to nothing.", "Leave it out."),
+    Kind(
+        "AUD011",
+        "warning",
+        "Saturated image",
+        "A tenth or more of the image is white: detail is lost.",
+        "Look at it; leave it out if the lesion cannot be seen.",
+    ),
+    Kind(
+        "AUD012",
+        "note",
+        "Text or measuring marks burnt in",
+        "Letters or calipers lie in the picture; a model may learn them instead of the tissue. "
+        "Looked for from 128 pixels per side.",
+        "Compare results with and without these images; calipers are drawn where somebody saw something.",
+    ),
+    Kind(
+        "AUD013",
+        "note",
+        "Unlike the rest",
+        "Brightness, contrast or layout lies far outside that of the other images.",
+        "Look at it: another device, another organ, or a broken export.",
+    ),
+    Kind(
+        "AUD014", "error", "Unreadable file", "The file could not be read as an image.", "Mend or remove it."
+    ),
+    Kind(
+        "AUD015",
+        "note",
+        "Images of different sizes",
+        "The images were cut to a square about their middle and brought to one size to be compared.",
+        "Nothing, if that is what your models are given too.",
+    ),
+)
+KINDS: Mapping[str, Kind] = {kind.code: kind for kind in _KINDS}
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing found: its code, the cases concerned, their similarity (NaN for single images), the words."""
+
+    code: str
+    cases: tuple[str, ...]
+    similarity: float
+    words: str
+
+    @property
+    def kind(self) -> Kind:
+        """What the code stands for."""
+        return KINDS[self.code]
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values; the similarity is null where there is none."""
+        similarity = None if np.isnan(self.similarity) else self.similarity
+        return {
+            "code": self.code,
+            "severity": self.kind.severity,
+            "title": self.kind.title,
+            "cases": list(self.cases),
+            "similarity": similarity,
+            "words": self.words,
+        }
+
+
+def findings(
+    audit: Audit, images: Images, *, own_group: NDArray[np.str_] | None = None
+) -> tuple[Finding, ...]:
+    """Everything worth saying about the images of a cohort, by code, then the most similar first.
+
+    Parameters
+    ----------
+    images : uint8, shape (cases, height, width), those that were audited.
+    own_group : str, shape (cases,), the cohort's own groups (patients), before twins were joined.
+    """
+    every = [
+        *_of_pairs(audit.pairs),
+        *_of_groups(audit),
+        *_of_images(audit, images),
+        *_of_own_groups(audit, own_group),
+    ]
+    return in_order(every)
+
+
+def in_order(every: Iterable[Finding]) -> tuple[Finding, ...]:
+    """By code, then the most similar first, single images last."""
+    return tuple(sorted(every, key=lambda f: (f.code, -np.nan_to_num(f.similarity, nan=-1.0), f.cases)))
+
+
+def counts(every: Sequence[Finding]) -> dict[str, int]:
+    """Number of findings of each code that occurs, in the order of the codes."""
+    return {code: number for code in KINDS if (number := sum(finding.code == code for finding in every))}
+
+
+def check_codes(codes: Iterable[str]) -> tuple[str, ...]:
+    """The codes as given, or a refusal that names the ones that exist."""
+    asked = tuple(code.strip().upper() for code in codes)
+    unknown = [code for code in asked if code not in KINDS]
+    if unknown:
+        raise Refusal(
+            f"--fail-on needs codes from {_KINDS[0].code} to {_KINDS[-1].code}; came {', '.join(unknown)}."
+        )
+    return asked
+
+
+def _of_pairs(pairs: Sequence[Pair]) -> Iterator[Finding]:
+    for pair in pairs:
+        words = _words(pair)
+        if pair.contradictory:
+            yield Finding("AUD001", pair.cases, pair.similarity, words)
+        if pair.across_splits:
+            yield Finding(_crossing(pair), pair.cases, pair.similarity, words)
+        if pair.byte_identical:
+            yield Finding("AUD006", pair.cases, pair.similarity, words)
+        elif not pair.across_splits:
+            yield Finding("AUD007", pair.cases, pair.similarity, words)
+        if pair.detail < DETAIL:
+            yield Finding(
+                "AUD009", pair.cases, pair.similarity, f"{words}; detail agrees by {pair.detail:.2f} only"
+            )
+
+
+def _crossing(pair: Pair) -> str:
+    return {("test", "train"): "AUD002", ("test", "val"): "AUD003"}.get(_sorted(pair.splits), "AUD004")
+
+
+def _sorted(splits: tuple[str, str]) -> tuple[str, str]:
+    first, second = sorted(splits)
+    return first, second
+
+
+def _words(pair: Pair) -> str:
+    parts = ["the same bytes" if pair.byte_identical else f"similarity {pair.similarity:.3f}"]
+    if pair.alignment.flipped:
+        parts.append("mirrored")
+    if pair.alignment.dy or pair.alignment.dx:
+        parts.append(f"displaced by {pair.alignment.dy} rows and {pair.alignment.dx} columns")
+    if pair.outcomes is not None:
+        parts.append(f"labels {pair.outcomes[0]} and {pair.outcomes[1]}")
+    return ", ".join(parts)
+
+
+def _of_groups(audit: Audit) -> Iterator[Finding]:
+    for group in audit.groups:
+        if group.similarity < audit.threshold.value and len(group.cases) > 2:
+            words = (
+                f"a group of {len(group.cases)}; its least similar two correlate by {group.similarity:.3f}"
+            )
+            yield Finding("AUD008", group.least_similar, group.similarity, words)
+
+
+def _of_images(audit: Audit, images: Images) -> Iterator[Finding]:
+    checks = {
+        "AUD010": (image_checks.blank, "its grey levels vary by less than 3"),
+        "AUD011": (image_checks.saturated, "a tenth or more of it is white"),
+        "AUD012": (image_checks.marked, "bright strokes narrower than speckle"),
+        "AUD013": (image_checks.unlike_the_rest, "brightness, contrast or layout beyond the outer fences"),
+    }
+    for code, (check, words) in checks.items():
+        for position in np.flatnonzero(check(images)):
+            yield Finding(code, (str(audit.case[position]),), float("nan"), words)
+
+
+def _of_own_groups(audit: Audit, own_group: NDArray[np.str_] | None) -> Iterator[Finding]:
+    if own_group is None:
+        return
+    for name in np.unique(own_group):
+        members = own_group == name
+        splits = np.unique(audit.split[members])
+        if len(splits) > 1:
+            cases = tuple(map(str, audit.case[members]))
+            yield Finding("AUD005", cases, float("nan"), f"group {name} lies in {', '.join(splits)}")

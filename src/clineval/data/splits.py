@@ -1,0 +1,95 @@
+"""Splits that respect what the audit found: official with groups, deduplicated, or made anew by group."""
+
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.model_selection import StratifiedGroupKFold
+
+from clineval.data.audit import Audit
+from clineval.data.cohort import Cohort
+from clineval.data.groups import shares_group
+from clineval.refusal import Refusal
+
+WAYS = ("official", "deduplicated", "grouped")
+
+
+def split_cohort(cohort: Cohort, audit: Audit, *, how: str = "official", seed: int = 0) -> Cohort:
+    """The cohort under one of the three splits, its groups being those of the audit.
+
+    Raises
+    ------
+    Refusal : an unknown way, or a cohort that has no train, val and test to split anew.
+    """
+    if how not in WAYS:
+        raise Refusal(f"--split needs one of {', '.join(WAYS)}; came {how!r}.")
+    if how == "deduplicated":
+        return deduplicated(cohort, audit)
+    return grouped(cohort, audit, seed=seed) if how == "grouped" else official(cohort, audit)
+
+
+def official(cohort: Cohort, audit: Audit) -> Cohort:
+    """The split as it came; cases that show the same picture share a group."""
+    return cohort.with_groups(audit.group_of)
+
+
+def deduplicated(cohort: Cohort, audit: Audit) -> Cohort:
+    """Train and val without images that have a twin in test, and without contradictory ones.
+
+    Test stays whole, so that a model trained on this can be compared case by case with one trained
+    on everything. Where two images outside test contradict each other both go, for nobody can
+    tell which label is right.
+    """
+    return official(cohort, audit).select(~superfluous(cohort, audit))
+
+
+def superfluous(cohort: Cohort, audit: Audit) -> NDArray[np.bool_]:
+    """Mask of the cases that ``deduplicated`` drops, shape (cases,)."""
+    contradictory = np.zeros(len(cohort), bool)
+    contradictory[[position for pair in audit.pairs if pair.contradictory for position in pair.positions]] = (
+        True
+    )
+    return cohort.within("train", "val") & (
+        shares_group(audit.group_of, cohort.split, "test") | contradictory
+    )
+
+
+def grouped(cohort: Cohort, audit: Audit, *, seed: int = 0) -> Cohort:
+    """Train, val and test drawn anew: no group is parted; sizes and prevalence are near the official ones.
+
+    Cases keep their names, so that ``test/76`` may now lie in train.
+
+    Parameters
+    ----------
+    seed : chooses the split; the same seed gives the same split.
+
+    Raises
+    ------
+    Refusal : the cohort lacks train, val or test, or has too few groups of either outcome.
+    """
+    sizes = {name: int(cohort.within(name).sum()) for name in ("train", "val", "test")}
+    if not all(sizes.values()) or sum(sizes.values()) != len(cohort):
+        came = ", ".join(np.unique(cohort.split).tolist())
+        raise Refusal(f"--split grouped needs a cohort of train, val and test; came {came}.")
+    split = np.full(len(cohort), "train", dtype="U5")
+    test = _drawn(cohort.outcome, audit.group_of, share=sizes["test"] / len(cohort), seed=seed)
+    split[test] = "test"
+    rest = np.flatnonzero(split == "train")
+    share = sizes["val"] / len(rest)
+    split[rest[_drawn(cohort.outcome[rest], audit.group_of[rest], share=share, seed=seed)]] = "val"
+    return replace(official(cohort, audit), split=split, case=audit.case)
+
+
+def _drawn(
+    outcome: NDArray[np.bool_], group: NDArray[np.str_], *, share: float, seed: int
+) -> NDArray[np.int64]:
+    """Positions of about a ``share`` of the cases: whole groups, at about the prevalence of all."""
+    folds = max(2, round(1 / share))
+    scarcer = min(len(np.unique(group[outcome])), len(np.unique(group[~outcome])))
+    if scarcer < folds:
+        raise Refusal(
+            f"--split grouped needs at least {folds} groups with and without the condition; came {scarcer}."
+        )
+    splitter = StratifiedGroupKFold(n_splits=folds, shuffle=True, random_state=seed)
+    _, drawn = next(iter(splitter.split(outcome, outcome, groups=group)))
+    return np.asarray(drawn, dtype=np.int64)
