@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 from torch.nn import functional
 
@@ -44,8 +44,9 @@ def learn_grey_scaling(images: NDArray[np.uint8], *, learnt_on: str) -> GreyScal
     ------
     Refusal : the images are constant, so that scaling would divide by zero.
     """
+    _require_variety(images.min(), images.max(), learnt_on)
     grey = images / GREY_LEVELS
-    return GreyScaling(float(grey.mean()), _positive(float(grey.std()), learnt_on), learnt_on)
+    return GreyScaling(float(grey.mean()), float(grey.std()), learnt_on)
 
 
 def learn_pixel_scaling(images: NDArray[np.uint8], *, learnt_on: str) -> PixelScaling:
@@ -56,9 +57,11 @@ def learn_pixel_scaling(images: NDArray[np.uint8], *, learnt_on: str) -> PixelSc
     Refusal : no pixel varies between the images.
     """
     pixels = flatten(images)
-    sd = pixels.std(axis=0)
-    _positive(float(sd.max()), learnt_on)
-    return PixelScaling(pixels.mean(axis=0), np.where(sd > 0, sd, 1.0), learnt_on)
+    low, high = pixels.min(axis=0), pixels.max(axis=0)
+    _require_variety(low, high, learnt_on)
+    mean, sd = pixels.mean(axis=0), pixels.std(axis=0)
+    varies = high > low  # rounding leaves a constant pixel a spread of 1e-17, so the spread cannot tell
+    return PixelScaling(np.where(varies, mean, low), np.where(varies, sd, 1.0), learnt_on)
 
 
 def flatten(images: NDArray[np.uint8]) -> NDArray[np.float64]:
@@ -140,13 +143,12 @@ def finite(values: NDArray[Any]) -> NDArray[Any]:
     return values
 
 
-def _positive(sd: float, learnt_on: str) -> float:
-    if sd > 0:
-        return sd
-    raise Refusal(
-        f"Images that differ are needed to learn a scaling; every image of {learnt_on} is constant "
-        "(standard deviation 0). Look for blank images."
-    )
+def _require_variety(low: ArrayLike, high: ArrayLike, learnt_on: str) -> None:
+    if np.array_equal(low, high):
+        raise Refusal(
+            f"Images that differ are needed to learn a scaling; those of {learnt_on} are constant "
+            "(standard deviation 0). Look for blank images."
+        )
 
 
 def _reflected(position: Tensor, length: int) -> Tensor:

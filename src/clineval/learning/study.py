@@ -188,7 +188,7 @@ def _jobs(cohort: Cohort, point: Training, training: TrainingSettings) -> list[J
 
 
 def _network(cohort: Cohort, train: Indices, training: TrainingSettings, point: Training, number: int) -> Job:
-    """One network. The guard has no validation split to watch here; strict stopping makes one of an eighth."""
+    """One network; the guard has nothing to watch here, strict stopping sets a grouped eighth apart."""
     seed = derived_seed(point.seed, point.repeat, point.fold, number)
     job = _job("cnn", train, training.network, seed, fold=number)
     job = replace(job, device=training.device)

@@ -122,12 +122,13 @@ def _fit(features: NDArray[np.float32], outcome: NDArray[np.bool_], penalty: flo
     from sklearn.svm import SVC
 
     mean, sd = features.mean(axis=0), features.std(axis=0)
-    if not sd.any():
+    varies = np.ptp(features, axis=0) > 0  # rounding leaves a constant feature a spread of its own
+    if not varies.any():
         raise Refusal(
             "Images that differ are needed to learn from; all scattering features of the training split are "
             "constant. Look for blank images."
         )
-    sd = np.where(sd > 0, sd, np.float32(1))
+    sd = np.where(varies, sd, np.float32(1))
     standard = finite((features - mean) / sd)
     gamma = 1.0 / features.shape[1]  # sklearn's "scale" for features of unit variance
     machine = SVC(C=penalty, kernel="precomputed").fit(_kernel(standard, standard, gamma), outcome)

@@ -1,0 +1,139 @@
+"""One network from one seed: deterministic, guarded, refused where it cannot learn."""
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from clineval.data.phantom import phantom
+from clineval.learning.member import CHUNK, fit_member, learning_rate, member_risk
+from clineval.learning.preprocessing import learn_grey_scaling
+from clineval.learning.threads import one_thread
+from clineval.refusal import Refusal
+from clineval.settings import NetworkSettings
+
+COHORT = phantom(1, cases=(96, 32, 16))
+TRAIN, VAL = COHORT.select(COHORT.within("train")), COHORT.select(COHORT.within("val"))
+SCALING = learn_grey_scaling(TRAIN.images, learnt_on="train")
+QUICK = NetworkSettings(epochs=4, batch=32)
+
+
+def fit(settings=QUICK, *, seed=0, early_stopping="guard", watch=(VAL.images, VAL.outcome)):
+    with one_thread():
+        return fit_member(
+            TRAIN.images,
+            TRAIN.outcome,
+            scaling=SCALING,
+            settings=settings,
+            seed=seed,
+            early_stopping=early_stopping,
+            watch=watch,
+        )
+
+
+@pytest.fixture(scope="module")
+def fitted():
+    return fit()
+
+
+def test_the_same_seed_gives_the_same_bytes_whatever_torchs_own_chance(fitted):
+    torch.manual_seed(99)
+    again = fit()
+    assert all(np.array_equal(fitted.weights[name], again.weights[name]) for name in fitted.weights)
+    assert fitted.curve == again.curve
+
+
+def test_another_seed_gives_other_weights(fitted):
+    assert not np.array_equal(fit(seed=1).weights["stem.weight"], fitted.weights["stem.weight"])
+
+
+def test_a_guard_that_does_not_fire_changes_nothing(fitted):
+    unwatched = fit(early_stopping="off", watch=None)
+    assert not fitted.curve.fired
+    assert all(np.array_equal(fitted.weights[name], unwatched.weights[name]) for name in fitted.weights)
+
+
+def test_the_guard_fires_on_a_run_that_never_gets_better_and_restores_the_best_weights():
+    diverging = replace(QUICK, epochs=12, learning_rate=2.0, warm_up=0.6, patience=3)
+    curve = fit(diverging).curve
+    assert curve.fired
+    assert curve.stopped_epoch < 12
+    assert curve.kept_epoch == curve.best_epoch == 1 + int(np.argmin(curve.val_loss))
+    assert curve.stopped_epoch == curve.best_epoch + 3
+
+
+def test_restored_weights_are_those_of_the_best_epoch():
+    diverging = replace(QUICK, epochs=12, learning_rate=2.0, warm_up=0.6, patience=3)
+    stopped = fit(diverging)
+    with one_thread():
+        risk = member_risk(stopped.weights, VAL.images, scaling=SCALING)
+    assert np.isfinite(risk).all()
+    assert stopped.curve.val_loss[stopped.curve.kept_epoch - 1] == min(stopped.curve.val_loss)
+
+
+def test_a_loss_that_is_not_finite_in_the_first_epoch_is_refused():
+    with pytest.raises(Refusal, match=r"training of seed 0 diverged.* Lower the learning rate"):
+        fit(replace(QUICK, learning_rate=1e30, warm_up=0.0))
+
+
+def test_an_unwatched_run_that_diverges_is_refused_too():
+    with pytest.raises(Refusal, match="diverged: its loss was not a finite number in epoch"):
+        fit(replace(QUICK, learning_rate=1e30, warm_up=0.0), early_stopping="off", watch=None)
+
+
+def test_strict_early_stopping_keeps_the_epoch_of_smallest_validation_loss():
+    curve = fit(early_stopping="strict").curve
+    assert curve.kept_epoch == 1 + int(np.argmin(curve.val_loss))
+
+
+def test_early_stopping_without_a_validation_split_is_refused():
+    with pytest.raises(Refusal, match="needs a validation split to watch; there is none"):
+        fit(watch=None)
+
+
+@pytest.mark.parametrize(("value", "missing"), [(False, "with"), (True, "without")])
+def test_a_validation_split_of_one_class_is_refused(value, missing):
+    with pytest.raises(Refusal, match=f"none of the 32 is {missing} it"):
+        fit(watch=(VAL.images, np.full(32, value)))
+
+
+def test_an_unknown_kind_of_early_stopping_is_refused():
+    with pytest.raises(Refusal, match="guard, strict, off; came 'sometimes'"):
+        fit(early_stopping="sometimes")
+
+
+def test_fewer_cases_than_a_batch_still_learn():
+    with one_thread():
+        small = fit_member(
+            TRAIN.images[:20], TRAIN.outcome[:20], scaling=SCALING, settings=NetworkSettings(epochs=1), seed=0
+        )
+    assert len(small.curve.train_loss) == 1
+
+
+def test_the_risk_of_an_image_does_not_depend_on_its_company(fitted):
+    images = np.concatenate([TRAIN.images, VAL.images])
+    assert len(images) > CHUNK
+    with one_thread():
+        together = member_risk(fitted.weights, images, scaling=SCALING)
+        alone = [member_risk(fitted.weights, images[k : k + 1], scaling=SCALING)[0] for k in (0, 63, 64, 127)]
+    assert list(together[[0, 63, 64, 127]]) == alone
+
+
+def test_an_image_and_its_mirror_image_have_the_same_risk(fitted):
+    with one_thread():
+        risk, mirrored = (
+            member_risk(fitted.weights, images, scaling=SCALING)
+            for images in (VAL.images, VAL.images[:, :, ::-1])
+        )
+    np.testing.assert_allclose(risk, mirrored, atol=1e-6)
+
+
+def test_the_learning_rate_rises_to_its_peak_and_falls_to_nothing():
+    settings = NetworkSettings(learning_rate=1.0, warm_up=0.25)
+    rates = [learning_rate(step, 100, settings) for step in range(100)]
+    assert rates[0] == pytest.approx(1 / 25)
+    assert rates[24] == max(rates) == 1.0
+    assert rates[62] == pytest.approx(0.5 * (1 + math.cos(math.pi * 37 / 75)))
+    assert rates[-1] < 0.001

@@ -1,0 +1,80 @@
+"""The support vector machine, against scikit-learn's own."""
+
+import numpy as np
+import pytest
+from scipy.special import expit
+from sklearn.linear_model import LogisticRegression
+from sklearn.preprocessing import StandardScaler
+from sklearn.svm import SVC
+
+from clineval.learning.support_vectors import (
+    decision_values,
+    fit_platt,
+    fit_support_vectors,
+    support_vector_risk,
+)
+from clineval.refusal import Refusal
+from clineval.settings import ScatteringSettings
+
+RNG = np.random.default_rng(5)
+OUTCOME = np.arange(150) % 3 == 0
+FEATURES = (RNG.normal(size=(150, 30)) + 0.8 * OUTCOME[:, None]).astype(np.float32)
+GROUP = np.arange(150).astype(str)
+NEW = RNG.normal(size=(100, 30)).astype(np.float32)
+
+
+@pytest.fixture(scope="module")
+def model():
+    return fit_support_vectors(FEATURES, OUTCOME, GROUP, settings=ScatteringSettings())
+
+
+def test_decision_values_are_those_of_scikit_learn(model):
+    scaler = StandardScaler().fit(FEATURES.astype(np.float64))
+    theirs = SVC(C=3.0, kernel="rbf", gamma=1 / 30, tol=1e-3).fit(scaler.transform(FEATURES), OUTCOME)
+    expected = theirs.decision_function(scaler.transform(NEW))
+    np.testing.assert_allclose(decision_values(model, NEW), expected, atol=2e-3)  # both solve to 1e-3
+
+
+def test_decision_values_follow_from_the_stored_vectors_exactly(model):
+    standard = ((NEW - model.mean) / model.sd).astype(np.float64)
+    vectors = model.support_vectors.astype(np.float64)
+    expected = [
+        sum(
+            weight * np.exp(-model.gamma * ((case - vector) ** 2).sum())
+            for weight, vector in zip(model.dual, vectors, strict=True)
+        )
+        + model.intercept
+        for case in standard
+    ]
+    np.testing.assert_allclose(decision_values(model, NEW), expected, atol=1e-9)
+
+
+def test_a_case_has_the_same_risk_in_any_company(model):
+    assert support_vector_risk(model, NEW[70:71])[0] == support_vector_risk(model, NEW)[70]
+
+
+def test_platt_scaling_is_a_logistic_regression_on_drawn_in_targets():
+    decision = RNG.normal(size=200) + np.arange(200) % 2
+    outcome = np.arange(200) % 2 == 1
+    slope, intercept = fit_platt(decision, outcome)
+    events, others = outcome.sum(), (~outcome).sum()
+    high, low = (events + 1) / (events + 2), 1 / (others + 2)
+    target = np.where(outcome, high, low)
+    theirs = LogisticRegression(C=1e12, tol=1e-10, max_iter=1000).fit(
+        np.tile(decision, 2)[:, None],
+        np.repeat([1, 0], 200),
+        sample_weight=np.concatenate([target, 1 - target]),
+    )
+    assert slope == pytest.approx(theirs.coef_[0, 0], abs=1e-4)
+    assert intercept == pytest.approx(theirs.intercept_[0], abs=1e-4)
+
+
+def test_separable_cases_have_a_finite_platt_scaling():
+    slope, intercept = fit_platt(np.linspace(-1, 1, 40), np.arange(40) >= 20)
+    assert np.isfinite([slope, intercept]).all()
+    assert expit(slope + intercept) > 0.9
+
+
+def test_constant_features_are_refused():
+    with pytest.raises(Refusal, match="all scattering features of the training split are constant"):
+        fit_support_vectors(np.ones_like(FEATURES), OUTCOME, GROUP, settings=ScatteringSettings())
