@@ -10,6 +10,7 @@ from clineval.statistics.binning import columns_by_risk
 from clineval.statistics.counting import Bools, Floats, checked_risks
 from clineval.statistics.intervals import Estimate, normal_quantile, undefined, wilson_bounds
 from clineval.statistics.logistic import LogisticFit, fit_logistic
+from clineval.statistics.paired_scores import compare_brier, compare_log_loss
 from clineval.statistics.recalibration import (
     ChangeAfterRecalibration,
     Recalibration,
@@ -22,8 +23,6 @@ from clineval.statistics.resampling import shared_groups
 from clineval.statistics.scores import (
     MurphyDecomposition,
     brier,
-    compare_brier,
-    compare_log_loss,
     log_loss,
     log_scale,
     murphy_decomposition,

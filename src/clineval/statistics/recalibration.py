@@ -12,7 +12,8 @@ from scipy.special import expit, logit
 from clineval.statistics.counting import Bools, Floats, checked_risks
 from clineval.statistics.intervals import Estimate
 from clineval.statistics.logistic import fit_logistic
-from clineval.statistics.scores import compare_brier, compare_log_loss, surely_wrong
+from clineval.statistics.paired_scores import compare_brier, compare_log_loss
+from clineval.statistics.scores import surely_wrong
 
 
 @dataclass(frozen=True)

@@ -4,11 +4,10 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import ndtr, xlog1py, xlogy
+from scipy.special import xlog1py, xlogy
 
 from clineval.statistics.binning import columns_by_risk
 from clineval.statistics.counting import Bools, Floats, checked_risks
-from clineval.statistics.delong import Comparison
 from clineval.statistics.intervals import Estimate, normal_quantile, undefined
 from clineval.statistics.resampling import shared_groups
 
@@ -126,66 +125,6 @@ def standard_error(influence: Floats, code: NDArray[np.intp] | None) -> float:
     sums = influence if code is None else np.bincount(code, weights=influence)
     units = len(sums)
     return float(np.sqrt(units / (units - 1) * (sums @ sums))) if units > 1 else np.nan
-
-
-def compare_brier(
-    outcome: ArrayLike,
-    risk_a: ArrayLike,
-    risk_b: ArrayLike,
-    *,
-    group: ArrayLike | None = None,
-    level: float = 0.95,
-) -> Comparison:
-    """Whether one model's Brier score is lower than another's on the same cases; below 0, A is better.
-
-    Parameters
-    ----------
-    outcome, risk_a, risk_b : shape (n,).
-    group : shape (n,); with groups of several cases the variance is that between groups.
-    level : of the Wald interval of the mean paired difference.
-    """
-    outcome, risk_a = checked_risks(outcome, risk_a)
-    _, risk_b = checked_risks(outcome, risk_b)
-    return _paired((risk_a - outcome) ** 2 - (risk_b - outcome) ** 2, group, level)
-
-
-def compare_log_loss(
-    outcome: ArrayLike,
-    risk_a: ArrayLike,
-    risk_b: ArrayLike,
-    *,
-    group: ArrayLike | None = None,
-    level: float = 0.95,
-) -> Comparison:
-    """Whether one model's log loss is lower than another's on the same cases; below 0, A is better.
-
-    Parameters as for ``compare_brier``. Undefined where a risk of exactly 0 or 1 proved wrong.
-    """
-    outcome, risk_a = checked_risks(outcome, risk_a)
-    _, risk_b = checked_risks(outcome, risk_b)
-    wrong = surely_wrong(outcome, risk_a) + surely_wrong(outcome, risk_b)
-    if wrong:
-        return _no_comparison(f"infinite: {wrong} risks of exactly 0 or 1 proved wrong", level)
-    return _paired(surprise(outcome, risk_a) - surprise(outcome, risk_b), group, level)
-
-
-def _paired(difference: Floats, group: ArrayLike | None, level: float) -> Comparison:
-    if not len(difference):
-        return _no_comparison("no cases", level)
-    code, mean = shared_groups(group, len(difference)), float(difference.mean())
-    error = standard_error((difference - mean) / len(difference), code)
-    method = "paired Wald, variance between " + ("cases" if code is None else "groups")
-    if not error > 0:
-        same = "the two differ by the same amount on every case" if error == 0 else "one case or group alone"
-        estimate = Estimate(mean, np.nan, np.nan, level, f"no interval: {same}")
-        return Comparison(estimate, np.nan, np.nan, estimate.method)
-    reach, z = normal_quantile(level) * error, mean / error
-    estimate = Estimate(mean, mean - reach, mean + reach, level, method)
-    return Comparison(estimate, z, float(2 * ndtr(-abs(z))), method)
-
-
-def _no_comparison(reason: str, level: float) -> Comparison:
-    return Comparison(undefined(reason, level=level), np.nan, np.nan, reason)
 
 
 @dataclass(frozen=True)

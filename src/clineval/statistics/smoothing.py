@@ -155,8 +155,10 @@ def calibration_errors(
         "" if group is None else " of groups"
     )
     rows = zip(values, drawn, chance, strict=True)
-    estimates = [_above_chance(float(value[0]), own, perfect, level, method) for value, own, perfect in rows]
-    return CalibrationErrors(*estimates, *(float(np.nanmedian(perfect)) for perfect in chance))
+    ici, e50, e90 = (
+        _above_chance(float(value[0]), own, perfect, level, method) for value, own, perfect in rows
+    )
+    return CalibrationErrors(ici, e50, e90, *(float(np.median(perfect)) for perfect in chance))
 
 
 def ici(
