@@ -1,9 +1,10 @@
-"""The samples of tests/reference with R's verdicts on them, and naive AUCs that share no step with ours."""
+"""What the tests of discrimination share: samples with R's verdicts, naive references, laws."""
 
 import json
 from pathlib import Path
 
 import pandas as pd
+from hypothesis import given, settings
 
 REFERENCE = Path(__file__).parent / "reference"
 GOLDEN = json.loads((REFERENCE / "discrimination.json").read_text())
@@ -34,3 +35,8 @@ def naive_average_precision(outcome, risk):
         gained = sum(1 for y, r in zip(outcome, risk, strict=True) if y and r == threshold)
         total += gained / events * sum(flagged) / len(flagged)
     return total
+
+
+def law(*strategies):
+    """A test over drawn samples: forty of them, without a deadline that a busy machine would miss."""
+    return lambda test: settings(max_examples=40, deadline=None)(given(*strategies)(test))

@@ -2,8 +2,8 @@
 
 import numpy as np
 import pytest
-from discrimination_reference import GOLDEN, NAMES, naive_auc, sample
-from hypothesis import assume, given
+from discrimination_reference import GOLDEN, NAMES, law, naive_auc, sample
+from hypothesis import assume
 from hypothesis import strategies as st
 from scipy.special import expit, logit, ndtri
 from scipy.stats import norm
@@ -226,26 +226,26 @@ def same(first, second):
     assert numbers[0] == pytest.approx(numbers[1], rel=1e-9, abs=1e-12, nan_ok=True)
 
 
-@given(cases)
+@law(cases)
 def test_the_auc_is_the_share_of_pairs_ranked_rightly(drawn):
     outcome, risk = both_twice(drawn)
     assert auc(outcome, risk).value == pytest.approx(naive_auc(outcome, risk), rel=1e-12)
 
 
-@given(cases)
+@law(cases)
 def test_bounds_hold_the_value_within_0_and_1(drawn):
     outcome, risk = both_twice(drawn)
     for estimate in (auc(outcome, risk), auc_logit(outcome, risk)):
         assert 0 <= estimate.low <= estimate.value <= estimate.high <= 1
 
 
-@given(cases)
+@law(cases)
 def test_only_the_order_of_risks_counts(drawn):
     outcome, risk = both_twice(drawn)
     same(auc(outcome, risk), auc(outcome, np.exp(risk / 10) + 3))
 
 
-@given(cases)
+@law(cases)
 def test_mirrored_risks_mirror_the_interval_and_swapped_outcomes_mirror_it_back(drawn):
     outcome, risk = both_twice(drawn)
     plain, mirrored = auc_logit(outcome, risk), auc_logit(outcome, -risk)
@@ -254,7 +254,7 @@ def test_mirrored_risks_mirror_the_interval_and_swapped_outcomes_mirror_it_back(
     same(plain, auc_logit(~outcome, -risk))
 
 
-@given(cases, st.randoms(use_true_random=False))
+@law(cases, st.randoms(use_true_random=False))
 def test_the_order_of_the_cases_does_not_count(drawn, random):
     outcome, risk = both_twice(drawn)
     group = np.arange(len(outcome)) // 3
@@ -263,7 +263,7 @@ def test_the_order_of_the_cases_does_not_count(drawn, random):
     same(auc(outcome, risk, group=group), auc(outcome[order], risk[order], group=group[order]))
 
 
-@given(cases)
+@law(cases)
 def test_each_case_as_its_own_group_changes_nothing(drawn):
     outcome, risk = both_twice(drawn)
     names = [f"patient {place}" for place in range(len(outcome))]
@@ -271,14 +271,14 @@ def test_each_case_as_its_own_group_changes_nothing(drawn):
     same(auc_logit(outcome, risk), auc_logit(outcome, risk, group=names))
 
 
-@given(cases)
+@law(cases)
 def test_every_case_twice_in_one_group_tells_no_more_than_once(drawn):
     outcome, risk = both_twice(drawn)
     group = np.arange(len(outcome))
     same(auc(outcome, risk), auc(np.tile(outcome, 2), np.tile(risk, 2), group=np.tile(group, 2)))
 
 
-@given(cases)
+@law(cases)
 def test_rows_doubled_keep_the_auc_and_narrow_its_interval(drawn):
     outcome, risk = both_twice(drawn)
     assume(0 < naive_auc(outcome, risk) < 1 and len(np.unique(risk)) > 1)
@@ -287,7 +287,7 @@ def test_rows_doubled_keep_the_auc_and_narrow_its_interval(drawn):
     assert plain.low <= doubled.low <= doubled.high <= plain.high
 
 
-@given(cases, st.integers(0, 10**6))
+@law(cases, st.integers(0, 10**6))
 def test_a_comparison_turns_its_sign_with_its_models(drawn, seed):
     outcome, risk = both_twice(drawn)
     other = np.random.default_rng(seed).normal(size=len(risk))
@@ -299,7 +299,7 @@ def test_a_comparison_turns_its_sign_with_its_models(drawn, seed):
     )
 
 
-@given(cases, st.integers(1, 4))
+@law(cases, st.integers(1, 4))
 def test_groups_of_any_kind_never_crash(drawn, size):
     outcome, risk = both_twice(drawn)
     estimate = auc_logit(outcome, risk, group=np.arange(len(outcome)) // size)

@@ -4,8 +4,7 @@ import json
 
 import numpy as np
 import pytest
-from discrimination_reference import GOLDEN, REFERENCE, naive_auc, sample
-from hypothesis import given
+from discrimination_reference import GOLDEN, REFERENCE, law, naive_auc, sample
 from hypothesis import strategies as st
 from scipy.stats import norm
 
@@ -87,7 +86,7 @@ def test_the_normal_quantile_is_the_textbooks():
     assert normal_quantile(0.95) == pytest.approx(1.959963984540054, rel=1e-14)
 
 
-@given(st.integers(0, 60), st.integers(0, 60), st.floats(0.5, 0.999))
+@law(st.integers(0, 60), st.integers(0, 60), st.floats(0.5, 0.999))
 def test_intervals_hold_their_value_and_mirror(successes, failures, level):
     total = successes + failures
     if total == 0:
@@ -109,7 +108,7 @@ def test_undefined_keeps_level_and_reason():
 outcomes = st.lists(st.booleans(), min_size=1, max_size=30)
 
 
-@given(outcomes, st.integers(0, 5))
+@law(outcomes, st.integers(0, 5))
 def test_resamples_keep_the_number_of_events_and_of_others(outcome, seed):
     outcome = np.array(outcome)
     weights = bootstrap_weights(outcome, draws=20, seed=seed)
@@ -117,7 +116,7 @@ def test_resamples_keep_the_number_of_events_and_of_others(outcome, seed):
     assert (weights[:, ~outcome].sum(axis=1) == (~outcome).sum()).all()
 
 
-@given(st.data())
+@law(st.data())
 def test_groups_are_drawn_whole_and_within_their_kind(data):
     outcome = np.array(data.draw(outcomes))
     group = np.array(data.draw(st.lists(st.integers(0, 8), min_size=len(outcome), max_size=len(outcome))))
@@ -132,7 +131,7 @@ def test_groups_are_drawn_whole_and_within_their_kind(data):
         assert (np.sum(drawn, axis=0) == len(drawn)).all()
 
 
-@given(outcomes)
+@law(outcomes)
 def test_each_case_as_its_own_group_gives_the_draws_of_no_groups(outcome):
     names = [f"patient {9 * place % 31}" for place in range(len(outcome))]
     plain = bootstrap_weights(outcome, draws=10, seed=3)

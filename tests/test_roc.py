@@ -2,8 +2,8 @@
 
 import numpy as np
 import pytest
-from discrimination_reference import GOLDEN, NAMES, naive_auc, naive_average_precision, sample
-from hypothesis import assume, given, settings
+from discrimination_reference import GOLDEN, NAMES, law, naive_auc, naive_average_precision, sample
+from hypothesis import assume
 from hypothesis import strategies as st
 from sklearn.metrics import average_precision_score, roc_auc_score
 from sklearn.metrics import roc_curve as sklearn_curve
@@ -241,7 +241,7 @@ def both_twice(drawn):
     return outcome, risk
 
 
-@given(cases)
+@law(cases)
 def test_the_curve_falls_from_nobody_flagged_to_everybody_and_holds_the_auc(drawn):
     outcome, risk = both_twice(drawn)
     curve = roc_curve(outcome, risk)
@@ -253,8 +253,7 @@ def test_the_curve_falls_from_nobody_flagged_to_everybody_and_holds_the_auc(draw
     assert partial_auc(outcome, risk, low=0, draws=2).value == pytest.approx(area(curve), rel=1e-12)
 
 
-@settings(max_examples=40)
-@given(cases, st.integers(0, 99))
+@law(cases, st.integers(0, 99))
 def test_estimates_stay_in_range_and_follow_only_the_order(drawn, seed):
     outcome, risk = both_twice(drawn)
     stretched = np.exp(risk / 5)
@@ -265,7 +264,7 @@ def test_estimates_stay_in_range_and_follow_only_the_order(drawn, seed):
         assert (estimate.value, *bounds(estimate)) == pytest.approx((same.value, *bounds(same)), nan_ok=True)
 
 
-@given(cases)
+@law(cases)
 def test_mirrored_scores_swap_the_two_rates(drawn):
     outcome, risk = both_twice(drawn)
     there = sensitivity_at_specificity(outcome, risk, 0.7, draws=2).value
@@ -273,7 +272,7 @@ def test_mirrored_scores_swap_the_two_rates(drawn):
     assert there == pytest.approx(mirrored, rel=1e-12)
 
 
-@given(cases)
+@law(cases)
 def test_rows_doubled_keep_every_value(drawn):
     outcome, risk = both_twice(drawn)
     twice = np.tile(outcome, 2), np.tile(risk, 2)
