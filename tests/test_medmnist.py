@@ -339,6 +339,11 @@ def test_fetch_brings_the_file_whole_and_reports_every_byte(
     assert medmnist.load(folders=[path.parent]).source.sha256 == hashlib.sha256(official).hexdigest()
 
 
+def test_there_is_no_phantom_to_fetch() -> None:
+    with pytest.raises(Refusal, match="the phantom set is drawn where it is used"):
+        fetch_file("phantom")
+
+
 def test_fetch_again_downloads_nothing(tmp_path: Path, official: bytes, server: Server) -> None:
     path = put(tmp_path, official)
     assert medmnist.fetch(folder=tmp_path, address=server.address) == path

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from clineval.data import medmnist
+from clineval.refusal import Refusal
 
 
 def fetch_file(
@@ -23,6 +24,8 @@ def fetch_file(
     ------
     Refusal : unknown name or size, a wrong file already there, or the file cannot be had (with remedies).
     """
+    if dataset == "phantom":
+        raise Refusal("fetch needs a data set to download; the phantom set is drawn where it is used.")
     return medmnist.fetch(
         "breastmnist" if dataset == "auto" else dataset,
         size=size,
