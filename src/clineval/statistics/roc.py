@@ -384,6 +384,8 @@ def _with_width(estimate: Estimate, *, binomial_in: int = 0) -> Estimate:
 
 def _units(chosen: NDArray[np.bool_], group: ArrayLike | None) -> int:
     """How many groups hold a chosen case; without groups how many cases are chosen."""
+    if group is None:
+        return int(np.count_nonzero(chosen))
     return len(np.unique(group_codes(group, len(chosen))[chosen]))
 
 
