@@ -235,7 +235,16 @@ def test_a_wrong_file_is_refused_by_name_with_what_is_wrong(tmp_path: Path, faul
 def test_a_file_larger_than_any_official_one_is_refused_unread(tmp_path: Path) -> None:
     path = put(tmp_path, b"")
     os.truncate(path, 10**12)  # a terabyte that takes no room on the disk
-    with pytest.raises(Refusal, match="larger than"):
+    with pytest.raises(Refusal, match="has more than"):
+        medmnist.load(folders=[tmp_path])
+
+
+@pytest.mark.real_data
+def test_the_file_of_another_size_under_this_name_is_refused(tmp_path: Path, real_data_folder: Path) -> None:
+    if not (real_data_folder / "breastmnist_64.npz").is_file():
+        pytest.skip("no breastmnist_64.npz beside the 28-pixel file")
+    put(tmp_path, (real_data_folder / "breastmnist_64.npz").read_bytes())
+    with pytest.raises(Refusal, match="the most that 28 x 28 pixels take"):
         medmnist.load(folders=[tmp_path])
 
 
@@ -424,6 +433,26 @@ def test_no_connection_is_said_at_once(tmp_path: Path, server: Server) -> None:
         error = refused(tmp_path, server)
     assert isinstance(error, Unavailable)
     assert error.cause == "no network connection to 127.0.0.1"
+
+
+def test_a_connection_that_is_dropped_without_an_answer_is_tried_again(
+    tmp_path: Path, server: Server
+) -> None:
+    met = []
+
+    def drop(listening: socket.socket) -> None:
+        for _ in range(ATTEMPTS):
+            connection, _address = listening.accept()
+            met.append(connection.recv(1000))
+            connection.close()
+
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        server.address = f"http://127.0.0.1:{listening.getsockname()[1]}"
+        dropping = threading.Thread(target=drop, args=(listening,))
+        dropping.start()
+        assert "broke off" in str(refused(tmp_path, server))
+        dropping.join(timeout=5)
+    assert len(met) == ATTEMPTS
 
 
 def test_no_answer_in_time_is_said(tmp_path: Path, server: Server, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,13 +8,14 @@ from urllib.parse import urlsplit
 
 import pooch
 import requests
+from urllib3.exceptions import MaxRetryError
 
 from clineval.refusal import Refusal
 
 CONNECT_SECONDS = 10.0  # a machine without network should learn it soon
 READ_SECONDS = 30.0  # silence in the middle of a transfer
 CHUNK_BYTES = 1 << 16
-ATTEMPTS = 4  # an overloaded archive answers 503 for seconds, not for minutes
+ATTEMPTS = 4  # pauses of 1, 2 and 4 s: an overloaded archive answers 503 for seconds, not for minutes
 
 Progress = Callable[[int, int], None]
 
@@ -53,15 +54,16 @@ def download(
     Unavailable : no connection, no answer, an error from the server, or a folder that cannot be written.
     Refusal : the file came whole and is not the one wanted.
     """
-    for attempt in range(ATTEMPTS):
+    attempt = 1
+    while True:
         try:
             _attempt(url, target, sha256=sha256, progress=progress)
             return target
         except _Broken as broken:
-            if not broken.passing or attempt == ATTEMPTS - 1:
+            if not broken.passing or attempt == ATTEMPTS:
                 raise Unavailable(f"{url} could not be fetched: {broken}.", cause=str(broken)) from broken
-        time.sleep(wait * 2**attempt)
-    raise AssertionError("unreachable: the last attempt returns or raises")
+        time.sleep(wait * 2 ** (attempt - 1))
+        attempt += 1
 
 
 def _attempt(url: str, target: Path, *, sha256: str, progress: Progress | None) -> None:
@@ -111,6 +113,7 @@ def _broken(error: requests.RequestException, host: str) -> _Broken:
         return _Broken(f"no answer in time from {host}", passing=False)
     if isinstance(error, requests.exceptions.SSLError):
         return _Broken(f"no trusted connection to {host} (TLS)", passing=False)
-    if isinstance(error, requests.ConnectionError):
+    # What requests calls a ConnectionError is also one that was made and then lost, which may pass.
+    if isinstance(error, requests.ConnectionError) and isinstance(error.args[0], MaxRetryError):
         return _Broken(f"no network connection to {host}", passing=False)
     return _Broken(f"the transfer from {host} broke off, truncated", passing=True)

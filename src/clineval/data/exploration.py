@@ -15,6 +15,7 @@ from clineval.refusal import Refusal
 QUANTILES = (0.05, 0.25, 0.50, 0.75, 0.95)
 EXAMPLES = 8  # cases per class; enough for a row of pictures
 LEVELS = 256  # grey levels of an 8-bit image
+BLOCK = 64  # images at once: 25 MB of work space at 224 pixels
 _OFFICIAL_ORDER = ("train", "val", "test")
 
 
@@ -109,6 +110,7 @@ def explore(cohort: Cohort) -> Exploration:
     if not len(cohort):
         raise Refusal("An exploration needs at least one case; the cohort is empty.")
     splits = _splits(cohort)
+    properties = _properties(cohort.images)
     return Exploration(
         condition=cohort.condition,
         dataset=cohort.source.title,
@@ -116,8 +118,8 @@ def explore(cohort: Cohort) -> Exploration:
         image_size=(cohort.images.shape[1], cohort.images.shape[2]),
         splits=tuple(_count(cohort, split) for split in splits),
         grey_levels=_grey_levels(cohort, splits),
-        differences=_split_differences(cohort, splits),
-        class_differences=_class_differences(cohort),
+        differences=_split_differences(cohort, splits, properties),
+        class_differences=_class_differences(cohort, properties),
         examples=tuple(_examples(cohort, outcome) for outcome in (1, 0)),
     )
 
@@ -153,7 +155,14 @@ def _grey_levels(cohort: Cohort, splits: list[str]) -> tuple[GreyLevels, ...]:
 
 def _of_histogram(cohort: Cohort, split: str, outcome: int) -> GreyLevels:
     images = cohort.images[cohort.within(split) & (cohort.outcome == bool(outcome))]
-    return _summary(split, outcome, len(images), np.bincount(images.ravel(), minlength=LEVELS))
+    histogram = np.zeros(LEVELS, np.int64)
+    for block in _blocks(images):
+        histogram += np.bincount(block.ravel(), minlength=LEVELS)
+    return _summary(split, outcome, len(images), histogram)
+
+
+def _blocks(images: NDArray[np.uint8]) -> list[NDArray[np.uint8]]:
+    return [images[start : start + BLOCK] for start in range(0, len(images), BLOCK)]
 
 
 def _summary(split: str, outcome: int, cases: int, histogram: NDArray[np.int64]) -> GreyLevels:
@@ -170,34 +179,42 @@ def _summary(split: str, outcome: int, cases: int, histogram: NDArray[np.int64])
     return GreyLevels(split, outcome, cases, mean, sd, quantiles, histogram)
 
 
-def _properties(cohort: Cohort) -> dict[str, NDArray[np.float64]]:
+def _properties(images: NDArray[np.uint8]) -> dict[str, NDArray[np.float64]]:
     """What each image looks like in a few numbers, each of shape (cases,); grey levels but for shares."""
-    pixels = cohort.images.reshape(len(cohort), -1).astype(np.float32)
-    upper, lower = np.array_split(cohort.images, 2, axis=1)
-    steps = np.abs(np.diff(cohort.images.astype(np.int16), axis=2))
+    blocks = [_of_block(block) for block in _blocks(images)]
+    return {measure: np.concatenate([block[measure] for block in blocks]) for measure in blocks[0]}
+
+
+def _of_block(images: NDArray[np.uint8]) -> dict[str, NDArray[np.float64]]:
+    upper, lower = np.array_split(images, 2, axis=1)
+    steps = np.abs(np.diff(images.astype(np.int16), axis=2))
     return {
-        "brightness (mean grey level)": pixels.mean(axis=1, dtype=np.float64),
-        "contrast (SD of grey levels)": pixels.std(axis=1, dtype=np.float64),
+        "brightness (mean grey level)": images.mean(axis=(1, 2)),
+        "contrast (SD of grey levels)": images.std(axis=(1, 2)),
         "upper minus lower half": upper.mean(axis=(1, 2)) - lower.mean(axis=(1, 2)),
         "detail (mean step between neighbours)": steps.mean(axis=(1, 2)),
-        "share of black pixels": (cohort.images == 0).mean(axis=(1, 2)),
+        "share of black pixels": (images == 0).mean(axis=(1, 2)),
     }
 
 
-def _split_differences(cohort: Cohort, splits: list[str]) -> tuple[Difference, ...]:
-    properties = {"prevalence": cohort.outcome.astype(np.float64), **_properties(cohort)}
+def _split_differences(
+    cohort: Cohort, splits: list[str], properties: Mapping[str, NDArray[np.float64]]
+) -> tuple[Difference, ...]:
+    measures = {"prevalence": cohort.outcome.astype(np.float64), **properties}
     return tuple(
         _difference(measure, first, second, values[cohort.within(first)], values[cohort.within(second)])
         for first, second in combinations(splits, 2)
-        for measure, values in properties.items()
+        for measure, values in measures.items()
     )
 
 
-def _class_differences(cohort: Cohort) -> tuple[Difference, ...]:
+def _class_differences(
+    cohort: Cohort, properties: Mapping[str, NDArray[np.float64]]
+) -> tuple[Difference, ...]:
     names = class_name(cohort, 1), class_name(cohort, 0)
     return tuple(
         _difference(measure, *names, values[cohort.outcome], values[~cohort.outcome])
-        for measure, values in _properties(cohort).items()
+        for measure, values in properties.items()
     )
 
 

@@ -178,7 +178,7 @@ def read(path: Path, dataset: str = "breastmnist", *, size: int = 28) -> Cohort:
     Refusal : the file cannot be read, or is truncated, corrupt, altered, or another file; says which.
     """
     facts = set_facts(dataset, size)
-    content = _content(path, facts, size)
+    content = _content(path, dataset, size)
     digest = hashlib.sha256(content).hexdigest()
     try:
         arrays = _arrays(content, facts, size)
@@ -192,9 +192,9 @@ def read(path: Path, dataset: str = "breastmnist", *, size: int = 28) -> Cohort:
     return _cohort(arrays, dataset, facts, path=path, digest=digest)
 
 
-def _content(path: Path, facts: SetFacts, size: int) -> bytes:
+def _content(path: Path, dataset: str, size: int) -> bytes:
     """The file's bytes, at most as many as the official file can have."""
-    most = _uncompressed_bytes(facts, size)
+    most = _uncompressed_bytes(SETS[dataset], size)
     if not path.is_file():  # a folder, a broken link, a pipe that would never end
         raise Refusal(f"{path} needs to be a file; it is a folder, a broken link or a device.")
     try:
@@ -203,7 +203,10 @@ def _content(path: Path, facts: SetFacts, size: int) -> bytes:
     except OSError as error:
         raise Refusal(f"{path} cannot be read ({error.strerror}).") from error
     if len(content) > most:
-        raise Refusal(f"{path} is not the official file: it is larger than {most} bytes. Remove it.")
+        raise Refusal(
+            f"{path} is not the official {file_name(dataset, size)}: it has more than {most} bytes, the most "
+            f"that {size} x {size} pixels take. Remove it, or name it after its own size."
+        )
     return content
 
 
@@ -212,7 +215,7 @@ def _uncompressed_bytes(facts: SetFacts, size: int) -> int:
 
 
 def _arrays(content: bytes, facts: SetFacts, size: int) -> dict[str, NDArray[np.uint8]]:
-    """The six checked arrays of an npz; refuses with what is wrong, in words that follow "it is wrong: "."""
+    """The six checked arrays of an npz; refuses with a clause that says what is wrong."""
     shapes: dict[str, tuple[int, ...]] = {
         f"{split}_images": (cases, size, size) for split, cases in facts.cases.items()
     }
