@@ -14,7 +14,7 @@ from clineval.evaluation.scale import Scale
 from clineval.evaluation.scores import score
 from clineval.evaluation.spread import members_by_population, spread_of
 from clineval.evaluation.subgroups import subgroup_tables
-from clineval.predictions import MEMBER_COLUMNS, check_predictions
+from clineval.predictions import MEMBER_COLUMNS, check_predictions, encode
 from clineval.refusal import Refusal
 
 Progress = Callable[[int, int], None]
@@ -63,7 +63,7 @@ def evaluate(
         raise Refusal(
             "The table has rows of split 'train' only, which is never evaluated; give it rows to test on."
         )
-    models = list(dict.fromkeys(table["model"]))
+    models = encode(table["model"])[1]
     frozen = {
         model: (*checked_points(points, model), *given)
         if points is not None

@@ -125,13 +125,14 @@ def point_comparison(given: PointComparison) -> dict[str, Any]:
 
 def _plain(record: Any) -> dict[str, Any]:
     """A flat record as it stands: numbers through ``number``, tuples as lists."""
-    return {name: _plain_value(value) for name, value in vars(record).items()}
+    return {name: plain(value) for name, value in vars(record).items()}
 
 
-def _plain_value(value: Any) -> Any:
+def plain(value: Any) -> Any:
+    """A value as JSON knows it: floats through ``number``, tuples as lists, all else as it is."""
     if isinstance(value, float):
         return number(value)
-    return [_plain_value(one) for one in value] if isinstance(value, tuple) else value
+    return [plain(one) for one in value] if isinstance(value, tuple) else value
 
 
 def _decision(given: DecisionArrays) -> dict[str, Any]:

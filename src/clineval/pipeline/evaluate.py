@@ -3,14 +3,17 @@
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
 from clineval import provenance
 from clineval.data.cohort import Source
 from clineval.evaluation import Evaluation, evaluate, write_evaluation
+from clineval.pipeline.coverage import write_coverage
 from clineval.pipeline.medmnist_results import read_result_file
 from clineval.predictions import read_predictions, write_predictions
+from clineval.reporting.report import write_report
 from clineval.run_folder import replace_folder
 from clineval.settings import EvaluationSettings
 
@@ -78,14 +81,14 @@ def evaluate_file(
                 progress=progress,
             )
             write_evaluation(evaluation, folder / "evaluation.json")
-        facts = provenance.describe(
-            kind="evaluate",
-            command=command,
-            settings={"evaluation": asdict(settings)},
-            source={**asdict(source), "condition": evaluation.condition},
-            recorder=recorder,
-        )
-        provenance.seal(folder, facts)
+        if coverage:
+            with recorder.step("coverage"):
+                write_coverage(evaluation, folder / "coverage.json", progress=progress)
+
+        with recorder.step("report"):
+            provenance.seal(folder, _facts(command, settings, source, evaluation.condition, recorder))
+            write_report(folder)
+        provenance.seal(folder, _facts(command, settings, source, evaluation.condition, recorder))
     return evaluation
 
 
@@ -104,3 +107,20 @@ def _read(path: Path, columns: Mapping[str, str], medmnist: str | None) -> tuple
     table = read_predictions(path, columns=columns)
     source = Source("predictions", path.name, file=path.name, sha256=provenance.hash_file(path))
     return table, source, "condition"
+
+
+def _facts(
+    command: Iterable[str],
+    settings: EvaluationSettings,
+    source: Source,
+    condition: str,
+    recorder: provenance.Recorder,
+) -> dict[str, Any]:
+    """The provenance of the folder, less the hashes of what lies in it."""
+    return provenance.describe(
+        kind="evaluate",
+        command=command,
+        settings={"evaluation": asdict(settings)},
+        source={"condition": condition, **asdict(source), "notice": source.notice},
+        recorder=recorder,
+    )
