@@ -14,8 +14,13 @@ from clineval.refusal import Refusal
 WAYS = ("official", "deduplicated", "grouped")
 
 
-def split_cohort(cohort: Cohort, audit: Audit, *, how: str = "official", seed: int = 0) -> Cohort:
+def apply_split(cohort: Cohort, audit: Audit, how: str = "official", *, seed: int = 0) -> Cohort:
     """The cohort under one of the three splits, its groups being those of the audit.
+
+    Parameters
+    ----------
+    how : ``official``, ``deduplicated`` or ``grouped``.
+    seed : chooses the grouped split; the other two need none.
 
     Raises
     ------
@@ -23,9 +28,9 @@ def split_cohort(cohort: Cohort, audit: Audit, *, how: str = "official", seed: i
     """
     if how not in WAYS:
         raise Refusal(f"--split needs one of {', '.join(WAYS)}; came {how!r}.")
-    if how == "deduplicated":
-        return deduplicated(cohort, audit)
-    return grouped(cohort, audit, seed=seed) if how == "grouped" else official(cohort, audit)
+    if how == "grouped":
+        return grouped(cohort, audit, seed=seed)
+    return deduplicated(cohort, audit) if how == "deduplicated" else official(cohort, audit)
 
 
 def official(cohort: Cohort, audit: Audit) -> Cohort:

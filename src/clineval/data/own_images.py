@@ -1,0 +1,223 @@
+"""A user's own images, for the audit: a folder, or a table that names image files."""
+
+import hashlib
+import os
+import warnings
+from collections.abc import Callable, Hashable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from PIL import Image
+
+from clineval.data.cohort import Source
+from clineval.data.similarity import Images, Progress
+from clineval.refusal import Refusal
+
+SIDE = 64  # pixels of the square that every image is brought to; 100,000 images take 400 MB
+MOST_PIXELS = 100_000_000  # per image; a small file can unpack to more than the memory holds
+SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".gif")
+SPLIT_OF_FOLDER = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
+COLUMNS = {
+    "image": ("image", "file", "filename", "path"),
+    "split": ("split",),
+    "outcome": ("outcome", "label"),
+    "group": ("group", "patient"),
+}
+
+
+@dataclass(frozen=True)
+class Unreadable:
+    """A file that could not be used, and why."""
+
+    case: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class OwnImages:
+    """The images that could be read, one entry per image in every array.
+
+    Attributes
+    ----------
+    images : uint8, shape (cases, 64, 64): grey, the middle square of each, brought to one size.
+    case : str, the path below the folder, with forward slashes.
+    split : str, ``all`` where neither folders nor a column name one.
+    outcome : labels as they came, or None; group : patients as they came, or None.
+    fingerprint : equal where the whole decoded images are equal.
+    sizes : number of different sizes among the files.
+    """
+
+    images: Images
+    case: NDArray[np.str_]
+    split: NDArray[np.str_]
+    outcome: NDArray[np.str_] | None
+    group: NDArray[np.str_] | None
+    fingerprint: NDArray[np.bytes_]
+    sizes: int
+    unreadable: tuple[Unreadable, ...]
+    source: Source
+
+
+@dataclass(frozen=True)
+class _Entry:
+    case: str
+    path: Path
+    split: str = "all"
+    outcome: str = ""
+    group: str = ""
+
+
+@dataclass(frozen=True)
+class _Decoded:
+    image: Images
+    size: tuple[int, int]
+    fingerprint: bytes
+
+
+def read_own_images(source: Path, *, progress: Progress | None = None) -> OwnImages:
+    """The images of a folder (with those below it), or of a CSV that names files beside or below it.
+
+    A file that cannot be read, is too large, or lies outside the folder is named with its reason
+    and left out; the rest is read. In a folder, subfolders called train, val or test make the
+    splits. In a CSV the file column is one of image, file, filename, path; split, outcome (or
+    label) and group (or patient) are used where they are there.
+
+    Raises
+    ------
+    Refusal : no such folder or table, a table without a file column, or not one image to read.
+    """
+    entries, root, has = _of_table(source) if source.suffix.lower() == ".csv" else _of_folder(source)
+    read = _read_all(entries, root, progress)
+    good = [(entry, result) for entry, result in read if isinstance(result, _Decoded)]
+    bad = tuple(Unreadable(entry.case, result) for entry, result in read if isinstance(result, str))
+    if not good:
+        raise Refusal(
+            f"None of the {len(bad)} images of {source.name} could be read; the first: {bad[0].reason}."
+        )
+    return OwnImages(
+        images=np.stack([decoded.image for _, decoded in good]),
+        case=np.array([entry.case for entry, _ in good]),
+        split=np.array([entry.split for entry, _ in good]),
+        outcome=np.array([entry.outcome for entry, _ in good]) if "outcome" in has else None,
+        group=np.array([entry.group for entry, _ in good]) if "group" in has else None,
+        fingerprint=np.array([decoded.fingerprint for _, decoded in good], dtype=np.bytes_),
+        sizes=len({decoded.size for _, decoded in good}),
+        unreadable=bad,
+        source=Source(dataset="own", title=source.name, file=source.name),
+    )
+
+
+def _of_folder(folder: Path) -> tuple[list[_Entry], Path, set[str]]:
+    if not folder.is_dir():
+        came = "a file of another kind" if folder.exists() else "nothing of that name"
+        raise Refusal(f"An audit needs a folder of images or a .csv that names them; {folder} is {came}.")
+    files = sorted(path for path in _walk(folder) if path.suffix.lower() in SUFFIXES)
+    if not files:
+        raise Refusal(f"{folder} holds no images; looked for {' '.join(SUFFIXES)} in it and below it.")
+    names = [path.relative_to(folder).as_posix() for path in files]
+    entries = [_Entry(name, path, _split_of(name)) for name, path in zip(names, files, strict=True)]
+    return entries, folder, set()
+
+
+def _walk(folder: Path) -> Iterable[Path]:
+    """Every file below a folder; links to folders are not followed, so that no circle can be walked."""
+    for base, _, names in os.walk(folder, followlinks=False):
+        yield from (Path(base, name) for name in names)
+
+
+def _split_of(name: str) -> str:
+    parts = [part.lower() for part in PurePosixPath(name).parts[:-1]]
+    return next((SPLIT_OF_FOLDER[part] for part in parts if part in SPLIT_OF_FOLDER), "all")
+
+
+def _of_table(table: Path) -> tuple[list[_Entry], Path, set[str]]:
+    frame = _read_table(table)
+    found = {
+        name: column for name, names in COLUMNS.items() if (column := _first_of(names, frame)) is not None
+    }
+    if "image" not in found:
+        came = ", ".join(map(str, frame.columns))
+        raise Refusal(f"{table.name} needs a column image (or file, filename, path); came {came}.")
+    if frame.empty:
+        raise Refusal(f"{table.name} names no images: it has a header and no rows.")
+    kept = frame[list(found.values())].set_axis(list(found), axis=1)
+    entries = [
+        _Entry(case=row["image"], path=table.parent / row["image"], **_rest(row))
+        for row in kept.to_dict("records")
+    ]
+    return entries, table.parent, set(found)
+
+
+def _read_table(table: Path) -> pd.DataFrame:
+    try:
+        return pd.read_csv(table, dtype=str, keep_default_na=False)
+    except FileNotFoundError:
+        raise Refusal(f"There is no table {table}; name a .csv of images or a folder.") from None
+    except (OSError, UnicodeDecodeError, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
+        raise Refusal(f"{table.name} could not be read as a CSV table: {error}.") from None
+
+
+def _first_of(names: tuple[str, ...], frame: pd.DataFrame) -> str | None:
+    by_name = {str(column).strip().lower(): str(column) for column in frame.columns}
+    return next((by_name[name] for name in names if name in by_name), None)
+
+
+def _rest(row: Mapping[Hashable, str]) -> dict[str, str]:
+    rest = {str(name): value for name, value in row.items() if name != "image"}
+    return {**rest, "split": rest.get("split") or "all"}
+
+
+def _read_all(
+    entries: list[_Entry], root: Path, progress: Progress | None
+) -> list[tuple[_Entry, "_Decoded | str"]]:
+    """Each entry with its image, or with the reason why there is none."""
+    read = []
+    home = root.resolve()
+    with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:  # decoding lets go of the interpreter
+        decode: Callable[[_Entry], _Decoded | str] = lambda entry: _read_one(entry.path, home)  # noqa: E731
+        for done, (entry, result) in enumerate(zip(entries, pool.map(decode, entries), strict=True), start=1):
+            read.append((entry, result))
+            if progress is not None:
+                progress(done, len(entries))
+    return read
+
+
+def _read_one(path: Path, home: Path) -> "_Decoded | str":
+    if not path.resolve().is_relative_to(home):
+        return "it lies outside the folder that is audited; copy it in, or audit the folder that holds it"
+    try:
+        with warnings.catch_warnings(), Image.open(path) as image:
+            warnings.simplefilter("ignore")
+            if image.width * image.height > MOST_PIXELS:
+                return f"it claims {image.width} x {image.height} pixels, more than {MOST_PIXELS:,}"
+            return _prepared(image)
+    except FileNotFoundError:
+        return "no such file"
+    except (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError, MemoryError) as error:
+        return f"it is no image that can be read ({' '.join(str(error).split()) or type(error).__name__})"
+
+
+def _prepared(image: Image.Image) -> _Decoded:
+    """Grey, the middle square, one size: the steps by which BreastMNIST was made from its source."""
+    grey = _grey(image)
+    fingerprint = hashlib.blake2b(f"{grey.size}".encode() + grey.tobytes(), digest_size=16).hexdigest()
+    short = min(grey.size)
+    left, top = (round((side - short) / 2) for side in grey.size)
+    square = grey.crop((left, top, left + short, top + short))
+    reduced = square.resize((SIDE, SIDE), Image.Resampling.BILINEAR)
+    return _Decoded(np.asarray(reduced), grey.size, fingerprint.encode())
+
+
+def _grey(image: Image.Image) -> Image.Image:
+    """Eight-bit grey; deeper images are stretched from their darkest to their brightest pixel."""
+    if not image.mode.startswith(("I", "F")):
+        return image.convert("L")
+    values = np.asarray(image, dtype=np.float64)
+    low, high = values.min(), values.max()
+    if high == low:
+        return Image.new("L", image.size)
+    return Image.fromarray(np.rint((values - low) * (255 / (high - low))).astype(np.uint8))

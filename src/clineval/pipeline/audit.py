@@ -1,0 +1,232 @@
+"""The audit step: look through the images of a data set or of a user, and write down what was found."""
+
+import csv
+import json
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from clineval import provenance
+from clineval.data import load_cohort, splits
+from clineval.data.audit import Audit, audit, audit_images
+from clineval.data.audit_findings import Finding, check_codes, counts, findings, in_order
+from clineval.data.cohort import Cohort, Source
+from clineval.data.own_images import OwnImages, read_own_images
+from clineval.data.pairs import Pair
+from clineval.data.similarity import Images
+from clineval.refusal import Refusal
+from clineval.run_folder import replace_folder
+
+Progress = Callable[[int, int], None]
+Announce = Callable[[str], Progress]
+
+PAIR_COLUMNS = (
+    "case_a", "case_b", "split_a", "split_b", "outcome_a", "outcome_b", "similarity", "detail", "kind",
+    "contradictory", "across_splits", "rows", "columns", "mirrored", "group",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class AuditedImages:
+    """What an audit looked at and what came of it; ``failing`` are the codes asked for that were found."""
+
+    folder: Path
+    audit: Audit
+    findings: tuple[Finding, ...]
+    failing: tuple[str, ...]
+    source: Source
+    cases: int
+
+
+@dataclass(frozen=True)
+class _Looked:
+    audit: Audit
+    findings: tuple[Finding, ...]
+    images: Images
+    condition: str
+    source: Source
+
+
+def _silent(_step: str) -> Progress:
+    return lambda done, total: None
+
+
+def audit_source(
+    source: Path | None = None,
+    *,
+    dataset: str | None = None,
+    size: int = 28,
+    seed: int = 0,
+    threshold: float | None = None,
+    fail_on: Iterable[str] = (),
+    out: Path | None = None,
+    force: bool = False,
+    command: Iterable[str] = ("clineval", "audit"),
+    announce: Announce = _silent,
+) -> AuditedImages:
+    """Audit a data set, or a user's own images, and write what was found into a folder.
+
+    Parameters
+    ----------
+    source : a folder of images or a CSV that names them; without it ``dataset`` is audited.
+    dataset, size, seed : as for ``load_cohort``; ``dataset`` defaults to ``auto``.
+    threshold : least similarity of a twin, above 0 and at most 1; None reads it off the data.
+    fail_on : codes of findings, ``failing`` of the result says which of them were found.
+    out : results folder; by default ``results-audit``.
+    announce : called with each step's name; returns the step's ``progress(done, total)``.
+
+    Raises
+    ------
+    Refusal : both a source and a dataset, an unknown code, fewer than two images that can be read, or
+        an output folder that is not fit.
+    """
+    asked = check_codes(fail_on)
+    if source is not None and dataset is not None:
+        raise Refusal(
+            f"audit needs either images of your own or --dataset; came {source.name} and {dataset}."
+        )
+    recorder = provenance.Recorder()
+    settings = {"threshold": threshold, "dataset": dataset, "size": size, "seed": seed}
+    target = out if out is not None else Path("results-audit")
+    with replace_folder(target, kind="audit", force=force) as folder:
+        with recorder.step("audit"):
+            looked = (
+                _look_at_dataset(dataset or "auto", size, seed, threshold, folder, announce)
+                if source is None
+                else _look_at_own_images(
+                    read_own_images(source, progress=announce("Reading")), threshold, announce
+                )
+            )
+            _write_findings(looked.audit, looked.findings, looked.source, folder)
+        with recorder.step("draw"):
+            draw_audit(
+                looked.audit, looked.images, folder, condition=looked.condition, notice=looked.source.notice
+            )
+        about = {**asdict(looked.source), "notice": looked.source.notice}
+        provenance.seal(
+            folder,
+            provenance.describe(
+                kind="audit", command=command, settings=settings, source=about, recorder=recorder
+            ),
+        )
+    found = counts(looked.findings)
+    failing = tuple(code for code in asked if code in found)
+    return AuditedImages(
+        target, looked.audit, looked.findings, failing, looked.source, len(looked.audit.case)
+    )
+
+
+def write_audit(found: Audit, cohort: Cohort, folder: Path, *, seed: int) -> tuple[Finding, ...]:
+    """Write ``audit.json``, the list of twins and the split by group of a cohort; return the findings.
+
+    Parameters
+    ----------
+    cohort : as it was audited, under its own groups.
+    seed : of the split by group; it is left out, silently, where the cohort has no train, val and test.
+    """
+    every = findings(found, cohort.images, own_group=cohort.group)
+    _write_findings(found, every, cohort.source, folder)
+    if {"train", "val", "test"} == set(cohort.split.tolist()):
+        anew = splits.grouped(cohort, found, seed=seed)
+        _write_split(cohort, anew, folder / f"{cohort.source.dataset}_grouped_split.csv")
+    return every
+
+
+def draw_audit(found: Audit, images: Images, folder: Path, *, condition: str = "", notice: str = "") -> None:
+    """Draw the gallery of twins, the gallery around the threshold and the gap that the threshold rests on."""
+    from clineval.reporting import audit_plots  # matplotlib is loaded only to draw
+
+    about = {"condition": condition, "notice": notice}
+    audit_plots.write_gallery_of_twins(found, images, folder / "duplicates.png", **about)
+    audit_plots.write_gallery_at_threshold(found, images, folder / "duplicates_threshold.png", **about)
+    audit_plots.write_nearest(found, folder / "duplicates_similarity.png", notice=notice)
+
+
+def _look_at_dataset(
+    dataset: str, size: int, seed: int, threshold: float | None, folder: Path, announce: Announce
+) -> _Looked:
+    cohort = load_cohort(dataset, size=size, seed=seed, progress=announce("Loading"))
+    found = audit(cohort, threshold=threshold, progress=announce("Comparing"))
+    every = write_audit(found, cohort, folder, seed=seed)
+    return _Looked(found, every, cohort.images, cohort.condition, cohort.source)
+
+
+def _look_at_own_images(own: OwnImages, threshold: float | None, announce: Announce) -> _Looked:
+    found = audit_images(
+        own.images,
+        case=own.case,
+        split=own.split,
+        outcome=own.outcome,
+        group=own.group,
+        fingerprint=own.fingerprint,
+        threshold=threshold,
+        progress=announce("Comparing"),
+    )
+    every = [*findings(found, own.images, own_group=own.group), *_about_files(own)]
+    return _Looked(found, in_order(every), own.images, "", own.source)
+
+
+def _about_files(own: OwnImages) -> list[Finding]:
+    nothing = float("nan")
+    every = [Finding("AUD014", (file.case,), nothing, file.reason) for file in own.unreadable]
+    if own.sizes > 1:
+        words = f"{own.sizes} different sizes; compared as squares of {own.images.shape[1]} pixels"
+        every.append(Finding("AUD015", (), nothing, words))
+    return every
+
+
+def _write_findings(found: Audit, every: Sequence[Finding], source: Source, folder: Path) -> None:
+    record = {
+        **found.to_json(),
+        "notice": source.notice,
+        "counts": counts(every),
+        "findings": [finding.to_json() for finding in every],
+    }
+    text = json.dumps(record, indent=2, ensure_ascii=False, allow_nan=False)
+    (folder / "audit.json").write_text(text + "\n", encoding="utf-8")
+    group = dict(zip(found.case.tolist(), found.group_of.tolist(), strict=True))
+    rows = (_pair_row(pair, group[pair.cases[0]]) for pair in found.pairs)
+    _write_csv(folder / f"{source.dataset}_twins.csv", PAIR_COLUMNS, rows)
+    lines = ((f.code, f.kind.severity, f.kind.title, " ".join(f.cases), f.similarity, f.words) for f in every)
+    _write_csv(
+        folder / "audit_findings.csv", ("code", "severity", "title", "cases", "similarity", "words"), lines
+    )
+
+
+def _pair_row(pair: Pair, group: str) -> tuple[Any, ...]:
+    outcomes = ("", "") if pair.outcomes is None else pair.outcomes
+    return (
+        *pair.cases,
+        *pair.splits,
+        *outcomes,
+        pair.similarity,
+        pair.detail,
+        pair.kind,
+        int(pair.contradictory),
+        int(pair.across_splits),
+        pair.alignment.dy,
+        pair.alignment.dx,
+        int(pair.alignment.flipped),
+        group,
+    )
+
+
+def _write_split(cohort: Cohort, anew: Cohort, path: Path) -> None:
+    columns = (anew.case, cohort.split, anew.split, anew.group, anew.outcome.astype(int))
+    rows = zip(*(_plain(column) for column in columns), strict=True)
+    _write_csv(path, ("case", "official_split", "grouped_split", "group", "outcome"), rows)
+
+
+def _plain(column: NDArray[np.generic]) -> list[Any]:
+    return column.tolist()
+
+
+def _write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(header)
+        writer.writerows(rows)

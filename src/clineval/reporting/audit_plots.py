@@ -1,0 +1,255 @@
+"""Pictures of an audit: the twins, the pairs around the threshold, the gap that the threshold rests on."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from clineval.data.audit import Audit
+from clineval.data.cohort import Cohort
+from clineval.data.pairs import Pair
+from clineval.data.twins import DETAIL
+from clineval.reporting.figure_style import (
+    ABSENT,
+    INK,
+    MUTED,
+    PRESENT,
+    Heading,
+    journal_style,
+    lay_out,
+    new_figure,
+    save,
+    shorten,
+)
+
+Images = NDArray[np.uint8]
+
+ACROSS = 4  # pairs a row
+EACH = 12  # pairs a section
+WIDTH = 7.2  # inches; 183 mm, two columns of most journals
+TILE = 1.12  # inches: height of a pair with its caption
+HEADING = 0.34  # inches
+HEAD = 0.72  # inches for the title
+GAP = 0.06  # of an image's width, between the two images of a pair
+WARNING = "#A01616"
+LONGEST = 24  # letters of a case's name that a caption has room for
+
+
+@dataclass(frozen=True)
+class Section:
+    """Some pairs under a heading."""
+
+    heading: str
+    pairs: tuple[Pair, ...]
+
+
+def write_duplicates(audit: Audit, cohort: Cohort, path: Path) -> None:
+    """The gallery of twins of a cohort, worst findings first, as ``path`` (png)."""
+    write_gallery_of_twins(
+        audit, cohort.images, path, condition=cohort.condition, notice=cohort.source.notice
+    )
+
+
+def write_gallery_of_twins(
+    audit: Audit, images: Images, path: Path, *, condition: str = "", notice: str = ""
+) -> None:
+    """Twins by kind, worst first; of a kind with many, pairs from its whole range of similarity."""
+    shown = sections_by_kind(audit.pairs)
+    count = sum(len(section.pairs) for section in shown)
+    subtitle = (
+        f"{count} of {len(audit.pairs)} pairs at similarity {audit.threshold.value:.3g} and above"
+        f"{_second_look(audit)}; worst kinds first, each from its most to its least similar"
+        if audit.pairs
+        else f"No two of the {len(audit.case)} images reach similarity {audit.threshold.value:.3g}"
+    )
+    title = "Images that show the same picture"
+    _write(shown, images, path, title=title, subtitle=subtitle, condition=condition, notice=notice)
+
+
+def write_gallery_at_threshold(
+    audit: Audit, images: Images, path: Path, *, condition: str = "", notice: str = ""
+) -> None:
+    """The pairs on both sides of the cut, so that a reader can judge it."""
+    shown = sections_at_threshold(audit)
+    subtitle = f"The cut is at similarity {audit.threshold.value:.3g}. {_origin(audit)}"
+    title = "Where twins end: pairs around the threshold"
+    _write(shown, images, path, title=title, subtitle=subtitle, condition=condition, notice=notice)
+
+
+def write_nearest(audit: Audit, path: Path, *, notice: str = "") -> None:
+    """The distribution of nearest-neighbour similarities with the threshold in its gap."""
+    with journal_style():
+        figure, (ax,) = new_figure()
+        draw_nearest(audit, ax)
+        subtitle = (
+            f"{len(audit.nearest)} different images; threshold {audit.threshold.value:.3g}. {_origin(audit)}"
+        )
+        heading = Heading("Images with and without a twin", subtitle, notice)
+        save(lay_out(figure, heading), path.with_suffix(""))
+
+
+def sections_by_kind(pairs: Sequence[Pair]) -> tuple[Section, ...]:
+    """Every pair under the worst thing that can be said of it; up to twelve of each kind."""
+    kinds: tuple[tuple[str, Callable[[Pair], bool]], ...] = (
+        ("Opposite labels on one picture", lambda pair: pair.contradictory),
+        (
+            "A test image and a training or validation image",
+            lambda pair: "test" in pair.splits and pair.across_splits,
+        ),
+        ("Across other splits", lambda pair: pair.across_splits),
+        ("Within one split", lambda pair: True),
+    )
+    sections, rest = [], list(pairs)
+    for heading, belongs in kinds:
+        chosen = sorted(filter(belongs, rest), key=lambda pair: -pair.similarity)
+        rest = [pair for pair in rest if not belongs(pair)]
+        if chosen:
+            sections.append(_section(heading, chosen))
+    return tuple(sections)
+
+
+def sections_at_threshold(audit: Audit) -> tuple[Section, ...]:
+    """The least similar twins, those that detail alone made twins, the most similar pairs that are none."""
+    cut = audit.threshold.value
+    ranked = sorted(audit.pairs, key=lambda pair: pair.similarity)
+    above = [pair for pair in ranked if pair.similarity >= cut]
+    by_detail = [pair for pair in ranked if pair.similarity < cut][::-1]
+    every = (
+        Section("Twins: the least similar at or above the cut", tuple(above[:EACH][::-1])),
+        Section(
+            f"Twins: below the cut, but fine detail agrees (at least {DETAIL:g})",
+            tuple(by_detail[: 2 * EACH]),
+        ),
+        Section("Not twins: the most similar below the cut", audit.below[:EACH]),
+    )
+    return tuple(section for section in every if section.pairs)
+
+
+def draw_pair(pair: Pair, images: Images, ax: Axes, *, condition: str = "") -> None:
+    """Two images side by side, each under its name, split and label, with their similarity below."""
+    left, right = (images[position] for position in pair.positions)
+    gap = np.full((left.shape[0], max(1, round(GAP * left.shape[1]))), 255, np.uint8)
+    ax.imshow(
+        np.hstack([left, gap, right]), cmap="gray", vmin=0, vmax=255, interpolation="nearest", aspect="equal"
+    )
+    ax.set_axis_off()
+    for place, end in ((0.0, 0), (1.0, 1)):
+        ax.text(
+            place, 1.03, _caption(pair, end, condition), transform=ax.transAxes, fontsize=5.6,
+            ha="left" if end == 0 else "right", va="bottom", color=INK, linespacing=1.15,
+        )  # fmt: skip
+    ax.text(
+        0.5, -0.03, _evidence(pair), transform=ax.transAxes, fontsize=5.6, ha="center", va="top",
+        color=WARNING if pair.contradictory else MUTED,
+    )  # fmt: skip
+
+
+def draw_nearest(audit: Audit, ax: Axes) -> None:
+    """Histogram of nearest-neighbour similarities on Fisher's z scale, and the threshold."""
+    scale = np.arctanh(np.clip(audit.nearest, -0.9999, 0.9999))
+    ax.hist(scale, bins=40, color=ABSENT, alpha=0.75)
+    ax.axvline(np.arctanh(min(audit.threshold.value, 0.9999)), color=PRESENT, label="threshold")
+    ticks = np.array([0.0, 0.5, 0.8, 0.9, 0.95, 0.97, 0.99, 0.999])
+    ticks = ticks[np.arctanh(ticks) >= scale.min(initial=0.0)]
+    ax.set_xticks(np.arctanh(ticks), [f"{tick:g}" for tick in ticks], rotation=45)
+    ax.set_xlabel("Similarity of an image to its nearest neighbour (Fisher's z scale)")
+    ax.set_ylabel("Images")
+
+
+def _section(heading: str, chosen: list[Pair]) -> Section:
+    places = np.unique(np.linspace(0, len(chosen) - 1, min(EACH, len(chosen))).astype(int))
+    words = heading if len(places) == len(chosen) else f"{heading} ({len(places)} of {len(chosen)})"
+    return Section(words, tuple(chosen[place] for place in places))
+
+
+def _caption(pair: Pair, end: int, condition: str) -> str:
+    name = shorten(pair.cases[end], LONGEST)
+    split = "" if pair.cases[end].startswith(f"{pair.splits[end]}/") else f" ({pair.splits[end]})"
+    if pair.outcomes is None:
+        return name + split
+    outcome = pair.outcomes[end]
+    if isinstance(outcome, str):
+        return f"{name}{split}\n{shorten(outcome, LONGEST)}"
+    return f"{name}{split}\n{condition if outcome else f'not {condition}'}"
+
+
+def _evidence(pair: Pair) -> str:
+    if pair.byte_identical:
+        words = "byte-identical"
+    else:
+        words = f"similarity {pair.similarity:.3f}, detail {pair.detail:.2f}"
+    return f"{words}{', mirrored' if pair.alignment.flipped else ''}"
+
+
+def _second_look(audit: Audit) -> str:
+    below = sum(pair.similarity < audit.threshold.value for pair in audit.pairs)
+    return f" (and {below} below it whose detail agrees)" if below else ""
+
+
+def _origin(audit: Audit) -> str:
+    words = {
+        "gap": "It lies in the gap of the nearest-neighbour similarities.",
+        "fence": "The similarities show no gap; it lies far above their bulk.",
+        "fallback": "Too few images to read it off the data.",
+        "given": "It was asked for.",
+    }
+    return words[audit.threshold.origin]
+
+
+def _write(
+    sections: Sequence[Section],
+    images: Images,
+    path: Path,
+    *,
+    title: str,
+    subtitle: str,
+    condition: str,
+    notice: str,
+) -> None:
+    with journal_style():
+        figure = _page(sections, images, condition=condition)
+        height = figure.get_figheight()
+        figure.text(0.02, 1 - 0.14 / height, title, fontsize=10, fontweight="bold", va="top")
+        figure.text(0.02, 1 - 0.38 / height, subtitle, fontsize=6.8, color=MUTED, va="top")
+        if notice:
+            figure.text(
+                0.98, 1 - 0.14 / height, notice.split(":")[0], ha="right", va="top", color="white",
+                fontsize=7.5, fontweight="bold", gid="notice",
+                bbox={"facecolor": WARNING, "edgecolor": "none", "pad": 2.5},
+            )  # fmt: skip
+        save(figure, path.with_suffix(""))
+
+
+def _page(sections: Sequence[Section], images: Images, *, condition: str) -> Figure:
+    """Sections below one another, pairs in rows of four, everything placed in inches."""
+    rows = [-(-len(section.pairs) // ACROSS) for section in sections]
+    height = HEAD + sum(HEADING + count * TILE for count in rows) + 0.1
+    figure = Figure(figsize=(WIDTH, height))
+    FigureCanvasAgg(figure)
+    top = HEAD
+    for section, count in zip(sections, rows, strict=True):
+        figure.text(0.02, 1 - top / height, section.heading, fontsize=8, fontweight="bold", va="top")
+        for place, pair in enumerate(section.pairs):
+            down, across = divmod(place, ACROSS)
+            box = _box(down, across, top=top + HEADING, height=height)
+            draw_pair(pair, images, figure.add_axes(box), condition=condition)
+        top += HEADING + count * TILE
+    return figure
+
+
+def _box(down: int, across: int, *, top: float, height: float) -> tuple[float, float, float, float]:
+    """Left, bottom, width and height of a pair's Axes, as proportions of the figure."""
+    cell, margin = (WIDTH - 0.24) / ACROSS, 0.12
+    picture = TILE - 0.42  # the caption needs two lines above, the evidence one below
+    bottom = top + down * TILE + 0.20 + picture
+    return (
+        (margin + across * cell + 0.06) / WIDTH,
+        1 - bottom / height,
+        (cell - 0.12) / WIDTH,
+        picture / height,
+    )
