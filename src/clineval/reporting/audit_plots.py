@@ -33,8 +33,9 @@ ACROSS = 4  # pairs a row
 EACH = 12  # pairs a section
 WIDTH = 7.2  # inches; 183 mm, two columns of most journals
 TILE = 1.12  # inches: height of a pair with its caption
-HEADING = 0.34  # inches
-HEAD = 0.72  # inches for the title
+HEADING = 0.32  # inches, of which
+ABOVE = 0.1  # part a heading from the row above
+HEAD = 0.5  # inches for the title
 GAP = 0.06  # of an image's width, between the two images of a pair
 WARNING = "#A01616"
 LONGEST = 24  # letters of a case's name that a caption has room for
@@ -154,10 +155,10 @@ def draw_nearest(audit: Audit, ax: Axes) -> None:
     scale = np.arctanh(np.clip(audit.nearest, -0.9999, 0.9999))
     ax.hist(scale, bins=40, color=ABSENT, alpha=0.75)
     ax.axvline(np.arctanh(min(audit.threshold.value, 0.9999)), color=PRESENT, label="threshold")
-    ticks = np.array([0.0, 0.5, 0.8, 0.9, 0.95, 0.97, 0.99, 0.999])
+    ticks = np.array([0.0, 0.5, 0.8, 0.9, 0.97, 0.99, 0.999])
     ticks = ticks[np.arctanh(ticks) >= scale.min(initial=0.0)]
-    ax.set_xticks(np.arctanh(ticks), [f"{tick:g}" for tick in ticks], rotation=45)
-    ax.set_xlabel("Similarity of an image to its nearest neighbour (Fisher's z scale)")
+    ax.set_xticks(np.arctanh(ticks), [f"{tick:g}" for tick in ticks])
+    ax.set_xlabel("Similarity to the nearest neighbour")
     ax.set_ylabel("Images")
 
 
@@ -182,7 +183,7 @@ def _evidence(pair: Pair) -> str:
     if pair.byte_identical:
         words = "byte-identical"
     else:
-        words = f"similarity {pair.similarity:.3f}, detail {pair.detail:.2f}"
+        words = f"similarity {pair.similarity:.4f}, detail {pair.detail:.2f}"
     return f"{words}{', mirrored' if pair.alignment.flipped else ''}"
 
 
@@ -233,7 +234,9 @@ def _page(sections: Sequence[Section], images: Images, *, condition: str) -> Fig
     FigureCanvasAgg(figure)
     top = HEAD
     for section, count in zip(sections, rows, strict=True):
-        figure.text(0.02, 1 - top / height, section.heading, fontsize=8, fontweight="bold", va="top")
+        figure.text(
+            0.02, 1 - (top + ABOVE) / height, section.heading, fontsize=8, fontweight="bold", va="top"
+        )
         for place, pair in enumerate(section.pairs):
             down, across = divmod(place, ACROSS)
             box = _box(down, across, top=top + HEADING, height=height)
