@@ -1,7 +1,7 @@
 """Pictures of an audit: the twins, the pairs around the threshold, the gap that the threshold rests on."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +10,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from clineval.data.audit import Audit
+from clineval.data.audit import Audit, case_names
 from clineval.data.cohort import Cohort
 from clineval.data.pairs import Pair
 from clineval.data.twins import DETAIL
@@ -50,9 +50,22 @@ class Section:
 
 
 def write_duplicates(audit: Audit, cohort: Cohort, path: Path) -> None:
-    """The gallery of twins of a cohort, worst findings first, as ``path`` (png)."""
+    """The gallery of twins of a cohort, worst findings first, as ``path`` (png).
+
+    The cohort may have lost cases since it was audited; pairs that it no longer holds are left out.
+    """
+    row = {name: position for position, name in enumerate(case_names(cohort.case, cohort.split).tolist())}
+    held = tuple(
+        replace(pair, positions=(row[pair.cases[0]], row[pair.cases[1]]))
+        for pair in audit.pairs
+        if pair.cases[0] in row and pair.cases[1] in row
+    )
     write_gallery_of_twins(
-        audit, cohort.images, path, condition=cohort.condition, notice=cohort.source.notice
+        replace(audit, pairs=held),
+        cohort.images,
+        path,
+        condition=cohort.condition,
+        notice=cohort.source.notice,
     )
 
 

@@ -8,7 +8,7 @@ import numpy as np
 from markupsafe import Markup
 
 WIDTH, HEIGHT = 420.0, 380.0
-LEFT, RIGHT, TOP, BOTTOM = 50.0, 12.0, 10.0, 46.0
+LEFT, RIGHT, TOP, BOTTOM = 60.0, 12.0, 10.0, 46.0
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from clineval.run_folder import write_whole
 
 FILE = "checklist.csv"
 ITEMS = Path(__file__).parent / "checklist_items.csv"
-DONE, WORDS, NOT_APPLICABLE = "done", "needs the author's words", "not applicable"
+STATUSES = DONE, WORDS, NOT_APPLICABLE = "done", "needs the author's words", "not applicable"
 
 
 @dataclass(frozen=True)

@@ -278,6 +278,6 @@
   if (!setPoint(data.opens_at)) threshold.value = "0.5";
   const shared = restore();
   update();
-  document.documentElement.classList.add("live");
+  document.documentElement.classList.add("ready");
   if (shared) byId("explorer").scrollIntoView();
 })();

@@ -11,7 +11,7 @@ from clineval.evaluation import Evaluation
 from clineval.evaluation.curves import Curves, ExplorerSteps, PopulationCurves
 from clineval.evaluation.record import COUNTS, PopulationScores, ScoredPoint
 from clineval.reporting import charts
-from clineval.reporting.wording import chosen_words, number
+from clineval.reporting.wording import aim_words, chosen_words, number
 from clineval.statistics.counting import Counts
 from clineval.statistics.operating_point import likelihood_ratio_negative, likelihood_ratio_positive
 
@@ -161,5 +161,5 @@ def _point(name: str, point: ScoredPoint, row: int) -> dict[str, Any]:
         "row": row,
         "threshold": point.threshold,
         "words": f"{number(point.threshold, 3 if point.chosen_on in ('fixed', 'given') else 5)} ({words})",
-        "label": f"{number(point.threshold)} · {words}",
+        "label": f"{number(point.threshold)}, {aim_words(point)}",
     }

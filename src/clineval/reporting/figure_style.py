@@ -1,15 +1,19 @@
 """The one look of every figure: sizes of a journal column, colours for colour-blind readers, no clock."""
 
-from collections.abc import Iterator, Mapping
+import textwrap
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import matplotlib
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties, findfont, get_font
+from matplotlib.patches import Rectangle
 
 COLUMN = 3.5  # inches; 89 mm, one column of most journals
 DPI = 300  # dots per inch, what journals ask of line art with shading
@@ -21,15 +25,12 @@ ABSENT = "#0072B2"  # it is not
 INK = "#222222"
 MUTED = "#6B6B6B"
 GRID = "#E3E3E3"
-MODEL_COLOURS = ("#0072B2", "#C44E00", "#00795A", "#9B4A7F", "#8A6100", "#1F6E9C")
+MODEL_COLOURS = ("#0072B2", "#C44E00", "#00795A", "#9B4A7F", "#8A6100", "#4D4D4D")
 MODEL_DASHES = ("-", (0, (6, 2)), (0, (2, 1.5)), (0, (6, 2, 1.5, 2)), (0, (1, 1)), (0, (8, 2, 2, 2, 2, 2)))
 
 STYLE: Mapping[str, Any] = {
     "font.family": "DejaVu Sans",  # comes with matplotlib, so the bytes are the same everywhere
     "font.size": 7.5,
-    "axes.titlesize": 8.5,
-    "axes.titleweight": "bold",
-    "axes.titlelocation": "left",
     "axes.labelsize": 7.5,
     "axes.edgecolor": MUTED,
     "axes.linewidth": 0.7,
@@ -74,38 +75,101 @@ def journal_style() -> Iterator[None]:
         yield
 
 
-def new_figure(*, width: float = COLUMN, height: float = 3.1) -> tuple[Figure, Axes]:
-    """A figure with one Axes, in inches, that no global state knows of."""
-    figure = empty_figure(width=width, height=height)
-    return figure, figure.add_subplot()
+@dataclass(frozen=True)
+class Heading:
+    """What stands above every figure: what is drawn, of what, and the notice where the data are synthetic."""
+
+    title: str
+    subtitle: str
+    notice: str = ""
 
 
-def empty_figure(*, width: float = COLUMN, height: float = 3.1) -> Figure:
-    """A figure without Axes, in inches."""
-    figure = Figure(figsize=(width, height), layout="constrained")
+def new_figure(*, panels: int = 1) -> tuple[Figure, list[Axes]]:
+    """A figure with panels side by side that no global state knows of; ``lay_out`` gives it its size."""
+    figure = Figure()
     FigureCanvasAgg(figure)
+    return figure, [figure.add_axes((0.1, 0.1, 0.8, 0.8), label=str(panel)) for panel in range(panels)]
+
+
+def lay_out(
+    figure: Figure,
+    heading: Heading,
+    *,
+    width: float = COLUMN,
+    height: float = 2.2,
+    left: float = 0.52,
+    above: float = 0.0,
+    below: float = 0.42,
+) -> Figure:
+    """Put heading, panels and legend on a page just large enough, everything in inches.
+
+    Parameters
+    ----------
+    width : of the page; ``height`` of the panels.
+    left, above, below : room beside, above and below each panel for its labels.
+    """
+    legend = _entries(figure.axes)
+    legend_height = 0.06 + _LINE * sum(1 + label.count("\n") for _, label in legend) if legend else 0.0
+    subtitle = textwrap.fill(heading.subtitle, int(width * _LETTERS))
+    top = (_NOTICE if heading.notice else 0.0) + 0.3 + _LINE * (1 + subtitle.count("\n")) + 0.12
+    page = top + above + height + below + legend_height + 0.05
+    figure.set_size_inches(width, page)
+    share = (width - _EDGE) / len(figure.axes)
+    for place, ax in enumerate(figure.axes):
+        inner = share - left - (_EDGE if place == len(figure.axes) - 1 else 0.0)
+        foot = 0.05 + legend_height + below
+        ax.set_position(
+            ((_EDGE / 2 + place * share + left) / width, foot / page, inner / width, height / page)
+        )
+    _write_heading(figure, heading, subtitle, width, page)
+    if legend:
+        _write_legend(figure, legend, width, page, legend_height)
     return figure
 
 
-def set_title(ax: Axes, title: str, subtitle: str, *, notice: str = "") -> None:
-    """What is drawn, in bold; population, condition and n below it; a notice of synthetic data above."""
-    lines = 1 + subtitle.count("\n")
-    ax.set_title(title, pad=6 + 9.5 * lines)
-    ax.annotate(
-        subtitle, (0, 1), xytext=(0, 5), xycoords="axes fraction", textcoords="offset points",
-        ha="left", va="bottom", fontsize=6.8, color=MUTED, annotation_clip=False, linespacing=1.25,
-    )  # fmt: skip
-    if notice:
-        mark_synthetic(ax.figure, notice)  # type: ignore[arg-type]
+_LINE = 0.137  # inches a line of small text takes
+_LETTERS = 19.0  # small letters to the inch
+_EDGE = 0.14  # inches left free at the sides
+_NOTICE = 0.27  # inches of the band that says that data are synthetic
 
 
-def mark_synthetic(figure: Figure, notice: str) -> None:
-    """Say on the figure itself that its data are made up."""
-    if not any(text.get_gid() == "notice" for text in figure.texts):
-        figure.suptitle(
-            notice.split(":")[0], color="white", fontsize=7.5, fontweight="bold", gid="notice",
-            bbox={"facecolor": "#A01616", "edgecolor": "none", "pad": 2.5},
-        )  # fmt: skip
+def _entries(axes: Sequence[Axes]) -> list[tuple[Artist, str]]:
+    found: dict[str, Artist] = {}
+    for ax in axes:
+        for handle, label in zip(*ax.get_legend_handles_labels(), strict=True):
+            found.setdefault(label, handle)
+    return [(handle, label) for label, handle in found.items()]
+
+
+def _write_heading(figure: Figure, heading: Heading, subtitle: str, width: float, page: float) -> None:
+    top = page - (_NOTICE if heading.notice else 0.0) - 0.09
+    if heading.notice:
+        band = Rectangle(
+            (0, 1 - 0.24 / page), 1, 0.24 / page, facecolor="#A01616", transform=figure.transFigure
+        )
+        figure.add_artist(band)
+        words = {"color": "white", "fontweight": "bold", "fontsize": 8.5, "ha": "center", "va": "center"}
+        figure.text(0.5, 1 - 0.12 / page, heading.notice.split(":")[0], gid="notice", **words)
+    left = _EDGE / width
+    figure.text(left, top / page, heading.title, fontsize=9, fontweight="bold", va="top", gid="title")
+    spot = (top - 0.2) / page
+    figure.text(left, spot, subtitle, fontsize=6.8, color=MUTED, va="top", gid="subtitle", linespacing=1.25)
+
+
+def _write_legend(
+    figure: Figure, legend: list[tuple[Artist, str]], width: float, page: float, height: float
+) -> None:
+    handles, labels = zip(*legend, strict=True)
+    figure.legend(
+        handles,
+        labels,
+        loc="upper left",
+        bbox_to_anchor=(_EDGE / width, (0.05 + height) / page),
+        borderaxespad=0,
+        borderpad=0,
+        labelspacing=0.32,
+        handletextpad=0.6,
+    )
 
 
 def shorten(text: str, length: int) -> str:
@@ -125,4 +189,7 @@ def _drawable(letter: str) -> str:
 def save(figure: Figure, stem: Path, *, formats: tuple[str, ...] = ("png",)) -> None:
     """Write ``stem.png`` and kin; the same drawing gives the same bytes."""
     for kind in formats:
-        figure.savefig(stem.with_name(f"{stem.name}.{kind}"), format=kind, metadata=dict(_SILENT[kind]))
+        # Level 4 packs line art as well as level 6 does, in half the time.
+        options = {"pil_kwargs": {"compress_level": 4}} if kind == "png" else {}
+        path = stem.with_name(f"{stem.name}.{kind}")
+        figure.savefig(path, format=kind, metadata=dict(_SILENT[kind]), **options)

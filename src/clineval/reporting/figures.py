@@ -1,5 +1,6 @@
 """Every figure of a run, by its name: the records on the axes, titled, with their data beside them."""
 
+import math
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -25,19 +26,20 @@ from clineval.reporting.figure_style import (
     COLUMN,
     FORMATS,
     PRESENT,
-    empty_figure,
+    Heading,
     journal_style,
-    mark_synthetic,
+    lay_out,
     new_figure,
     save,
-    set_title,
     shorten,
 )
 from clineval.reporting.gallery import write_gallery
+from clineval.reporting.sections import HEADLINE
 from clineval.reporting.wording import whole
 
 Progress = Callable[[int, int], None]
 MOST_TILES = 24  # small images of one failure figure
+SQUARE = 2.7  # inches: as high as a column's panel is wide
 
 
 @dataclass(frozen=True)
@@ -62,6 +64,10 @@ class Setting:
         if cohort is not None:
             return cls(cohort.source.title, cohort.source.notice)
         return cls(exploration.dataset, exploration.notice) if exploration is not None else cls()
+
+    def heading(self, title: str, subtitle: str) -> Heading:
+        """A title with what stands above and below it."""
+        return Heading(title, subtitle, self.notice)
 
     def where(self, population: str) -> str:
         """Data set and population."""
@@ -143,13 +149,6 @@ def slug(name: str) -> str:
     return name if clean == name else f"{clean or 'name'}-{sha256(name.encode()).hexdigest()[:6]}"
 
 
-def _titled(figure: Figure, setting: Setting, title: str, subtitle: str) -> Figure:
-    set_title(figure.axes[0], title, subtitle)
-    if setting.notice:
-        mark_synthetic(figure, setting.notice)
-    return figure
-
-
 # --- the data ---------------------------------------------------------------------------------------
 
 
@@ -175,23 +174,24 @@ def _of_data(exploration: Exploration, cohort: Cohort | None, setting: Setting) 
 
 
 def _class_distribution(exploration: Exploration, setting: Setting) -> Figure:
-    figure, ax = new_figure()
+    figure, (ax,) = new_figure()
     data_plots.draw_class_distribution(exploration.splits, ax, condition=exploration.condition)
     cases = sum(split.cases for split in exploration.splits)
     events = sum(split.events for split in exploration.splits)
     counted = f"n = {whole(cases)}, {whole(events)} {shorten(exploration.condition, 30)}"
-    return _titled(figure, setting, "Cases per split", f"{setting.where('all splits')}: {counted}")
+    heading = setting.heading("Cases per split, with prevalence", f"{setting.where('all splits')}: {counted}")
+    return lay_out(figure, heading, below=0.5)
 
 
 def _grey_levels(exploration: Exploration, example: Example, setting: Setting) -> Figure:
-    figure, ax = new_figure(height=2.6)
+    figure, (ax,) = new_figure()
     levels = exploration.of("all", example.outcome)
     data_plots.draw_grey_levels(levels, ax, colour=PRESENT if example.outcome else ABSENT)
     counted = (
         f"n = {whole(levels.cases)} images, every pixel; condition: {shorten(exploration.condition, 20)}"
     )
     title = f"Grey levels, {class_words(example)}"
-    return _titled(figure, setting, title, f"{setting.where('all splits')}: {counted}")
+    return lay_out(figure, setting.heading(title, f"{setting.where('all splits')}: {counted}"), height=1.8)
 
 
 def class_words(example: Example) -> str:
@@ -219,14 +219,12 @@ def _tiles(
     title: str,
     subtitle: str,
 ) -> Figure:
-    rows = max(1, -(-len(cases) // columns))
-    tile = COLUMN / columns
-    figure = empty_figure(height=0.55 + (tile + 0.3) * rows)
+    figure, (ax,) = new_figure()
     row_of = {str(case): row for row, case in enumerate(cohort.case)}
-    data_plots.draw_tiles(figure, [cohort.images[row_of[case]] for case in cases], captions, columns=columns)
-    notice = f"{setting.notice.split(':')[0]}\n" if setting.notice else ""
-    figure.suptitle(f"{notice}{title}\n{subtitle}", fontsize=7.2, x=0.02, ha="left")
-    return figure
+    data_plots.draw_tiles([cohort.images[row_of[case]] for case in cases], captions, ax, columns=columns)
+    rows = max(1, -(-len(cases) // columns))
+    height = rows * data_plots.TILE * (COLUMN - 0.2) / columns
+    return lay_out(figure, setting.heading(title, subtitle), height=height, left=0.0, below=0.02)
 
 
 # --- the models -------------------------------------------------------------------------------------
@@ -293,9 +291,10 @@ class _Scene:
     def condition(self) -> str:
         return self.material.evaluation.condition
 
-    def titled(self, figure: Figure, title: str) -> Figure:
+    def heading(self, title: str) -> Heading:
+        """A title with the model, the population, n and the condition."""
         subtitle = self.material.subtitle(self.population, self.scores)
-        return _titled(figure, self.material.setting, f"{title}: {shorten(self.model, 26)}", subtitle)
+        return self.material.setting.heading(f"{title}: {shorten(self.model, 26)}", subtitle)
 
 
 def _of_model(scene: _Scene) -> Iterator[Drawing]:
@@ -323,41 +322,37 @@ def _of_model(scene: _Scene) -> Iterator[Drawing]:
 
 
 def _roc(scene: _Scene) -> Figure:
-    figure, ax = new_figure(height=3.75)
+    figure, (ax,) = new_figure()
     line = scene.curves.roc
     if line is not None:
         plots.draw_roc(line, ax, points=scene.scores.operating_points, measures=scene.scores.measures)
-    return scene.titled(figure, "ROC curve")
+    return lay_out(figure, scene.heading("ROC curve"), height=SQUARE)
 
 
 def _confusion(scene: _Scene) -> Figure:
-    points = [point for point in scene.scores.operating_points if point.counts["true_positives"] is not None][
-        :2
-    ]
-    figure, ax = new_figure(width=2.6 * max(len(points), 1) + 0.3, height=3.6)
-    axes = [ax, *(figure.add_subplot() for _ in points[1:])]
-    for index, (each, point) in enumerate(zip(axes, points, strict=False)):
-        each.set_subplotspec(figure.add_gridspec(1, len(points))[index])
-        plots.draw_confusion(point, each, condition=scene.condition)
-    return scene.titled(figure, "Confusion matrix")
+    points = [point for point in scene.scores.operating_points if not math.isnan(point.threshold)][:2]
+    figure, axes = new_figure(panels=max(len(points), 1))
+    for ax, point in zip(axes, points, strict=False):
+        plots.draw_confusion(point, ax, condition=scene.condition)
+    width = 2.55 * len(axes) + 0.14
+    return lay_out(figure, scene.heading("Confusion matrix"), width=width, height=1.95, above=0.5, below=0.38)
 
 
 def _calibration(scene: _Scene) -> Figure:
-    figure, ax = new_figure(height=3.6)
+    figure, (ax,) = new_figure()
     lines = scene.curves.calibration
     if lines is not None:
         plots.draw_calibration(
             lines, ax, risks=scene.curves.risks, measures=scene.scores.measures, condition=scene.condition
         )
-    return scene.titled(figure, "Calibration")
+    return lay_out(figure, scene.heading("Calibration"), height=SQUARE)
 
 
 def _risks(scene: _Scene) -> Figure:
-    figure, ax = new_figure(height=3.0)
-    plots.draw_risk_distribution(
-        scene.curves.risks, ax, condition=scene.condition, points=scene.scores.operating_points
-    )
-    return scene.titled(figure, "Predicted risks")
+    figure, (ax,) = new_figure()
+    points = scene.scores.operating_points
+    plots.draw_risk_distribution(scene.curves.risks, ax, condition=scene.condition, points=points)
+    return lay_out(figure, scene.heading("Predicted risks by outcome"), height=1.9)
 
 
 def _failures(scene: _Scene, cohort: Cohort) -> Figure:
@@ -384,10 +379,12 @@ def _decision(material: _Material, population: str) -> Figure:
         for model, by_population in material.curves.models.items()
         if population in by_population and by_population[population].decision is not None
     }
-    figure, ax = new_figure(height=3.4)
-    plots.draw_decision_curves({model: line for model, line in lines.items() if line is not None}, ax)
+    figure, (ax,) = new_figure()
+    drawn = {model: line for model, line in lines.items() if line is not None}
+    plots.draw_decision_curves(drawn, ax, with_band=HEADLINE)
     first = material.evaluation.models[next(iter(lines))][population]
-    return _titled(figure, material.setting, "Decision curve", material.subtitle(population, first))
+    heading = material.setting.heading("Decision curve", material.subtitle(population, first))
+    return lay_out(figure, heading, height=2.5)
 
 
 # --- learning ---------------------------------------------------------------------------------------
@@ -406,11 +403,11 @@ def _of_learning(
 def _learning(
     learning_curves: Sequence[data_plots.LearningCurve], condition: str, setting: Setting
 ) -> Figure:
-    figure, ax = new_figure(height=3.0)
+    figure, (ax,) = new_figure()
     data_plots.draw_learning_curves(learning_curves, ax)
     members, fired = len(learning_curves), sum(curve.fired for curve in learning_curves)
     subtitle = (
         f"{setting.where('train and val')}: {members} member{'s' if members > 1 else ''}, "
-        f"condition: {shorten(condition, 24)}\nearly stopping fired in {fired} of {members}"
+        f"condition: {shorten(condition, 24)}; early stopping fired in {fired} of {members}"
     )
-    return _titled(figure, setting, "Learning curve: cnn", subtitle)
+    return lay_out(figure, setting.heading("Learning curve: cnn", subtitle), height=2.1)

@@ -1,6 +1,6 @@
 """How well a model discriminates, calibrates and helps: one record on one Axes."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -17,10 +17,11 @@ from clineval.reporting.figure_style import (
     PRESENT,
     shorten,
 )
-from clineval.reporting.wording import chosen_words, defined, number, percent, with_interval
+from clineval.reporting.wording import aim_words, defined, number, percent, with_interval
 from clineval.statistics.intervals import Estimate
 
 _MARKS = {"half": "o", "sensitivity_90": "D", "given": "^"}
+MOST_BANDS = 3  # bands over each other that an eye can tell apart
 _RIGHT, _WRONG = "#DCEBF5", "#F9DFCC"
 
 
@@ -33,16 +34,15 @@ def draw_roc(
     colour: str = ABSENT,
 ) -> None:
     """The ROC curve with its band, the operating points marked, the AUC with its interval in the legend."""
-    ax.plot([0, 1], [0, 1], color=MUTED, linewidth=0.8, linestyle=(0, (3, 3)), label="chance, AUC 0.5")
     if line.band is not None:
         ax.fill_between(line.grid, line.band.low, line.band.high, color=colour, alpha=0.16, linewidth=0)
     ax.plot(line.false_positive_rate, line.sensitivity, color=colour, label=auc_label(measures))
     for point in points:
         _mark(point, ax)
+    _diagonal(ax, label="chance, AUC 0.5")
     _unit_square(ax)
     ax.set_xlabel("1 − specificity (false-positive rate)")
     ax.set_ylabel("sensitivity")
-    ax.legend(loc="lower right", borderaxespad=0.2, handletextpad=0.5)
 
 
 def auc_label(measures: Mapping[str, Estimate]) -> str:
@@ -61,15 +61,18 @@ def _mark(point: ScoredPoint, ax: Axes) -> None:
     ax.plot(
         [1 - specificity.value], [sensitivity.value], linestyle="none", marker=_MARKS.get(point.name, "s"),
         markersize=6, markerfacecolor=PRESENT, markeredgecolor="white", markeredgewidth=0.8, zorder=5,
-        clip_on=False, label=f"threshold {number(point.threshold)}, {chosen_words(point)}:\n"
+        clip_on=False, label=f"threshold {number(point.threshold)}, {aim_words(point)}:\n"
         f"sensitivity {percent(sensitivity.value)}, specificity {percent(specificity.value)}",
     )  # fmt: skip
+
+
+def _diagonal(ax: Axes, *, label: str) -> None:
+    ax.plot([0, 1], [0, 1], color=MUTED, linewidth=0.8, linestyle=(0, (3, 3)), label=label, zorder=1)
 
 
 def _unit_square(ax: Axes) -> None:
     ax.set_xlim(-0.01, 1.01)
     ax.set_ylim(-0.01, 1.02)
-    ax.set_aspect("equal")
     ticks = np.linspace(0, 1, 6)
     ax.set_xticks(ticks)
     ax.set_yticks(ticks)
@@ -92,11 +95,10 @@ def draw_confusion(point: ScoredPoint, ax: Axes, *, condition: str) -> None:
     ax.tick_params(length=0)
     ax.grid(False)
     ax.spines[:].set_visible(False)
-    ax.set_aspect("equal")
     ax.set_xlabel(
         f"sensitivity {with_interval(point.rates['sensitivity'], as_percent=True, name_level=False)}\n"
         f"specificity {with_interval(point.rates['specificity'], as_percent=True, name_level=False)}",
-        labelpad=6,
+        labelpad=4,
     )
 
 
@@ -122,14 +124,17 @@ def draw_calibration(
     condition: str,
 ) -> None:
     """Observed share against predicted risk: smooth with band, groups with bars, the risks along the foot."""
-    ax.plot([0, 1], [0, 1], color=MUTED, linewidth=0.8, linestyle=(0, (3, 3)), label="perfect calibration")
     if lines.smooth is not None:
-        ax.fill_between(
-            lines.risk, lines.smooth.low, lines.smooth.high, color=ABSENT, alpha=0.16, linewidth=0
+        # A smoother knows no bounds; a share lies between 0 and 1, and the foot is for the risks.
+        smooth = lines.smooth
+        value, low, high = (np.clip(part, 0, 1) for part in (smooth.value, smooth.low, smooth.high))
+        ax.fill_between(lines.risk, low, high, color=ABSENT, alpha=0.16, linewidth=0)
+        ax.plot(
+            lines.risk, value, color=ABSENT, label=f"smoothed, with band\n{_calibration_summary(measures)}"
         )
-        ax.plot(lines.risk, lines.smooth.value, color=ABSENT, label="smoothed, with band")
     if lines.grouped is not None:
         _draw_groups(lines, ax)
+    _diagonal(ax, label="perfect calibration")
     _spikes(risks, ax)
     ax.set_xlim(-0.01, 1.01)
     ax.set_ylim(-0.16, 1.02)
@@ -137,7 +142,6 @@ def draw_calibration(
     ax.set_yticks(np.linspace(0, 1, 6))
     ax.set_xlabel(f"predicted risk of {shorten(condition, 30)}")
     ax.set_ylabel(f"observed share {shorten(condition, 30)}")
-    ax.legend(loc="upper left", title=_calibration_summary(measures), title_fontsize=6.8, alignment="left")
 
 
 def _draw_groups(lines: CalibrationLines, ax: Axes) -> None:
@@ -153,57 +157,53 @@ def _draw_groups(lines: CalibrationLines, ax: Axes) -> None:
 
 def _spikes(risks: RiskHistogram, ax: Axes) -> None:
     """Cases per risk along the foot: with the condition upwards, without it downwards."""
-    middle, width = (risks.edges[1:] + risks.edges[:-1]) / 2, np.diff(risks.edges)
     tallest = max(risks.events.max(initial=0), risks.non_events.max(initial=0), 1)
-    ax.bar(
-        middle, 0.06 * risks.events / tallest, width=width * 0.85, bottom=-0.085, color=PRESENT, linewidth=0
-    )
-    ax.bar(
-        middle,
-        -0.06 * risks.non_events / tallest,
-        width=width * 0.85,
-        bottom=-0.095,
-        color=ABSENT,
-        linewidth=0,
-    )
+    up, down = -0.085 + 0.06 * risks.events / tallest, -0.095 - 0.06 * risks.non_events / tallest
+    ax.stairs(up, risks.edges, baseline=-0.085, fill=True, color=PRESENT, linewidth=0)
+    ax.stairs(down, risks.edges, baseline=-0.095, fill=True, color=ABSENT, linewidth=0)
 
 
 def _calibration_summary(measures: Mapping[str, Estimate]) -> str:
+    """Intercept, slope and observed over expected, in a line each, as far as they are defined."""
     named = {"intercept": "calibration_intercept", "slope": "calibration_slope", "O/E": "observed_expected"}
-    return "\n".join(
+    lines = (
         f"{name} {with_interval(measures.get(key), name_level=False)}"
         for name, key in named.items()
         if defined(measures.get(key))
     )
+    return "\n".join(lines) or "no summary defined"
 
 
 def draw_risk_distribution(
     risks: RiskHistogram, ax: Axes, *, condition: str, points: Sequence[ScoredPoint] = ()
 ) -> None:
     """Where the risks lie: with the condition upwards, without it downwards, thresholds as lines."""
-    left, width = risks.edges[:-1], np.diff(risks.edges)
     events, others = int(risks.events.sum()), int(risks.non_events.sum())
-    options = {"align": "edge", "edgecolor": "white", "linewidth": 0.4}
     words = shorten(condition, 24)
-    ax.bar(left, risks.events, width=width, color=PRESENT, label=f"{words} (n = {events})", **options)
-    ax.bar(left, -risks.non_events, width=width, color=ABSENT, label=f"not {words} (n = {others})", **options)
+    up, down = f"{words} (n = {events}), upwards", f"not {words} (n = {others}), downwards"
+    ax.stairs(risks.events, risks.edges, fill=True, color=PRESENT, linewidth=0, label=up)
+    ax.stairs(-risks.non_events, risks.edges, fill=True, color=ABSENT, linewidth=0, label=down)
     ax.axhline(0, color=INK, linewidth=0.8)
     for point, dash in zip(points, [(0, (4, 2)), (0, (1, 1.5)), (0, (4, 1, 1, 1))], strict=False):
         if not np.isnan(point.threshold):
             ax.axvline(
                 point.threshold, color=INK, linewidth=1, linestyle=dash,
-                label=f"threshold {number(point.threshold)}, {chosen_words(point)}",
+                label=f"threshold {number(point.threshold)}, {aim_words(point)}",
             )  # fmt: skip
     ax.set_xlim(0, 1)
     ax.margins(y=0.12)
     ax.yaxis.set_major_formatter(lambda value, _: f"{abs(value):.0f}")
     ax.set_xlabel(f"predicted risk of {shorten(condition, 30)}")
     ax.set_ylabel("cases")
-    ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.22), ncols=2, columnspacing=1.0)
 
 
-def draw_decision_curves(curves: Mapping[str, DecisionLines], ax: Axes) -> None:
-    """Net benefit per threshold of each model with its band, beside flagging everyone and no one."""
+def draw_decision_curves(
+    curves: Mapping[str, DecisionLines], ax: Axes, *, with_band: Collection[str] = ()
+) -> None:
+    """Net benefit per threshold of each model, beside flagging everyone and no one.
+
+    More than three bands cannot be told apart: then only the models of ``with_band`` have one.
+    """
     first = next(iter(curves.values()))
     ax.plot(
         first.threshold,
@@ -217,7 +217,8 @@ def draw_decision_curves(curves: Mapping[str, DecisionLines], ax: Axes) -> None:
     for index, (model, lines) in enumerate(curves.items()):
         colour = MODEL_COLOURS[index % len(MODEL_COLOURS)]
         band = lines.net_benefit
-        ax.fill_between(lines.threshold, band.low, band.high, color=colour, alpha=0.12, linewidth=0)
+        if len(curves) <= MOST_BANDS or model in with_band:
+            ax.fill_between(lines.threshold, band.low, band.high, color=colour, alpha=0.13, linewidth=0)
         ax.plot(
             lines.threshold, band.value, color=colour, label=shorten(model, 34),
             linestyle=MODEL_DASHES[index % len(MODEL_DASHES)],
@@ -227,4 +228,3 @@ def draw_decision_curves(curves: Mapping[str, DecisionLines], ax: Axes) -> None:
     ax.set_xlim(0, 1)
     ax.set_xlabel("threshold probability (risk at which one would act)")
     ax.set_ylabel("net benefit (true positives per case)")
-    ax.legend(loc="upper right")

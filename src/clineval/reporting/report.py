@@ -17,7 +17,7 @@ from clineval.evaluation.curves import Curves, DecisionLines
 from clineval.evaluation.curves import curves as curves_of
 from clineval.reporting import charts, report_charts, sections
 from clineval.reporting.artefacts import Artefacts, file_hash, read_artefacts
-from clineval.reporting.checklist import rows_for
+from clineval.reporting.checklist import STATUSES, rows_for
 from clineval.reporting.explorer import ROC_FRAME, explorer_data
 from clineval.reporting.failures import failures, main_point
 from clineval.reporting.gallery import MOST_ALARMS, MOST_MISSED
@@ -159,9 +159,9 @@ def _title(subject: Subject, artefacts: Artefacts) -> str:
 def _data_state(subject: Subject, artefacts: Artefacts) -> str:
     if artefacts.synthetic:
         return "synthetic phantoms, not patients"
-    if "test_clean" in subject.others:
-        return "official split; clean of twins beside it"
-    return "as given in the table"
+    if artefacts.audit and "test_clean" in subject.others:
+        return "official split, and test clean of twins"
+    return "official split" if artefacts.source else "a table of predictions"
 
 
 def _picture(artefacts: Artefacts, name: str) -> str:
@@ -359,13 +359,27 @@ def _failures_of(model: str, subject: Subject, artefacts: Artefacts) -> dict[str
     cards = [
         _card(case, int(outcomes[case]), risks.get(case, {}), case in twins, artefacts) for case in shown
     ]
+    with_images = any(card["image"] for card in cards)
     threshold = f"threshold {number(found.point.threshold)}, {chosen_words(found.point)}"
     return {
+        "name": model,
+        "table": None if with_images else _failure_table(cards, subject),
         "title": f"{model} at {threshold}: {whole(found.missed)} missed, {whole(found.alarms)} false alarms",
         "cards": cards,
         "open": OPEN_CARDS,
         "left_out": len(found.cases) - len(cards),
     }
+
+
+def _failure_table(cards: Iterable[Mapping[str, Any]], subject: Subject) -> Table:
+    """The wrong calls as plain rows, for a table that came without images."""
+    models = subject.models()
+    rows = []
+    for card in cards:
+        risks = dict(card["risks"])
+        kind = "missed" if card["outcome"] else "false alarm"
+        rows.append((card["case"], kind, *(risks.get(model, "–") for model in models)))
+    return Table(("case", "call", *(f"risk by {model}" for model in models)), tuple(rows))
 
 
 def _risks_of(
@@ -452,12 +466,8 @@ def _checklists(artefacts: Artefacts) -> dict[str, Any]:
     guidelines: dict[str, list[Any]] = {}
     for row in rows:
         guidelines.setdefault(row.guideline, []).append(row)
-    statuses = dict.fromkeys(row.status for row in rows)
-    return {
-        "checklist": list(guidelines.items()),
-        "checklist_counts": [(name, sum(row.status == name for row in rows)) for name in statuses],
-        "checklist_quotes": True,
-    }
+    counts = [(status, sum(row.status == status for row in rows)) for status in STATUSES]
+    return {"checklist": list(guidelines.items()), "checklist_counts": counts}
 
 
 def _provenance(artefacts: Artefacts) -> list[tuple[str, list[tuple[str, str]]]]:

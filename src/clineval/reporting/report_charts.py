@@ -7,6 +7,7 @@ import numpy as np
 from markupsafe import Markup
 
 from clineval.evaluation.curves import (
+    Band,
     CalibrationLines,
     DecisionDifference,
     DecisionLines,
@@ -16,7 +17,7 @@ from clineval.evaluation.curves import (
 )
 from clineval.evaluation.record import PopulationScores, ScoredPoint
 from clineval.reporting import charts
-from clineval.reporting.wording import chosen_words, defined, number, percent, with_interval
+from clineval.reporting.wording import aim_words, defined, number, percent, with_interval
 
 SHAPES = {"half": "circle", "sensitivity_90": "diamond", "given": "triangle"}
 MODELS = 6  # colours and dashes before they repeat
@@ -55,7 +56,7 @@ def roc(drawn: PopulationCurves, scores: PopulationScores, *, key: str, index: i
     legend = [Entry(charts.swatch(css, shape="band"), f"AUC {with_interval(auc)}; band pointwise")]
     for point in _drawable(scores.operating_points):
         sensitivity, specificity = point.rates["sensitivity"].value, point.rates["specificity"].value
-        words = f"threshold {number(point.threshold)}, {chosen_words(point)}"
+        words = f"threshold {number(point.threshold)}, {aim_words(point)}"
         shape = SHAPES.get(point.name, "square")
         marks.append(charts.mark(frame, 1 - specificity, sensitivity, shape=shape, css="point", words=words))
         legend.append(
@@ -64,11 +65,9 @@ def roc(drawn: PopulationCurves, scores: PopulationScores, *, key: str, index: i
                 f"{words}: sensitivity {percent(sensitivity)}, specificity {percent(specificity)}",
             )
         )
-    title = f"ROC curve of {drawn.model} on {drawn.population}"
+    title = f"ROC curve: {drawn.model}, {drawn.population}"
     described = ". ".join([f"AUC {with_interval(auc)}", *(entry.words for entry in legend[1:])])
-    return Chart(
-        drawn.model, charts.draw(frame, marks, key=key, title=title, description=described), tuple(legend)
-    )
+    return Chart(title, charts.draw(frame, marks, key=key, title=title, description=described), tuple(legend))
 
 
 def _roc_line(line: RocLine, frame: charts.Frame, *, css: str) -> list[Markup]:
@@ -104,17 +103,19 @@ def calibration(
         f"{words} {with_interval(scores.measures.get(name))}"
         for words, name in (("intercept", "calibration_intercept"), ("slope", "calibration_slope"))
     )
-    title = f"Calibration of {drawn.model} on {drawn.population}"
-    return Chart(
-        drawn.model, charts.draw(frame, marks, key=key, title=title, description=described), tuple(legend)
-    )
+    title = f"Calibration: {drawn.model}, {drawn.population}"
+    return Chart(title, charts.draw(frame, marks, key=key, title=title, description=described), tuple(legend))
 
 
 def _calibration_lines(lines: CalibrationLines, frame: charts.Frame, *, css: str) -> list[Markup]:
     marks = []
     if lines.smooth is not None:
-        marks.append(charts.area(frame, lines.risk, lines.smooth.low, lines.smooth.high, css=css))
-        marks.append(charts.line(frame, lines.risk, lines.smooth.value, css=css))
+        # A smoother knows no bounds; a share lies between 0 and 1, and the foot is for the risks.
+        value, low, high = (
+            np.clip(part, 0, 1) for part in (lines.smooth.value, lines.smooth.low, lines.smooth.high)
+        )
+        marks.append(charts.area(frame, lines.risk, low, high, css=css))
+        marks.append(charts.line(frame, lines.risk, value, css=css))
     if lines.grouped is not None:
         ends = zip(lines.mean_risk, lines.grouped.value, lines.grouped.low, lines.grouped.high, strict=True)
         for risk, share, low, high in ends:
@@ -166,13 +167,11 @@ def risk_distribution(
     for place, point in enumerate(p for p in scores.operating_points if not np.isnan(p.threshold)):
         css = f"threshold t{place % 3}"
         marks.append(charts.upright(frame, point.threshold, css=css))
-        words = f"threshold {number(point.threshold)}, {chosen_words(point)}"
+        words = f"threshold {number(point.threshold)}, {aim_words(point)}"
         legend.append(Entry(charts.swatch(css), words))
-    title = f"Risks by {drawn.model} on {drawn.population}, per outcome"
+    title = f"Risks by outcome: {drawn.model}, {drawn.population}"
     described = f"{scores.events} cases with the condition, {absent} without"
-    return Chart(
-        drawn.model, charts.draw(frame, marks, key=key, title=title, description=described), tuple(legend)
-    )
+    return Chart(title, charts.draw(frame, marks, key=key, title=title, description=described), tuple(legend))
 
 
 def decision_curve(
@@ -186,8 +185,7 @@ def decision_curve(
     frame = charts.Frame(
         charts.unit_axis("threshold probability"),
         charts.axis_over("net benefit (true positives per case)", -0.3 * max(tops), 1.05 * max(tops)),
-        width=560,
-        height=380,
+        height=360,
     )
     above = np.where(first.treat_all >= frame.y.low, first.treat_all, np.nan)
     marks = [
@@ -201,11 +199,9 @@ def decision_curve(
         marks.append(charts.area(frame, line.threshold, band.low, band.high, css=css))
         marks.append(charts.line(frame, line.threshold, kept, css=css))
         legend.append(Entry(charts.swatch(css, shape="band"), model))
-    title = f"Decision curves on {population}"
+    title = f"Decision curves: {population}"
     described = f"Net benefit of {', '.join(lines)} against flagging everyone and no one, per threshold"
-    return Chart(
-        population, charts.draw(frame, marks, key=key, title=title, description=described), tuple(legend)
-    )
+    return Chart(title, charts.draw(frame, marks, key=key, title=title, description=described), tuple(legend))
 
 
 def interventions_avoided(
@@ -218,8 +214,7 @@ def interventions_avoided(
     frame = charts.Frame(
         charts.unit_axis("threshold probability"),
         charts.axis_over("interventions avoided per 100 cases", 0.0, 1.05 * max(tops)),
-        width=560,
-        height=340,
+        height=360,
     )
     marks, legend = [], []
     for model, (index, line) in lines.items():
@@ -227,30 +222,28 @@ def interventions_avoided(
         kept = np.where(line.interventions_avoided >= 0, line.interventions_avoided, np.nan)
         marks.append(charts.line(frame, line.threshold, kept, css=css))
         legend.append(Entry(charts.swatch(css), model))
-    title = f"Interventions avoided on {population}"
+    title = f"Interventions avoided: {population}"
     described = "Net reduction in interventions per 100 cases against flagging everyone, per threshold"
-    return Chart(
-        population, charts.draw(frame, marks, key=key, title=title, description=described), tuple(legend)
-    )
+    return Chart(title, charts.draw(frame, marks, key=key, title=title, description=described), tuple(legend))
 
 
 def decision_difference(lines: DecisionDifference, *, key: str) -> Chart:
-    """Net benefit of one model minus that of another, with its band."""
-    band = lines.difference
+    """Net benefit of the later model minus that of the earlier, with its band, as the comparisons have it."""
+    given = lines.difference
+    band = Band(-given.value, -given.high, -given.low)
     reach = 1.05 * float(np.nanmax(np.abs([band.low, band.high]), initial=0.01))
     frame = charts.Frame(
         charts.unit_axis("threshold probability"),
         charts.axis_over("difference in net benefit", -reach, reach),
-        width=560,
-        height=300,
+        height=360,
     )
-    first, second = lines.models
+    second, first = lines.models
     marks = [
         charts.line(frame, (0, 1), (0, 0), css="zero"),
         charts.area(frame, lines.threshold, band.low, band.high, css="m0"),
         charts.line(frame, lines.threshold, band.value, css="m0"),
     ]
     legend = (Entry(charts.swatch("m0", shape="band"), f"{first} minus {second}, with band"),)
-    title = f"Difference in net benefit, {first} minus {second}, on {lines.population}"
+    title = f"Difference in net benefit: {first} minus {second}, {lines.population}"
     described = f"Above 0 favours {first}, below 0 {second}; {lines.method}"
     return Chart(title, charts.draw(frame, marks, key=key, title=title, description=described), legend)

@@ -68,11 +68,12 @@ POINT_RATES = ("sensitivity", "specificity", "ppv", "npv", "lr_positive", "lr_ne
 
 @dataclass(frozen=True)
 class Cell:
-    """One number of a table: its text, its interval, and how it was made or why it is missing."""
+    """One number of a table: text, interval, how it was made or why it is missing, and words below it."""
 
     text: str
     interval: str = ""
     method: str = ""
+    words: str = ""
 
 
 @dataclass(frozen=True)
@@ -210,22 +211,26 @@ def main_comparison(subject: Subject) -> ModelComparison | None:
 
 def turned(comparison: ModelComparison) -> ModelComparison:
     """The same comparison the other way round."""
-    gap = comparison.difference
     return replace(
         comparison,
         models=(comparison.models[1], comparison.models[0]),
-        difference=replace(gap, value=-gap.value, low=-gap.high, high=-gap.low),
+        difference=negated(comparison.difference),
         statistic=-comparison.statistic,
     )
+
+
+def negated(difference: Estimate) -> Estimate:
+    """A difference taken the other way round."""
+    return replace(difference, value=-difference.value, low=-difference.high, high=-difference.low)
 
 
 def detection(model: str, point: ScoredPoint, condition: str) -> str:
     """What happens at one operating point, in counts first."""
     count = {name: int(value or 0) for name, value in point.counts.items()}
-    said = wording.detection(
+    return wording.detection(
         model,
         condition=condition,
-        threshold=point.threshold,
+        threshold=f"{number(point.threshold)} ({chosen_words(point)})",
         found=count["true_positives"],
         present=count["true_positives"] + count["false_negatives"],
         alarms=count["false_positives"],
@@ -233,7 +238,6 @@ def detection(model: str, point: ScoredPoint, condition: str) -> str:
         sensitivity=point.rates["sensitivity"],
         specificity=point.rates["specificity"],
     )
-    return said.replace("At threshold", f"At the {chosen_words(point)} threshold", 1)
 
 
 def limits(subject: Subject, artefacts: Artefacts) -> list[str]:
@@ -349,7 +353,7 @@ def twin_cases(artefacts: Artefacts) -> set[str]:
 def comparison_table(subject: Subject, populations: Iterable[str]) -> Table:
     """Every paired comparison on some populations."""
     rows = []
-    for each in subject.evaluation.comparisons:
+    for each in map(turned, subject.evaluation.comparisons):
         if each.population in set(populations):
             gap = cell(each.difference)
             sign = "+" if each.difference.value > 0 else ""
@@ -417,10 +421,10 @@ def point_table(subject: Subject, population: str) -> Table:
 
 def _point_cells(point: ScoredPoint) -> Iterable[str | Cell]:
     if np.isnan(point.threshold):
-        return (Cell("none", point.name, point.rule), *("–",) * (4 + len(POINT_RATES)))
+        return (Cell("none", words=point.rule), *("–",) * (4 + len(POINT_RATES)))
     order = ("true_positives", "false_negatives", "false_positives", "true_negatives")
     return (
-        Cell(number(point.threshold), chosen_words(point), point.rule),
+        Cell(number(point.threshold), method=point.rule, words=chosen_words(point)),
         *(whole(int(point.counts[name] or 0)) for name in order),
         *(cell(point.rates[name], as_percent=name in AS_PERCENT) for name in POINT_RATES),
     )
@@ -436,10 +440,16 @@ def mcnemar_table(subject: Subject, population: str) -> Table | None:
             gap = each.differences.get(rate)
             if gap is None:
                 continue
-            only = (each.discordant[f"{kind}_first_only"], each.discordant[f"{kind}_second_only"])
+            gap = negated(gap)
+            sign = "+" if gap.value > 0 else ""
+            size = cell(gap, as_percent=True)
+            only = (each.discordant[f"{kind}_second_only"], each.discordant[f"{kind}_first_only"])
             rows.append(
                 (
-                    f"{each.models[0]} − {each.models[1]}", each.point, rate, cell(gap, as_percent=True),
+                    f"{each.models[1]} − {each.models[0]}",
+                    each.point,
+                    rate,
+                    replace(size, text=f"{sign}{size.text}"),
                     f"{only[0]} / {only[1]}", wording.p_text(each.p_values.get(rate)) or "–",
                 )
             )  # fmt: skip

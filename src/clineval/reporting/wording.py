@@ -76,30 +76,42 @@ def with_interval(estimate: Estimate | None, *, as_percent: bool = False, name_l
     return f"{value} ({level_name(estimate)} {bounds})" if name_level else f"{value} ({bounds})"
 
 
+def with_interval_after_comma(estimate: Estimate | None, *, as_percent: bool = False) -> str:
+    """``0.905, 95% CI 0.850 to 0.941``, for use inside brackets."""
+    said = with_interval(estimate, as_percent=as_percent)
+    return said.replace(" (", ", ", 1).removesuffix(")") if defined(estimate) else said
+
+
 def covers(estimate: Estimate, value: float) -> bool:
     """Whether the interval leaves ``value`` possible; an undefined bound leaves everything possible."""
     return not (estimate.low > value or estimate.high < value)
 
 
 def p_text(p_value: float | None) -> str:
-    """``p = 0.012``, never ``p = 0.000``; empty where there is none."""
+    """``p = 0.012`` unbroken, never ``p = 0.000``; empty where there is none."""
     if p_value is None or math.isnan(p_value):
         return ""
-    return "p < 0.001" if p_value < 0.001 else f"p = {p_value:.3f}"
+    return "p\u00a0<\u00a00.001" if p_value < 0.001 else f"p\u00a0=\u00a0{p_value:.3f}"
 
 
 def chosen_words(point: ScoredPoint) -> str:
-    """How a threshold came about, in a few words."""
+    """How a threshold came about, and on which cases."""
+    if point.chosen_on in ("fixed", "given"):
+        return point.chosen_on
+    return f"{aim_words(point)} on {split_name(point.chosen_on)}"
+
+
+def aim_words(point: ScoredPoint) -> str:
+    """How a threshold came about, in three words."""
     if point.chosen_on in ("fixed", "given"):
         return point.chosen_on
     target = point.name.removeprefix("sensitivity_")
-    aim = f"for sensitivity {target}% " if target.isdigit() else ""
-    return f"chosen {aim}on {split_name(point.chosen_on)}"
+    return f"chosen for sensitivity {target}%" if target.isdigit() else "chosen"
 
 
 def split_name(split: str) -> str:
-    """A split in words: ``training, out of fold``."""
-    return {"train_out_of_fold": "training data, out of fold", "val": "validation data"}.get(split, split)
+    """A split in words, where it is one of the program's own."""
+    return {"train_out_of_fold": "out-of-fold training data", "val": "validation data"}.get(split, split)
 
 
 def listed(names: Sequence[str]) -> str:
@@ -132,7 +144,7 @@ def difference(first: str, second: str, estimate: Estimate, *, measure: str, p_v
 
 
 def detection(
-    model: str, *, condition: str, threshold: float, found: int, present: int, alarms: int, absent: int,
+    model: str, *, condition: str, threshold: str, found: int, present: int, alarms: int, absent: int,
     sensitivity: Estimate, specificity: Estimate,
 ) -> str:  # fmt: skip
     """What happens to the cases at one threshold, in counts first."""
@@ -140,14 +152,14 @@ def detection(
     if present:
         parts.append(
             f"found {found} of {present} {condition} cases "
-            f"(sensitivity {with_interval(sensitivity, as_percent=True)})"
+            f"(sensitivity {with_interval_after_comma(sensitivity, as_percent=True)})"
         )
     if absent:
         parts.append(
             f"raised {alarms} false alarms among {absent} others "
-            f"(specificity {with_interval(specificity, as_percent=True)})"
+            f"(specificity {with_interval_after_comma(specificity, as_percent=True)})"
         )
-    return f"At threshold {number(threshold)} {model} {' and '.join(parts)}."
+    return f"At the threshold {threshold}, {model} {' and '.join(parts)}."
 
 
 def calibration(model: str, slope: Estimate | None, intercept: Estimate | None) -> str:
