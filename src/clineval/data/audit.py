@@ -36,6 +36,7 @@ class Audit:
     ----------
     threshold : the least similarity of a twin, with its reason.
     second_look : pairs a little below the threshold count too where their fine detail agrees.
+    exact : every pair of images was looked at; False after an approximate first pass.
     case, split : str, shape (cases,); a case is made ``split/case`` where bare names repeat.
     group_of : str, shape (cases,), twins joined with the cohort's own groups (patients).
     pairs : every pair of twins, byte-identical ones first, then the most similar first.
@@ -47,6 +48,7 @@ class Audit:
 
     threshold: Threshold
     second_look: bool
+    exact: bool
     case: NDArray[np.str_]
     split: NDArray[np.str_]
     group_of: NDArray[np.str_]
@@ -98,6 +100,7 @@ class Audit:
             "threshold_origin": self.threshold.origin,
             "threshold_reason": self.threshold.reason,
             "second_look": self._second_look_in_words(),
+            "search": "exact" if self.exact else "approximate",
             "cases": len(self.case),
             "groups": [group.to_json() for group in self.groups],
             "byte_identical": [list(cases) for cases in self.byte_identical],
@@ -172,6 +175,7 @@ def audit_images(
     return Audit(
         threshold=twins.threshold,
         second_look=twins.second_look,
+        exact=twins.exact,
         case=case,
         split=split,
         group_of=joined_groups(component, case, group),

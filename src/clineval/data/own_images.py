@@ -17,7 +17,8 @@ from clineval.data.cohort import Source
 from clineval.data.similarity import Images, Progress
 from clineval.refusal import Refusal
 
-SIDE = 64  # pixels of the square that every image is brought to; 100,000 images take 400 MB
+SIDE, SMALL_SIDE = 128, 64  # pixels of the square that every image is brought to
+MOST_AT_SIDE = 20_000  # images; beyond, the smaller square, of which 100,000 take 400 MB
 MOST_PIXELS = 100_000_000  # per image; a small file can unpack to more than the memory holds
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".gif")
 SPLIT_OF_FOLDER = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
@@ -43,7 +44,7 @@ class OwnImages:
 
     Attributes
     ----------
-    images : uint8, shape (cases, 64, 64): grey, the middle square of each, brought to one size.
+    images : uint8, shape (cases, side, side): the middle square of each, grey, side 128 (64 if very many).
     case : str, the path below the folder, with forward slashes.
     split : str, ``all`` where neither folders nor a column name one.
     outcome : labels as they came, or None; group : patients as they came, or None.
@@ -176,9 +177,9 @@ def _read_all(
 ) -> list[tuple[_Entry, "_Decoded | str"]]:
     """Each entry with its image, or with the reason why there is none."""
     read = []
-    home = root.resolve()
+    home, side = root.resolve(), SIDE if len(entries) <= MOST_AT_SIDE else SMALL_SIDE
     with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:  # decoding lets go of the interpreter
-        decode: Callable[[_Entry], _Decoded | str] = lambda entry: _read_one(entry.path, home)  # noqa: E731
+        decode: Callable[[_Entry], _Decoded | str] = lambda entry: _read_one(entry.path, home, side)  # noqa: E731
         for done, (entry, result) in enumerate(zip(entries, pool.map(decode, entries), strict=True), start=1):
             read.append((entry, result))
             if progress is not None:
@@ -186,7 +187,7 @@ def _read_all(
     return read
 
 
-def _read_one(path: Path, home: Path) -> "_Decoded | str":
+def _read_one(path: Path, home: Path, side: int) -> "_Decoded | str":
     if not path.resolve().is_relative_to(home):
         return "it lies outside the folder that is audited; copy it in, or audit the folder that holds it"
     try:
@@ -194,21 +195,22 @@ def _read_one(path: Path, home: Path) -> "_Decoded | str":
             warnings.simplefilter("ignore")
             if image.width * image.height > MOST_PIXELS:
                 return f"it claims {image.width} x {image.height} pixels, more than {MOST_PIXELS:,}"
-            return _prepared(image)
+            return _prepared(image, side)
     except FileNotFoundError:
         return "no such file"
     except (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError, MemoryError) as error:
-        return f"it is no image that can be read ({' '.join(str(error).split()) or type(error).__name__})"
+        words = " ".join(str(error).replace(str(path), path.name).split())
+        return f"it is no image that can be read ({words or type(error).__name__})"
 
 
-def _prepared(image: Image.Image) -> _Decoded:
+def _prepared(image: Image.Image, side: int) -> _Decoded:
     """Grey, the middle square, one size: the steps by which BreastMNIST was made from its source."""
     grey = _grey(image)
     fingerprint = hashlib.blake2b(f"{grey.size}".encode() + grey.tobytes(), digest_size=16).hexdigest()
     short = min(grey.size)
-    left, top = (round((side - short) / 2) for side in grey.size)
+    left, top = (round((length - short) / 2) for length in grey.size)
     square = grey.crop((left, top, left + short, top + short))
-    reduced = square.resize((SIDE, SIDE), Image.Resampling.BILINEAR)
+    reduced = square.resize((side, side), Image.Resampling.BILINEAR)
     return _Decoded(np.asarray(reduced), grey.size, fingerprint.encode())
 
 

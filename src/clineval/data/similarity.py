@@ -101,7 +101,7 @@ def find_pairs(
     best = _nothing()
     for position, alignment in enumerate(over):
         fixed, moved = overlap(images, alignment)
-        basis = _cosines(images.shape[1] - abs(alignment.dy), images.shape[2] - abs(alignment.dx))
+        basis = cosines(images.shape[1] - abs(alignment.dy), images.shape[2] - abs(alignment.dx))
         pairs = [best]
         for first, second in _candidates(fixed, moved, basis, threshold):
             pairs.append(_correlated(fixed, moved, first, second, position))
@@ -149,6 +149,16 @@ def similarity_of(
     return best
 
 
+def joined(parts: Sequence[Matches]) -> Matches:
+    """The pairs of several searches, one after the other."""
+    return Matches(
+        np.concatenate([part.first for part in parts]),
+        np.concatenate([part.second for part in parts]),
+        np.concatenate([part.similarity for part in parts]),
+        np.concatenate([part.alignment for part in parts]),
+    )
+
+
 def overlap(images: Images, alignment: Alignment) -> tuple[Vectors, Vectors]:
     """The overlap of every image, fixed and moved, as centred vectors of length 1, each (cases, pixels).
 
@@ -157,6 +167,16 @@ def overlap(images: Images, alignment: Alignment) -> tuple[Vectors, Vectors]:
     dy, dx = alignment.dy, alignment.dx
     other = images[:, :, ::-1] if alignment.flipped else images
     return _unit_vectors(_cut(images, dy, dx)), _unit_vectors(_cut(other, -dy, -dx))
+
+
+def cosines(height: int, width: int) -> Vectors:
+    """The smoothest two-dimensional cosines but for the constant one, orthonormal, (pixels, features)."""
+    down, across = _cosine_rows(height), _cosine_rows(width)
+    waves = [((u / height) ** 2 + (v / width) ** 2, u, v) for u in range(height) for v in range(width)]
+    smoothest = sorted(waves)[1 : FEATURES + 1]
+    return np.stack([np.outer(down[u], across[v]).ravel() for _, u, v in smoothest], axis=1).astype(
+        np.float32
+    )
 
 
 def _cut(images: Images, dy: int, dx: int) -> Images:
@@ -192,16 +212,6 @@ def _with_residual(vectors: Vectors, basis: Vectors) -> Vectors:
     return np.concatenate([inside, np.sqrt(np.maximum(missing, 0.0))[:, None]], axis=1)
 
 
-def _cosines(height: int, width: int) -> Vectors:
-    """The smoothest two-dimensional cosines but for the constant one, orthonormal, (pixels, features)."""
-    down, across = _cosine_rows(height), _cosine_rows(width)
-    waves = [((u / height) ** 2 + (v / width) ** 2, u, v) for u in range(height) for v in range(width)]
-    smoothest = sorted(waves)[1 : FEATURES + 1]
-    return np.stack([np.outer(down[u], across[v]).ravel() for _, u, v in smoothest], axis=1).astype(
-        np.float32
-    )
-
-
 def _cosine_rows(length: int) -> NDArray[np.float64]:
     frequency, place = np.arange(length)[:, None], np.arange(length)[None, :] + 0.5
     rows = np.cos(np.pi * frequency * place / length)
@@ -217,12 +227,7 @@ def _correlated(fixed: Vectors, moved: Vectors, first: Indices, second: Indices,
 
 def _best_of(parts: Sequence[Matches]) -> Matches:
     """Each pair once, with the alignment that fitted best; the earlier one where two fit equally."""
-    every = Matches(
-        np.concatenate([part.first for part in parts]),
-        np.concatenate([part.second for part in parts]),
-        np.concatenate([part.similarity for part in parts]),
-        np.concatenate([part.alignment for part in parts]),
-    )
+    every = joined(parts)
     ranked = every.select(np.lexsort((every.alignment, -every.similarity, every.second, every.first)))
     fresh = np.ones(len(ranked), bool)
     fresh[1:] = (np.diff(ranked.first) != 0) | (np.diff(ranked.second) != 0)

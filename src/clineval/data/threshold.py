@@ -54,7 +54,7 @@ def calibrate(nearest: NDArray[np.float64]) -> Threshold:
     """
     scale = np.arctanh(np.clip(nearest[np.isfinite(nearest)], -CEILING, CEILING))
     if len(scale) < FEWEST_IMAGES or scale.std() == 0:
-        reason = f"{FALLBACK:g} by default: {len(scale)} different images are too few to see a gap."
+        reason = f"{FALLBACK:g} by default: there are too few different images to see a gap."
         return Threshold(FALLBACK, "fallback", reason)
     gap = _gap(scale)
     return _fence(scale) if gap is None else gap

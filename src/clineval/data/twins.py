@@ -1,11 +1,13 @@
 """The search for twins: pairs of images that show the same picture, with the evidence for each."""
 
+import contextlib
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from clineval.data import approximate
 from clineval.data.detail import detail_of
 from clineval.data.similarity import (
     ALIGNMENTS,
@@ -21,7 +23,9 @@ from clineval.data.similarity import (
 from clineval.data.threshold import Threshold, calibrate, given
 
 WORKING_SIDE = 28  # pixels; larger images are compared at this size, then looked at in full
-MOST_QUERIES = 1000  # images whose nearest neighbours calibrate the threshold
+MOST_QUERIES, FEWEST_QUERIES = 1000, 200  # images whose nearest neighbours calibrate the threshold
+MOST_COMPARISONS = 10_000_000  # of those with all others; decides between the two
+EXACT_UP_TO = 30_000  # images; beyond, candidates come from an approximate search if it is installed
 MOST_LOOKED_AT = 2_000_000  # pairs below the threshold that are worth a second look
 NEAR = 0.07  # how far below the threshold the second look goes
 LOWEST = 0.85  # and not below this
@@ -38,6 +42,7 @@ class Twins:
     ----------
     threshold : the least similarity of a twin.
     second_look : pairs below the threshold count as twins too if their fine detail agrees.
+    exact : every pair was looked at; False after an approximate first pass.
     nearest : similarity of (up to 1,000) images to their nearest neighbour.
     listed : every pair from ``from_similarity`` up, twin or not.
     detail : agreement in fine detail of each listed pair, at full size where it can decide.
@@ -46,6 +51,7 @@ class Twins:
 
     threshold: Threshold
     second_look: bool
+    exact: bool
     nearest: NDArray[np.float64]
     from_similarity: float
     listed: Matches
@@ -79,7 +85,8 @@ def find_twins(images: Images, *, threshold: float | None = None, progress: Prog
     detail = _detail(images, working, listed, similar)
     second_look = threshold is None and _separates(detail)
     twin = similar | (second_look & (detail >= DETAIL))
-    return Twins(cut, second_look, neighbours, floor, listed, detail, twin)
+    exact = _is_exact(len(images))
+    return Twins(cut, second_look, exact, neighbours, floor, listed, detail, twin)
 
 
 def working_images(images: Images) -> Images:
@@ -95,19 +102,24 @@ def _neighbours(working: Images, *, progress: Progress | None) -> NDArray[np.flo
     """Nearest-neighbour similarities of evenly spaced images: no chance in the threshold."""
     if len(working) < 2:
         return np.empty(0)
-    queries = np.linspace(0, len(working) - 1, min(len(working), MOST_QUERIES)).astype(np.int64)
+    wanted = np.clip(MOST_COMPARISONS // len(working), FEWEST_QUERIES, MOST_QUERIES)
+    queries = np.linspace(0, len(working) - 1, min(len(working), wanted)).astype(np.int64)
     return nearest(working, np.unique(queries), progress=progress)
+
+
+def _is_exact(cases: int) -> bool:
+    return cases <= EXACT_UP_TO or not approximate.is_available()
 
 
 def _listed(
     working: Images, threshold: float, floor: float, *, progress: Progress | None
 ) -> tuple[Matches, float]:
     """Every pair from the floor up, or from the threshold up where the floor would bring in a flood."""
+    if not _is_exact(len(working)):
+        return approximate.find_pairs_approximately(working, floor, progress=progress), floor
     if floor < threshold:
-        try:
+        with contextlib.suppress(TooManyPairs):
             return find_pairs(working, floor, most=MOST_LOOKED_AT, progress=progress), floor
-        except TooManyPairs:
-            pass
     return find_pairs(working, threshold, progress=progress), threshold
 
 
