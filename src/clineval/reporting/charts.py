@@ -1,11 +1,14 @@
 """Charts of the report as inline SVG: drawn by classes, so that dark mode and print recolour them."""
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
 from markupsafe import Markup
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
 
 WIDTH, HEIGHT = 420.0, 380.0
 LEFT, RIGHT, TOP, BOTTOM = 60.0, 12.0, 10.0, 46.0
@@ -92,11 +95,8 @@ def line(frame: Frame, x: Iterable[float], y: Iterable[float], *, css: str) -> M
     return Markup('<path class="line {}" d="{}"/>').format(css, path(frame, x, y))
 
 
-def area(
-    frame: Frame, x: Sequence[float], low: Sequence[float], high: Sequence[float], *, css: str
-) -> Markup:
+def area(frame: Frame, x: Floats, low: Floats, high: Floats, *, css: str) -> Markup:
     """The band between two lines, where both are defined."""
-    x, low, high = np.asarray(x), np.asarray(low), np.asarray(high)
     kept = ~(np.isnan(low) | np.isnan(high))
     outline = np.concatenate([x[kept], x[kept][::-1]]), np.concatenate([high[kept], low[kept][::-1]])
     return (

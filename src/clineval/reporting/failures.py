@@ -6,8 +6,6 @@ import numpy as np
 import pandas as pd
 
 from clineval.evaluation.record import PopulationScores, ScoredPoint
-from clineval.reporting.figure_style import shorten
-from clineval.reporting.wording import number
 from clineval.statistics.counting import flagged
 
 PREFERRED = ("sensitivity_90", "half", "given")  # the point whose errors are looked at, the first there is
@@ -52,11 +50,3 @@ def failures(table: pd.DataFrame, scores: PopulationScores, *, model: str, popul
     ordered = wrong.assign(outcome=wrong["outcome"].astype(int), _worst=worst_first)
     ordered = ordered.sort_values(["outcome", "_worst", "case"], ascending=[False, True, True], kind="stable")
     return Failures(point, ordered[["case", "outcome", "risk"]].reset_index(drop=True))
-
-
-def title_of_failures(found: Failures, model: str) -> str:
-    """What a figure of the wrong calls is called."""
-    return (
-        f"{found.missed} missed, {found.alarms} false alarms: "
-        f"{shorten(model, 24)} at threshold {number(found.point.threshold)}"
-    )

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import matplotlib
 from matplotlib.artist import Artist
@@ -71,7 +71,7 @@ _SILENT: Mapping[str, Mapping[str, None]] = {
 @contextmanager
 def journal_style() -> Iterator[None]:
     """Draw and save under the one style, and leave matplotlib's settings as they were."""
-    with matplotlib.rc_context(dict(STYLE)):
+    with matplotlib.rc_context(cast(Any, dict(STYLE))):
         yield
 
 
@@ -148,7 +148,13 @@ def _write_heading(figure: Figure, heading: Heading, subtitle: str, width: float
             (0, 1 - 0.24 / page), 1, 0.24 / page, facecolor="#A01616", transform=figure.transFigure
         )
         figure.add_artist(band)
-        words = {"color": "white", "fontweight": "bold", "fontsize": 8.5, "ha": "center", "va": "center"}
+        words: dict[str, Any] = {
+            "color": "white",
+            "fontweight": "bold",
+            "fontsize": 8.5,
+            "ha": "center",
+            "va": "center",
+        }
         figure.text(0.5, 1 - 0.12 / page, heading.notice.split(":")[0], gid="notice", **words)
     left = _EDGE / width
     figure.text(left, top / page, heading.title, fontsize=9, fontweight="bold", va="top", gid="title")
@@ -190,6 +196,6 @@ def save(figure: Figure, stem: Path, *, formats: tuple[str, ...] = ("png",)) -> 
     """Write ``stem.png`` and kin; the same drawing gives the same bytes."""
     for kind in formats:
         # Level 4 packs line art as well as level 6 does, in half the time.
-        options = {"pil_kwargs": {"compress_level": 4}} if kind == "png" else {}
+        options: dict[str, Any] = {"pil_kwargs": {"compress_level": 4}} if kind == "png" else {}
         path = stem.with_name(f"{stem.name}.{kind}")
         figure.savefig(path, format=kind, metadata=dict(_SILENT[kind]), **options)

@@ -20,7 +20,7 @@ from clineval.evaluation.record import PopulationScores
 from clineval.refusal import Refusal
 from clineval.reporting import data_plots, figure_data, plots
 from clineval.reporting.audit_plots import write_duplicates
-from clineval.reporting.failures import failures, main_point, title_of_failures
+from clineval.reporting.failures import failures, main_point
 from clineval.reporting.figure_style import (
     ABSENT,
     COLUMN,
@@ -35,7 +35,7 @@ from clineval.reporting.figure_style import (
 )
 from clineval.reporting.gallery import write_gallery
 from clineval.reporting.sections import HEADLINE
-from clineval.reporting.wording import whole
+from clineval.reporting.wording import aim_words, number, whole
 
 Progress = Callable[[int, int], None]
 MOST_TILES = 24  # small images of one failure figure
@@ -359,13 +359,14 @@ def _failures(scene: _Scene, cohort: Cohort) -> Figure:
     found = failures(scene.material.table, scene.scores, model=scene.model, population=scene.population)
     shown = found.cases[found.cases["case"].isin(cohort.case)].head(MOST_TILES)
     captions = [
-        f"{'MISSED' if row.outcome else 'false alarm'}\n{shorten(str(row.case), 14)}, {row.risk:.2f}"
+        f"{'MISSED' if row.outcome else 'false alarm'}, {row.risk:.2f}\n{shorten(str(row.case), 16)}"
         for row in shown.itertuples()
     ]
     return _tiles(
         cohort, [str(case) for case in shown["case"]], captions, columns=6, setting=scene.material.setting,
-        title=title_of_failures(found, scene.model),
-        subtitle=f"{scene.material.subtitle(scene.population, scene.scores)}; case and risk below each image",
+        title=f"{found.missed} missed, {found.alarms} false alarms: {shorten(scene.model, 20)}",
+        subtitle=f"{scene.material.subtitle(scene.population, scene.scores)}; "
+        f"threshold {number(found.point.threshold)}, {aim_words(found.point)}; risk and case below",
     )  # fmt: skip
 
 

@@ -10,11 +10,13 @@ from typing import Any
 
 import jinja2
 import numpy as np
+import pandas as pd
 from markupsafe import Markup
 
 from clineval import __version__
 from clineval.evaluation.curves import Curves, DecisionLines
 from clineval.evaluation.curves import curves as curves_of
+from clineval.refusal import Refusal
 from clineval.reporting import charts, report_charts, sections
 from clineval.reporting.artefacts import Artefacts, file_hash, read_artefacts
 from clineval.reporting.checklist import STATUSES, rows_for
@@ -26,6 +28,7 @@ from clineval.reporting.wording import chosen_words, number, people, percent, wh
 from clineval.run_folder import write_whole
 
 FILE = "report.html"
+LEARNING = "learning_curve_cnn.csv"
 HERE = Path(__file__).parent
 OPEN_CARDS = 12  # failures shown per model before the rest is folded away
 MOST_CARDS = 60  # failures of one population that the page holds; the table has them all
@@ -129,7 +132,7 @@ def _content(artefacts: Artefacts, curves: Curves) -> dict[str, Any]:
         "audit": sections.audit_facts(artefacts),
         "duplicates": _picture(artefacts, "duplicates.png"),
         "differences": sections.split_differences(artefacts),
-        "learning_chart": None,
+        "learning_chart": _learning_chart(artefacts),
         **_discrimination(subject, curves, tested),
         **_operating(subject),
         **live,
@@ -171,6 +174,17 @@ def _picture(artefacts: Artefacts, name: str) -> str:
     return base64.b64encode(path.read_bytes()).decode("ascii")
 
 
+def _learning_chart(artefacts: Artefacts) -> report_charts.Chart | None:
+    """The learning curves, from the data that lie beside their figure."""
+    path = artefacts.folder / LEARNING
+    if not path.is_file():
+        return None
+    try:
+        return report_charts.learning(pd.read_csv(path), key="learning")
+    except (ValueError, KeyError) as error:
+        raise Refusal(f"{LEARNING} is not whole ({error}); write the results anew.") from error
+
+
 def _discrimination(subject: Subject, curves: Curves, tested: list[str]) -> dict[str, Any]:
     drawn = _drawn(subject, curves, subject.population)
     rocs = (
@@ -209,8 +223,8 @@ def _operating(subject: Subject) -> dict[str, Any]:
 def _matrices(subject: Subject) -> list[dict[str, str]]:
     """The 2x2 of the main model and its baseline at each operating point."""
     found = []
-    for model in (subject.baseline, subject.main):
-        scores = subject.scores(model) if model else None
+    for model in filter(None, (subject.baseline, subject.main)):
+        scores = subject.scores(model)
         for point in scores.operating_points if scores is not None else ():
             if not np.isnan(point.threshold):
                 counts = {name: whole(int(value or 0)) for name, value in point.counts.items()}
@@ -278,7 +292,7 @@ def _calibration(subject: Subject, curves: Curves, artefacts: Artefacts, tested:
         "calibrations": [chart for chart in found if chart is not None],
         "calibration_said": sections.calibration_sentences(subject),
         "recalibration": sections.recalibration_table(artefacts),
-        "before_after": None,
+        "before_after": sections.before_after_table(artefacts, subject),
     }
 
 

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import pandas as pd
 from markupsafe import Markup
 
 from clineval.evaluation.curves import (
@@ -247,3 +248,36 @@ def decision_difference(lines: DecisionDifference, *, key: str) -> Chart:
     title = f"Difference in net benefit: {first} minus {second}, {lines.population}"
     described = f"Above 0 favours {first}, below 0 {second}; {lines.method}"
     return Chart(title, charts.draw(frame, marks, key=key, title=title, description=described), legend)
+
+
+def learning(losses: pd.DataFrame, *, key: str) -> Chart | None:
+    """Losses per epoch of every member, with the epoch whose weights it kept.
+
+    ``losses`` has the columns ``member``, ``epoch``, ``train_loss``, ``val_loss`` and ``kept``.
+    """
+    if losses.empty:
+        return None
+    top = 1.05 * float(losses[["train_loss", "val_loss"]].max().max())
+    frame = charts.Frame(
+        charts.axis_over("epoch", 0, float(losses["epoch"].max()) + 0.5, whole=True),
+        charts.axis_over("cross-entropy loss", 0.0, top),
+        height=320,
+    )
+    marks, kept = [], []
+    for member, rows in losses.groupby("member"):
+        watched = rows["val_loss"].where(rows["val_loss"].notna(), rows["train_loss"])
+        marks.append(charts.line(frame, rows["epoch"], rows["train_loss"], css="faint"))
+        marks.append(charts.line(frame, rows["epoch"], rows["val_loss"], css="m0 thin"))
+        for epoch, loss in zip(rows["epoch"][rows["kept"]], watched[rows["kept"]], strict=True):
+            kept.append(
+                charts.mark(frame, epoch, loss, shape="circle", css="point", words=f"member {member}")
+            )
+    legend = (
+        Entry(charts.swatch("faint"), "training"),
+        Entry(charts.swatch("m0 thin"), "validation"),
+        Entry(charts.swatch("point", shape="circle"), "weights kept, one mark per member"),
+    )
+    title = f"Learning curves, {losses['member'].nunique()} members"
+    described = "Loss on training and validation data per epoch; the marks show the epoch that was kept"
+    drawing = charts.draw(frame, [*marks, *kept], key=key, title=title, description=described)
+    return Chart(title, drawing, legend)

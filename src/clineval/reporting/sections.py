@@ -1,17 +1,20 @@
 """What each section of the report says: records in, words and table cells out."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from clineval.evaluation import Evaluation
 from clineval.evaluation.record import ModelComparison, PopulationScores, ScoredPoint, SubgroupTable
+from clineval.predictions import read_predictions
 from clineval.reporting import wording
 from clineval.reporting.artefacts import Artefacts
 from clineval.reporting.failures import main_point
 from clineval.reporting.wording import chosen_words, number, percent, whole
+from clineval.statistics.calibration import calibration_intercept, calibration_slope, observed_expected
 from clineval.statistics.intervals import Estimate
 
 HEADLINE = ("logreg", "cnn")  # baseline and main model, where a table has both
@@ -63,6 +66,12 @@ AS_PERCENT = frozenset(
     {"sensitivity", "specificity", "ppv", "npv", "accuracy", "balanced_accuracy",
      "sensitivity_at_specificity_90", "specificity_at_sensitivity_90"}
 )  # fmt: skip
+BEFORE_AFTER: Mapping[str, Callable[..., Estimate]] = {
+    "calibration_intercept": calibration_intercept,
+    "calibration_slope": calibration_slope,
+    "observed_expected": observed_expected,
+}
+UNCALIBRATED = "uncalibrated.csv"
 POINT_RATES = ("sensitivity", "specificity", "ppv", "npv", "lr_positive", "lr_negative")
 
 
@@ -76,12 +85,15 @@ class Cell:
     words: str = ""
 
 
+Row = tuple[str | Cell, ...]
+
+
 @dataclass(frozen=True)
 class Table:
     """Rows of cells under headings; the first of each row is its heading."""
 
     headings: tuple[str, ...]
-    rows: tuple[tuple[str | Cell, ...], ...]
+    rows: tuple[Row, ...]
     caption: str = ""
 
 
@@ -149,7 +161,7 @@ def cell(estimate: Estimate | None, *, as_percent: bool = False) -> Cell:
 def measure_table(subject: Subject, names: Sequence[str], populations: Iterable[str]) -> Table:
     """Measures of every model on some populations, one row each."""
     kept = [name for name in names if _anywhere(subject.evaluation, name)]
-    rows = []
+    rows: list[Row] = []
     for population in populations:
         for model in subject.models(population):
             scores = subject.scores(model, population)
@@ -249,7 +261,7 @@ def limits(subject: Subject, artefacts: Artefacts) -> list[str]:
     twins = artefacts.audit.get("test_with_twin")
     if twins and scores is not None:
         said.append(
-            f"The official split leaks: {twins} of {scores.cases} test images have a near-duplicate in the "
+            f"The split leaks: {twins} of {scores.cases} test images have a near-duplicate in the "
             "data that the models learnt from; results without them stand beside as test_clean."
         )
     if not subject.external:
@@ -488,6 +500,28 @@ def recalibration_table(artefacts: Artefacts) -> Table | None:
     return Table(headings, tuple(rows)) if rows else None
 
 
+def before_after_table(artefacts: Artefacts, subject: Subject) -> Table | None:
+    """Calibration of each recalibrated model on the main population, before and after."""
+    if not artefacts.has(UNCALIBRATED):
+        return None
+    table = read_predictions(artefacts.folder / UNCALIBRATED)
+    rows: list[Row] = []
+    for model in subject.models():
+        before = table[(table["model"] == model) & (table["split"] == subject.population)]
+        after = subject.scores(model)
+        if len(before) and after is not None:
+            rows.append((model, "before", *_calibration_of(before, level=subject.evaluation.level)))
+            rows.append((model, "after", *(cell(after.measures.get(name)) for name in BEFORE_AFTER)))
+    headings = ("model", "recalibration", *(MEASURE_NAMES[name] for name in BEFORE_AFTER))
+    return Table(headings, tuple(rows)) if rows else None
+
+
+def _calibration_of(rows: pd.DataFrame, *, level: float) -> Iterable[Cell]:
+    outcome, risk = rows["outcome"].to_numpy(bool), rows["risk"].to_numpy(float)
+    group = rows["group"].to_numpy(str) if "group" in rows else None
+    return (cell(BEFORE_AFTER[name](outcome, risk, group=group, level=level)) for name in BEFORE_AFTER)
+
+
 def utility_sentences(subject: Subject, useful: Mapping[str, tuple[float, float] | None]) -> list[str]:
     """Over which thresholds the lower bound of the net benefit lies above both plain strategies."""
     said = []
@@ -525,7 +559,7 @@ def subgroup_tables(subject: Subject, population: str) -> list[dict[str, Any]]:
 
 def _cells(table: SubgroupTable) -> Table:
     names = list(dict.fromkeys(name for each in table.cells for name in each.measures))
-    rows = []
+    rows: list[Row] = []
     for each in table.cells:
         cells: Iterable[str | Cell]
         if each.suppressed:
@@ -548,7 +582,7 @@ def _gaps(table: SubgroupTable) -> list[str]:
 def appendix_table(subject: Subject) -> Table:
     """Measures that people ask for although they mislead."""
     names = ("accuracy", "balanced_accuracy", "f1", "mcc")
-    rows = []
+    rows: list[Row] = []
     for model in subject.models():
         scores = subject.scores(model)
         if scores is None:
