@@ -27,7 +27,7 @@ WRITE_FAULTS = {
 }
 
 # typer carries a copy of click whose usage error it does not name; its public child leads to it
-_UsageError = typer.BadParameter.__bases__[0]
+_UsageError: type[Exception] = typer.BadParameter.__bases__[0]
 
 Progress = Callable[[int, int], None]
 
@@ -155,6 +155,10 @@ def fetch(
     to: Annotated[
         Path | None, typer.Option("--to", help="Folder for the file.", show_default="the cache")
     ] = None,
+    address: Annotated[
+        str | None,
+        typer.Option(help="Folder of the files on a mirror.", metavar="URL", show_default="the record"),
+    ] = None,
 ) -> None:
     """Download BreastMNIST and check it against its published SHA-256.
 
@@ -163,7 +167,9 @@ def fetch(
     from clineval.pipeline.fetch import fetch_file
 
     with _display() as announce:
-        path = fetch_file(dataset, size=size, folder=to, progress=announce(f"Fetching {dataset} at {size}"))
+        path = fetch_file(
+            dataset, size=size, folder=to, address=address, progress=announce(f"Fetching {dataset} at {size}")
+        )
     _say(f"{path} is there, its SHA-256 as published.")
 
 
@@ -178,14 +184,15 @@ def explore(
     from clineval.pipeline.run import explore as explore_pipeline
 
     with _display() as announce:
-        folder = explore_pipeline(
+        explored = explore_pipeline(
             _run_settings(dataset=dataset, size=size, seed=seed),
             out=out,
             force=force,
             command=_command(),
             announce=announce,
         )
-    _say(f"Exploration: {folder / 'exploration.json'} and the figures beside it")
+    _say(explored.cohort.source.notice, style="bold red")
+    _say(f"Exploration: {explored.folder / 'exploration.json'} and the figures beside it")
 
 
 @app.command()
@@ -213,10 +220,11 @@ def train(
         dataset=dataset, size=size, split=split, seed=seed, device=device, early_stopping=early_stopping
     )
     with _display() as announce:
-        folder = train_pipeline(
+        trained = train_pipeline(
             settings, out=out, jobs=jobs, force=force, resume=resume, command=_command(), announce=announce
         )
-    _say(f"Models: {folder / 'models'}; risks on train and val: {folder / 'predictions.csv'}")
+    _say(trained.cohort.source.notice, style="bold red")
+    _say(f"Models: {trained.folder / 'models'}; risks on train and val: {trained.folder / 'predictions.csv'}")
 
 
 @app.command()
@@ -293,6 +301,58 @@ def evaluate(
         )
     _print_evaluation(evaluation)
     _say(f"Report: {out / 'report.html'}")
+
+
+@app.command()
+def audit(
+    images: Annotated[
+        Path | None,
+        typer.Argument(help="A folder of images, or a CSV that names them.", show_default="a data set"),
+    ] = None,
+    dataset: Annotated[
+        str | None, typer.Option(help="auto, breastmnist or phantom, instead of images of your own.")
+    ] = None,
+    size: Size = 28,
+    threshold: Annotated[
+        float | None, typer.Option(help="Least similarity of a twin.", show_default="read off the data")
+    ] = None,
+    fail_on: Annotated[
+        str, typer.Option(help="Codes such as AUD001,AUD003: exit 4 where one of them is found.")
+    ] = "",
+    seed: Annotated[int, typer.Option(help="Seed of the split by group.")] = 0,
+    out: Annotated[
+        Path | None, typer.Option("--out", help="Folder for the findings.", show_default="results-audit")
+    ] = None,
+    force: Force = False,
+) -> None:
+    """Near-duplicate images, twins across splits, contradictory labels, single images worth a look.
+
+    Examples:
+      clineval audit --dataset breastmnist --out audit
+      clineval audit my-images/ --fail-on AUD001,AUD003
+    """
+    from clineval.pipeline.audit import audit_source
+
+    with _display() as announce:
+        audited = audit_source(
+            images,
+            dataset=dataset,
+            size=size,
+            seed=seed,
+            threshold=threshold,
+            fail_on=_comma_list(fail_on),
+            out=out,
+            force=force,
+            command=_command(),
+            announce=announce,
+        )
+    _say(audited.source.notice, style="bold red")
+    _say(f"{audited.cases} images. Threshold: {audited.audit.threshold.reason}")
+    _print_findings(audited.findings)
+    _say(f"Findings: {audited.folder / 'audit.json'} and the galleries beside it")
+    if audited.failing:
+        _complain(f"found {', '.join(audited.failing)}, as named by --fail-on")
+        raise typer.Exit(FOUND)
 
 
 @app.command()
@@ -484,6 +544,24 @@ def _print_evaluation(evaluation: Any) -> None:
             for row in _summary_rows(measures):
                 table.add_row(escape(model), escape(population), *row)
     console.print(table)
+
+
+def _print_findings(findings: Any) -> None:
+    """How often each kind of finding was made, the worst kinds first."""
+    if _Screen.quiet:
+        return
+    from collections import Counter
+
+    from rich.table import Table
+
+    table = Table("code", "found", "what", "severity")
+    counted = Counter((finding.code, finding.kind.title, finding.kind.severity) for finding in findings)
+    for (code, title, severity), number in counted.items():
+        table.add_row(code, f"{number:,}", escape(title), severity)
+    if not counted:
+        _say("Nothing was found.")
+    else:
+        (Console() if sys.stdout.isatty() else Console(width=120)).print(table)
 
 
 def _caption(record: dict[str, Any]) -> str:

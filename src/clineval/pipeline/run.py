@@ -30,11 +30,17 @@ FORMATS = ("png", "svg", "pdf")
 
 
 @dataclass(frozen=True)
-class FinishedRun:
-    """What a run made and where it lies."""
+class Finished:
+    """Where results lie, and the cohort that they are of."""
 
     folder: Path
     cohort: Cohort
+
+
+@dataclass(frozen=True)
+class FinishedRun(Finished):
+    """What a run made and where it lies."""
+
     audit: Audit
     evaluation: Evaluation
 
@@ -106,8 +112,8 @@ def explore(
     force: bool = False,
     command: Iterable[str] = ("clineval", "explore"),
     announce: Announce = silent,
-) -> Path:
-    """Write ``exploration.json`` and its figures; return the folder. Raises as ``run`` does."""
+) -> Finished:
+    """Write ``exploration.json`` and its figures. Raises as ``run`` does."""
     recorder = provenance.Recorder()
     with recorder.step("load"):
         cohort = load(settings, announce=announce)
@@ -120,7 +126,7 @@ def explore(
 
             write_exploration_figures(folder, exploration, cohort)
         provenance.seal(folder, facts("explore", command, settings, cohort, recorder))
-    return target
+    return Finished(target, cohort)
 
 
 def train(
@@ -132,8 +138,8 @@ def train(
     resume: bool = False,
     command: Iterable[str] = ("clineval", "train"),
     announce: Announce = silent,
-) -> Path:
-    """Write models and the risks on train and val, none on test; return the folder. Raises as ``run``."""
+) -> Finished:
+    """Write models and the risks on train and val, none on test. Raises as ``run`` does."""
     recorder = provenance.Recorder()
     with recorder.step("load"):
         cohort = load(settings, announce=announce)
@@ -148,7 +154,7 @@ def train(
             write_tables(shipped, folder, leave_out="test")
         provenance.seal(folder, facts("train", command, settings, cohort, recorder))
     shutil.rmtree(finished, ignore_errors=True)
-    return target
+    return Finished(target, cohort)
 
 
 def load(settings: RunSettings, *, announce: Announce = silent) -> Cohort:
