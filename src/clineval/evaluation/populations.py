@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from clineval.predictions import MEMBER_COLUMNS, OUT_OF_FOLD, TEST, TRAIN, VAL, encode
+from clineval.predictions import MEMBER_COLUMNS, OUT_OF_FOLD, TEST, TRAIN, VAL, codes_of, encode
 from clineval.refusal import Refusal
 
 TEST_CLEAN = "test_clean"
@@ -123,8 +123,8 @@ class _Columns:
             models,
             split,
             splits,
-            encode(frame["case"])[0],
-            encode(frame["group"])[0] if "group" in frame else None,
+            codes_of(frame["case"]),
+            codes_of(frame["group"]) if "group" in frame else None,
             frame["outcome"].to_numpy(),
             frame["risk"].to_numpy(),
             frame["case"],
@@ -142,8 +142,8 @@ def without_repeats(frame: pd.DataFrame) -> pd.DataFrame:
     """
     if not any(name in frame for name in MEMBER_COLUMNS):
         return frame
-    keys = np.stack([encode(frame[name])[0] for name in ("model", "split", "case")])
-    code, _ = pd.factorize(pd.MultiIndex.from_arrays(list(keys)))
+    keys = [codes_of(frame[name]) for name in ("model", "split", "case")]
+    code, _ = pd.factorize(pd.MultiIndex.from_arrays(keys))
     once = frame.drop(columns=[name for name in MEMBER_COLUMNS if name in frame])
     first = np.flatnonzero(~pd.Series(code).duplicated().to_numpy())
     if len(first) == len(frame):

