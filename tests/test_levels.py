@@ -72,15 +72,22 @@ def test_resampled_levels_are_the_weights_of_their_cases(group):
         assert np.array_equal(others[:, place], weights[:, here & ~outcome].sum(axis=1))
 
 
-def test_bins_are_resampled_as_their_cases_would_be(few_bins):
-    outcome, risk = np.arange(60) % 3 == 0, np.arange(60.0)
+@pytest.mark.parametrize("size", [1, 3])
+def test_bins_are_resampled_as_their_cases_would_be(size, monkeypatch):
+    monkeypatch.setattr(module, "LARGE", 30)
+    monkeypatch.setattr(module, "BINS", 8)
+    outcome, risk = np.arange(60) % 4 == 0, np.arange(60.0)
+    group = None if size == 1 else np.arange(60) // size
     bins = coarsened(levels_of(outcome, risk))
-    drawn = [
-        np.concatenate(
-            [events for events, _ in resampled_levels(outcome, bins, group=group, draws=20_000, seed=3)]
-        )
-        for group in (None, np.arange(60))  # by bin, and by case
-    ]
-    assert drawn[0].sum(axis=1) == pytest.approx(20)
-    assert drawn[0].mean(axis=0) == pytest.approx(bins.events, abs=0.05)
-    assert np.cov(drawn[0].T) == pytest.approx(np.cov(drawn[1].T), abs=0.12)
+    by_bin = np.concatenate(
+        [np.hstack(b) for b in resampled_levels(outcome, bins, group=group, draws=9000, seed=3)]
+    )
+    monkeypatch.setattr(module, "LARGE", 100)
+    by_case = np.concatenate(
+        [np.hstack(b) for b in resampled_levels(outcome, bins, group=group, draws=9000, seed=4)]
+    )
+    counts = np.concatenate([bins.events, bins.non_events])
+    assert by_bin.shape == by_case.shape == (9000, 2 * len(bins.start))
+    assert by_bin.mean(axis=0) == pytest.approx(counts, abs=0.12)
+    assert by_bin.sum(axis=1).mean() == pytest.approx(60)
+    assert np.cov(by_bin.T) == pytest.approx(np.cov(by_case.T), abs=0.4)

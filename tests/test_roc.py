@@ -282,17 +282,19 @@ def test_rows_doubled_keep_every_value(drawn):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("of", [bootstrap_auc, average_precision])
-@pytest.mark.parametrize("events", [60, 12_000])
-def test_large_samples_in_bins_have_the_value_and_interval_of_their_cases(of, events, monkeypatch):
+@pytest.mark.parametrize(("events", "size"), [(60, 1), (12_000, 1), (12_000, 3)])
+def test_large_samples_in_bins_have_the_value_and_interval_of_their_cases(of, events, size, monkeypatch):
     rng = np.random.default_rng(6)
     outcome = np.arange(60_000) < events
-    risk = rng.normal(size=60_000) + 1.5 * outcome
-    binned = of(outcome, risk, draws=400, seed=1)
+    group = np.arange(60_000) // size
+    risk = rng.normal(size=60_000) + 1.5 * outcome + rng.normal(size=60_000)[group]
+    binned = of(outcome, risk, group=group, draws=400, seed=1)
     monkeypatch.setattr(levels_module, "LARGE", 10**6)
-    by_case = of(outcome, risk, draws=400, seed=1)
+    by_case = of(outcome, risk, group=group, draws=400, seed=1)
     width = by_case.high - by_case.low
     assert "quantile bins" in binned.method
     assert "quantile bins" not in by_case.method
+    assert ("of groups" in binned.method) == ("of groups" in by_case.method) == (size > 1)
     assert binned.value == pytest.approx(by_case.value, rel=1e-12)
     # Other draws of the same distribution: bounds from 400 of them waver by a twelfth of the width.
     assert bounds(binned) == pytest.approx(bounds(by_case), abs=0.15 * width)

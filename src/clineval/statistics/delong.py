@@ -86,7 +86,7 @@ def auc_logit(
     """The AUC with an interval built on the logit scale, which keeps its coverage in small samples.
 
     The same variance as ``auc``, moved to log(AUC / (1 - AUC)) and back, so that the interval never
-    leaves [0, 1] and leans towards .5. Pepe 2003, section 5.2.2, ISBN 978-0-19-850984-4. By group it
+    leaves [0, 1] and leans towards .5. Pepe 2003, ISBN 978-0-19-850984-4. By group it
     reaches as far as Student's t with Satterthwaite's degrees of freedom (1946, doi:10.2307/3002019):
     a variance from few groups is itself uncertain.
     """
@@ -118,6 +118,7 @@ def compare_auc(
     ----------
     outcome, risk_a, risk_b, group : shape (n,).
     """
+    normal_quantile(level)  # refuses a level outside (0, 1)
     outcome, risk_a = checked_cases(outcome, risk_a)
     _, risk_b = checked_cases(outcome, risk_b)
     if reason := missing_outcome(outcome):
@@ -155,17 +156,19 @@ def compare_auc_unpaired(
     ----------
     outcome_a, risk_a, group_a : shape (n,); outcome_b, risk_b, group_b : shape (k,).
     """
-    a, b = _ranked(outcome_a, risk_a, group_a), _ranked(outcome_b, risk_b, group_b)
-    value = a[0] - b[0]
-    total = a[1].variance + b[1].variance
+    normal_quantile(level)  # refuses a level outside (0, 1)
+    auc_a, a = _ranked(*checked_cases(outcome_a, risk_a), group_a)
+    auc_b, b = _ranked(*checked_cases(outcome_b, risk_b), group_b)
+    value, total = auc_a - auc_b, a.variance + b.variance
     if not total > 0:
-        reasons = [spread.method for _, spread in (a, b) if np.isnan(spread.variance)]
+        reasons = [spread.method for spread in (a, b) if np.isnan(spread.variance)]
         reason = reasons[0] if reasons else "no test: neither AUC shows any spread"
         return _no_comparison(Estimate(value, np.nan, np.nan, level, reason))
-    freedom = total**2 / sum(spread.variance**2 / (spread.units - 1) for _, spread in (a, b))
+    freedom = total**2 / sum(spread.variance**2 / (spread.units - 1) for spread in (a, b))
     t = value / np.sqrt(total)
     reach = stdtrit(freedom, (1 + level) / 2) * np.sqrt(total)
-    method = f"{a[1].method}, unpaired, {freedom:.1f} degrees of freedom"
+    variances = " and ".join(dict.fromkeys([a.method, b.method]))
+    method = f"{variances}, unpaired, {freedom:.1f} degrees of freedom"
     estimate = Estimate(value, float(value - reach), float(value + reach), level, method)
     return Comparison(estimate, float(t), float(2 * stdtr(freedom, -abs(t))), method)
 
@@ -239,9 +242,8 @@ def _auc(
     return Estimate(value, low, high, level, spread.method + scale)
 
 
-def _ranked(outcome: ArrayLike, risk: ArrayLike, group: ArrayLike | None) -> tuple[float, _Spread]:
+def _ranked(outcome: NDArray[np.bool_], risk: Floats, group: ArrayLike | None) -> tuple[float, _Spread]:
     """The AUC and its variance; without groups nothing is put back into the order of the cases."""
-    outcome, risk = checked_cases(outcome, risk)
     if reason := missing_outcome(outcome):
         return np.nan, _Spread(np.nan, reason, len(outcome))
     if group is None:
@@ -293,7 +295,7 @@ def _exceeded(few: Floats, many: Floats) -> tuple[Floats, Floats]:
     # A value of few is at most many[j] where its ``below`` is at most j, and less where its ``up_to`` is.
     half: Floats = np.full(len(few), 0.5)
     passed = np.asarray(np.bincount(below, half, minlength=len(many) + 1), dtype=np.float64)
-    passed += np.bincount(up_to, half, minlength=len(many) + 1)
+    passed += passed if up_to is below else np.bincount(up_to, half, minlength=len(many) + 1)
     np.cumsum(passed, out=passed)
     np.add(below, up_to, out=half)
     half /= 2
@@ -319,7 +321,7 @@ def _delong(placements: _Placements) -> _Spread:
 def _obuchowski(
     placements: _Placements, event_group: NDArray[np.intp], other_group: NDArray[np.intp]
 ) -> _Spread:
-    """Clustered variance; the letters are those of Obuchowski 1997, page 571."""
+    """Clustered variance; the letters are those of Obuchowski 1997."""
     groups = int(max(event_group.max(), other_group.max())) + 1
     M, N = len(placements.event), len(placements.non_event)
     V10 = np.bincount(event_group, placements.event - placements.value, minlength=groups)

@@ -147,6 +147,12 @@ def bootstrap_weights(
     return np.concatenate(list(weight_blocks(outcome, group=group, draws=draws, seed=seed)))
 
 
+def check_draws(draws: int) -> None:
+    """Refuses a bootstrap of no draws."""
+    if draws < 1:
+        raise ValueError(f"A bootstrap needs at least one draw; came {draws}.")
+
+
 def weight_blocks(
     outcome: ArrayLike,
     *,
@@ -157,8 +163,7 @@ def weight_blocks(
 ) -> Iterator[Floats]:
     """The rows of ``bootstrap_weights`` in blocks of at most ``block`` numbers (one row at least)."""
     outcome = checked_outcome(outcome)
-    if draws < 1:
-        raise ValueError(f"A bootstrap needs at least one draw; came {draws}.")
+    check_draws(draws)
     strata = _strata(outcome, group)
     # A stream per stratum, so that the weights do not depend on the size of the blocks.
     streams = [np.random.default_rng(child) for child in np.random.SeedSequence(seed).spawn(len(strata))]

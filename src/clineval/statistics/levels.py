@@ -6,11 +6,14 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from clineval.statistics.intervals import BLOCK, Floats, weight_blocks
+from clineval.statistics.intervals import BLOCK, Floats, check_draws, weight_blocks
+from clineval.statistics.resampling import resampling_units
 
 # Above this many cases the levels are quantile bins: a resample then costs the bins, not the cases.
 LARGE = 50_000
-BINS = 10_000
+
+# So that no bin holds more than about a two-thousandth of the events or of the non-events.
+BINS = 4_000
 
 
 @dataclass(frozen=True)
@@ -77,9 +80,15 @@ def resampled_levels(
     outcome: NDArray[np.bool_], levels: Levels, *, group: ArrayLike | None, draws: int, seed: int
 ) -> Iterator[tuple[Floats, Floats]]:
     """Events and non-events of each level over bootstrap resamples, in blocks, each of shape (rows, L)."""
-    if len(levels.order) > LARGE and group is None:
-        yield from _multinomial_levels(levels, draws, seed)
-        return
+    check_draws(draws)
+    if len(levels.order) <= LARGE:
+        return _by_case(outcome, levels, group, draws, seed)
+    return _by_bin(levels, draws, seed) if group is None else _by_unit(outcome, levels, group, draws, seed)
+
+
+def _by_case(
+    outcome: NDArray[np.bool_], levels: Levels, group: ArrayLike | None, draws: int, seed: int
+) -> Iterator[tuple[Floats, Floats]]:
     present = outcome[levels.order]
     for weights in weight_blocks(outcome, group=group, draws=draws, seed=seed):
         ranked = weights[:, levels.order]
@@ -90,14 +99,36 @@ def resampled_levels(
         yield events, non_events
 
 
-def _multinomial_levels(levels: Levels, draws: int, seed: int) -> Iterator[tuple[Floats, Floats]]:
-    """The same resamples in distribution, drawn by level instead of by case."""
+def _by_bin(levels: Levels, draws: int, seed: int) -> Iterator[tuple[Floats, Floats]]:
+    """The same resamples in distribution: each class is multinomial over the bins."""
     rng = np.random.default_rng(seed)
-    step = max(1, BLOCK // len(levels.start))
-    for start in range(0, draws, step):
-        rows = min(step, draws - start)
+    for rows in _row_counts(draws, len(levels.start)):
         yield _multinomial(rng, levels.events, rows), _multinomial(rng, levels.non_events, rows)
 
 
 def _multinomial(rng: np.random.Generator, counts: Floats, rows: int) -> Floats:
     return rng.multinomial(int(counts.sum()), counts / counts.sum(), size=rows).astype(np.float64)
+
+
+def _by_unit(
+    outcome: NDArray[np.bool_], levels: Levels, group: ArrayLike, draws: int, seed: int
+) -> Iterator[tuple[Floats, Floats]]:
+    """Groups gathered into units, so that a block of resamples is one product."""
+    width = len(levels.start)
+    column = np.empty(len(outcome), dtype=np.intp)
+    column[levels.order] = np.repeat(np.arange(width), np.diff(np.append(levels.start, len(outcome))))
+    column[~outcome] += width
+    units = resampling_units(outcome, group, stratified=True)
+    counts, weights = units.sums(column, 2 * width), units.weights(draws, seed)
+    start = 0
+    for rows in _row_counts(draws, 2 * width):
+        drawn = weights[start : start + rows] @ counts
+        yield drawn[:, :width], drawn[:, width:]
+        start += rows
+
+
+def _row_counts(draws: int, width: int) -> Iterator[int]:
+    """How many draws each block holds, so that a block of this width stays small."""
+    step = max(1, BLOCK // width)
+    for start in range(0, draws, step):
+        yield min(step, draws - start)

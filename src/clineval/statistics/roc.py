@@ -25,6 +25,7 @@ from clineval.statistics.intervals import (
     undefined,
 )
 from clineval.statistics.levels import Levels, coarsened, levels_of, resampled_levels
+from clineval.statistics.resampling import MOST_UNITS, shared_groups
 
 __all__ = [
     "Comparison",
@@ -178,6 +179,7 @@ def roc_band(
     """
     grid = np.arange(101) / 100 if specificity is None else np.asarray(specificity, dtype=np.float64)
     _check_proportions("Every specificity", grid)
+    normal_quantile(level)  # refuses a level outside (0, 1)
     outcome, risk = checked_cases(outcome, risk)
     if reason := missing_outcome(outcome):
         raise ValueError(f"A ROC curve {reason}.")
@@ -310,11 +312,15 @@ def _drawn(
     seed: int,
 ) -> tuple[Floats, str]:
     """The statistic over resamples, shape (draws, ...), and the words for how they were drawn."""
-    coarse = coarsened(levels)
+    coarse, group = coarsened(levels), shared_groups(group, len(outcome))
     blocks = resampled_levels(outcome, coarse, group=group, draws=draws, seed=seed)
     drawn = np.concatenate([statistic(coarse, *block) for block in blocks])
-    bins = f", risks in {len(coarse.start)} quantile bins" if coarse is not levels else ""
-    return drawn, f"percentile bootstrap, {draws} draws{'' if group is None else ' of groups'}{bins}"
+    words = f"percentile bootstrap, {draws} draws"
+    if group is not None:
+        words += (
+            " of groups" if coarse is levels else f" of groups, gathered into {MOST_UNITS} units of a kind"
+        )
+    return drawn, words if coarse is levels else f"{words}, risks in {len(coarse.start)} quantile bins"
 
 
 def _by_row(read: Reading) -> Statistic:
