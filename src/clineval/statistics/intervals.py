@@ -1,6 +1,6 @@
 """A number with its doubt: Estimate, intervals of proportions, the bootstrap."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -282,21 +282,24 @@ def _bootstrapped(
     if len(outcome) == 0:
         return undefined("no cases", level=level)
     value = float(replicates(np.ones((1, len(outcome))))[0])
-    drawn: list[Floats] = []
-    done = 0
-    for weights in weight_blocks(outcome, group=group, draws=draws, seed=seed):
-        drawn.append(replicates(weights))
-        done += len(weights)
-        if progress:
-            progress(done, draws)
-    words = f"{'BCa' if kind == 'bca' else 'percentile'} bootstrap, {draws} draws" + (
-        " of groups" if group is not None else ""
-    )
-    estimate = percentile_interval(value, np.concatenate(drawn), level=level, method=words)
+    blocks = weight_blocks(outcome, group=group, draws=draws, seed=seed)
+    drawn = np.concatenate(list(_told(map(replicates, blocks), draws, progress)))
+    name = "BCa" if kind == "bca" else "percentile"
+    words = f"{name} bootstrap, {draws} draws{'' if group is None else ' of groups'}"
+    estimate = percentile_interval(value, drawn, level=level, method=words)
     if kind == "percentile" or np.isnan(estimate.low):
         return estimate
-    pulls = _jackknife(replicates, outcome, group)
-    return _bca(estimate, _defined(np.concatenate(drawn), words)[0], pulls)
+    return _bca(estimate, _defined(drawn, words)[0], _jackknife(replicates, outcome, group))
+
+
+def _told(blocks: Iterable[Floats], total: int, progress: Progress | None) -> Iterator[Floats]:
+    """The blocks as they come, each telling how many replicates are done."""
+    done = 0
+    for block in blocks:
+        yield block
+        done += len(block)
+        if progress:
+            progress(done, total)
 
 
 def _jackknife(
