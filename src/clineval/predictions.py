@@ -1,6 +1,5 @@
 """The table of predictions: one row per model and case, read, checked and written."""
 
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,11 +9,10 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.csv
-import pyarrow.parquet
 from numpy.typing import ArrayLike, NDArray
 
 from clineval.refusal import Refusal
+from clineval.table_files import read_columns, text_cell
 
 COLUMNS = ("model", "split", "case", "group", "outcome", "risk")
 """The columns of the table, in the order in which they are written."""
@@ -27,8 +25,6 @@ TRAIN, VAL, OUT_OF_FOLD, TEST = "train", "val", "train_out_of_fold", "test"
 _NAMES = ("model", "split", "case", "group", *MEMBER_COLUMNS)
 _TEXT = pd.StringDtype("pyarrow")
 _TRUE, _FALSE = ("1", "true", "1.0"), ("0", "false", "0.0")
-_FORMULA = re.compile(r"'*[=+\-@\t\r]")
-_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 
 
 @dataclass(frozen=True)
@@ -64,7 +60,7 @@ def read_predictions(path: str | Path, *, columns: Mapping[str, str] | None = No
     Refusal : the file cannot be read, or a row is not what the table needs; file, row and column are named.
     """
     path = Path(path)
-    table, header_lines = _read_file(path)
+    table, header_lines = read_columns(path)
     return _checked(
         _renamed(table, columns or {}, path.name), origin=_Origin(path.name, header_lines), model=path.stem
     )
@@ -150,143 +146,13 @@ def encode(column: pd.Series) -> tuple[NDArray[np.int32], list[str]]:
     return codes, values.to_pylist()
 
 
-def text_cell(cell: str) -> str:
-    """The same cell as a spreadsheet will show it: text that looks like a formula gets an apostrophe."""
-    return f"'{cell}" if _is_formula(cell) else cell
-
-
-def _is_formula(cell: str) -> bool:
-    return bool(_FORMULA.match(cell)) and not _NUMBER.fullmatch(cell.lstrip("'"))
-
-
 def _guarded(column: pd.Series) -> pd.Series:
     return column.map({value: text_cell(str(value)) for value in column.unique() if not pd.isna(value)})
-
-
-def _unguarded(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    """Take the apostrophe of ``text_cell`` away again; the look at every cell is one vectorised match."""
-    if not pc.any(pc.match_substring_regex(column, r"^'+[=+\-@\t\r]")).as_py():
-        return column
-    return pa.chunked_array([[_bare(cell) for cell in column.to_pylist()]], type=pa.string())
-
-
-def _bare(cell: str) -> str:
-    return cell[1:] if cell.startswith("'") and _is_formula(cell[1:]) else cell
 
 
 def _ordered(names: Iterable[str]) -> list[str]:
     first = [name for name in (*COLUMNS, *MEMBER_COLUMNS) if name in names]
     return first + [name for name in names if name not in first]
-
-
-# --- files ------------------------------------------------------------------------------------------
-
-
-def _read_file(path: Path) -> tuple[dict[str, pa.ChunkedArray], int | None]:
-    if path.is_dir():
-        raise Refusal(f"{path} is a folder; predictions are one CSV or Parquet file.")
-    try:
-        with path.open("rb") as file:
-            head = file.read(8)
-    except FileNotFoundError:
-        raise Refusal(f"{path} is not there; name a CSV or Parquet file of predictions.") from None
-    except OSError as error:
-        raise Refusal(f"{path} cannot be read: {error.strerror}.") from error
-    if not head:
-        raise Refusal(f"{path} is empty; a header line and one row per model and case are needed.")
-    if head[:4] == b"PAR1":
-        return _read_parquet(path), None
-    return _read_csv(path, head), 1
-
-
-def _read_parquet(path: Path) -> dict[str, pa.ChunkedArray]:
-    try:
-        table = pyarrow.parquet.read_table(path)
-    except (pa.ArrowException, OSError) as error:
-        raise Refusal(f"{path} is not a whole Parquet file: {_first_line(error)}.") from error
-    return _columns(table.column_names, table, path)
-
-
-def _read_csv(path: Path, head: bytes) -> dict[str, pa.ChunkedArray]:
-    _refuse_foreign_bytes(path, head)
-    names, delimiter = _header(path)
-    try:
-        table = pyarrow.csv.read_csv(
-            path,
-            read_options=pyarrow.csv.ReadOptions(column_names=names, skip_rows=1),
-            parse_options=pyarrow.csv.ParseOptions(delimiter=delimiter, newlines_in_values=True),
-            convert_options=pyarrow.csv.ConvertOptions(column_types=dict.fromkeys(names, pa.string())),
-        )
-    except pa.ArrowInvalid as error:
-        raise _unreadable_csv(path, error) from error
-    trimmed = [_unguarded(pc.utf8_trim_whitespace(column)) for column in table.columns]
-    return _columns([_bare(name) for name in names], trimmed, path)
-
-
-def _refuse_foreign_bytes(path: Path, head: bytes) -> None:
-    kinds = {
-        b"PK\x03\x04": "an Excel workbook or zip archive",
-        b"\xd0\xcf\x11\xe0": "an old Excel workbook",
-        b"\x89PNG": "a picture",
-        b"\x1f\x8b": "a gzip archive",
-        b"\x93NUM": "a NumPy file",
-        b"\xff\xfe": "text in UTF-16",
-        b"\xfe\xff": "text in UTF-16",
-    }
-    for magic, kind in kinds.items():
-        if head.startswith(magic):
-            raise Refusal(f"{path} is not a CSV but {kind}; save it as CSV in UTF-8, or as Parquet.")
-    if b"\x00" in head:
-        raise Refusal(f"{path} is neither a CSV nor a Parquet file; save the predictions as CSV in UTF-8.")
-
-
-def _header(path: Path) -> tuple[list[str], str]:
-    """Column names and the delimiter: the one of comma, semicolon and tab that the header holds most."""
-    with path.open("rb") as file:
-        line = file.readline(1_000_000)
-    try:
-        text = line.decode("utf-8-sig").rstrip("\r\n")
-    except UnicodeDecodeError as error:
-        raise _wrong_encoding(path, 1) from error
-    delimiter = max(",;\t", key=text.count)
-    cells = next(iter(pd.Series([text]).str.split(delimiter)), [])
-    names = [cell.strip().strip('"').strip() for cell in cells]
-    if len(set(names)) < len(names):
-        twice = next(name for name in names if names.count(name) > 1)
-        raise Refusal(f"{path.name}, line 1: two columns are named {twice!r}; give each column its own name.")
-    return names, delimiter
-
-
-def _unreadable_csv(path: Path, error: pa.ArrowInvalid) -> Refusal:
-    if "UTF8" in str(error):
-        return _wrong_encoding(path, _first_undecodable_line(path))
-    return Refusal(
-        f"{path.name} is not a whole CSV: {_first_line(error)}; each row needs as many cells as the header."
-    )
-
-
-def _first_undecodable_line(path: Path) -> int:
-    content = path.read_bytes()
-    try:
-        content.decode("utf-8")
-    except UnicodeDecodeError as error:
-        return content.count(b"\n", 0, error.start) + 1
-    return 1
-
-
-def _wrong_encoding(path: Path, line: int) -> Refusal:
-    return Refusal(f"{path.name}, line {line}: the text is not UTF-8; save the file as CSV in UTF-8.")
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).splitlines()[0].rstrip(".")
-
-
-def _columns(names: list[str], columns: Any, path: Path) -> dict[str, pa.ChunkedArray]:
-    return dict(zip(names, (columns[place] for place in range(len(names))), strict=True))
-
-
-# --- checks -----------------------------------------------------------------------------------------
 
 
 def _renamed(given: Mapping[str, pa.ChunkedArray], columns: Mapping[str, str], name: str) -> dict[str, Any]:
@@ -460,7 +326,7 @@ def _first(mask: NDArray[np.bool_]) -> int:
 
 
 def _encoded(values: Any) -> tuple[NDArray[np.int32], Any]:
-    """Codes by first appearance and the distinct values; one array is encoded ten times faster than chunks."""
+    """Codes by first appearance and the distinct values; one array encodes ten times faster than chunks."""
     whole = values.combine_chunks() if isinstance(values, pa.ChunkedArray) else values
     encoded = whole if pa.types.is_dictionary(whole.type) else pc.dictionary_encode(whole)
     return encoded.indices.to_numpy(zero_copy_only=False).astype(np.int32, copy=False), encoded.dictionary

@@ -1,0 +1,168 @@
+"""A file of rows and columns, CSV or Parquet, read as it stands: names and cells, no meaning."""
+
+import contextlib
+import csv
+import re
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.csv
+import pyarrow.parquet
+
+from clineval.refusal import Refusal
+
+_FORMULA = re.compile(r"'*[=+\-@\t\r]")
+_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
+
+
+def read_columns(path: Path) -> tuple[dict[str, pa.ChunkedArray], int | None]:
+    """The columns of a CSV (all text) or Parquet file by name, and how many lines its header takes.
+
+    A CSV is parted by comma, semicolon or tab, whichever its header holds most, in UTF-8; cells lose
+    the spaces around them. A Parquet file has no lines, so None comes in place of their number.
+
+    Raises
+    ------
+    Refusal : the file is missing, empty, a folder, of another kind, or broken; a line is named if one is.
+    """
+    if path.is_dir():
+        raise Refusal(f"{path} is a folder; predictions are one CSV or Parquet file.")
+    try:
+        with path.open("rb") as file:
+            head = file.read(8)
+    except FileNotFoundError:
+        raise Refusal(f"{path} is not there; name a CSV or Parquet file of predictions.") from None
+    except OSError as error:
+        raise Refusal(f"{path} cannot be read: {error.strerror}.") from error
+    if not head:
+        raise Refusal(f"{path} is empty; a header line and one row per model and case are needed.")
+    if head[:4] == b"PAR1":
+        return _read_parquet(path), None
+    return _read_csv(path, head), 1
+
+
+def _read_parquet(path: Path) -> dict[str, pa.ChunkedArray]:
+    try:
+        table = pyarrow.parquet.read_table(path)
+    except (pa.ArrowException, OSError) as error:
+        raise Refusal(f"{path} is not a whole Parquet file: {_first_line(error)}.") from error
+    return _columns(table.column_names, table, path)
+
+
+def _read_csv(path: Path, head: bytes) -> dict[str, pa.ChunkedArray]:
+    _refuse_foreign_bytes(path, head)
+    names, delimiter = _header(path)
+    try:
+        table = pyarrow.csv.read_csv(
+            path,
+            read_options=pyarrow.csv.ReadOptions(column_names=names, skip_rows=1),
+            parse_options=pyarrow.csv.ParseOptions(delimiter=delimiter, newlines_in_values=True),
+            convert_options=pyarrow.csv.ConvertOptions(column_types=dict.fromkeys(names, pa.string())),
+        )
+    except pa.ArrowInvalid as error:
+        raise _unreadable_csv(path, error, delimiter, cells=len(names)) from error
+    trimmed = [_unguarded(pc.utf8_trim_whitespace(column)) for column in table.columns]
+    return _columns([_bare(name) for name in names], trimmed, path)
+
+
+def _refuse_foreign_bytes(path: Path, head: bytes) -> None:
+    kinds = {
+        b"PK\x03\x04": "an Excel workbook or zip archive",
+        b"\xd0\xcf\x11\xe0": "an old Excel workbook",
+        b"\x89PNG": "a picture",
+        b"\x1f\x8b": "a gzip archive",
+        b"\x93NUM": "a NumPy file",
+        b"\xff\xfe": "text in UTF-16",
+        b"\xfe\xff": "text in UTF-16",
+    }
+    for magic, kind in kinds.items():
+        if head.startswith(magic):
+            raise Refusal(f"{path} is not a CSV but {kind}; save it as CSV in UTF-8, or as Parquet.")
+    if b"\x00" in head:
+        raise Refusal(f"{path} is neither a CSV nor a Parquet file; save the predictions as CSV in UTF-8.")
+
+
+def _header(path: Path) -> tuple[list[str], str]:
+    """Column names and the delimiter: the one of comma, semicolon and tab that the header holds most."""
+    with path.open("rb") as file:
+        line = file.readline(1_000_000)
+    try:
+        text = line.decode("utf-8-sig").rstrip("\r\n")
+    except UnicodeDecodeError as error:
+        raise _wrong_encoding(path, 1) from error
+    delimiter = max(",;\t", key=text.count)
+    cells = next(csv.reader([text], delimiter=delimiter, skipinitialspace=True), [])
+    names = [cell.strip() for cell in cells]
+    if len(set(names)) < len(names):
+        twice = next(name for name in names if names.count(name) > 1)
+        raise Refusal(f"{path.name}, line 1: two columns are named {twice!r}; give each column its own name.")
+    return names, delimiter
+
+
+def _unreadable_csv(path: Path, error: pa.ArrowInvalid, delimiter: str, *, cells: int) -> Refusal:
+    if "UTF8" in str(error):
+        return _wrong_encoding(path, _first_undecodable_line(path))
+    odd = _first_odd_row(path, delimiter, cells)
+    if odd:
+        return Refusal(
+            f"{path.name}, line {odd[0]}: {cells} cells are needed, as in the header; came {odd[1]}."
+        )
+    return Refusal(
+        f"{path.name} is not a whole CSV: {_first_line(error)}; each row needs as many cells as the header."
+    )
+
+
+def _first_odd_row(path: Path, delimiter: str, cells: int) -> tuple[int, int] | None:
+    """Line and number of cells of the first row that differs from the header; None where none does."""
+    with (
+        path.open(encoding="utf-8-sig", errors="replace", newline="") as file,
+        contextlib.suppress(csv.Error),
+    ):
+        reader = csv.reader(file, delimiter=delimiter)
+        for row in reader:
+            if row and len(row) != cells:
+                return reader.line_num, len(row)
+    return None
+
+
+def _first_undecodable_line(path: Path) -> int:
+    content = path.read_bytes()
+    try:
+        content.decode("utf-8")
+    except UnicodeDecodeError as error:
+        return content.count(b"\n", 0, error.start) + 1
+    return 1
+
+
+def _wrong_encoding(path: Path, line: int) -> Refusal:
+    return Refusal(f"{path.name}, line {line}: the text is not UTF-8; save the file as CSV in UTF-8.")
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).splitlines()[0].rstrip(".")
+
+
+def _columns(names: list[str], columns: Any, path: Path) -> dict[str, pa.ChunkedArray]:
+    return dict(zip(names, (columns[place] for place in range(len(names))), strict=True))
+
+
+def text_cell(cell: str) -> str:
+    """The same cell as a spreadsheet will show it: text that looks like a formula gets an apostrophe."""
+    return f"'{cell}" if _is_formula(cell) else cell
+
+
+def _is_formula(cell: str) -> bool:
+    return bool(_FORMULA.match(cell)) and not _NUMBER.fullmatch(cell.lstrip("'"))
+
+
+def _unguarded(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Take the apostrophe of ``text_cell`` away again; the look at every cell is one vectorised match."""
+    if not pc.any(pc.match_substring_regex(column, r"^'+[=+\-@\t\r]")).as_py():
+        return column
+    return pa.chunked_array([[_bare(cell) for cell in column.to_pylist()]], type=pa.string())
+
+
+def _bare(cell: str) -> str:
+    return cell[1:] if cell.startswith("'") and _is_formula(cell[1:]) else cell

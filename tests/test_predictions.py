@@ -1,0 +1,287 @@
+"""The table of predictions: what is read, what is refused and in which words, what is written."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from clineval.predictions import (
+    assemble,
+    attributes,
+    check_predictions,
+    encode,
+    read_predictions,
+    write_predictions,
+)
+from clineval.refusal import Refusal
+from clineval.table_files import text_cell
+
+GOOD = "model,split,case,outcome,risk\na,test,1,1,0.9\na,test,2,0,0.25\n"
+
+
+def written(folder: Path, text: str | bytes, name: str = "mine.csv") -> Path:
+    path = folder / name
+    path.write_bytes(text.encode() if isinstance(text, str) else text)
+    return path
+
+
+def refusal_of(path: Path, **options: object) -> str:
+    with pytest.raises(Refusal) as caught:
+        read_predictions(path, **options)
+    message = str(caught.value)
+    assert "\n" not in message
+    return message
+
+
+# --- reading ----------------------------------------------------------------------------------------
+
+
+def test_a_csv_is_read_with_the_types_of_the_contract(tmp_path: Path) -> None:
+    table = read_predictions(written(tmp_path, GOOD))
+    assert list(table.columns) == ["model", "split", "case", "outcome", "risk"]
+    assert table["outcome"].dtype == bool
+    assert table["risk"].dtype == np.float64
+    assert table["case"].tolist() == ["1", "2"]
+
+
+def test_a_table_of_outcome_and_risk_alone_is_one_model_named_as_the_file_on_test(tmp_path: Path) -> None:
+    table = read_predictions(written(tmp_path, "outcome,risk\n1,0.9\n0,0.2\n", "resnet.csv"))
+    assert table["model"].unique().tolist() == ["resnet"]
+    assert table["split"].unique().tolist() == ["test"]
+    assert table["case"].tolist() == ["1", "2"]
+    assert "group" not in table
+
+
+def test_without_cases_the_row_number_within_model_and_split_is_the_case(tmp_path: Path) -> None:
+    text = "model,split,outcome,risk\na,test,1,.5\na,val,0,.5\na,test,0,.5\nb,test,1,.5\nb,test,0,.5\n"
+    table = read_predictions(written(tmp_path, text))
+    assert table["case"].tolist() == ["1", "1", "2", "1", "2"]
+
+
+def test_columns_can_be_mapped_and_the_mapped_one_wins(tmp_path: Path) -> None:
+    path = written(tmp_path, "y,p,risk,site\n1,0.9,high,A\n0,0.1,low,B\n")
+    table = read_predictions(path, columns={"outcome": "y", "risk": "p"})
+    assert table["risk"].tolist() == [0.9, 0.1]
+    assert attributes(table) == ["site"]
+
+
+@pytest.mark.parametrize("delimiter", [",", ";", "\t"])
+def test_comma_semicolon_and_tab_all_part_columns(tmp_path: Path, delimiter: str) -> None:
+    table = read_predictions(written(tmp_path, GOOD.replace(",", delimiter)))
+    assert table["risk"].tolist() == [0.9, 0.25]
+
+
+def test_a_byte_order_mark_spaces_and_quotes_are_not_part_of_names_and_values(tmp_path: Path) -> None:
+    text = '\ufeff"outcome", risk ,"site, ward"\r\n 1 , 0.5 ,"A, east"\r\n 0 , 0.25 ,"line\nbreak"\r\n'
+    table = read_predictions(written(tmp_path, text))
+    assert table["risk"].tolist() == [0.5, 0.25]
+    assert attributes(table) == ["site, ward"]
+    assert table["site, ward"].tolist() == ["A, east", "line\nbreak"]
+
+
+@pytest.mark.parametrize(("yes", "no"), [("1", "0"), ("true", "FALSE"), ("True", "False"), ("1.0", "0.0")])
+def test_outcomes_may_be_numbers_or_words(tmp_path: Path, yes: str, no: str) -> None:
+    table = read_predictions(written(tmp_path, f"outcome,risk\n{yes},0.5\n{no},0.5\n"))
+    assert table["outcome"].tolist() == [True, False]
+
+
+def test_numeric_attributes_are_numbers_and_others_text(tmp_path: Path) -> None:
+    table = read_predictions(written(tmp_path, "outcome,risk,age,site\n1,.5,61,A\n0,.5,,B\n"))
+    assert table["age"].tolist()[0] == 61
+    assert np.isnan(table["age"].iloc[1])
+    assert table["site"].tolist() == ["A", "B"]
+
+
+def test_a_parquet_file_gives_the_same_table_as_its_csv(tmp_path: Path) -> None:
+    table = read_predictions(written(tmp_path, GOOD))
+    write_predictions(table, tmp_path / "mine.parquet")
+    pd.testing.assert_frame_equal(read_predictions(tmp_path / "mine.parquet"), table)
+
+
+def test_categories_numbers_and_mixed_cells_all_serve_as_names() -> None:
+    frame = pd.DataFrame({"outcome": [1, 0], "risk": [0.5, 0.5]})
+    for names in (pd.Categorical(["x", "y"]), [1, 2], [1.0, 2.0], np.array([1, "two"], dtype=object)):
+        table = check_predictions(frame.assign(case=names))
+        assert table["case"].nunique() == 2
+    assert check_predictions(frame.assign(case=[1.0, 2.0]))["case"].tolist() == ["1", "2"]
+
+
+def test_codes_follow_first_appearance() -> None:
+    codes, values = encode(pd.Series(["b", "a", "b"], dtype="string[pyarrow]"))
+    assert codes.tolist() == [0, 1, 0]
+    assert values == ["b", "a"]
+
+
+# --- refusing ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("outcome,p\n1,0.5\n", ["lacks the column 'risk'", "'p'", "--risk-column"]),
+        ("risk\n0.5\n", ["lacks the column 'outcome'", "--outcome-column"]),
+        ("", ["is empty"]),
+        ("outcome,risk\n", ["no rows"]),
+        ("outcome,risk\n1,0.5\n0,1.5\n", ["row 2 (line 3)", "'risk'", "from 0 to 1", "1.5"]),
+        ("outcome,risk\n1,0.5\n0,-0.1\n", ["row 2 (line 3)", "'risk'", "-0.1"]),
+        ("outcome,risk\n1,45\n", ["row 1 (line 2)", "'risk'", "Divide percentages by 100"]),
+        ("outcome,risk\n1,nan\n", ["row 1 (line 2)", "'risk'", "nan"]),
+        ("outcome,risk\n1,\n", ["row 1 (line 2)", "'risk'", "came nothing"]),
+        ("outcome,risk\n1,0.2\n0,high\n", ["row 2 (line 3)", "'risk'", "'high'"]),
+        ("outcome,risk\n1,inf\n", ["row 1 (line 2)", "'risk'", "inf"]),
+        ("outcome,risk\n1,0.5\n2,0.5\n", ["row 2 (line 3)", "'outcome'", "'2'"]),
+        ("outcome,risk\nmalignant,0.5\n", ["row 1 (line 2)", "'outcome'", "malignant"]),
+        ("outcome,risk\n,0.5\n", ["row 1 (line 2)", "'outcome'", "came nothing"]),
+        ("model,outcome,risk\n,1,0.5\n", ["row 1 (line 2)", "'model'", "a name is needed"]),
+        ("outcome,risk,risk\n1,0.5,0.5\n", ["line 1", "two columns are named 'risk'"]),
+        ("outcome,risk\n1,0.5,9\n0,1\n", ["line 2", "2 cells are needed", "came 3"]),
+        ("hello\nworld\n", ["lacks the column"]),
+    ],
+)
+def test_a_bad_text_is_refused_by_row_and_column(tmp_path: Path, text: str, words: list[str]) -> None:
+    message = refusal_of(written(tmp_path, text))
+    assert "mine.csv" in message
+    for word in words:
+        assert word in message
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"PK\x03\x04 rest of a workbook", ["Excel", "save it as CSV"]),
+        (b"\x89PNG\r\n\x1a\n", ["picture"]),
+        (b"\xff\xfeo\x00u\x00t\x00", ["UTF-16"]),
+        (b"outc\x00me", ["neither a CSV nor a Parquet"]),
+        (b"outcome,risk,site\n1,0.5,caf\xe9\n", ["line 2", "not UTF-8"]),
+        (b"outcome,r\xefsk\n1,0.5\n", ["line 1", "not UTF-8"]),
+        (b"PAR1 and then nothing", ["not a whole Parquet"]),
+    ],
+)
+def test_a_file_of_another_kind_is_refused_by_what_it_is(
+    tmp_path: Path, content: bytes, words: list[str]
+) -> None:
+    message = refusal_of(written(tmp_path, content))
+    for word in words:
+        assert word in message
+
+
+def test_a_folder_and_a_missing_file_are_refused(tmp_path: Path) -> None:
+    assert "is a folder" in refusal_of(tmp_path)
+    assert "is not there" in refusal_of(tmp_path / "nothing.csv")
+
+
+def test_a_case_that_stands_twice_is_refused_with_both_rows(tmp_path: Path) -> None:
+    message = refusal_of(written(tmp_path, GOOD + "a,test,1,1,0.8\n"))
+    for word in ("row 3 (line 4)", "'case'", "'1' stands twice", "model 'a'", "first in row 1"):
+        assert word in message
+
+
+def test_two_models_that_disagree_on_an_outcome_are_refused(tmp_path: Path) -> None:
+    message = refusal_of(written(tmp_path, GOOD + "b,test,1,0,0.8\nb,test,2,0,0.1\n"))
+    for word in ("row 3 (line 4)", "'outcome'", "case '1'", "0 for model 'b'", "1 for model 'a'", "row 1"):
+        assert word in message
+
+
+def test_one_case_name_in_two_splits_is_two_cases(tmp_path: Path) -> None:
+    table = read_predictions(written(tmp_path, GOOD + "a,val,1,0,0.8\n"))
+    assert len(table) == 3
+
+
+def test_contradictions_are_found_in_sparse_tables_too() -> None:
+    models = [f"m{i}" for i in range(60)]
+    frame = pd.DataFrame(
+        {"model": models, "case": models, "outcome": 1, "risk": 0.5}
+    )  # 60 x 60 cells for 60 rows: counting would be dearer than searching
+    check_predictions(frame)
+    with pytest.raises(Refusal, match="stands twice"):
+        check_predictions(pd.concat([frame, frame.tail(1)]))
+    with pytest.raises(Refusal, match="has outcome 0"):
+        check_predictions(pd.concat([frame, frame.tail(1).assign(model="other", outcome=0)]))
+
+
+def test_the_same_case_under_two_seeds_is_no_duplicate() -> None:
+    frame = pd.DataFrame({"case": [1, 1], "seed": [0, 1], "outcome": 1, "risk": 0.5})
+    assert check_predictions(frame)["seed"].tolist() == ["0", "1"]
+
+
+def test_a_mapping_to_what_is_not_there_is_refused(tmp_path: Path) -> None:
+    path = written(tmp_path, GOOD)
+    assert "no column 'p' for risk" in refusal_of(path, columns={"risk": "p"})
+    assert "'weight' is no column of the table" in refusal_of(path, columns={"weight": "risk"})
+
+
+def test_only_a_data_frame_is_taken_from_memory() -> None:
+    with pytest.raises(Refusal, match="pandas DataFrame; came list"):
+        check_predictions([1, 2])  # type: ignore[arg-type]
+    with pytest.raises(Refusal, match="two columns of one name"):
+        check_predictions(pd.DataFrame([[1, 0.5, 0.5]], columns=["outcome", "risk", "risk"]))
+
+
+# --- writing ----------------------------------------------------------------------------------------
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=20))
+def test_every_risk_reads_back_to_the_same_float(
+    tmp_path_factory: pytest.TempPathFactory, risks: list[float]
+) -> None:
+    path = tmp_path_factory.mktemp("table") / "predictions.csv"
+    table = check_predictions(pd.DataFrame({"outcome": 1, "risk": risks}))
+    write_predictions(table, path)
+    assert read_predictions(path)["risk"].tolist() == risks
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.lists(
+        st.text(st.characters(codec="utf-8", exclude_categories=["Cc", "Zs", "Zl", "Zp"]), min_size=1),
+        min_size=1,
+        unique=True,
+    )
+)
+def test_every_name_reads_back_as_it_was(tmp_path_factory: pytest.TempPathFactory, names: list[str]) -> None:
+    path = tmp_path_factory.mktemp("table") / "predictions.csv"
+    write_predictions(check_predictions(pd.DataFrame({"case": names, "outcome": 1, "risk": 0.5})), path)
+    assert read_predictions(path)["case"].tolist() == names
+
+
+@pytest.mark.parametrize("cell", ["=1+1", "+SUM(A1)", "-cmd|' /C calc'!A0", "@x", "'=1", "=cmd|'/C calc'!A1"])
+def test_a_formula_stays_text_in_a_written_csv_and_reads_back(tmp_path: Path, cell: str) -> None:
+    path = tmp_path / "predictions.csv"
+    write_predictions(
+        check_predictions(pd.DataFrame({"case": [cell], "outcome": 1, "risk": 0.5, "site": cell})), path
+    )
+    cells = path.read_text().splitlines()[1]
+    assert "'" + cell in cells
+    assert not cells.startswith(("=", "+", "-", "@"))
+    back = read_predictions(path)
+    assert back["case"].tolist() == back["site"].tolist() == [cell]
+
+
+def test_negative_numbers_are_no_formulas() -> None:
+    assert text_cell("-1.5e-3") == "-1.5e-3"
+    assert text_cell("=1") == "'=1"
+
+
+def test_the_same_table_gives_the_same_bytes(tmp_path: Path) -> None:
+    for name in ("one.csv", "two.csv"):
+        write_predictions(read_predictions(written(tmp_path, GOOD)), tmp_path / name)
+    assert (tmp_path / "one.csv").read_bytes() == (tmp_path / "two.csv").read_bytes()
+
+
+def test_assembling_models_adds_their_out_of_fold_risks_as_a_split_of_their_own() -> None:
+    table = assemble(
+        split=["train", "train", "test"],
+        case=["train/0", "train/1", "test/0"],
+        group=["g0", "g1", "g0"],
+        outcome=[True, False, True],
+        risks={"logreg": np.array([0.9, 0.1, 0.6])},
+        out_of_fold={"logreg": np.array([0.7, 0.2, np.nan])},
+    )
+    held_out = table[table["split"] == "train_out_of_fold"]
+    assert held_out["case"].tolist() == ["train/0", "train/1"]
+    assert held_out["risk"].tolist() == [0.7, 0.2]
+    assert len(table) == 5
