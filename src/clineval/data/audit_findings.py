@@ -103,7 +103,7 @@ _KINDS = (
         "note",
         "Text or measuring marks burnt in",
         "Letters or calipers lie in the picture; a model may learn them instead of the tissue. "
-        "Looked for from 128 pixels per side.",
+        "Below 128 pixels per side most are too blurred to be found.",
         "Compare results with and without these images; calipers are drawn where somebody saw something.",
     ),
     Kind(

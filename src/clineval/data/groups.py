@@ -14,7 +14,7 @@ from clineval.data.pairs import DECIMALS, About, Copies, Label
 from clineval.data.similarity import Images, Indices, similarity_of
 from clineval.data.twins import Twins
 
-MOST_COMPARED = 150  # members of a group among which the least similar pair is sought
+MOST_COMPARED = 60  # members of a group among which the least similar pair is sought
 THRESHOLDS = (0.95, 0.96, 0.97, 0.98, 0.99, 0.995)  # of the sensitivity table
 
 

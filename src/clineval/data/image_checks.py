@@ -11,11 +11,10 @@ WHITE = 250  # grey level from which a pixel counts as saturated
 SATURATED = 0.10  # of the pixels; the most in BreastMNIST is 0.04
 FAR_OUT = 3.0  # interquartile ranges beyond a quartile (Tukey's outer fence)
 FEWEST = 20  # images below which "unlike the rest" means nothing
-READABLE_FROM = 128  # pixels per side; below, the strokes of letters blur into the tissue
 STROKE = 1 / 32  # of the width: letters' strokes and calipers are narrower, speckle is wider
 STROKE_CONTRAST = 110  # grey levels above the darkest neighbour on one side
 STROKE_LEVEL = 170  # grey level
-STROKE_PIXELS = 8  # at 224 x 224; fewer may be one bright reflection
+STROKE_PIXELS, FEWEST_PIXELS = 8, 4  # at 224 x 224, and at any size; fewer may be one bright reflection
 
 
 def blank(images: Images) -> NDArray[np.bool_]:
@@ -45,17 +44,16 @@ def unlike_the_rest(images: Images) -> NDArray[np.bool_]:
 
 
 def marked(images: Images) -> NDArray[np.bool_]:
-    """Images with text or measuring marks burnt in, shape (cases,); none below 128 pixels.
+    """Images with text or measuring marks burnt in, shape (cases,).
 
     Letters and calipers are bright strokes much narrower across than ultrasound's speckle, which
-    the beam smears sideways: what a horizontal opening takes away is theirs.
+    the beam smears sideways: what a horizontal opening takes away is theirs. Marks that were shrunk
+    with the image to less than about 128 pixels have blurred into the tissue and are not found.
     """
     height, width = images.shape[1:]
-    if min(height, width) < READABLE_FROM:
-        return np.zeros(len(images), bool)
     opening = (1, max(3, round(width * STROKE)))
-    least = STROKE_PIXELS * height * width / 224**2
-    return np.array([_stroke_pixels(image, opening) >= least for image in images])
+    least = max(FEWEST_PIXELS, STROKE_PIXELS * height * width / 224**2)
+    return np.array([_stroke_pixels(image, opening) >= least for image in images], dtype=bool)
 
 
 def _stroke_pixels(image: Images, opening: tuple[int, int]) -> int:

@@ -1,0 +1,236 @@
+import csv
+import json
+import os
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from clineval.data import own_images
+from clineval.data.own_images import read_own_images
+from clineval.data.phantom import phantom, planted
+from clineval.pipeline.audit import audit_source, write_audit
+from clineval.refusal import Refusal
+
+SMALL = (60, 24, 30)
+
+
+@pytest.fixture(scope="module")
+def pictures():
+    """Unlike images of 90 x 120 pixels."""
+    small = np.random.default_rng(0).integers(0, 200, (12, 15, 20))
+    return np.kron(small, np.ones((1, 6, 6))).astype(np.uint8)
+
+
+@pytest.fixture
+def folder(tmp_path, pictures):
+    """Ten images in train and test: one byte-identical pair, one brightened mirror image, no more."""
+    root = tmp_path / "images"
+    for name in ("train", "test"):
+        (root / name).mkdir(parents=True)
+    for row, picture in enumerate(pictures[:8]):
+        Image.fromarray(picture).save(root / ("train" if row < 6 else "test") / f"{row}.png")
+    Image.fromarray(pictures[0]).save(root / "test" / "same.png")
+    Image.fromarray(pictures[1][:, ::-1] + 20).save(root / "test" / "mirrored.jpg", quality=80)
+    return root
+
+
+def audited(source, tmp_path, **options):
+    return audit_source(source, out=tmp_path / "out", **options)
+
+
+def codes(result):
+    return {finding.code for finding in result.findings}
+
+
+def test_a_folder_of_images_is_audited_and_written(folder, tmp_path):
+    result = audited(folder, tmp_path)
+    record = json.loads((tmp_path / "out" / "audit.json").read_text(encoding="utf-8"))
+    assert record["byte_identical"] == [["test/same.png", "train/0.png"]]
+    assert {tuple(pair["cases"]) for pair in record["pairs"]} == {
+        ("test/same.png", "train/0.png"),
+        ("test/mirrored.jpg", "train/1.png"),
+    }
+    assert record["test_with_twin"] == 2
+    assert record["test_clean"] == ["test/6.png", "test/7.png"]
+    assert record["groups"][0]["outcomes"] is None
+    for name in ("duplicates.png", "duplicates_threshold.png", "duplicates_similarity.png", "own_twins.csv"):
+        assert (tmp_path / "out" / name).is_file()
+    assert codes(result) >= {"AUD002", "AUD006"}
+
+
+def test_fail_on_names_the_codes_that_were_found(folder, tmp_path):
+    result = audited(folder, tmp_path, fail_on=["aud006", "AUD010"])
+    assert result.failing == ("AUD006",)
+
+
+def test_an_unknown_code_is_refused_before_any_image_is_read(folder, tmp_path):
+    with pytest.raises(Refusal, match="came AUD123"):
+        audited(folder, tmp_path, fail_on=["AUD123"])
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_corrupt_file_is_named_and_counted_and_the_rest_is_audited(folder, tmp_path):
+    (folder / "train" / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\nnot an image")
+    whole = (folder / "train" / "3.png").read_bytes()
+    (folder / "train" / "cut.png").write_bytes(whole[: len(whole) // 2])
+    result = audited(folder, tmp_path)
+    unreadable = {finding.cases[0] for finding in result.findings if finding.code == "AUD014"}
+    assert unreadable == {"train/broken.png", "train/cut.png"}
+    assert result.cases == 10
+    assert str(folder) not in (tmp_path / "out" / "audit.json").read_text(encoding="utf-8")
+
+
+def test_an_empty_folder_is_refused(tmp_path):
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(Refusal, match="holds no images"):
+        audited(tmp_path / "empty", tmp_path)
+
+
+def test_a_folder_of_broken_files_is_refused(tmp_path):
+    (tmp_path / "broken").mkdir()
+    (tmp_path / "broken" / "a.png").write_bytes(b"nothing")
+    with pytest.raises(Refusal, match="None of the 1 images of broken could be read"):
+        audited(tmp_path / "broken", tmp_path)
+
+
+def test_a_single_image_is_refused(tmp_path, pictures):
+    (tmp_path / "one").mkdir()
+    Image.fromarray(pictures[0]).save(tmp_path / "one" / "a.png")
+    with pytest.raises(Refusal, match="at least two; came 1"):
+        audited(tmp_path / "one", tmp_path)
+
+
+def test_what_is_not_there_is_refused(tmp_path):
+    with pytest.raises(Refusal, match="needs a folder of images"):
+        audited(tmp_path / "nowhere", tmp_path)
+    with pytest.raises(Refusal, match="There is no table"):
+        audited(tmp_path / "nowhere.csv", tmp_path)
+
+
+def test_a_source_and_a_dataset_together_are_refused(folder, tmp_path):
+    with pytest.raises(Refusal, match="either images of your own or --dataset"):
+        audited(folder, tmp_path, dataset="phantom")
+
+
+def test_images_of_different_sizes_are_compared_and_said_to_be(folder, tmp_path, pictures):
+    larger = Image.fromarray(pictures[2]).resize((240, 180), Image.Resampling.BILINEAR)
+    larger.save(folder / "test" / "larger.png")
+    result = audited(folder, tmp_path)
+    assert "AUD015" in codes(result)
+    assert {"test/larger.png", "train/2.png"} in [set(pair.cases) for pair in result.audit.pairs]
+
+
+def test_links_and_paths_out_of_the_folder_are_refused_one_by_one(folder, tmp_path, pictures):
+    outside = tmp_path / "secret.png"
+    Image.fromarray(pictures[9]).save(outside)
+    os.symlink(outside, folder / "train" / "link.png")
+    own = read_own_images(folder)
+    assert [(file.case, "outside the folder" in file.reason) for file in own.unreadable] == [
+        ("train/link.png", True)
+    ]
+    table = folder / "table.csv"
+    table.write_text("image\ntrain/1.png\n../secret.png\n", encoding="utf-8")
+    own = read_own_images(table)
+    assert own.case.tolist() == ["train/1.png"]
+    assert own.unreadable[0].case == "../secret.png"
+
+
+def test_an_image_that_claims_too_many_pixels_is_not_unpacked(folder, monkeypatch):
+    monkeypatch.setattr(own_images, "MOST_PIXELS", 90 * 120)
+    assert not read_own_images(folder).unreadable
+    monkeypatch.setattr(own_images, "MOST_PIXELS", 90 * 120 - 1)
+    with pytest.raises(Refusal, match="claims 120 x 90 pixels"):
+        read_own_images(folder)
+
+
+def test_a_table_gives_splits_labels_and_patients(folder, tmp_path, pictures):
+    rows = [
+        ("train/0.png", "train", "benign", "p1"),
+        ("test/same.png", "test", "malignant", "p2"),
+        ("train/1.png", "train", "benign", "p3"),
+        ("train/2.png", "test", "benign", "p3"),
+    ]
+    frame = pd.DataFrame(rows, columns=["File", "split", "label", "patient"])
+    frame.to_csv(folder / "table.csv", index=False)
+    result = audited(folder / "table.csv", tmp_path)
+    assert result.audit.contradictory == (("train/0.png", "test/same.png"),)
+    assert codes(result) >= {"AUD001", "AUD002", "AUD005", "AUD006"}
+    assert result.audit.group_of[2] == result.audit.group_of[3]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("name,label\na,b\n", "needs a column image .* came name, label"),
+        ("image,label\n", "names no images"),
+        ("", "could not be read as a CSV"),
+        ('image\n"a\n', "could not be read as a CSV|None of the 1"),
+    ],
+)
+def test_a_table_that_names_no_images_is_refused(tmp_path, text, message):
+    (tmp_path / "table.csv").write_text(text, encoding="utf-8")
+    with pytest.raises(Refusal, match=message):
+        audited(tmp_path / "table.csv", tmp_path)
+
+
+def test_deep_colour_and_palette_images_are_read_as_grey(tmp_path, pictures):
+    root = tmp_path / "modes"
+    root.mkdir()
+    Image.fromarray(pictures[0]).save(root / "grey.png")
+    Image.fromarray(pictures[0].astype(np.uint16) * 200).save(root / "deep.png")
+    Image.fromarray(pictures[0]).convert("RGBA").save(root / "colour.png")
+    Image.fromarray(pictures[0]).convert("P").save(root / "palette.png")
+    Image.fromarray(np.full((40, 40), 300, np.uint16)).save(root / "flat.png")
+    found = audited(root, tmp_path).audit
+    alike = {name for pair in found.pairs for name in pair.cases}
+    assert alike == {"grey.png", "deep.png", "colour.png", "palette.png"}
+
+
+def test_images_are_prepared_by_centre_crop_and_bilinear_resize(tmp_path, pictures):
+    root = tmp_path / "wide"
+    root.mkdir()
+    Image.fromarray(pictures[0]).save(root / "a.png")
+    middle = Image.fromarray(pictures[0][:, 15:105]).resize((128, 128), Image.Resampling.BILINEAR)
+    assert np.array_equal(read_own_images(root).images[0], np.asarray(middle))
+
+
+def test_a_data_set_is_audited_by_name_with_its_grouped_split(tmp_path, monkeypatch):
+    monkeypatch.setattr("clineval.pipeline.audit.load_cohort", lambda *_, **__: phantom(0, cases=SMALL))
+    audited(None, tmp_path, dataset="phantom")
+    with (tmp_path / "out" / "phantom_twins.csv").open(encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert {frozenset((row["case_a"], row["case_b"])) for row in rows} == {
+        frozenset((pair.original, pair.copy)) for pair in planted(0, cases=SMALL)
+    }
+    split = pd.read_csv(tmp_path / "out" / "phantom_grouped_split.csv")
+    assert (split.groupby("group")["grouped_split"].nunique() == 1).all()
+    assert len(split) == sum(SMALL)
+    record = json.loads((tmp_path / "out" / "audit.json").read_text(encoding="utf-8"))
+    assert record["notice"].startswith("SYNTHETIC PHANTOM DATA")
+    assert json.loads((tmp_path / "out" / "provenance.json").read_text(encoding="utf-8"))["kind"] == "audit"
+
+
+def test_a_cohort_without_three_splits_gets_no_grouped_split(tmp_path):
+    from clineval.data.audit import audit
+
+    cohort = phantom(0, cases=SMALL)
+    only = cohort.select(cohort.within("train"))
+    write_audit(audit(only), only, tmp_path, seed=0)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "audit.json",
+        "audit_findings.csv",
+        "phantom_twins.csv",
+    ]
+
+
+def test_progress_is_announced_step_by_step(folder, tmp_path):
+    steps = []
+
+    def announce(step):
+        steps.append(step)
+        return lambda done, total: None
+
+    audited(folder, tmp_path, announce=announce)
+    assert steps == ["Reading", "Comparing"]

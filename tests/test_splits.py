@@ -1,0 +1,115 @@
+import dataclasses
+
+import numpy as np
+import pytest
+
+from clineval.data import splits
+from clineval.data.audit import audit
+from clineval.data.phantom import phantom
+from clineval.refusal import Refusal
+
+SIZES = (120, 30, 40)
+
+
+@pytest.fixture(scope="module")
+def cohort():
+    return phantom(0, cases=SIZES)
+
+
+@pytest.fixture(scope="module")
+def found(cohort):
+    return audit(cohort)
+
+
+def parted(cohort):
+    """Groups that lie in more than one split."""
+    return {g for g in cohort.group.tolist() if len(set(cohort.split[cohort.group == g].tolist())) > 1}
+
+
+def test_the_official_split_keeps_every_case_and_takes_the_groups_of_the_audit(cohort, found):
+    same = splits.apply_split(cohort, found, "official")
+    assert same.case.tolist() == cohort.case.tolist()
+    assert same.split.tolist() == cohort.split.tolist()
+    assert same.group.tolist() == found.group_of.tolist()
+    assert parted(same)
+
+
+def test_deduplicated_parts_no_group_between_test_and_the_rest(cohort, found):
+    less = splits.deduplicated(cohort, found)
+    test = set(less.group[less.within("test")].tolist())
+    assert not test & set(less.group[~less.within("test")].tolist())
+
+
+def test_deduplicated_keeps_test_whole_and_drops_only_cases_with_a_reason(cohort, found):
+    less = splits.deduplicated(cohort, found)
+    assert less.within("test").sum() == SIZES[2]
+    dropped = set(cohort.case.tolist()) - set(less.case.tolist())
+    reasons = {n for pair in found.pairs if "test" in pair.splits or pair.contradictory for n in pair.cases}
+    assert dropped
+    assert dropped <= reasons
+
+
+def test_deduplicated_drops_both_images_of_a_contradiction_outside_test(cohort):
+    images, split = cohort.images.copy(), cohort.split
+    a, b = np.flatnonzero(split == "train")[:2]
+    images[b] = images[a]
+    outcome = cohort.outcome.copy()
+    outcome[a], outcome[b] = True, False
+    wrong = dataclasses.replace(cohort, images=images, outcome=outcome)
+    less = splits.deduplicated(wrong, audit(wrong))
+    assert not {str(cohort.case[a]), str(cohort.case[b])} & set(less.case.tolist())
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_grouped_parts_no_group_and_keeps_sizes_and_prevalence(cohort, found, seed):
+    anew = splits.grouped(cohort, found, seed=seed)
+    assert not parted(anew)
+    assert sorted(anew.case.tolist()) == sorted(cohort.case.tolist())
+    for name, size in zip(("train", "val", "test"), SIZES, strict=True):
+        here = anew.within(name)
+        assert abs(here.sum() - size) <= 0.15 * size
+        assert abs(anew.outcome[here].mean() - cohort.outcome.mean()) <= 0.05
+
+
+def test_the_same_seed_gives_the_same_grouped_split_and_another_seed_another(cohort, found):
+    first, again, other = (splits.grouped(cohort, found, seed=seed).split.tolist() for seed in (1, 1, 2))
+    assert first == again
+    assert first != other
+
+
+def test_grouped_keeps_the_images_with_their_cases(cohort, found):
+    anew = splits.grouped(cohort, found)
+    row = {name: position for position, name in enumerate(cohort.case.tolist())}
+    for position, name in enumerate(anew.case.tolist()):
+        assert np.array_equal(anew.images[position], cohort.images[row[name]])
+
+
+def test_an_unknown_way_to_split_is_refused(cohort, found):
+    with pytest.raises(Refusal, match="official, deduplicated, grouped; came 'random'"):
+        splits.apply_split(cohort, found, "random")
+
+
+def test_grouped_is_refused_without_the_three_splits(cohort):
+    only = cohort.select(cohort.within("train"))
+    with pytest.raises(Refusal, match="needs a cohort of train, val and test; came train"):
+        splits.grouped(only, audit(only))
+
+
+def test_grouped_is_refused_where_there_are_too_few_groups(cohort, found):
+    outcome = np.zeros(len(cohort), bool)
+    outcome[:2] = True
+    with pytest.raises(Refusal, match="groups with and without the condition"):
+        splits.grouped(dataclasses.replace(cohort, outcome=outcome), found)
+
+
+@pytest.mark.real_data
+def test_breastmnist_deduplicated_and_grouped_keep_their_promises(real_breastmnist):
+    found = audit(real_breastmnist)
+    less = splits.deduplicated(real_breastmnist, found)
+    assert less.within("test").sum() == 156
+    assert 60 <= 546 - less.within("train").sum() <= 90
+    assert "train/115" not in less.case.tolist()
+    anew = splits.grouped(real_breastmnist, found, seed=0)
+    assert not parted(anew)
+    sizes = [int(anew.within(name).sum()) for name in ("train", "val", "test")]
+    np.testing.assert_allclose(sizes, [546, 78, 156], atol=3)
