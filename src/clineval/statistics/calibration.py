@@ -9,7 +9,7 @@ from scipy.special import logit
 from clineval.statistics.binning import columns_by_risk
 from clineval.statistics.counting import Bools, Floats, checked_risks
 from clineval.statistics.intervals import Estimate, normal_quantile, undefined, wilson_bounds
-from clineval.statistics.logistic import LogisticFit, fit_logistic
+from clineval.statistics.logistic_fit import LogisticFit, fit_logistic
 from clineval.statistics.paired_scores import compare_brier, compare_log_loss
 from clineval.statistics.recalibration import (
     ChangeAfterRecalibration,

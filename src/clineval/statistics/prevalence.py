@@ -7,7 +7,7 @@ from scipy.special import expit, logit
 from clineval.statistics.cases import group_codes
 from clineval.statistics.counting import Counts, Floats, checked_risks
 from clineval.statistics.intervals import Estimate, normal_quantile, undefined, wilson
-from clineval.statistics.logistic import fit_logistic
+from clineval.statistics.logistic_fit import fit_logistic
 
 
 def ppv_at_prevalence(table: Counts, prevalence: float, *, level: float = 0.95) -> Estimate:

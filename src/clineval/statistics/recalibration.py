@@ -11,7 +11,7 @@ from scipy.special import expit, logit
 
 from clineval.statistics.counting import Bools, Floats, checked_risks
 from clineval.statistics.intervals import Estimate
-from clineval.statistics.logistic import fit_logistic
+from clineval.statistics.logistic_fit import fit_logistic
 from clineval.statistics.paired_scores import compare_brier, compare_log_loss
 from clineval.statistics.scores import surely_wrong
 

@@ -1,19 +1,21 @@
 """The smoothed calibration curve (lowess) and the distances of the risks from it: ICI, E50, E90."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from clineval.statistics.binning import Columns, columns_by_risk
 from clineval.statistics.counting import Bools, Floats, checked_risks
-from clineval.statistics.intervals import Estimate, undefined
+from clineval.statistics.intervals import Estimate, percentile_interval, undefined
 from clineval.statistics.resampling import resampling_units
 
 # Above this many cases the curve is fitted to quantile bins.
 LARGE = 50_000
-# Bins of a large sample, and most columns of any bootstrap: finer than a curve of span 2/3 can show.
+# Bins of a large sample, and most columns that resamples are drawn on: both finer than a curve of span
+# 2/3 can show, the first by far.
 BINS = 1000
+DRAWN_BINS = 300
 # R's defaults: the share of cases in each local fit, and the share of the risks' range within which the
 # curve is joined by a straight line instead of being fitted anew.
 SPAN = 2 / 3
@@ -69,7 +71,15 @@ class _Smoother:
             slope = ((events @ first) / total - centre * level) / spread
         # Cleveland's rule: no slope where the cases under the kernel hardly differ in risk.
         sloped = np.sqrt(np.maximum(spread, 0)) > 0.001 * (self.risk[-1] - self.risk[0])
-        return np.where(sloped, level - centre * slope, level)
+        return self._bridged(np.where(sloped, level - centre * slope, level))
+
+    def _bridged(self, fits: Floats) -> Floats:
+        """Straight lines over anchors that a resample left without a case under their kernel."""
+        for row in np.flatnonzero(np.isnan(fits).any(axis=1)):
+            fitted = ~np.isnan(fits[row])
+            if fitted.any():
+                fits[row] = np.interp(self.anchor, self.anchor[fitted], fits[row, fitted])
+        return fits
 
     def errors(self, fits: Floats) -> Floats:
         """How far each column's risk lies from each curve, shape (draws, c)."""
@@ -220,7 +230,7 @@ def _resampled(
     outcome: Bools, risk: Floats, group: ArrayLike | None, draws: int, seed: int
 ) -> tuple[_Smoother, Floats, Floats]:
     """The smoother that carries the resamples, with their cases and events by column, shape (draws, c)."""
-    columns = columns_by_risk(risk, BINS)
+    columns = columns_by_risk(risk, DRAWN_BINS)
     units = resampling_units(outcome, group, stratified=False)
     weights = units.weights(draws, seed)
     cases = weights @ units.sums(columns.of_case, columns.number)
@@ -269,7 +279,7 @@ def _widths(risk: Floats, cases: NDArray[np.intp], anchor: Floats) -> Floats:
 
 def _perfect(risk: Floats, carrier: _Smoother, draws: int, seed: int) -> tuple[Floats, Floats]:
     """Cases and events by column where outcomes happen just as the risks say, each shape (draws, c)."""
-    held = np.bincount(columns_by_risk(risk, BINS).of_case)
+    held = np.bincount(columns_by_risk(risk, DRAWN_BINS).of_case)
     events = np.random.default_rng([seed, 1]).binomial(held, carrier.risk, size=(draws, len(held)))
     return np.broadcast_to(held.astype(np.float64), events.shape), events.astype(np.float64)
 
@@ -304,7 +314,7 @@ def _quantile(ranked: Floats, passed: Floats, number: Floats, share: float) -> F
 
 def _above_chance(value: float, drawn: Floats, perfect: Floats, level: float, method: str) -> Estimate:
     """The percentile interval, down to 0 where perfect calibration would show as much by chance."""
-    low, high = np.nanquantile(drawn, [(1 - level) / 2, (1 + level) / 2])
+    found = percentile_interval(value, drawn, level=level, method=method)
     if np.mean(perfect >= value) < 1 - level:
-        return Estimate(value, float(low), float(high), level, method)
-    return Estimate(value, 0.0, float(high), level, f"{method}; low 0, perfect risks show as much by chance")
+        return found
+    return replace(found, low=0.0, method=f"{found.method}; low 0, perfect risks show as much by chance")

@@ -1,0 +1,211 @@
+"""Calibration intercept, slope, observed/expected and grouped curve: by hand, against R, and by laws."""
+
+import math
+
+import numpy as np
+import pytest
+from clinical_reference import LETTERS, NAMES, cases, cases_of, golden, sample, triple
+from discrimination_reference import law
+from scipy.special import expit, logit
+
+from clineval.statistics import calibration as cal
+from clineval.statistics.intervals import wilson
+
+R = golden("calibration")
+Z = 1.959963984540054
+
+
+def surely_wrong(outcome, risk):
+    return bool(np.any((risk == 0) & outcome) or np.any((risk == 1) & ~outcome))
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("letter", LETTERS)
+@pytest.mark.parametrize("coefficient", ["intercept", "slope"])
+def test_intercept_and_slope_are_glm_s_with_their_wald_and_clustered_errors(name, letter, coefficient):
+    outcome, risk, group = cases_of(name, letter)
+    function = getattr(cal, f"calibration_{coefficient}")
+    plain, clustered = function(outcome, risk), function(outcome, risk, group=group)
+    theirs = R[name][letter]["logistic"].get(coefficient)
+    if theirs is None or surely_wrong(outcome, risk):
+        assert np.isnan(triple(plain)).all()
+        return
+    assert plain.value == pytest.approx(theirs["value"], rel=1e-6)
+    assert (plain.high - plain.low) / 2 / Z == pytest.approx(theirs["error"], rel=1e-6)
+    assert clustered.value == plain.value
+    assert (clustered.high - clustered.low) / 2 / Z == pytest.approx(theirs["clustered"], rel=1e-6)
+    assert "clustered" in clustered.method
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("letter", LETTERS)
+def test_observed_over_expected_is_r_s(name, letter):
+    outcome, risk, group = cases_of(name, letter)
+    theirs = R[name][letter]["scores"]["observed_expected"]
+    plain = cal.observed_expected(outcome, risk)
+    assert triple(plain) == pytest.approx([theirs["value"], *theirs["by_case"]], rel=1e-9)
+    grouped = cal.observed_expected(outcome, risk, group=group)
+    assert [grouped.low, grouped.high] == pytest.approx(theirs["by_group"], rel=1e-9)
+
+
+def test_the_intercept_of_one_risk_for_all_is_the_shift_of_log_odds():
+    outcome = np.arange(40) < 10
+    found = cal.calibration_intercept(outcome, np.full(40, 0.5))
+    assert found.value == pytest.approx(logit(0.25))
+    assert found.high - found.value == pytest.approx(Z / math.sqrt(40 * 0.25 * 0.75))
+
+
+def test_observed_over_expected_by_hand():
+    assert cal.observed_expected([1, 1, 0, 0], [0.5, 0.5, 0.25, 0.25]).value == pytest.approx(2 / 1.5)
+
+
+def test_the_maximum_is_where_brute_force_finds_it():
+    outcome, risk, _, _ = sample("small")
+    x, target = logit(risk), cal.calibration_slope(outcome, risk).value
+    best, step = np.zeros(2), 1.0
+    while step > 1e-9:
+        around = [best + step * np.array([i, j]) for i in (-1, 0, 1) for j in (-1, 0, 1)]
+        fit = [np.sum(np.log(expit(np.where(outcome, 1, -1) * (a + b * x)))) for a, b in around]
+        step = step / 2 if np.argmax(fit) == 4 else step
+        best = around[int(np.argmax(fit))]
+    assert best[1] == pytest.approx(target, abs=1e-6)
+
+
+@pytest.mark.parametrize("extreme", [[0.0], [1.0], [0.0, 1.0]])
+def test_a_risk_of_0_or_1_that_proved_right_changes_no_estimate(extreme):
+    outcome, risk, _, _ = sample("small")
+    longer = np.append(outcome, [value == 1 for value in extreme]), np.append(risk, extreme)
+    for function in (cal.calibration_intercept, cal.calibration_slope):
+        found = function(*longer)
+        assert triple(found) == triple(function(outcome, risk))
+        assert f"{len(extreme)} cases with a risk of exactly 0 or 1" in found.method
+
+
+@pytest.mark.parametrize(("risk_of_it", "happened"), [(0.0, True), (1.0, False)])
+def test_a_risk_of_0_or_1_that_proved_wrong_leaves_the_intercept_and_slope_undefined(risk_of_it, happened):
+    outcome, risk, _, _ = sample("small")
+    for function in (cal.calibration_intercept, cal.calibration_slope):
+        found = function(np.append(outcome, happened), np.append(risk, risk_of_it))
+        assert math.isnan(found.value)
+        assert "1 cases given a risk of exactly 0 or 1 proved wrong" in found.method
+
+
+@pytest.mark.parametrize(
+    ("outcome", "risk", "reason"),
+    [
+        ([0, 0, 1, 1], [0.1, 0.2, 0.8, 0.9], "separate the classes"),
+        ([0, 0, 1, 1], [0.9, 0.8, 0.2, 0.1], "separate the classes"),
+        ([0, 0, 1, 1], [0.1, 0.5, 0.5, 0.9], "separate the classes"),
+        ([0, 1, 0, 1], [0.3, 0.3, 0.3, 0.3], "the same risk"),
+        ([1, 1], [0.3, 0.4], "with and without"),
+        ([], [], "with and without"),
+    ],
+)
+def test_a_slope_without_a_finite_value_is_nan_with_the_reason(outcome, risk, reason):
+    found = cal.calibration_slope(outcome, risk)
+    assert np.isnan(triple(found)).all()
+    assert reason in found.method
+
+
+def test_nothing_expected_leaves_the_ratio_undefined_and_nothing_observed_leaves_it_without_interval():
+    assert "no event is expected" in cal.observed_expected([0, 1], [0, 0]).method
+    found = cal.observed_expected([0, 0], [0.2, 0.4])
+    assert found.value == 0
+    assert math.isnan(found.low)
+
+
+@law(cases(least=8))
+def test_a_shift_of_all_log_odds_moves_the_intercept_by_as_much_and_the_slope_not_at_all(drawn):
+    outcome, risk = drawn
+    moved = expit(logit(risk) + 0.7)
+    before, after = (cal.calibration_intercept(outcome, r) for r in (risk, moved))
+    assert after.value == pytest.approx(before.value - 0.7, abs=1e-6)
+    before, after = (cal.calibration_slope(outcome, r).value for r in (risk, moved))
+    # Rounding can make or break the overlap of tied log-odds: only both defined is comparable.
+    if not math.isnan(before) and not math.isnan(after):
+        assert after == pytest.approx(before, rel=1e-6, abs=1e-6)
+
+
+@law(cases(least=8))
+def test_the_complement_turns_the_intercept_s_sign_and_keeps_the_slope(drawn):
+    outcome, risk = drawn
+    one, other = cal.calibration_intercept(outcome, risk), cal.calibration_intercept(~outcome, 1 - risk)
+    assert one.value == pytest.approx(-other.value, abs=1e-9)
+    assert one.low == pytest.approx(-other.high, abs=1e-9)
+
+
+@law(cases(least=8))
+def test_every_row_twice_in_one_group_keeps_the_values_and_tells_no_more_than_once(drawn):
+    outcome, risk = drawn
+    twice = np.repeat(outcome, 2), np.repeat(risk, 2)
+    pairs = np.repeat(np.arange(len(risk)), 2)
+    once, doubled = cal.observed_expected(outcome, risk), cal.observed_expected(*twice, group=pairs)
+    assert triple(once) == pytest.approx(triple(doubled))
+    assert cal.calibration_intercept(*twice).value == pytest.approx(
+        cal.calibration_intercept(outcome, risk).value, abs=1e-9
+    )
+
+
+@law(cases(least=8))
+def test_shuffling_the_cases_changes_nothing(drawn):
+    outcome, risk = drawn
+    order = np.random.default_rng(0).permutation(len(risk))
+    for function in (cal.calibration_intercept, cal.calibration_slope, cal.observed_expected):
+        one, other = function(outcome, risk), function(outcome[order], risk[order])
+        assert triple(one) == pytest.approx(triple(other), nan_ok=True, rel=1e-6, abs=1e-9)
+
+
+@law(cases(least=8))
+def test_groups_of_one_are_no_groups(drawn):
+    outcome, risk = drawn
+    names = np.array([f"patient {i}" for i in range(len(risk))])
+    for function in (cal.calibration_intercept, cal.calibration_slope, cal.observed_expected):
+        plain, grouped = function(outcome, risk), function(outcome, risk, group=names)
+        assert triple(plain) == pytest.approx(triple(grouped), nan_ok=True)
+
+
+def test_two_hundred_thousand_cases_agree_with_statsmodels_on_their_counts():
+    # 99 distinct risks: the binomial likelihood of their counts is that of the cases.
+    sm = pytest.importorskip("statsmodels.api")
+    rng = np.random.default_rng(0)
+    risk = rng.integers(1, 100, 200_000) / 100
+    outcome = rng.random(200_000) < expit(0.2 + 0.9 * logit(risk))
+    level, place = np.unique(risk, return_inverse=True)
+    events, every = np.bincount(place, weights=outcome), np.bincount(place)
+    counted = sm.GLM(
+        np.column_stack([events, every - events]),
+        sm.add_constant(logit(level)),
+        family=sm.families.Binomial(),
+    ).fit(tol=1e-14)
+    found = cal.calibration_slope(outcome, risk)
+    assert found.value == pytest.approx(counted.params[1], rel=1e-9)
+    assert found.high - found.value == pytest.approx(Z * counted.bse[1], rel=1e-6)
+
+
+def test_the_grouped_curve_by_hand():
+    curve = cal.grouped_curve([0, 1, 0, 1, 1, 1], [0.1, 0.2, 0.3, 0.6, 0.7, 0.8], bins=2)
+    assert curve.mean_risk == pytest.approx([0.2, 0.7])
+    assert curve.observed == pytest.approx([1 / 3, 1])
+    assert curve.cases.tolist() == [3, 3]
+    assert [curve.low[0], curve.high[0]] == pytest.approx(triple(wilson(1, 3))[1:])
+
+
+@law(cases())
+def test_the_grouped_curve_holds_every_case_once_in_rising_bins(drawn):
+    outcome, risk = drawn
+    curve = cal.grouped_curve(outcome, risk, bins=5)
+    assert curve.cases.sum() == len(risk)
+    assert len(curve.cases) <= 5 or len(set(risk)) <= 5
+    assert (np.diff(curve.mean_risk) > 0).all()
+    assert curve.cases @ curve.observed == pytest.approx(outcome.sum())
+    assert curve.cases @ curve.mean_risk == pytest.approx(risk.sum())
+
+
+def test_equal_risks_are_never_parted():
+    curve = cal.grouped_curve([0, 1] * 20, [0.3] * 30 + [0.9] * 10, bins=10)
+    assert curve.cases.tolist() == [30, 10]
+
+
+def test_a_curve_without_bins_is_refused():
+    with pytest.raises(ValueError, match="At least one bin is needed; came 0"):
+        cal.grouped_curve([0, 1], [0.1, 0.2], bins=0)

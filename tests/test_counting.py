@@ -1,0 +1,75 @@
+"""The >= rule and counts at thresholds: by hand, against searching, exact at the grid's own floats."""
+
+import numpy as np
+import pytest
+from clinical_reference import cases
+from discrimination_reference import law
+from hypothesis import strategies as st
+
+from clineval.statistics.counting import (
+    Counts,
+    ascending,
+    checked_risks,
+    counts,
+    flagged,
+    flagged_counts,
+    steps_reached,
+)
+
+GRIDS = {
+    "hundredths": np.arange(1, 100) / 100,
+    "thousandths with both ends": np.arange(1001) / 1000,
+    "a stretch of thousandths": np.arange(5, 40) / 1000,
+    "uneven": np.array([0.015, 0.2, 0.21, 0.9]),
+    "one": np.array([0.5]),
+}
+
+
+def test_a_risk_equal_to_the_threshold_is_flagged():
+    assert flagged([0.29, 0.3, 0.31], 0.3).tolist() == [False, True, True]
+
+
+def test_counts_by_hand():
+    found = counts([1, 1, 0, 0, 1], [0.9, 0.2, 0.5, 0.1, 0.5], 0.5)
+    assert found == Counts(true_positives=2, false_positives=1, false_negatives=1, true_negatives=1)
+    assert (found.events, found.non_events, found.flagged, found.cases) == (3, 2, 3, 5)
+
+
+def test_a_threshold_of_nan_is_refused():
+    with pytest.raises(ValueError, match="must be a number; came NaN"):
+        counts([1, 0], [0.2, 0.1], np.nan)
+
+
+def test_a_risk_outside_0_to_1_is_named():
+    with pytest.raises(ValueError, match=r"between 0 and 1; number 1 is 1.5"):
+        checked_risks([1, 0], [0.5, 1.5])
+
+
+@pytest.mark.parametrize("thresholds", [[0.2, 0.1], [0.1, 0.1], [0.1, np.nan]])
+def test_thresholds_out_of_order_are_refused(thresholds):
+    with pytest.raises(ValueError, match="strictly ascending"):
+        ascending(thresholds)
+
+
+@pytest.mark.parametrize("name", GRIDS)
+def test_every_grid_value_and_its_neighbouring_floats_are_counted_exactly(name):
+    grid = GRIDS[name]
+    values = np.arange(1001) / 1000
+    risk = np.clip(np.concatenate([values, np.nextafter(values, -1), np.nextafter(values, 2)]), 0, 1)
+    assert np.array_equal(steps_reached(risk, grid), (risk[:, None] >= grid).sum(axis=1))
+
+
+@law(cases(), st.sampled_from(sorted(GRIDS)))
+def test_counts_at_many_thresholds_are_the_counts_at_each(drawn, name):
+    outcome, risk = drawn
+    true_positives, false_positives = flagged_counts(outcome, risk, GRIDS[name])
+    for i, threshold in enumerate(GRIDS[name]):
+        one = counts(outcome, risk, threshold)
+        assert (true_positives[i], false_positives[i]) == (one.true_positives, one.false_positives)
+
+
+def test_more_cases_than_one_block_are_all_counted():
+    risk = np.random.default_rng(0).random(100_000)
+    true_positives, false_positives = flagged_counts(risk < 0.4, risk, GRIDS["hundredths"])
+    assert true_positives[0] + false_positives[0] == np.count_nonzero(risk >= 0.01)
+    assert true_positives[39] == 0

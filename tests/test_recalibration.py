@@ -1,0 +1,135 @@
+"""Recalibration: against glm and isoreg in R, against scikit-learn, and by laws."""
+
+import json
+import math
+
+import numpy as np
+import pytest
+from clinical_reference import LETTERS, NAMES, cases, cases_of, golden, sample
+from discrimination_reference import law
+from sklearn.isotonic import IsotonicRegression
+
+from clineval.statistics import recalibration as re
+from clineval.statistics.calibration import calibration_intercept, calibration_slope
+from clineval.statistics.scores import brier
+
+R = golden("calibration")
+FITS = (re.fit_temperature, re.fit_platt, re.fit_isotonic)
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("letter", LETTERS)
+def test_platt_and_temperature_are_glm_s(name, letter):
+    outcome, risk, _ = cases_of(name, letter)
+    theirs = R[name][letter]["logistic"]
+    wrong = np.any((risk == 0) & outcome)
+    if wrong or "platt" not in theirs or theirs["platt"][1] <= 0:
+        with pytest.raises(ValueError, match=r"proved wrong|No recalibration|do not rise"):
+            re.fit_platt(outcome, risk, fitted_on="val")
+        return
+    platt = re.fit_platt(outcome, risk, fitted_on="val")
+    assert [platt.intercept, platt.slope] == pytest.approx(theirs["platt"], rel=1e-6)
+    temperature = re.fit_temperature(outcome, risk, fitted_on="val")
+    assert temperature.slope == pytest.approx(theirs["inverse_temperature"], rel=1e-6)
+    assert temperature.temperature == pytest.approx(1 / theirs["inverse_temperature"], rel=1e-6)
+
+
+@pytest.mark.parametrize("name", ["small", "useless", "breastmnist"])
+def test_isotonic_steps_are_isoreg_s(name):
+    outcome, risk, _, _ = sample(name)
+    theirs = R[name]["a"]["isotonic"]
+    fitted = re.fit_isotonic(outcome, risk, fitted_on="val")
+    assert fitted.apply(theirs["risk"]) == pytest.approx(theirs["fitted"], rel=1e-9, abs=1e-12)
+
+
+@law(cases())
+def test_isotonic_recalibration_is_scikit_learn_s_on_any_risk(drawn):
+    outcome, risk = drawn
+    theirs = IsotonicRegression(out_of_bounds="clip").fit(risk, outcome)
+    ours = re.fit_isotonic(outcome, risk, fitted_on="val")
+    grid = np.linspace(0, 1, 41)
+    assert ours.apply(grid) == pytest.approx(theirs.predict(grid), abs=1e-9)
+
+
+def test_platt_on_its_own_population_leaves_intercept_0_and_slope_1():
+    outcome, risk, _, _ = sample("breastmnist")
+    mended = re.fit_platt(outcome, risk, fitted_on="val").apply(risk)
+    assert calibration_intercept(outcome, mended).value == pytest.approx(0, abs=1e-9)
+    assert calibration_slope(outcome, mended).value == pytest.approx(1, rel=1e-9)
+
+
+def test_no_temperature_has_a_lower_log_loss():
+    outcome, risk, _, _ = sample("breastmnist")
+    best = re.fit_temperature(outcome, risk, fitted_on="val").slope
+
+    def loss(slope):
+        mended = re.Recalibration("temperature", "val", 0, 0, slope=slope).apply(risk)
+        return -np.mean(np.log(np.where(outcome, mended, 1 - mended)))
+
+    assert loss(best) < min(loss(best * 1.001), loss(best / 1.001))
+
+
+@law(cases(least=10))
+def test_recalibration_keeps_the_order_of_risks_and_stays_in_0_to_1(drawn):
+    outcome, risk = drawn
+    for fit in FITS:
+        try:
+            mended = fit(outcome, risk, fitted_on="val").apply(np.sort(risk))
+        except ValueError:
+            continue
+        assert (np.diff(mended) >= -1e-15).all()
+        assert ((mended >= 0) & (mended <= 1)).all()
+
+
+@pytest.mark.parametrize("fit", FITS)
+def test_a_recalibration_reads_back_from_json_to_the_last_bit(fit):
+    outcome, risk, _, _ = sample("breastmnist")
+    fitted = fit(outcome, risk, fitted_on="val")
+    assert re.Recalibration.from_json(json.loads(json.dumps(fitted.to_json()))) == fitted
+    assert (fitted.fitted_on, fitted.cases, fitted.events) == ("val", 156, 42)
+
+
+def test_0_and_1_stay_where_log_odds_are_mended():
+    outcome, risk, _, _ = sample("small")
+    for fit in (re.fit_platt, re.fit_temperature):
+        assert fit(outcome, risk, fitted_on="val").apply([0.0, 1.0]).tolist() == [0.0, 1.0]
+
+
+def test_the_change_on_another_population_is_that_of_the_scores():
+    outcome, risk, other, _ = sample("breastmnist")
+    fitted = re.fit_platt(outcome, risk, fitted_on="val")
+    change = re.change_after_recalibration(outcome, other, fitted, population="test")
+    difference = brier(outcome, fitted.apply(other)).value - brier(outcome, other).value
+    assert change.brier.value == pytest.approx(difference)
+    assert change.brier.low < change.brier.value < change.brier.high
+    assert (change.kind, change.fitted_on, change.population) == ("platt", "val", "test")
+    assert change.log_loss.value < 0
+
+
+def test_a_sure_risk_after_isotonic_that_proves_wrong_leaves_the_log_loss_undefined():
+    fitted = re.fit_isotonic([0, 0, 1, 1], [0.1, 0.2, 0.8, 0.9], fitted_on="val")
+    change = re.change_after_recalibration([1, 0], [0.15, 0.3], fitted, population="test")
+    assert math.isnan(change.log_loss.value)
+    assert "infinite: 1" in change.log_loss.method
+
+
+def test_judging_a_recalibration_where_it_was_fitted_is_refused():
+    outcome, risk, _, _ = sample("small")
+    fitted = re.fit_platt(outcome, risk, fitted_on="val")
+    with pytest.raises(ValueError, match="fitted on 'val' must be judged on other cases"):
+        re.change_after_recalibration(outcome, risk, fitted, population="val")
+
+
+@pytest.mark.parametrize(
+    ("outcome", "risk", "message"),
+    [
+        ([1, 1], [0.2, 0.3], "with and without the condition"),
+        ([0, 1, 1], [0.2, 0.0, 0.4], "1 cases given a risk of exactly 0 or 1 proved wrong"),
+        ([0, 0, 1, 1], [0.1, 0.2, 0.8, 0.9], "separate the classes"),
+        ([1, 1, 0, 0, 1, 0], [0.1, 0.2, 0.8, 0.9, 0.6, 0.4], "do not rise with the outcome"),
+        ([0, 0, 1, 1], [0.0, 0.0, 1.0, 1.0], "with and without"),
+    ],
+)
+def test_what_cannot_be_learnt_is_refused_in_words(outcome, risk, message):
+    with pytest.raises(ValueError, match=message):
+        re.fit_platt(outcome, risk, fitted_on="val")

@@ -1,0 +1,138 @@
+"""Brier score, log loss and Murphy's parts: by hand, against R, and by laws."""
+
+import math
+
+import numpy as np
+import pytest
+from clinical_reference import LETTERS, NAMES, cases, cases_of, golden, triple
+from discrimination_reference import law
+from hypothesis import strategies as st
+from sklearn.metrics import brier_score_loss
+from sklearn.metrics import log_loss as sklearn_log_loss
+
+from clineval.statistics.scores import brier, log_loss, murphy_decomposition, scaled_brier
+
+R = golden("calibration")
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("letter", LETTERS)
+def test_scores_and_their_intervals_are_r_s(name, letter):
+    outcome, risk, group = cases_of(name, letter)
+    theirs = R[name][letter]["scores"]
+    assert brier(outcome, risk).value == pytest.approx(R[name][letter]["smoothed"]["brier"], rel=1e-9)
+    for measure, function in {"brier": brier, "log_loss": log_loss}.items():
+        plain, grouped = function(outcome, risk), function(outcome, risk, group=group)
+        row = theirs[measure]
+        if row["value"] == "Inf":
+            assert math.isnan(plain.value)
+            assert "infinite" in plain.method
+            continue
+        if "NaN" in row["by_case"]:  # R's 0 * log(0)
+            continue
+        assert triple(plain) == pytest.approx([row["value"], *row["by_case"]], rel=1e-9)
+        assert [grouped.low, grouped.high] == pytest.approx(row["by_group"], rel=1e-9)
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("letter", LETTERS)
+def test_the_scaled_brier_score_is_r_s(name, letter):
+    outcome, risk, group = cases_of(name, letter)
+    row = R[name][letter]["scores"]["one_less_scaled_brier"]
+    found, grouped = scaled_brier(outcome, risk), scaled_brier(outcome, risk, group=group)
+    assert [1 - value for value in triple(found)] == pytest.approx(
+        [row["value"], *row["by_case"][::-1]], rel=1e-9
+    )
+    assert [1 - grouped.high, 1 - grouped.low] == pytest.approx(row["by_group"], rel=1e-9)
+
+
+def test_scores_by_hand():
+    assert brier([1, 0], [0.7, 0.4]).value == pytest.approx((0.09 + 0.16) / 2)
+    assert log_loss([1, 0], [0.7, 0.4]).value == pytest.approx(-(math.log(0.7) + math.log(0.6)) / 2)
+    assert scaled_brier([1, 0], [0.7, 0.4]).value == pytest.approx(1 - 0.125 / 0.25)
+
+
+@law(cases())
+def test_scores_are_scikit_learn_s(drawn):
+    assert brier(*drawn).value == pytest.approx(brier_score_loss(*drawn))
+    assert log_loss(*drawn).value == pytest.approx(sklearn_log_loss(*drawn))
+
+
+@law(cases())
+def test_a_score_lies_in_its_interval_and_the_complement_has_the_same(drawn):
+    outcome, risk = drawn
+    for function in (brier, log_loss, scaled_brier):
+        found = function(outcome, risk)
+        assert found.low <= found.value <= found.high
+        assert triple(function(~outcome, 1 - risk)) == pytest.approx(triple(found))
+
+
+@law(cases())
+def test_the_prevalence_for_everybody_has_a_scaled_brier_score_of_0(drawn):
+    outcome, _ = drawn
+    assert scaled_brier(outcome, np.full(len(outcome), outcome.mean())).value == pytest.approx(0, abs=1e-12)
+
+
+@law(cases())
+def test_copies_in_a_group_tell_no_more_than_one(drawn):
+    outcome, risk = drawn
+    copied = np.repeat(outcome, 3), np.repeat(risk, 3)
+    for function in (brier, log_loss, scaled_brier):
+        grouped = function(*copied, group=np.repeat(np.arange(len(risk)), 3))
+        assert triple(grouped) == pytest.approx(triple(function(outcome, risk)))
+
+
+def test_perfect_risks_score_0_without_an_interval():
+    for function in (brier, log_loss):
+        found = function([1, 0, 1], [1, 0, 1])
+        assert found.value == 0
+        assert math.isnan(found.low)
+        assert "no logarithm" in found.method
+    assert scaled_brier([1, 0], [1, 0]).value == 1
+
+
+def test_a_sure_risk_that_proved_right_costs_no_surprise_and_one_that_proved_wrong_is_infinite():
+    assert log_loss([1, 0], [1, 0.5]).value == pytest.approx(math.log(2) / 2)
+    found = log_loss([1, 0, 0], [0, 0.5, 1])
+    assert math.isnan(found.value)
+    assert "infinite: 2 cases" in found.method
+
+
+def test_without_cases_or_a_class_the_scores_say_why_they_are_undefined():
+    assert brier([], []).method == log_loss([], []).method == "no cases"
+    assert "with and without" in scaled_brier([1, 1], [0.5, 0.6]).method
+    assert "single case" in brier([1], [0.4]).method
+
+
+def test_a_risk_that_is_no_probability_is_refused():
+    with pytest.raises(ValueError, match=r"between 0 and 1; number 0 is -0\.1"):
+        brier([1], [-0.1])
+
+
+@law(cases(), st.integers(1, 12))
+def test_murphy_s_parts_add_up_to_the_brier_score(drawn, bins):
+    found = murphy_decomposition(*drawn, bins=bins)
+    parts = found.reliability - found.resolution + found.uncertainty
+    parts += found.within_bin_variance - found.within_bin_covariance
+    assert parts == pytest.approx(found.brier, abs=1e-15)
+    assert found.brier == pytest.approx(brier(*drawn).value)
+
+
+@law(cases(tied=True))
+def test_with_a_bin_per_distinct_risk_the_three_classical_parts_suffice(drawn):
+    found = murphy_decomposition(*drawn, bins=10)
+    assert found.within_bin_variance == pytest.approx(0, abs=1e-30)
+    assert found.reliability - found.resolution + found.uncertainty == pytest.approx(found.brier, abs=1e-15)
+
+
+def test_murphy_s_parts_by_hand():
+    found = murphy_decomposition([0, 1, 1, 1], [0.25, 0.25, 0.75, 0.75])
+    assert found.reliability == pytest.approx((0.25**2 + 0.25**2) / 2)
+    assert found.resolution == pytest.approx(0.25**2)
+    assert found.uncertainty == pytest.approx(0.75 * 0.25)
+    assert found.bins == 2
+
+
+def test_nothing_cannot_be_decomposed():
+    with pytest.raises(ValueError, match="At least one case and one bin are needed; came 0 and 10"):
+        murphy_decomposition([], [])

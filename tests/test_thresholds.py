@@ -1,0 +1,219 @@
+"""Choosing a threshold: by hand, against trying every cut, against R's binomial, and by laws."""
+
+import math
+
+import numpy as np
+import pytest
+from clinical_reference import NAMES, cases, golden, sample
+from discrimination_reference import law
+from hypothesis import strategies as st
+from scipy.stats import binom
+
+from clineval.statistics import thresholds as th
+from clineval.statistics.counting import counts
+
+R = golden("operating_point")
+
+
+def sensitivity(outcome, risk, threshold):
+    table = counts(outcome, risk, threshold)
+    return table.true_positives / table.events
+
+
+def specificity(outcome, risk, threshold):
+    table = counts(outcome, risk, threshold)
+    return table.true_negatives / table.non_events
+
+
+def test_thresholds_by_hand():
+    outcome, risk = [1, 1, 1, 1, 0, 0, 0, 0], [0.9, 0.8, 0.6, 0.3, 0.7, 0.4, 0.2, 0.1]
+    assert th.threshold_for_sensitivity(outcome, risk, 0.75) == 0.6
+    assert th.threshold_for_sensitivity(outcome, risk, 0.76) == 0.3
+    assert th.threshold_for_specificity(outcome, risk, 0.75) == 0.6
+    # .8, .6 and .3 all have the index .5; the lowest misses nobody.
+    assert th.threshold_youden(outcome, risk) == 0.3
+    assert th.threshold_for_harm_ratio(9) == 0.1
+
+
+@law(cases(), st.sampled_from([0.05, 0.29, 0.5, 0.7, 0.9, 0.95, 1.0]))
+def test_the_threshold_for_sensitivity_is_the_largest_that_reaches_it(drawn, target):
+    outcome, risk = drawn
+    reaching = [t for t in set(risk) if sensitivity(outcome, risk, t) >= target]
+    assert th.threshold_for_sensitivity(outcome, risk, target) == max(reaching)
+
+
+@law(cases(), st.sampled_from([0.05, 0.29, 0.5, 0.7, 0.9, 0.95, 1.0]))
+def test_the_threshold_for_specificity_is_the_smallest_that_reaches_it(drawn, target):
+    outcome, risk = drawn
+    above_all = np.nextafter(max(risk), 2)
+    reaching = [t for t in {*risk, above_all} if specificity(outcome, risk, t) >= target]
+    assert th.threshold_for_specificity(outcome, risk, target) == min(reaching)
+
+
+@law(cases())
+def test_youden_is_the_best_of_all_cuts_and_of_equal_ones_the_lowest(drawn):
+    outcome, risk = drawn
+
+    def index(threshold):
+        table = counts(outcome, risk, threshold)
+        return table.true_positives * table.non_events - table.false_positives * table.events
+
+    best = max(index(t) for t in set(risk))
+    assert th.threshold_youden(outcome, risk) == min(t for t in set(risk) if index(t) == best)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_youden_index_reached_is_p_roc_s(name):
+    outcome, risk, _, _ = sample(name)
+    cut = th.threshold_youden(outcome, risk)
+    index = sensitivity(outcome, risk, cut) + specificity(outcome, risk, cut) - 1
+    assert index == pytest.approx(R["samples"][name]["youden"], rel=1e-9)
+
+
+def test_a_target_that_a_float_cannot_hold_costs_no_extra_case():
+    # .07 * 100 is 7.000000000000001, yet 7 of 100 is a sensitivity of .07.
+    outcome, risk = np.ones(100, bool), np.arange(100, 0, -1) / 100
+    assert th.threshold_for_sensitivity(outcome, risk, 0.07) == risk[6]
+
+
+@law(cases(), st.sampled_from(["sensitivity", "specificity", "youden"]))
+def test_a_monotone_change_of_risks_moves_the_threshold_with_them(drawn, rule):
+    outcome, risk = drawn
+    choose = {
+        "sensitivity": lambda r: th.threshold_for_sensitivity(outcome, r, 0.8),
+        "specificity": lambda r: th.threshold_for_specificity(outcome, r, 0.3),
+        "youden": lambda r: th.threshold_youden(outcome, r),
+    }[rule]
+    # Where nobody may be flagged the threshold lies above every risk and is no risk of a case.
+    if choose(risk) <= risk.max():
+        assert choose(risk**2) == pytest.approx(choose(risk) ** 2, rel=1e-15)
+
+
+@pytest.mark.parametrize("row", R["met"])
+def test_the_probability_that_the_target_is_met_is_r_s_binomial(row):
+    found = th.probability_target_met(row["successes"], row["total"], row["target"])
+    assert found == pytest.approx(row["probability"], rel=1e-9)
+
+
+def test_the_probability_is_how_often_new_patients_of_the_same_kind_bear_the_promise_out():
+    rng, events, target = np.random.default_rng(4), 21, 0.9
+    met = 0
+    for _ in range(4000):
+        cut = th.threshold_for_sensitivity(np.ones(events, bool), rng.random(events), target)
+        met += 1 - cut >= target  # risks are uniform: a share 1 - cut of all events lies above the cut
+    expected = th.probability_target_met(19, events, target)
+    assert met / 4000 == pytest.approx(expected, abs=4 * math.sqrt(0.25 / 4000))
+
+
+def test_21_events_cannot_guarantee_a_sensitivity_of_90():
+    rng = np.random.default_rng(0)
+    outcome = np.arange(78) < 21
+    found = th.choose_threshold(outcome, rng.random(78), target=0.9)
+    assert math.isnan(found.guaranteed)
+    assert "cannot be guaranteed with 21 events" in found.sentence
+    assert "at least 29 are needed" in found.sentence
+    assert found.probability_met == pytest.approx(binom.cdf(18, 21, 0.9))
+    assert found.achieved.value == 19 / 21
+
+
+def test_enough_events_name_the_threshold_that_guarantees():
+    rng = np.random.default_rng(0)
+    outcome = np.arange(400) < 100
+    risk = rng.random(400)
+    found = th.choose_threshold(outcome, risk, target=0.9)
+    caught = counts(outcome, risk, found.guaranteed).true_positives
+    assert found.guaranteed < found.value
+    assert binom.cdf(caught - 1, 100, 0.9) >= 0.95 > binom.cdf(caught - 2, 100, 0.9)
+    assert f"{found.guaranteed:.6g}" in found.sentence
+
+
+@pytest.mark.parametrize("target", [0.8, 0.9, 0.95, 0.99])
+def test_the_events_needed_are_the_least_that_can_guarantee(target):
+    needed = th.events_to_guarantee(target)
+    assert th.probability_target_met(needed, needed, target) >= 0.95
+    assert th.probability_target_met(needed - 1, needed - 1, target) < 0.95
+
+
+def test_a_sensitivity_of_1_is_never_promised():
+    found = th.choose_threshold([1, 0, 1, 0], [0.9, 0.1, 0.8, 0.2], target=1.0)
+    assert found.probability_met == 0
+    assert "any number of events" in found.sentence
+
+
+@pytest.mark.parametrize("rule", ["sensitivity", "specificity", "youden"])
+def test_the_bootstrap_of_a_threshold_is_that_of_a_loop(rule):
+    outcome, risk, _, _ = sample("small")
+    target = None if rule == "youden" else 0.8
+    found = th.choose_threshold(outcome, risk, rule=rule, target=target, draws=4000)
+    choose = {
+        "sensitivity": lambda y, r: th.threshold_for_sensitivity(y, r, 0.8),
+        "specificity": lambda y, r: th.threshold_for_specificity(y, r, 0.8),
+        "youden": th.threshold_youden,
+    }[rule]
+    rng = np.random.default_rng(9)
+    events, others = np.flatnonzero(outcome), np.flatnonzero(~outcome)
+    looped = []
+    for _ in range(1500):
+        rows = np.concatenate([rng.choice(events, len(events)), rng.choice(others, len(others))])
+        looped.append(choose(outcome[rows], risk[rows]))
+    assert found.bootstrap.mean() == pytest.approx(np.mean(looped), abs=0.02)
+    assert found.bootstrap.std() == pytest.approx(np.std(looped), rel=0.15)
+    assert found.threshold.low <= found.value <= found.threshold.high
+
+
+def test_groups_of_copies_widen_the_bootstrap_of_a_threshold():
+    rng = np.random.default_rng(3)
+    outcome, risk = np.arange(150) < 50, rng.random(150)
+    copied = th.choose_threshold(np.repeat(outcome, 4), np.repeat(risk, 4), target=0.8)
+    grouped = th.choose_threshold(
+        np.repeat(outcome, 4), np.repeat(risk, 4), target=0.8, group=np.repeat(np.arange(150), 4)
+    )
+    assert grouped.bootstrap.std() > 1.5 * copied.bootstrap.std()
+
+
+def test_the_same_seed_gives_the_same_draws():
+    outcome, risk, _, group = sample("tied")
+    one, other = (th.choose_threshold(outcome, risk, target=0.8, group=group, seed=5) for _ in range(2))
+    assert np.array_equal(one.bootstrap, other.bootstrap)
+
+
+def test_many_distinct_risks_are_cut_at_quantiles_only_in_the_bootstrap():
+    rng = np.random.default_rng(1)
+    outcome = np.arange(60_000) < 20_000
+    risk = rng.random(60_000)
+    found = th.choose_threshold(outcome, risk, target=0.9, draws=200)
+    assert found.value == th.threshold_for_sensitivity(outcome, risk, 0.9)
+    # The tenth percentile of 20,000 uniform risks has a standard error of .0021.
+    assert found.bootstrap.std() == pytest.approx(0.0021, rel=0.25)
+
+
+def test_a_harm_ratio_sets_the_threshold_without_data():
+    found = th.choose_threshold([1, 0], [0.9, 0.1], rule="harm_ratio", target=4)
+    assert found.value == 0.2
+    assert "calibrated risks only" in found.sentence
+
+
+def test_youden_promises_nothing():
+    found = th.choose_threshold([1, 0, 1, 0], [0.9, 0.1, 0.8, 0.85], rule="youden")
+    assert math.isnan(found.probability_met)
+    assert "promises neither" in found.sentence
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (
+            lambda: th.threshold_for_sensitivity([0, 0], [0.1, 0.2], 0.9),
+            "cases with the condition; came none",
+        ),
+        (lambda: th.threshold_for_specificity([1], [0.1], 0.9), "cases without the condition; came none"),
+        (lambda: th.threshold_for_sensitivity([1], [0.1], 0.0), "above 0 and not above 1; came 0.0"),
+        (lambda: th.threshold_for_harm_ratio(0), "above 0; came 0"),
+        (lambda: th.choose_threshold([1, 0], [0.1, 0.2], rule="best"), "A rule is .* came 'best'"),
+        (lambda: th.choose_threshold([1, 0], [0.1, 0.2]), "'sensitivity' needs a target"),
+        (lambda: th.events_to_guarantee(1.0), "between 0 and 1; came 1.0"),
+    ],
+)
+def test_what_cannot_be_chosen_is_refused_in_words(call, message):
+    with pytest.raises(ValueError, match=message):
+        call()
