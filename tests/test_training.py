@@ -155,7 +155,7 @@ def test_only_the_missing_and_the_damaged_are_trained_anew(models, tmp_path):
         finished=tmp_path,
         progress=lambda *at: done.append(at),
     )
-    assert done == [(1, 3), (2, 3), (3, 3)]
+    assert done == [(0, 3), (1, 3), (2, 3), (3, 3)]
     assert third.stat().st_mtime_ns == kept
     assert np.array_equal(again.risk, models["cnn"].risk)
 

@@ -54,7 +54,7 @@ def _hand_out(
 ) -> Iterator[tuple[str, Fitted]]:
     expected, waiting = versions(), iter(jobs.items())
     running: dict[Any, str] = {}
-    finished = distributed.as_completed()
+    finished = distributed.as_completed(loop=client.loop)
 
     def hand_out(count: int) -> None:
         for key, job in (item for _, item in zip(range(count), waiting, strict=False)):

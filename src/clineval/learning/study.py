@@ -1,5 +1,6 @@
 """Many trainings scored out of fold: models, seeds, folds, repeats and training variants in one table."""
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,7 +14,7 @@ from clineval.learning.folds import derived_seed, grouped_folds
 from clineval.learning.jobs import Fitted, Job, Material
 from clineval.learning.preprocessing import check_images
 from clineval.learning.training import check_device, combine
-from clineval.learning.workers import run_jobs
+from clineval.learning.workers import as_finished
 from clineval.refusal import Refusal
 from clineval.settings import StudySettings, TrainingSettings
 
@@ -54,6 +55,7 @@ def study(
     cluster: str | None = None,
     finished: Path | None = None,
     progress: Callable[[int, int], None] | None = None,
+    watch: Callable[[pd.DataFrame], None] | None = None,
 ) -> pd.DataFrame:
     """Risks of every training on the cases it did not see: one row per training and held-out case.
 
@@ -63,6 +65,8 @@ def study(
     Parameters
     ----------
     finished : folder of finished trainings; those of an interrupted study are not repeated.
+    progress : called with (done, total) whenever a training is done.
+    watch : called with the rows of each point of the study as soon as its trainings are done.
 
     Returns
     -------
@@ -77,21 +81,27 @@ def study(
     check_images(cohort.images)
     check_device(training.device)
     points = plan(cohort, settings)
-    single = [point for point in points if point.model not in PARTS]
-    batches = [_jobs(cohort, point, training) for point in single]
-    fitted = iter(
-        run_jobs(
-            Material.of(cohort),
-            [job for batch in batches for job in batch],
-            workers=jobs,
-            cluster=cluster,
-            finished=finished,
-            progress=progress,
-        )
+    batches = [
+        (_name(point), job)
+        for point in points
+        if point.model not in PARTS
+        for job in _jobs(cohort, point, training)
+    ]
+    results: _Results = {name: {} for name, _ in batches}
+    wanted = Counter(name for name, _ in batches)
+    arriving = as_finished(
+        Material.of(cohort),
+        [job for _, job in batches],
+        workers=jobs,
+        cluster=cluster,
+        finished=finished,
+        progress=progress,
     )
-    results = {
-        _name(point): [next(fitted) for _ in batch] for point, batch in zip(single, batches, strict=True)
-    }
+    for place, fitted in arriving:
+        name = batches[place][0]
+        results[name][place] = fitted
+        if watch is not None and len(results[name]) == wanted[name]:
+            watch(_rows(cohort, next(point for point in points if _name(point) == name), results))
     return pd.concat([_rows(cohort, point, results) for point in points], ignore_index=True)
 
 
@@ -203,13 +213,14 @@ def _job(kind: str, train: Indices, settings: object, seed: int, *, fold: int = 
 
 
 _Name = tuple[str, str, float, int, int, int]
+_Results = dict[_Name, dict[int, Fitted]]  # per point its trainings, by their place among all
 
 
-def _name(point: Training, model: str | None = None) -> _Name:
-    return (model or point.model, point.variant, point.fraction, point.repeat, point.fold, point.seed)
+def _name(point: Training) -> _Name:
+    return (point.model, point.variant, point.fraction, point.repeat, point.fold, point.seed)
 
 
-def _rows(cohort: Cohort, point: Training, results: dict[_Name, list[Fitted]]) -> pd.DataFrame:
+def _rows(cohort: Cohort, point: Training, results: _Results) -> pd.DataFrame:
     risk, seconds = _risk(point, results)
     held_out = point.held_out
     return pd.DataFrame(
@@ -231,12 +242,12 @@ def _rows(cohort: Cohort, point: Training, results: dict[_Name, list[Fitted]]) -
     )
 
 
-def _risk(point: Training, results: dict[_Name, list[Fitted]]) -> tuple[NDArray[np.float64], float]:
+def _risk(point: Training, results: _Results) -> tuple[NDArray[np.float64], float]:
     if point.model in PARTS:
         parts = [_risk(replace(point, model=part), results) for part in PARTS[point.model]]
         return combine([risk for risk, _ in parts]), sum(seconds for _, seconds in parts)
     key = _name(point)
-    if key not in results:  # the unseeded models are trained with the first seed only
+    if point.model in UNSEEDED:  # trained once, with the first seed
         key = next(name for name in results if name[:5] == key[:5])
-    fitted = results[key]
+    fitted = [one for _, one in sorted(results[key].items())]
     return np.mean([one.risk for one in fitted], axis=0), sum(one.seconds for one in fitted)

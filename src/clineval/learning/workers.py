@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable, Iterator, Sequence
+from itertools import chain
 from pathlib import Path
 
 from clineval.learning.jobs import Fitted, Job, Material, key_of, perform
@@ -31,17 +32,38 @@ def run_jobs(
     finished : folder in which finished trainings are kept and looked for.
     progress : called with (done, total) whenever a training is done.
     """
+    results = dict(
+        as_finished(material, jobs, workers=workers, cluster=cluster, finished=finished, progress=progress)
+    )
+    return [results[number] for number in range(len(jobs))]
+
+
+def as_finished(
+    material: Material,
+    jobs: Sequence[Job],
+    *,
+    workers: int | None = None,
+    cluster: str | None = None,
+    finished: Path | None = None,
+    progress: Progress | None = None,
+) -> Iterator[tuple[int, Fitted]]:
+    """The same, but each result with its place in ``jobs`` as soon as it is there, in no fixed order."""
     workers = checked_workers(workers)
-    keys = [key_of(material, job) for job in jobs]
-    results = {key: fitted for key in keys if (fitted := _filed(finished, key)) is not None}
-    missing = {key: job for key, job in zip(keys, jobs, strict=True) if key not in results}
     report = progress or (lambda done, total: None)
-    report(len(jobs) - len(missing), len(jobs))
-    for key, fitted in _trained(material, missing, workers=workers, cluster=cluster):
-        _file(finished, key, fitted)
-        results[key] = fitted
-        report(len(jobs) - len(missing) + sum(name in results for name in missing), len(jobs))
-    return [results[key] for key in keys]
+    places: dict[str, list[int]] = {}
+    for number, job in enumerate(jobs):
+        places.setdefault(key_of(material, job), []).append(number)
+    filed = {key: _path(finished, key) for key in places} if finished is not None else {}
+    done = 0
+    report(done, len(jobs))
+    missing = {key: jobs[numbers[0]] for key, numbers in places.items()}
+    for key, fitted in chain(
+        _filed(filed, missing),
+        _filing(finished, _trained(material, missing, workers=workers, cluster=cluster)),
+    ):
+        yield from ((number, fitted) for number in places[key])
+        done += len(places[key])
+        report(done, len(jobs))
 
 
 def checked_workers(workers: int | None) -> int:
@@ -93,31 +115,38 @@ def _path(finished: Path, key: str) -> Path:
     return finished / f"{key}.safetensors"
 
 
-def _file(finished: Path | None, key: str, fitted: Fitted) -> None:
-    if finished is None:
-        return
+def _filing(finished: Path | None, trained: Iterator[tuple[str, Fitted]]) -> Iterator[tuple[str, Fitted]]:
+    """Pass each training on when it is safely filed."""
+    for key, fitted in trained:
+        if finished is not None:
+            _write(_path(finished, key), fitted)
+        yield key, fitted
+
+
+def _filed(paths: dict[str, Path], missing: dict[str, Job]) -> Iterator[tuple[str, Fitted]]:
+    """Trainings filed earlier, taken out of ``missing``; one whose file is damaged stays in it."""
+    for key, path in paths.items():
+        fitted = _read(path) if path.is_file() else None
+        if fitted is not None:
+            del missing[key]
+            yield key, fitted
+
+
+def _write(path: Path, fitted: Fitted) -> None:
     results = {"result/risk": fitted.risk, "result/out_of_fold": fitted.out_of_fold}
     weights = {f"weights/{name}": array for name, array in fitted.arrays.items()}
-    record = {"record": fitted.record, "seconds": fitted.seconds}
-    write_arrays(_path(finished, key), {**weights, **results}, record)
+    write_arrays(path, {**weights, **results}, {"record": fitted.record, "seconds": fitted.seconds})
 
 
-def _filed(finished: Path | None, key: str) -> Fitted | None:
-    """The finished training of this key; None where there is none, or its file is damaged."""
-    if finished is None or not _path(finished, key).is_file():
-        return None
+def _read(path: Path) -> Fitted | None:
     try:
-        arrays, record = read_arrays(_path(finished, key))
+        arrays, record = read_arrays(path)
+        prefix = "weights/"
+        weights = {
+            name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)
+        }
         return Fitted(
-            arrays={
-                name.removeprefix("weights/"): array
-                for name, array in arrays.items()
-                if name.startswith("weights/")
-            },
-            record=record["record"],
-            risk=arrays["result/risk"],
-            out_of_fold=arrays["result/out_of_fold"],
-            seconds=record["seconds"],
+            weights, record["record"], arrays["result/risk"], arrays["result/out_of_fold"], record["seconds"]
         )
     except (Refusal, KeyError):
         return None

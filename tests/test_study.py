@@ -1,0 +1,226 @@
+"""Studies: what is trained on what, resumed, the same on any number of processes; never the test split."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from clineval.data.phantom import phantom
+from clineval.learning import cluster, jobs
+from clineval.learning.study import plan, study
+from clineval.refusal import Refusal
+from clineval.settings import LogisticSettings, NetworkSettings, StudySettings, TrainingSettings
+
+COHORT = phantom(4, cases=(60, 16, 16))
+POOL = COHORT.within("train", "val")
+TRAINING = TrainingSettings(
+    members=2,
+    network=NetworkSettings(epochs=1, batch=16),
+    logistic=LogisticSettings(strengths=(1e-2,), folds=3),
+)
+SETTINGS = StudySettings(models=("logreg", "cnn_single", "cnn"), seeds=(0, 1), folds=3, repeats=1)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    return tmp_path_factory.mktemp("finished")
+
+
+@pytest.fixture(scope="module")
+def risks(finished):
+    return study(COHORT, settings=SETTINGS, training=TRAINING, jobs=1, finished=finished)
+
+
+def test_every_case_of_train_and_val_is_held_out_once_per_model_seed_and_repeat(risks):
+    counted = risks.groupby(["model", "seed", "repeat"]).agg(
+        cases=("case", "size"), unique=("case", "nunique")
+    )
+    assert (counted == POOL.sum()).all(axis=None)
+    assert set(risks["case"]) == set(COHORT.case[POOL])
+
+
+def test_a_model_without_chance_is_trained_with_one_seed_only(risks):
+    assert risks.groupby("model")["seed"].nunique().to_dict() == {"cnn": 2, "cnn_single": 2, "logreg": 1}
+
+
+def test_test_images_are_neither_trained_on_nor_scored():
+    test = set(np.flatnonzero(COHORT.within("test")))
+    for point in plan(COHORT, SETTINGS):
+        assert not test & {*point.train, *point.held_out}
+
+
+def test_no_group_is_trained_on_and_held_out():
+    paired = COHORT.with_groups(np.array([f"pair {number // 3}" for number in range(len(COHORT))]))
+    for point in plan(paired, SETTINGS):
+        assert not set(paired.group[point.train]) & set(paired.group[point.held_out])
+
+
+def test_the_deduplicated_variant_leaves_out_training_twins_of_test_images_only():
+    group = COHORT.group.copy()
+    first_train, first_test = (
+        np.flatnonzero(COHORT.within("train"))[0],
+        np.flatnonzero(COHORT.within("test"))[0],
+    )
+    group[first_train] = group[first_test]
+    twinned = COHORT.with_groups(group)
+    points = plan(twinned, replace(SETTINGS, variants=("official", "deduplicated"), models=("logreg",)))
+    official, deduplicated = ([p for p in points if p.variant == v] for v in ("official", "deduplicated"))
+    for with_twin, without in zip(official, deduplicated, strict=True):
+        assert set(with_twin.train) - set(without.train) <= {first_train}
+        assert first_train not in without.train
+        assert np.array_equal(with_twin.held_out, without.held_out)
+
+
+def test_smaller_fractions_lie_within_larger_ones_at_the_same_prevalence():
+    fractions = (0.3, 0.6, 1.0)
+    points = plan(COHORT, replace(SETTINGS, fractions=fractions, models=("logreg",)))
+    for fold in range(3):
+        small, middle, whole = ([*p.train] for p in points if p.fold == fold)
+        assert set(small) < set(middle) < set(whole)
+        assert len(small) == pytest.approx(0.3 * len(whole), abs=1)
+        assert COHORT.outcome[small].mean() == pytest.approx(COHORT.outcome[whole].mean(), abs=0.05)
+
+
+def test_the_combined_model_is_the_mean_on_the_logit_scale(tmp_path):
+    settings = replace(SETTINGS, models=("cnn", "scattering", "combined"), seeds=(0, 1))
+    found = study(COHORT, settings=settings, training=TRAINING, jobs=1, finished=tmp_path)
+    logit = np.log(found["risk"] / (1 - found["risk"]))
+    wide = found.assign(logit=logit).pivot_table(index=["case", "seed"], columns="model", values="logit")
+    machine = wide.xs(0, level="seed")["scattering"]
+    for seed in (0, 1):
+        one = wide.xs(seed, level="seed")
+        np.testing.assert_allclose(one["combined"], (one["cnn"] + machine) / 2, atol=1e-9)
+
+
+def test_a_finished_study_is_read_back_not_trained_again(risks, finished, monkeypatch):
+    monkeypatch.setattr(jobs, "_TRAININGS", {})
+    again = study(COHORT, settings=SETTINGS, training=TRAINING, jobs=1, finished=finished)
+    pd.testing.assert_frame_equal(again, risks)
+
+
+def test_an_interrupted_study_trains_only_what_is_missing(risks, finished, tmp_path):
+    files = sorted(finished.iterdir())
+    for path in files[::2]:
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    calls = []
+    again = study(
+        COHORT,
+        settings=SETTINGS,
+        training=TRAINING,
+        jobs=1,
+        finished=tmp_path,
+        progress=lambda *at: calls.append(at),
+    )
+    assert calls[-1] == (len(files), len(files))
+    pd.testing.assert_frame_equal(again.drop(columns="cpu_seconds"), risks.drop(columns="cpu_seconds"))
+
+
+def test_each_point_is_shown_as_soon_as_its_trainings_are_done(finished):
+    shown = []
+    study(COHORT, settings=SETTINGS, training=TRAINING, jobs=1, finished=finished, watch=shown.append)
+    assert len(shown) == len(plan(COHORT, SETTINGS))
+    assert all(len(rows.groupby(["model", "fold", "seed"])) == 1 for rows in shown)
+
+
+def test_strict_early_stopping_watches_an_eighth_of_the_training_part_never_the_held_out_fold(tmp_path):
+    strict = replace(TRAINING, early_stopping="strict")
+    settings = replace(SETTINGS, models=("cnn_single",), seeds=(0,), folds=2)
+    study(COHORT, settings=settings, training=strict, jobs=1, finished=tmp_path)
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"models": ("forest",)}, "Models of a study are .*; came forest"),
+        ({"models": ("combined",)}, "The model combined is made of cnn and scattering"),
+        ({"variants": ("half",)}, "Variants of a study are official, deduplicated"),
+        ({"seeds": (1, 1)}, "seeds, each once; came 1, 1"),
+        ({"fractions": (0.0, 1.0)}, "above 0 and up to 1"),
+        ({"folds": 1}, "at least 2 folds"),
+    ],
+)
+def test_settings_that_make_no_study_are_refused(changes, message):
+    with pytest.raises(Refusal, match=message):
+        study(COHORT, settings=replace(SETTINGS, **changes), training=TRAINING, jobs=1)
+
+
+def test_a_cluster_that_does_not_answer_is_refused_within_its_patience(monkeypatch):
+    pytest.importorskip("distributed")
+    monkeypatch.setattr(cluster, "PATIENCE", 1)
+    with socket.socket() as taken:  # bound, never listening: nobody answers there
+        taken.bind(("127.0.0.1", 0))
+        address = f"tcp://127.0.0.1:{taken.getsockname()[1]}"
+        began = time.monotonic()
+        with pytest.raises(Refusal, match="did not answer within 1 s"):
+            study(COHORT, settings=SETTINGS, training=TRAINING, cluster=address)
+        assert time.monotonic() - began < 9
+
+
+def test_a_worker_of_another_version_refuses_the_training():
+    expected = {**cluster.versions(), "torch": "1.0"}
+    with pytest.raises(Refusal, match=r"a worker has torch .* instead of 1\.0"):
+        cluster.perform_like(expected, None, None)
+
+
+@pytest.mark.slow
+def test_a_cluster_that_loses_a_worker_ends_with_the_same_bytes(risks, tmp_path):
+    pytest.importorskip("distributed")
+    with scheduler(tmp_path) as (address, start_worker):
+        first, _ = start_worker(), start_worker()
+        seen = []
+
+        def kill_after_two(done, total):
+            if done == 2 and not seen:
+                seen.append(done)
+                os.kill(first.pid, signal.SIGKILL)
+
+        over_two = study(
+            COHORT, settings=SETTINGS, training=TRAINING, cluster=address, progress=kill_after_two
+        )
+    assert seen == [2]
+    pd.testing.assert_frame_equal(over_two.drop(columns="cpu_seconds"), risks.drop(columns="cpu_seconds"))
+
+
+class scheduler:
+    """A Dask scheduler on loopback, with a way to start workers; all end with the block."""
+
+    def __init__(self, folder):
+        self.file, self.processes = folder / "scheduler.json", []
+
+    def __enter__(self):
+        quiet = ("--host", "127.0.0.1", "--port", "0", "--no-dashboard")
+        self._start("distributed.cli.dask_scheduler", *quiet, "--scheduler-file", str(self.file))
+        deadline = time.monotonic() + 60
+        while not self.file.is_file() and time.monotonic() < deadline:
+            time.sleep(0.1)
+        time.sleep(0.2)
+        self.address = json.loads(self.file.read_text())["address"]
+        return self.address, self._start_worker
+
+    def _start_worker(self):
+        options = ("--nthreads", "1", "--no-nanny", "--no-dashboard", "--host", "127.0.0.1")
+        return self._start("distributed.cli.dask_worker", self.address, *options)
+
+    def _start(self, module, *arguments):
+        process = subprocess.Popen(
+            [sys.executable, "-m", module, *arguments],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            cwd=self.file.parent,
+        )
+        self.processes.append(process)
+        return process
+
+    def __exit__(self, *_):
+        for process in reversed(self.processes):
+            process.kill()
+            process.wait()
