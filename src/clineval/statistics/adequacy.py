@@ -231,10 +231,14 @@ def sentence(auc: float, events: int, non_events: int, *, level: float = 0.95) -
     # Rounded down: the sentence names a difference that is still too small.
     blurred = math.floor((auc + apparent) * 100 - 1e-9) / 100
     found = smallest_detectable_difference(auc, events, non_events, level=level)
-    reliable = "no gain is found" if math.isnan(found) else f"{_short(found, 3)} to be found"
+    tail = (
+        "not even a perfect one would be shown better four times in five."
+        if math.isnan(found)
+        else f"to do so four times in five it must gain {_short(found, 3)}."
+    )
     return (
         f"{head} {_short(auc)} from {_short(blurred)}: a second model on the same cases must gain "
-        f"{_short(apparent, 3)} of AUC to differ significantly at all, and {reliable} four times in five."
+        f"{_short(apparent, 3)} of AUC to differ significantly at all; {tail}"
     )
 
 

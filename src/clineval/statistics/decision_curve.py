@@ -240,7 +240,11 @@ def _resampled(outcome: Bools, risk: Floats, grid: Floats, units: Units, weights
 
 
 def _band(replicates: Floats, level: float) -> tuple[Floats, Floats]:
-    low, high = np.nanquantile(replicates, [(1 - level) / 2, (1 + level) / 2], axis=0)
+    # A resample without events has no standardised net benefit, at any threshold.
+    kept = replicates[~np.isnan(replicates[:, 0])]
+    if not len(kept):
+        return np.full(replicates.shape[1], np.nan), np.full(replicates.shape[1], np.nan)
+    low, high = np.quantile(kept, [(1 - level) / 2, (1 + level) / 2], axis=0)
     return low, high
 
 
