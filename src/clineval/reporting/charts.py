@@ -50,6 +50,11 @@ def _round_step(raw: float) -> float:
     return next(factor * size for factor in (1, 2, 5, 10) if raw <= factor * size * (1 + 1e-9))
 
 
+def largest(*arrays: Floats, least: float) -> float:
+    """The largest defined value of some arrays, at least ``least``: where an axis may end."""
+    return max([least, *(float(values[np.isfinite(values)].max(initial=least)) for values in arrays)])
+
+
 @dataclass(frozen=True)
 class Frame:
     """Where values lie on the page: units of the drawing per unit of each axis."""

@@ -9,8 +9,8 @@ import pandas as pd
 from clineval.data.exploration import Example, Exploration
 from clineval.evaluation.curves import Curves, PopulationCurves
 from clineval.evaluation.record import COUNTS, RATES, PopulationScores
-from clineval.table_files import text_cell
 from clineval.reporting.data_plots import LearningCurve
+from clineval.table_files import text_cell
 
 
 def write(frame: pd.DataFrame, path: Path) -> None:

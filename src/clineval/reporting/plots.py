@@ -8,6 +8,7 @@ from matplotlib.patches import Rectangle
 
 from clineval.evaluation.curves import CalibrationLines, DecisionLines, RiskHistogram, RocLine
 from clineval.evaluation.record import ScoredPoint
+from clineval.reporting.charts import largest
 from clineval.reporting.figure_style import (
     ABSENT,
     INK,
@@ -223,7 +224,7 @@ def draw_decision_curves(
             lines.threshold, band.value, color=colour, label=shorten(model, 34),
             linestyle=MODEL_DASHES[index % len(MODEL_DASHES)],
         )  # fmt: skip
-    tallest = max(float(np.nanmax(lines.net_benefit.high, initial=0.01)) for lines in curves.values())
+    tallest = largest(*(lines.net_benefit.high for lines in curves.values()), least=0.01)
     ax.set_ylim(-0.25 * tallest, 1.08 * tallest)
     ax.set_xlim(0, 1)
     ax.set_xlabel("threshold probability (risk at which one would act)")

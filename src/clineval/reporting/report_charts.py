@@ -182,10 +182,10 @@ def decision_curve(
     if not lines:
         return None
     first = next(iter(lines.values()))[1]
-    tops = [float(np.nanmax(line.net_benefit.high, initial=0.01)) for _, line in lines.values()]
+    top = charts.largest(*(line.net_benefit.high for _, line in lines.values()), least=0.01)
     frame = charts.Frame(
         charts.unit_axis("threshold probability"),
-        charts.axis_over("net benefit (true positives per case)", -0.3 * max(tops), 1.05 * max(tops)),
+        charts.axis_over("net benefit (true positives per case)", -0.3 * top, 1.05 * top),
         height=360,
     )
     above = np.where(first.treat_all >= frame.y.low, first.treat_all, np.nan)
@@ -211,10 +211,10 @@ def interventions_avoided(
     """False alarms spared per 100 cases against flagging everyone, at no missed case more in value."""
     if not lines:
         return None
-    tops = [float(np.nanmax(line.interventions_avoided, initial=1.0)) for _, line in lines.values()]
+    top = charts.largest(*(line.interventions_avoided for _, line in lines.values()), least=1.0)
     frame = charts.Frame(
         charts.unit_axis("threshold probability"),
-        charts.axis_over("interventions avoided per 100 cases", 0.0, 1.05 * max(tops)),
+        charts.axis_over("interventions avoided per 100 cases", 0.0, 1.05 * top),
         height=360,
     )
     marks, legend = [], []
@@ -232,7 +232,7 @@ def decision_difference(lines: DecisionDifference, *, key: str) -> Chart:
     """Net benefit of the later model minus that of the earlier, with its band, as the comparisons have it."""
     given = lines.difference
     band = Band(-given.value, -given.high, -given.low)
-    reach = 1.05 * float(np.nanmax(np.abs([band.low, band.high]), initial=0.01))
+    reach = 1.05 * charts.largest(np.abs(band.low), np.abs(band.high), least=0.01)
     frame = charts.Frame(
         charts.unit_axis("threshold probability"),
         charts.axis_over("difference in net benefit", -reach, reach),
@@ -257,7 +257,7 @@ def learning(losses: pd.DataFrame, *, key: str) -> Chart | None:
     """
     if losses.empty:
         return None
-    top = 1.05 * float(losses[["train_loss", "val_loss"]].max().max())
+    top = 1.05 * charts.largest(losses[["train_loss", "val_loss"]].to_numpy(float), least=0.1)
     frame = charts.Frame(
         charts.axis_over("epoch", 0, float(losses["epoch"].max()) + 0.5, whole=True),
         charts.axis_over("cross-entropy loss", 0.0, top),

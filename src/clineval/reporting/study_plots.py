@@ -1,0 +1,128 @@
+"""Figures of a study: spread over folds, its sources, the learning curve."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+
+from clineval.reporting.figure_style import (
+    INK,
+    MODEL_COLOURS,
+    MODEL_DASHES,
+    MUTED,
+    Heading,
+    journal_style,
+    lay_out,
+    new_figure,
+    save,
+)
+
+SOURCES = {
+    "cases": "held-out cases (sampling)",
+    "folds": "folds, beyond sampling",
+    "repeats": "drawing the folds anew",
+    "seeds": "seed of training",
+}
+TRAININGS = "cross-validated on train and val, near-duplicates in one fold"
+
+
+def draw_spread(scores: pd.DataFrame, ax: Axes) -> None:
+    """Each fold's AUC as a dot, one row per model; the mean as a bar with its value."""
+    models = list(dict.fromkeys(scores["model"]))
+    for row, model in enumerate(models):
+        values = scores.loc[scores["model"] == model, "auc"].to_numpy()
+        offset = np.linspace(-0.22, 0.22, len(values)) if len(values) > 1 else np.zeros(1)
+        colour = MODEL_COLOURS[row % len(MODEL_COLOURS)]
+        ax.plot(values, row + offset, "o", color=colour, markersize=3, alpha=0.6, markeredgewidth=0)
+        ax.plot([values.mean()] * 2, [row - 0.34, row + 0.34], color=INK, linewidth=1.6)
+        ax.annotate(
+            f"{values.mean():.3f}",
+            (values.mean(), row - 0.36),
+            ha="center",
+            va="bottom",
+            fontsize=6.8,
+        )
+    ax.set_yticks(range(len(models)), models)
+    ax.set_ylim(len(models) - 0.5, -0.75)
+    ax.set_xlabel("AUC of one held-out fold (bar: mean)")
+    ax.grid(axis="y", visible=False)
+
+
+def draw_variance(variance: pd.DataFrame, ax: Axes) -> None:
+    """Standard deviation of a fold's AUC by its source, one group of bars per model; nothing where unknown."""
+    names = [name for name in SOURCES if variance[name].notna().any()]
+    height = 0.8 / len(names)
+    for place, name in enumerate(names):
+        where = np.arange(len(variance)) + (place - (len(names) - 1) / 2) * height
+        ax.barh(where, variance[name], height * 0.9, color=MODEL_COLOURS[place], label=SOURCES[name])
+    ax.set_yticks(range(len(variance)), variance["model"])
+    ax.invert_yaxis()
+    ax.set_xlabel("standard deviation of AUC")
+    ax.grid(axis="y", visible=False)
+
+
+def draw_learning_curve(curve: pd.DataFrame, ax: Axes) -> None:
+    """AUC against training cases with its band; the last stretch, dotted, is extrapolated."""
+    for place, (name, part) in enumerate(curve.groupby(["model", "variant"], sort=False)):
+        model, variant = name
+        measured, beyond = part[part["kind"] == "measured"], part[part["kind"] == "extrapolated"]
+        colour = MODEL_COLOURS[place % len(MODEL_COLOURS)]
+        label = model if variant == "official" else f"{model}, {variant}"
+        dashes = MODEL_DASHES[place % len(MODEL_DASHES)]
+        ax.plot(measured["trained_on"], measured["auc"], color=colour, linestyle=dashes, label=label)
+        ax.fill_between(
+            measured["trained_on"], measured["low"], measured["high"], color=colour, alpha=0.13, linewidth=0
+        )
+        if len(beyond):
+            last = pd.concat([measured.tail(1), beyond])
+            ax.plot(last["trained_on"], last["auc"], color=colour, linestyle=":", linewidth=1.2)
+            error = [beyond["auc"] - beyond["low"], beyond["high"] - beyond["auc"]]
+            ax.errorbar(beyond["trained_on"], beyond["auc"], error, color=colour, fmt="o", markersize=3)
+    if (curve["kind"] == "extrapolated").any():
+        ax.axvline(
+            curve.loc[curve["kind"] == "measured", "trained_on"].max(),
+            color=MUTED,
+            linewidth=0.7,
+            dashes=(3, 3),
+        )
+    ax.set_xlabel("training cases (dotted: extrapolated to twice as many)")
+    ax.set_ylabel("AUC, cross-validated")
+
+
+def write_study_figures(
+    folder: Path,
+    *,
+    scores: pd.DataFrame,
+    variance: pd.DataFrame,
+    curve: pd.DataFrame,
+    about: str,
+    notice: str = "",
+) -> None:
+    """Write ``study_spread.png``, ``study_variance.png`` and, of several fractions, ``study_learning_curve.png``.
+
+    Parameters
+    ----------
+    scores, variance, curve : tables of :mod:`clineval.pipeline.study_scores`.
+    about : population and condition, for every heading.
+    """
+    whole = scores["fraction"].max()
+    first = scores["variant"].iloc[0]
+    trainings = scores[(scores["fraction"] == whole) & (scores["variant"] == first)]
+    sources = variance[(variance["fraction"] == whole) & (variance["variant"] == first)]
+    folds = f"{trainings['fold'].nunique()} folds x {trainings['repeat'].nunique()} repeats"
+    models = trainings["model"].nunique()
+    with journal_style():
+        figure, (ax,) = new_figure()
+        draw_spread(trainings, ax)
+        heading = Heading("Spread over folds", f"{about}; {folds}, {TRAININGS}", notice)
+        save(lay_out(figure, heading, height=0.5 + 0.42 * models, left=0.9), folder / "study_spread")
+        figure, (ax,) = new_figure()
+        draw_variance(sources, ax)
+        heading = Heading("Where the spread comes from", f"{about}; {folds}, {TRAININGS}", notice)
+        save(lay_out(figure, heading, height=0.5 + 0.45 * models, left=0.9), folder / "study_variance")
+        if scores["fraction"].nunique() > 1:
+            figure, (ax,) = new_figure()
+            draw_learning_curve(curve, ax)
+            heading = Heading("What more data would buy", f"{about}; {folds}, {TRAININGS}", notice)
+            save(lay_out(figure, heading, height=2.4), folder / "study_learning_curve")

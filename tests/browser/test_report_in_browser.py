@@ -1,0 +1,346 @@
+"""The report in a real browser: silent, offline, exact, reachable by keyboard, readable by all."""
+
+import os
+import re
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import parse_qs
+
+import numpy as np
+import pytest
+from simulated_results import table, write_results
+
+from clineval.predictions import read_predictions
+from clineval.reporting.report import write_report
+from clineval.reporting.wording import number, percent
+from clineval.statistics.counting import counts
+from clineval.statistics.intervals import wilson
+from clineval.statistics.operating_point import likelihood_ratio_negative, likelihood_ratio_positive
+from clineval.statistics.prevalence import net_benefit_at_prevalence, npv_at_prevalence, ppv_at_prevalence
+
+sync_api = pytest.importorskip("playwright.sync_api", reason="Playwright for Python is not installed")
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+COMMITTED = Path(__file__).parents[2] / "results" / "report.html"
+FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"]
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[object]:
+    """Chromium, one for all tests of this file."""
+    if CHROMIUM is None:
+        pytest.skip("no Chromium is installed")
+    with sync_api.sync_playwright() as playwright:
+        running = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        yield running
+        running.close()
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory) -> Path:
+    """A results folder with its report."""
+    folder = write_results(tmp_path_factory.mktemp("results"), table())
+    write_report(folder)
+    return folder
+
+
+@pytest.fixture
+def opened(browser, results):
+    """Open the report, or another file, as ``opened(width=..., scheme=..., fragment=..., path=...)``."""
+    contexts = []
+
+    def open_page(*, width=1200, scheme="light", fragment="", path=None):
+        context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme)
+        contexts.append(context)
+        page = context.new_page()
+        page.heard = []
+        page.on("console", lambda message: page.heard.append(message.text))
+        page.on("pageerror", lambda error: page.heard.append(str(error)))
+        page.on(
+            "request", lambda request: page.heard.append(request.url) if request.url[:5] == "http:" else None
+        )
+        page.on(
+            "request", lambda request: page.heard.append(request.url) if request.url[:6] == "https:" else None
+        )
+        page.goto((path or results / "report.html").as_uri() + fragment)
+        return page
+
+    yield open_page
+    for context in contexts:
+        context.close()
+
+
+def move(page, slider: str, value: float) -> None:
+    """Set a slider as a hand would: its value, then the event."""
+    page.evaluate(
+        """([id, value]) => {
+          const slider = document.getElementById(id);
+          slider.value = value;
+          slider.dispatchEvent(new Event("input", { bubbles: true }));
+        }""",
+        [slider, str(value)],
+    )
+
+
+def shown(page) -> dict[str, str]:
+    """Every live number of the page, by its measure."""
+    return page.evaluate(
+        "Object.fromEntries([...document.querySelectorAll('[data-measure]')]"
+        ".map((each) => [each.dataset.measure, each.textContent]))"
+    )
+
+
+def intervals(page) -> dict[str, str]:
+    """Every interval of the page, by its measure, without the level."""
+    found = page.evaluate(
+        "Object.fromEntries([...document.querySelectorAll('[data-interval]')]"
+        ".map((each) => [each.dataset.interval, each.textContent]))"
+    )
+    return {name: text.replace("95% CI ", "") for name, text in found.items()}
+
+
+def bounds(estimate, write) -> str:
+    """An interval as the page writes it."""
+    if np.isnan(estimate.value) or np.isnan(estimate.low):
+        return "no interval"
+    return f"{write(estimate.low)} to {write(estimate.high)}"
+
+
+def test_the_page_is_silent_and_asks_the_network_for_nothing(opened):
+    page = opened()
+    move(page, "threshold", 0.3)
+    move(page, "prevalence", 0.01)
+    page.select_option("#population", "test_clean")
+    page.wait_for_timeout(500)
+    assert page.heard == []
+
+
+def test_it_opens_on_test_at_one_half_and_the_datas_own_prevalence(opened):
+    page = opened()
+    assert page.input_value("#population") == "test"
+    assert float(page.input_value("#threshold")) == 0.5
+    assert float(page.input_value("#prevalence")) == pytest.approx(42 / 156)
+    assert page.eval_on_selector_all("#model option", "all => all.map(each => each.value)") == [
+        "cnn",
+        "logreg",
+    ]
+
+
+def test_both_sliders_move_every_number_as_the_python_functions_say(opened, results):
+    page = opened()
+    rows = read_predictions(results / "predictions.csv")
+    rng = np.random.default_rng(5)
+    settings = [
+        (0.0, 0.1),
+        (1.0, 0.1),
+        (0.5, 0.001),
+        *zip(rng.random(22), rng.uniform(0.001, 0.5, 22), strict=True),
+    ]
+    for place, (threshold, prevalence) in enumerate(settings):
+        model = ("cnn", "logreg")[place % 2]
+        threshold, prevalence = round(threshold, 3), round(prevalence, 3)
+        page.select_option("#model", model)
+        move(page, "threshold", threshold)
+        move(page, "prevalence", prevalence)
+        mine = rows[(rows["model"] == model) & (rows["split"] == "test")]
+        cells = counts(mine["outcome"].to_numpy(), mine["risk"].to_numpy(), threshold)
+        ppv, npv = ppv_at_prevalence(cells, prevalence), npv_at_prevalence(cells, prevalence)
+        sensitivity = wilson(cells.true_positives, cells.events)
+        specificity = wilson(cells.true_negatives, cells.non_events)
+        benefit = net_benefit_at_prevalence(cells, threshold, prevalence).value if threshold < 1 else np.nan
+        expected = {
+            "true_positives": str(cells.true_positives),
+            "false_positives": str(cells.false_positives),
+            "false_negatives": str(cells.false_negatives),
+            "true_negatives": str(cells.true_negatives),
+            "sensitivity": percent(sensitivity.value),
+            "specificity": percent(specificity.value),
+            "ppv": percent(ppv.value),
+            "npv": percent(npv.value),
+            "net_benefit": number(benefit),
+        }
+        expected = {name: "not defined" if text == "–" else text for name, text in expected.items()}
+        assert shown(page) == expected, (model, threshold, prevalence)
+        beside = intervals(page)
+        assert beside["sensitivity"] == bounds(sensitivity, percent)
+        assert beside["specificity"] == bounds(specificity, percent)
+        for name, estimate in (("ppv", ppv), ("npv", npv)):
+            if not np.isnan(estimate.value):
+                assert beside[name] == bounds(estimate, percent), (name, model, threshold, prevalence)
+        for name, ratio in (
+            ("lr_positive", likelihood_ratio_positive(cells)),
+            ("lr_negative", likelihood_ratio_negative(cells)),
+        ):
+            if not np.isnan(ratio.value):
+                assert beside[name] == bounds(ratio, number)
+                assert page.inner_text(f"[data-rate={name}]") == number(ratio.value)
+
+
+def test_at_the_datas_own_prevalence_predictive_values_are_those_of_the_2x2(opened, results):
+    page = opened()
+    rows = read_predictions(results / "predictions.csv")
+    mine = rows[(rows["model"] == "cnn") & (rows["split"] == "test")]
+    cells = counts(mine["outcome"].to_numpy(), mine["risk"].to_numpy(), 0.37)
+    move(page, "threshold", 0.37)
+    ppv = wilson(cells.true_positives, cells.flagged)
+    assert shown(page)["ppv"] == percent(ppv.value)
+    assert intervals(page)["ppv"] == bounds(ppv, percent)
+
+
+def test_a_button_sets_the_exact_pre_specified_threshold(opened, results):
+    from clineval.evaluation import read_evaluation
+
+    page = opened()
+    page.click("[data-point=sensitivity_90]")
+    point = read_evaluation(results / "evaluation.json").models["cnn"]["test"].point("sensitivity_90")
+    assert shown(page)["true_positives"] == str(point.counts["true_positives"])
+    assert shown(page)["false_positives"] == str(point.counts["false_positives"])
+    assert page.inner_text("#threshold-value").startswith(f"{point.threshold:.5f}")
+
+
+def test_the_people_of_the_icon_array_add_up_to_a_thousand(opened):
+    page = opened()
+    move(page, "prevalence", 0.027)
+    people = page.eval_on_selector_all("[data-people]", "all => all.map(each => Number(each.textContent))")
+    assert sum(people) == 1000
+    assert page.inner_text("#frequencies").startswith("Of 1,000 people, 27 have the condition (malignant): ")
+    drawn = page.eval_on_selector_all(
+        "#icons path", "all => all.map(e => (e.getAttribute('d').match(/M/g) || []).length)"
+    )
+    assert drawn == people
+
+
+def test_the_fragment_restores_the_state(opened):
+    page = opened()
+    page.select_option("#population", "test_clean")
+    page.select_option("#model", "logreg")
+    move(page, "threshold", 0.123)
+    move(page, "prevalence", 0.042)
+    page.wait_for_timeout(400)
+    fragment = page.evaluate("location.hash")
+    again = opened(fragment=fragment)
+    assert shown(again) == shown(page)
+    assert again.input_value("#model") == "logreg"
+    assert again.input_value("#threshold") == "0.123"
+    assert parse_qs(fragment[1:])["prevalence"] == ["0.042"]
+
+
+@pytest.mark.parametrize(
+    "fragment", ["#threshold=2&model=nobody", "#threshold=%3Cb%3E&prevalence=x", "#threshold="]
+)
+def test_a_fragment_that_makes_no_sense_changes_nothing(opened, fragment):
+    assert shown(opened(fragment=fragment)) == shown(opened())
+
+
+def test_the_keyboard_alone_reaches_and_moves_everything(opened):
+    page = opened()
+    reached = set()
+    for _ in range(120):
+        page.keyboard.press("Tab")
+        name = page.evaluate(
+            "(document.activeElement.id || document.activeElement.dataset.point || "
+            "document.activeElement.dataset.share || document.activeElement.tagName)"
+        )
+        reached.add(name)
+        if name == "threshold":
+            before = shown(page)["true_positives"], page.input_value("#threshold")
+            for _ in range(40):
+                page.keyboard.press("ArrowRight")
+            assert float(page.input_value("#threshold")) == pytest.approx(float(before[1]) + 0.04)
+        if name == "prevalence":
+            page.keyboard.press("Home")
+            page.keyboard.press("ArrowRight")
+            assert float(page.input_value("#prevalence")) == pytest.approx(0.002)
+    needed = {
+        "threshold",
+        "prevalence",
+        "model",
+        "population",
+        "half",
+        "sensitivity_90",
+        "own",
+        "A",
+        "SUMMARY",
+    }
+    assert needed <= reached
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_no_serious_violation(opened, scheme):
+    axe = os.environ.get("CLINEVAL_AXE")
+    if not axe or not Path(axe).is_file():
+        pytest.skip("axe-core is not there: CLINEVAL_AXE names no axe.min.js")
+    page = opened(scheme=scheme)
+    page.evaluate("document.querySelectorAll('details').forEach((each) => { each.open = true; })")
+    page.evaluate(Path(axe).read_text(encoding="utf-8") + "; 0")
+    found = page.evaluate("axe.run(document, { resultTypes: ['violations'] })")["violations"]
+    serious = [each for each in found if each["impact"] in ("serious", "critical")]
+    assert [(each["id"], each["nodes"][0]["html"][:200]) for each in serious] == []
+
+
+@pytest.mark.parametrize("width", [360, 768, 1200])
+def test_no_width_scrolls_sideways(opened, width):
+    page = opened(width=width)
+    page.evaluate("document.querySelectorAll('details').forEach((each) => { each.open = true; })")
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+
+
+def test_it_prints_to_a_pdf(opened, tmp_path):
+    opened().pdf(path=str(tmp_path / "report.pdf"), prefer_css_page_size=True)
+    content = (tmp_path / "report.pdf").read_bytes()
+    assert content.startswith(b"%PDF")
+    assert len(re.findall(rb"/Type\s*/Page\b", content)) >= 3
+
+
+def test_it_is_interactive_within_a_second(opened):
+    page = opened()
+    assert page.evaluate("performance.getEntriesByType('navigation')[0].domInteractive") < 1000
+    assert page.evaluate("performance.now()") < 4000
+
+
+def test_the_sliders_answer_within_50_ms_where_every_step_has_its_own_counts(
+    browser, tmp_path_factory, opened
+):
+    folder = write_results(
+        tmp_path_factory.mktemp("many"), table(cases=20_000, events=5_000, splits=("test",)), draws=2
+    )
+    path = write_report(folder)
+    assert path.stat().st_size < 3_000_000
+    page = opened(path=path)
+    longest = page.evaluate(
+        """() => {
+          const slider = document.getElementById("threshold");
+          const took = [];
+          for (let step = 0; step <= 1000; step += 10) {
+            const start = performance.now();
+            slider.value = step / 1000;
+            slider.dispatchEvent(new Event("input", { bubbles: true }));
+            document.body.getBoundingClientRect();
+            took.push(performance.now() - start);
+          }
+          return took.sort((a, b) => a - b)[Math.floor(took.length / 2)];
+        }"""
+    )
+    assert longest < 50
+
+
+def test_hostile_names_stay_text(opened, tmp_path):
+    names = ("<img src=x onerror=alert(1)>\"'&", "</script><script>alert(2)</script>", "🩻 " + "long " * 60)
+    folder = write_results(tmp_path / "hostile", table(names), condition="</style><b>bad & 'worse'")
+    page = opened(path=write_report(folder), width=360)
+    page.wait_for_timeout(300)
+    assert page.heard == []
+    assert page.input_value("#model") == names[1]
+    assert page.evaluate("document.documentElement.scrollWidth") <= 360
+    assert page.evaluate("document.querySelectorAll('main b b, img[src=x]').length") == 0
+
+
+def test_the_committed_report_of_the_real_run_is_silent(opened):
+    if not COMMITTED.is_file():
+        pytest.skip("no committed results/report.html yet")
+    page = opened(path=COMMITTED)
+    move(page, "threshold", 0.25)
+    page.wait_for_timeout(300)
+    assert page.heard == []

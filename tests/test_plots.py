@@ -1,0 +1,149 @@
+"""What each plot drew: line data, labels, legends."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from matplotlib.figure import Figure
+from simulated_results import CURVES, DRAWS, table
+
+from clineval.data.exploration import GreyLevels, SplitCount
+from clineval.evaluation import evaluate
+from clineval.evaluation.curves import curves
+from clineval.predictions import check_predictions
+from clineval.reporting import data_plots, plots
+
+
+@pytest.fixture(scope="module")
+def scored():
+    """Scores and curves of one simulated model on test."""
+    frame = check_predictions(table(("cnn",)))
+    evaluation = evaluate(frame, condition="malignant", thresholds=(0.3,), draws=DRAWS)
+    return evaluation.models["cnn"]["test"], curves(frame, evaluation).models["cnn"]["test"]
+
+
+@pytest.fixture
+def ax():
+    """Axes that no global state knows of."""
+    return Figure().add_subplot()
+
+
+def labels(ax) -> list[str]:
+    return ax.get_legend_handles_labels()[1]
+
+
+def test_the_roc_curve_is_the_records_line_and_names_its_auc(scored, ax):
+    scores, drawn = scored
+    plots.draw_roc(drawn.roc, ax, points=scores.operating_points, measures=scores.measures)
+    curve = ax.lines[0]
+    np.testing.assert_array_equal(curve.get_xdata(), drawn.roc.false_positive_rate)
+    np.testing.assert_array_equal(curve.get_ydata(), drawn.roc.sensitivity)
+    auc = scores.measures["auc_logit"]
+    assert labels(ax)[0].startswith(f"AUC {auc.value:.3f} (95% CI {auc.low:.3f} to {auc.high:.3f})")
+    assert "DeLong" in labels(ax)[0]
+
+
+def test_every_operating_point_is_marked_where_its_rates_lie(scored, ax):
+    scores, drawn = scored
+    plots.draw_roc(drawn.roc, ax, points=scores.operating_points, measures=scores.measures)
+    marks = [line for line in ax.lines if line.get_marker() not in ("None", "")]
+    assert len(marks) == 3
+    for line, point in zip(marks, scores.operating_points, strict=True):
+        assert line.get_xdata()[0] == pytest.approx(1 - point.rates["specificity"].value)
+        assert line.get_ydata()[0] == pytest.approx(point.rates["sensitivity"].value)
+        assert f"threshold {point.threshold:.3f}" in line.get_label()
+
+
+def test_a_confusion_matrix_says_which_class_is_which(scored, ax):
+    point = scored[0].point("half")
+    plots.draw_confusion(point, ax, condition="malignant")
+    rows = [label.get_text() for label in ax.get_yticklabels()]
+    columns = [label.get_text() for label in ax.get_xticklabels()]
+    assert rows == ["malignant", "not malignant"]
+    assert [column.split("\n")[0] for column in columns] == ["flagged", "not flagged"]
+    written = [text.get_text() for text in ax.texts]
+    for name, place in (
+        ("true_positives", 0),
+        ("false_negatives", 3),
+        ("false_positives", 6),
+        ("true_negatives", 9),
+    ):
+        assert written[place] == str(point.counts[name])
+        assert written[place + 1] == name.replace("_", " ")
+
+
+def test_calibration_shows_the_smooth_line_the_groups_and_the_summary(scored, ax):
+    scores, drawn = scored
+    plots.draw_calibration(
+        drawn.calibration, ax, risks=drawn.risks, measures=scores.measures, condition="malignant"
+    )
+    np.testing.assert_allclose(ax.lines[0].get_ydata(), np.clip(drawn.calibration.smooth.value, 0, 1))
+    assert f"slope {scores.measures['calibration_slope'].value:.3f}" in labels(ax)[0]
+    assert ax.get_xlabel() == "predicted risk of malignant"
+
+
+def test_risks_stand_upwards_for_the_condition_and_downwards_without_it(scored, ax):
+    _, drawn = scored
+    plots.draw_risk_distribution(drawn.risks, ax, condition="malignant", points=scored[0].operating_points)
+    up, down = ax.patches
+    np.testing.assert_array_equal(up.get_data().values, drawn.risks.events)
+    np.testing.assert_array_equal(down.get_data().values, -drawn.risks.non_events)
+    assert "malignant (n = 42), upwards" in labels(ax)
+    assert "not malignant (n = 114), downwards" in labels(ax)
+
+
+def test_a_decision_curve_has_both_plain_strategies_and_every_model(scored, ax):
+    decision = scored[1].decision
+    plots.draw_decision_curves({"cnn": decision, "other": decision}, ax)
+    assert labels(ax) == ["flag everyone", "flag no one", "cnn", "other"]
+    np.testing.assert_array_equal(ax.lines[2].get_ydata(), decision.net_benefit.value)
+
+
+def test_many_models_keep_their_lines_but_only_the_named_ones_their_bands(scored, ax):
+    decision = scored[1].decision
+    plots.draw_decision_curves(dict.fromkeys("abcde", decision), ax, with_band=("a", "b"))
+    assert len(ax.collections) == 2
+    assert len(ax.lines) == 2 + 5
+
+
+def test_an_undefined_point_is_not_marked(scored, ax):
+    scores, drawn = scored
+    gone = replace(scores.measures["auc"], value=np.nan)
+    point = replace(
+        scores.operating_points[0], rates={**scores.operating_points[0].rates, "sensitivity": gone}
+    )
+    plots.draw_roc(drawn.roc, ax, points=[point], measures=scores.measures)
+    assert not any("threshold" in label for label in labels(ax))
+
+
+def test_class_counts_are_written_over_their_bars(ax):
+    data_plots.draw_class_distribution([SplitCount("test", 156, 42, 42 / 156)], ax, condition="malignant")
+    assert [text.get_text() for text in ax.texts] == ["42", "114"]
+    assert ax.get_xticklabels()[0].get_text() == "test\nn = 156\n26.9%"
+
+
+def test_a_grey_level_histogram_adds_up_to_all_pixels(ax):
+    histogram = np.zeros(256, dtype=np.int64)
+    histogram[[0, 100, 255]] = (1, 2, 1)
+    quantiles = dict.fromkeys((0.05, 0.25, 0.5, 0.75, 0.95), 100.0)
+    levels = GreyLevels("all", 1, 1, mean=113.75, sd=91.4, quantiles=quantiles, histogram=histogram)
+    data_plots.draw_grey_levels(levels, ax, colour="black")
+    assert ax.patches[0].get_data().values.sum() == pytest.approx(100)
+    assert labels(ax) == ["mean 114, SD 91", "median 100"]
+
+
+def test_a_learning_curve_marks_where_the_kept_weights_come_from(ax):
+    data_plots.draw_learning_curves(CURVES, ax)
+    marks = {
+        line.get_label(): line.get_xydata()[0].tolist() for line in ax.lines if line.get_marker() != "None"
+    }
+    assert marks["stopped early, best weights kept"] == [3, 0.45]
+    assert marks["weights kept (stopping did not fire)"] == [3, 0.5]
+
+
+def test_tiles_hold_every_image_at_its_own_pixels(ax):
+    images = [np.full((28, 28), level, np.uint8) for level in (10, 20, 30)]
+    data_plots.draw_tiles(images, ["a", "b", "c"], ax, columns=2)
+    sheet = ax.images[0].get_array()
+    assert [int((sheet == level).sum()) for level in (10, 20, 30)] == [784] * 3
+    assert [text.get_text() for text in ax.texts] == ["a", "b", "c"]
