@@ -351,7 +351,7 @@ def useful_span(lines: DecisionLines) -> tuple[float, float] | None:
 
 
 def _failures(subject: Subject, artefacts: Artefacts) -> list[dict[str, Any]]:
-    if subject.population not in set(artefacts.table["split"]):
+    if not (artefacts.table["split"] == subject.population).any():
         return []
     first = [name for name in (subject.main, subject.baseline) if name]
     return [
@@ -369,10 +369,8 @@ def _failures_of(model: str, subject: Subject, artefacts: Artefacts) -> dict[str
     shown = [*missed["case"], *alarms["case"]][:MOST_CARDS]
     risks = _risks_of(shown, subject, artefacts)
     twins = sections.twin_cases(artefacts)
-    outcomes = dict(zip(found.cases["case"], found.cases["outcome"], strict=True))
-    cards = [
-        _card(case, int(outcomes[case]), risks.get(case, {}), case in twins, artefacts) for case in shown
-    ]
+    outcomes = {**dict.fromkeys(missed["case"], 1), **dict.fromkeys(alarms["case"], 0)}
+    cards = [_card(case, outcomes[case], risks.get(case, {}), case in twins, artefacts) for case in shown]
     with_images = any(card["image"] for card in cards)
     threshold = f"threshold {number(found.point.threshold)}, {chosen_words(found.point)}"
     return {
