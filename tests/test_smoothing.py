@@ -126,7 +126,7 @@ def test_above_50_000_cases_the_curve_is_that_of_bins_and_says_so(monkeypatch):
     monkeypatch.setattr(smoothing, "LARGE", 5000)
     binned = calibration_errors(outcome, risk, draws=200)
     assert binned.ici.value == pytest.approx(exact.ici.value, abs=1e-4)
-    assert "lowess of 1000 quantile bins" in binned.ici.method
+    assert "lowess of 500 quantile bins" in binned.ici.method
     assert triple(binned.ici)[1:] == pytest.approx(triple(exact.ici)[1:], abs=1e-3)
 
 

@@ -12,10 +12,9 @@ from clineval.statistics.resampling import resampling_units
 
 # Above this many cases the curve is fitted to quantile bins.
 LARGE = 50_000
-# Bins of a large sample, and most columns that resamples are drawn on: both finer than a curve of span
-# 2/3 can show, the first by far.
-BINS = 1000
-DRAWN_BINS = 300
+# Bins of a large sample, and most columns that resamples are drawn on: finer than a curve of span 2/3
+# can show.
+BINS = 500
 # R's defaults: the share of cases in each local fit, and the share of the risks' range within which the
 # curve is joined by a straight line instead of being fitted anew.
 SPAN = 2 / 3
@@ -112,19 +111,21 @@ def smoothed_curve(
     Cleveland's lowess as R's ``lowess(risk, outcome, iter = 0)`` (1979,
     doi:10.1080/01621459.1979.10481038). The curve may leave [0, 1] where cases are few, as R's does. The
     bootstrap keeps each local fit's width; events are not held fixed, since calibration is about how
-    many there are. Above 50,000 cases the curve is that of 1,000 quantile bins.
+    many there are. Above 50,000 cases the curve is that of 500 quantile bins; resamples never have
+    more columns than that.
     """
     outcome, risk = checked_risks(outcome, risk)
     if not len(risk):
         raise ValueError("A smoothed curve needs at least one case.")
-    smoother, cases, events = _sample(outcome, risk, LARGE)
-    carrier, *resamples = _resampled(outcome, risk, group, draws, seed)
-    low, high = np.nanquantile(carrier.fits(*resamples), [(1 - level) / 2, (1 + level) / 2], axis=0)
+    whole, carrier = _samples(outcome, risk)
+    drawn = carrier.smoother.fits(*_resampled(carrier.columns, outcome, group, draws, seed))
+    low, high = np.nanquantile(drawn, [(1 - level) / 2, (1 + level) / 2], axis=0)
+    anchor, carried = whole.smoother.anchor, carrier.smoother.anchor
     return SmoothedCurve(
-        smoother.anchor,
-        smoother.fits(cases, events)[0],
-        np.interp(smoother.anchor, carrier.anchor, low),
-        np.interp(smoother.anchor, carrier.anchor, high),
+        anchor,
+        whole.smoother.fits(whole.cases, whole.events)[0],
+        np.interp(anchor, carried, low),
+        np.interp(anchor, carried, high),
         level,
         f"{_curve_words(len(risk))}, pointwise percentile band of {draws} draws",
     )
@@ -156,11 +157,10 @@ def calibration_errors(
     if not 0 < np.count_nonzero(outcome) < len(outcome):
         nothing = undefined("needs cases with and without the condition", level=level)
         return CalibrationErrors(nothing, nothing, nothing, nothing.value, nothing.value, nothing.value)
-    smoother, held, events = _sample(outcome, risk, LARGE)
-    carrier, cases, drawn_events = _resampled(outcome, risk, group, draws, seed)
-    values = _summaries(smoother, held, events)
-    drawn = _summaries(carrier, cases, drawn_events)
-    chance = _summaries(carrier, *_perfect(risk, carrier, draws, seed))
+    whole, carrier = _samples(outcome, risk)
+    values = _summaries(whole.smoother, whole.cases, whole.events)
+    drawn = _summaries(carrier.smoother, *_resampled(carrier.columns, outcome, group, draws, seed))
+    chance = _summaries(carrier.smoother, *_perfect(carrier, draws, seed))
     method = f"{_curve_words(len(risk))}, percentile bootstrap of {draws} draws" + (
         "" if group is None else " of groups"
     )
@@ -217,31 +217,40 @@ def _curve_words(cases: int) -> str:
     return "lowess" if cases <= LARGE else f"lowess of {BINS} quantile bins"
 
 
-def _sample(outcome: Bools, risk: Floats, most_cases: int) -> tuple[_Smoother, Floats, Floats]:
-    """The smoother of a sample, with its cases and events by column, each shape (1, c)."""
-    columns = columns_by_risk(risk, len(risk) if len(risk) <= most_cases else BINS)
+@dataclass(frozen=True)
+class _Sample:
+    """A sample by columns of neighbouring risks: its smoother, its cases and events, each shape (1, c)."""
+
+    columns: Columns
+    smoother: _Smoother
+    cases: Floats
+    events: Floats
+
+
+def _samples(outcome: Bools, risk: Floats) -> tuple[_Sample, _Sample]:
+    """The sample with a column for each distinct risk (bins where it is large), and as resamples carry it."""
+    carrier = _sample(columns_by_risk(risk, BINS), outcome, risk)
+    if len(risk) > LARGE or not carrier.columns.binned:
+        return carrier, carrier
+    return _sample(columns_by_risk(risk, len(risk)), outcome, risk), carrier
+
+
+def _sample(columns: Columns, outcome: Bools, risk: Floats) -> _Sample:
     cases = np.bincount(columns.of_case)
     events = np.bincount(columns.of_case, weights=outcome).astype(np.float64)
-    smoother = _smoother(_centres(columns, risk, cases), cases)
-    return smoother, cases[None, :].astype(np.float64), events[None, :]
+    # The risk itself, to the last bit, where each column holds one risk only.
+    centre = np.bincount(columns.of_case, weights=risk) / cases if columns.binned else columns.least
+    return _Sample(columns, _smoother(centre, cases), cases[None, :].astype(np.float64), events[None, :])
 
 
 def _resampled(
-    outcome: Bools, risk: Floats, group: ArrayLike | None, draws: int, seed: int
-) -> tuple[_Smoother, Floats, Floats]:
-    """The smoother that carries the resamples, with their cases and events by column, shape (draws, c)."""
-    columns = columns_by_risk(risk, DRAWN_BINS)
+    columns: Columns, outcome: Bools, group: ArrayLike | None, draws: int, seed: int
+) -> tuple[Floats, Floats]:
+    """Cases and events by column of each resample, each shape (draws, c)."""
     units = resampling_units(outcome, group, stratified=False)
     weights = units.weights(draws, seed)
     cases = weights @ units.sums(columns.of_case, columns.number)
-    events = weights @ units.sums(columns.of_case, columns.number, outcome)
-    held = np.bincount(columns.of_case)
-    return _smoother(_centres(columns, risk, held), held), cases, events
-
-
-def _centres(columns: Columns, risk: Floats, cases: NDArray[np.intp]) -> Floats:
-    """The mean risk of each column; the risk itself, to the last bit, where a column holds one risk."""
-    return np.bincount(columns.of_case, weights=risk) / cases if columns.binned else columns.least
+    return cases, weights @ units.sums(columns.of_case, columns.number, outcome)
 
 
 def _smoother(risk: Floats, cases: NDArray[np.intp]) -> _Smoother:
@@ -277,11 +286,11 @@ def _widths(risk: Floats, cases: NDArray[np.intp], anchor: Floats) -> Floats:
     return np.maximum(anchor - first[runs], final[runs] - anchor).min(axis=0)
 
 
-def _perfect(risk: Floats, carrier: _Smoother, draws: int, seed: int) -> tuple[Floats, Floats]:
+def _perfect(sample: _Sample, draws: int, seed: int) -> tuple[Floats, Floats]:
     """Cases and events by column where outcomes happen just as the risks say, each shape (draws, c)."""
-    held = np.bincount(columns_by_risk(risk, DRAWN_BINS).of_case)
-    events = np.random.default_rng([seed, 1]).binomial(held, carrier.risk, size=(draws, len(held)))
-    return np.broadcast_to(held.astype(np.float64), events.shape), events.astype(np.float64)
+    held = sample.cases[0].astype(np.int64)
+    events = np.random.default_rng([seed, 1]).binomial(held, sample.smoother.risk, size=(draws, len(held)))
+    return np.broadcast_to(sample.cases, events.shape), events.astype(np.float64)
 
 
 def _summaries(smoother: _Smoother, cases: Floats, events: Floats) -> tuple[Floats, Floats, Floats]:
