@@ -50,7 +50,7 @@ def draw_spread(scores: pd.DataFrame, ax: Axes) -> None:
 
 
 def draw_variance(variance: pd.DataFrame, ax: Axes) -> None:
-    """Standard deviation of a fold's AUC by its source, one group of bars per model; nothing where unknown."""
+    """Standard deviation of a fold's AUC by its source, a group of bars per model; none where unknown."""
     names = [name for name in SOURCES if variance[name].notna().any()]
     height = 0.8 / len(names)
     for place, name in enumerate(names):
@@ -77,8 +77,8 @@ def draw_learning_curve(curve: pd.DataFrame, ax: Axes) -> None:
         if len(beyond):
             last = pd.concat([measured.tail(1), beyond])
             ax.plot(last["trained_on"], last["auc"], color=colour, linestyle=":", linewidth=1.2)
-            error = [beyond["auc"] - beyond["low"], beyond["high"] - beyond["auc"]]
-            ax.errorbar(beyond["trained_on"], beyond["auc"], error, color=colour, fmt="o", markersize=3)
+            cases, auc, low, high = beyond[["trained_on", "auc", "low", "high"]].to_numpy().T
+            ax.errorbar(cases, auc, [auc - low, high - auc], color=colour, fmt="o", markersize=3)
     if (curve["kind"] == "extrapolated").any():
         ax.axvline(
             curve.loc[curve["kind"] == "measured", "trained_on"].max(),
@@ -99,7 +99,7 @@ def write_study_figures(
     about: str,
     notice: str = "",
 ) -> None:
-    """Write ``study_spread.png``, ``study_variance.png`` and, of several fractions, ``study_learning_curve.png``.
+    """Write the study's figures; the learning curve where there are several fractions.
 
     Parameters
     ----------
