@@ -1,6 +1,8 @@
 import dataclasses
 import json
+import re
 from itertools import combinations, pairwise
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,6 +17,7 @@ from clineval.data.twins import working_images
 from clineval.refusal import Refusal
 
 SMALL = (60, 24, 30)
+DOCS = Path(__file__).parents[1] / "docs"
 MIXED_GROUPS = (  # of BreastMNIST at zero displacement and r >= .97
     {"train/18", "train/481", "test/7"},
     {"train/115", "test/76"},
@@ -219,6 +222,13 @@ def test_every_code_has_a_severity_a_meaning_and_a_remedy():
         assert kind.remedy.endswith(".")
 
 
+def test_the_documentation_explains_every_code_in_the_programs_own_words():
+    text = (DOCS / "audit.md").read_text(encoding="utf-8")
+    for kind in KINDS.values():
+        assert f"| `{kind.code}` | {kind.severity} | {kind.title} | {kind.meaning} | {kind.remedy} |" in text
+    assert set(re.findall(r"AUD\d{3}", text)) == set(KINDS)
+
+
 def test_findings_name_the_pairs_of_each_kind(small, small_audit):
     every = findings(small_audit, small.images, own_group=small.group)
     of = {code: {frozenset(f.cases) for f in every if f.code == code} for code in KINDS}
@@ -345,6 +355,28 @@ def test_train_115_and_test_76_are_byte_identical_under_opposite_labels(real_aud
     assert real_audit.byte_identical == (("train/115", "test/76"),)
     assert ("train/115", "test/76") in real_audit.contradictory
     assert "test/76" not in real_audit.test_clean
+
+
+@pytest.mark.real_data
+def test_the_note_on_breastmnist_states_what_the_audit_finds(real_audit):
+    text = (DOCS / "breastmnist-audit.md").read_text(encoding="utf-8")
+    groups = real_audit.groups
+    rows = {
+        "pairs of twins": len(real_audit.pairs),
+        "groups (images in them)": f"{len(groups)} ({sum(len(group.cases) for group in groups)})",
+        "groups that reach over more than one split": sum(group.across_splits for group in groups),
+        "groups that hold both labels": sum(group.mixed_labels for group in groups),
+        "pairs across splits": real_audit.cross_split_pairs,
+        "test images with a twin in train or val": f"{real_audit.test_with_twin} of 156",
+        "validation images with a twin in train": f"{real_audit.val_with_twin} of 78",
+        "byte-identical pairs": len(real_audit.byte_identical),
+    }
+    for words, number in rows.items():
+        assert f"| {words} | {number} |" in text
+    for row in real_audit.sensitivity:
+        counted = f"{row.groups} ({row.images}) | {row.groups_across_splits} | {row.groups_mixed_labels}"
+        clean = f"{row.val_with_twin} | {row.test_with_twin}"
+        assert f"| {row.threshold:g} | {row.pairs} | {counted} | {clean} |" in text
 
 
 @pytest.mark.slow
