@@ -7,6 +7,7 @@ from hypothesis import assume
 from hypothesis import strategies as st
 from scipy.special import expit, logit, ndtri
 from scipy.stats import norm
+from scipy.stats import t as student
 
 from clineval.statistics.delong import auc, auc_logit, compare_auc, compare_auc_unpaired
 
@@ -76,6 +77,17 @@ def test_the_logit_interval_is_the_formula_on_proc_s_variance(name):
     reach = norm.ppf(0.975) * error / (value * (1 - value))
     expected = expit(logit(value) + np.array([-reach, reach]))
     assert bounds(auc_logit(outcome, a)) == pytest.approx(tuple(expected), rel=1e-9)
+
+
+@pytest.mark.parametrize("name", IMPERFECT)
+def test_by_group_the_logit_interval_reaches_as_far_as_student_s_t(name):
+    outcome, a, _, group = sample(name)
+    golden = GOLDEN[name]
+    value = golden["auc"]
+    quantile = student.ppf(0.975, golden["clustered_freedom"])
+    reach = quantile * golden["clustered_variance"] ** 0.5 / (value * (1 - value))
+    expected = expit(logit(value) + np.array([-reach, reach]))
+    assert bounds(auc_logit(outcome, a, group=group)) == pytest.approx(tuple(expected), rel=1e-9)
 
 
 def test_four_cases_by_hand():

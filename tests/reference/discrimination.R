@@ -49,8 +49,9 @@ clustered_covariance <- function(outcome, group, a, b) {
     S10 <- S10 + outer(x, x); S01 <- S01 + outer(y, y); S11 <- S11 + outer(x, y) + outer(y, x)
   }
   S10 <- S10 * I10 / ((I10 - 1) * M); S01 <- S01 * I01 / ((I01 - 1) * N); S11 <- S11 * I / (I - 1)
-  S10 / M + S01 / N + S11 / (M * N)
+  list(total = S10 / M + S01 / N + S11 / (M * N), freedom = satterthwaite(S10[1, 1] / M, I10 - 1, S01[1, 1] / N, I01 - 1))
 }
+satterthwaite <- function(a, freedom_a, b, freedom_b) (a + b)^2 / (a^2 / freedom_a + b^2 / freedom_b)
 
 named_test <- function(test) {
   list(statistic = unname(test$statistic), p_value = test$p.value, low = test$conf.int[1], high = test$conf.int[2])
@@ -66,14 +67,15 @@ judged <- function(table) {
   ci <- suppressWarnings(as.numeric(ci.auc(roc_a, method = "delong")))
   ci80 <- suppressWarnings(as.numeric(ci.auc(roc_a, method = "delong", conf.level = .8)))
   other <- samples[samples$sample == if (table$sample[1] == "tied") "small" else "tied", ]
-  grouped <- clustered_covariance(y, table$group, components(y, a), components(y, b))
-  alone <- clustered_covariance(y, seq_along(y), components(y, a), components(y, b))
+  clustered <- clustered_covariance(y, table$group, components(y, a), components(y, b))
+  grouped <- clustered$total
+  alone <- clustered_covariance(y, seq_along(y), components(y, a), components(y, b))$total
   list(
     auc = as.numeric(auc(roc_a)), auc_b = as.numeric(auc(roc_b)), low = ci[1], high = ci[3],
     low80 = ci80[1], high80 = ci80[3], variance = suppressWarnings(var(roc_a)),
     paired = named_test(suppressWarnings(roc.test(roc_a, roc_b, method = "delong", paired = TRUE))),
     unpaired = unpaired_test(roc_a, curve(other$outcome, other$risk_b)),
-    clustered_variance = grouped[1, 1],
+    clustered_variance = grouped[1, 1], clustered_freedom = clustered$freedom,
     clustered_difference = grouped[1, 1] + grouped[2, 2] - 2 * grouped[1, 2],
     alone_variance = alone[1, 1],
     sensitivity_at = sapply(c(.5, .9, .95), function(x) coords(roc_a, x, "specificity", "sensitivity", transpose = TRUE)),
