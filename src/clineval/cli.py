@@ -297,7 +297,7 @@ def evaluate(
             out=out,
             force=force,
             command=_command(),
-            progress=announce("Scoring the table"),
+            announce=announce,
         )
     _print_evaluation(evaluation)
     _say(f"Report: {out / 'report.html'}")

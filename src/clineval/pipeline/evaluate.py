@@ -21,6 +21,12 @@ MOST_CSV_ROWS = 1_000_000
 """Rows beyond which the folder's copy of the table is Parquet: a CSV of more is slow to write and to open."""
 
 Progress = Callable[[int, int], None]
+Announce = Callable[[str], Progress]
+
+
+def silent(_step: str) -> Progress:
+    """An ``announce`` that shows nothing, for callers without a screen."""
+    return lambda done, total: None
 
 
 def evaluate_file(
@@ -38,7 +44,7 @@ def evaluate_file(
     out: Path = Path("results"),
     force: bool = False,
     command: Iterable[str] = ("clineval", "evaluate"),
-    progress: Progress | None = None,
+    announce: Announce = silent,
 ) -> Evaluation:
     """Score a table and write ``evaluation.json``, ``report.html`` and the table itself into ``out``.
 
@@ -56,7 +62,7 @@ def evaluate_file(
     shared_cases_only : score models that were given different cases on the shared ones.
     out, force : the folder to write, replaced whole or not at all.
     command : the words to record in the provenance.
-    progress : called with (done, total).
+    announce : called with each step's name; returns the step's ``progress(done, total)``.
 
     Raises
     ------
@@ -78,12 +84,14 @@ def evaluate_file(
                 draws=settings.draws,
                 seed=settings.seed,
                 shared_cases_only=shared_cases_only,
-                progress=progress,
+                progress=announce("Scoring the table"),
             )
             write_evaluation(evaluation, folder / "evaluation.json")
         if coverage:
             with recorder.step("coverage"):
-                write_coverage(evaluation, folder / "coverage.json", progress=progress)
+                write_coverage(
+                    evaluation, folder / "coverage.json", progress=announce("Simulating the coverage")
+                )
 
         with recorder.step("report"):
             provenance.seal(folder, _facts(command, settings, source, evaluation.condition, recorder))
