@@ -149,6 +149,17 @@ def ours_on(outcome, a, b):
     return [estimate.value, bounds], [comparison.statistic, comparison.p_value], estimate.method
 
 
+# What the table shows of confidenceinterval 1.0.5 and MLstatkit 0.1.91; look again with later versions.
+READING = (
+    "- *One event*: no variance can be had. We say so; confidenceinterval gives NaN without a reason and "
+    "MLstatkit an interval without width, and a p value.",
+    "- *AUC 1*: both peers give an interval from 1 to 1; ours ends at an exact bound.",
+    "- *Ties in six cases*: confidenceinterval's interval passes 1.",
+    "- *The model itself*, and *one risk for all*: MLstatkit gives p = 0, the strongest evidence, for no "
+    "difference at all. Its sign is that of the second model minus the first.",
+)
+
+
 def side_by_side(python):
     made, sizes = hard_samples()
     told = asked(python, made | sizes)
@@ -161,6 +172,8 @@ def side_by_side(python):
         peers = told["samples"][name]
         others = [figures(peers[peer]["answer"]) for peer in ("confidenceinterval", "MLstatkit")]
         yield row([name, f"{figures(interval)}; {figures(test)}", words, *others])
+    yield ""
+    yield from READING
     yield ""
     yield "| CPU seconds | AUC | confidenceinterval | scikit-learn, no interval | paired | MLstatkit |"
     yield "|---|---|---|---|---|---|"
