@@ -4,7 +4,6 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
 
 from clineval.evaluation import Evaluation, evaluate
 from clineval.predictions import read_predictions
@@ -32,7 +31,7 @@ def score_folder(
     return evaluate(
         read_predictions(folder / "predictions.csv"),
         condition=condition,
-        members=pd.read_csv(members) if members.is_file() else None,
+        members=read_predictions(members) if members.is_file() else None,
         level=settings["level"],
         draws=settings["draws"],
         seed=settings["seed"],
