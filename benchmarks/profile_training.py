@@ -20,7 +20,7 @@ SHOWN = 14
 
 def main() -> None:
     network = build_network(28, 28, seed=0)
-    optimiser = torch.optim.AdamW(network.parameters(), lr=4e-3, foreach=True)
+    optimiser = torch.optim.AdamW(network.parameters(), lr=4e-3, fused=True)
     images, labels = torch.randn(STEPS, 64, 1, 28, 28), torch.randint(0, 2, (STEPS, 64))
 
     def step(number: int) -> None:

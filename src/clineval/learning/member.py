@@ -279,7 +279,7 @@ def _optimiser(network: nn.Module, settings: NetworkSettings) -> torch.optim.Opt
         {"params": [w for w in weights if w.ndim > 1], "weight_decay": settings.weight_decay},
         {"params": [w for w in weights if w.ndim == 1], "weight_decay": 0.0},
     ]
-    return torch.optim.AdamW(groups, lr=settings.learning_rate, foreach=True)
+    return torch.optim.AdamW(groups, lr=settings.learning_rate, fused=weights[0].device.type != "mps")
 
 
 def _set_rate(optimiser: torch.optim.Optimizer, rate: float) -> None:
