@@ -4,7 +4,6 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-
 from clineval.evaluation import Evaluation, evaluate
 from clineval.predictions import read_predictions
 
