@@ -24,9 +24,8 @@ def test_every_column_is_r_s_at_all_99_thresholds(name, column):
 
 
 @pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize("name", ["small", "useless", "breastmnist"])
+@pytest.mark.parametrize("name", NAMES)
 def test_net_benefit_is_that_of_dcurves(name):
-    # Without the tied sample: dcurves flags by risk > threshold and counts a risk of exactly .3 otherwise.
     outcome, risk, _, _ = sample(name)
     table = dcurves.dca(
         data=pd.DataFrame({"outcome": outcome.astype(int), "risk": risk}),
