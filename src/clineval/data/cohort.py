@@ -22,7 +22,10 @@ class LabelMeaning:
 
 @dataclass(frozen=True)
 class Source:
-    """Where the images came from. ``file`` is a file name only, or starts with ``$CLINEVAL_DATA``."""
+    """Where the images came from. ``file`` is a file name only, or starts with ``$CLINEVAL_DATA``.
+
+    ``preparation`` says how a user's images were made square, ``notes`` what is to be known of them.
+    """
 
     dataset: str
     title: str
@@ -34,6 +37,8 @@ class Source:
     labels: tuple[LabelMeaning, ...] = ()
     synthetic: bool = False
     reason: str = ""
+    preparation: str = ""
+    notes: tuple[str, ...] = ()
 
     @property
     def notice(self) -> str:

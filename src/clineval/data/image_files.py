@@ -1,0 +1,124 @@
+"""One image file of a stranger: looked at with care, decoded, and told what is odd about it."""
+
+import hashlib
+import io
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageOps
+
+from clineval.data import dicom
+from clineval.data.preparation import DEEP, Unusable, grey_of
+
+SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".gif")
+MOST_PIXELS = 100_000_000  # per image; a small file can unpack to more than the memory holds
+MOST_BYTES = 500_000_000  # per file; two a core are in memory at once
+SEVERAL_VIEWS = "MPO"  # a camera's format: the first frame is the picture
+
+
+@dataclass(frozen=True)
+class ReadImage:
+    """One decoded file.
+
+    Attributes
+    ----------
+    grey : in Pillow's mode ``L``, of the file's own size.
+    sha256 : of the file's bytes.
+    colour, deep : it was stored in colour; with more than eight bits.
+    burnt_in : a DICOM file says that names or marks are drawn into its picture.
+    identifying : keywords of a DICOM file's filled tags that identify a patient; never their content.
+    """
+
+    grey: Image.Image
+    sha256: str
+    colour: bool = False
+    deep: bool = False
+    burnt_in: bool = False
+    identifying: tuple[str, ...] = ()
+
+    def without_picture(self) -> "ReadImage":
+        """The same facts with an empty picture, so that thousands can be kept."""
+        return replace(self, grey=Image.new("L", (1, 1)))
+
+
+def read_image(path: Path, *, home: Path | None = None, bits: int = DEEP) -> ReadImage:
+    """Decode one PNG, JPEG, TIFF, DICOM or similar file into eight-bit grey.
+
+    Parameters
+    ----------
+    home : folder, resolved, that the file must lie in, links followed; None allows any place.
+    bits : white of deep images is ``2**bits - 1``; see ``preparation.grey_of``. DICOM files say their own.
+
+    Raises
+    ------
+    Unusable : the file is missing, outside ``home``, empty, too large, broken, several pictures in one,
+        or without a grey picture; the message is a clause that follows the file's name.
+    """
+    content = _content(path, home)
+    digest = hashlib.sha256(content).hexdigest()
+    if dicom.looks_like_dicom(path, content):
+        picture = dicom.read_dicom(content, most_pixels=MOST_PIXELS)
+        return ReadImage(
+            Image.fromarray(picture.grey),
+            digest,
+            deep=picture.bits > 8,
+            burnt_in=picture.burnt_in,
+            identifying=picture.identifying,
+        )
+    try:
+        with Image.open(io.BytesIO(content)) as image:
+            _check(image)
+            upright = ImageOps.exif_transpose(image)
+            deep, colour = image.mode.startswith(("I", "F")), len(image.getbands()) >= 3
+            return ReadImage(grey_of(upright, bits=bits), digest, colour=colour, deep=deep)
+    except Unusable:
+        raise
+    except (
+        OSError,
+        ValueError,
+        SyntaxError,
+        EOFError,
+        Image.DecompressionBombError,
+        MemoryError,
+    ) as error:
+        raise Unusable(_in_words(error)) from error
+
+
+def _content(path: Path, home: Path | None) -> bytes:
+    if home is not None and not path.resolve().is_relative_to(home):
+        raise Unusable("it lies outside the image folder; copy it in, or name the folder that holds it")
+    try:
+        size = path.stat().st_size
+        if not path.is_file():
+            raise Unusable("it is a folder or a device, not a file")
+        if size > MOST_BYTES:
+            raise Unusable(f"it has {size:,} bytes, more than {MOST_BYTES:,}")
+        if not size:
+            raise Unusable("it is empty (0 bytes)")
+        return path.read_bytes()
+    except FileNotFoundError:
+        raise Unusable("no such file") from None
+    except OSError as error:
+        raise Unusable(f"it cannot be read ({error.strerror})") from error
+
+
+def _check(image: Image.Image) -> None:
+    if image.width * image.height > MOST_PIXELS:
+        raise Unusable(f"it claims {image.width} x {image.height} pixels, more than {MOST_PIXELS:,}")
+    frames = getattr(image, "n_frames", 1)
+    if frames > 1 and image.format != SEVERAL_VIEWS:
+        raise Unusable(f"it holds {frames} pictures; save the one that is meant as a file of its own")
+
+
+def _in_words(error: Exception) -> str:
+    if isinstance(error, Image.DecompressionBombError):
+        return f"it claims more than {MOST_PIXELS:,} pixels, as a decompression bomb does"
+    words = " ".join(str(error).replace("<_io.BytesIO object at", "").split())
+    words = "no known format" if isinstance(error, Image.UnidentifiedImageError) else words
+    return f"it is no image that can be read ({words or type(error).__name__})"
+
+
+def fingerprint(grey: Image.Image) -> bytes:
+    """Equal where two decoded images have the same size and pixels."""
+    return hashlib.blake2b(f"{grey.size}".encode() + np.asarray(grey).tobytes(), digest_size=16).digest()

@@ -1,0 +1,195 @@
+"""A user's table of images, checked row by row: which file, which outcome, whose patient, which split."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from clineval.refusal import Refusal
+from clineval.table_files import read_columns
+
+Text = NDArray[np.str_]
+
+RESERVED = ("model", "split", "case", "group", "outcome", "risk", "seed", "fold")  # columns of the tables
+SPLIT_NAMES = {"training": "train", "valid": "val", "validation": "val", "testing": "test"}
+SPLITS = ("train", "val", "test")
+IDENTIFYING = (
+    "patientname", "name", "surname", "lastname", "firstname", "forename", "birthdate", "patientbirthdate",
+    "dateofbirth", "dob", "address", "phone", "telephone", "email", "ssn", "nhsnumber", "mrn",
+)  # fmt: skip
+MOST_SHOWN = 10  # names in one refusal
+
+
+@dataclass(frozen=True)
+class Columns:
+    """Which column of a table means what; ``positive`` is the outcome column's value of the condition."""
+
+    image: str = "image"
+    outcome: str = "outcome"
+    positive: str = "1"
+    group: str | None = None
+    split: str | None = None
+
+
+@dataclass(frozen=True)
+class OwnTable:
+    """A checked table, one entry per row in every array.
+
+    Attributes
+    ----------
+    image : the file as the table names it; ``outcome`` : True where the condition is present.
+    values : the outcome column's values and how many rows have each.
+    group, split : None where no column was named; splits are ``train``, ``val`` and ``test``.
+    attributes : every further column, without those whose name says that they identify a patient.
+    left_out : the names of those.
+    """
+
+    name: str
+    image: Text
+    outcome: NDArray[np.bool_]
+    values: Mapping[str, int]
+    group: Text | None
+    split: Text | None
+    attributes: Mapping[str, Text] = field(default_factory=dict)
+    left_out: tuple[str, ...] = ()
+
+    def row(self, index: int) -> str:
+        """A row as its owner counts it."""
+        return _row(self.name, index)
+
+
+def read_own_table(path: Path, columns: Columns) -> OwnTable:
+    """Read a CSV or Parquet table that names images, and check what can be checked without opening them.
+
+    Raises
+    ------
+    Refusal : no such table, no rows, a missing column or cell, the same image twice, the condition's
+        value not seen, one class only, a split of another name, or a patient in two splits.
+    """
+    cells = _cells(path)
+    named = {
+        "--image-column": columns.image,
+        "--outcome-column": columns.outcome,
+        "--group-column": columns.group,
+        "--split-column": columns.split,
+    }
+    for option, column in named.items():
+        if column is not None and column not in cells:
+            raise Refusal(f"{path.name} has no column {column!r} ({option}); it has {', '.join(cells)}.")
+    used = {column: _filled(path.name, column, cells[column]) for column in named.values() if column}
+    image = used[columns.image]
+    _check_once(path.name, columns.image, image)
+    outcome, values = _outcome(path.name, columns, used[columns.outcome])
+    group = used[columns.group] if columns.group else None
+    split = _split(path.name, columns.split, used[columns.split]) if columns.split else None
+    if group is not None and split is not None:
+        _check_groups(path.name, columns, group, split)
+    further = {name: values for name, values in cells.items() if name not in used}
+    hidden = tuple(name for name in further if _bare(name) in IDENTIFYING)
+    attributes = {_own_name(name): values for name, values in further.items() if name not in hidden}
+    return OwnTable(path.name, image, outcome, values, group, split, attributes, hidden)
+
+
+def _cells(path: Path) -> dict[str, Text]:
+    if not path.is_file():
+        came = "is a folder" if path.is_dir() else "is not there"
+        raise Refusal(f"{path} {came}; name a CSV or Parquet table with one row per image.")
+    if not path.stat().st_size:
+        raise Refusal(f"{path} is empty; a header line and one row per image are needed.")
+    found, _ = read_columns(path)
+    cells = {name: np.array([_text(cell) for cell in column.to_pylist()]) for name, column in found.items()}
+    if not len(next(iter(cells.values()), ())):
+        raise Refusal(f"{path.name} has a header but no rows; one row per image is needed.")
+    return cells
+
+
+def _text(cell: object) -> str:
+    return "" if cell is None else str(cell).strip()
+
+
+def _filled(name: str, column: str, values: Text) -> Text:
+    empty = np.flatnonzero(values == "")
+    if len(empty):
+        raise Refusal(
+            f"{_row(name, int(empty[0]))}, column {column!r}: a value is needed; came nothing"
+            f"{_and_more(len(empty))}. Fill the cell or take the row out."
+        )
+    return values
+
+
+def _check_once(name: str, column: str, image: Text) -> None:
+    first: dict[str, int] = {}
+    for index, value in enumerate(image.tolist()):
+        earlier = first.setdefault(value, index)
+        if earlier != index:
+            raise Refusal(
+                f"{_row(name, index)}, column {column!r}: image {value!r} stands twice (first in row "
+                f"{earlier + 1}); keep one row per image."
+            )
+
+
+def _outcome(name: str, columns: Columns, given: Text) -> tuple[NDArray[np.bool_], dict[str, int]]:
+    seen, count = np.unique(given, return_counts=True)
+    values = dict(zip(seen.tolist(), count.tolist(), strict=True))
+    came = ", ".join(f"{value!r} ({number})" for value, number in list(values.items())[:MOST_SHOWN])
+    wanted = columns.positive.strip()
+    if wanted not in values:
+        raise Refusal(
+            f"{name}, column {columns.outcome!r}: --positive {wanted!r} is in no row; the values are {came}."
+        )
+    alike = [value for value in values if value != wanted and value.casefold() == wanted.casefold()]
+    if alike:
+        raise Refusal(
+            f"{name}, column {columns.outcome!r}: {wanted!r} and {alike[0]!r} both occur; "
+            "write the condition in one way."
+        )
+    if len(values) == 1:
+        raise Refusal(
+            f"{name}, column {columns.outcome!r}: both classes are needed; every row says {wanted!r}."
+        )
+    return given == wanted, values
+
+
+def _split(name: str, column: str, given: Text) -> Text:
+    known = {**{split: split for split in SPLITS}, **SPLIT_NAMES}
+    for index, value in enumerate(given.tolist()):
+        if value.lower() not in known:
+            raise Refusal(
+                f"{_row(name, index)}, column {column!r}: train, val or test is needed; came {value!r}."
+            )
+    return np.array([known[value.lower()] for value in given.tolist()])
+
+
+def _check_groups(name: str, columns: Columns, group: Text, split: Text) -> None:
+    first: dict[str, int] = {}
+    for index, who in enumerate(group.tolist()):
+        earlier = first.setdefault(who, index)
+        if split[earlier] != split[index]:
+            raise Refusal(
+                f"{_row(name, index)}: {columns.group} {who!r} is in {split[index]} here and in "
+                f"{split[earlier]} in row {earlier + 1}; keep all images of a patient in one split."
+            )
+
+
+def in_short(lines: Sequence[str]) -> str:
+    """Up to ten of many lines, and how many more there are."""
+    more = f"; and {len(lines) - MOST_SHOWN} more" if len(lines) > MOST_SHOWN else ""
+    return "; ".join(lines[:MOST_SHOWN]) + more
+
+
+def _row(name: str, index: int) -> str:
+    return f"{name}, row {index + 1} (line {index + 2})"
+
+
+def _and_more(count: int) -> str:
+    return f" (and in {count - 1} rows more)" if count > 1 else ""
+
+
+def _bare(name: str) -> str:
+    return "".join(letter for letter in name.casefold() if letter.isalnum())
+
+
+def _own_name(name: str) -> str:
+    return f"own_{name}" if name in RESERVED else name

@@ -1,0 +1,111 @@
+"""Any image brought to the grey square that a model takes, by the steps that made BreastMNIST."""
+
+from collections.abc import Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from clineval.refusal import Refusal
+
+FITS = ("crop", "top", "pad")
+DEEP = 16  # bits of a deep image's container, its white unless told otherwise
+FEWEST_LEVELS = 16  # of 256 grey levels; a deep image that would keep fewer was meant for another white
+BLOCK = 4096  # images that are turned grey at once
+
+
+class Unusable(Refusal):
+    """One image that cannot be used: its message is a clause that follows the file's name."""
+
+
+def check_fit(fit: str) -> None:
+    """Refuse a way of making a square that is not one of ``FITS``."""
+    if fit not in FITS:
+        raise Refusal(f"--fit needs one of {', '.join(FITS)}; came {fit!r}.")
+
+
+def square(grey: Image.Image, *, side: int, fit: str = "crop") -> NDArray[np.uint8]:
+    """The square of an image that a model looks at, shape (side, side), grey levels 0 to 255.
+
+    Parameters
+    ----------
+    grey : in Pillow's mode ``L``, of any size.
+    side : pixels; the square is brought to them by bilinear interpolation (wider when it shrinks).
+    fit : ``crop``, the middle square of the short side, as BreastMNIST's makers cut it; ``top``, the
+        same at the upper end, where an upright ultrasound image has its skin; ``pad``, the whole
+        image with black beside it.
+    """
+    part = grey.crop(box_of(*grey.size, fit=fit))  # beyond the image Pillow puts black
+    return np.asarray(part.resize((side, side), Image.Resampling.BILINEAR))
+
+
+def box_of(width: int, height: int, *, fit: str = "crop") -> tuple[int, int, int, int]:
+    """Left, upper, right and lower edge in pixels of the square that ``square`` takes."""
+    check_fit(fit)
+    side = max(width, height) if fit == "pad" else min(width, height)
+    left, upper = (round((length - side) / 2) for length in (width, height))
+    if fit == "top":
+        upper = 0
+    return left, upper, left + side, upper + side
+
+
+def grey_of(image: Image.Image, *, bits: int = DEEP) -> Image.Image:
+    """An image of any depth and colour as eight-bit grey.
+
+    Colour becomes grey by the luma of ITU-R BT.601, as Pillow's ``L`` has it. A deep image (one
+    channel of 16 bits) is scaled so that ``2**bits - 1`` is white, the same for every image, for
+    absolute brightness carries information.
+
+    Raises
+    ------
+    Unusable : floating-point or 32-bit grey levels, whose white nobody can know; or a deep image that
+        uses more than ``bits`` bits, or so few that it was meant for another number of them.
+    """
+    if not image.mode.startswith(("I", "F")):
+        return image.convert("L")
+    values = np.asarray(image)
+    if image.mode == "F" or values.min(initial=0) < 0 or values.max(initial=0) >= 2**DEEP:
+        raise Unusable("its grey levels are not whole numbers of 8 or 16 bits; save it as 8-bit grey")
+    return Image.fromarray(grey_of_deep(values, bits=bits))
+
+
+def grey_of_deep(values: NDArray[np.integer], *, bits: int) -> NDArray[np.uint8]:
+    """Grey levels from 0 to ``2**bits - 1`` brought to 0 to 255. Raises Unusable as ``grey_of`` does."""
+    brightest, white = int(values.max(initial=0)), 2**bits - 1
+    if brightest > white:
+        raise Unusable(f"its brightest pixel is {brightest:,}, more than {bits} bits hold; say --bits 16")
+    if 0 < brightest * 256 < white * FEWEST_LEVELS:
+        needed = max(8, brightest.bit_length())
+        raise Unusable(
+            f"its brightest pixel is {brightest:,} of {white:,}, nearly black; "
+            f"if its grey levels have {needed} bits, say --bits {needed}"
+        )
+    return np.rint(values * (255 / white)).astype(np.uint8)
+
+
+def grey_of_colour(images: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Colour images as grey ones by the luma of ITU-R BT.601, to the bit as Pillow's ``L`` has it.
+
+    Parameters
+    ----------
+    images : uint8, shape (cases, height, width, 3), red, green, blue.
+    """
+    grey = np.empty(images.shape[:-1], np.uint8)
+    for part in _blocks(len(images)):
+        red, green, blue = np.moveaxis(images[part].astype(np.uint32), -1, 0)
+        grey[part] = (19595 * red + 38470 * green + 7471 * blue + 0x8000) >> 16
+    return grey
+
+
+def in_words(*, side: int, fit: str) -> str:
+    """The preparation as provenance records it."""
+    cut = {
+        "crop": "middle square of the short side",
+        "top": "upper square of the short side",
+        "pad": "whole image with black beside it",
+    }[fit]
+    return f"grey (ITU-R BT.601), {cut} (--fit {fit}), bilinear to {side} x {side} pixels"
+
+
+def _blocks(count: int) -> Iterator[slice]:
+    return (slice(start, start + BLOCK) for start in range(0, count, BLOCK))
