@@ -36,6 +36,18 @@ def folder(tmp_path, pictures):
     return root
 
 
+@pytest.fixture(autouse=True)
+def undrawn(request, monkeypatch):
+    """Leave the pictures out where a test does not ask for them; drawing takes longer than all the rest."""
+    if "drawn" not in request.fixturenames:
+        monkeypatch.setattr("clineval.pipeline.audit.draw_audit", lambda *_, **__: None)
+
+
+@pytest.fixture
+def drawn():
+    """Asks for the pictures."""
+
+
 def audited(source, tmp_path, **options):
     return audit_source(source, out=tmp_path / "out", **options)
 
@@ -44,7 +56,7 @@ def codes(result):
     return {finding.code for finding in result.findings}
 
 
-def test_a_folder_of_images_is_audited_and_written(folder, tmp_path):
+def test_a_folder_of_images_is_audited_and_written(folder, tmp_path, drawn):
     result = audited(folder, tmp_path)
     record = json.loads((tmp_path / "out" / "audit.json").read_text(encoding="utf-8"))
     assert record["byte_identical"] == [["test/same.png", "train/0.png"]]

@@ -11,7 +11,7 @@ from clineval.reporting.audit_plots import sections_at_threshold, sections_by_ki
 
 @pytest.fixture(scope="module")
 def cohort():
-    return phantom(0, cases=(120, 30, 40))
+    return phantom(0, cases=(80, 24, 30))
 
 
 @pytest.fixture(scope="module")

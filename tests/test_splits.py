@@ -8,7 +8,7 @@ from clineval.data.audit import audit
 from clineval.data.phantom import phantom
 from clineval.refusal import Refusal
 
-SIZES = (120, 30, 40)
+SIZES = (80, 24, 30)
 
 
 @pytest.fixture(scope="module")
@@ -102,6 +102,7 @@ def test_grouped_is_refused_where_there_are_too_few_groups(cohort, found):
         splits.grouped(dataclasses.replace(cohort, outcome=outcome), found)
 
 
+@pytest.mark.slow
 @pytest.mark.real_data
 def test_breastmnist_deduplicated_and_grouped_keep_their_promises(real_breastmnist):
     found = audit(real_breastmnist)
