@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from clineval import cli
-from clineval.data import Cohort, load_cohort
+from clineval.data.cohort import Cohort, LabelMeaning, Source
 from clineval.evaluation import read_evaluation
 from clineval.pipeline.evaluate import evaluate_file
 from clineval.pipeline.medmnist_results import read_result_file
@@ -270,20 +270,35 @@ def test_a_formula_in_a_cell_stays_text_in_the_stored_table(tmp_path: Path) -> N
 # --- MedMNIST's own result files --------------------------------------------------------------------
 
 
-@pytest.fixture(scope="module")
-def phantom_set() -> Cohort:
-    return load_cohort("phantom")
+LABELS = (LabelMeaning(0, "malignant", is_condition=True), LabelMeaning(1, "benign", is_condition=False))
+CASES = 24
+
+
+def small_set() -> Cohort:
+    """A set of the shape of BreastMNIST with 6 + 24 cases, label 0 malignant."""
+    split = np.repeat(["train", "test"], [6, CASES])
+    case = np.array([f"{name}/{i}" for name, n in (("train", 6), ("test", CASES)) for i in range(n)])
+    return Cohort(
+        condition="malignant",
+        images=np.zeros((len(case), 4, 4), dtype=np.uint8),
+        outcome=np.arange(len(case)) % 3 == 0,
+        split=split,
+        case=case,
+        group=case,
+        source=Source("smallmnist", "SmallMNIST", labels=LABELS),
+    )
 
 
 @pytest.fixture
-def phantom_test(phantom_set: Cohort, monkeypatch: pytest.MonkeyPatch) -> Cohort:
-    """The test cases of the phantom set, which is drawn once for all tests."""
-    monkeypatch.setattr("clineval.pipeline.medmnist_results.load_cohort", lambda name: phantom_set)
-    return phantom_set.select(phantom_set.within("test"))
+def official(monkeypatch: pytest.MonkeyPatch) -> Cohort:
+    """The test cases of a small set that stands in for the official one."""
+    cohort = small_set()
+    monkeypatch.setattr("clineval.pipeline.medmnist_results.load_cohort", lambda name: cohort)
+    return cohort.select(cohort.within("test"))
 
 
 def result_file(
-    folder: Path, scores: np.ndarray, name: str = "phantom_test_[AUC]0.901_[ACC]0.863@run1.csv"
+    folder: Path, scores: np.ndarray, name: str = "smallmnist_test_[AUC]0.901_[ACC]0.863@run1.csv"
 ) -> Path:
     """As MedMNIST's evaluator writes it: the index and the scores, no header."""
     pd.DataFrame(scores).to_csv(folder / name, header=False)
@@ -291,36 +306,36 @@ def result_file(
 
 
 def test_the_risk_is_the_score_of_the_malignant_label_and_the_outcome_comes_from_the_set(
-    tmp_path: Path, phantom_test
+    tmp_path: Path, official
 ) -> None:
-    malignant = np.random.default_rng(0).random(len(phantom_test))
+    malignant = np.random.default_rng(0).random(len(official))
     path = result_file(tmp_path, np.stack([malignant, 1 - malignant], axis=1))
-    frame, cohort = read_result_file(path, "phantom")
+    frame, cohort = read_result_file(path, "smallmnist")
     assert frame["risk"].tolist() == malignant.tolist()
-    assert frame["outcome"].tolist() == phantom_test.outcome.tolist()
-    assert frame["case"].tolist() == phantom_test.case.tolist()
+    assert frame["outcome"].tolist() == official.outcome.tolist()
+    assert frame["case"].tolist() == official.case.tolist()
     assert frame["model"].unique().tolist() == ["run1"]
     assert cohort.condition == "malignant"
 
 
-def test_shuffled_rows_a_header_and_a_single_score_are_read_as_well(tmp_path: Path, phantom_test) -> None:
-    n = len(phantom_test)
+def test_shuffled_rows_a_header_and_a_single_score_are_read_as_well(tmp_path: Path, official) -> None:
+    n = len(official)
     benign = np.random.default_rng(0).random(n)
     order = np.random.default_rng(1).permutation(n)
-    path = tmp_path / "phantom_test.csv"
+    path = tmp_path / "smallmnist_test.csv"
     pd.DataFrame({"index": order, "score_1": benign[order]}).to_csv(path, index=False)
-    frame, _ = read_result_file(path, "phantom")
+    frame, _ = read_result_file(path, "smallmnist")
     np.testing.assert_array_equal(frame["risk"], 1 - benign[order])
-    assert frame["case"].tolist() == phantom_test.case[order].tolist()
+    assert frame["case"].tolist() == official.case[order].tolist()
     assert frame["model"].unique().tolist() == ["model"]
 
 
 def test_the_command_names_the_sets_own_condition(
-    tmp_path: Path, phantom_test, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, official, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    malignant = np.where(phantom_test.outcome, 0.8, 0.3)
+    malignant = np.where(official.outcome, 0.8, 0.3)
     path = result_file(tmp_path, np.stack([malignant, 1 - malignant], axis=1))
-    code, _, _ = ended(capsys, "evaluate", path, "--medmnist", "phantom", "--out", tmp_path / "out", *FAST)
+    code, _, _ = ended(capsys, "evaluate", path, "--medmnist", "smallmnist", "--out", tmp_path / "out", *FAST)
     assert code == 0
     evaluation = read_evaluation(tmp_path / "out" / "evaluation.json")
     assert evaluation.condition == "malignant"
@@ -330,45 +345,45 @@ def test_the_command_names_the_sets_own_condition(
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        (lambda scores: scores[:-1], "has 155 of the split's 156 cases; the first missing is 155"),
-        (lambda scores: np.vstack([scores, scores[:1]]), "row 157, column 'index'"),
+        (lambda scores: scores[:-1], "has 23 of the split's 24 cases; the first missing is 23"),
+        (lambda scores: np.vstack([scores, scores[:1]]), "row 25, column 'index'"),
         (lambda scores: scores * 3, "column 'score_"),
         (lambda scores: scores / 2, "must sum to 1"),
         (lambda scores: np.hstack([scores, scores]), "one or two scores"),
-        (lambda scores: np.where(np.arange(156)[:, None] == 7, np.nan, scores), "row 8, column 'score_0'"),
+        (lambda scores: np.where(np.arange(CASES)[:, None] == 7, np.nan, scores), "row 8, column 'score_0'"),
     ],
 )
 def test_result_files_that_do_not_fit_the_set_are_refused(
-    tmp_path: Path, phantom_test, change, words: str
+    tmp_path: Path, official, change, words: str
 ) -> None:
-    malignant = np.random.default_rng(0).random(len(phantom_test))
+    malignant = np.random.default_rng(0).random(len(official))
     path = result_file(tmp_path, change(np.stack([malignant, 1 - malignant], axis=1)))
     with pytest.raises(Refusal, match=words.replace("(", r"\(")):
-        read_result_file(path, "phantom")
+        read_result_file(path, "smallmnist")
 
 
 @pytest.mark.parametrize(
     ("name", "words"),
     [
         ("mine.csv", "not named like a MedMNIST result file"),
-        ("phantom_train_[AUC]1.000@x.csv", "training cases"),
+        ("smallmnist_train_[AUC]1.000@x.csv", "training cases"),
         ("octmnist_test_[AUC]1.000@x.csv", "holds results on 'octmnist'"),
     ],
 )
 def test_a_result_file_is_known_by_its_name(tmp_path: Path, name: str, words: str) -> None:
-    path = result_file(tmp_path, np.full((156, 2), 0.5), name)
+    path = result_file(tmp_path, np.full((CASES, 2), 0.5), name)
     with pytest.raises(Refusal, match=words):
-        read_result_file(path, "phantom")
+        read_result_file(path, "smallmnist")
 
 
 def test_an_empty_or_unreadable_result_file_is_refused(tmp_path: Path) -> None:
-    path = tmp_path / "phantom_test.csv"
+    path = tmp_path / "smallmnist_test.csv"
     path.write_text("")
     with pytest.raises(Refusal, match="is empty; needed: index,score_0,score_1"):
-        read_result_file(path, "phantom")
+        read_result_file(path, "smallmnist")
     path.write_bytes(b"0,\xff\xfe\n")
     with pytest.raises(Refusal, match="cannot be read"):
-        read_result_file(path, "phantom")
+        read_result_file(path, "smallmnist")
 
 
 @pytest.mark.real_data

@@ -164,6 +164,7 @@ def test_with_one_class_absent_there_is_no_roc_and_no_calibration() -> None:
     assert np.isnan(found.explorer.rates["sensitivity"].value).all()
 
 
+@pytest.mark.slow
 def test_a_long_curve_is_thinned_without_moving() -> None:
     long = table(cases=6000, splits=("test",))
     found = curves(long, evaluate(long, draws=5)).models["b"]["test"].roc
