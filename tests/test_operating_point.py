@@ -8,6 +8,7 @@ from clinical_reference import NAMES, cases, golden, sample, triple
 from discrimination_reference import law
 
 from clineval.statistics import operating_point as op
+from clineval.statistics import rates
 from clineval.statistics.counting import Counts, counts
 
 R = golden("operating_point")["samples"]
@@ -55,7 +56,7 @@ def test_mcc_is_the_correlation_of_flag_and_condition_with_r_s_interval(name):
 
 
 def test_f1_by_hand():
-    found = op.f1(Counts(6, 2, 4, 8))
+    found = rates.f1(Counts(6, 2, 4, 8))
     assert found.value == pytest.approx(2 * 6 / (2 * 6 + 2 + 4))
     assert found.low < found.value < found.high
     assert found.method.startswith("appendix measure")
@@ -100,7 +101,7 @@ def test_a_likelihood_ratio_of_0_has_no_log_interval_and_says_so():
 
 
 def test_a_perfect_2x2_table_gives_mcc_1_without_an_interval():
-    found = op.mcc(Counts(5, 0, 0, 4))
+    found = rates.mcc(Counts(5, 0, 0, 4))
     assert found.value == 1
     assert math.isnan(found.low)
 

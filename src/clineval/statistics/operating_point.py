@@ -5,7 +5,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
+from clineval.statistics.cases import checked_cases
 from clineval.statistics.counting import (
+    Bools,
     Counts,
     Floats,
     Integers,
@@ -15,7 +17,7 @@ from clineval.statistics.counting import (
     flagged,
     flagged_counts,
 )
-from clineval.statistics.intervals import Estimate, normal_quantile, undefined, wilson, wilson_bounds
+from clineval.statistics.intervals import Estimate, wilson_bounds
 from clineval.statistics.paired_rates import PairedRate, PairedRates, mcnemar
 from clineval.statistics.prevalence import (
     intercept_at_prevalence,
@@ -24,6 +26,16 @@ from clineval.statistics.prevalence import (
     ppv_at_prevalence,
     risk_at_prevalence,
 )
+from clineval.statistics.rates import (
+    balanced_accuracy,
+    f1,
+    independent_cases,
+    likelihood_ratio_negative,
+    likelihood_ratio_positive,
+    mcc,
+    rate,
+)
+from clineval.statistics.resampling import shared_groups
 from clineval.statistics.thresholds import (
     ChosenThreshold,
     choose_threshold,
@@ -112,6 +124,7 @@ def operating_point(
     *,
     name: str = "given",
     chosen_on: str = "given",
+    group: ArrayLike | None = None,
     level: float = 0.95,
 ) -> OperatingPoint:
     """Everything that a threshold means on these cases.
@@ -122,131 +135,75 @@ def operating_point(
     risk : shape (n,).
     threshold : a case is flagged where its risk is at least this.
     name, chosen_on : what the point is called and which population chose it.
+    group : shape (n,); with groups of several cases the intervals of rates and likelihood ratios are those
+        of as many independent cases as the groups are worth.
     level : of the intervals.
 
     Notes
     -----
-    Rates have Wilson intervals, which take cases as independent. A rate of no cases is NaN with the
-    reason.
+    Rates have Wilson intervals. A rate of no cases is NaN with the reason. The appendix takes cases as
+    independent.
     """
-    return _point(counts(outcome, risk, threshold), float(threshold), name, chosen_on, level)
-
-
-def _point(table: Counts, threshold: float, name: str, chosen_on: str, level: float) -> OperatingPoint:
+    table = counts(outcome, risk, threshold)
+    worth = _worth(table, *checked_cases(outcome, risk), threshold, group)
+    caught = rate(
+        table.true_positives, table.events, worth.events, reason="no case has the condition", level=level
+    )
+    spared = rate(
+        table.true_negatives,
+        table.non_events,
+        worth.non_events,
+        reason="no case is without the condition",
+        level=level,
+    )
+    right, classes = table.true_positives + table.true_negatives, (worth.events, worth.non_events)
+    left = table.cases - table.flagged
     return OperatingPoint(
         name,
-        threshold,
+        float(threshold),
         chosen_on,
         table.true_positives,
         table.false_positives,
         table.false_negatives,
         table.true_negatives,
-        sensitivity=_rate(table.true_positives, table.events, "no case has the condition", level),
-        specificity=_rate(table.true_negatives, table.non_events, "no case is without the condition", level),
-        ppv=_rate(table.true_positives, table.flagged, "no case is flagged", level),
-        npv=_rate(table.true_negatives, table.cases - table.flagged, "every case is flagged", level),
-        accuracy=_rate(table.true_positives + table.true_negatives, table.cases, "no cases", level),
-        balanced_accuracy=balanced_accuracy(table, level=level),
-        lr_positive=likelihood_ratio_positive(table, level=level),
-        lr_negative=likelihood_ratio_negative(table, level=level),
+        sensitivity=caught,
+        specificity=spared,
+        ppv=rate(
+            table.true_positives, table.flagged, worth.flagged, reason="no case is flagged", level=level
+        ),
+        npv=rate(table.true_negatives, left, worth.unflagged, reason="every case is flagged", level=level),
+        accuracy=rate(right, table.cases, worth.cases, reason="no cases", level=level),
+        balanced_accuracy=balanced_accuracy(caught, spared),
+        lr_positive=likelihood_ratio_positive(table, level=level, independent=classes),
+        lr_negative=likelihood_ratio_negative(table, level=level, independent=classes),
         appendix=Appendix(f1(table, level=level), mcc(table, level=level)),
     )
 
 
-def _rate(successes: int, total: int, reason: str, level: float) -> Estimate:
-    return wilson(successes, total, level=level) if total else undefined(reason, level=level)
+@dataclass(frozen=True)
+class _Worth:
+    """How many independent cases stand behind each kind of rate."""
+
+    events: float
+    non_events: float
+    flagged: float
+    unflagged: float
+    cases: float
 
 
-def balanced_accuracy(table: Counts, *, level: float = 0.95) -> Estimate:
-    """The mean of sensitivity and specificity: accuracy as it would be if half the cases had the condition.
-
-    The interval joins the two Wilson intervals by Zou and Donner's square-and-add rule (MOVER 2008,
-    doi:10.1002/sim.3095).
-    """
-    if not (table.events and table.non_events):
-        return undefined("needs cases with and without the condition", level=level)
-    caught = wilson(table.true_positives, table.events, level=level)
-    spared = wilson(table.true_negatives, table.non_events, level=level)
-    value = (caught.value + spared.value) / 2
-    below = np.hypot(caught.value - caught.low, spared.value - spared.low) / 2
-    above = np.hypot(caught.high - caught.value, spared.high - spared.value) / 2
-    return Estimate(value, float(value - below), float(value + above), level, "MOVER of two Wilson intervals")
-
-
-def likelihood_ratio_positive(table: Counts, *, level: float = 0.95) -> Estimate:
-    """How many times likelier a flag is in those with the condition than in those without.
-
-    Interval by the log method (Simel et al. 1991, doi:10.1016/0895-4356(91)90128-V), as R's epiR gives it.
-    """
-    return _likelihood_ratio(table.true_positives, table.false_positives, table, "flagged", level)
-
-
-def likelihood_ratio_negative(table: Counts, *, level: float = 0.95) -> Estimate:
-    """How many times likelier no flag is in those with the condition than in those without.
-
-    Interval by the log method (Simel et al. 1991, doi:10.1016/0895-4356(91)90128-V), as R's epiR gives it.
-    """
-    return _likelihood_ratio(table.false_negatives, table.true_negatives, table, "left unflagged", level)
-
-
-def _likelihood_ratio(events: int, non_events: int, table: Counts, what: str, level: float) -> Estimate:
-    if not (table.events and table.non_events):
-        return undefined("needs cases with and without the condition", level=level)
-    if non_events == 0:
-        return undefined(f"no case without the condition is {what}: the ratio has no bound", level=level)
-    ratio = (events / table.events) / (non_events / table.non_events)
-    if events == 0:
-        reason = f"no case with the condition is {what}: the log method has no interval"
-        return Estimate(ratio, np.nan, np.nan, level, reason)
-    error = np.sqrt((1 - events / table.events) / events + (1 - non_events / table.non_events) / non_events)
-    reach = np.exp(normal_quantile(level) * error)
-    return Estimate(ratio, float(ratio / reach), float(ratio * reach), level, "log method")
-
-
-def f1(table: Counts, *, level: float = 0.95) -> Estimate:
-    """The harmonic mean of sensitivity and PPV; for the appendix, see ``Appendix``.
-
-    F1 = 2 J / (1 + J) with J = TP / (TP + FP + FN), a proportion: its Wilson interval is carried over.
-    """
-    concerned = table.true_positives + table.false_positives + table.false_negatives
-    if not concerned:
-        return undefined("appendix measure; no case is flagged and none has the condition", level=level)
-    jaccard = wilson(table.true_positives, concerned, level=level)
-    value, low, high = (2 * j / (1 + j) for j in (jaccard.value, jaccard.low, jaccard.high))
-    return Estimate(value, low, high, level, "appendix measure; Wilson interval of TP / (TP + FP + FN)")
-
-
-def mcc(table: Counts, *, level: float = 0.95) -> Estimate:
-    """Matthews' correlation between flag and condition; for the appendix, see ``Appendix``.
-
-    Interval on Fisher's z scale with the multinomial delta-method variance of a correlation.
-    """
-    tp, fp, fn, tn = (
-        float(n)
-        for n in (table.true_positives, table.false_positives, table.false_negatives, table.true_negatives)
+def _worth(table: Counts, outcome: Bools, risk: Floats, threshold: float, group: ArrayLike | None) -> _Worth:
+    code = shared_groups(group, table.cases)
+    if code is None:
+        left = table.cases - table.flagged
+        return _Worth(table.events, table.non_events, table.flagged, left, table.cases)
+    reached = flagged(risk, threshold)
+    return _Worth(
+        events=independent_cases(reached[outcome], code[outcome]),
+        non_events=independent_cases(~reached[~outcome], code[~outcome]),
+        flagged=independent_cases(outcome[reached], code[reached]),
+        unflagged=independent_cases(~outcome[~reached], code[~reached]),
+        cases=independent_cases(reached == outcome, code),
     )
-    product = (tp + fp) * (tp + fn) * (tn + fp) * (tn + fn)
-    if product == 0:
-        return undefined("appendix measure; a row or column of the 2x2 table is empty", level=level)
-    value = (tp * tn - fp * fn) / np.sqrt(product)
-    if abs(value) == 1:
-        return Estimate(
-            value, np.nan, np.nan, level, "appendix measure; a correlation of 1 has no delta-method interval"
-        )
-    reach = normal_quantile(level) * _correlation_error(tp, fp, fn, tn, value) / (1 - value**2)
-    low, high = np.tanh(np.arctanh(value) + np.array([-reach, reach]))
-    return Estimate(float(value), float(low), float(high), level, "appendix measure; Fisher z, delta method")
-
-
-def _correlation_error(tp: float, fp: float, fn: float, tn: float, value: float) -> float:
-    """Standard error of the correlation of two yes/no variables, from each cell's influence."""
-    cases = tp + fp + fn + tn
-    flag, event = (tp + fp) / cases, (tp + fn) / cases
-    cell = np.array([tp, fp, fn, tn])
-    x = (np.array([1, 1, 0, 0]) - flag) / np.sqrt(flag * (1 - flag))
-    y = (np.array([1, 0, 1, 0]) - event) / np.sqrt(event * (1 - event))
-    influence = x * y - value * (x**2 + y**2) / 2
-    return float(np.sqrt(np.sum(cell * influence**2)) / cases)
 
 
 @dataclass(frozen=True)

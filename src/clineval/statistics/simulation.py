@@ -142,7 +142,7 @@ def _simulated(
 def _estimates(
     outcome: Bools, risk: Floats, code: NDArray[np.intp] | None, level: float
 ) -> dict[str, Estimate]:
-    point = operating_point(outcome, risk, THRESHOLD, level=level)
+    point = operating_point(outcome, risk, THRESHOLD, group=code, level=level)
     return {
         "auc": roc.auc(outcome, risk, group=code, level=level),
         "auc_logit": roc.auc_logit(outcome, risk, group=code, level=level),
