@@ -20,7 +20,9 @@ def ended(capsys, *words):
 
 def loaded_by(statement):
     code = f"{statement}; import sys; print(*sorted({{name.partition('.')[0] for name in sys.modules}}))"
-    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    return subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    ).stdout.split()
 
 
 def test_importing_the_package_loads_nothing_heavy():
@@ -56,7 +58,9 @@ def test_the_version_is_told_everywhere(capsys, words):
     assert ended(capsys, *words) == (0, f"clineval {__version__}\n", "")
 
 
-@pytest.mark.parametrize("words", [["run", "--nonsense"], ["nonsense"], ["report", "a", "b"], ["run", "--out"]])
+@pytest.mark.parametrize(
+    "words", [["run", "--nonsense"], ["nonsense"], ["report", "a", "b"], ["run", "--out"]]
+)
 def test_wrong_usage_ends_with_2_and_points_to_help(capsys, words):
     code, out, err = ended(capsys, *words)
     assert (code, out) == (2, "")
@@ -79,7 +83,7 @@ def test_wrong_usage_ends_with_2_and_points_to_help(capsys, words):
         ["report", "nowhere"],
         ["evaluate", "nowhere.csv"],
         ["audit", "nowhere"],
-        ["fetch", "chairs"],
+        ["fetch", "--dataset", "chairs"],
     ],
 )
 def test_a_bad_value_ends_with_3_in_one_line_and_writes_nothing(capsys, tmp_path, monkeypatch, words):

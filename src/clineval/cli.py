@@ -3,21 +3,18 @@
 import errno
 import sys
 import traceback
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.markup import escape
 
 from clineval import __version__
 from clineval.refusal import Refusal
+from clineval.screen import Screen, complain, display, say, show_evaluation, show_findings, show_study
 
 DONE, UNEXPECTED, USAGE, REFUSED, FOUND, INTERRUPTED = 0, 1, 2, 3, 4, 130
-QUIET = "clineval.quiet"
 SHARED = ("--quiet", "-q", "--version")
+STUDIED = "logreg,cnn_single,cnn,scattering,combined"
 WRITE_FAULTS = {
     errno.ENOSPC: "the disk is full",
     errno.EDQUOT: "the disk quota is used up",
@@ -28,15 +25,6 @@ WRITE_FAULTS = {
 
 # typer carries a copy of click whose usage error it does not name; its public child leads to it
 _UsageError: type[Exception] = typer.BadParameter.__bases__[0]
-
-Progress = Callable[[int, int], None]
-
-
-class _Screen:
-    """How much the door prints: the one piece of state it keeps, set anew for every command."""
-
-    quiet = False
-
 
 app = typer.Typer(
     name="clineval",
@@ -94,7 +82,7 @@ def _top(
     version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print errors only.")] = False,
 ) -> None:
-    _Screen.quiet = quiet
+    Screen.quiet = quiet
     if version:
         typer.echo(f"clineval {__version__}")
         raise typer.Exit(DONE)
@@ -132,7 +120,7 @@ def run(
     settings = _run_settings(
         dataset=dataset, size=size, split=split, seed=seed, device=device, early_stopping=early_stopping
     )
-    with _display() as announce:
+    with display() as announce:
         finished = run_pipeline(
             settings,
             out=out,
@@ -143,9 +131,9 @@ def run(
             command=_command(),
             announce=announce,
         )
-    _say(finished.cohort.source.notice, style="bold red")
-    _print_evaluation(finished.evaluation)
-    _say(f"Report: {finished.folder / 'report.html'}")
+    say(finished.cohort.source.notice, style="bold red")
+    show_evaluation(finished.evaluation)
+    say(f"Report: {finished.folder / 'report.html'}")
 
 
 @app.command()
@@ -166,11 +154,11 @@ def fetch(
     """
     from clineval.pipeline.fetch import fetch_file
 
-    with _display() as announce:
+    with display() as announce:
         path = fetch_file(
             dataset, size=size, folder=to, address=address, progress=announce(f"Fetching {dataset} at {size}")
         )
-    _say(f"{path} is there, its SHA-256 as published.")
+    say(f"{path} is there, its SHA-256 as published.")
 
 
 @app.command()
@@ -183,7 +171,7 @@ def explore(
     """
     from clineval.pipeline.run import explore as explore_pipeline
 
-    with _display() as announce:
+    with display() as announce:
         explored = explore_pipeline(
             _run_settings(dataset=dataset, size=size, seed=seed),
             out=out,
@@ -191,8 +179,8 @@ def explore(
             command=_command(),
             announce=announce,
         )
-    _say(explored.cohort.source.notice, style="bold red")
-    _say(f"Exploration: {explored.folder / 'exploration.json'} and the figures beside it")
+    say(explored.cohort.source.notice, style="bold red")
+    say(f"Exploration: {explored.folder / 'exploration.json'} and the figures beside it")
 
 
 @app.command()
@@ -219,12 +207,12 @@ def train(
     settings = _run_settings(
         dataset=dataset, size=size, split=split, seed=seed, device=device, early_stopping=early_stopping
     )
-    with _display() as announce:
+    with display() as announce:
         trained = train_pipeline(
             settings, out=out, jobs=jobs, force=force, resume=resume, command=_command(), announce=announce
         )
-    _say(trained.cohort.source.notice, style="bold red")
-    _say(f"Models: {trained.folder / 'models'}; risks on train and val: {trained.folder / 'predictions.csv'}")
+    say(trained.cohort.source.notice, style="bold red")
+    say(f"Models: {trained.folder / 'models'}; risks on train and val: {trained.folder / 'predictions.csv'}")
 
 
 @app.command()
@@ -282,7 +270,7 @@ def evaluate(
         "outcome": outcome_column,
         "risk": risk_column,
     }
-    with _display() as announce:
+    with display() as announce:
         evaluation = evaluate_file(
             predictions,
             condition=condition,
@@ -299,8 +287,8 @@ def evaluate(
             command=_command(),
             announce=announce,
         )
-    _print_evaluation(evaluation)
-    _say(f"Report: {out / 'report.html'}")
+    show_evaluation(evaluation)
+    say(f"Report: {out / 'report.html'}")
 
 
 @app.command()
@@ -333,7 +321,7 @@ def audit(
     """
     from clineval.pipeline.audit import audit_source
 
-    with _display() as announce:
+    with display() as announce:
         audited = audit_source(
             images,
             dataset=dataset,
@@ -346,13 +334,62 @@ def audit(
             command=_command(),
             announce=announce,
         )
-    _say(audited.source.notice, style="bold red")
-    _say(f"{audited.cases} images. Threshold: {audited.audit.threshold.reason}")
-    _print_findings(audited.findings)
-    _say(f"Findings: {audited.folder / 'audit.json'} and the galleries beside it")
+    say(audited.source.notice, style="bold red")
+    say(f"{audited.cases} images. Threshold: {audited.audit.threshold.reason}")
+    show_findings(audited.findings)
+    say(f"Findings: {audited.folder / 'audit.json'} and the galleries beside it")
     if audited.failing:
-        _complain(f"found {', '.join(audited.failing)}, as named by --fail-on")
+        complain(f"found {', '.join(audited.failing)}, as named by --fail-on")
         raise typer.Exit(FOUND)
+
+
+@app.command()
+def study(
+    models: Annotated[
+        str, typer.Option(help="Comma-separated.")
+    ] = "logreg,cnn_single,cnn,scattering,combined",
+    seeds: Annotated[str, typer.Option(help="Each training is repeated with each.")] = "0",
+    folds: Annotated[int, typer.Option(help="Grouped folds; each is held out once per repeat.")] = 5,
+    repeats: Annotated[int, typer.Option(help="Times that the folds are drawn anew.")] = 2,
+    variants: Annotated[str, typer.Option(help="official, deduplicated, or both.")] = "official",
+    fractions: Annotated[str, typer.Option(help="Shares of the training part, e.g. 0.1,0.3,1.")] = "1",
+    dataset: Dataset = "auto",
+    size: Size = 28,
+    early_stopping: Annotated[str, typer.Option(help="guard, strict or off.")] = "guard",
+    jobs: Jobs = None,
+    device: Device = "cpu",
+    cluster: Annotated[
+        str | None,
+        typer.Option(help="A Dask scheduler instead of processes here.", metavar="tcp://HOST:8786"),
+    ] = None,
+    out: Annotated[Path, typer.Option("--out", help="Folder; an interrupted study in it goes on.")] = Path(
+        "study"
+    ),
+) -> None:
+    """Many trainings, scored by grouped cross-validation on train and val; test is never scored.
+
+    Examples:
+      clineval study --repeats 2 --out study
+      clineval study --models cnn_single --seeds 0,1,2,3,4 --fractions 0.1,0.3,1 --out learning-curve
+    """
+    from clineval.pipeline.study import run_study
+    from clineval.settings import StudySettings
+
+    plan = StudySettings(
+        models=_comma_list(models),
+        seeds=_numbers(seeds, int, "--seeds"),
+        folds=folds,
+        repeats=repeats,
+        variants=_comma_list(variants),
+        fractions=_numbers(fractions, float, "--fractions"),
+    )
+    settings = _run_settings(dataset=dataset, size=size, seed=0, device=device, early_stopping=early_stopping)
+    with display() as announce:
+        found = run_study(
+            settings, plan, out=out, jobs=jobs, cluster=cluster, command=_command(), announce=announce
+        )
+    show_study(found.summary)
+    say(f"Study: {found.folder / 'study_scores.csv'} and the figures beside it")
 
 
 @app.command()
@@ -367,7 +404,7 @@ def report(
     """
     from clineval.pipeline.report import rewrite_report
 
-    _say(f"Report: {rewrite_report(results)}")
+    say(f"Report: {rewrite_report(results)}")
 
 
 @app.command()
@@ -384,10 +421,10 @@ def verify(
 
     differences = verify_results(results)
     for line in differences:
-        _complain(line)
+        complain(line)
     if differences:
         raise typer.Exit(FOUND)
-    _say(f"{results}: every artefact is as it was written, and the evaluation follows from its table.")
+    say(f"{results}: every artefact is as it was written, and the evaluation follows from its table.")
 
 
 def main() -> None:
@@ -407,15 +444,20 @@ def run_command(words: list[str]) -> int:
     except _UsageError as error:
         return _wrong_usage(error)
     except Refusal as refusal:
-        return _complain(str(refusal), code=REFUSED)
+        return _ended(str(refusal), code=REFUSED)
     except (KeyboardInterrupt, typer.Abort):
-        return _complain("interrupted; nothing half-written was left", code=INTERRUPTED)
+        return _ended("interrupted; nothing half-written was left", code=INTERRUPTED)
     except OSError as error:
         return _write_fault(error)
     except MemoryError:
-        return _complain("out of memory; use fewer --jobs or a smaller --size", code=UNEXPECTED)
+        return _ended("out of memory; use fewer --jobs or a smaller --size", code=UNEXPECTED)
     except Exception:
         return _unexpected()
+
+
+def _ended(line: str, *, code: int) -> int:
+    complain(line)
+    return code
 
 
 def _shared_first(words: list[str]) -> list[str]:
@@ -428,14 +470,14 @@ def _wrong_usage(error: Any) -> int:
     """A value of the wrong type is refused like any other value; an unknown option is wrong usage."""
     where = error.ctx.command_path if error.ctx else "clineval"
     code = REFUSED if type(error) is typer.BadParameter else USAGE
-    return _complain(f"{error.format_message()} See: {where} --help", code=code)
+    return _ended(f"{error.format_message()} See: {where} --help", code=code)
 
 
 def _write_fault(error: OSError) -> int:
     if error.errno not in WRITE_FAULTS:
         return _unexpected()
     where = f" at {error.filename}" if error.filename else ""
-    return _complain(
+    return _ended(
         f"could not write: {WRITE_FAULTS[error.errno]}{where}; free some room or choose another --out",
         code=REFUSED,
     )
@@ -443,17 +485,7 @@ def _write_fault(error: OSError) -> int:
 
 def _unexpected() -> int:
     traceback.print_exc()
-    return _complain("unexpected fault, a defect of clineval; please report the lines above", code=UNEXPECTED)
-
-
-def _complain(line: str, *, code: int = REFUSED) -> int:
-    print("clineval: " + " ".join(line.split()), file=sys.stderr)  # noqa: T201
-    return code
-
-
-def _say(line: str, *, style: str | None = None) -> None:
-    if line and not _Screen.quiet:
-        Console().print(escape(line), style=style, soft_wrap=True, highlight=False)
+    return _ended("unexpected fault, a defect of clineval; please report the lines above", code=UNEXPECTED)
 
 
 def _command() -> list[str]:
@@ -462,6 +494,13 @@ def _command() -> list[str]:
 
 def _comma_list(text: str) -> tuple[str, ...]:
     return tuple(part.strip() for part in text.split(",") if part.strip())
+
+
+def _numbers(text: str, kind: type, option: str) -> tuple[Any, ...]:
+    try:
+        return tuple(kind(part) for part in _comma_list(text))
+    except ValueError:
+        raise Refusal(f"{option} needs numbers between commas; came {text!r}.") from None
 
 
 def _run_settings(
@@ -480,116 +519,6 @@ def _run_settings(
         training=rooms.TrainingSettings(seed=seed, device=device, early_stopping=early_stopping),
         evaluation=rooms.EvaluationSettings(seed=seed),
     )
-
-
-@contextmanager
-def _display() -> Iterator[Callable[[str], Progress]]:
-    """Yield ``announce(step) -> progress(done, total)``; bars on a terminal, a line a step elsewhere."""
-    if _Screen.quiet:
-        yield lambda step: lambda done, total: None
-    elif not sys.stderr.isatty():
-        yield _announce_by_line
-    else:
-        from rich.progress import BarColumn, MofNCompleteColumn, SpinnerColumn, TextColumn, TimeElapsedColumn
-        from rich.progress import Progress as Bars
-
-        columns = (
-            SpinnerColumn(),
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeElapsedColumn(),
-        )
-        with Bars(*columns, console=Console(stderr=True)) as bars:
-            yield lambda step: _bar(bars, step)
-
-
-def _announce_by_line(step: str) -> Progress:
-    print(f"clineval: {step}", file=sys.stderr, flush=True)  # noqa: T201
-    return lambda done, total: None
-
-
-def _bar(bars: Any, step: str) -> Progress:
-    for earlier in bars.tasks:
-        bars.update(earlier.id, completed=earlier.total or 1, total=earlier.total or 1)
-    task = bars.add_task(escape(step), total=None)
-    return lambda done, total: bars.update(task, completed=done, total=total)
-
-
-def _print_evaluation(evaluation: Any) -> None:
-    """The compact table at the end: models by populations kept for testing, with intervals."""
-    if _Screen.quiet:
-        return
-    from rich.table import Table
-
-    record = evaluation.to_json()
-    console = Console() if sys.stdout.isatty() else Console(width=170)
-    table = Table(
-        title=f"Condition: {escape(record['condition'])}; values with {record['level']:.0%} intervals",
-        caption=f"Sensitivity and specificity at the threshold named. {escape(_caption(record))}",
-    )
-    for heading in (
-        "model",
-        "population",
-        "n (events)",
-        "AUC",
-        "Brier",
-        "threshold",
-        "sensitivity",
-        "specificity",
-    ):
-        table.add_column(heading, overflow="fold")
-    for model, populations in record["models"].items():
-        for population, measures in populations.items():
-            for row in _summary_rows(measures):
-                table.add_row(escape(model), escape(population), *row)
-    console.print(table)
-
-
-def _print_findings(findings: Any) -> None:
-    """How often each kind of finding was made, the worst kinds first."""
-    if _Screen.quiet:
-        return
-    from collections import Counter
-
-    from rich.table import Table
-
-    table = Table("code", "found", "what", "severity")
-    counted = Counter((finding.code, finding.kind.title, finding.kind.severity) for finding in findings)
-    for (code, title, severity), number in counted.items():
-        table.add_row(code, f"{number:,}", escape(title), severity)
-    if not counted:
-        _say("Nothing was found.")
-    else:
-        (Console() if sys.stdout.isatty() else Console(width=120)).print(table)
-
-
-def _caption(record: dict[str, Any]) -> str:
-    populations = [scores for models in record["models"].values() for scores in models.values()]
-    sentences = [scores["adequacy"]["sentence"] for scores in populations if scores.get("adequacy")]
-    return sentences[0] if sentences else ""
-
-
-def _summary_rows(measures: dict[str, Any]) -> Iterator[tuple[str, ...]]:
-    """One row for a population kept for testing, at the chosen threshold where there is one."""
-    points = measures.get("operating_points") or []
-    if not points or measures.get("used_for"):
-        return
-    named = {point["name"]: point for point in points if point["threshold"] is not None}
-    point = named.get("sensitivity_90") or points[0]
-    cases = f"{measures['cases']:,} ({measures['events']:,})"
-    scores = (_interval(measures["auc_logit"]), _interval(measures["brier"]))
-    rates = (_interval(point["sensitivity"]), _interval(point["specificity"]))
-    yield cases, *scores, f"{point['threshold']:.3f} {point['name']}", *rates
-
-
-def _interval(estimate: dict[str, Any]) -> str:
-    if estimate["value"] is None:
-        return "undefined"
-    low, high = (
-        f"{bound:.3f}" if bound is not None else "?" for bound in (estimate["low"], estimate["high"])
-    )
-    return f"{estimate['value']:.3f} ({low}-{high})"
 
 
 if __name__ == "__main__":

@@ -1,0 +1,164 @@
+"""What the door shows: lines, progress, and the compact table at the end of a command."""
+
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+
+Progress = Callable[[int, int], None]
+WIDTH = 170  # columns of a table that goes to a file rather than to a terminal
+
+
+class Screen:
+    """How much is shown: the one piece of state, set anew for every command."""
+
+    quiet = False
+
+
+def complain(line: str) -> None:
+    """One line on standard error, whatever the message's own line breaks."""
+    print("clineval: " + " ".join(line.split()), file=sys.stderr, flush=True)  # noqa: T201
+
+
+def say(line: str, *, style: str | None = None) -> None:
+    """One line on standard output, unless the command is to be quiet."""
+    if line and not Screen.quiet:
+        Console().print(escape(line), style=style, soft_wrap=True, highlight=False)
+
+
+@contextmanager
+def display() -> Iterator[Callable[[str], Progress]]:
+    """Yield ``announce(step) -> progress(done, total)``; bars on a terminal, a line a step elsewhere."""
+    if Screen.quiet:
+        yield lambda step: _nothing
+    elif not sys.stderr.isatty():
+        yield _announce_by_line
+    else:
+        with _bars() as bars:
+            yield lambda step: _bar(bars, step)
+
+
+def _nothing(_done: int, _total: int) -> None:
+    """Show no progress."""
+
+
+def _announce_by_line(step: str) -> Progress:
+    complain(step)
+    return _nothing
+
+
+def _bars() -> Any:
+    from rich import progress
+
+    return progress.Progress(
+        progress.SpinnerColumn(),
+        progress.TextColumn("{task.description}"),
+        progress.BarColumn(),
+        progress.MofNCompleteColumn(),
+        progress.TimeElapsedColumn(),
+        progress.TimeRemainingColumn(),
+        console=Console(stderr=True),
+    )
+
+
+def _bar(bars: Any, step: str) -> Progress:
+    for earlier in bars.tasks:
+        bars.update(earlier.id, completed=earlier.total or 1, total=earlier.total or 1)
+    task = bars.add_task(escape(step), total=None)
+    return lambda done, total: bars.update(task, completed=done, total=total)
+
+
+def _print(table: Any) -> None:
+    """Print a table over the terminal's width, or over a fixed one into a file."""
+    (Console() if sys.stdout.isatty() else Console(width=WIDTH)).print(table)
+
+
+def show_study(summary: Any) -> None:
+    """The summary of a study: a row per model, variant and fraction (a DataFrame)."""
+    if Screen.quiet:
+        return
+    from rich.table import Table
+
+    table = Table(title="Grouped cross-validation on train and val; the test set was not scored")
+    for name in summary.columns:
+        table.add_column(name.replace("_", " "))
+    for row in summary.itertuples(index=False):
+        table.add_row(*(f"{cell:.3f}" if isinstance(cell, float) else escape(str(cell)) for cell in row))
+    _print(table)
+
+
+def show_evaluation(evaluation: Any) -> None:
+    """The compact table at the end: models by populations kept for testing, with intervals."""
+    if Screen.quiet:
+        return
+    from rich.table import Table
+
+    record = evaluation.to_json()
+    table = Table(
+        title=f"Condition: {escape(record['condition'])}; values with {record['level']:.0%} intervals",
+        caption=f"Sensitivity and specificity at the threshold named. {escape(_caption(record))}",
+    )
+    for heading in (
+        "model",
+        "population",
+        "n (events)",
+        "AUC",
+        "Brier",
+        "threshold",
+        "sensitivity",
+        "specificity",
+    ):
+        table.add_column(heading, overflow="fold")
+    for model, populations in record["models"].items():
+        for population, measures in populations.items():
+            for row in _summary_rows(measures):
+                table.add_row(escape(model), escape(population), *row)
+    _print(table)
+
+
+def show_findings(findings: Any) -> None:
+    """How often each kind of finding was made, the worst kinds first."""
+    if Screen.quiet:
+        return
+    from rich.table import Table
+
+    table = Table("code", "found", "what", "severity")
+    counted = Counter((finding.code, finding.kind.title, finding.kind.severity) for finding in findings)
+    for (code, title, severity), number in counted.items():
+        table.add_row(code, f"{number:,}", escape(title), severity)
+    if not counted:
+        say("Nothing was found.")
+    else:
+        _print(table)
+
+
+def _caption(record: dict[str, Any]) -> str:
+    populations = [scores for models in record["models"].values() for scores in models.values()]
+    sentences = [scores["adequacy"]["sentence"] for scores in populations if scores.get("adequacy")]
+    return sentences[0] if sentences else ""
+
+
+def _summary_rows(measures: dict[str, Any]) -> Iterator[tuple[str, ...]]:
+    """One row for a population kept for testing, at the chosen threshold where there is one."""
+    points = measures.get("operating_points") or []
+    if not points or measures.get("used_for"):
+        return
+    named = {point["name"]: point for point in points if point["threshold"] is not None}
+    point = named.get("sensitivity_90") or points[0]
+    cases = f"{measures['cases']:,} ({measures['events']:,})"
+    scores = (_interval(measures["auc_logit"]), _interval(measures["brier"]))
+    rates = (_interval(point["sensitivity"]), _interval(point["specificity"]))
+    yield cases, *scores, f"{point['threshold']:.3f} {point['name']}", *rates
+
+
+def _interval(estimate: dict[str, Any]) -> str:
+    if estimate["value"] is None:
+        return "undefined"
+    low, high = (
+        f"{bound:.3f}" if bound is not None else "?" for bound in (estimate["low"], estimate["high"])
+    )
+    return f"{estimate['value']:.3f} ({low}-{high})"
