@@ -226,6 +226,8 @@ def test_val_is_given_threshold_free_measures_only_and_says_what_it_was_used_for
     val = content["models"]["cnn"]["val"]
     assert val["operating_points"] == []
     assert val["decision_curve"] is None
+    assert val["adequacy"] is None
+    assert not any("_at_" in name for name in val)
     assert "development" in val["used_for"]
     assert val["auc"]["value"] > 0.5
     assert content["models"]["cnn"]["test"]["used_for"] is None

@@ -133,6 +133,6 @@ def _notes(parts: tuple[Population, ...]) -> tuple[str, ...]:
     if all(part.name != TEST_CLEAN for part in parts) and any(part.name == "test" for part in parts):
         notes.append(
             f"{TEST_CLEAN} is not given: the table has no groups or no rows of development data, so nobody "
-            "can tell which test cases have a twin there."
+            "can tell which test cases have a twin there, or every test case has one."
         )
     return tuple(notes)

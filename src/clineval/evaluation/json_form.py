@@ -12,6 +12,7 @@ from clineval.evaluation.record import (
     EXTENDED_MEASURES,
     MEASURES,
     RATES,
+    READ_OFF_MEASURES,
     Adequacy,
     Choice,
     DecisionArrays,
@@ -26,6 +27,7 @@ from clineval.evaluation.record import (
 )
 from clineval.statistics.intervals import Estimate
 
+_ALL_MEASURES = (*MEASURES, *EXTENDED_MEASURES, *READ_OFF_MEASURES)
 _DECISION_LINES = ("threshold", "net_benefit", "low", "high", "treat_all")
 
 
@@ -81,17 +83,14 @@ def population(given: PopulationScores) -> dict[str, Any]:
         "groups": given.groups,
         "prevalence": given.prevalence,
         "used_for": given.used_for or None,
-        **{
-            name: estimate(given.measures[name])
-            for name in (*MEASURES, *EXTENDED_MEASURES)
-            if name in given.measures
-        },
+        **{name: estimate(given.measures[name]) for name in _ALL_MEASURES if name in given.measures},
         "operating_points": [scored_point(one) for one in given.operating_points],
         "decision_curve": None if given.decision_curve is None else _decision(given.decision_curve),
         "subgroups": [_subgroup_table(one) for one in given.subgroups],
         "spread": [_plain(one) for one in given.spread],
         "adequacy": None if given.adequacy is None else _plain(given.adequacy),
         "removed": given.removed,
+        "brier_parts": {name: number(value) for name, value in given.brier_parts.items()},
         "notes": list(given.notes),
     }
 
@@ -207,13 +206,14 @@ def to_population(given: Mapping[str, Any]) -> PopulationScores:
         given["events"],
         given["groups"],
         given["used_for"] or "",
-        {name: to_estimate(given[name]) for name in (*MEASURES, *EXTENDED_MEASURES) if name in given},
+        {name: to_estimate(given[name]) for name in _ALL_MEASURES if name in given},
         tuple(to_scored_point(one) for one in given["operating_points"]),
         None if given["decision_curve"] is None else _to_decision(given["decision_curve"]),
         tuple(_to_subgroup_table(one) for one in given["subgroups"]),
         tuple(_numeric(Spread, one) for one in given["spread"]),
         None if given["adequacy"] is None else _numeric(Adequacy, given["adequacy"]),
         given["removed"],
+        {name: to_number(value) for name, value in given["brier_parts"].items()},
         tuple(given["notes"]),
     )
 

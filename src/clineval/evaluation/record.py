@@ -33,14 +33,11 @@ MEASURES = (
 )
 """The threshold-free measures that every population carries, in the order in which they are written."""
 
-EXTENDED_MEASURES = (
-    "e50",
-    "e90",
-    "partial_auc",
-    "sensitivity_at_specificity_90",
-    "specificity_at_sensitivity_90",
-)
-"""Further measures, given where there is room for them."""
+EXTENDED_MEASURES = ("e50", "e90", "partial_auc")
+"""Further threshold-free measures, beyond the contract."""
+
+READ_OFF_MEASURES = ("sensitivity_at_specificity_90", "specificity_at_sensitivity_90")
+"""One rate where the other is .90 on these very cases: given where thresholds may be scored."""
 
 
 @dataclass(frozen=True)
@@ -189,11 +186,14 @@ class PopulationScores:
     ----------
     cases, events, groups : counts; ``groups`` is the number of independent groups.
     used_for : empty for a population kept for testing, else what it was used for before.
-    measures : the threshold-free Estimates, keyed by ``MEASURES`` and ``EXTENDED_MEASURES``.
+    measures : the threshold-free Estimates, keyed by ``MEASURES``, ``EXTENDED_MEASURES``
+        and, where thresholds may be scored, ``READ_OFF_MEASURES``.
     operating_points : none where thresholds may not be scored here.
     decision_curve : None where thresholds may not be scored here.
     spread : over seeds or folds, kept apart from the intervals over cases.
     removed : of ``test_clean``, how many cases of ``test`` have a twin in development data.
+    brier_parts : Murphy's decomposition of the Brier score, see ``MurphyDecomposition``.
+    notes : what a reader must know beside the numbers.
     """
 
     cases: int
@@ -207,6 +207,7 @@ class PopulationScores:
     spread: tuple[Spread, ...] = ()
     adequacy: Adequacy | None = None
     removed: int | None = None
+    brier_parts: Mapping[str, float] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
 
     @property

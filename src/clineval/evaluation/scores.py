@@ -1,5 +1,6 @@
 """Scores: every measure of one model on one population."""
 
+from dataclasses import asdict
 from typing import Any
 
 from clineval.evaluation.adequacy import adequacy_of
@@ -16,7 +17,9 @@ from clineval.statistics.intervals import Estimate
 def score(population: Population, model: str, points: tuple[Point, ...], scale: Scale) -> PopulationScores:
     """Everything about one model on one population but subgroups and spread."""
     cases, name = population.models[model], population.name
-    measures = threshold_free(cases, scale)
+    # A net benefit or a rate at a given rate belongs to a threshold, of which `val` is given none.
+    decided = name != VAL
+    measures = threshold_free(cases, scale) | (read_off(cases, scale) if decided else {})
     return PopulationScores(
         cases=len(cases),
         events=int(cases.outcome.sum()),
@@ -27,10 +30,11 @@ def score(population: Population, model: str, points: tuple[Point, ...], scale: 
             score_point(cases, point, population=name, level=scale.level)
             for point in points_for(name, points)
         ),
-        # A net benefit belongs to a threshold, and `val` is given threshold-free measures only.
-        decision_curve=None if name == VAL else _decision(cases, scale),
-        adequacy=adequacy_of(cases, measures["auc"], scale),
+        decision_curve=_decision(cases, scale) if decided else None,
+        adequacy=None if population.used_for else adequacy_of(cases, measures["auc"], scale),
         removed=population.removed,
+        brier_parts=_brier_parts(cases),
+        notes=_notes(cases),
     )
 
 
@@ -38,7 +42,7 @@ def threshold_free(cases: Cases, scale: Scale) -> dict[str, Estimate]:
     """Discrimination and calibration with their intervals, keyed as in ``evaluation.json``."""
     data = (cases.outcome, cases.risk)
     plain: dict[str, Any] = {"group": cases.group, "level": scale.level}
-    drawn = {**plain, "draws": scale.draws, "seed": scale.seed}
+    drawn: dict[str, Any] = {"group": cases.group, **vars(scale)}
     errors = calibration.calibration_errors(*data, **drawn)
     return {
         "auc": roc.auc(*data, **plain),
@@ -54,9 +58,31 @@ def threshold_free(cases: Cases, scale: Scale) -> dict[str, Estimate]:
         "e50": errors.e50,
         "e90": errors.e90,
         "partial_auc": roc.partial_auc(*data, over="sensitivity", low=0.8, **drawn),
-        "sensitivity_at_specificity_90": roc.sensitivity_at_specificity(*data, 0.9, **drawn),
-        "specificity_at_sensitivity_90": roc.specificity_at_sensitivity(*data, 0.9, **drawn),
     }
+
+
+def read_off(cases: Cases, scale: Scale) -> dict[str, Estimate]:
+    """One rate where the other is .90 on the cases' own curve: flattered, since they choose the threshold."""
+    data = (cases.outcome, cases.risk, 0.9)
+    drawn: dict[str, Any] = {"group": cases.group, **vars(scale)}
+    return {
+        "sensitivity_at_specificity_90": roc.sensitivity_at_specificity(*data, **drawn),
+        "specificity_at_sensitivity_90": roc.specificity_at_sensitivity(*data, **drawn),
+    }
+
+
+def _brier_parts(cases: Cases) -> dict[str, float]:
+    parts = asdict(calibration.murphy_decomposition(cases.outcome, cases.risk))
+    return {name: parts[name] for name in parts if name not in ("brier", "bins")}
+
+
+def _notes(cases: Cases) -> tuple[str, ...]:
+    if cases.group is None:
+        return ()
+    return (
+        f"{len(cases)} cases stand in {cases.groups} groups: intervals of rates at a threshold (Wilson) take "
+        "cases as independent and are too narrow; the others respect the groups.",
+    )
 
 
 def _decision(cases: Cases, scale: Scale) -> DecisionArrays:
