@@ -38,9 +38,9 @@ def explorer_data(evaluation: Evaluation, curves: Curves, *, people: str, opens_
     populations: dict[str, dict[str, Any]] = {}
     for model, by_population in curves.models.items():
         for population, drawn in by_population.items():
-            if drawn.explorer is None or drawn.cases == 0:
-                continue
             scores = evaluation.models[model][population]
+            if drawn.explorer is None or drawn.cases == 0 or scores.used_for:
+                continue
             entry = populations.setdefault(population, {"prevalence": scores.prevalence, "models": {}})
             entry["models"][model] = _rows(scores, drawn, drawn.explorer, level=evaluation.level)
     if not populations:

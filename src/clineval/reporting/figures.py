@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from hashlib import sha256
@@ -249,7 +249,7 @@ class _Material:
 def _of_models(material: _Material) -> Iterator[Drawing]:
     for population in tested_populations(material.evaluation):
         models = [name for name in material.curves.models if population in material.curves.models[name]]
-        for model in models:
+        for model in filter(lambda name: not is_variant(name, models), models):
             yield from _of_model(_Scene(material, model, population))
         if any(material.curves.models[name][population].decision is not None for name in models):
             yield Drawing(
@@ -257,6 +257,11 @@ def _of_models(material: _Material) -> Iterator[Drawing]:
                 partial(_decision, material, population),
                 partial(figure_data.of_decision, material.curves, population),
             )
+
+
+def is_variant(name: str, models: Collection[str]) -> bool:
+    """Whether a model is another one trained otherwise (``cnn_deduplicated``): shown beside it, not apart."""
+    return any(name.startswith(f"{other}_") for other in models if other != name)
 
 
 def tested_populations(evaluation: Evaluation) -> list[str]:
@@ -359,7 +364,7 @@ def _failures(scene: _Scene, cohort: Cohort) -> Figure:
     found = failures(scene.material.table, scene.scores, model=scene.model, population=scene.population)
     shown = found.cases[found.cases["case"].isin(cohort.case)].head(MOST_TILES)
     captions = [
-        f"{'MISSED' if row.outcome else 'false alarm'}, {row.risk:.2f}\n{shorten(str(row.case), 16)}"
+        f"{'MISSED' if row.outcome else 'alarm'} {row.risk:.2f}\n{shorten(str(row.case), 14)}"
         for row in shown.itertuples()
     ]
     return _tiles(

@@ -310,7 +310,6 @@ def _risk_charts(subject: Subject, curves: Curves, population: str) -> list[repo
 
 def _utility(subject: Subject, curves: Curves) -> dict[str, Any]:
     lines = _decision_lines(subject, curves, subject.population)
-    # Six bands over each other cannot be told apart: the main pair has the first chart to itself.
     pair = {name: lines[name] for name in (subject.baseline, subject.main) if name in lines}
     found = [report_charts.decision_curve(pair, population=subject.population, key="decision-pair")]
     found.append(report_charts.interventions_avoided(pair, population=subject.population, key="avoided"))

@@ -22,6 +22,7 @@ from clineval.reporting.wording import aim_words, defined, number, percent, with
 
 SHAPES = {"half": "circle", "sensitivity_90": "diamond", "given": "triangle"}
 MODELS = 6  # colours and dashes before they repeat
+MOST_BANDS = 3  # bands over each other that an eye can tell apart
 
 
 @dataclass(frozen=True)
@@ -188,6 +189,7 @@ def decision_curve(
         charts.axis_over("net benefit (true positives per case)", -0.3 * top, 1.05 * top),
         height=360,
     )
+    banded = len(lines) <= MOST_BANDS
     above = np.where(first.treat_all >= frame.y.low, first.treat_all, np.nan)
     marks = [
         charts.line(frame, (0, 1), (0, 0), css="zero"),
@@ -197,9 +199,10 @@ def decision_curve(
     for model, (index, line) in lines.items():
         css, band = model_class(index), line.net_benefit
         kept = np.where(band.value >= frame.y.low, band.value, np.nan)
-        marks.append(charts.area(frame, line.threshold, band.low, band.high, css=css))
+        if banded:
+            marks.append(charts.area(frame, line.threshold, band.low, band.high, css=css))
         marks.append(charts.line(frame, line.threshold, kept, css=css))
-        legend.append(Entry(charts.swatch(css, shape="band"), model))
+        legend.append(Entry(charts.swatch(css, shape="band" if banded else "line"), model))
     title = f"Decision curves: {population}"
     described = f"Net benefit of {', '.join(lines)} against flagging everyone and no one, per threshold"
     return Chart(title, charts.draw(frame, marks, key=key, title=title, description=described), tuple(legend))
