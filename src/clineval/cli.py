@@ -438,7 +438,7 @@ def run_command(words: list[str]) -> int:
         code = typer.main.get_command(app).main(
             args=_shared_first(words), prog_name="clineval", standalone_mode=False
         )
-        return code if isinstance(code, int) else DONE
+        return _interrupted() if code == INTERRUPTED else int(code or DONE)
     except typer.Exit as ending:
         return ending.exit_code
     except _UsageError as error:
@@ -446,13 +446,17 @@ def run_command(words: list[str]) -> int:
     except Refusal as refusal:
         return _ended(str(refusal), code=REFUSED)
     except (KeyboardInterrupt, typer.Abort):
-        return _ended("interrupted; nothing half-written was left", code=INTERRUPTED)
+        return _interrupted()
     except OSError as error:
         return _write_fault(error)
     except MemoryError:
         return _ended("out of memory; use fewer --jobs or a smaller --size", code=UNEXPECTED)
     except Exception:
         return _unexpected()
+
+
+def _interrupted() -> int:
+    return _ended("interrupted; nothing half-written was left", code=INTERRUPTED)
 
 
 def _ended(line: str, *, code: int) -> int:
