@@ -5,13 +5,13 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.special import betainc
+from scipy.special import betaincc
 
 from clineval.statistics.binning import columns_by_risk
 from clineval.statistics.cases import checked_cases
 from clineval.statistics.counting import Bools, Floats, counts
 from clineval.statistics.intervals import Estimate, percentile_interval, undefined, wilson
-from clineval.statistics.resampling import resampling_units
+from clineval.statistics.resampling import resampling_units, shared_groups
 
 # Cuts among which a resample chooses: every distinct risk, or as many quantile bins where there are more.
 MOST_CUTS = 1000
@@ -148,11 +148,11 @@ def choose_threshold(
     probability P(Bin(m, target) < k) (with ties: at least). Wilks 1941, doi:10.1214/aoms/1177731788.
     Cases are taken as independent there; groups make the probability less certain than it says.
     """
-    outcome, risk = checked_cases(outcome, risk)
+    cases = _Cases(*checked_cases(outcome, risk), group, draws, seed, level)
     if rule in ("sensitivity", "specificity"):
-        return _for_rate(outcome, risk, rule, _needed(rule, target), group, draws, seed, level)
+        return _for_rate(cases, rule, _needed(rule, target))
     if rule == "youden":
-        return _for_youden(outcome, risk, group, draws, seed, level)
+        return _for_youden(cases)
     if rule == "harm_ratio":
         return _for_harm_ratio(_needed(rule, target), level)
     raise ValueError(f"A rule is 'sensitivity', 'specificity', 'youden' or 'harm_ratio'; came {rule!r}.")
@@ -163,7 +163,7 @@ def probability_target_met(successes: int, total: int, target: float) -> float:
 
     P(Bin(total, target) < successes), exact for a cut placed on the risk of a case by that count.
     """
-    return float(1 - betainc(successes, total + 1 - successes, target)) if successes else 0.0
+    return float(betaincc(successes, total + 1 - successes, target)) if successes else 0.0
 
 
 def events_to_guarantee(target: float, *, level: float = 0.95) -> int:
@@ -174,6 +174,24 @@ def events_to_guarantee(target: float, *, level: float = 0.95) -> int:
     if not 0 < target < 1:
         raise ValueError(f"A target that can be guaranteed lies between 0 and 1; came {target}.")
     return math.ceil(math.log1p(-level) / math.log(target))
+
+
+@dataclass(frozen=True)
+class _Cases:
+    """The cases that choose, and how they are resampled."""
+
+    outcome: Bools
+    risk: Floats
+    group: ArrayLike | None
+    draws: int
+    seed: int
+    level: float
+
+    def interval(self, threshold: float, drawn: Floats) -> Estimate:
+        words = f"percentile of {self.draws} bootstrap choices" + (
+            "" if self.group is None else ", groups drawn whole"
+        )
+        return percentile_interval(threshold, drawn, level=self.level, method=words)
 
 
 def _needed(rule: str, target: float | None) -> float:
@@ -219,43 +237,37 @@ def _best_youden(events: Floats, non_events: Floats) -> np.ndarray:
     return index.shape[1] - 1 - np.argmax(index[:, ::-1], axis=1)
 
 
-def _for_rate(
-    outcome: Bools,
-    risk: Floats,
-    rule: str,
-    target: float,
-    group: ArrayLike | None,
-    draws: int,
-    seed: int,
-    level: float,
-) -> ChosenThreshold:
+def _for_rate(cases: _Cases, rule: str, target: float) -> ChosenThreshold:
     sensitivity = rule == "sensitivity"
     choose = threshold_for_sensitivity if sensitivity else threshold_for_specificity
-    threshold = choose(outcome, risk, target)
-    table = counts(outcome, risk, threshold)
+    threshold = choose(cases.outcome, cases.risk, target)
+    table = counts(cases.outcome, cases.risk, threshold)
     met, total = (
         (table.true_positives, table.events) if sensitivity else (table.true_negatives, table.non_events)
     )
-    sure = _least_sure_count(total, target, level)
-    guaranteed = choose(outcome, risk, sure / total) if sure <= total else np.nan
+    sure = _least_sure_count(total, target, cases.level)
+    guaranteed = choose(cases.outcome, cases.risk, sure / total) if sure <= total else np.nan
     probability = probability_target_met(_least_count(target, total), total, target)
-    drawn = _cuts_for_rate(*_resampled(outcome, risk, group, draws, seed), target, sensitivity=sensitivity)
+    promise = _promise(rule, target, total, probability, guaranteed, cases.level)
+    if shared_groups(cases.group, table.cases) is not None:
+        promise += " Cases that share a group make this less certain than it says."
+    drawn = _cuts_for_rate(*_resampled(cases), target, sensitivity=sensitivity)
     return ChosenThreshold(
-        percentile_interval(threshold, drawn, level=level, method=f"{draws} bootstrap draws of the choice"),
-        rule,
-        target,
-        wilson(met, total, level=level),
-        probability,
-        guaranteed,
-        _promise(rule, target, total, probability, guaranteed, level),
-        drawn,
+        threshold=cases.interval(threshold, drawn),
+        rule=rule,
+        target=target,
+        achieved=wilson(met, total, level=cases.level),
+        probability_met=probability,
+        guaranteed=guaranteed,
+        sentence=promise,
+        bootstrap=drawn,
     )
 
 
 def _least_sure_count(total: int, target: float, level: float) -> int:
     """The least k whose cut truly reaches the target with probability ``level``; total + 1 where none."""
     k = np.arange(_least_count(target, total), total + 1)
-    sure = 1 - betainc(k, total + 1.0 - k, target) >= level
+    sure = betaincc(k, total + 1.0 - k, target) >= level
     return int(k[np.argmax(sure)]) if sure.any() else total + 1
 
 
@@ -263,67 +275,73 @@ def _promise(
     rule: str, target: float, total: int, probability: float, guaranteed: float, level: float
 ) -> str:
     kind = "events" if rule == "sensitivity" else "non-events"
-    held = (
+    said = (
         f"With {total} {kind} the chance that this threshold truly reaches a {rule} of {target:g} on cases "
         f"like these is {probability:.2f}"
     )
     if probability >= level:
-        return held + "."
-    if np.isnan(guaranteed):
-        return held + (
-            f"; at {level:.0%} confidence it cannot be guaranteed with {total} {kind} by any threshold: "
-            f"at least {events_to_guarantee(target, level=level)} are needed."
-            if target < 1
-            else f"; a {rule} of 1 cannot be guaranteed with any number of {kind}."
-        )
-    return held + f"; {level:.0%} confidence needs the threshold {guaranteed:.6g}."
+        return f"{said}."
+    if not np.isnan(guaranteed):
+        return f"{said}; {level:.0%} confidence needs the threshold {guaranteed:.6g}."
+    if target == 1:
+        return f"{said}; a {rule} of 1 cannot be guaranteed with any number of {kind}."
+    return (
+        f"{said}; at {level:.0%} confidence it cannot be guaranteed with {total} {kind} by any threshold: at "
+        f"least {events_to_guarantee(target, level=level)} are needed."
+    )
 
 
-def _for_youden(
-    outcome: Bools, risk: Floats, group: ArrayLike | None, draws: int, seed: int, level: float
-) -> ChosenThreshold:
-    threshold = threshold_youden(outcome, risk)
-    table = counts(outcome, risk, threshold)
-    cut, events, non_events = _resampled(outcome, risk, group, draws, seed)
+def _for_youden(cases: _Cases) -> ChosenThreshold:
+    threshold = threshold_youden(cases.outcome, cases.risk)
+    table = counts(cases.outcome, cases.risk, threshold)
+    cut, events, non_events = _resampled(cases)
     drawn = cut[_best_youden(events, non_events)]
     index = table.true_positives / table.events - table.false_positives / table.non_events
     return ChosenThreshold(
-        percentile_interval(threshold, drawn, level=level, method=f"{draws} bootstrap draws of the choice"),
-        "youden",
-        np.nan,
-        Estimate(
-            index, np.nan, np.nan, level, "Youden index on the cases that chose the threshold: flattered"
+        threshold=cases.interval(threshold, drawn),
+        rule="youden",
+        target=np.nan,
+        achieved=Estimate(
+            index,
+            np.nan,
+            np.nan,
+            cases.level,
+            "Youden index on the cases that chose the threshold: flattered",
         ),
-        np.nan,
-        np.nan,
-        "The cut with the largest sensitivity + specificity on these cases: it promises neither on new ones.",
-        drawn,
+        probability_met=np.nan,
+        guaranteed=np.nan,
+        sentence=(
+            "The cut with the largest sensitivity + specificity on these cases: it promises neither on new ones."
+        ),
+        bootstrap=drawn,
     )
 
 
 def _for_harm_ratio(harm_ratio: float, level: float) -> ChosenThreshold:
     threshold = threshold_for_harm_ratio(harm_ratio)
     return ChosenThreshold(
-        Estimate(threshold, threshold, threshold, level, "follows from the harm ratio alone, not from data"),
-        "harm_ratio",
-        harm_ratio,
-        undefined("a harm ratio sets no rate to achieve", level=level),
-        np.nan,
-        np.nan,
-        f"One missed case weighs as much as {harm_ratio:g} false alarms; right for calibrated risks only.",
-        np.full(1, threshold),
+        threshold=Estimate(
+            threshold, threshold, threshold, level, "follows from the harm ratio alone, not from data"
+        ),
+        rule="harm_ratio",
+        target=harm_ratio,
+        achieved=undefined("a harm ratio sets no rate to achieve", level=level),
+        probability_met=np.nan,
+        guaranteed=np.nan,
+        sentence=(
+            f"One missed case weighs as much as {harm_ratio:g} false alarms; right for calibrated risks only."
+        ),
+        bootstrap=np.full(1, threshold),
     )
 
 
-def _resampled(
-    outcome: Bools, risk: Floats, group: ArrayLike | None, draws: int, seed: int
-) -> tuple[Floats, Floats, Floats]:
+def _resampled(cases: _Cases) -> tuple[Floats, Floats, Floats]:
     """Cuts from the largest down (k,), and events and non-events that each flags by resample (draws, k)."""
-    columns = columns_by_risk(risk, MOST_CUTS)
+    columns = columns_by_risk(cases.risk, MOST_CUTS)
     column, cut = columns.number - 1 - columns.of_case, columns.least[::-1]
-    units = resampling_units(outcome, group, stratified=True)
-    weights = units.weights(draws, seed)
-    events = units.sums(column, len(cut), outcome)
+    units = resampling_units(cases.outcome, cases.group, stratified=True)
+    weights = units.weights(cases.draws, cases.seed)
+    events = units.sums(column, len(cut), cases.outcome)
     every = units.sums(column, len(cut))
     return cut, np.cumsum(weights @ events, axis=1), np.cumsum(weights @ (every - events), axis=1)
 
