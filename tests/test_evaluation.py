@@ -485,6 +485,22 @@ def test_few_numbers_are_values_in_their_order() -> None:
     assert [cell.value for cell in cells] == ["9", "10", "11"]
 
 
+def test_an_attribute_with_one_value_is_no_grouping() -> None:
+    (table,) = evaluate(with_attribute(["A"] * 80), **FAST).models["cnn"]["test"].subgroups
+    assert (table.cells, table.skipped) == ((), "every case has the same value")
+
+
+def test_text_values_stand_in_the_order_of_the_alphabet_with_missing_ones_last() -> None:
+    sites = np.array(["B", "A", None, "C"] * 20, dtype=object)
+    cells = evaluate(with_attribute(sites), **FAST).models["cnn"]["test"].subgroups[0].cells
+    assert [(cell.value, cell.cases) for cell in cells] == [
+        ("A", 20),
+        ("B", 20),
+        ("C", 20),
+        ("not recorded", 20),
+    ]
+
+
 def test_names_are_no_grouping() -> None:
     table = (
         evaluate(with_attribute([f"patient {i}" for i in range(80)]), **FAST)

@@ -109,6 +109,31 @@ def test_categories_numbers_and_mixed_cells_all_serve_as_names() -> None:
     assert check_predictions(frame.assign(case=[1.0, 2.0]))["case"].tolist() == ["1", "2"]
 
 
+def test_a_row_number_that_pandas_wrote_is_no_attribute(tmp_path: Path) -> None:
+    frame = pd.DataFrame({"outcome": [1, 0], "risk": [0.5, 0.5]})
+    frame.to_csv(tmp_path / "mine.csv")
+    frame.iloc[::-1].to_parquet(tmp_path / "mine.parquet")
+    assert attributes(read_predictions(tmp_path / "mine.csv")) == []
+    assert attributes(read_predictions(tmp_path / "mine.parquet")) == []
+
+
+def test_columns_of_any_kind_become_attributes() -> None:
+    frame = pd.DataFrame(
+        {
+            "outcome": [1, 0],
+            "risk": [0.5, 0.5],
+            "tags": [["a"], ["b", "c"]],
+            "day": pd.to_datetime(["2020-01-01"] * 2),
+        }
+    )
+    table = check_predictions(
+        frame.assign(case=[1e300, 2.0], kind=pd.Categorical(["x", None]), yes=[True, False])
+    )
+    assert table["tags"].tolist() == ["['a']", "['b', 'c']"]
+    assert table["yes"].tolist() == ["true", "false"]
+    assert table["case"].nunique() == 2
+
+
 def test_codes_follow_first_appearance() -> None:
     codes, values = encode(pd.Series(["b", "a", "b"], dtype="string[pyarrow]"))
     assert codes.tolist() == [0, 1, 0]

@@ -1,5 +1,6 @@
 """The table of predictions: one row per model and case, read, checked and written."""
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +25,7 @@ TRAIN, VAL, OUT_OF_FOLD, TEST = "train", "val", "train_out_of_fold", "test"
 
 _NAMES = ("model", "split", "case", "group", *MEMBER_COLUMNS)
 _TEXT = pd.StringDtype("pyarrow")
+_INDEX = re.compile(r"__index_level_\d+__|Unnamed: \d+")
 _TRUE, _FALSE = ("1", "true", "1.0"), ("0", "false", "0.0")
 
 
@@ -156,7 +158,11 @@ def _ordered(names: Iterable[str]) -> list[str]:
 
 
 def _renamed(given: Mapping[str, pa.ChunkedArray], columns: Mapping[str, str], name: str) -> dict[str, Any]:
-    """The columns under the table's own names; a column whose place is taken by a mapped one is left out."""
+    """The columns under the table's own names; one whose place is taken by a mapped one is left out.
+
+    So are row numbers that pandas wrote as a column without a name.
+    """
+    given = {key: value for key, value in given.items() if key and not _INDEX.fullmatch(key)}
     for wanted, source in columns.items():
         if wanted not in (*COLUMNS, *MEMBER_COLUMNS):
             raise Refusal(f"{wanted!r} is no column of the table; columns are {', '.join(COLUMNS)}.")
@@ -220,11 +226,20 @@ def _as_text(values: Any) -> Any:
     """Text of any kind of column; whole numbers stored as floats lose their ``.0``."""
     if pa.types.is_dictionary(values.type):
         values = values.cast(values.type.value_type)
-    if pa.types.is_floating(values.type):
-        known = values.drop_null()
-        if len(known) and pc.all(pc.equal(pc.floor(known), known)).as_py():
-            values = values.cast(pa.int64(), safe=False)
-    return values.cast(pa.large_string())
+    if pa.types.is_floating(values.type) and _all_whole(values):
+        values = values.cast(pa.int64())
+    try:
+        return values.cast(pa.large_string())
+    except pa.ArrowException:  # lists and kin, which only Python puts into words
+        words = [None if cell is None else str(cell) for cell in values.to_pylist()]
+        return pa.chunked_array([pa.array(words, type=pa.large_string())])
+
+
+def _all_whole(values: Any) -> bool:
+    """Whether every number is whole and small enough to be told apart from its neighbours, below 2^53."""
+    known = values.drop_null()
+    whole = pc.and_(pc.equal(pc.floor(known), known), pc.less(pc.abs(known), 2.0**53))
+    return bool(pc.all(whole).as_py())
 
 
 def _as_names(values: Any, name: str, origin: _Origin) -> Any:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from clineval.evaluation.populations import Cases
 from clineval.evaluation.record import Point, SubgroupCell, SubgroupTable
 from clineval.evaluation.scale import Scale
-from clineval.predictions import attributes, encode
+from clineval.predictions import attributes
 from clineval.statistics import calibration, roc
 from clineval.statistics.intervals import Estimate
 from clineval.statistics.operating_point import operating_point
@@ -50,48 +50,41 @@ def _preferred(points: tuple[Point, ...]) -> Point:
     )
 
 
-def _cells(column: pd.Series) -> tuple[NDArray[np.int32], list[str]] | str:
+def _cells(column: pd.Series) -> tuple[NDArray[np.intp], list[str]] | str:
     """Which value each case has, shape (n,), and the values in words; or why the attribute is no grouping."""
-    numeric = pd.api.types.is_numeric_dtype(column.dtype)
-    if column.nunique() <= MOST_VALUES:
-        words = column.map(_word) if numeric else column.astype("string[pyarrow]").fillna(NOT_RECORDED)
-        return _sorted_codes(words.astype("string[pyarrow]"), column if numeric else None)
-    if not numeric:
-        return f"{column.nunique()} different values are too many to group by; at most {MOST_VALUES} are"
-    return _quartiles(column.to_numpy(dtype=np.float64))
+    codes, values = pd.factorize(column)
+    if len(values) < 2 and (codes >= 0).all():
+        return "every case has the same value"
+    if len(values) <= MOST_VALUES:
+        order = np.argsort(values)
+        rank = np.append(np.argsort(order), len(values))  # code -1, a missing value, takes the last place
+        return _with_missing(rank[codes], [_word(values[i]) for i in order])
+    if pd.api.types.is_numeric_dtype(column.dtype):
+        return _quartiles(column.to_numpy(dtype=np.float64))
+    return f"{len(values)} different values are too many to group by; at most {MOST_VALUES} are"
 
 
-def _word(value: float) -> str:
-    if pd.isna(value):
-        return NOT_RECORDED
-    return str(int(value)) if float(value).is_integer() else repr(float(value))
+def _with_missing(codes: NDArray[np.intp], words: list[str]) -> tuple[NDArray[np.intp], list[str]]:
+    return codes, [*words, NOT_RECORDED] if (codes == len(words)).any() else words
 
 
-def _sorted_codes(words: pd.Series, numbers: pd.Series | None) -> tuple[NDArray[np.int32], list[str]]:
-    """Codes in the order of the numbers or of the alphabet, cases without a value last."""
-    codes, values = encode(words)
-    size = {} if numbers is None else dict(zip(words, numbers, strict=True))
-    order = sorted(
-        range(len(values)), key=lambda i: (values[i] == NOT_RECORDED, size.get(values[i], 0), values[i])
-    )
-    rank = np.empty(len(values), dtype=np.int32)
-    rank[order] = np.arange(len(values))
-    return rank[codes], [values[i] for i in order]
+def _word(value: Any) -> str:
+    """A value as text, whole numbers without a decimal point."""
+    number = isinstance(value, (float, np.floating))
+    return str(int(value)) if number and float(value).is_integer() else str(value)
 
 
-def _quartiles(values: NDArray[np.float64]) -> tuple[NDArray[np.int32], list[str]]:
+def _quartiles(values: NDArray[np.float64]) -> tuple[NDArray[np.intp], list[str]]:
     known = ~np.isnan(values)
     cuts = np.unique(np.quantile(values[known], [0.25, 0.5, 0.75]))
-    codes = np.searchsorted(cuts, values, side="left").astype(np.int32)
     edges = [_word(cut) for cut in cuts]
-    words = [f"up to {edges[0]}", *(f"above {a} to {b}" for a, b in pairwise(edges))]
-    words.append(f"above {edges[-1]}")
-    codes[~known] = len(words)
-    return codes, words if known.all() else [*words, NOT_RECORDED]
+    words = [f"up to {edges[0]}", *(f"above {a} to {b}" for a, b in pairwise(edges)), f"above {edges[-1]}"]
+    codes = np.where(known, np.searchsorted(cuts, values, side="left"), len(words))
+    return _with_missing(codes, words)
 
 
 def _table(
-    attribute: str, cells: tuple[NDArray[np.int32], list[str]] | str, cases: Cases, point: Point, scale: Scale
+    attribute: str, cells: tuple[NDArray[np.intp], list[str]] | str, cases: Cases, point: Point, scale: Scale
 ) -> SubgroupTable:
     if isinstance(cells, str):
         return SubgroupTable(attribute, point.name, point.threshold, (), skipped=cells)
