@@ -24,7 +24,7 @@ def test_every_column_is_r_s_at_all_99_thresholds(name, column):
 
 
 @pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", ["small", "tied", "breastmnist"])
 def test_net_benefit_is_that_of_dcurves(name):
     outcome, risk, _, _ = sample(name)
     table = dcurves.dca(
@@ -71,15 +71,15 @@ def test_the_band_is_that_of_a_loop_over_resamples(grouped, stratified):
     kind = [outcome[unit].mean() if stratified else 0 for unit in units]
     kind = np.digitize(kind, [1e-9, 1]) if stratified else np.zeros(len(units), int)
     looped = []
-    for _ in range(2000):
+    for _ in range(700):
         drawn = np.concatenate(
             [rng.choice(np.flatnonzero(kind == k), np.count_nonzero(kind == k)) for k in np.unique(kind)]
         )
         rows = np.concatenate([units[i] for i in drawn])
         looped.append(decision_curve(outcome[rows], risk[rows], thresholds=grid, draws=0).net_benefit)
     low, high = np.quantile(looped, [0.025, 0.975], axis=0)
-    assert found.low == pytest.approx(low, abs=0.012)
-    assert found.high == pytest.approx(high, abs=0.012)
+    assert found.low == pytest.approx(low, abs=0.015)
+    assert found.high == pytest.approx(high, abs=0.015)
     assert ("events held fixed" in found.method) is stratified
     assert ("groups" in found.method) is grouped
 

@@ -136,7 +136,7 @@ def test_rates_lie_in_their_intervals_and_these_in_0_to_1(drawn):
 @law(cases())
 def test_the_table_of_thresholds_holds_the_operating_points(drawn):
     outcome, risk = drawn
-    thresholds = np.arange(1, 20) / 20
+    thresholds = np.arange(1, 10) / 10
     table = op.threshold_table(outcome, risk, thresholds)
     for i, threshold in enumerate(thresholds):
         point = op.operating_point(outcome, risk, threshold)

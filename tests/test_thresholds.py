@@ -98,11 +98,11 @@ def test_the_probability_that_the_target_is_met_is_r_s_binomial(row):
 def test_the_probability_is_how_often_new_patients_of_the_same_kind_bear_the_promise_out():
     rng, events, target = np.random.default_rng(4), 21, 0.9
     met = 0
-    for _ in range(4000):
+    for _ in range(2000):
         cut = th.threshold_for_sensitivity(np.ones(events, bool), rng.random(events), target)
         met += 1 - cut >= target  # risks are uniform: a share 1 - cut of all events lies above the cut
     expected = th.probability_target_met(19, events, target)
-    assert met / 4000 == pytest.approx(expected, abs=4 * math.sqrt(0.25 / 4000))
+    assert met / 2000 == pytest.approx(expected, abs=4 * math.sqrt(0.25 / 2000))
 
 
 def test_21_events_cannot_guarantee_a_sensitivity_of_90():
@@ -153,11 +153,11 @@ def test_the_bootstrap_of_a_threshold_is_that_of_a_loop(rule):
     rng = np.random.default_rng(9)
     events, others = np.flatnonzero(outcome), np.flatnonzero(~outcome)
     looped = []
-    for _ in range(1500):
+    for _ in range(800):
         rows = np.concatenate([rng.choice(events, len(events)), rng.choice(others, len(others))])
         looped.append(choose(outcome[rows], risk[rows]))
     assert found.bootstrap.mean() == pytest.approx(np.mean(looped), abs=0.02)
-    assert found.bootstrap.std() == pytest.approx(np.std(looped), rel=0.15)
+    assert found.bootstrap.std() == pytest.approx(np.std(looped), rel=0.2)
     assert found.threshold.low <= found.value <= found.threshold.high
 
 
@@ -196,7 +196,7 @@ def test_a_harm_ratio_sets_the_threshold_without_data():
 def test_youden_promises_nothing():
     found = th.choose_threshold([1, 0, 1, 0], [0.9, 0.1, 0.8, 0.85], rule="youden")
     assert math.isnan(found.probability_met)
-    assert "promises neither" in found.sentence
+    assert "promises neither on new ones" in found.sentence
 
 
 @pytest.mark.parametrize(

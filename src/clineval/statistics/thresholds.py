@@ -310,9 +310,7 @@ def _for_youden(cases: _Cases) -> ChosenThreshold:
         ),
         probability_met=np.nan,
         guaranteed=np.nan,
-        sentence=(
-            "The cut with the largest sensitivity + specificity on these cases: it promises neither on new ones."
-        ),
+        sentence="The largest sensitivity + specificity on these cases: it promises neither on new ones.",
         bootstrap=drawn,
     )
 
