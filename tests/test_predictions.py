@@ -1,5 +1,6 @@
 """The table of predictions: what is read, what is refused and in which words, what is written."""
 
+import contextlib
 from pathlib import Path
 
 import numpy as np
@@ -310,3 +311,16 @@ def test_assembling_models_adds_their_out_of_fold_risks_as_a_split_of_their_own(
     assert held_out["case"].tolist() == ["train/0", "train/1"]
     assert held_out["risk"].tolist() == [0.7, 0.2]
     assert len(table) == 5
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.one_of(
+        st.binary(max_size=60),
+        st.text(max_size=60).map(lambda text: ("outcome,risk\n" + text).encode("utf-8", "replace")),
+    )
+)
+def test_any_bytes_are_a_table_or_refused(tmp_path_factory: pytest.TempPathFactory, content: bytes) -> None:
+    path = written(tmp_path_factory.mktemp("bytes"), content)
+    with contextlib.suppress(Refusal):
+        assert read_predictions(path)["risk"].between(0, 1).all()
