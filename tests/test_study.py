@@ -26,7 +26,7 @@ TRAINING = TrainingSettings(
     network=NetworkSettings(epochs=1, batch=16),
     logistic=LogisticSettings(strengths=(1e-2,), folds=3),
 )
-SETTINGS = StudySettings(models=("logreg", "cnn_single", "cnn"), seeds=(0, 1), folds=3, repeats=1)
+SETTINGS = StudySettings(models=("logreg", "cnn_single", "cnn"), seeds=(0, 1), folds=2, repeats=1)
 
 
 @pytest.fixture(scope="module")
@@ -82,7 +82,7 @@ def test_the_deduplicated_variant_leaves_out_training_twins_of_test_images_only(
 def test_smaller_fractions_lie_within_larger_ones_at_the_same_prevalence():
     fractions = (0.3, 0.6, 1.0)
     points = plan(COHORT, replace(SETTINGS, fractions=fractions, models=("logreg",)))
-    for fold in range(3):
+    for fold in range(2):
         small, middle, whole = ([*p.train] for p in points if p.fold == fold)
         assert set(small) < set(middle) < set(whole)
         assert len(small) == pytest.approx(0.3 * len(whole), abs=1)
@@ -119,6 +119,7 @@ def test_an_interrupted_study_trains_only_what_is_missing(risks, finished, tmp_p
         finished=tmp_path,
         progress=lambda *at: calls.append(at),
     )
+    assert calls[0][0] == 0
     assert calls[-1] == (len(files), len(files))
     pd.testing.assert_frame_equal(again.drop(columns="cpu_seconds"), risks.drop(columns="cpu_seconds"))
 

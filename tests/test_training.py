@@ -59,6 +59,7 @@ def test_each_training_case_is_left_out_by_one_member_whose_risk_is_its_out_of_f
     assert np.array_equal(left_out.loc[COHORT.case[TRAIN]], models["cnn"].out_of_fold[TRAIN])
 
 
+@pytest.mark.slow
 def test_members_of_several_repeats_each_leave_every_case_out_once():
     twice = replace(SETTINGS, repeats=2, network=NetworkSettings(epochs=1, batch=64))
     (model,) = train_models(COHORT, settings=twice, names=["cnn"], jobs=1)
@@ -81,6 +82,7 @@ def test_outcomes_of_the_test_split_change_nothing(models):
         assert np.array_equal(model.risk, models[model.name].risk)
 
 
+@pytest.mark.slow
 def test_outcomes_of_the_validation_split_change_no_risk_while_the_guard_is_silent(models):
     val = np.flatnonzero(COHORT.within("val"))
     outcome = COHORT.outcome.copy()

@@ -5,7 +5,7 @@ import json
 import threading
 import time
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -132,7 +132,6 @@ _Parts = tuple[Arrays, dict[str, Any], NDArray[np.float64], NDArray[np.float64]]
 
 
 def _network(material: Material, job: Job) -> _Parts:
-    assert isinstance(job.settings, NetworkSettings)
     images, outcome = material.images[job.train], material.outcome[job.train]
     scaling = learn_grey_scaling(images, learnt_on="train")
     watch = (material.images[job.watch], material.outcome[job.watch]) if len(job.watch) else None
@@ -140,7 +139,7 @@ def _network(material: Material, job: Job) -> _Parts:
         images,
         outcome,
         scaling=scaling,
-        settings=job.settings,
+        settings=cast(NetworkSettings, job.settings),
         seed=job.seed,
         fold=job.fold,
         early_stopping=job.early_stopping,
@@ -153,8 +152,7 @@ def _network(material: Material, job: Job) -> _Parts:
 
 
 def _logistic(material: Material, job: Job) -> _Parts:
-    assert isinstance(job.settings, LogisticSettings)
-    settings = job.settings
+    settings = cast(LogisticSettings, job.settings)
 
     def fit(chosen: NDArray[np.int64]) -> LogisticModel:
         return fit_logistic(
@@ -184,10 +182,9 @@ def _logistic(material: Material, job: Job) -> _Parts:
 
 
 def _scattering(material: Material, job: Job) -> _Parts:
-    assert isinstance(job.settings, ScatteringSettings)
     features = scattering_features(material.images)
     out_of_fold = _none(len(features))
-    settings = job.settings
+    settings = cast(ScatteringSettings, job.settings)
 
     def fit(chosen: NDArray[np.int64]) -> SupportVectorModel:
         return fit_support_vectors(

@@ -114,7 +114,7 @@ def member_risk(
         risks = [
             _chunk_risk(network, scaled[start : start + CHUNK]) for start in range(0, len(scaled), CHUNK)
         ]
-    return torch.cat(risks).cpu().numpy()
+    return torch.cat(risks).numpy()
 
 
 def check_stopping(early_stopping: str, outcome: NDArray[np.bool_] | None) -> None:
@@ -296,7 +296,7 @@ def _chunk_risk(network: nn.Module, images: Tensor) -> Tensor:
     """Risks of up to ``CHUNK`` images, computed in a full chunk so that company changes no bit."""
     full = functional.pad(images, (0, 0, 0, 0, 0, 0, 0, CHUNK - len(images)))
     full = full.contiguous(memory_format=torch.channels_last)
-    both = torch.stack([network(full), network(full.flip(3))]).double()
+    both = torch.stack([network(full), network(full.flip(3))]).cpu().double()
     return functional.softmax(both, dim=2)[:, : len(images), 1].mean(0)
 
 

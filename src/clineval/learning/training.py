@@ -176,7 +176,7 @@ def _plan_network(cohort: Cohort, settings: TrainingSettings) -> list[Job]:
     if settings.early_stopping == "off":
         watch = watch[:0]
     plan = []
-    for number, seed in enumerate(seeds_of(settings)):
+    for number, seed in enumerate(seeds_of(settings)):  # folds are numbered on from repeat to repeat
         repeat, left_out = divmod(number, settings.members)
         fold = _folds(cohort, settings, settings.members, repeat)
         plan.append(

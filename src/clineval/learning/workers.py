@@ -1,9 +1,12 @@
 """Many trainings at once: over local processes or a cluster, each finished one kept as a file."""
 
 import os
+import time
 from collections.abc import Callable, Iterator, Sequence
+from functools import cache
 from itertools import chain
 from pathlib import Path
+from threading import Thread
 
 from clineval.learning.jobs import Fitted, Job, Material, key_of, perform
 from clineval.learning.storage import read_arrays, write_arrays
@@ -108,7 +111,21 @@ def _in_processes(material: Material, missing: dict[str, Job], workers: int) -> 
 
 
 def _keyed(key: str, material: Material, job: Job) -> tuple[str, Fitted]:
+    _end_with_parent()
     return key, perform(material, job)
+
+
+@cache
+def _end_with_parent() -> None:
+    """Watch, from a thread of this worker, that its program lives: one that is killed ends nobody."""
+    parent = os.getppid()
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(1)
+        os._exit(1)
+
+    Thread(target=watch, daemon=True).start()
 
 
 def _path(finished: Path, key: str) -> Path:
