@@ -15,7 +15,7 @@ from clineval.reporting.checklist import (
     rows_for,
     write_checklist,
 )
-from clineval.reporting.report import SECTIONS
+from clineval.reporting.content import SECTIONS
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,7 @@ from functools import cache
 from pathlib import Path
 
 from clineval.reporting.artefacts import Artefacts, read_artefacts
-from clineval.reporting.sections import subject_of
+from clineval.reporting.subject import subject_of
 from clineval.run_folder import write_whole
 
 FILE = "checklist.csv"

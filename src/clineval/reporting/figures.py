@@ -34,7 +34,7 @@ from clineval.reporting.figure_style import (
     shorten,
 )
 from clineval.reporting.gallery import write_gallery
-from clineval.reporting.sections import HEADLINE
+from clineval.reporting.subject import HEADLINE
 from clineval.reporting.wording import aim_words, number, whole
 
 Progress = Callable[[int, int], None]

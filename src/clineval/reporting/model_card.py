@@ -13,7 +13,7 @@ from clineval import __version__
 from clineval.evaluation.record import PopulationScores
 from clineval.reporting import sections
 from clineval.reporting.artefacts import Artefacts, read_artefacts
-from clineval.reporting.sections import Subject, subject_of
+from clineval.reporting.subject import Subject, subject_of
 from clineval.reporting.wording import chosen_words, number, percent, whole, with_interval
 from clineval.run_folder import write_whole
 

@@ -1,0 +1,390 @@
+"""Everything that the report's template shows, gathered section by section."""
+
+import base64
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from markupsafe import Markup
+
+from clineval import __version__
+from clineval.evaluation.curves import Curves, DecisionLines
+from clineval.refusal import Refusal
+from clineval.reporting import charts, report_charts, sections, tables
+from clineval.reporting.artefacts import Artefacts, file_hash
+from clineval.reporting.checklist import STATUSES, rows_for
+from clineval.reporting.explorer import ROC_FRAME, explorer_data
+from clineval.reporting.failure_cards import failure_cards
+from clineval.reporting.subject import Subject, subject_of
+from clineval.reporting.tables import Table
+from clineval.reporting.wording import chosen_words, number, people, percent, whole
+
+LEARNING = "learning_curve_cnn.csv"
+LARGEST_PICTURE = 700_000  # bytes of an image file that is embedded; a larger one stays beside the page
+SECTIONS = (
+    ("answer", "The answer", "answer"),
+    ("polarity", "Which label is the condition", "counts"),
+    ("data", "The data and their audit", "has_data"),
+    ("discrimination", "Discrimination", "auc"),
+    ("points", "Operating points", "has_points"),
+    ("explorer", "The explorer", "explorer"),
+    ("calibration", "Calibration", "calibration"),
+    ("risks", "Risks by outcome", "risks"),
+    ("utility", "Clinical utility", "decision"),
+    ("failures", "Failures", "failures"),
+    ("subgroups", "Subgroups", "subgroups"),
+    ("external", "Other populations", "external"),
+    ("watched", "Populations used before", "watched"),
+    ("appendix", "Measures that mislead", "appendix"),
+    ("checklists", "Checklists", "checklist"),
+    ("methods", "Methods", "level"),
+    ("provenance", "Provenance", "program"),
+)
+
+
+def content(artefacts: Artefacts, curves: Curves) -> dict[str, Any]:
+    """Everything that the template shows; it decides nothing itself."""
+    evaluation = artefacts.evaluation
+    subject = subject_of(evaluation)
+    main = next(iter(subject.models())) if subject.scores(subject.main) is None else subject.main
+    scores = evaluation.models[main][subject.population]
+    tested = [subject.population, *subject.others]
+    live = _explorer(artefacts, curves, subject)
+    page = {
+        "title": _title(subject, artefacts),
+        "condition": subject.condition,
+        "population": subject.population,
+        "cases": whole(scores.cases),
+        "events": whole(scores.events),
+        "prevalence": percent(scores.prevalence),
+        "models": list(evaluation.models),
+        "dataset": artefacts.dataset,
+        "data_state": _data_state(subject, artefacts),
+        "synthetic": artefacts.synthetic,
+        "synthetic_reason": artefacts.synthetic_reason,
+        "level": f"{evaluation.level * 100:g}%",
+        "draws": whole(evaluation.draws),
+        "answer": sections.answer(subject),
+        "limits": sections.limits(subject, artefacts),
+        **sections.polarity(subject, artefacts),
+        "counts": tables.counts_table(artefacts, subject),
+        "source": artefacts.source,
+        "audit": sections.audit_facts(artefacts),
+        "duplicates": _picture(artefacts, "duplicates.png"),
+        "differences": tables.split_differences(artefacts),
+        "learning_chart": _learning_chart(artefacts),
+        **_discrimination(subject, curves, tested),
+        **_operating(subject),
+        **live,
+        **_calibration(subject, curves, artefacts, tested),
+        "risks": _risk_charts(subject, curves, subject.population),
+        **_utility(subject, curves),
+        "failures": failure_cards(subject, artefacts),
+        "subgroups": _subgroups(subject),
+        "external": [_external(subject, curves, name) for name in subject.external],
+        "watched": _watched(subject),
+        "appendix": tables.appendix_table(subject),
+        **_checklists(artefacts),
+        "provenance": _provenance(artefacts),
+        "program": f"clineval {__version__}",
+        "table_name": artefacts.table_name,
+    }
+    return {**page, "contents": _contents(page)}
+
+
+def _title(subject: Subject, artefacts: Artefacts) -> str:
+    where = f" in {artefacts.dataset}" if artefacts.dataset else ""
+    count = len(subject.models())
+    models = "a model" if count == 1 else f"{count} models"
+    return f"How well {'does' if count == 1 else 'do'} {models} recognise “{subject.condition}”{where}?"
+
+
+def _data_state(subject: Subject, artefacts: Artefacts) -> str:
+    if artefacts.synthetic:
+        return "synthetic phantoms, not patients"
+    if artefacts.audit and "test_clean" in subject.others:
+        return "official split, and test clean of twins"
+    return "official split" if artefacts.source else "a table of predictions"
+
+
+def _picture(artefacts: Artefacts, name: str) -> str:
+    path = artefacts.folder / name
+    if not path.is_file() or path.stat().st_size > LARGEST_PICTURE:
+        return ""
+    return base64.b64encode(path.read_bytes()).decode("ascii")
+
+
+def _learning_chart(artefacts: Artefacts) -> report_charts.Chart | None:
+    """The learning curves, from the data that lie beside their figure."""
+    path = artefacts.folder / LEARNING
+    if not path.is_file():
+        return None
+    try:
+        return report_charts.learning(pd.read_csv(path), key="learning")
+    except (ValueError, KeyError) as error:
+        raise Refusal(f"{LEARNING} is not whole ({error}); write the results anew.") from error
+
+
+def _discrimination(subject: Subject, curves: Curves, tested: list[str]) -> dict[str, Any]:
+    drawn = _drawn(subject, curves, subject.population)
+    rocs = (
+        report_charts.roc(
+            each, subject.evaluation.models[model][each.population], key=f"roc-{index}", index=index
+        )
+        for index, model, each in drawn
+    )
+    return {
+        "auc": tables.measure_table(subject, tables.DISCRIMINATION, tested),
+        "rocs": [chart for chart in rocs if chart is not None],
+        "comparisons": tables.comparison_table(subject, tested),
+        "spread": tables.spread_table(subject, subject.population),
+    }
+
+
+def _drawn(subject: Subject, curves: Curves, population: str) -> list[tuple[int, str, Any]]:
+    """Place among all models, name, and curves of each model on a population; the main pair first."""
+    order = list(subject.evaluation.models)
+    first = [name for name in (subject.baseline, subject.main) if name]
+    return [
+        (order.index(model), model, curves.models[model][population])
+        for model in dict.fromkeys([*first, *order])
+        if population in curves.models.get(model, {})
+    ]
+
+
+def _operating(subject: Subject) -> dict[str, Any]:
+    return {
+        "points": tables.point_table(subject, subject.population),
+        "matrices": _matrices(subject),
+        "mcnemar": tables.mcnemar_table(subject, subject.population),
+    }
+
+
+def _matrices(subject: Subject) -> list[dict[str, str]]:
+    """The 2x2 of the main model and its baseline at each operating point."""
+    found = []
+    for model in filter(None, (subject.baseline, subject.main)):
+        scores = subject.scores(model)
+        for point in scores.operating_points if scores is not None else ():
+            if not np.isnan(point.threshold):
+                counts = {name: whole(int(value or 0)) for name, value in point.counts.items()}
+                words = {"model": model, "threshold": number(point.threshold), "chosen": chosen_words(point)}
+                found.append({**counts, **words})
+    return found
+
+
+def _explorer(artefacts: Artefacts, curves: Curves, subject: Subject) -> dict[str, Any]:
+    dataset = str(artefacts.source.get("dataset", ""))
+    data = explorer_data(subject.evaluation, curves, people=people(dataset), opens_on=subject.population)
+    if not data:
+        return {"explorer": None, "explorer_json": Markup("")}
+    there = {model for entry in data["populations"].values() for model in entry["models"]}
+    points = {
+        point["name"]: point["label"]
+        for entry in data["populations"].values()
+        for rows in entry["models"].values()
+        for point in rows["points"]
+    }
+    first = [subject.main] if subject.main in there else []
+    view = {
+        "models": list(
+            dict.fromkeys([*first, *(name for name in subject.evaluation.models if name in there)])
+        ),
+        "populations": list(data["populations"]),
+        "opens_on": data["opens_on"],
+        "highest_share": data["highest_share"],
+        "share": min(max(data["populations"][data["opens_on"]]["prevalence"], 0.001), data["highest_share"]),
+        "buttons": list(points.items()),
+        "roc": _explorer_roc(),
+    }
+    return {"explorer": view, "explorer_json": embedded_json(data)}
+
+
+def _explorer_roc() -> Markup:
+    """Axes, the line that the script fills, and the point that it moves."""
+    marks = [
+        charts.line(ROC_FRAME, (0, 1), (0, 1), css="chance"),
+        Markup('<path id="explorer-roc-line" class="line m0"/>'),
+        Markup('<path id="explorer-roc-spot" class="mark point" d="M-6 0a6 6 0 1 0 12 0a6 6 0 1 0 -12 0Z"/>'),
+    ]
+    return charts.draw(
+        ROC_FRAME,
+        marks,
+        key="explorer-roc",
+        title="ROC curve of the chosen model with the chosen threshold",
+        description="The point moves with the threshold; its sensitivity and specificity stand in the table.",
+    )
+
+
+def embedded_json(value: Any) -> Markup:
+    """JSON for a script element: nothing in it can end the element or start a comment."""
+    text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    return Markup(text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e"))
+
+
+def _calibration(subject: Subject, curves: Curves, artefacts: Artefacts, tested: list[str]) -> dict[str, Any]:
+    found = (
+        report_charts.calibration(
+            each,
+            subject.evaluation.models[model][each.population],
+            condition=subject.condition,
+            key=f"calibration-{index}",
+            index=index,
+        )
+        for index, model, each in _drawn(subject, curves, subject.population)
+    )
+    return {
+        "calibration": tables.measure_table(subject, tables.CALIBRATION, tested),
+        "calibrations": [chart for chart in found if chart is not None],
+        "calibration_said": sections.calibration_sentences(subject),
+        "recalibration": tables.recalibration_table(artefacts),
+        "brier": tables.brier_table(subject),
+        "before_after": tables.before_after_table(artefacts, subject),
+    }
+
+
+def _risk_charts(subject: Subject, curves: Curves, population: str) -> list[report_charts.Chart]:
+    return [
+        report_charts.risk_distribution(
+            each,
+            subject.evaluation.models[model][population],
+            condition=subject.condition,
+            key=f"risks-{index}",
+        )
+        for index, model, each in _drawn(subject, curves, population)
+    ]
+
+
+def _utility(subject: Subject, curves: Curves) -> dict[str, Any]:
+    lines = _decision_lines(subject, curves, subject.population)
+    pair = {name: lines[name] for name in (subject.baseline, subject.main) if name in lines}
+    found = [report_charts.decision_curve(pair, population=subject.population, key="decision-pair")]
+    found.append(report_charts.interventions_avoided(pair, population=subject.population, key="avoided"))
+    for each in curves.decision_differences:
+        if each.population == subject.population and set(each.models) == {subject.main, subject.baseline}:
+            found.append(report_charts.decision_difference(each, key="decision-difference"))
+    if len(lines) > len(pair):
+        every = report_charts.decision_curve(
+            lines, population=f"{subject.population}, all models", key="decision-all"
+        )
+        found.append(every)
+    useful = {model: useful_span(line) for model, (_, line) in lines.items()}
+    return {
+        "decision": [chart for chart in found if chart is not None],
+        "utility_said": sections.utility_sentences(subject, useful),
+    }
+
+
+def _decision_lines(
+    subject: Subject, curves: Curves, population: str
+) -> dict[str, tuple[int, DecisionLines]]:
+    return {
+        model: (index, each.decision)
+        for index, model, each in _drawn(subject, curves, population)
+        if each.decision is not None
+    }
+
+
+def useful_span(lines: DecisionLines) -> tuple[float, float] | None:
+    """The longest run of thresholds where the lower bound beats flagging everyone and no one, if any."""
+    above = lines.net_benefit.low > np.maximum(lines.treat_all, 0.0)
+    edges = np.flatnonzero(np.diff(np.concatenate([[False], above, [False]]).astype(int)))
+    runs = list(zip(edges[::2], edges[1::2] - 1, strict=True))
+    if not runs:
+        return None
+    start, end = max(runs, key=lambda run: run[1] - run[0])
+    return float(lines.threshold[start]), float(lines.threshold[end])
+
+
+def _subgroups(subject: Subject) -> list[dict[str, Any]]:
+    return [
+        {**group, "population": population}
+        for population in (subject.population, *subject.external)
+        for group in tables.subgroup_tables(subject, population)
+    ]
+
+
+def _external(subject: Subject, curves: Curves, population: str) -> dict[str, Any]:
+    scores = subject.evaluation.models[subject.models(population)[0]][population]
+    shown = _drawn(subject, curves, population)[:2]
+    place = subject.external.index(population)
+    found = []
+    for index, model, each in shown:
+        those = subject.evaluation.models[model][population]
+        key = f"external-{place}-{index}"
+        found.append(report_charts.roc(each, those, key=f"{key}-roc", index=index))
+        found.append(
+            report_charts.calibration(each, those, condition=subject.condition, key=f"{key}-cal", index=index)
+        )
+    return {
+        "name": population,
+        "cases": whole(scores.cases),
+        "events": whole(scores.events),
+        "auc": tables.measure_table(subject, tables.DISCRIMINATION, [population]),
+        "points": tables.point_table(subject, population),
+        "calibration": tables.measure_table(subject, tables.CALIBRATION, [population]),
+        "comparisons": tables.comparison_table(subject, [population]),
+        "charts": [chart for chart in found if chart is not None],
+    }
+
+
+def _watched(subject: Subject) -> Table | None:
+    names = ("auc_logit", "brier", "calibration_intercept", "calibration_slope")
+    table = tables.measure_table(subject, names, subject.watched)
+    return table if table.rows else None
+
+
+def _checklists(artefacts: Artefacts) -> dict[str, Any]:
+    rows = rows_for(artefacts)
+    guidelines: dict[str, list[Any]] = {}
+    for row in rows:
+        guidelines.setdefault(row.guideline, []).append(row)
+    counts = [(status, sum(row.status == status for row in rows)) for status in STATUSES]
+    return {"checklist": list(guidelines.items()), "checklist_counts": counts}
+
+
+def _provenance(artefacts: Artefacts) -> list[tuple[str, list[tuple[str, str]]]]:
+    """What does not change between two runs of the same program on the same data and settings."""
+    record = artefacts.provenance
+    if not record:
+        return []
+    commit = record.get("commit") or {}
+    state = "" if commit.get("clean", True) else ", with changes not committed"
+    program = [
+        ("Program", str(record.get("program", ""))),
+        ("Commit", f"{commit['hash']}{state}" if commit.get("hash") else "not from a checkout"),
+        (f"SHA-256 of {artefacts.table_name}", file_hash(artefacts.folder / artefacts.table_name)),
+        ("SHA-256 of evaluation.json", file_hash(artefacts.folder / "evaluation.json")),
+    ]
+    groups = [
+        ("Program and tables", program),
+        ("Data", _flat({k: v for k, v in artefacts.source.items() if k != "labels"})),
+        ("Settings", _flat(record.get("settings", {}))),
+        ("Versions", _flat(record.get("versions", {}))),
+        ("Machine", _flat(record.get("platform", {}))),
+    ]
+    return [(heading, rows) for heading, rows in groups if rows]
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
+    rows: list[tuple[str, str]] = []
+    for name, value in values.items():
+        if isinstance(value, Mapping):
+            rows += _flat(value, f"{prefix}{name}.")
+        elif value not in ("", None, [], {}):
+            rows.append(
+                (f"{prefix}{name}", ", ".join(map(str, value)) if isinstance(value, list) else str(value))
+            )
+    return rows
+
+
+def _contents(page: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """The sections that are on this page."""
+    there = {
+        **page,
+        "has_data": page["audit"] or page["differences"] or page["learning_chart"],
+        "has_points": page["points"].rows,
+    }
+    return [(anchor, name) for anchor, name, needed in SECTIONS if there[needed]]

@@ -1,0 +1,384 @@
+"""The tables of a report: records in, cells of text out."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from clineval.evaluation import Evaluation
+from clineval.evaluation.record import ModelComparison, ScoredPoint, SubgroupTable
+from clineval.predictions import read_predictions
+from clineval.reporting import wording
+from clineval.reporting.artefacts import Artefacts
+from clineval.reporting.subject import Subject, negated, population_name, turned
+from clineval.reporting.wording import chosen_words, number, percent, whole
+from clineval.statistics.calibration import calibration_intercept, calibration_slope, observed_expected
+from clineval.statistics.intervals import Estimate
+
+MEASURE_NAMES = {
+    "auc_logit": "AUC, logit interval",
+    "auc": "AUC, DeLong interval",
+    "partial_auc": "partial AUC",
+    "sensitivity_at_specificity_90": "sensitivity at specificity 90%",
+    "specificity_at_sensitivity_90": "specificity at sensitivity 90%",
+    "brier": "Brier score",
+    "scaled_brier": "scaled Brier score",
+    "log_loss": "log loss",
+    "calibration_intercept": "calibration intercept",
+    "calibration_slope": "calibration slope",
+    "observed_expected": "observed / expected",
+    "ici": "integrated calibration index",
+    "e50": "median calibration error (E50)",
+    "e90": "90th percentile of calibration error (E90)",
+    "average_precision": "average precision",
+    "accuracy": "accuracy",
+    "balanced_accuracy": "balanced accuracy",
+    "f1": "F1",
+    "mcc": "Matthews correlation",
+    "sensitivity": "sensitivity",
+    "specificity": "specificity",
+    "ppv": "PPV",
+    "npv": "NPV",
+    "lr_positive": "LR+",
+    "lr_negative": "LR−",
+    "net_benefit": "net benefit",
+}
+DISCRIMINATION = (
+    "auc_logit",
+    "auc",
+    "partial_auc",
+    "sensitivity_at_specificity_90",
+    "specificity_at_sensitivity_90",
+)
+CALIBRATION = (
+    "calibration_intercept",
+    "calibration_slope",
+    "observed_expected",
+    "ici",
+    "brier",
+    "scaled_brier",
+)
+AS_PERCENT = frozenset(
+    {"sensitivity", "specificity", "ppv", "npv", "accuracy", "balanced_accuracy",
+     "sensitivity_at_specificity_90", "specificity_at_sensitivity_90"}
+)  # fmt: skip
+BEFORE_AFTER: Mapping[str, Callable[..., Estimate]] = {
+    "calibration_intercept": calibration_intercept,
+    "calibration_slope": calibration_slope,
+    "observed_expected": observed_expected,
+}
+UNCALIBRATED = "uncalibrated.csv"
+POINT_RATES = ("sensitivity", "specificity", "ppv", "npv", "lr_positive", "lr_negative")
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One number of a table: text, interval, how it was made or why it is missing, and words below it."""
+
+    text: str
+    interval: str = ""
+    method: str = ""
+    words: str = ""
+
+
+Row = tuple[str | Cell, ...]
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows of cells under headings; the first of each row is its heading."""
+
+    headings: tuple[str, ...]
+    rows: tuple[Row, ...]
+    caption: str = ""
+
+
+def cell(estimate: Estimate | None, *, as_percent: bool = False) -> Cell:
+    """A number with its interval for a table."""
+    if estimate is None or not wording.defined(estimate):
+        return Cell("not defined", "", wording.reason(estimate))
+    value = percent(estimate.value) if as_percent else number(estimate.value)
+    return Cell(value, wording.interval(estimate, as_percent=as_percent), estimate.method)
+
+
+def measure_table(subject: Subject, names: Sequence[str], populations: Iterable[str]) -> Table:
+    """Measures of every model on some populations, one row each."""
+    kept = [name for name in names if _anywhere(subject.evaluation, name)]
+    rows: list[Row] = []
+    for population in populations:
+        for model in subject.models(population):
+            scores = subject.scores(model, population)
+            if scores is not None:
+                cells = [cell(scores.measures.get(name), as_percent=name in AS_PERCENT) for name in kept]
+                rows.append((model, population_name(population), *cells))
+    return Table(("model", "population", *(MEASURE_NAMES[name] for name in kept)), tuple(rows))
+
+
+def _anywhere(evaluation: Evaluation, name: str) -> bool:
+    return any(name in scores.measures for by in evaluation.models.values() for scores in by.values())
+
+
+def counts_table(artefacts: Artefacts, subject: Subject) -> Table:
+    """Cases and events per split of the data, else per population of the table."""
+    splits = artefacts.exploration.get("splits")
+    if splits:
+        rows = [
+            (each["split"], whole(each["cases"]), whole(each["events"]), percent(each["prevalence"]))
+            for each in splits
+        ]
+        return Table(("split", "cases", subject.condition, "prevalence"), tuple(rows))
+    rows = []
+    for population in subject.evaluation.populations:
+        scores = next(
+            s for by in subject.evaluation.models.values() for name, s in by.items() if name == population
+        )
+        rows.append(
+            (
+                population_name(population),
+                whole(scores.cases),
+                whole(scores.events),
+                percent(scores.prevalence),
+            )
+        )
+    return Table(("population", "cases", subject.condition, "prevalence"), tuple(rows))
+
+
+def split_differences(artefacts: Artefacts) -> Table | None:
+    """How train and test differ, standardised."""
+    rows = [
+        (
+            each["measure"],
+            number(each["first_mean"]),
+            number(each["second_mean"]),
+            number(each["standardised"]),
+        )
+        for each in artefacts.exploration.get("differences", ())
+        if (each["first"], each["second"]) == ("train", "test")
+    ]
+    return (
+        Table(("property", "train, mean", "test, mean", "standardised difference"), tuple(rows))
+        if rows
+        else None
+    )
+
+
+def comparison_table(subject: Subject, populations: Iterable[str]) -> Table:
+    """Every paired comparison on some populations."""
+    rows = []
+    for each in map(turned, subject.evaluation.comparisons):
+        if each.population in set(populations):
+            gap = cell(each.difference)
+            sign = "+" if each.difference.value > 0 else ""
+            rows.append(
+                (
+                    f"{each.models[0]} − {each.models[1]}",
+                    population_name(each.population),
+                    MEASURE_NAMES.get(each.measure, each.measure).split(",")[0],
+                    replace(gap, text=f"{sign}{gap.text}"),
+                    wording.p_text(each.p_value) or "–",
+                    _verdict(each),
+                )
+            )
+    return Table(("models", "population", "measure", "difference", "p", "what it says"), tuple(rows))
+
+
+def _verdict(comparison: ModelComparison) -> str:
+    gap = comparison.difference
+    if not wording.defined(gap) or not wording.interval(gap):
+        return "no interval, no statement"
+    if wording.covers(gap, 0.0):
+        return "covers 0: cannot tell them apart"
+    lower_is_better = comparison.measure in ("brier", "log_loss", "ici")
+    first = (gap.value > 0) != lower_is_better
+    return f"excludes 0: {comparison.models[0 if first else 1]} does better here"
+
+
+def spread_table(subject: Subject, population: str) -> Table | None:
+    """How far the measures move when only the seed or the fold of the training changes."""
+    rows = []
+    for model in subject.models(population):
+        scores = subject.scores(model, population)
+        for each in scores.spread if scores is not None else ():
+            rows.append(
+                (
+                    model,
+                    MEASURE_NAMES.get(each.measure, each.measure),
+                    f"{len(each.values)} {each.over}",
+                    number(each.mean),
+                    number(each.sd),
+                    f"{number(each.lowest)} to {number(each.highest)}",
+                )
+            )
+    return Table(("model", "measure", "over", "mean", "SD", "range"), tuple(rows)) if rows else None
+
+
+def point_table(subject: Subject, population: str) -> Table:
+    """Every model's operating points on a population."""
+    headings = (
+        "model",
+        "threshold",
+        "found",
+        "missed",
+        "false alarms",
+        "cleared",
+        *(MEASURE_NAMES[n] for n in POINT_RATES),
+    )
+    rows = []
+    for model in subject.models(population):
+        scores = subject.scores(model, population)
+        for point in scores.operating_points if scores is not None else ():
+            rows.append((model, *_point_cells(point)))
+    return Table(headings, tuple(rows))
+
+
+def _point_cells(point: ScoredPoint) -> Iterable[str | Cell]:
+    if np.isnan(point.threshold):
+        return (Cell("none", words=point.rule), *("–",) * (4 + len(POINT_RATES)))
+    order = ("true_positives", "false_negatives", "false_positives", "true_negatives")
+    return (
+        Cell(number(point.threshold), method=point.rule, words=chosen_words(point)),
+        *(whole(int(point.counts[name] or 0)) for name in order),
+        *(cell(point.rates[name], as_percent=name in AS_PERCENT) for name in POINT_RATES),
+    )
+
+
+def mcnemar_table(subject: Subject, population: str) -> Table | None:
+    """Models against each other at their operating points, on the same cases."""
+    rows = []
+    for each in subject.evaluation.point_comparisons:
+        if each.population != population:
+            continue
+        for rate, kind in (("sensitivity", "events"), ("specificity", "non_events")):
+            gap = each.differences.get(rate)
+            if gap is None:
+                continue
+            gap = negated(gap)
+            sign = "+" if gap.value > 0 else ""
+            size = cell(gap, as_percent=True)
+            only = (each.discordant[f"{kind}_second_only"], each.discordant[f"{kind}_first_only"])
+            rows.append(
+                (
+                    f"{each.models[1]} − {each.models[0]}",
+                    each.point,
+                    rate,
+                    replace(size, text=f"{sign}{size.text}"),
+                    f"{only[0]} / {only[1]}", wording.p_text(each.p_values.get(rate)) or "–",
+                )
+            )  # fmt: skip
+    headings = (
+        "models",
+        "operating point",
+        "rate",
+        "difference",
+        "only first / only second right",
+        "McNemar",
+    )
+    return Table(headings, tuple(rows)) if rows else None
+
+
+def recalibration_table(artefacts: Artefacts) -> Table | None:
+    """Per model what recalibration was chosen, on which split, and the loss of each candidate."""
+    rows = []
+    for model, record in artefacts.shipped.items():
+        choice = record.get("recalibration", {}) if isinstance(record, Mapping) else {}
+        if choice:
+            losses = choice.get("log_loss", {})
+            tried = ", ".join(f"{name} {number(value)}" for name, value in losses.items()) or "none tried"
+            rows.append((model, str(choice.get("kind", "")), tried, str(choice.get("reason", ""))))
+    headings = ("model", "chosen", "log loss before (none) and after, cross-fitted on train", "reason")
+    return Table(headings, tuple(rows)) if rows else None
+
+
+def before_after_table(artefacts: Artefacts, subject: Subject) -> Table | None:
+    """Calibration of each recalibrated model on the main population, before and after."""
+    if not artefacts.has(UNCALIBRATED):
+        return None
+    table = read_predictions(artefacts.folder / UNCALIBRATED)
+    rows: list[Row] = []
+    for model in subject.models():
+        before = table[(table["model"] == model) & (table["split"] == subject.population)]
+        after = subject.scores(model)
+        if len(before) and after is not None:
+            rows.append((model, "before", *_calibration_of(before, level=subject.evaluation.level)))
+            rows.append((model, "after", *(cell(after.measures.get(name)) for name in BEFORE_AFTER)))
+    headings = ("model", "recalibration", *(MEASURE_NAMES[name] for name in BEFORE_AFTER))
+    return Table(headings, tuple(rows)) if rows else None
+
+
+def brier_table(subject: Subject) -> Table | None:
+    """The Brier score of each model taken apart, after Murphy."""
+    names = ("reliability", "resolution", "uncertainty", "within_bin_variance", "within_bin_covariance")
+    rows: list[Row] = []
+    for model in subject.models():
+        scores = subject.scores(model)
+        if scores is not None and scores.brier_parts:
+            parts = (number(scores.brier_parts.get(name), 4) for name in names)
+            rows.append((model, cell(scores.measures.get("brier")), *parts))
+    headings = ("model", "Brier score", *(name.replace("_", " ") for name in names))
+    return Table(headings, tuple(rows)) if rows else None
+
+
+def _calibration_of(rows: pd.DataFrame, *, level: float) -> Iterable[Cell]:
+    outcome, risk = rows["outcome"].to_numpy(bool), rows["risk"].to_numpy(float)
+    group = rows["group"].to_numpy(str) if "group" in rows else None
+    return (cell(BEFORE_AFTER[name](outcome, risk, group=group, level=level)) for name in BEFORE_AFTER)
+
+
+def subgroup_tables(subject: Subject, population: str) -> list[dict[str, Any]]:
+    """Per attribute and model the cells and the widest gaps."""
+    found = []
+    for model in subject.models(population):
+        scores = subject.scores(model, population)
+        for each in scores.subgroups if scores is not None else ():
+            found.append(
+                {
+                    "model": model,
+                    "attribute": each.attribute,
+                    "skipped": each.skipped,
+                    "table": _cells(each),
+                    "threshold": number(each.threshold),
+                    "gaps": _gaps(each),
+                }
+            )
+    return found
+
+
+def _cells(table: SubgroupTable) -> Table:
+    names = list(dict.fromkeys(name for each in table.cells for name in each.measures))
+    rows: list[Row] = []
+    for each in table.cells:
+        cells: Iterable[str | Cell]
+        if each.suppressed:
+            cells = [Cell("–", "", each.suppressed) for _ in names]
+        else:
+            cells = [cell(each.measures.get(name), as_percent=name in AS_PERCENT) for name in names]
+        rows.append((each.value, whole(each.cases), whole(each.events), *cells))
+    headings = (table.attribute, "cases", "events", *(MEASURE_NAMES.get(name, name) for name in names))
+    return Table(headings, tuple(rows))
+
+
+def _gaps(table: SubgroupTable) -> list[str]:
+    return [
+        f"{MEASURE_NAMES.get(name, name)}: {number(gap['gap'])} between {gap['highest']} and {gap['lowest']}"
+        for name, gap in table.largest_gap.items()
+        if gap.get("gap") is not None
+    ]
+
+
+def appendix_table(subject: Subject) -> Table:
+    """Measures that people ask for although they mislead."""
+    names = ("accuracy", "balanced_accuracy", "f1", "mcc")
+    rows: list[Row] = []
+    for model in subject.models():
+        scores = subject.scores(model)
+        if scores is None:
+            continue
+        precision = cell(scores.measures.get("average_precision"))
+        for point in scores.operating_points:
+            rates = {**point.rates, **point.appendix}
+            cells = (cell(rates.get(name), as_percent=name in AS_PERCENT) for name in names)
+            rows.append((model, number(point.threshold), *cells, precision))
+    headings = ("model", "threshold", *(MEASURE_NAMES[name] for name in names), "average precision")
+    return Table(headings, tuple(rows))
