@@ -81,6 +81,14 @@ def test_a_risk_of_0_or_1_that_proved_right_changes_no_estimate(extreme):
         assert f"{len(extreme)} cases with a risk of exactly 0 or 1" in found.method
 
 
+def test_a_group_of_nothing_but_sure_risks_is_no_cluster():
+    outcome, risk, _, group = sample("small")
+    longer = np.append(outcome, [True, False]), np.append(risk, [1.0, 0.0])
+    for function in (cal.calibration_intercept, cal.calibration_slope):
+        found = function(*longer, group=np.append(group, [99, 99]))
+        assert triple(found) == pytest.approx(triple(function(outcome, risk, group=group)), rel=1e-12)
+
+
 @pytest.mark.parametrize(("risk_of_it", "happened"), [(0.0, True), (1.0, False)])
 def test_a_risk_of_0_or_1_that_proved_wrong_leaves_the_intercept_and_slope_undefined(risk_of_it, happened):
     outcome, risk, _, _ = sample("small")

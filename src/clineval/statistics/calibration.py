@@ -119,7 +119,8 @@ def _coefficient(
     if kept is None:
         return undefined(remark, level=level)
     outcome, log_odds = outcome[kept], logit(risk[kept])
-    code = None if code is None else code[kept]
+    # Renumbered: a group that is left out whole is no cluster of the fit.
+    code = None if code is None else np.unique(code[kept], return_inverse=True)[1]
     terms = {"x": log_odds} if slope else {"offset": log_odds}
     fit = fit_logistic(outcome, code=code, **terms)
     if fit.failure:

@@ -91,9 +91,9 @@ def _kind(outcome: NDArray[np.bool_], code: NDArray[np.intp], groups: int, *, ow
     return np.where(events == 0, 0, np.where(events == members, 1, 2)).astype(np.int8)
 
 
-def _dealt(members: int, units: int) -> NDArray[np.int16]:
+def _dealt(members: int, units: int) -> NDArray[np.int32]:
     """A unit for each member, in equal shares; by chance, since the rows of a file may be in any order."""
-    dealt = (np.arange(members) % units).astype(np.int16)
+    dealt = (np.arange(members) % units).astype(np.int32)
     if units < members:
         np.random.default_rng(0).shuffle(dealt)
     return dealt
