@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import ndtr
-from scipy.stats import binomtest
+from scipy.stats import binom, binomtest
 
 from clineval.statistics.cases import checked_cases, group_codes
 from clineval.statistics.counting import Bools, flagged
@@ -143,8 +143,12 @@ def _sign_flips(surplus: NDArray[np.int64]) -> tuple[float, str]:
     if largest > MOST_EXACT:
         z = total / np.sqrt(np.sum(sizes.astype(float) ** 2))
         return float(2 * ndtr(-z)), "McNemar by groups, normal approximation"
-    chance = np.ones(1)
-    for size in sizes:
+    # The commonest size at one stroke, by the binomial law; the others one group after another.
+    common = int(np.bincount(sizes).argmax())
+    equal = np.count_nonzero(sizes == common)
+    chance = np.zeros(2 * equal * common + 1)
+    chance[:: 2 * common] = binom.pmf(np.arange(equal + 1), equal, 0.5)
+    for size in sizes[sizes != common]:
         longer = np.zeros(len(chance) + 2 * size)
         longer[: len(chance)] += chance / 2
         longer[2 * size :] += chance / 2
