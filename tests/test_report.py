@@ -208,6 +208,18 @@ def test_twelve_models_and_two_outside_populations_fit_on_one_page(tmp_path):
     assert all(model in str(words) for model in models)
 
 
+def test_attributes_become_subgroups_with_small_cells_as_counts_only(tmp_path):
+    frame = table(("only",), splits=("test",), cases=120, events=40)
+    frame["device <b>"] = ["A", "B", "B"] * 40
+    frame.loc[frame.index[:3], "device <b>"] = "rare"
+    page = write_report(write_results(tmp_path / "r", frame, draws=20)).read_text(encoding="utf-8")
+    said = str(Words(page))
+    assert "subgroups" in Words(page).sections
+    assert "only, by device <b>" in said
+    assert "Widest gaps" in said
+    assert "device <b>" not in page
+
+
 def test_a_table_without_a_test_split_is_reported_on_what_it_has(tmp_path):
     folder = write_results(tmp_path / "r", table(cases=60, events=20, splits=("clinic",)))
     assert "Population clinic" in str(Words(write_report(folder).read_text(encoding="utf-8")))

@@ -18,6 +18,7 @@ from clineval.reporting.wording import chosen_words, number, percent, whole, wit
 from clineval.run_folder import write_whole
 
 FILE = "model_card.md"
+SAID_ABOVE = ("condition", "image", "kind")  # keys of a model's record that the card's head already holds
 METRICS = (("roc_auc", "AUC", "auc"), ("brier_score", "Brier score", "brier"))
 
 
@@ -26,8 +27,14 @@ def write_model_card(folder: Path) -> Path:
     artefacts = read_artefacts(folder)
     path = folder / FILE
     text = _template().render(**_content(artefacts, subject_of(artefacts.evaluation)))
-    write_whole(path, re.sub(r"\n{3,}", "\n\n", text).strip() + "\n")
+    write_whole(path, _spaced(text))
     return path
+
+
+def _spaced(text: str) -> str:
+    """One empty line before every heading and never two together."""
+    apart = re.sub(r"\n(#+ )", r"\n\n\1", text)
+    return re.sub(r"\n{3,}", "\n\n", apart).strip() + "\n"
 
 
 @cache
@@ -116,14 +123,20 @@ def _short(values: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]
     rows: list[tuple[str, Any]] = []
     for name, value in values.items():
         words = f"{prefix}{name.replace('_', ' ')}"
+        if name in SAID_ABOVE:
+            continue
         if isinstance(value, Mapping):
             rows += _short(value, f"{words}, ")
         elif isinstance(value, list):
             if len(value) <= 12 and all(isinstance(each, int | float | str) for each in value):
-                rows.append((words, ", ".join(map(str, value))))
+                rows.append((words, ", ".join(map(_value, value))))
         else:
-            rows.append((words, value))
+            rows.append((words, _value(value)))
     return rows
+
+
+def _value(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else "" if value is None else str(value)
 
 
 def _training(artefacts: Artefacts, subject: Subject) -> str:
