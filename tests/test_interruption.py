@@ -1,0 +1,86 @@
+"""A run that is interrupted or killed leaves no half results and no worker, and goes on when asked."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("interruption")]
+
+RUN = """
+import signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job would ignore it
+from clineval import cli
+from clineval.data.phantom import phantom
+import clineval.pipeline.run as pipeline
+pipeline.load_cohort = lambda *words, **named: phantom(seed=0, cases=(150, 40, 60), reason="a test")
+sys.exit(cli.run_command(sys.argv[1:]))
+"""
+WORDS = ["run", "--dataset", "phantom", "--jobs", "2", "--out", "results"]
+
+
+def start(folder, *words):
+    command = [sys.executable, "-c", RUN, *WORDS, *words]
+    return subprocess.Popen(command, cwd=folder, stderr=subprocess.PIPE, text=True, start_new_session=True)
+
+
+def until_training(process, folder):
+    """Wait until the first member is finished, so that workers are at work."""
+    for line in process.stderr:
+        if "Training" in line:
+            break
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline:
+        if any(path.suffix == ".safetensors" for path in folder.rglob("*")):
+            return
+        time.sleep(0.05)
+    raise AssertionError("no training was finished within two minutes")
+
+
+def members_of_session(session):
+    found = subprocess.run(
+        ["ps", "-o", "pid=,stat=", "-s", str(session)], capture_output=True, text=True
+    ).stdout
+    return [line for line in found.splitlines() if "Z" not in line]
+
+
+def wait_for_silence(session, seconds):
+    deadline = time.monotonic() + seconds
+    while members_of_session(session) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    return members_of_session(session)
+
+
+def test_an_interrupted_run_ends_its_workers_and_leaves_no_results(tmp_path):
+    process = start(tmp_path)
+    until_training(process, tmp_path)
+    os.killpg(process.pid, signal.SIGINT)
+    _, told = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert told.strip().splitlines()[-1] == "clineval: interrupted; nothing half-written was left"
+    assert wait_for_silence(process.pid, 5) == []
+    assert [path.name for path in tmp_path.iterdir()] == [".results.members"]
+
+
+def test_a_killed_run_can_be_resumed_to_the_bytes_of_an_undisturbed_one(tmp_path):
+    process = start(tmp_path)
+    until_training(process, tmp_path)
+    process.kill()
+    process.wait()
+    assert not (tmp_path / "results").exists()
+    assert wait_for_silence(process.pid, 20) == []
+    process.stderr.close()
+    resumed = start(tmp_path, "--resume", "--quiet")
+    assert resumed.wait(timeout=300) == 0, resumed.stderr.read()
+    resumed.stderr.close()
+    (tmp_path / "apart").mkdir()
+    undisturbed = start(tmp_path / "apart", "--quiet")
+    assert undisturbed.wait(timeout=300) == 0, undisturbed.stderr.read()
+    undisturbed.stderr.close()
+    for name in ("predictions.csv", "members.csv", "evaluation.json", "report.html"):
+        one, other = tmp_path / "results" / name, tmp_path / "apart" / "results" / name
+        assert one.read_bytes() == other.read_bytes(), name
+    assert [path.name for path in sorted(tmp_path.iterdir())] == ["apart", "results"]
