@@ -40,11 +40,13 @@ def download(
     url: str,
     target: Path,
     *,
-    sha256: str,
+    checksum: str,
     progress: Progress | None = None,
     wait: float = 1.0,
 ) -> Path:
     """Fetch ``url`` to ``target``: a temporary file beside it, the checksum, then an atomic rename.
+
+    ``checksum`` is its kind and its value, ``sha256:3a22...`` or ``md5:7506...``.
 
     A server error (5xx), a request to slow down (429) and a broken transfer are tried again, after
     ``wait`` seconds and then twice as long each time. Nothing is left at ``target`` unless it is whole.
@@ -57,7 +59,7 @@ def download(
     attempt = 1
     while True:
         try:
-            _attempt(url, target, sha256=sha256, progress=progress)
+            _attempt(url, target, checksum=checksum, progress=progress)
             return target
         except _Broken as broken:
             if not broken.passing or attempt == ATTEMPTS:
@@ -66,13 +68,13 @@ def download(
         attempt += 1
 
 
-def _attempt(url: str, target: Path, *, sha256: str, progress: Progress | None) -> None:
+def _attempt(url: str, target: Path, *, checksum: str, progress: Progress | None) -> None:
     pooch.get_logger().setLevel("WARNING")  # only the door speaks to the user
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         pooch.retrieve(
             url,
-            known_hash=f"sha256:{sha256}",
+            known_hash=checksum,
             fname=target.name,
             path=target.parent,
             downloader=lambda url, file, _: _stream(url, Path(file), progress=progress),
@@ -83,8 +85,10 @@ def _attempt(url: str, target: Path, *, sha256: str, progress: Progress | None) 
         cause = f"the folder cannot be written ({error.strerror or 'Permission denied'})"
         raise _Broken(cause, passing=False) from error
     except ValueError as error:
+        kind, _, value = checksum.partition(":")
+        name = {"sha256": "SHA-256", "md5": "MD5"}[kind]
         raise Refusal(
-            f"{url} was fetched and thrown away: its SHA-256 is not {sha256}, so it was truncated or altered "
+            f"{url} was fetched and thrown away: its {name} is not {value}, so it was truncated or altered "
             f"on the way (by a network's login page, perhaps)."
         ) from error
     with suppress(OSError):  # a file system without modes

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from clineval.data.cohort import Cohort
+from clineval.data.cohort import Cohort, LabelMeaning
 from clineval.refusal import Refusal
 
 QUANTILES = (0.05, 0.25, 0.50, 0.75, 0.95)
@@ -126,10 +126,16 @@ def explore(cohort: Cohort) -> Exploration:
 
 def class_name(cohort: Cohort, outcome: int) -> str:
     """What a class is called: the source's words, else the condition and its absence."""
-    meaning = next((word for word in cohort.source.labels if word.is_condition == bool(outcome)), None)
+    meaning = _meaning(cohort, outcome)
     if meaning is not None:
         return meaning.name
     return cohort.condition if outcome else f"not {cohort.condition}"
+
+
+def _meaning(cohort: Cohort, outcome: int) -> LabelMeaning | None:
+    """The one label of a class; None where there is none, or where several labels make up the class."""
+    of_class = [word for word in cohort.source.labels if word.is_condition == bool(outcome)]
+    return of_class[0] if len(of_class) == 1 else None
 
 
 def _splits(cohort: Cohort) -> list[str]:
@@ -238,7 +244,8 @@ def _examples(cohort: Cohort, outcome: int) -> Example:
     in_train = of_class & cohort.within("train")
     rows = np.flatnonzero(in_train if in_train.any() else of_class)
     chosen = rows[np.unique(np.linspace(0, len(rows) - 1, EXAMPLES).round().astype(int))] if len(rows) else []
-    label = next((word.code for word in cohort.source.labels if word.is_condition == bool(outcome)), None)
+    meaning = _meaning(cohort, outcome)
+    label = None if meaning is None else meaning.code
     return Example(
         outcome, class_name(cohort, outcome), label, tuple(str(cohort.case[row]) for row in chosen)
     )

@@ -1,15 +1,16 @@
-"""MedMNIST sets as cohorts: their source, checksum, licence and what their labels mean.
+"""MedMNIST sets as cohorts: their files found, fetched, checked and read.
 
 BreastMNIST codes *malignant as 0*, and this module alone turns that code into ``outcome``. A file is
-used only if it is, byte for byte, the official one.
+used only if it is, byte for byte, the official one. Every image is read straight into its place, so
+that a set of a hundred thousand is in memory once.
 """
 
 import hashlib
-import io
 import os
 import zipfile
 import zlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -20,54 +21,31 @@ from numpy.typing import NDArray
 
 from clineval.data.cohort import Cohort, LabelMeaning, Source
 from clineval.data.download import Unavailable, download
+from clineval.data.medmnist_facts import SETS, SIZES, SetFacts
+from clineval.data.preparation import grey_of_colour
 from clineval.refusal import Refusal
 
 SPLITS = ("train", "val", "test")
 HEADER_BYTES = 4096  # more than any array's header in an official file
+LABEL_BYTES = 8  # at most, of one label
+BLOCK_BYTES = 1 << 24  # of images that are unpacked at once
+JOINED = " or "  # between the names of several labels that make one condition
 
 
 @dataclass(frozen=True)
-class SetFacts:
-    """What is known of one MedMNIST set; a further greyscale two-class set is one more row of ``SETS``.
+class Condition:
+    """The labels that count as the condition, by code, and what they are called together."""
 
-    ``cases`` and ``events`` (cases with the condition) are per split; ``sha256`` is per size in pixels.
-    """
-
-    title: str
-    condition: str
-    labels: tuple[LabelMeaning, ...]
-    cases: Mapping[str, int]
-    events: Mapping[str, int]
-    sha256: Mapping[int, str]
-    address: str
-    licence: str
-    citation: str
+    name: str
+    codes: tuple[int, ...]
 
 
-SETS: Mapping[str, SetFacts] = {
-    "breastmnist": SetFacts(
-        title="BreastMNIST",
-        condition="malignant",
-        labels=(
-            LabelMeaning(code=0, name="malignant", is_condition=True),
-            LabelMeaning(code=1, name="normal or benign", is_condition=False),
-        ),
-        cases={"train": 546, "val": 78, "test": 156},
-        events={"train": 147, "val": 21, "test": 42},
-        sha256={
-            28: "3a22d2a4625e7dd8903f0f59030e81a3d0c222bece2e5e10927456cb50efdec1",
-            64: "c18cdad0c6a4669aaedd761b2f278373eac3a5afe111e685165dc623c1a7b9ed",
-            128: "9bc7bf4489ae1477439da8b0108a8c63164cf943fd4bd225b8fab075ea8f22ce",
-            224: "833ebdedcee2fd9aec6e242b0c59af91410302d9b6247a012bd71af51ac867bb",
-        },
-        address="https://zenodo.org/records/10519652/files",
-        licence="CC BY 4.0",
-        citation=(
-            "Yang et al. 2023, Scientific Data 10:41, doi:10.1038/s41597-022-01721-8; source images: "
-            "Al-Dhabyani et al. 2020, Data in Brief 28:104863, doi:10.1016/j.dib.2019.104863"
-        ),
-    ),
-}
+@dataclass(frozen=True)
+class _Arrays:
+    """All images of a set, shape (cases, size, size), and their labels, shape (cases, columns)."""
+
+    images: NDArray[np.uint8]
+    labels: NDArray[np.integer]
 
 
 def set_facts(dataset: str, size: int) -> SetFacts:
@@ -75,10 +53,40 @@ def set_facts(dataset: str, size: int) -> SetFacts:
     if dataset not in SETS:
         raise Refusal(f"--dataset needs auto, phantom or one of {', '.join(SETS)}; came {dataset!r}.")
     facts = SETS[dataset]
-    if size not in facts.sha256:
-        sizes = ", ".join(str(known) for known in facts.sha256)
+    if size not in SIZES:
+        sizes = ", ".join(str(known) for known in SIZES)
         raise Refusal(f"--size needs one of {sizes} (pixels per side) for {dataset}; came {size!r}.")
     return facts
+
+
+def condition_of(dataset: str, asked: str | None = None) -> Condition:
+    """Which labels of a set are the condition: those asked for, or the one that a two-class set has.
+
+    One label, or several joined by `` or ``, against all the rest; capitals do not matter.
+
+    Raises
+    ------
+    Refusal : a set of more classes and none asked for, an unknown name (the labels are listed), or
+        every class asked for.
+    """
+    facts = set_facts(dataset, SIZES[0])
+    known = {name.casefold(): code for code, name in enumerate(facts.labels)}
+    wanted = (asked or facts.condition).strip().casefold()
+    listed = ", ".join(repr(name) for name in facts.labels)
+    if not wanted:
+        raise Refusal(
+            f"{facts.title} has {len(facts.labels)} {'findings' if facts.multi_label else 'classes'}; "
+            f"say which is the condition, e.g. --condition {facts.labels[0]!r}: one of {listed}, or several "
+            f"joined by {JOINED.strip()!r}."
+        )
+    parts = [wanted] if wanted in known else [part.strip() for part in wanted.split(JOINED)]
+    unknown = [part for part in parts if part not in known]
+    if unknown:
+        raise Refusal(f"--condition needs a label of {facts.title}: {listed}; came {asked!r}.")
+    codes = tuple(sorted({known[part] for part in parts}))
+    if len(codes) == len(facts.labels) and not facts.multi_label:
+        raise Refusal(f"--condition needs some of the classes of {facts.title}, for a rest to compare with.")
+    return Condition(JOINED.join(facts.labels[code] for code in codes), codes)
 
 
 def file_name(dataset: str, size: int) -> str:
@@ -110,14 +118,23 @@ def find(dataset: str, *, size: int = 28, folders: Sequence[Path] | None = None)
     return next((path for path in candidates if os.path.lexists(path)), None)
 
 
-def load(dataset: str = "breastmnist", *, size: int = 28, folders: Sequence[Path] | None = None) -> Cohort:
+def load(
+    dataset: str = "breastmnist",
+    *,
+    size: int = 28,
+    condition: str | None = None,
+    folders: Sequence[Path] | None = None,
+) -> Cohort:
     """The official images and outcomes, from the first folder that has the file; downloads nothing.
+
+    ``condition`` is as for ``condition_of``.
 
     Raises
     ------
     Unavailable : no folder has the file.
-    Refusal : the data set or size is unknown, or the file found is not the official one.
+    Refusal : the data set, size or condition is unknown, or the file found is not the official one.
     """
+    condition_of(dataset, condition)
     path = find(dataset, size=size, folders=folders)
     if path is None:
         places = ", ".join(str(folder) for folder in (search_folders() if folders is None else folders))
@@ -125,7 +142,7 @@ def load(dataset: str = "breastmnist", *, size: int = 28, folders: Sequence[Path
             f"{file_name(dataset, size)} is needed and is in none of: {places}. {_remedies(dataset, size)}",
             cause="no folder has the file",
         )
-    return read(path, dataset, size=size)
+    return read(path, dataset, size=size, condition=condition)
 
 
 def fetch(
@@ -151,11 +168,11 @@ def fetch(
     facts = set_facts(dataset, size)
     target = (cache_folder() if folder is None else Path(folder)) / file_name(dataset, size)
     if os.path.lexists(target):
-        read(target, dataset, size=size)
+        _read_checked(target, dataset, size)
         return target
     url = f"{(address or facts.address).rstrip('/')}/{target.name}?download=1"
     try:
-        return download(url, target, sha256=facts.sha256[size], wait=wait, progress=progress)
+        return download(url, target, checksum=":".join(_checksum(facts, size)), wait=wait, progress=progress)
     except Unavailable as error:
         raise Unavailable(f"{error} {_remedies(dataset, size, target)}", cause=error.cause) from error
     except Refusal as error:
@@ -170,119 +187,23 @@ def _remedies(dataset: str, size: int, target: Path | None = None) -> str:
     )
 
 
-def read(path: Path, dataset: str = "breastmnist", *, size: int = 28) -> Cohort:
+def read(path: Path, dataset: str = "breastmnist", *, size: int = 28, condition: str | None = None) -> Cohort:
     """The cohort in one official file, after its content and its checksum were checked.
+
+    Colour images become grey by the luma of ITU-R BT.601, for the models look at one channel.
 
     Raises
     ------
     Refusal : the file cannot be read, or is truncated, corrupt, altered, or another file; says which.
+        Or the condition is unknown.
     """
-    facts = set_facts(dataset, size)
-    content = _content(path, dataset, size)
-    digest = hashlib.sha256(content).hexdigest()
-    try:
-        arrays = _arrays(content, facts, size)
-        if digest != facts.sha256[size]:
-            raise Refusal(f"its SHA-256 is {digest}, the official file's {facts.sha256[size]}")
-    except Refusal as error:
-        raise Refusal(
-            f"{path} is not the official {file_name(dataset, size)}: {error}. "
-            f"Remove it and fetch it again, or point CLINEVAL_DATA at another folder."
-        ) from error
-    return _cohort(arrays, dataset, facts, path=path, digest=digest)
-
-
-def _content(path: Path, dataset: str, size: int) -> bytes:
-    """The file's bytes, at most as many as the official file can have."""
-    most = _uncompressed_bytes(SETS[dataset], size)
-    if not path.is_file():  # a folder, a broken link, a pipe that would never end
-        raise Refusal(f"{path} needs to be a file; it is a folder, a broken link or a device.")
-    try:
-        with path.open("rb") as file:
-            content = file.read(most + 1)
-    except OSError as error:
-        raise Refusal(f"{path} cannot be read ({error.strerror}).") from error
-    if len(content) > most:
-        raise Refusal(
-            f"{path} is not the official {file_name(dataset, size)}: it has more than {most} bytes, the most "
-            f"that {size} x {size} pixels take. Remove it, or name it after its own size."
-        )
-    return content
-
-
-def _uncompressed_bytes(facts: SetFacts, size: int) -> int:
-    return sum(facts.cases.values()) * (size * size + 1) + 2 * len(facts.cases) * HEADER_BYTES
-
-
-def _arrays(content: bytes, facts: SetFacts, size: int) -> dict[str, NDArray[np.uint8]]:
-    """The six checked arrays of an npz; refuses with a clause that says what is wrong."""
-    shapes: dict[str, tuple[int, ...]] = {
-        f"{split}_images": (cases, size, size) for split, cases in facts.cases.items()
-    }
-    shapes |= {f"{split}_labels": (cases, 1) for split, cases in facts.cases.items()}
-    try:
-        with zipfile.ZipFile(io.BytesIO(content)) as archive:
-            arrays = {key: _array(archive, key, shape) for key, shape in shapes.items()}
-    except (zipfile.BadZipFile, zlib.error, EOFError, OSError, RuntimeError, ValueError) as error:
-        if isinstance(error, Refusal):
-            raise
-        raise Refusal(f"it is truncated or corrupt, {len(content)} bytes long ({error})") from error
-    for split in facts.cases:
-        _check_labels(arrays[f"{split}_labels"], split, facts)
-    return arrays
-
-
-def _array(archive: zipfile.ZipFile, key: str, shape: tuple[int, ...]) -> NDArray[np.uint8]:
-    """One member, refused by its declared size and header before anything is unpacked into memory."""
-    if f"{key}.npy" not in archive.namelist():
-        raise Refusal(f"it lacks {key} and has {', '.join(archive.namelist()) or 'nothing'}"[:300])
-    needed = int(np.prod(shape)) + HEADER_BYTES
-    with archive.open(f"{key}.npy") as member:
-        declared, dtype = _header(member)
-        if dtype != np.uint8 or declared != shape:
-            raise Refusal(f"{key} needs uint8 of shape {shape} and is {dtype} of shape {declared}")
-        if archive.getinfo(f"{key}.npy").file_size > needed:
-            raise Refusal(f"{key} unpacks to more than {needed} bytes")
-    with archive.open(f"{key}.npy") as member:
-        return np.lib.format.read_array(member, allow_pickle=False)
-
-
-def _header(member: IO[bytes]) -> tuple[tuple[int, ...], np.dtype]:
-    """Declared shape and type of one array. numpy parses it as Python source, so it may raise anything."""
-    try:
-        if np.lib.format.read_magic(member) != (1, 0):
-            raise ValueError("npy version other than 1.0")
-        shape, _, dtype = np.lib.format.read_array_header_1_0(member)
-    except Exception as error:
-        raise Refusal(f"it holds an array whose header cannot be read ({type(error).__name__})") from error
-    return shape, dtype
-
-
-def _check_labels(labels: NDArray[np.uint8], split: str, facts: SetFacts) -> None:
-    known = [meaning.code for meaning in facts.labels]
-    strange = np.setdiff1d(labels, known)
-    if strange.size:
-        raise Refusal(f"{split}_labels holds {strange[:5].tolist()}, labels other than {known}")
-    events = int(_outcome(labels, facts).sum())
-    if events != facts.events[split]:
-        raise Refusal(
-            f"{split} has {events} {facts.condition} cases, not {facts.events[split]} (labels reversed?)"
-        )
-
-
-def _outcome(labels: NDArray[np.uint8], facts: SetFacts) -> NDArray[np.bool_]:
-    """True where the condition is present: for BreastMNIST ``labels == 0``, malignant. Written here only."""
-    return np.isin(labels.ravel(), [meaning.code for meaning in facts.labels if meaning.is_condition])
-
-
-def _cohort(
-    arrays: Mapping[str, NDArray[np.uint8]], dataset: str, facts: SetFacts, *, path: Path, digest: str
-) -> Cohort:
+    facts, wanted = set_facts(dataset, size), condition_of(dataset, condition)
+    arrays, digest = _read_checked(path, dataset, size)
     case = np.array([f"{split}/{index}" for split in SPLITS for index in range(facts.cases[split])])
     return Cohort(
-        condition=facts.condition,
-        images=np.concatenate([arrays[f"{split}_images"] for split in SPLITS]),
-        outcome=np.concatenate([_outcome(arrays[f"{split}_labels"], facts) for split in SPLITS]),
+        condition=wanted.name,
+        images=arrays.images,
+        outcome=_outcome(arrays.labels, facts, wanted),
         split=np.repeat(SPLITS, [facts.cases[split] for split in SPLITS]),
         case=case,
         group=case.copy(),
@@ -294,9 +215,178 @@ def _cohort(
             url=f"{facts.address}/{path.name}",
             licence=facts.licence,
             citation=facts.citation,
-            labels=facts.labels,
+            labels=_meanings(facts, wanted),
+            preparation="" if facts.channels == 1 else "colour turned grey (ITU-R BT.601)",
         ),
     )
+
+
+def _read_checked(path: Path, dataset: str, size: int) -> tuple[_Arrays, str]:
+    """Images and labels of an official file, and its SHA-256."""
+    facts = set_facts(dataset, size)
+    _check_extent(path, dataset, size)
+    kind, expected = _checksum(facts, size)
+    try:
+        arrays = _arrays(path, facts, size)
+        digests = {name: _digest(path, name) for name in {kind, "sha256"}}
+        if digests[kind] != expected:
+            name = {"sha256": "SHA-256", "md5": "MD5"}[kind]
+            raise Refusal(f"its {name} is {digests[kind]}, the official file's {expected}")
+    except Refusal as error:
+        raise Refusal(
+            f"{path} is not the official {file_name(dataset, size)}: {error}. "
+            f"Remove it and fetch it again, or point CLINEVAL_DATA at another folder."
+        ) from error
+    return arrays, digests["sha256"]
+
+
+def _checksum(facts: SetFacts, size: int) -> tuple[str, str]:
+    """Kind and value of the checksum that a file must have: SHA-256 where it is known, else MD5."""
+    return ("sha256", facts.sha256[size]) if size in facts.sha256 else ("md5", facts.md5[size])
+
+
+def _digest(path: Path, kind: str) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, lambda: hashlib.new(kind, usedforsecurity=False)).hexdigest()
+
+
+def _check_extent(path: Path, dataset: str, size: int) -> None:
+    """The file is one that can be read and has at most as many bytes as the official one can have."""
+    if not path.is_file():  # a folder, a broken link, a pipe that would never end
+        raise Refusal(f"{path} needs to be a file; it is a folder, a broken link or a device.")
+    most = _uncompressed_bytes(SETS[dataset], size)
+    try:
+        with path.open("rb") as file:
+            length = file.seek(0, os.SEEK_END)
+    except OSError as error:
+        raise Refusal(f"{path} cannot be read ({error.strerror}).") from error
+    if length > most:
+        raise Refusal(
+            f"{path} is not the official {file_name(dataset, size)}: it has more than {most} bytes, the most "
+            f"that {size} x {size} pixels take. Remove it, or name it after its own size."
+        )
+
+
+def _uncompressed_bytes(facts: SetFacts, size: int) -> int:
+    per_case = size * size * facts.channels + LABEL_BYTES * _columns(facts)
+    return sum(facts.cases.values()) * per_case + 2 * len(facts.cases) * HEADER_BYTES
+
+
+def _columns(facts: SetFacts) -> int:
+    return len(facts.labels) if facts.multi_label else 1
+
+
+def _arrays(path: Path, facts: SetFacts, size: int) -> _Arrays:
+    """The checked arrays of an npz; refuses with a clause that says what is wrong."""
+    total = sum(facts.cases.values())
+    images = np.empty((total, size, size), np.uint8)
+    labels = []
+    try:
+        with zipfile.ZipFile(path) as archive:
+            start = 0
+            for split in SPLITS:
+                stop = start + facts.cases[split]
+                _read_images(archive, f"{split}_images", facts, into=images[start:stop])
+                labels.append(_labels(archive, split, facts))
+                start = stop
+    except (zipfile.BadZipFile, zlib.error, EOFError, OSError, RuntimeError, ValueError) as error:
+        if isinstance(error, Refusal):
+            raise
+        raise Refusal(f"it is truncated or corrupt, {path.stat().st_size} bytes long ({error})") from error
+    for split, of_split in zip(SPLITS, labels, strict=True):
+        _check_labels(of_split, split, facts)
+    return _Arrays(images, np.concatenate(labels))
+
+
+def _read_images(archive: zipfile.ZipFile, key: str, facts: SetFacts, *, into: NDArray[np.uint8]) -> None:
+    """Unpack one split's images, block by block, into their place."""
+    colour = () if facts.channels == 1 else (facts.channels,)
+    shape = (*into.shape, *colour)
+    bytes_each = int(np.prod(shape[1:]))
+    step = max(1, BLOCK_BYTES // bytes_each)
+    with _member(archive, key, shape, kinds="u", widest=1) as (member, _):
+        for start in range(0, len(into), step):
+            part = into[start : start + step]
+            block = _exactly(member, len(part) * bytes_each)
+            pixels = np.frombuffer(block, np.uint8).reshape(len(part), *shape[1:])
+            part[...] = grey_of_colour(pixels) if colour else pixels
+        _check_ended(member, key)
+
+
+def _labels(archive: zipfile.ZipFile, split: str, facts: SetFacts) -> NDArray[np.integer]:
+    key, shape = f"{split}_labels", (facts.cases[split], _columns(facts))
+    with _member(archive, key, shape, kinds="ui", widest=LABEL_BYTES) as (member, dtype):
+        content = _exactly(member, int(np.prod(shape)) * dtype.itemsize)
+        _check_ended(member, key)
+    return np.frombuffer(content, dtype).reshape(shape)
+
+
+@contextmanager
+def _member(
+    archive: zipfile.ZipFile, key: str, shape: tuple[int, ...], *, kinds: str, widest: int
+) -> Iterator[tuple[IO[bytes], np.dtype]]:
+    """One array, open behind its header; refused by that header before anything is unpacked into memory."""
+    if f"{key}.npy" not in archive.namelist():
+        raise Refusal(f"it lacks {key} and has {', '.join(archive.namelist()) or 'nothing'}"[:300])
+    with archive.open(f"{key}.npy") as member:
+        declared, dtype, by_columns = _header(member)
+        if dtype.kind not in kinds or dtype.itemsize > widest or declared != shape or by_columns:
+            needed = "uint8" if widest == 1 else "whole numbers"
+            raise Refusal(f"{key} needs {needed} of shape {shape} and is {dtype} of shape {declared}")
+        yield member, dtype
+
+
+def _header(member: IO[bytes]) -> tuple[tuple[int, ...], np.dtype, bool]:
+    """Shape, type and order of one array as declared. numpy parses it as Python, so it may raise anything."""
+    try:
+        if np.lib.format.read_magic(member) != (1, 0):
+            raise ValueError("npy version other than 1.0")
+        shape, by_columns, dtype = np.lib.format.read_array_header_1_0(member)
+    except Exception as error:
+        raise Refusal(f"it holds an array whose header cannot be read ({type(error).__name__})") from error
+    return shape, dtype, by_columns
+
+
+def _exactly(member: IO[bytes], count: int) -> bytes:
+    content = member.read(count)
+    if len(content) < count:
+        raise EOFError("an array ends early")
+    return content
+
+
+def _check_ended(member: IO[bytes], key: str) -> None:
+    """Nothing may follow; reading to the end also makes zipfile compare the member's own checksum."""
+    if member.read(1):
+        raise Refusal(f"{key} unpacks to more bytes than its header declares")
+
+
+def _check_labels(labels: NDArray[np.integer], split: str, facts: SetFacts) -> None:
+    """Only labels that the set has, and as many cases of the condition as were counted."""
+    known = list(range(2 if facts.multi_label else len(facts.labels)))
+    strange = np.setdiff1d(labels, known)
+    if strange.size:
+        raise Refusal(f"{split}_labels holds {strange[:5].tolist()}, labels other than {known}")
+    if not facts.events:
+        return
+    wanted = (facts.labels.index(facts.condition),)
+    events = int(_outcome(labels, facts, Condition(facts.condition, wanted)).sum())
+    if events != facts.events[split]:
+        raise Refusal(
+            f"{split} has {events} {facts.condition} cases, not {facts.events[split]} (labels reversed?)"
+        )
+
+
+def _outcome(labels: NDArray[np.integer], facts: SetFacts, wanted: Condition) -> NDArray[np.bool_]:
+    """True where the condition is present: for BreastMNIST ``labels == 0``, malignant. Written here only."""
+    if facts.multi_label:
+        return (labels[:, wanted.codes] != 0).any(axis=1)
+    return np.isin(labels[:, 0], wanted.codes)
+
+
+def _meanings(facts: SetFacts, wanted: Condition) -> tuple[LabelMeaning, ...]:
+    if facts.multi_label:
+        return LabelMeaning(1, wanted.name, True), LabelMeaning(0, f"no {wanted.name}", False)
+    return tuple(LabelMeaning(code, name, code in wanted.codes) for code, name in enumerate(facts.labels))
 
 
 def _shown(path: Path) -> str:

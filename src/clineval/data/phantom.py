@@ -17,7 +17,9 @@ from clineval.data.cohort import Cohort, LabelMeaning, Source
 from clineval.data.phantom_images import MARGIN, SIZE, draw
 from clineval.refusal import Refusal
 
-__all__ = ["CASES", "SIZE", "Artefact", "Planted", "phantom", "planted", "with_artefacts"]
+__all__ = ["CASES", "CONDITION", "SIZE", "Artefact", "Planted", "phantom", "planted", "with_artefacts"]
+
+CONDITION = "malignant"
 
 SPLITS = ("train", "val", "test")
 CASES = (546, 78, 156)  # images of each split: the sizes of BreastMNIST
@@ -55,7 +57,7 @@ def phantom(
     for pair in planted(seed, cases=cases):
         images[index[pair.copy]] = _CORRUPTIONS[pair.corruption](canvas[index[pair.original]])
     return Cohort(
-        condition="malignant",
+        condition=CONDITION,
         images=images,
         outcome=outcome,
         split=split,
