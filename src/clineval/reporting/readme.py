@@ -79,6 +79,19 @@ def _scores(models: dict[str, Any], evaluation: dict[str, Any]) -> Iterator[str]
                 measures = (scored["auc_logit"], scored["brier"], scored["calibration_slope"])
                 cells = " | ".join(_interval(measure) for measure in measures)
                 yield f"| {TITLES[name]} | {title} | {scored['cases']} ({scored['events']}) | {cells} |"
+    yield ""
+    yield from _spread(models)
+
+
+def _spread(models: dict[str, Any]) -> Iterator[str]:
+    for spread in models["cnn"]["test"].get("spread", []):
+        if spread["measure"] == "auc":
+            yield (
+                f"Each of the {len(spread['members'])} networks behind the CNN alone reaches an AUC of "
+                f"{spread['mean']:.3f} on average (SD {spread['sd']:.3f}, {spread['lowest']:.3f} to "
+                f"{spread['highest']:.3f}) on the official test: the spread over trainings, beside the "
+                "intervals over cases."
+            )
 
 
 def _points(models: dict[str, Any], condition: str) -> Iterator[str]:
@@ -119,10 +132,29 @@ def _meaning(models: dict[str, Any], evaluation: dict[str, Any]) -> Iterator[str
             f"- **The AUC gain.** CNN less logistic regression: {_interval(gain)}; {verdict}. "
             "An AUC says how well the two classes are ranked; it names no threshold and no harm."
         )
+    yield from _gain_in_counts(models)
     for name in ("logreg", "cnn"):
-        if name in models:
-            yield from _counts_in_words(name, models[name]["test"], evaluation["condition"])
+        yield from _counts_in_words(name, models[name]["test"], evaluation["condition"])
     yield CHOOSING
+
+
+def _gain_in_counts(models: dict[str, Any]) -> Iterator[str]:
+    """What the gain in ranking buys at the thresholds chosen for one sensitivity: errors of each kind."""
+    chosen = [_point(models[name]["test"], "sensitivity_90") for name in ("logreg", "cnn")]
+    if None in chosen:
+        return
+    baseline, cnn = chosen
+    yield (
+        "- **What it buys.** With both thresholds chosen for the same sensitivity, false alarms go from "
+        f"{baseline['false_positives']} (logistic regression) to {cnn['false_positives']} (CNN) and missed "
+        f"cancers from {baseline['false_negatives']} to {cnn['false_negatives']}. Better ranking may be spent "
+        "on either kind of error; which one is for the clinic to say, by choosing the threshold."
+    )
+
+
+def _point(scored: dict[str, Any], name: str) -> Any:
+    found = [point for point in scored["operating_points"] if point["name"] == name]
+    return found[0] if found and found[0]["threshold"] is not None else None
 
 
 def _counts_in_words(name: str, scored: dict[str, Any], condition: str) -> Iterator[str]:
@@ -146,7 +178,7 @@ def _split(models: dict[str, Any], evaluation: dict[str, Any], audit: dict[str, 
         f"At similarity {audit['threshold']:.3g} and above, {audit['test_with_twin']} test images have a "
         f"near-identical twin in train or val, {audit['val_with_twin']} validation images one in train, and "
         f"{len(audit['contradictory'])} pairs of the same picture carry opposite labels "
-        f"({len(audit['byte_identical'])} pairs are byte-identical)."
+        f"(byte-identical pairs: {len(audit['byte_identical'])})."
     )
     yield ""
     for name in ("logreg", "cnn"):
