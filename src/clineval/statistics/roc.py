@@ -352,7 +352,7 @@ def _read_off(given: Floats, wanted: Floats, at: ArrayLike) -> Floats:
 
 def _standardised_area(across: Floats, up: Floats, low: float, high: float) -> float:
     """McClish's rescaled area under an ascending curve between two abscissae."""
-    within = (across > low) & (across <= high)
+    within = slice(*np.searchsorted(across, [low, high], side="right"))
     at = np.concatenate([[low], across[within], [high]])
     height = np.concatenate([np.interp([low], across, up), up[within], np.interp([high], across, up)])
     area = np.diff(at) @ (height[1:] + height[:-1]) / 2
