@@ -49,7 +49,7 @@ def by_fastdup(folder):
         if "filename_from" in found
         else ["img_filename_from", "img_filename_to"]
     )
-    strong = found[found["distance"] >= 0.9]  # the threshold its own gallery of duplicates starts from
+    strong = found[found["distance"] >= 0.96]  # its default ccthreshold, from which it joins images
     return sorted({tuple(sorted(pair)) for pair in strong[columns].itertuples(index=False)})
 
 

@@ -1,8 +1,6 @@
 """A user's own images, for the audit: a folder, or a table that names image files."""
 
-import hashlib
 import os
-import warnings
 from collections.abc import Callable, Hashable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -11,16 +9,16 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from PIL import Image
 
 from clineval.data.cohort import Source
+from clineval.data.image_files import SUFFIXES, fingerprint, read_image
+from clineval.data.preparation import Unusable, square
 from clineval.data.similarity import Images, Progress
 from clineval.refusal import Refusal
 
 SIDE, SMALL_SIDE = 128, 64  # pixels of the square that every image is brought to
 MOST_AT_SIDE = 20_000  # images; beyond, the smaller square, of which 100,000 take 400 MB
-MOST_PIXELS = 100_000_000  # per image; a small file can unpack to more than the memory holds
-SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".gif")
+DICOM = ".dcm"
 SPLIT_OF_FOLDER = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
 COLUMNS = {
     "image": ("image", "file", "filename", "path"),
@@ -83,9 +81,9 @@ def read_own_images(source: Path, *, progress: Progress | None = None) -> OwnIma
     """The images of a folder (with those below it), or of a CSV that names files beside or below it.
 
     A file that cannot be read, is too large, or lies outside the folder is named with its reason
-    and left out; the rest is read. In a folder, subfolders called train, val or test make the
-    splits. In a CSV the file column is one of image, file, filename, path; split, outcome (or
-    label) and group (or patient) are used where they are there.
+    and left out; the rest is prepared as BreastMNIST was from its source. In a folder, subfolders
+    called train, val or test make the splits. In a CSV the file column is one of image, file,
+    filename, path; split, outcome (or label) and group (or patient) are used where they are there.
 
     Raises
     ------
@@ -116,9 +114,11 @@ def _of_folder(folder: Path) -> tuple[list[_Entry], Path, set[str]]:
     if not folder.is_dir():
         came = "a file of another kind" if folder.exists() else "nothing of that name"
         raise Refusal(f"An audit needs a folder of images or a .csv that names them; {folder} is {came}.")
-    files = sorted(path for path in _walk(folder) if path.suffix.lower() in SUFFIXES)
+    files = sorted(path for path in _walk(folder) if path.suffix.lower() in (*SUFFIXES, DICOM))
     if not files:
-        raise Refusal(f"{folder} holds no images; looked for {' '.join(SUFFIXES)} in it and below it.")
+        raise Refusal(
+            f"{folder} holds no images; looked for {' '.join((*SUFFIXES, DICOM))} in it and below it."
+        )
     names = [path.relative_to(folder).as_posix() for path in files]
     entries = [_Entry(name, path, _split_of(name)) for name, path in zip(names, files, strict=True)]
     return entries, folder, set()
@@ -188,38 +188,8 @@ def _read_all(
 
 
 def _read_one(path: Path, home: Path, side: int) -> "_Decoded | str":
-    if not path.resolve().is_relative_to(home):
-        return "it lies outside the folder that is audited; copy it in, or audit the folder that holds it"
     try:
-        with warnings.catch_warnings(), Image.open(path) as image:
-            warnings.simplefilter("ignore")
-            if image.width * image.height > MOST_PIXELS:
-                return f"it claims {image.width} x {image.height} pixels, more than {MOST_PIXELS:,}"
-            return _prepared(image, side)
-    except FileNotFoundError:
-        return "no such file"
-    except (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError, MemoryError) as error:
-        words = " ".join(str(error).replace(str(path), path.name).split())
-        return f"it is no image that can be read ({words or type(error).__name__})"
-
-
-def _prepared(image: Image.Image, side: int) -> _Decoded:
-    """Grey, the middle square, one size: the steps by which BreastMNIST was made from its source."""
-    grey = _grey(image)
-    fingerprint = hashlib.blake2b(f"{grey.size}".encode() + grey.tobytes(), digest_size=16).hexdigest()
-    short = min(grey.size)
-    left, top = (round((length - short) / 2) for length in grey.size)
-    square = grey.crop((left, top, left + short, top + short))
-    reduced = square.resize((side, side), Image.Resampling.BILINEAR)
-    return _Decoded(np.asarray(reduced), grey.size, fingerprint.encode())
-
-
-def _grey(image: Image.Image) -> Image.Image:
-    """Eight-bit grey; deeper images are stretched from their darkest to their brightest pixel."""
-    if not image.mode.startswith(("I", "F")):
-        return image.convert("L")
-    values = np.asarray(image, dtype=np.float64)
-    low, high = values.min(), values.max()
-    if high == low:
-        return Image.new("L", image.size)
-    return Image.fromarray(np.rint((values - low) * (255 / (high - low))).astype(np.uint8))
+        grey = read_image(path, home=home).grey
+    except Unusable as error:
+        return str(error)
+    return _Decoded(square(grey, side=side), grey.size, fingerprint(grey))
