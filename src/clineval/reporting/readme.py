@@ -147,8 +147,8 @@ def _gain_in_counts(models: dict[str, Any]) -> Iterator[str]:
     yield (
         "- **What it buys.** With both thresholds chosen for the same sensitivity, false alarms go from "
         f"{baseline['false_positives']} (logistic regression) to {cnn['false_positives']} (CNN) and missed "
-        f"cancers from {baseline['false_negatives']} to {cnn['false_negatives']}. Better ranking may be spent "
-        "on either kind of error; which one is for the clinic to say, by choosing the threshold."
+        f"cancers from {baseline['false_negatives']} to {cnn['false_negatives']}. Better ranking may go "
+        "into either kind of error; which one is for the clinic to say, by choosing the threshold."
     )
 
 
