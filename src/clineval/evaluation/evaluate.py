@@ -63,27 +63,19 @@ def evaluate(
         raise Refusal(
             "The table has rows of split 'train' only, which is never evaluated; give it rows to test on."
         )
-    models = encode(table["model"])[1]
     frozen = {
         model: (*checked_points(points, model), *given)
         if points is not None
         else freeze_points(parts, model, given=given, scale=scale)
-        for model in models
+        for model in encode(table["model"])[1]
     }
-    scores = _scores(table, parts, frozen, scale, progress)
     spreads = _spreads(checked if members is None else check_predictions(members), table, parts)
     return Evaluation(
         condition=condition,
         level=level,
         draws=draws,
         seed=seed,
-        models={
-            model: {
-                name: replace(scored, spread=spreads.get((model, name), ()))
-                for name, scored in scores[model].items()
-            }
-            for model in models
-        },
+        models=_scores(table, parts, frozen, spreads, scale, progress),
         comparisons=tuple(one for part in parts for one in compare(part, scale)),
         point_comparisons=tuple(one for part in parts for one in compare_points(part, frozen, scale)),
         points=frozen,
@@ -96,17 +88,19 @@ def _scores(
     table: pd.DataFrame,
     parts: tuple[Population, ...],
     frozen: Mapping[str, tuple[Point, ...]],
+    spreads: Mapping[tuple[str, str], tuple[Spread, ...]],
     scale: Scale,
     progress: Progress | None,
 ) -> dict[str, dict[str, PopulationScores]]:
     work = [(model, part) for model in frozen for part in parts if model in part.models]
     scores: dict[str, dict[str, PopulationScores]] = {model: {} for model in frozen}
     for done, (model, part) in enumerate(work, start=1):
-        scored = score(part, model, frozen[model], scale)
-        if not part.used_for:
-            may = points_for(part.name, frozen[model])
-            scored = replace(scored, subgroups=subgroup_tables(table, part.models[model], may, scale))
-        scores[model][part.name] = scored
+        may = points_for(part.name, frozen[model])
+        scores[model][part.name] = replace(
+            score(part, model, may, scale),
+            subgroups=() if part.used_for else subgroup_tables(table, part.models[model], may, scale),
+            spread=spreads.get((model, part.name), ()),
+        )
         if progress:
             progress(done, len(work))
     return scores

@@ -110,31 +110,21 @@ def _sensitivity_90(populations: Sequence[Population], model: str, scale: Scale)
     there = {one.name: one.models[model] for one in populations if model in one.models}
     source = next((name for name in (OUT_OF_FOLD, VAL) if name in there), None)
     if source is None:
-        return Point(
-            SENSITIVITY_90, math.nan, VAL, f"the table has no {OUT_OF_FOLD} and no {VAL} rows to choose it on"
-        )
-    cases = there[source]
-    if not cases.outcome.any():
-        return Point(
-            SENSITIVITY_90, math.nan, source, f"{source} has no case with the condition to choose it on"
-        )
-    chosen = choose_threshold(
-        cases.outcome,
-        cases.risk,
-        rule="sensitivity",
-        target=TARGET,
-        group=cases.group,
-        draws=scale.draws,
-        seed=scale.seed,
-        level=scale.level,
-    )
-    choice = Choice(
-        TARGET,
-        chosen.threshold.low,
-        chosen.threshold.high,
-        chosen.probability_met,
-        int(cases.outcome.sum()),
-        chosen.sentence,
-    )
+        reason = f"the table has no {OUT_OF_FOLD} and no {VAL} rows to choose it on"
+        return Point(SENSITIVITY_90, math.nan, VAL, reason)
+    if not there[source].outcome.any():
+        reason = f"{source} has no case with the condition to choose it on"
+        return Point(SENSITIVITY_90, math.nan, source, reason)
+    threshold, choice = _chosen(there[source], scale)
     rule = f"the largest threshold that reaches sensitivity {TARGET:.2f} on {source}"
-    return Point(SENSITIVITY_90, chosen.value, source, rule, choice)
+    return Point(SENSITIVITY_90, threshold, source, rule, choice)
+
+
+def _chosen(cases: Cases, scale: Scale) -> tuple[float, Choice]:
+    """The threshold that these cases choose, and how firmly it stands."""
+    chosen = choose_threshold(
+        cases.outcome, cases.risk, rule="sensitivity", target=TARGET, group=cases.group, **vars(scale)
+    )
+    low, high = chosen.threshold.low, chosen.threshold.high
+    events = int(cases.outcome.sum())
+    return chosen.value, Choice(TARGET, low, high, chosen.probability_met, events, chosen.sentence)

@@ -4,7 +4,7 @@ from dataclasses import asdict
 from typing import Any
 
 from clineval.evaluation.adequacy import adequacy_of
-from clineval.evaluation.points import points_for, score_point
+from clineval.evaluation.points import score_point
 from clineval.evaluation.populations import Cases, Population
 from clineval.evaluation.record import DecisionArrays, Point, PopulationScores
 from clineval.evaluation.scale import Scale
@@ -15,7 +15,10 @@ from clineval.statistics.intervals import Estimate
 
 
 def score(population: Population, model: str, points: tuple[Point, ...], scale: Scale) -> PopulationScores:
-    """Everything about one model on one population but subgroups and spread."""
+    """Everything about one model on one population but subgroups and spread.
+
+    ``points`` are the thresholds that may be scored there, see ``points_for``.
+    """
     cases, name = population.models[model], population.name
     # A net benefit or a rate at a given rate belongs to a threshold, of which `val` is given none.
     decided = name != VAL
@@ -27,8 +30,7 @@ def score(population: Population, model: str, points: tuple[Point, ...], scale: 
         used_for=population.used_for,
         measures=measures,
         operating_points=tuple(
-            score_point(cases, point, population=name, level=scale.level)
-            for point in points_for(name, points)
+            score_point(cases, point, population=name, level=scale.level) for point in points
         ),
         decision_curve=_decision(cases, scale) if decided else None,
         adequacy=None if population.used_for else adequacy_of(cases, measures["auc"], scale),
