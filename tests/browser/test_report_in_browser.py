@@ -13,7 +13,7 @@ from simulated_results import table, write_results
 
 from clineval.predictions import read_predictions
 from clineval.reporting.report import write_report
-from clineval.reporting.wording import number, percent
+from clineval.reporting.wording import frequencies, natural, number, percent
 from clineval.statistics.counting import counts
 from clineval.statistics.intervals import wilson
 from clineval.statistics.operating_point import likelihood_ratio_negative, likelihood_ratio_positive
@@ -200,12 +200,20 @@ def test_a_button_sets_the_exact_pre_specified_threshold(opened, results):
     assert page.inner_text("#threshold-value").startswith(f"{point.threshold:.5f}")
 
 
-def test_the_people_of_the_icon_array_add_up_to_a_thousand(opened):
+def test_the_people_of_the_icon_array_add_up_to_a_thousand(opened, results):
     page = opened()
+    move(page, "threshold", 0.3)
     move(page, "prevalence", 0.027)
     people = page.eval_on_selector_all("[data-people]", "all => all.map(each => Number(each.textContent))")
     assert sum(people) == 1000
-    assert page.inner_text("#frequencies").startswith("Of 1,000 people, 27 have the condition (malignant): ")
+    rows = read_predictions(results / "predictions.csv").query("model == 'cnn' and split == 'test'")
+    cells = counts(rows["outcome"].to_numpy(), rows["risk"].to_numpy(), 0.3)
+    expected = frequencies(
+        prevalence=0.027,
+        sensitivity=cells.true_positives / cells.events,
+        specificity=cells.true_negatives / cells.non_events,
+    )
+    assert page.inner_text("#frequencies") == natural(expected, people="people", condition="malignant")
     drawn = page.eval_on_selector_all(
         "#icons path", "all => all.map(e => (e.getAttribute('d').match(/M/g) || []).length)"
     )

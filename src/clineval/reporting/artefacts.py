@@ -50,6 +50,11 @@ class Artefacts:
         return said.split(": ", 1)[-1]
 
     @property
+    def dataset_id(self) -> str:
+        """The data set's short name; empty for a table from elsewhere."""
+        return str(self.source.get("dataset", ""))
+
+    @property
     def dataset(self) -> str:
         """The data set's name in words; empty for a table from elsewhere."""
         return str(self.source.get("title") or self.exploration.get("dataset", ""))

@@ -76,7 +76,7 @@ def content(artefacts: Artefacts, curves: Curves) -> dict[str, Any]:
         "differences": tables.split_differences(artefacts),
         "learning_chart": _learning_chart(artefacts),
         **_discrimination(subject, curves, tested),
-        **_operating(subject),
+        **_operating(subject, artefacts),
         **live,
         **_calibration(subject, curves, artefacts, tested),
         "risks": _risk_charts(subject, curves, subject.population),
@@ -104,9 +104,10 @@ def _title(subject: Subject, artefacts: Artefacts) -> str:
 def _data_state(subject: Subject, artefacts: Artefacts) -> str:
     if artefacts.synthetic:
         return "synthetic phantoms, not patients"
-    if artefacts.audit and "test_clean" in subject.others:
-        return "official split, and test clean of twins"
-    return "official split" if artefacts.source else "a table of predictions"
+    split = artefacts.provenance.get("settings", {}).get("data", {}).get("split")
+    if not split:
+        return "a table of predictions"
+    return f"{split} split" + (", and test clean of twins" if "test_clean" in subject.others else "")
 
 
 def _picture(artefacts: Artefacts, name: str) -> str:
@@ -154,8 +155,9 @@ def _drawn(subject: Subject, curves: Curves, population: str) -> list[tuple[int,
     ]
 
 
-def _operating(subject: Subject) -> dict[str, Any]:
+def _operating(subject: Subject, artefacts: Artefacts) -> dict[str, Any]:
     return {
+        "frequencies": sections.frequency_sentences(subject, people(artefacts.dataset_id)),
         "points": tables.point_table(subject, subject.population),
         "matrices": _matrices(subject),
         "mcnemar": tables.mcnemar_table(subject, subject.population),
@@ -176,8 +178,8 @@ def _matrices(subject: Subject) -> list[dict[str, str]]:
 
 
 def _explorer(artefacts: Artefacts, curves: Curves, subject: Subject) -> dict[str, Any]:
-    dataset = str(artefacts.source.get("dataset", ""))
-    data = explorer_data(subject.evaluation, curves, people=people(dataset), opens_on=subject.population)
+    who = people(artefacts.dataset_id)
+    data = explorer_data(subject.evaluation, curves, people=who, opens_on=subject.population)
     if not data:
         return {"explorer": None, "explorer_json": Markup("")}
     there = {model for entry in data["populations"].values() for model in entry["models"]}

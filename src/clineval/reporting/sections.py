@@ -113,6 +113,24 @@ def twin_cases(artefacts: Artefacts) -> set[str]:
     return {case for group in groups for case in group["cases"] if case not in clean}
 
 
+def frequency_sentences(subject: Subject, people: str) -> list[str]:
+    """What the main operating point of the main model and of its baseline means for 1,000 people."""
+    said = []
+    for model in filter(None, (subject.baseline, subject.main)):
+        scores = subject.scores(model)
+        point = main_point(scores) if scores is not None else None
+        if scores is None or point is None:
+            continue
+        cells = wording.frequencies(
+            prevalence=scores.prevalence,
+            sensitivity=point.rates["sensitivity"].value,
+            specificity=point.rates["specificity"].value,
+        )
+        lead = f"{model} at threshold {number(point.threshold)}, with the condition as common as here"
+        said.append(f"{lead}: {wording.natural(cells, people=people, condition=subject.condition)}")
+    return said
+
+
 def calibration_sentences(subject: Subject) -> list[str]:
     """What the calibration of each model allows one to say."""
     said = []

@@ -1,15 +1,13 @@
 """Sentences made from numbers and their intervals: none says more than its interval allows."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from clineval.evaluation.record import ScoredPoint
 from clineval.statistics.intervals import Estimate
 
 # The word for those who are examined, where the data set says who they are.
 PEOPLE = {"breastmnist": "women", "phantom": "women"}
-
-REFERENCE = {"calibration_slope": 1.0, "observed_expected": 1.0, "calibration_intercept": 0.0}
 
 
 def people(dataset: str) -> str:
@@ -197,3 +195,14 @@ def frequencies(
         "false_positives": min(alarms, of - present),
         "true_negatives": of - present - min(alarms, of - present),
     }
+
+
+def natural(cells: Mapping[str, int], *, people: str, condition: str) -> str:
+    """The cells of ``frequencies`` as a sentence that a patient could read, as the explorer says it."""
+    present = cells["true_positives"] + cells["false_negatives"]
+    absent = cells["false_positives"] + cells["true_negatives"]
+    return (
+        f"Of {present + absent:,} {people}, {present} have the condition ({condition}): "
+        f"{cells['true_positives']} found, {cells['false_negatives']} missed. "
+        f"Of the {absent} without it, {cells['false_positives']} get a false alarm."
+    )
