@@ -122,6 +122,31 @@ def test_too_many_pairs_are_refused_with_the_way_out():
         find_pairs(images, 0.01, most=50)
 
 
+def test_a_search_among_given_pairs_finds_those_that_reach_the_threshold_and_no_others():
+    images = smooth_images(12)
+    every = find_pairs(np.concatenate([images, images[:3]]), 0.99)
+    among = (np.array([0, 1, 4]), np.array([12, 13, 5]))
+    some = find_pairs(np.concatenate([images, images[:3]]), 0.99, among=among)
+    assert len(every) == 3
+    assert list(zip(some.first, some.second, strict=True)) == [(0, 12), (1, 13)]
+
+
+@pytest.mark.slow
+def test_the_approximate_search_finds_what_the_exact_one_finds():
+    pytest.importorskip("pynndescent", reason="the extra audit is not installed")
+    from clineval.data.approximate import find_pairs_approximately
+
+    images = smooth_images(600, blur=1.5)
+    images[300:320] = images[:20, :, ::-1]
+    images[400:420] = np.roll(images[20:40], 1, axis=2)
+    exact, nearly = find_pairs(images, 0.9), find_pairs_approximately(images, 0.9)
+    assert len(exact) >= 40
+    assert set(zip(nearly.first, nearly.second, strict=True)) == set(
+        zip(exact.first, exact.second, strict=True)
+    )
+    np.testing.assert_array_equal(nearly.similarity, exact.similarity)
+
+
 def test_progress_counts_the_alignments():
     seen = []
     find_pairs(smooth_images(4), 0.9, progress=lambda done, total: seen.append((done, total)))

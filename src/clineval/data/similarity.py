@@ -76,6 +76,7 @@ def find_pairs(
     threshold: float,
     *,
     over: Sequence[Alignment] = ALIGNMENTS,
+    among: tuple[Indices, Indices] | None = None,
     most: int = MOST_PAIRS,
     progress: Progress | None = None,
 ) -> Matches:
@@ -91,6 +92,7 @@ def find_pairs(
     images : uint8, shape (cases, height, width).
     threshold : least similarity, in (0, 1].
     over : the alignments to try, closed under exchange of the two images.
+    among : positions of the first and second images of the only pairs to look at; None looks at all.
     most : pairs beyond which the search is given up.
     progress : called with (alignments done, alignments in all).
 
@@ -103,7 +105,7 @@ def find_pairs(
         fixed, moved = overlap(images, alignment)
         basis = cosines(images.shape[1] - abs(alignment.dy), images.shape[2] - abs(alignment.dx))
         pairs = [best]
-        for first, second in _candidates(fixed, moved, basis, threshold):
+        for first, second in _candidates(fixed, moved, basis, threshold, among):
             pairs.append(_correlated(fixed, moved, first, second, position))
             pairs[-1] = pairs[-1].select(pairs[-1].similarity >= threshold)
             if sum(map(len, pairs)) > 2 * most:
@@ -149,16 +151,6 @@ def similarity_of(
     return best
 
 
-def joined(parts: Sequence[Matches]) -> Matches:
-    """The pairs of several searches, one after the other."""
-    return Matches(
-        np.concatenate([part.first for part in parts]),
-        np.concatenate([part.second for part in parts]),
-        np.concatenate([part.similarity for part in parts]),
-        np.concatenate([part.alignment for part in parts]),
-    )
-
-
 def overlap(images: Images, alignment: Alignment) -> tuple[Vectors, Vectors]:
     """The overlap of every image, fixed and moved, as centred vectors of length 1, each (cases, pixels).
 
@@ -193,14 +185,22 @@ def _unit_vectors(images: Images) -> Vectors:
 
 
 def _candidates(
-    fixed: Vectors, moved: Vectors, basis: Vectors, threshold: float
+    fixed: Vectors,
+    moved: Vectors,
+    basis: Vectors,
+    threshold: float,
+    among: tuple[Indices, Indices] | None,
 ) -> Iterator[tuple[Indices, Indices]]:
     """Blocks of pairs, first before second, whose correlation could reach the threshold."""
     left, right = _with_residual(fixed, basis), _with_residual(moved, basis)
+    least = threshold - ROUNDING
+    if among is not None:
+        bound = _products(left, right, *among)
+        yield among[0][bound >= least], among[1][bound >= least]
+        return
     for rows in _blocks(len(left), BLOCK):
         for columns in _blocks(len(left), BLOCK, start=rows.start):
-            bound = left[rows] @ right[columns].T
-            i, j = np.nonzero(bound >= threshold - ROUNDING)
+            i, j = np.nonzero(left[rows] @ right[columns].T >= least)
             i, j = i + rows.start, j + columns.start
             yield i[i < j], j[i < j]
 
@@ -219,15 +219,25 @@ def _cosine_rows(length: int) -> NDArray[np.float64]:
 
 
 def _correlated(fixed: Vectors, moved: Vectors, first: Indices, second: Indices, position: int) -> Matches:
-    similarity = np.empty(len(first))
+    similarity = np.clip(_products(fixed, moved, first, second), -1.0, 1.0)
+    return Matches(first, second, similarity, np.full(len(first), position))
+
+
+def _products(left: Vectors, right: Vectors, first: Indices, second: Indices) -> NDArray[np.float64]:
+    products = np.empty(len(first))
     for rows in _blocks(len(first), 20_000):
-        similarity[rows] = np.einsum("ij,ij->i", fixed[first[rows]], moved[second[rows]])
-    return Matches(first, second, np.clip(similarity, -1.0, 1.0), np.full(len(first), position))
+        products[rows] = np.einsum("ij,ij->i", left[first[rows]], right[second[rows]])
+    return products
 
 
 def _best_of(parts: Sequence[Matches]) -> Matches:
     """Each pair once, with the alignment that fitted best; the earlier one where two fit equally."""
-    every = joined(parts)
+    every = Matches(
+        np.concatenate([part.first for part in parts]),
+        np.concatenate([part.second for part in parts]),
+        np.concatenate([part.similarity for part in parts]),
+        np.concatenate([part.alignment for part in parts]),
+    )
     ranked = every.select(np.lexsort((every.alignment, -every.similarity, every.second, every.first)))
     fresh = np.ones(len(ranked), bool)
     fresh[1:] = (np.diff(ranked.first) != 0) | (np.diff(ranked.second) != 0)

@@ -76,9 +76,10 @@ def find_twins(images: Images, *, threshold: float | None = None, progress: Prog
     threshold : in (0, 1]; None calibrates it on the data.
     progress : called with (steps done, steps in all).
     """
+    asked = None if threshold is None else given(threshold)
     working = working_images(images)
     neighbours = _neighbours(working, progress=_part(progress, 0))
-    cut = calibrate(neighbours) if threshold is None else given(threshold)
+    cut = asked or calibrate(neighbours)
     floor = float(np.clip(cut.value - NEAR, LOWEST, LISTED_FROM))
     listed, floor = _listed(working, cut.value, floor, progress=_part(progress, 1))
     similar = listed.similarity >= cut.value

@@ -18,6 +18,7 @@ from clineval.data.cohort import Cohort, Source
 from clineval.data.own_images import OwnImages, read_own_images
 from clineval.data.pairs import Pair
 from clineval.data.similarity import Images
+from clineval.data.threshold import given
 from clineval.refusal import Refusal
 from clineval.run_folder import replace_folder
 
@@ -85,6 +86,8 @@ def audit_source(
         an output folder that is not fit.
     """
     asked = check_codes(fail_on)
+    if threshold is not None:
+        given(threshold)  # refused before thousands of images are read
     if source is not None and dataset is not None:
         raise Refusal(
             f"audit needs either images of your own or --dataset; came {source.name} and {dataset}."
