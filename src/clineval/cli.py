@@ -47,7 +47,7 @@ Out = Annotated[
     typer.Option(
         "--out",
         help="Folder for the results; parents are made.",
-        show_default="results, or results-phantom for phantom data",
+        show_default="results; results-phantom for phantom data, results-own for --cohort",
     ),
 ]
 Force = Annotated[
@@ -56,7 +56,8 @@ Force = Annotated[
 Dataset = Annotated[
     str,
     typer.Option(
-        help="auto (BreastMNIST where it can be had, else the phantom set), breastmnist (strict) or phantom."
+        help="auto (BreastMNIST where it can be had, else the phantom set), phantom, or strictly breastmnist "
+        "or another 2-D MedMNIST set by name."
     ),
 ]
 Size = Annotated[int, typer.Option(help="Pixels per side: 28, 64, 128 or 224.")]
@@ -72,6 +73,13 @@ Split = Annotated[
     str,
     typer.Option(
         help="official; deduplicated (no twin of a test image in train); grouped (split anew, twins joined)."
+    ),
+]
+Condition = Annotated[
+    str | None,
+    typer.Option(
+        help="Label that is the condition, e.g. melanoma; several joined by ' or '.",
+        show_default="the set's own, where it has two classes",
     ),
 ]
 
@@ -95,6 +103,26 @@ def run(
     dataset: Dataset = "auto",
     size: Size = 28,
     split: Split = "official",
+    condition: Condition = None,
+    cohort: Annotated[
+        Path | None,
+        typer.Option(help="Images of your own: a CSV or Parquet table, one row per image.", metavar="TABLE"),
+    ] = None,
+    image_folder: Annotated[
+        Path | None, typer.Option(help="With --cohort: where the images lie.", show_default="the table's")
+    ] = None,
+    image_column: Annotated[str, typer.Option(help="Column that names the file, ending optional.")] = "image",
+    outcome_column: Annotated[str, typer.Option(help="Column that holds the outcome.")] = "outcome",
+    positive: Annotated[str, typer.Option(help="Its value where the condition is present.")] = "1",
+    group_column: Annotated[
+        str | None, typer.Option(help="Column shared by dependent images, e.g. patient.")
+    ] = None,
+    split_column: Annotated[
+        str | None,
+        typer.Option(help="Column with train, val, test.", show_default="made by group, stratified"),
+    ] = None,
+    fit: Annotated[str, typer.Option(help="crop (middle square, as BreastMNIST), top, or pad.")] = "crop",
+    bits: Annotated[int, typer.Option(help="Bits of deep images: 2**bits - 1 is white.")] = 16,
     seed: Seed = 0,
     jobs: Jobs = None,
     device: Device = "cpu",
@@ -114,15 +142,32 @@ def run(
       clineval run
       clineval run --dataset breastmnist --jobs 2 --out my-results
       clineval run --dataset phantom --seed 7
+      clineval run --dataset dermamnist --condition melanoma
+      clineval run --cohort my.csv --image-folder images --outcome-column pathology --positive malignant
     """
+    from clineval.pipeline.cohort_run import OwnImages
     from clineval.pipeline.run import run as run_pipeline
+    from clineval.settings import OwnSettings
 
+    if cohort is not None and dataset != "auto":
+        raise Refusal(f"run needs either --cohort or --dataset; came {cohort.name} and {dataset}.")
+    if cohort is None and (image_folder or group_column or split_column):
+        raise Refusal("--image-folder and the column options need --cohort TABLE beside them.")
+    own = OwnSettings(image_column, outcome_column, positive, group_column, split_column, fit, bits)
     settings = _run_settings(
-        dataset=dataset, size=size, split=split, seed=seed, device=device, early_stopping=early_stopping
+        dataset=dataset if cohort is None else "own",
+        size=size,
+        split=split,
+        condition=condition,
+        own=None if cohort is None else own,
+        seed=seed,
+        device=device,
+        early_stopping=early_stopping,
     )
     with display() as announce:
         finished = run_pipeline(
             settings,
+            own=None if cohort is None else OwnImages(cohort, image_folder),
             out=out,
             jobs=jobs,
             formats=_comma_list(figures),
@@ -163,7 +208,12 @@ def fetch(
 
 @app.command()
 def explore(
-    dataset: Dataset = "auto", size: Size = 28, seed: Seed = 0, out: Out = None, force: Force = False
+    dataset: Dataset = "auto",
+    size: Size = 28,
+    condition: Condition = None,
+    seed: Seed = 0,
+    out: Out = None,
+    force: Force = False,
 ) -> None:
     """Counts, prevalence, intensities and differences between the splits; no model.
 
@@ -173,7 +223,7 @@ def explore(
 
     with display() as announce:
         explored = explore_pipeline(
-            _run_settings(dataset=dataset, size=size, seed=seed),
+            _run_settings(dataset=dataset, size=size, condition=condition, seed=seed),
             out=out,
             force=force,
             command=_command(),
@@ -188,6 +238,7 @@ def train(
     dataset: Dataset = "auto",
     size: Size = 28,
     split: Split = "official",
+    condition: Condition = None,
     seed: Seed = 0,
     jobs: Jobs = None,
     device: Device = "cpu",
@@ -205,7 +256,13 @@ def train(
     from clineval.pipeline.run import train as train_pipeline
 
     settings = _run_settings(
-        dataset=dataset, size=size, split=split, seed=seed, device=device, early_stopping=early_stopping
+        dataset=dataset,
+        size=size,
+        split=split,
+        condition=condition,
+        seed=seed,
+        device=device,
+        early_stopping=early_stopping,
     )
     with display() as announce:
         trained = train_pipeline(
@@ -513,13 +570,15 @@ def _run_settings(
     size: int,
     seed: int,
     split: str = "official",
+    condition: str | None = None,
+    own: Any = None,
     device: str = "cpu",
     early_stopping: str = "guard",
 ) -> Any:
     from clineval import settings as rooms
 
     return rooms.RunSettings(
-        data=rooms.DataSettings(dataset=dataset, size=size, split=split),
+        data=rooms.DataSettings(dataset=dataset, size=size, split=split, condition=condition, own=own),
         training=rooms.TrainingSettings(seed=seed, device=device, early_stopping=early_stopping),
         evaluation=rooms.EvaluationSettings(seed=seed),
     )

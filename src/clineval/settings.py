@@ -4,12 +4,29 @@ from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True)
+class OwnSettings:
+    """How a table of a user's own images is read; docs/own-images.md says what each means."""
+
+    image_column: str = "image"
+    outcome_column: str = "outcome"
+    positive: str = "1"  # value of the outcome column where the condition is present
+    group_column: str | None = None  # patient; None = every image is independent
+    split_column: str | None = None  # None = a split is made by group
+    fit: str = "crop"  # crop: middle square, as BreastMNIST's makers cut it; top; pad
+    bits: int = 16  # of deep images: 2**bits - 1 is white
+    val_share: float = 0.1  # of the cases, where val is made; BreastMNIST's makers took as much
+    test_share: float = 0.2  # the same for test
+
+
+@dataclass(frozen=True)
 class DataSettings:
     """What is loaded."""
 
     dataset: str = "auto"
     size: int = 28  # pixels per side; 28 is MedMNIST's own default, 64, 128 and 224 exist
     split: str = "official"  # official, deduplicated or grouped
+    condition: str | None = None  # label that is the condition; needed where a set has more than two
+    own: OwnSettings | None = None  # for a table of the user's own images
 
 
 @dataclass(frozen=True)

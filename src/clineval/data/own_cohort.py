@@ -21,6 +21,7 @@ from clineval.refusal import Refusal
 
 Progress = Callable[[int, int], None]
 
+OWN = "own"  # the name of a user's images among the data sets
 UNDIVIDED = "all"  # the split of cases that are in none yet
 SMALLEST, LARGEST = 16, 1024  # pixels of the prepared square
 
@@ -47,10 +48,16 @@ class Prepared:
 
 @dataclass(frozen=True)
 class OwnCohort:
-    """A cohort with the file of each of its cases, from which a check strip can be drawn."""
+    """A cohort with the file of each of its cases and how it was prepared, to draw a check strip from.
+
+    ``burnt_in``, bool of shape (cases,), is True where a file says that its picture holds text.
+    """
 
     cohort: Cohort
     paths: tuple[Path, ...]
+    burnt_in: NDArray[np.bool_]
+    fit: str
+    bits: int
 
 
 def read_cohort(
@@ -114,7 +121,7 @@ def read_own_cohort(
     name: str | None = None,
     progress: Progress | None = None,
 ) -> OwnCohort:
-    """``read_cohort`` with the path of each case beside the cohort."""
+    """``read_cohort`` with what a check strip needs beside the cohort."""
     check_preparation(size=size, fit=fit, bits=bits)
     table = Path(table)
     rows = read_own_table(table, columns)
@@ -135,7 +142,7 @@ def read_own_cohort(
         case=case,
         group=case.copy() if rows.group is None else rows.group,
         source=Source(
-            dataset="own",
+            dataset=OWN,
             title=name or table.stem,
             file=table.name,
             sha256=_digest(table, prepared.sha256),
@@ -144,7 +151,7 @@ def read_own_cohort(
         ),
         attributes=rows.attributes,
     )
-    return OwnCohort(cohort, tuple(paths))
+    return OwnCohort(cohort, tuple(paths), prepared.burnt_in, fit, bits)
 
 
 def check_preparation(*, size: int, fit: str, bits: int) -> None:

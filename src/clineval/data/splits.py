@@ -76,13 +76,33 @@ def grouped(cohort: Cohort, audit: Audit, *, seed: int = 0) -> Cohort:
     if not all(sizes.values()) or sum(sizes.values()) != len(cohort):
         came = ", ".join(np.unique(cohort.split).tolist())
         raise Refusal(f"--split grouped needs a cohort of train, val and test; came {came}.")
-    split = np.full(len(cohort), "train", dtype="U5")
-    test = _drawn(cohort.outcome, audit.group_of, share=sizes["test"] / len(cohort), seed=seed)
-    split[test] = "test"
-    rest = np.flatnonzero(split == "train")
-    share = sizes["val"] / len(rest)
-    split[rest[_drawn(cohort.outcome[rest], audit.group_of[rest], share=share, seed=seed)]] = "val"
+    shares = (sizes["val"] / len(cohort), sizes["test"] / len(cohort))
+    split = by_group(cohort.outcome, audit.group_of, shares=shares, seed=seed)
     return replace(official(cohort, audit), split=split, case=audit.case)
+
+
+def by_group(
+    outcome: NDArray[np.bool_], group: NDArray[np.str_], *, shares: tuple[float, float], seed: int = 0
+) -> NDArray[np.str_]:
+    """Train, val or test for every case, shape (cases,): no group is parted, prevalence is about equal.
+
+    Parameters
+    ----------
+    outcome, group : shape (cases,).
+    shares : about how much of all cases goes to val and to test (0 makes none); the rest is train.
+    seed : chooses the split; the same seed gives the same split.
+
+    Raises
+    ------
+    Refusal : too few groups of either outcome.
+    """
+    split = np.full(len(outcome), "train", dtype="U5")
+    for name, share in (("test", shares[1]), ("val", shares[0])):
+        rest = np.flatnonzero(split == "train")
+        if share:
+            of_rest = share * len(outcome) / len(rest)
+            split[rest[_drawn(outcome[rest], group[rest], share=of_rest, seed=seed)]] = name
+    return split
 
 
 def _drawn(
@@ -93,7 +113,7 @@ def _drawn(
     scarcer = min(len(np.unique(group[outcome])), len(np.unique(group[~outcome])))
     if scarcer < folds:
         raise Refusal(
-            f"--split grouped needs at least {folds} groups with and without the condition; came {scarcer}."
+            f"A split by group needs at least {folds} groups with and without the condition; came {scarcer}."
         )
     splitter = StratifiedGroupKFold(n_splits=folds, shuffle=True, random_state=seed)
     _, drawn = next(iter(splitter.split(outcome, outcome, groups=group)))

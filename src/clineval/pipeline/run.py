@@ -13,9 +13,11 @@ from clineval.data.audit import Audit, audit
 from clineval.data.cohort import Cohort, Source
 from clineval.data.exploration import Exploration
 from clineval.data.exploration import explore as explore_cohort
+from clineval.data.own_cohort import OWN
 from clineval.evaluation import Evaluation, write_evaluation
 from clineval.evaluation.curves import curves
 from clineval.pipeline.audit import write_audit
+from clineval.pipeline.cohort_run import OwnImages, draw_check_strip, load_own
 from clineval.pipeline.models import Shipped, train_all, training_seconds, write_tables
 from clineval.pipeline.scoring import score_folder
 from clineval.predictions import read_predictions
@@ -53,6 +55,7 @@ def silent(_step: str) -> Progress:
 def run(
     settings: RunSettings,
     *,
+    own: OwnImages | None = None,
     out: Path | None = None,
     jobs: int | None = None,
     formats: Sequence[str] = ("png",),
@@ -65,7 +68,9 @@ def run(
 
     Parameters
     ----------
-    out : results folder; by default ``results``, or ``results-phantom`` for phantom data.
+    own : a user's own images, in place of the data set that the settings name.
+    out : results folder; by default ``results``, ``results-phantom`` for phantom data, or
+        ``results-own`` for a user's images.
     jobs : trainings at once, at least 1; all cores by default. The numbers do not depend on it.
     formats : figure formats, of png, svg and pdf.
     resume : reuse the trainings that an interrupted run of the same settings finished.
@@ -79,7 +84,8 @@ def run(
     _check_formats(formats)
     recorder = provenance.Recorder()
     with recorder.step("load"):
-        cohort = load(settings, announce=announce)
+        read = load_own(own, settings, announce=announce) if own is not None else None
+        cohort = load(settings, announce=announce) if read is None else read.cohort
     target = results_folder(out, cohort.source)
     with replace_folder(target, kind="run", force=force) as folder:
         finished = _finished_members(target, keep=resume)
@@ -97,6 +103,8 @@ def run(
             draw(
                 folder, evaluation, exploration, findings, cohort, shipped, formats=formats, announce=announce
             )
+            if read is not None:
+                draw_check_strip(read, folder)
         with recorder.step("report"):
             provenance.seal(folder, facts("run", command, settings, cohort, recorder))
             write_words(folder, announce=announce)
@@ -163,13 +171,17 @@ def load(settings: RunSettings, *, announce: Announce = silent) -> Cohort:
         settings.data.dataset,
         size=settings.data.size,
         seed=settings.training.seed,
+        condition=settings.data.condition,
         progress=announce("Loading the images"),
     )
 
 
 def results_folder(out: Path | None, source: Source) -> Path:
-    """Where results go: ``out`` where given, and never phantom results over real ones by default."""
-    return out if out is not None else Path("results-phantom" if source.synthetic else "results")
+    """Where results go: ``out`` where given, and by default one folder each for real, phantom, own data."""
+    by_default = (
+        "results-phantom" if source.synthetic else f"results-{OWN}" if source.dataset == OWN else "results"
+    )
+    return out if out is not None else Path(by_default)
 
 
 def audit_and_group(
