@@ -264,6 +264,12 @@ def test_a_single_image_is_refused():
         audit_of(unlike_images(1))
 
 
+def test_images_too_small_to_displace_are_refused():
+    with pytest.raises(Refusal, match="at least 8 x 8 pixels; came 5 x 28"):
+        audit_of(unlike_images(3)[:, :5])
+    assert not audit_of(unlike_images(3)[:, :8, :8]).byte_identical
+
+
 def test_images_that_are_all_the_same_form_one_group():
     found = audit_of(np.repeat(unlike_images(1), 30, axis=0))
     assert len(found.byte_identical) == 30 * 29 // 2

@@ -22,6 +22,7 @@ from clineval.data.threshold import Threshold
 from clineval.data.twins import DETAIL, find_twins, working_images
 from clineval.refusal import Refusal
 
+SMALLEST = 8  # pixels; in less, displacements leave nothing to compare
 MEASURE = (
     "largest mean-centred normalised correlation of the grey levels over displacements of up to "
     f"{SHIFT} pixels each way, on the overlap, plain and mirrored left to right"
@@ -165,6 +166,11 @@ def audit_images(
     """
     if len(images) < 2:
         raise Refusal(f"An audit compares images with each other and needs at least two; came {len(images)}.")
+    if min(images.shape[1:]) < SMALLEST:
+        raise Refusal(
+            f"An audit needs images of at least {SMALLEST} x {SMALLEST} pixels; "
+            f"came {images.shape[1]} x {images.shape[2]}."
+        )
     about = About(case, split, outcome)
     digest = digests(images)
     copies = copies_of(digest)
