@@ -123,7 +123,7 @@ def _refuse_altered(folder: Path, provenance: dict[str, Any], names: tuple[str, 
         if name in recorded and path.is_file() and file_hash(path) != recorded[name]:
             raise Refusal(
                 f"{name} is not the file that {PROVENANCE} recorded: it was changed after it was written. "
-                f"See what differs with: clineval verify {folder}"
+                "See what differs with: clineval verify RESULTS"
             )
 
 

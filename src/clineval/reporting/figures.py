@@ -3,7 +3,7 @@
 import math
 import re
 from collections.abc import Callable, Collection, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from hashlib import sha256
 from pathlib import Path
@@ -248,7 +248,7 @@ class _Material:
 
 def _of_models(material: _Material) -> Iterator[Drawing]:
     for population in tested_populations(material.evaluation):
-        models = [name for name in material.curves.models if population in material.curves.models[name]]
+        models = [name for name, scored in material.evaluation.models.items() if population in scored]
         for model in filter(lambda name: not is_variant(name, models), models):
             yield from _of_model(_Scene(material, model, population))
         if any(material.curves.models[name][population].decision is not None for name in models):
@@ -279,10 +279,10 @@ class _Scene:
     material: _Material
     model: str
     population: str
-    ending: str = field(init=False)
 
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "ending", f"{slug(self.model)}_{slug(self.population)}")
+    @property
+    def ending(self) -> str:
+        return f"{slug(self.model)}_{slug(self.population)}"
 
     @property
     def curves(self) -> PopulationCurves:
