@@ -172,6 +172,15 @@ def test_a_table_gives_splits_labels_and_patients(folder, tmp_path, pictures):
     assert result.audit.group_of[2] == result.audit.group_of[3]
 
 
+def test_empty_cells_of_a_table_are_no_label_and_no_patient(folder, tmp_path):
+    rows = ["image,label,patient", "train/0.png,benign,", "test/same.png,,", "train/1.png,malignant,p"]
+    (folder / "table.csv").write_text("\n".join(rows), encoding="utf-8")
+    found = audited(folder / "table.csv", tmp_path).audit
+    assert len(found.byte_identical) == 1
+    assert found.contradictory == ()
+    assert found.group_of.tolist() == ["train/0.png", "train/0.png", "train/1.png"]
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [

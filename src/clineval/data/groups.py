@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 
-from clineval.data.pairs import DECIMALS, About, Copies, Label
+from clineval.data.pairs import DECIMALS, About, Copies, Label, labels
 from clineval.data.similarity import Images, Indices, similarity_of
 from clineval.data.twins import Twins
 
@@ -33,7 +33,7 @@ class DuplicateGroup:
     @property
     def mixed_labels(self) -> bool:
         """The group holds both labels."""
-        return self.outcomes is not None and len(set(self.outcomes)) > 1
+        return self.outcomes is not None and len(labels(self.outcomes)) > 1
 
     @property
     def across_splits(self) -> bool:
@@ -98,7 +98,7 @@ def duplicate_groups(working: Images, component: Indices, about: About) -> tuple
     starts = np.cumsum([0, *map(len, ends)])
     return tuple(
         _group(positions, pairs, similarity[start : start + len(pairs)], about)
-        for positions, pairs, start in zip(groups, ends, starts, strict=False)
+        for positions, pairs, start in zip(groups, ends, starts[:-1], strict=True)
     )
 
 

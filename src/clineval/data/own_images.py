@@ -1,6 +1,7 @@
 """A user's own images, for the audit: a folder, or a table that names image files."""
 
 import os
+import warnings
 from collections.abc import Callable, Hashable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -102,7 +103,7 @@ def read_own_images(source: Path, *, progress: Progress | None = None) -> OwnIma
         case=np.array([entry.case for entry, _ in good]),
         split=np.array([entry.split for entry, _ in good]),
         outcome=np.array([entry.outcome for entry, _ in good]) if "outcome" in has else None,
-        group=np.array([entry.group for entry, _ in good]) if "group" in has else None,
+        group=np.array([entry.group or entry.case for entry, _ in good]) if "group" in has else None,
         fingerprint=np.array([decoded.fingerprint for _, decoded in good], dtype=np.bytes_),
         sizes=len({decoded.size for _, decoded in good}),
         unreadable=bad,
@@ -178,7 +179,8 @@ def _read_all(
     """Each entry with its image, or with the reason why there is none."""
     read = []
     home, side = root.resolve(), SIDE if len(entries) <= MOST_AT_SIDE else SMALL_SIDE
-    with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:  # decoding lets go of the interpreter
+    with warnings.catch_warnings(), ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
+        warnings.simplefilter("ignore")  # decoders warn of oddities that do not touch the pixels
         decode: Callable[[_Entry], _Decoded | str] = lambda entry: _read_one(entry.path, home, side)  # noqa: E731
         for done, (entry, result) in enumerate(zip(entries, pool.map(decode, entries), strict=True), start=1):
             read.append((entry, result))
@@ -189,7 +191,7 @@ def _read_all(
 
 def _read_one(path: Path, home: Path, side: int) -> "_Decoded | str":
     try:
-        grey = read_image(path, home=home).grey
-    except Unusable as error:
-        return str(error)
+        grey = read_image(path, home=home, bits=None).grey
+    except Unusable as reason:
+        return str(reason)
     return _Decoded(square(grey, side=side), grey.size, fingerprint(grey))

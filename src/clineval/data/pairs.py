@@ -63,8 +63,8 @@ class Pair:
 
     @property
     def contradictory(self) -> bool:
-        """The two carry opposite labels."""
-        return self.outcomes is not None and self.outcomes[0] != self.outcomes[1]
+        """The two carry opposite labels; an empty label opposes none."""
+        return self.outcomes is not None and len(labels(self.outcomes)) > 1
 
     @property
     def across_splits(self) -> bool:
@@ -84,6 +84,11 @@ class Pair:
             "columns": self.alignment.dx,
             "mirrored": self.alignment.flipped,
         }
+
+
+def labels(outcomes: Sequence[Label]) -> set[Label]:
+    """The different labels among some images, empty ones left out."""
+    return set(outcomes) - {""}
 
 
 def digests(images: Images) -> NDArray[np.bytes_]:
