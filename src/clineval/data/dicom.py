@@ -9,10 +9,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from clineval.data.preparation import FEWEST_LEVELS, Unusable
+from clineval.data.preparation import FEWEST_LEVELS, Unusable, grey_of_colour
 
 SUFFIXES = (".dcm", ".dicom", ".ima")
 GREY = ("MONOCHROME1", "MONOCHROME2")
+TOLERANCE = 16  # grey levels by which lossy compression may part the channels of a grey pixel
+MOST_COLOURED = 0.01  # share of the pixels: a coloured logo or marker is no Doppler image
 VIDEO = "1.2.840.10008.1.2.4.10"  # how the transfer syntaxes of MPEG-2, MPEG-4 and HEVC (.100 to .108) begin
 IDENTIFYING = (
     "PatientName", "PatientID", "IssuerOfPatientID", "PatientBirthDate", "PatientBirthTime",
@@ -54,6 +56,7 @@ def read_dicom(content: bytes, *, most_pixels: int) -> DicomImage:
     Rescale slope and intercept (or the modality table) are applied, then the first window (or the
     VOI table, which comes first where both are there); without either the whole range of the stored
     bits becomes 0 to 255. MONOCHROME1, where low means bright, is inverted at the end. Padding is black.
+    Grey that is kept in three colour channels is read as grey.
 
     Raises
     ------
@@ -72,8 +75,7 @@ def read_dicom(content: bytes, *, most_pixels: int) -> DicomImage:
         try:
             dataset = pydicom.dcmread(io.BytesIO(content))
             _check(dataset, most_pixels)
-            stored = np.asarray(dataset.pixel_array)
-            grey = _displayed(dataset, stored)
+            grey = _picture(dataset)
         except Unusable:
             raise
         except Exception as error:  # pydicom and its decoders may raise anything on a broken file
@@ -98,18 +100,36 @@ def _check(dataset: Any, most_pixels: int) -> None:
         raise Unusable(f"it is a DICOM file of {frames} frames; export the one that is meant as one image")
     if dataset.Rows * dataset.Columns > most_pixels:
         raise Unusable(f"it claims {dataset.Columns} x {dataset.Rows} pixels, more than {most_pixels:,}")
-    if dataset.PhotometricInterpretation not in GREY:
+
+
+def _picture(dataset: Any) -> NDArray[np.uint8]:
+    from pydicom.pixels import apply_color_lut, pixel_array
+
+    stored = np.asarray(pixel_array(dataset))  # YBR comes as RGB
+    if dataset.PhotometricInterpretation == "PALETTE COLOR":
+        stored = apply_color_lut(stored, dataset)
+    if stored.ndim == 3 and stored.shape[2] in (3, 4):
+        return _grey_in_colour(stored[..., :3])
+    if stored.ndim != 2:
+        raise Unusable(f"its pixels have the shape {stored.shape} where rows and columns are needed")
+    return _displayed(dataset, stored)
+
+
+def _grey_in_colour(stored: NDArray[Any]) -> NDArray[np.uint8]:
+    """Grey kept in three channels, as many ultrasound scanners do; true colour is refused."""
+    eight = stored if stored.dtype == np.uint8 else (stored >> (8 * stored.itemsize - 8)).astype(np.uint8)
+    coloured = float((np.ptp(eight, axis=2) > TOLERANCE).mean())
+    if coloured > MOST_COLOURED:
         raise Unusable(
-            f"it is a DICOM file in colour ({dataset.PhotometricInterpretation}) where grey is needed; "
+            f"it is a DICOM file in colour ({coloured:.0%} of its pixels) where grey is needed; "
             "export it as grey, or as PNG, of which the luma is taken"
         )
+    return grey_of_colour(eight[None])[0]
 
 
 def _displayed(dataset: Any, stored: NDArray[Any]) -> NDArray[np.uint8]:
     from pydicom.pixels import apply_modality_lut
 
-    if stored.ndim != 2:
-        raise Unusable(f"its pixels have the shape {stored.shape} where rows and columns are needed")
     share = _windowed(dataset, np.asarray(apply_modality_lut(stored, dataset), dtype=np.float64))
     if dataset.PhotometricInterpretation == "MONOCHROME1":
         share = 1 - share

@@ -42,7 +42,7 @@ class ReadImage:
         return replace(self, grey=Image.new("L", (1, 1)))
 
 
-def read_image(path: Path, *, home: Path | None = None, bits: int = DEEP) -> ReadImage:
+def read_image(path: Path, *, home: Path | None = None, bits: int | None = DEEP) -> ReadImage:
     """Decode one PNG, JPEG, TIFF, DICOM or similar file into eight-bit grey.
 
     Parameters

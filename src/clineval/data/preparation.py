@@ -49,12 +49,13 @@ def box_of(width: int, height: int, *, fit: str = "crop") -> tuple[int, int, int
     return left, upper, left + side, upper + side
 
 
-def grey_of(image: Image.Image, *, bits: int = DEEP) -> Image.Image:
+def grey_of(image: Image.Image, *, bits: int | None = DEEP) -> Image.Image:
     """An image of any depth and colour as eight-bit grey.
 
     Colour becomes grey by the luma of ITU-R BT.601, as Pillow's ``L`` has it. A deep image (one
     channel of 16 bits) is scaled so that ``2**bits - 1`` is white, the same for every image, for
-    absolute brightness carries information.
+    absolute brightness carries information. Only where that does not matter, as in looking for twins,
+    ``bits`` may be None: a deep image is then stretched from its darkest to its brightest pixel.
 
     Raises
     ------
@@ -64,6 +65,8 @@ def grey_of(image: Image.Image, *, bits: int = DEEP) -> Image.Image:
     if not image.mode.startswith(("I", "F")):
         return image.convert("L")
     values = np.asarray(image)
+    if bits is None:
+        return Image.fromarray(_stretched(values.astype(np.float64)))
     if image.mode == "F" or values.min(initial=0) < 0 or values.max(initial=0) >= 2**DEEP:
         raise Unusable("its grey levels are not whole numbers of 8 or 16 bits; save it as 8-bit grey")
     return Image.fromarray(grey_of_deep(values, bits=bits))
@@ -81,6 +84,13 @@ def grey_of_deep(values: NDArray[np.integer], *, bits: int) -> NDArray[np.uint8]
             f"if its grey levels have {needed} bits, say --bits {needed}"
         )
     return np.rint(values * (255 / white)).astype(np.uint8)
+
+
+def _stretched(values: NDArray[np.float64]) -> NDArray[np.uint8]:
+    low, spread = values.min(), np.ptp(values)
+    if not spread > 0:  # constant, or not a number somewhere
+        return np.zeros(values.shape, np.uint8)
+    return np.rint((values - low) * (255 / spread)).astype(np.uint8)
 
 
 def grey_of_colour(images: NDArray[np.uint8]) -> NDArray[np.uint8]:
