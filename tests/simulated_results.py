@@ -12,7 +12,7 @@ from scipy.special import expit
 from clineval.data.audit import audit
 from clineval.data.exploration import explore
 from clineval.data.phantom import phantom
-from clineval.evaluation import evaluate, write_evaluation
+from clineval.evaluation import evaluate, read_evaluation, write_evaluation
 from clineval.evaluation.curves import curves
 from clineval.predictions import read_predictions, write_predictions
 
@@ -89,7 +89,7 @@ def phantom_run(folder: Path) -> dict[str, object]:
         frames += [frame, train.assign(split="train_out_of_fold")]
     write_results(folder, pd.concat(frames, ignore_index=True), condition=cohort.condition)
     read = read_predictions(folder / "predictions.csv")
-    evaluation = evaluate(read, condition=cohort.condition, draws=DRAWS)
+    evaluation = read_evaluation(folder / "evaluation.json")
     exploration = explore(cohort)
     (folder / "audit.json").write_text(json.dumps(findings.to_json()), encoding="utf-8")
     (folder / "exploration.json").write_text(json.dumps(exploration.to_json()), encoding="utf-8")

@@ -80,8 +80,9 @@ def test_the_same_records_give_the_same_bytes_in_every_format(records, tmp_path)
     assert {name.split(".")[-1] for name in hashes[0]} == {"png", "svg", "pdf", "csv"}
 
 
-def test_pngs_have_300_dots_per_inch_and_tell_neither_program_nor_time(records, tmp_path):
-    write_exploration_figures(tmp_path, records["exploration"], records["cohort"])
+def test_exploration_figures_have_300_dots_per_inch_and_tell_neither_program_nor_time(records, tmp_path):
+    names = write_exploration_figures(tmp_path, records["exploration"], records["cohort"])
+    assert set(names) == {name for name in NAMES if name.startswith(("class", "pixel", "examples"))}
     with Image.open(tmp_path / "class_distribution_by_split.png") as picture:
         assert picture.info["dpi"] == pytest.approx((300, 300), abs=0.5)
         assert picture.width == 1050
@@ -125,12 +126,6 @@ def test_a_title_names_model_population_n_and_condition(records, monkeypatch, tm
     assert "label 0 = malignant" in seen["pixel_intensity_hist_class0"]["title"]
 
 
-def test_exploration_has_figures_of_its_own(records, tmp_path):
-    names = write_exploration_figures(tmp_path, records["exploration"], records["cohort"])
-    assert names[0] == "class_distribution_by_split"
-    assert (tmp_path / "pixel_intensity_hist_class0.png").is_file()
-
-
 def test_strange_names_become_file_names_that_differ(tmp_path):
     assert slug("cnn") == "cnn"
     assert slug("a/b") != slug("a b")
@@ -138,6 +133,7 @@ def test_strange_names_become_file_names_that_differ(tmp_path):
     assert len(slug("x" * 300)) < 80
 
 
+@pytest.mark.slow
 def test_names_that_the_font_lacks_are_drawn_as_boxes_without_a_warning(tmp_path):
     assert shorten("🩻 scan", 20) == "□ scan"
     assert shorten("$x$", 20) == r"\$x\$"

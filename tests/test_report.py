@@ -198,6 +198,7 @@ def test_one_model_needs_no_comparison(tmp_path):
     assert "Paired comparisons" not in said
 
 
+@pytest.mark.slow
 def test_twelve_models_and_two_outside_populations_fit_on_one_page(tmp_path):
     models = [f"model {letter}" for letter in "abcdefghijkl"]
     frame = table(models, cases=60, events=20, splits=("test", "hospital b", "hospital c"))
