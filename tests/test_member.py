@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from clineval.data.phantom import phantom
-from clineval.learning.member import CHUNK, fit_member, learning_rate, member_risk
+from clineval.learning.member import CHUNK, _Guard, fit_member, learning_rate, member_risk
 from clineval.learning.preprocessing import learn_grey_scaling
 from clineval.learning.threads import one_thread
 from clineval.refusal import Refusal
@@ -55,22 +55,22 @@ def test_a_guard_that_does_not_fire_changes_nothing(fitted):
     assert all(np.array_equal(fitted.weights[name], unwatched.weights[name]) for name in fitted.weights)
 
 
-def test_the_guard_fires_on_a_run_that_never_gets_better_and_restores_the_best_weights():
-    diverging = replace(QUICK, epochs=12, learning_rate=2.0, warm_up=0.6, patience=3)
-    curve = fit(diverging).curve
+def test_the_guard_fires_on_a_run_that_gets_worse_and_restores_the_best_weights():
+    settings = replace(QUICK, epochs=12, batch=16, patience=3)
+    # Against reversed labels the loss rises the better the network learns.
+    curve = fit(settings, watch=(TRAIN.images, ~TRAIN.outcome)).curve
     assert curve.fired
-    assert curve.stopped_epoch < 12
+    assert curve.stopped_epoch == curve.best_epoch + 3 < 12
     assert curve.kept_epoch == curve.best_epoch == 1 + int(np.argmin(curve.val_loss))
-    assert curve.stopped_epoch == curve.best_epoch + 3
 
 
-def test_restored_weights_are_those_of_the_best_epoch():
-    diverging = replace(QUICK, epochs=12, learning_rate=2.0, warm_up=0.6, patience=3)
-    stopped = fit(diverging)
-    with one_thread():
-        risk = member_risk(stopped.weights, VAL.images, scaling=SCALING)
-    assert np.isfinite(risk).all()
-    assert stopped.curve.val_loss[stopped.curve.kept_epoch - 1] == min(stopped.curve.val_loss)
+def test_the_guard_fires_at_once_on_a_loss_that_is_no_number_and_restores_the_best_weights():
+    guard, weights = _Guard(strict=False, settings=QUICK), torch.nn.Linear(1, 1)
+    assert not guard.stops(0.7, weights)
+    best = float(weights.weight.detach())
+    weights.weight.data.fill_(9.0)
+    assert guard.stops(math.nan, weights)
+    assert guard.kept(weights, seed=0)["weight"].item() == best
 
 
 def test_a_loss_that_is_not_finite_in_the_first_epoch_is_refused():
