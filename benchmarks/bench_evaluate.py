@@ -65,7 +65,7 @@ def measure(rows: int, folder: Path) -> tuple[float, float, float, float]:
     sort = time.perf_counter() - start
     del risks
     done = subprocess.run(
-        [sys.executable, "-c", STEP, str(path), str(folder / "out")], capture_output=True, text=True, check=True
+        [sys.executable, "-c", STEP, str(path), str(folder / "out")], stdout=subprocess.PIPE, text=True, check=True
     )
     return (*json.loads(done.stdout.splitlines()[-1]), sort)
 

@@ -18,7 +18,6 @@ from clineval.predictions import (
     write_predictions,
 )
 from clineval.refusal import Refusal
-from clineval.table_files import text_cell
 
 GOOD = "model,split,case,outcome,risk\na,test,1,1,0.9\na,test,2,0,0.25\n"
 
@@ -174,31 +173,6 @@ def test_a_bad_text_is_refused_by_row_and_column(tmp_path: Path, text: str, word
         assert word in message
 
 
-@pytest.mark.parametrize(
-    ("content", "words"),
-    [
-        (b"PK\x03\x04 rest of a workbook", ["Excel", "save it as CSV"]),
-        (b"\x89PNG\r\n\x1a\n", ["picture"]),
-        (b"\xff\xfeo\x00u\x00t\x00", ["UTF-16"]),
-        (b"outc\x00me", ["neither a CSV nor a Parquet"]),
-        (b"outcome,risk,site\n1,0.5,caf\xe9\n", ["line 2", "not UTF-8"]),
-        (b"outcome,r\xefsk\n1,0.5\n", ["line 1", "not UTF-8"]),
-        (b"PAR1 and then nothing", ["not a whole Parquet"]),
-    ],
-)
-def test_a_file_of_another_kind_is_refused_by_what_it_is(
-    tmp_path: Path, content: bytes, words: list[str]
-) -> None:
-    message = refusal_of(written(tmp_path, content))
-    for word in words:
-        assert word in message
-
-
-def test_a_folder_and_a_missing_file_are_refused(tmp_path: Path) -> None:
-    assert "is a folder" in refusal_of(tmp_path)
-    assert "is not there" in refusal_of(tmp_path / "nothing.csv")
-
-
 def test_a_case_that_stands_twice_is_refused_with_both_rows(tmp_path: Path) -> None:
     message = refusal_of(written(tmp_path, GOOD + "a,test,1,1,0.8\n"))
     for word in ("row 3 (line 4)", "'case'", "'1' stands twice", "model 'a'", "first in row 1"):
@@ -285,11 +259,6 @@ def test_a_formula_stays_text_in_a_written_csv_and_reads_back(tmp_path: Path, ce
     assert not cells.startswith(("=", "+", "-", "@"))
     back = read_predictions(path)
     assert back["case"].tolist() == back["site"].tolist() == [cell]
-
-
-def test_negative_numbers_are_no_formulas() -> None:
-    assert text_cell("-1.5e-3") == "-1.5e-3"
-    assert text_cell("=1") == "'=1"
 
 
 def test_the_same_table_gives_the_same_bytes(tmp_path: Path) -> None:

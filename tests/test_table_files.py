@@ -1,0 +1,95 @@
+"""Files of rows and columns: what is read as it stands, what is refused by its kind and line."""
+
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet
+import pytest
+
+from clineval.refusal import Refusal
+from clineval.table_files import read_columns, text_cell
+
+
+def written(folder: Path, text: str | bytes, name: str = "mine.csv") -> Path:
+    path = folder / name
+    path.write_bytes(text.encode() if isinstance(text, str) else text)
+    return path
+
+
+def refusal_of(path: Path) -> str:
+    with pytest.raises(Refusal) as caught:
+        read_columns(path)
+    message = str(caught.value)
+    assert "\n" not in message
+    return message
+
+
+def cells(path: Path) -> dict[str, list[object]]:
+    return {name: column.to_pylist() for name, column in read_columns(path)[0].items()}
+
+
+def test_cells_of_a_csv_are_text_without_the_spaces_around_them(tmp_path: Path) -> None:
+    path = written(tmp_path, '\ufeffa, b\r\n 1,NA \r\n,"x, y"\r\n')
+    assert cells(path) == {"a": ["1", ""], "b": ["NA", "x, y"]}
+    assert read_columns(path)[1] == 1
+
+
+def test_the_delimiter_is_the_one_that_the_header_holds_most(tmp_path: Path) -> None:
+    assert cells(written(tmp_path, "a;b, c;d\n1;2;3\n")) == {"a": ["1"], "b, c": ["2"], "d": ["3"]}
+
+
+def test_a_parquet_keeps_its_types_and_has_no_lines(tmp_path: Path) -> None:
+    pyarrow.parquet.write_table(pa.table({"a": [1, 2], "b": [0.5, None]}), tmp_path / "x")
+    assert cells(tmp_path / "x") == {"a": [1, 2], "b": [0.5, None]}
+    assert read_columns(tmp_path / "x")[1] is None
+
+
+def test_a_row_of_another_length_is_named_by_its_line(tmp_path: Path) -> None:
+    path = written(tmp_path, 'a,b\n1,"two\nlines"\n1\n')
+    assert "line 4: 2 cells are needed, as in the header; came 1" in refusal_of(path)
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"PK\x03\x04 rest of a workbook", ["Excel", "save it as CSV"]),
+        (b"\x89PNG\r\n\x1a\n", ["picture"]),
+        (b"\xff\xfeo\x00u\x00t\x00", ["UTF-16"]),
+        (b"outc\x00me", ["neither a CSV nor a Parquet"]),
+        (b"outcome,risk,site\n1,0.5,caf\xe9\n", ["line 2", "not UTF-8"]),
+        (b"outcome,r\xefsk\n1,0.5\n", ["line 1", "not UTF-8"]),
+        (b"PAR1 and then nothing", ["not a whole Parquet"]),
+    ],
+)
+def test_a_file_of_another_kind_is_refused_by_what_it_is(
+    tmp_path: Path, content: bytes, words: list[str]
+) -> None:
+    message = refusal_of(written(tmp_path, content))
+    for word in words:
+        assert word in message
+
+
+def test_a_folder_and_a_missing_file_are_refused(tmp_path: Path) -> None:
+    assert "is a folder" in refusal_of(tmp_path)
+    assert "is not there" in refusal_of(tmp_path / "nothing.csv")
+
+
+@pytest.mark.parametrize(
+    ("cell", "shown"),
+    [
+        ("=1", "'=1"),
+        ("'=1", "''=1"),
+        ("@a", "'@a"),
+        ("-1.5e-3", "-1.5e-3"),
+        ("+.5", "+.5"),
+        ("a=1", "a=1"),
+        ("", ""),
+    ],
+)
+def test_only_what_a_spreadsheet_would_run_gets_an_apostrophe(cell: str, shown: str) -> None:
+    assert text_cell(cell) == shown
+
+
+def test_the_apostrophe_is_taken_away_again_in_cells_and_header(tmp_path: Path) -> None:
+    path = written(tmp_path, "'=a,b\n'=1,''=2\n'quoted',-3\n")
+    assert cells(path) == {"=a": ["=1", "'quoted'"], "b": ["'=2", "-3"]}
