@@ -15,7 +15,7 @@ from clineval.data.exploration import Exploration
 from clineval.data.exploration import explore as explore_cohort
 from clineval.data.own_cohort import OWN
 from clineval.evaluation import Evaluation, write_evaluation
-from clineval.evaluation.curves import curves
+from clineval.evaluation.curves import Curves, curves
 from clineval.pipeline.audit import write_audit
 from clineval.pipeline.cohort_run import OwnImages, draw_check_strip, load_own
 from clineval.pipeline.models import Shipped, train_all, training_seconds, write_tables
@@ -100,14 +100,14 @@ def run(
         with recorder.step("evaluate"):
             evaluation = open_test(folder, cohort, settings, announce=announce)
         with recorder.step("draw"):
-            draw(
+            lines = draw(
                 folder, evaluation, exploration, findings, cohort, shipped, formats=formats, announce=announce
             )
             if read is not None:
                 draw_check_strip(read, folder)
         with recorder.step("report"):
             provenance.seal(folder, facts("run", command, settings, cohort, recorder))
-            write_words(folder, announce=announce)
+            write_words(folder, lines, announce=announce)
         provenance.seal(folder, facts("run", command, settings, cohort, recorder))
     shutil.rmtree(finished, ignore_errors=True)
     return FinishedRun(target, cohort, findings, evaluation)
@@ -233,16 +233,17 @@ def draw(
     *,
     formats: Sequence[str],
     announce: Announce = silent,
-) -> None:
-    """Draw every figure of a run into its folder."""
+) -> Curves:
+    """Draw every figure of a run into its folder; return the lines drawn, for the report."""
     from clineval.reporting.figures import write_figures  # matplotlib is loaded only to draw
 
     table = read_predictions(folder / "predictions.csv")
+    lines = curves(table, evaluation)
     write_figures(
         folder,
         table=table,
         evaluation=evaluation,
-        curves=curves(table, evaluation),
+        curves=lines,
         exploration=exploration,
         audit=findings,
         cohort=cohort,
@@ -252,18 +253,22 @@ def draw(
         formats=formats,
         progress=announce("Drawing the figures"),
     )
+    return lines
 
 
-def write_words(folder: Path, *, announce: Announce = silent) -> None:
-    """Write the checklist, the model card and the report from what lies in the folder."""
+def write_words(folder: Path, lines: Curves | None = None, *, announce: Announce = silent) -> None:
+    """Write checklist, model card and report from what lies in the folder; ``lines`` saves their computing."""
     from clineval.reporting.checklist import write_checklist
     from clineval.reporting.model_card import write_model_card
     from clineval.reporting.report import write_report
 
     progress = announce("Writing the report")
-    for done, write in enumerate((write_checklist, write_model_card, write_report), start=1):
-        write(folder)
-        progress(done, 3)
+    write_checklist(folder)
+    progress(1, 3)
+    write_model_card(folder)
+    progress(2, 3)
+    write_report(folder, curves=lines)
+    progress(3, 3)
 
 
 def facts(
