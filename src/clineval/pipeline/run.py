@@ -257,7 +257,7 @@ def draw(
 
 
 def write_words(folder: Path, lines: Curves | None = None, *, announce: Announce = silent) -> None:
-    """Write checklist, model card and report from what lies in the folder; ``lines`` saves their computing."""
+    """Write checklist, model card and report from what lies in the folder; ``lines`` saves computing."""
     from clineval.reporting.checklist import write_checklist
     from clineval.reporting.model_card import write_model_card
     from clineval.reporting.report import write_report
