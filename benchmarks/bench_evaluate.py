@@ -42,7 +42,9 @@ def write_table(path: Path, rows: int, *, seed: int = 0) -> np.ndarray:
     signal = rng.normal(size=cases) + 1.5 * outcome
     risks = [1 / (1 + np.exp(1.5 - signal - noise * rng.normal(size=cases))) for noise in (0.5, 0.8)]
     case = pc.binary_join_element_wise("case", pa.array(np.arange(cases)).cast(pa.string()), "-")
-    model = pa.DictionaryArray.from_arrays(pa.array(np.repeat([0, 1], cases), pa.int32()), ["first", "second"])
+    model = pa.DictionaryArray.from_arrays(
+        pa.array(np.repeat([0, 1], cases), pa.int32()), ["first", "second"]
+    )
     table = pa.table(
         {
             "model": model,
@@ -65,7 +67,10 @@ def measure(rows: int, folder: Path) -> tuple[float, float, float, float]:
     sort = time.perf_counter() - start
     del risks
     done = subprocess.run(
-        [sys.executable, "-c", STEP, str(path), str(folder / "out")], stdout=subprocess.PIPE, text=True, check=True
+        [sys.executable, "-c", STEP, str(path), str(folder / "out")],
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
     )
     return (*json.loads(done.stdout.splitlines()[-1]), sort)
 
@@ -73,7 +78,8 @@ def measure(rows: int, folder: Path) -> tuple[float, float, float, float]:
 def main() -> None:
     """Print the table."""
     sizes = [int(word) for word in sys.argv[1:]] or ROWS
-    print(f"{platform.processor() or platform.machine()}, Python {platform.python_version()}, numpy {np.__version__}")
+    machine = platform.processor() or platform.machine()
+    print(f"{machine}, Python {platform.python_version()}, numpy {np.__version__}")
     print(f"{'rows':>10} {'wall s':>8} {'CPU s':>8} {'peak GB':>8} {'argsort s':>10} {'wall/argsort':>13}")
     with tempfile.TemporaryDirectory() as folder:
         for rows in sizes:
