@@ -185,6 +185,13 @@ def test_two_models_that_disagree_on_an_outcome_are_refused(tmp_path: Path) -> N
         assert word in message
 
 
+def test_two_models_that_disagree_on_a_group_are_refused(tmp_path: Path) -> None:
+    text = "model,case,group,outcome,risk\na,1,g,1,.5\na,2,h,0,.5\nb,1,g,1,.5\nb,2,g,0,.5\n"
+    message = refusal_of(written(tmp_path, text))
+    for word in ("row 4 (line 5)", "'group'", "case '2' is in group 'g' here and in 'h' in row 2"):
+        assert word in message
+
+
 def test_one_case_name_in_two_splits_is_two_cases(tmp_path: Path) -> None:
     table = read_predictions(written(tmp_path, GOOD + "a,val,1,0,0.8\n"))
     assert len(table) == 3

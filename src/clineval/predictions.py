@@ -348,13 +348,15 @@ def _encoded(values: Any) -> tuple[NDArray[np.int32], Any]:
 
 
 def _refuse_contradictions(columns: Mapping[str, Any], origin: _Origin) -> None:
-    """One row per model, split, case, seed and fold; one outcome per split and case."""
+    """One row per model, split, case, seed and fold; one outcome and one group per split and case."""
     keys = [name for name in _NAMES if name in columns and name != "group"]
     codes = {name: codes_of(columns[name]) for name in keys}
     who = np.zeros(len(codes["case"]), dtype=np.int64)
     for name in ("model", *MEMBER_COLUMNS, "split"):
         if name in codes:
             who = _paired_code(who, codes[name])
+    if "group" in columns:
+        _refuse_two_groups(columns, _paired_code(codes["split"], codes["case"]), origin)
     if _surely_consistent(who, codes["split"], codes["case"], columns["outcome"]):
         return
     key = _paired_code(who, codes["case"])
@@ -365,6 +367,20 @@ def _refuse_contradictions(columns: Mapping[str, Any], origin: _Origin) -> None:
     differs = columns["outcome"] != columns["outcome"][first]
     if differs.any():
         raise _disagreement(columns, first, _first(differs), origin)
+
+
+def _refuse_two_groups(columns: Mapping[str, Any], case: NDArray[np.int64], origin: _Origin) -> None:
+    group = codes_of(columns["group"])
+    first = _first_row_of_each(case)
+    differs = group != group[first]
+    if differs.any():
+        index = _first(differs)
+        earlier, names = int(first[index]), columns["group"]
+        raise Refusal(
+            f"{origin.row(index)}, column 'group': case {columns['case'].iloc[index]!r} is in group "
+            f"{names.iloc[index]!r} here and in {names.iloc[earlier]!r} in row {earlier + 1}; "
+            "a case has one group, whatever the model."
+        )
 
 
 def _surely_consistent(
