@@ -17,6 +17,7 @@ from clineval.reporting.artefacts import Artefacts, file_hash
 from clineval.reporting.checklist import STATUSES, rows_for
 from clineval.reporting.explorer import ROC_FRAME, explorer_data
 from clineval.reporting.failure_cards import failure_cards
+from clineval.reporting.leak import leak_table
 from clineval.reporting.subject import Subject, subject_of
 from clineval.reporting.tables import Table
 from clineval.reporting.wording import chosen_words, number, people, percent, whole
@@ -67,6 +68,7 @@ def content(artefacts: Artefacts, curves: Curves) -> dict[str, Any]:
         "level": f"{evaluation.level * 100:g}%",
         "draws": whole(evaluation.draws),
         "answer": sections.answer(subject),
+        "leak": leak_table(subject),
         "limits": sections.limits(subject, artefacts),
         **sections.polarity(subject, artefacts),
         "counts": tables.counts_table(artefacts, subject),
