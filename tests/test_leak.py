@@ -54,7 +54,7 @@ def test_a_table_without_groups_has_no_such_table():
     ("low", "high", "words"),
     [
         (-0.03, 0.01, "compatible with no inflation by twins"),
-        (-0.05, -0.01, "lower without twins: the twins helped"),
+        (-0.05, -0.01, "lower without twins; fewer images may play a part"),
         (0.01, 0.05, "higher without twins"),
     ],
 )

@@ -57,4 +57,4 @@ def verdict(change: Estimate | None) -> str:
         return "no interval, no statement"
     if wording.covers(change, 0.0):
         return "compatible with no inflation by twins"
-    return "lower without twins: the twins helped" if change.value < 0 else "higher without twins"
+    return "lower without twins; fewer images may play a part" if change.value < 0 else "higher without twins"
