@@ -6,6 +6,7 @@ import io
 import os
 import socket
 import threading
+import tracemalloc
 import zipfile
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -18,6 +19,7 @@ import pytest
 from clineval.data import medmnist
 from clineval.data.cohort import Cohort
 from clineval.data.download import ATTEMPTS, Unavailable
+from clineval.data.preparation import grey_of_colour
 from clineval.pipeline.fetch import fetch_file
 from clineval.refusal import Refusal
 
@@ -513,3 +515,179 @@ def test_the_larger_official_files_load(real_data_folder: Path, size: int) -> No
     if medmnist.find("breastmnist", size=size, folders=[real_data_folder]) is None:
         pytest.skip(f"no breastmnist_{size}.npz beside the 28-pixel file")
     assert medmnist.load(size=size, folders=[real_data_folder]).images.shape == (780, size, size)
+
+
+# Every other set --------------------------------------------------------------------------------------
+
+FEW = {"train": 30, "val": 8, "test": 12}
+
+
+def stand_in(
+    monkeypatch: pytest.MonkeyPatch,
+    folder: Path,
+    dataset: str,
+    *,
+    size: int = 28,
+    cases: dict[str, int] = FEW,
+    **changes: np.ndarray,
+) -> dict[str, np.ndarray]:
+    """A small file that counts as the official one of a set, and the arrays that it holds."""
+    facts = medmnist.SETS[dataset]
+    generator = np.random.default_rng(0)
+    colour = () if facts.channels == 1 else (3,)
+    columns, values = (len(facts.labels), 2) if facts.multi_label else (1, len(facts.labels))
+    arrays: dict[str, np.ndarray] = {}
+    for split, count in cases.items():
+        arrays[f"{split}_images"] = generator.integers(0, 256, (count, size, size, *colour), dtype=np.uint8)
+        arrays[f"{split}_labels"] = generator.integers(0, values, (count, columns)).astype(np.uint8)
+    arrays |= changes
+    path = folder / medmnist.file_name(dataset, size)
+    np.savez_compressed(path, **arrays)
+    md5 = {**facts.md5, size: hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest()}
+    monkeypatch.setitem(medmnist.SETS, dataset, replace(facts, cases=cases, md5=md5))
+    return arrays
+
+
+def every(arrays: dict[str, np.ndarray], kind: str) -> np.ndarray:
+    return np.concatenate([arrays[f"{split}_{kind}"] for split in ("train", "val", "test")])
+
+
+@pytest.mark.parametrize("dataset", medmnist.SETS)
+def test_the_facts_of_a_set_are_whole(dataset: str) -> None:
+    facts = medmnist.SETS[dataset]
+    assert facts.title.lower() == dataset
+    assert set(facts.md5) == {28, 64, 128, 224}
+    assert all(len(value) == 32 and int(value, 16) for value in facts.md5.values())
+    assert all(len(value) == 64 and int(value, 16) for value in facts.sha256.values())
+    assert list(facts.cases) == ["train", "val", "test"]
+    assert facts.channels in (1, 3)
+    assert len(set(facts.labels)) == len(facts.labels) >= 2
+    assert all(name == name.strip() for name in facts.labels)
+    assert (facts.condition in facts.labels) == (len(facts.labels) == 2)
+    assert facts.licence.startswith("CC BY")
+
+
+def test_no_two_files_share_a_checksum_and_there_are_twelve_sets() -> None:
+    checksums = [value for facts in medmnist.SETS.values() for value in facts.md5.values()]
+    assert len(set(checksums)) == len(checksums) == 48
+
+
+@pytest.mark.real_data
+def test_the_published_md5_is_that_of_the_files_at_hand(real_data_folder: Path) -> None:
+    for size in (28, 64, 224):
+        path = real_data_folder / medmnist.file_name("breastmnist", size)
+        if path.is_file():
+            found = hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest()
+            assert found == FACTS.md5[size]
+
+
+def test_a_two_class_set_needs_no_condition(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    arrays = stand_in(monkeypatch, tmp_path, "pneumoniamnist")
+    cohort = medmnist.load("pneumoniamnist", folders=[tmp_path])
+    assert cohort.condition == "pneumonia"
+    assert np.array_equal(cohort.outcome, every(arrays, "labels")[:, 0] == 1)
+    assert np.array_equal(cohort.images, every(arrays, "images"))
+    assert cohort.source.sha256 == hashlib.sha256((tmp_path / "pneumoniamnist.npz").read_bytes()).hexdigest()
+
+
+def test_one_class_is_set_against_the_rest_and_colour_becomes_grey(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    arrays = stand_in(monkeypatch, tmp_path, "dermamnist")
+    cohort = medmnist.load("dermamnist", condition="Melanoma", folders=[tmp_path])
+    assert cohort.condition == "melanoma"
+    assert np.array_equal(cohort.outcome, every(arrays, "labels")[:, 0] == 4)
+    assert np.array_equal(cohort.images, grey_of_colour(every(arrays, "images")))
+    assert [label.name for label in cohort.source.labels if label.is_condition] == ["melanoma"]
+    assert "ITU-R BT.601" in cohort.source.preparation
+    assert cohort.source.licence == "CC BY-NC 4.0"
+
+
+def test_several_classes_may_be_the_condition_together(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    arrays = stand_in(monkeypatch, tmp_path, "retinamnist")
+    asked = "grade 4 or grade 2 or grade 3"
+    cohort = medmnist.load("retinamnist", condition=asked, folders=[tmp_path])
+    assert cohort.condition == "grade 2 or grade 3 or grade 4"
+    assert np.array_equal(cohort.outcome, every(arrays, "labels")[:, 0] >= 2)
+
+
+def test_a_finding_of_a_multi_label_set_is_its_column(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    arrays = stand_in(monkeypatch, tmp_path, "chestmnist")
+    cohort = medmnist.load("chestmnist", condition="hernia", folders=[tmp_path])
+    assert np.array_equal(cohort.outcome, every(arrays, "labels")[:, 13] == 1)
+    assert [(label.code, label.name) for label in cohort.source.labels] == [(1, "hernia"), (0, "no hernia")]
+
+
+@pytest.mark.parametrize(
+    ("dataset", "condition", "message"),
+    [
+        ("dermamnist", None, "DermaMNIST has 7 classes; say which is the condition.*'melanoma'"),
+        ("chestmnist", None, "ChestMNIST has 14 findings; say which .*'hernia'"),
+        ("dermamnist", "melanom", "needs a label of DermaMNIST: .*'melanoma'.*; came 'melanom'"),
+        (
+            "breastmnist",
+            "benign",
+            "needs a label of BreastMNIST: 'malignant', 'normal or benign'; came 'benign'",
+        ),
+        ("pneumoniamnist", "normal or pneumonia", "needs some of the classes"),
+    ],
+)
+def test_a_condition_is_asked_for_by_name_and_never_guessed(
+    dataset: str, condition: str | None, message: str, tmp_path: Path
+) -> None:
+    with pytest.raises(Refusal, match=message):
+        medmnist.load(dataset, condition=condition, folders=[tmp_path])
+
+
+def test_a_set_of_which_only_the_md5_is_known_is_checked_by_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stand_in(monkeypatch, tmp_path, "bloodmnist")
+    monkeypatch.setitem(medmnist.SETS, "bloodmnist", replace(medmnist.SETS["bloodmnist"], md5={28: "0" * 32}))
+    with pytest.raises(
+        Refusal, match=r"not the official bloodmnist\.npz: its MD5 is .*, the official file's 000"
+    ):
+        medmnist.load("bloodmnist", condition="platelet", folders=[tmp_path])
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"val_labels": np.full((8, 1), 9, np.uint8)}, r"val_labels holds \[9\], labels other than"),
+        ({"val_labels": np.zeros((8, 14), np.uint8)}, r"val_labels needs whole numbers of shape \(8, 1\)"),
+        (
+            {"val_images": np.zeros((8, 28, 28), np.uint8)},
+            r"val_images needs uint8 of shape \(8, 28, 28, 3\)",
+        ),
+    ],
+)
+def test_a_file_of_another_set_is_refused(
+    changes: dict[str, np.ndarray], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stand_in(monkeypatch, tmp_path, "dermamnist", **changes)
+    with pytest.raises(Refusal, match=message):
+        medmnist.load("dermamnist", condition="melanoma", folders=[tmp_path])
+
+
+@pytest.mark.parametrize("dataset", ["chestmnist", "pathmnist"])
+def test_the_images_of_a_large_set_are_in_memory_once(
+    dataset: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cases = {"train": 24_000, "val": 2_000, "test": 4_000}
+    blank = {
+        f"{split}_images": np.zeros((count, 28, 28, *((3,) if dataset == "pathmnist" else ())), np.uint8)
+        for split, count in cases.items()
+    }
+    stand_in(monkeypatch, tmp_path, dataset, cases=cases, **blank)
+    del blank
+    condition = medmnist.SETS[dataset].labels[-1]
+    tracemalloc.start()
+    cohort = medmnist.load(dataset, condition=condition, folders=[tmp_path])
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert len(cohort) == 30_000
+    assert peak < 2.6 * cohort.images.nbytes  # the images once, names of cases, and one block in passing

@@ -28,7 +28,7 @@ from clineval.refusal import Refusal
 SPLITS = ("train", "val", "test")
 HEADER_BYTES = 4096  # more than any array's header in an official file
 LABEL_BYTES = 8  # at most, of one label
-BLOCK_BYTES = 1 << 24  # of images that are unpacked at once
+BLOCK_BYTES = 1 << 22  # of images that are unpacked at once
 JOINED = " or "  # between the names of several labels that make one condition
 
 
