@@ -56,6 +56,9 @@ def choose_recalibration(
 ) -> Choice:
     """Choose none, temperature or Platt by the cross-fitted log loss of out-of-fold risks.
 
+    A candidate that cannot be fitted, as where a model ranks no better than chance, is left out and
+    the reason says so.
+
     Parameters
     ----------
     outcome, risk, group : shape (training cases,); ``risk`` by models that did not see the case's group.
@@ -64,16 +67,22 @@ def choose_recalibration(
         return Choice.none(LEFT_AS_IT_IS[model])
     losses = {"none": _log_loss(outcome, risk)}
     folds = list(StratifiedGroupKFold(5, shuffle=True, random_state=0).split(risk, outcome, group))
+    failed = ""
     for kind, fit in FITS.items():
         crossed = np.empty_like(risk)
-        for others, held_out in folds:
-            crossed[held_out] = fit(outcome[others], risk[others], fitted_on=FITTED_ON).apply(risk[held_out])
-        losses[kind] = _log_loss(outcome, crossed)
+        try:
+            for others, held_out in folds:
+                fitted = fit(outcome[others], risk[others], fitted_on=FITTED_ON)
+                crossed[held_out] = fitted.apply(risk[held_out])
+        except ValueError as error:  # the statistic's own word that there is nothing to fit
+            failed += f"; {kind} cannot be fitted on every fold ({error})"
+        else:
+            losses[kind] = _log_loss(outcome, crossed)
     best = min(losses, key=losses.__getitem__)
     if best == "none":
-        return Choice("none", "no candidate lowers the cross-fitted log loss", losses)
+        return Choice("none", f"no candidate lowers the cross-fitted log loss{failed}", losses)
     fitted = FITS[best](outcome, risk, fitted_on=FITTED_ON)
-    return Choice(best, "lowest cross-fitted log loss", losses, fitted)
+    return Choice(best, f"lowest cross-fitted log loss{failed}", losses, fitted)
 
 
 def _log_loss(outcome: NDArray[np.bool_], risk: Floats) -> float:
