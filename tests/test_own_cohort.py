@@ -470,7 +470,7 @@ def test_the_check_strip_shows_each_scanner_raw_beside_prepared(folder):
 
 def test_the_raw_picture_of_a_check_strip_is_too_small_to_read_names_in(folder):
     picture(0, height=900, width=700).save(folder / "images" / "im000.png")
-    assert max(draw_samples(loaded(folder, val_share=0.2)).samples[0].raw.shape) == 96
+    assert max(draw_samples(loaded(folder, val_share=0.2)).samples[0].raw.shape) == 64
 
 
 def test_a_check_strip_by_an_unknown_column_is_refused(folder):

@@ -193,9 +193,11 @@ def fetch(
         typer.Option(help="Folder of the files on a mirror.", metavar="URL", show_default="the record"),
     ] = None,
 ) -> None:
-    """Download BreastMNIST and check it against its published SHA-256.
+    """Download BreastMNIST, or another 2-D MedMNIST set, and check it against its published checksum.
 
-    Example: clineval fetch --size 64
+    Examples:
+      clineval fetch --size 64
+      clineval fetch --dataset pneumoniamnist
     """
     from clineval.pipeline.fetch import fetch_file
 
@@ -203,7 +205,7 @@ def fetch(
         path = fetch_file(
             dataset, size=size, folder=to, address=address, progress=announce(f"Fetching {dataset} at {size}")
         )
-    say(f"{path} is there, its SHA-256 as published.")
+    say(f"{path} is there, its checksum as published.")
 
 
 @app.command()
@@ -357,6 +359,7 @@ def audit(
     dataset: Annotated[
         str | None, typer.Option(help="auto, breastmnist or phantom, instead of images of your own.")
     ] = None,
+    condition: Condition = None,
     size: Size = 28,
     threshold: Annotated[
         float | None, typer.Option(help="Least similarity of a twin.", show_default="read off the data")
@@ -382,6 +385,7 @@ def audit(
         audited = audit_source(
             images,
             dataset=dataset,
+            condition=condition,
             size=size,
             seed=seed,
             threshold=threshold,

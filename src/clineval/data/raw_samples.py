@@ -13,7 +13,7 @@ from clineval.data.preparation import box_of
 from clineval.refusal import Refusal
 
 SCANNER = ("device", "scanner", "manufacturer", "vendor", "machine", "site", "hospital", "centre", "center")
-LONGEST = 96  # pixels of the raw picture's longer side: the cut is seen, burnt-in text cannot be read
+LONGEST = 64  # pixels of the raw picture's longer side: the cut is seen, ordinary print is not legible
 MOST_VALUES = 6  # rows of a check strip
 
 

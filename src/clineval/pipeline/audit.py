@@ -60,6 +60,7 @@ def audit_source(
     source: Path | None = None,
     *,
     dataset: str | None = None,
+    condition: str | None = None,
     size: int = 28,
     seed: int = 0,
     threshold: float | None = None,
@@ -74,7 +75,7 @@ def audit_source(
     Parameters
     ----------
     source : a folder of images or a CSV that names them; without it ``dataset`` is audited.
-    dataset, size, seed : as for ``load_cohort``; ``dataset`` defaults to ``auto``.
+    dataset, condition, size, seed : as for ``load_cohort``; ``dataset`` defaults to ``auto``.
     threshold : least similarity of a twin, above 0 and at most 1; None reads it off the data.
     fail_on : codes of findings, ``failing`` of the result says which of them were found.
     out : results folder; by default ``results-audit``.
@@ -93,12 +94,18 @@ def audit_source(
             f"audit needs either images of your own or --dataset; came {source.name} and {dataset}."
         )
     recorder = provenance.Recorder()
-    settings = {"threshold": threshold, "dataset": dataset, "size": size, "seed": seed}
+    settings = {
+        "threshold": threshold,
+        "dataset": dataset,
+        "condition": condition,
+        "size": size,
+        "seed": seed,
+    }
     target = out if out is not None else Path("results-audit")
     with replace_folder(target, kind="audit", force=force) as folder:
         with recorder.step("audit"):
             looked = (
-                _look_at_dataset(dataset or "auto", size, seed, threshold, folder, announce)
+                _look_at_dataset(dataset or "auto", condition, size, seed, threshold, folder, announce)
                 if source is None
                 else _look_at_own_images(
                     read_own_images(source, progress=announce("Reading")), threshold, announce
@@ -150,9 +157,15 @@ def draw_audit(found: Audit, images: Images, folder: Path, *, condition: str = "
 
 
 def _look_at_dataset(
-    dataset: str, size: int, seed: int, threshold: float | None, folder: Path, announce: Announce
+    dataset: str,
+    condition: str | None,
+    size: int,
+    seed: int,
+    threshold: float | None,
+    folder: Path,
+    announce: Announce,
 ) -> _Looked:
-    cohort = load_cohort(dataset, size=size, seed=seed, progress=announce("Loading"))
+    cohort = load_cohort(dataset, size=size, seed=seed, condition=condition, progress=announce("Loading"))
     found = audit(cohort, threshold=threshold, progress=announce("Comparing"))
     every = write_audit(found, cohort, folder, seed=seed)
     return _Looked(found, every, cohort.images, cohort.condition, cohort.source)
