@@ -33,7 +33,15 @@ def test_a_record_names_command_settings_versions_machine_and_steps():
 
 
 def test_paths_in_the_command_are_cut_to_their_last_part():
-    words = ["clineval", "run", "--out", "/home/someone/secret/results", "--to=/data/private/x", "--seed", "3"]
+    words = [
+        "clineval",
+        "run",
+        "--out",
+        "/home/someone/secret/results",
+        "--to=/data/private/x",
+        "--seed",
+        "3",
+    ]
     assert provenance.scrub_command(words) == ["clineval", "run", "--out", "results", "--to=x", "--seed", "3"]
 
 

@@ -69,7 +69,10 @@ def test_force_replaces_a_strangers_folder(tmp_path):
     (tmp_path / "scratch").mkdir()
     (tmp_path / "scratch" / "junk").write_text("x")
     write_results(tmp_path / "scratch", force=True)
-    assert sorted(path.name for path in (tmp_path / "scratch").iterdir()) == ["content.txt", "provenance.json"]
+    assert sorted(path.name for path in (tmp_path / "scratch").iterdir()) == [
+        "content.txt",
+        "provenance.json",
+    ]
 
 
 def test_results_of_another_command_are_not_replaced_unasked(tmp_path):
@@ -142,7 +145,9 @@ HOLD = """
 @pytest.fixture
 def holder(tmp_path):
     process = subprocess.Popen(
-        [sys.executable, "-c", textwrap.dedent(HOLD), str(tmp_path / "results")], stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", textwrap.dedent(HOLD), str(tmp_path / "results")],
+        stdout=subprocess.PIPE,
+        text=True,
     )
     assert process.stdout.readline() == "holding\n"
     yield process
