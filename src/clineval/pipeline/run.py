@@ -16,7 +16,7 @@ from clineval.data.exploration import explore as explore_cohort
 from clineval.data.own_cohort import OWN
 from clineval.evaluation import Evaluation, write_evaluation
 from clineval.evaluation.curves import Curves, curves
-from clineval.pipeline.audit import write_audit
+from clineval.pipeline.audit import draw_audit, write_audit
 from clineval.pipeline.cohort_run import OwnImages, draw_check_strip, load_own
 from clineval.pipeline.models import Shipped, train_all, training_seconds, write_tables
 from clineval.pipeline.scoring import score_folder
@@ -90,6 +90,7 @@ def run(
     with replace_folder(target, kind="run", force=force) as folder:
         finished = _finished_members(target, keep=resume)
         with recorder.step("audit"):
+            whole = cohort
             findings, cohort = audit_and_group(cohort, settings, folder, announce=announce)
         with recorder.step("explore"):
             exploration = write_exploration(cohort, folder)
@@ -100,9 +101,9 @@ def run(
         with recorder.step("evaluate"):
             evaluation = open_test(folder, cohort, settings, announce=announce)
         with recorder.step("draw"):
-            lines = draw(
-                folder, evaluation, exploration, findings, cohort, shipped, formats=formats, announce=announce
-            )
+            about = {"condition": whole.condition, "notice": whole.source.notice}
+            draw_audit(findings, whole.images, folder, **about)
+            lines = draw(folder, evaluation, exploration, cohort, shipped, formats=formats, announce=announce)
             if read is not None:
                 draw_check_strip(read, folder)
         with recorder.step("report"):
@@ -227,14 +228,13 @@ def draw(
     folder: Path,
     evaluation: Evaluation,
     exploration: Exploration,
-    findings: Audit,
     cohort: Cohort,
     shipped: Sequence[Shipped],
     *,
     formats: Sequence[str],
     announce: Announce = silent,
 ) -> Curves:
-    """Draw every figure of a run into its folder; return the lines drawn, for the report."""
+    """Draw the figures of exploration, learning and evaluation; return the lines drawn, for the report."""
     from clineval.reporting.figures import write_figures  # matplotlib is loaded only to draw
 
     table = read_predictions(folder / "predictions.csv")
@@ -245,7 +245,6 @@ def draw(
         evaluation=evaluation,
         curves=lines,
         exploration=exploration,
-        audit=findings,
         cohort=cohort,
         learning_curves=[
             curve for model in shipped if model.name == "cnn" for curve in model.learning_curves

@@ -178,7 +178,7 @@ def _split(models: dict[str, Any], evaluation: dict[str, Any], audit: dict[str, 
         f"At similarity {audit['threshold']:.3g} and above, {audit['test_with_twin']} test images have a "
         f"near-identical twin in train or val, {audit['val_with_twin']} validation images one in train, and "
         f"{len(audit['contradictory'])} pairs of the same picture carry opposite labels "
-        f"(byte-identical pairs: {len(audit['byte_identical'])})."
+        f"(byte-identical pairs: {len(audit['byte_identical'])}). {audit.get('second_look', '')}".rstrip()
     )
     yield ""
     for name in ("logreg", "cnn"):

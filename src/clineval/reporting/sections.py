@@ -95,6 +95,8 @@ def audit_facts(artefacts: Artefacts) -> dict[str, Any]:
     return {
         "measure": audit.get("measure", ""),
         "threshold": number(audit.get("threshold")),
+        "reason": audit.get("threshold_reason", ""),
+        "second_look": audit.get("second_look", ""),
         "groups": len(groups),
         "images": sum(len(group["cases"]) for group in groups),
         "byte_identical": audit.get("byte_identical", []),
