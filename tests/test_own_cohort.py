@@ -241,6 +241,12 @@ def test_unusable_files_are_all_counted_and_ten_are_shown(folder):
         read(folder)
 
 
+def test_a_file_named_with_its_ending_and_without_is_refused(folder):
+    write(folder, [*rows_of(46), ("im003.png", *rows_of(48)[46][1:])])
+    with pytest.raises(Refusal, match=r"row 47 .*'im003\.png' is the file of row 4 again"):
+        read(folder)
+
+
 def test_a_name_that_fits_two_files_is_refused(folder):
     picture(0).save(folder / "images" / "im000.jpg")
     with pytest.raises(Refusal, match=r"row 1 .*'im000' fits im000\.jpg and im000\.png; write its ending"):

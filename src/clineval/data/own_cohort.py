@@ -132,26 +132,39 @@ def read_own_cohort(
     prepared = prepare_files(
         paths, names=_named(rows), home=folder.resolve(), size=size, fit=fit, bits=bits, progress=progress
     )
-    case = _cases(rows, folder)
-    split = rows.split if rows.split is not None and name is None else np.full(len(case), name or UNDIVIDED)
-    cohort = Cohort(
-        condition=condition or columns.positive,
-        images=prepared.images,
+    source = Source(
+        dataset=OWN,
+        title=name or table.stem,
+        file=table.name,
+        sha256=_digest(table, prepared.sha256),
+        preparation=in_words(side=size, fit=fit),
+        notes=tuple(_notes(rows, columns, prepared)),
+    )
+    case, wanted = _cases(rows, folder), condition or columns.positive
+    cohort = _cohort(rows, prepared.images, source, case=case, condition=wanted, name=name)
+    return OwnCohort(cohort, tuple(paths), prepared.burnt_in, fit, bits)
+
+
+def _cohort(
+    rows: OwnTable,
+    images: NDArray[np.uint8],
+    source: Source,
+    *,
+    case: NDArray[np.str_],
+    condition: str,
+    name: str | None,
+) -> Cohort:
+    given = rows.split if name is None else None
+    return Cohort(
+        condition=condition,
+        images=images,
         outcome=rows.outcome,
-        split=split,
+        split=np.full(len(case), name or UNDIVIDED) if given is None else given,
         case=case,
         group=case.copy() if rows.group is None else rows.group,
-        source=Source(
-            dataset=OWN,
-            title=name or table.stem,
-            file=table.name,
-            sha256=_digest(table, prepared.sha256),
-            preparation=in_words(side=size, fit=fit),
-            notes=tuple(_notes(rows, columns, prepared)),
-        ),
+        source=source,
         attributes=rows.attributes,
     )
-    return OwnCohort(cohort, tuple(paths), prepared.burnt_in, fit, bits)
 
 
 def check_preparation(*, size: int, fit: str, bits: int) -> None:
@@ -226,8 +239,8 @@ def find_files(rows: OwnTable, folder: Path) -> list[Path]:
 
     Raises
     ------
-    Refusal : files are missing (all counted, up to ten named), outside the folder, or a name without
-        its ending fits several files.
+    Refusal : files are missing (all counted, up to ten named), outside the folder or named twice, or a
+        name without its ending fits several files.
     """
     listings: dict[Path, _Listing] = {}
     paths, missing = [], []
@@ -249,12 +262,25 @@ def find_files(rows: OwnTable, folder: Path) -> list[Path]:
         if not found:
             missing.append(f"row {index + 1}: {named}")
         paths.append(wanted.parent / found[0] if found else wanted)
+    _check_named_once(rows, paths)
     if missing:
         raise Refusal(
             f"{len(missing)} of {len(paths)} images that {rows.name} names are not in "
             f"{folder.name or folder}: {in_short(missing)}. Name their folder with --image-folder."
         )
     return paths
+
+
+def _check_named_once(rows: OwnTable, paths: Sequence[Path]) -> None:
+    """With its ending and without, one file may stand under two names."""
+    first: dict[str, int] = {}
+    for index, path in enumerate(paths):
+        earlier = first.setdefault(os.path.abspath(path), index)
+        if earlier != index:
+            raise Refusal(
+                f"{rows.row(index)}: image {str(rows.image[index])!r} is the file of row {earlier + 1} "
+                "again; keep one row per image."
+            )
 
 
 @dataclass(frozen=True)
