@@ -4,31 +4,58 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-ARCHITECTURE = "depthnet-1"  # changes with anything that changes what weights mean
+ARCHITECTURE = "depthnet-2"  # changes with anything that changes what weights mean
 GRID = 14  # rows and columns after the stem, whatever the size of the image
 WIDTH = 16  # channels after the stem; multiples of 16 fill the vector units
 DROPOUT = 0.2
 
 
-class Residual(nn.Module):
-    """Two 3 x 3 convolutions with batch normalisation, and a shortcut around them."""
+class Halving(nn.Module):
+    """Every second row and column of the maps, blurred first so that speckle does not turn into a pattern.
 
-    def __init__(self, channels_in: int, channels_out: int, *, stride: int) -> None:
+    Weights 1 2 1 in both directions, edges repeated: Zhang R (2019), Making convolutional networks
+    shift-invariant again, arXiv:1904.11486.
+    """
+
+    kernel: Tensor
+
+    def __init__(self, channels: int) -> None:
         super().__init__()
-        self.first = nn.Conv2d(channels_in, channels_out, 3, stride, 1, bias=False)
+        line = torch.tensor([0.25, 0.5, 0.25])
+        self.register_buffer("kernel", (line[:, None] * line).repeat(channels, 1, 1, 1), persistent=False)
+
+    def forward(self, maps: Tensor) -> Tensor:
+        """Maps of shape (cases, channels, rows, columns) to half the rows and columns."""
+        edged = functional.pad(maps, (1, 1, 1, 1), mode="replicate")
+        return functional.conv2d(edged, self.kernel, stride=2, groups=len(self.kernel))
+
+
+class Residual(nn.Module):
+    """Two 3 x 3 convolutions with batch normalisation, and a shortcut around them.
+
+    With more channels going out than coming in, the maps are halved between the convolutions.
+    """
+
+    def __init__(self, channels_in: int, channels_out: int) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(channels_in, channels_out, 3, padding=1, bias=False)
         self.first_norm = nn.BatchNorm2d(channels_out)
-        self.second = nn.Conv2d(channels_out, channels_out, 3, 1, 1, bias=False)
+        self.halving: nn.Module = nn.Identity()
+        self.second = nn.Conv2d(channels_out, channels_out, 3, padding=1, bias=False)
         self.second_norm = nn.BatchNorm2d(channels_out)
         self.shortcut: nn.Module = nn.Identity()
-        if stride != 1 or channels_in != channels_out:
+        if channels_out > channels_in:
+            self.halving = Halving(channels_out)
             self.shortcut = nn.Sequential(
-                nn.Conv2d(channels_in, channels_out, 1, stride, bias=False), nn.BatchNorm2d(channels_out)
+                Halving(channels_in),
+                nn.Conv2d(channels_in, channels_out, 1, bias=False),
+                nn.BatchNorm2d(channels_out),
             )
 
     def forward(self, maps: Tensor) -> Tensor:
         """Maps of shape (cases, channels_in, rows, columns) to (cases, channels_out, ...)."""
         inner = functional.relu(self.first_norm(self.first(maps)), inplace=True)
-        inner = self.second_norm(self.second(inner))
+        inner = self.second_norm(self.second(self.halving(inner)))
         return functional.relu(inner + self.shortcut(maps), inplace=True)
 
 
@@ -49,9 +76,9 @@ class DepthNet(nn.Module):
         self.stem = nn.Conv2d(1, WIDTH, 2 * stride + 1, stride, stride, bias=False)
         self.stem_norm = nn.BatchNorm2d(WIDTH)
         self.blocks = nn.Sequential(
-            Residual(WIDTH, WIDTH, stride=1),
-            Residual(WIDTH, 2 * WIDTH, stride=2),
-            Residual(2 * WIDTH, 4 * WIDTH, stride=2),
+            Residual(WIDTH, WIDTH),
+            Residual(WIDTH, 2 * WIDTH),
+            Residual(2 * WIDTH, 4 * WIDTH),
         )
         rows = _after(_after(_after(height, stride), 2), 2)
         self.dropout = nn.Dropout(DROPOUT)
