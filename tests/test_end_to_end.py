@@ -38,7 +38,7 @@ WORDS = ("report.html", "checklist.csv", "model_card.md", "provenance.json", "le
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("end_to_end")]
 
 
-def small_phantom(dataset, *, size, seed, progress):
+def small_phantom(dataset, *, seed, **named):
     return phantom(seed=seed, cases=CASES, reason="a test asked for it")
 
 
