@@ -1,9 +1,11 @@
 """A user's own table and images: what becomes a cohort, what is noted, what is refused."""
 
+import contextlib
 import csv
 import json
 import os
 import struct
+import warnings
 import zlib
 from dataclasses import replace
 from pathlib import Path
@@ -13,9 +15,10 @@ import pytest
 from PIL import Image
 
 from clineval.cli import REFUSED, run_command
+from clineval.data.image_files import read_image
 from clineval.data.own_cohort import UNDIVIDED, prepare_files, read_cohort, read_own_cohort
 from clineval.data.own_table import Columns, read_own_table
-from clineval.data.preparation import square
+from clineval.data.preparation import Unusable, square
 from clineval.data.raw_samples import draw_samples
 from clineval.data.splits import by_group
 from clineval.pipeline.cohort_run import OwnImages, draw_check_strip, load_own
@@ -278,6 +281,37 @@ def test_a_link_out_of_the_image_folder_is_refused_and_one_within_is_followed(fo
     assert np.array_equal(cohort.images[2], cohort.images[3])
 
 
+def test_a_link_to_itself_is_refused(folder):
+    path = folder / "images" / "im003.png"
+    path.unlink()
+    os.symlink(path, path)
+    with pytest.raises(Refusal, match="row 4, im003: it cannot be read"):
+        read(folder)
+
+
+def damaged(content: bytes, generator: np.random.Generator) -> bytes:
+    """The same file with a few bytes changed, and sometimes cut short."""
+    bytes_of = bytearray(content)
+    for place in generator.integers(0, min(len(bytes_of), 400), generator.integers(1, 6)):
+        bytes_of[place] = generator.integers(256)
+    return bytes(bytes_of[: generator.integers(1, len(bytes_of))] if generator.random() < 0.2 else bytes_of)
+
+
+@pytest.mark.parametrize("kind", ["png", "jpeg", "tiff", "bmp", "webp", "gif"])
+def test_no_damage_to_an_image_ends_in_anything_but_a_picture_or_a_clause(tmp_path, kind):
+    picture(0).save(tmp_path / f"whole.{kind}")
+    content, generator = (tmp_path / f"whole.{kind}").read_bytes(), np.random.default_rng(0)
+    path, read_or_refused = tmp_path / f"damaged.{kind}", 0
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for _ in range(150):
+            path.write_bytes(damaged(content, generator))
+            with contextlib.suppress(Unusable):
+                assert read_image(path).grey.mode == "L"
+            read_or_refused += 1
+    assert read_or_refused == 150
+
+
 def changed(index: int, place: int, value: str) -> list[tuple[str, ...]]:
     rows = rows_of(48)
     rows[index] = (*rows[index][:place], value, *rows[index][place + 1 :])
@@ -394,13 +428,13 @@ def loaded(folder: Path, seed: int = 0, **own):
 
 def test_a_split_by_group_parts_no_group_keeps_prevalence_and_follows_its_seed():
     generator = np.random.default_rng(0)
-    group = np.sort(generator.integers(0, 300, 600)).astype(str)
+    group = np.sort(generator.integers(0, 120, 300)).astype(str)
     outcome = np.isin(group, np.unique(group)[::3])
     split = by_group(outcome, group, shares=(0.1, 0.2), seed=3)
     assert all(len(set(split[group == name])) == 1 for name in np.unique(group))
     for name, share in (("train", 0.7), ("val", 0.1), ("test", 0.2)):
-        assert (split == name).mean() == pytest.approx(share, abs=0.03)
-        assert outcome[split == name].mean() == pytest.approx(outcome.mean(), abs=0.04)
+        assert (split == name).mean() == pytest.approx(share, abs=0.04)
+        assert outcome[split == name].mean() == pytest.approx(outcome.mean(), abs=0.06)
     assert np.array_equal(split, by_group(outcome, group, shares=(0.1, 0.2), seed=3))
     assert not np.array_equal(split, by_group(outcome, group, shares=(0.1, 0.2), seed=4))
 

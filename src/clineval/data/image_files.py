@@ -13,7 +13,7 @@ from clineval.data.preparation import DEEP, Unusable, grey_of
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".gif")
 MOST_PIXELS = 100_000_000  # per image; a small file can unpack to more than the memory holds
-MOST_BYTES = 500_000_000  # per file; two a core are in memory at once
+MOST_BYTES = 500_000_000  # per file; one for each core is in memory at once
 SEVERAL_VIEWS = "MPO"  # a camera's format: the first frame is the picture
 
 
@@ -58,14 +58,7 @@ def read_image(path: Path, *, home: Path | None = None, bits: int | None = DEEP)
     content = _content(path, home)
     digest = hashlib.sha256(content).hexdigest()
     if dicom.looks_like_dicom(path, content):
-        picture = dicom.read_dicom(content, most_pixels=MOST_PIXELS)
-        return ReadImage(
-            Image.fromarray(picture.grey),
-            digest,
-            deep=picture.bits > 8,
-            burnt_in=picture.burnt_in,
-            identifying=picture.identifying,
-        )
+        return _of_dicom(content, digest)
     try:
         with Image.open(io.BytesIO(content)) as image:
             _check(image)
@@ -74,21 +67,25 @@ def read_image(path: Path, *, home: Path | None = None, bits: int | None = DEEP)
             return ReadImage(grey_of(upright, bits=bits), digest, colour=colour, deep=deep)
     except Unusable:
         raise
-    except (
-        OSError,
-        ValueError,
-        SyntaxError,
-        EOFError,
-        Image.DecompressionBombError,
-        MemoryError,
-    ) as error:
+    except Exception as error:  # on a broken file Pillow's readers may raise anything, TypeError included
         raise Unusable(_in_words(error)) from error
 
 
+def _of_dicom(content: bytes, digest: str) -> ReadImage:
+    picture = dicom.read_dicom(content, most_pixels=MOST_PIXELS)
+    return ReadImage(
+        Image.fromarray(picture.grey),
+        digest,
+        deep=picture.bits > 8,
+        burnt_in=picture.burnt_in,
+        identifying=picture.identifying,
+    )
+
+
 def _content(path: Path, home: Path | None) -> bytes:
-    if home is not None and not path.resolve().is_relative_to(home):
-        raise Unusable("it lies outside the image folder; copy it in, or name the folder that holds it")
     try:
+        if home is not None and not path.resolve().is_relative_to(home):
+            raise Unusable("it lies outside the image folder; copy it in, or name the folder that holds it")
         size = path.stat().st_size
         if not path.is_file():
             raise Unusable("it is a folder or a device, not a file")
@@ -99,8 +96,9 @@ def _content(path: Path, home: Path | None) -> bytes:
         return path.read_bytes()
     except FileNotFoundError:
         raise Unusable("no such file") from None
-    except OSError as error:
-        raise Unusable(f"it cannot be read ({error.strerror})") from error
+    except (OSError, RuntimeError) as error:  # RuntimeError: a link that leads back to itself
+        reason = getattr(error, "strerror", None) or "a circle of links"
+        raise Unusable(f"it cannot be read ({reason})") from error
 
 
 def _check(image: Image.Image) -> None:
@@ -114,8 +112,9 @@ def _check(image: Image.Image) -> None:
 def _in_words(error: Exception) -> str:
     if isinstance(error, Image.DecompressionBombError):
         return f"it claims more than {MOST_PIXELS:,} pixels, as a decompression bomb does"
-    words = " ".join(str(error).replace("<_io.BytesIO object at", "").split())
-    words = "no known format" if isinstance(error, Image.UnidentifiedImageError) else words
+    words = " ".join(str(error).split())
+    if isinstance(error, Image.UnidentifiedImageError):  # its message is the address of a buffer
+        words = "no known format"
     return f"it is no image that can be read ({words or type(error).__name__})"
 
 
