@@ -26,6 +26,7 @@ TRAINED = ("logreg", "cnn", "scattering")
 COMBINED = ("cnn", "scattering")  # what grouped cross-validation says belongs together: docs/training.md
 PAIR = ("logreg", "cnn")  # the headline pair, trained once more without the twins of test images
 OUT_OF_FOLD = "train_out_of_fold"
+DECIMALS = 12  # of a risk in the table: few enough for every CSV reader to read the same number back
 
 
 @dataclass(frozen=True)
@@ -204,7 +205,7 @@ def _frame(name: str, cohort: Cohort, split: NDArray[np.str_], risk: Floats) -> 
             "case": cohort.case,
             "group": cohort.group,
             "outcome": cohort.outcome.astype(int),
-            "risk": risk,
+            "risk": np.round(risk, DECIMALS),
             **cohort.attributes,
         }
     )
