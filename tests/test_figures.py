@@ -1,6 +1,7 @@
 """Figures by their names, the same bytes each time, their data beside them."""
 
 import hashlib
+import subprocess
 import sys
 import warnings
 
@@ -90,7 +91,8 @@ def test_exploration_figures_have_300_dots_per_inch_and_tell_neither_program_nor
 
 
 def test_pyplot_is_never_loaded():
-    assert "matplotlib.pyplot" not in sys.modules
+    code = "import clineval.reporting.figures, sys; sys.exit('matplotlib.pyplot' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
 
 
 def test_an_unknown_format_is_refused(records, tmp_path):
