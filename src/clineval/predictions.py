@@ -226,6 +226,8 @@ def _as_text(values: Any) -> Any:
     """Text of any kind of column; whole numbers stored as floats lose their ``.0``."""
     if pa.types.is_dictionary(values.type):
         values = values.cast(values.type.value_type)
+    if pa.types.is_float16(values.type):
+        values = values.cast(pa.float32())
     if pa.types.is_floating(values.type) and _all_whole(values):
         values = values.cast(pa.int64())
     try:
@@ -303,7 +305,8 @@ def _as_numbers(values: Any) -> NDArray[np.float64]:
 
 def _number(cell: Any) -> float:
     try:
-        return float(cell)
+        # Python also reads 0.1_5 and digits of other scripts; no table means those
+        return float(cell) if str(cell).isascii() and "_" not in str(cell) else float("nan")
     except (TypeError, ValueError):
         return float("nan")
 

@@ -112,8 +112,8 @@ def seal(folder: Path, record: Mapping[str, Any]) -> None:
 
 
 def hash_folder(folder: Path) -> dict[str, str]:
-    """SHA-256 of every file below ``folder`` but provenance and ledger, by its path within."""
-    paths = sorted(path for path in folder.rglob("*") if path.is_file())
+    """SHA-256 of every plain file below ``folder`` but provenance and ledger, by its path within."""
+    paths = sorted(path for path in folder.rglob("*") if path.is_file() and not path.is_symlink())
     names = {path.relative_to(folder).as_posix(): path for path in paths}
     return {name: hash_file(path) for name, path in names.items() if name not in UNHASHED}
 

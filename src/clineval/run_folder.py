@@ -36,6 +36,8 @@ def replace_folder(target: Path, *, kind: str, force: bool = False) -> Iterator[
     Refusal : ``target`` is a file, a stranger's folder, locked by another run, or cannot be written.
     """
     target = Path(os.path.abspath(target))
+    if not target.name:
+        raise Refusal(f"{target} is a whole disk, not a results folder; choose another --out.")
     _make_parents(target)
     with _lock(target):
         recover(target)
@@ -55,6 +57,8 @@ def replace_folder(target: Path, *, kind: str, force: bool = False) -> Iterator[
 def recover(target: Path) -> None:
     """Undo what a killed run left: put an old folder back where no new one came, drop leftovers."""
     target = Path(os.path.abspath(target))
+    if not target.name:
+        return
     old = _old(target)
     if (old / BEING_REPLACED).exists():
         if target.exists():
@@ -69,9 +73,19 @@ def folder_kind(folder: Path) -> str | None:
     """The command that wrote ``folder``, by its provenance; None where the program did not write it."""
     try:
         record = json.loads((folder / MARKER).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return None
-    return record.get("kind") if isinstance(record, dict) else None
+    kind = record.get("kind") if isinstance(record, dict) else None
+    return kind if isinstance(kind, str) else None
+
+
+def foreign_entries(folder: Path) -> list[str]:
+    """Names below a folder that are neither plain files nor folders: links, pipes, devices."""
+    return [
+        path.relative_to(folder).as_posix()
+        for path in sorted(folder.rglob("*"))
+        if path.is_symlink() or not (path.is_file() or path.is_dir())
+    ]
 
 
 def require_results(folder: Path, *needed: str) -> Path:

@@ -92,6 +92,12 @@ def _header(path: Path) -> tuple[list[str], str]:
         text = line.decode("utf-8-sig").rstrip("\r\n")
     except UnicodeDecodeError as error:
         raise _wrong_encoding(path, 1) from error
+    if "\r" in text or not text.strip():
+        raise Refusal(
+            f"{path.name}, line 1: column names on a line of their own are needed; came "
+            f"{'an empty line' if not text.strip() else 'line ends that no system writes any more'}. "
+            "Save the file as CSV in UTF-8 anew."
+        )
     delimiter = max(",;\t", key=text.count)
     cells = next(csv.reader([text], delimiter=delimiter, skipinitialspace=True), [])
     names = [cell.strip() for cell in cells]

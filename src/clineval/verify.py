@@ -7,7 +7,10 @@ from typing import Any
 
 from clineval import provenance
 from clineval.refusal import Refusal
-from clineval.run_folder import require_results
+from clineval.run_folder import foreign_entries, require_results
+
+KINDS = {"kind": str, "command": list, "settings": dict, "versions": dict, "platform": dict, "data": dict}
+"""What the fields of a provenance hold."""
 
 
 def verify_results(folder: Path) -> list[str]:
@@ -40,7 +43,7 @@ def read_provenance(path: Path) -> dict[str, Any]:
     """
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, RecursionError) as error:
         raise Refusal(f"{path} cannot be read as JSON ({error}); write the results anew.") from error
     if not isinstance(record, dict) or record.get("schema") != provenance.SCHEMA:
         raise Refusal(
@@ -50,6 +53,9 @@ def read_provenance(path: Path) -> dict[str, Any]:
     hashes = record.get("artefacts")
     if not isinstance(hashes, dict) or not all(_is_sha256(value) for value in hashes.values()):
         raise Refusal(f"{path} lists no SHA-256 of each artefact; write the results anew.")
+    wrong = [name for name, kind in KINDS.items() if not isinstance(record.get(name), kind)]
+    if wrong:
+        raise Refusal(f"{path} lacks {', '.join(wrong)}, or holds something else there; write it anew.")
     return record
 
 
@@ -58,6 +64,8 @@ def _is_sha256(value: Any) -> bool:
 
 
 def _artefact_differences(folder: Path, expected: dict[str, str]) -> Iterator[str]:
+    for name in foreign_entries(folder):
+        yield f"{name}: a link or special file, not written by the run"
     found = provenance.hash_folder(folder)
     for name in sorted(expected.keys() | found.keys()):
         if name not in found:
@@ -69,7 +77,7 @@ def _artefact_differences(folder: Path, expected: dict[str, str]) -> Iterator[st
 
 
 def _evaluation_differences(folder: Path, record: dict[str, Any]) -> Iterator[str]:
-    if record.get("kind") != "run" or not (folder / "predictions.csv").is_file():
+    if "evaluation.json" not in record["artefacts"]:
         return
     from clineval.pipeline.scoring import score_folder
 
@@ -77,7 +85,7 @@ def _evaluation_differences(folder: Path, record: dict[str, Any]) -> Iterator[st
         written = json.loads((folder / "evaluation.json").read_text(encoding="utf-8"))
         scored = score_folder(folder, record["settings"]["evaluation"], condition=record["data"]["condition"])
         computed = json.loads(json.dumps(scored.to_json()))
-    except (ValueError, KeyError, OSError) as error:
+    except (ValueError, KeyError, TypeError, OSError, RecursionError) as error:
         yield f"evaluation.json: cannot be recomputed from predictions.csv ({error})"
         return
     place = first_difference(written, computed)

@@ -7,10 +7,11 @@ that a set of a hundred thousand is in memory once.
 
 import hashlib
 import os
+import re
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -170,13 +171,20 @@ def fetch(
     if os.path.lexists(target):
         _read_checked(target, dataset, size)
         return target
+    if address is not None and not re.fullmatch(r"https?://[\w.-]+(:\d+)?(/[^\s]*)?", address):
+        raise Refusal(f"--address needs the http or https address of a folder of files; came {address!r}.")
     url = f"{(address or facts.address).rstrip('/')}/{target.name}?download=1"
+    new = not target.parent.exists()
     try:
         return download(url, target, checksum=":".join(_checksum(facts, size)), wait=wait, progress=progress)
     except Unavailable as error:
         raise Unavailable(f"{error} {_remedies(dataset, size, target)}", cause=error.cause) from error
     except Refusal as error:
         raise Refusal(f"{error} {_remedies(dataset, size, target)}") from error
+    finally:
+        if new:
+            with suppress(OSError):  # only an empty folder goes: the one made for what could not be had
+                target.parent.rmdir()
 
 
 def _remedies(dataset: str, size: int, target: Path | None = None) -> str:

@@ -120,7 +120,11 @@ def _of_folder(folder: Path) -> tuple[list[_Entry], Path, set[str]]:
         raise Refusal(
             f"{folder} holds no images; looked for {' '.join((*SUFFIXES, DICOM))} in it and below it."
         )
-    names = [path.relative_to(folder).as_posix() for path in files]
+    # a name that is no UTF-8 is told by its bytes, for the findings are written as UTF-8
+    names = [
+        os.fsencode(path.relative_to(folder)).decode("utf-8", "backslashreplace").replace(os.sep, "/")
+        for path in files
+    ]
     entries = [_Entry(name, path, _split_of(name)) for name, path in zip(names, files, strict=True)]
     return entries, folder, set()
 

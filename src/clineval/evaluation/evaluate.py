@@ -55,7 +55,7 @@ def evaluate(
         was chosen on the cases that it would be scored on.
     """
     scale = Scale(level, draws, seed)
-    given = tuple(given_point(value) for value in thresholds)
+    given = tuple(dict.fromkeys(given_point(value) for value in thresholds))
     checked = check_predictions(frame)
     table = without_repeats(checked)
     parts = populations(table, shared_cases_only=shared_cases_only)

@@ -33,7 +33,7 @@ def given_point(threshold: float) -> Point:
         raise Refusal(
             f"A threshold must be a number from 0 to 1; came {threshold}. Give another --threshold."
         )
-    return Point("given", float(threshold), "given", "named by the user")
+    return Point("given", threshold + 0.0, "given", "named by the user")  # -0.0 is 0.0
 
 
 def checked_points(points: Mapping[str, Iterable[Point]], model: str) -> tuple[Point, ...]:

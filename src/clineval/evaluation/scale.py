@@ -4,6 +4,8 @@ from dataclasses import dataclass
 
 from clineval.refusal import Refusal
 
+MOST_DRAWS = 1_000_000  # a percentile is then known to .0002; more only fills memory
+
 
 @dataclass(frozen=True)
 class Scale:
@@ -25,5 +27,7 @@ class Scale:
             raise Refusal(
                 f"The level of the intervals lies between 0 and 1, such as 0.95; came {self.level}."
             )
-        if self.draws < 1:
-            raise Refusal(f"A bootstrap needs at least one draw; came {self.draws}.")
+        if not 1 <= self.draws <= MOST_DRAWS:
+            raise Refusal(f"A bootstrap needs from 1 to {MOST_DRAWS:,} draws; came {self.draws:,}.")
+        if self.seed < 0:
+            raise Refusal(f"A seed of at least 0 is needed; came {self.seed}.")

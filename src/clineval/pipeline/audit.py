@@ -102,6 +102,8 @@ def audit_source(
         "seed": seed,
     }
     target = out if out is not None else Path("results-audit")
+    if source is not None and source.is_dir() and target.resolve().is_relative_to(source.resolve()):
+        raise Refusal(f"--out {target} lies inside the audited images; choose a folder outside them.")
     with replace_folder(target, kind="audit", force=force) as folder:
         with recorder.step("audit"):
             looked = (

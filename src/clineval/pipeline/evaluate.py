@@ -69,6 +69,11 @@ def evaluate_file(
     Refusal : the table, an option or the folder is not fit; nothing is written then.
     """
     settings = EvaluationSettings(level=level, draws=draws, seed=seed)
+    asked = {
+        **asdict(settings),
+        "thresholds": (thresholds := list(thresholds)),
+        "shared_cases_only": shared_cases_only,
+    }
     recorder = provenance.Recorder()
     with recorder.step("read"):
         table, source, word = _read(predictions, columns or {}, medmnist)
@@ -94,9 +99,9 @@ def evaluate_file(
                 )
 
         with recorder.step("report"):
-            provenance.seal(folder, _facts(command, settings, source, evaluation.condition, recorder))
+            provenance.seal(folder, _facts(command, asked, source, evaluation.condition, recorder))
             write_report(folder)
-        provenance.seal(folder, _facts(command, settings, source, evaluation.condition, recorder))
+        provenance.seal(folder, _facts(command, asked, source, evaluation.condition, recorder))
     return evaluation
 
 
@@ -122,7 +127,7 @@ def _read(path: Path, columns: Mapping[str, str], medmnist: str | None) -> tuple
 
 def _facts(
     command: Iterable[str],
-    settings: EvaluationSettings,
+    settings: Mapping[str, Any],
     source: Source,
     condition: str,
     recorder: provenance.Recorder,
@@ -131,7 +136,7 @@ def _facts(
     return provenance.describe(
         kind="evaluate",
         command=command,
-        settings={"evaluation": asdict(settings)},
+        settings={"evaluation": dict(settings)},
         source={"condition": condition, **asdict(source), "notice": source.notice},
         recorder=recorder,
     )

@@ -6,7 +6,8 @@ from pathlib import Path
 
 from clineval import provenance
 from clineval.pipeline.run import write_words
-from clineval.run_folder import replace_folder, require_results
+from clineval.refusal import Refusal
+from clineval.run_folder import foreign_entries, replace_folder, require_results
 from clineval.verify import read_provenance
 
 WORDS = ("report.html", "checklist.csv", "model_card.md")
@@ -23,12 +24,29 @@ def rewrite_report(results: Path) -> Path:
     """
     require_results(results, provenance.FILE, "evaluation.json", "predictions.csv")
     record = read_provenance(results / provenance.FILE)
+    foreign = [*foreign_entries(results), *(name for name in WORDS if (results / name).is_dir())]
+    if foreign:
+        raise Refusal(
+            f"{results} holds {', '.join(foreign[:10])}, which no run writes (a link, a pipe, or a folder "
+            "where a file belongs); remove it, or write the results anew."
+        )
     with replace_folder(results, kind=record["kind"]) as folder:
         shutil.copytree(results, folder, dirs_exist_ok=True)
-        write_words(folder)
+        _write_words(folder, results)
         for name in WORDS:
             if (folder / name).is_file():
                 record["artefacts"][name] = provenance.hash_file(folder / name)
         text = json.dumps(record, indent=2, ensure_ascii=False)
         (folder / provenance.FILE).write_text(text + "\n", encoding="utf-8")
     return results / "report.html"
+
+
+def _write_words(folder: Path, results: Path) -> None:
+    """Write report, checklist and card; what is no results file of this schema is refused by name."""
+    try:
+        write_words(folder)
+    except (AttributeError, KeyError, TypeError, RecursionError) as error:
+        raise Refusal(
+            f"{results}: provenance.json or evaluation.json is not of the form that this version reads "
+            f"({type(error).__name__}: {error}); write the results anew."
+        ) from error

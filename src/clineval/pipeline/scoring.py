@@ -15,11 +15,12 @@ def score_folder(
     condition: str,
     progress: Callable[[int, int], None] | None = None,
 ) -> Evaluation:
-    """Evaluate ``predictions.csv`` of a folder, with the spread over ``members.csv`` where it is there.
+    """Evaluate the table of a folder, with the spread over ``members.csv`` where it is there.
 
     Parameters
     ----------
-    settings : ``level``, ``draws`` and ``seed``, as in EvaluationSettings.
+    settings : ``level``, ``draws`` and ``seed``, as in EvaluationSettings; where they were given,
+        ``thresholds`` and ``shared_cases_only``.
     condition : what ``outcome`` is 1 for.
 
     Raises
@@ -27,12 +28,15 @@ def score_folder(
     Refusal : a table is missing or not fit to be scored.
     """
     members = folder / "members.csv"
+    table = folder / "predictions.parquet"
     return evaluate(
-        read_predictions(folder / "predictions.csv"),
+        read_predictions(table if table.is_file() else folder / "predictions.csv"),
         condition=condition,
         members=read_predictions(members) if members.is_file() else None,
         level=settings["level"],
         draws=settings["draws"],
         seed=settings["seed"],
+        thresholds=settings.get("thresholds", ()),
+        shared_cases_only=settings.get("shared_cases_only", False),
         progress=progress,
     )

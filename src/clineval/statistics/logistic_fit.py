@@ -91,8 +91,13 @@ def fit_logistic(
     if failure:
         nothing = np.full(problem.terms, np.nan)
         return LogisticFit(nothing, np.full((problem.terms, problem.terms), np.nan), failure)
-    coefficients, information = _maximise(problem)
-    inverse: Floats = np.linalg.inv(information).astype(np.float64)
+    try:
+        coefficients, information = _maximise(problem)
+        inverse: Floats = np.linalg.inv(information).astype(np.float64)
+    except np.linalg.LinAlgError:
+        nothing = np.full(problem.terms, np.nan)
+        failure = "the risks are so extreme that the likelihood is flat in floating point"
+        return LogisticFit(nothing, np.full((problem.terms, problem.terms), np.nan), failure)
     if code is None and weight is None:
         return LogisticFit(coefficients, inverse)
     meat = _meat(problem, coefficients, np.arange(len(outcome)) if code is None else code)
