@@ -161,11 +161,11 @@ def overlap(images: Images, alignment: Alignment) -> tuple[Vectors, Vectors]:
     return _unit_vectors(_cut(images, dy, dx)), _unit_vectors(_cut(other, -dy, -dx))
 
 
-def cosines(height: int, width: int) -> Vectors:
-    """The smoothest two-dimensional cosines but for the constant one, orthonormal, (pixels, features)."""
+def cosines(height: int, width: int, *, kept: int = FEATURES) -> Vectors:
+    """The smoothest two-dimensional cosines but for the constant one, orthonormal, (pixels, kept)."""
     down, across = _cosine_rows(height), _cosine_rows(width)
     waves = [((u / height) ** 2 + (v / width) ** 2, u, v) for u in range(height) for v in range(width)]
-    smoothest = sorted(waves)[1 : FEATURES + 1]
+    smoothest = sorted(waves)[1 : kept + 1]
     return np.stack([np.outer(down[u], across[v]).ravel() for _, u, v in smoothest], axis=1).astype(
         np.float32
     )

@@ -1,0 +1,201 @@
+"""Stored models applied without torch: read, checked, and asked for risks in numpy alone.
+
+``shipping.predict`` gives the same risks to about 1e-7, and those of training to the last bit; this
+module answers in a fraction of a second from a cold start.
+"""
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import expit, logit
+
+from clineval.learning.plain_network import ARCHITECTURE, PlainNetwork, log_odds, plain_network, shapes_of
+from clineval.learning.plain_scattering import FEATURES, plain_scattering_features
+from clineval.learning.storage import Arrays, read_arrays, require_shapes
+from clineval.refusal import Refusal
+
+FORMAT = 1
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class View:
+    """Images as the models see them, uint8, shape (cases, height, width), with what is computed once."""
+
+    images: NDArray[np.uint8]
+
+    @cached_property
+    def features(self) -> NDArray[np.float32]:
+        """Scattering features, shape (cases, 2989)."""
+        return plain_scattering_features(self.images)
+
+
+class PlainModel(Protocol):
+    """A model that gives each image of a view its risk, float64, shape (cases,), before recalibration."""
+
+    def risk(self, view: View) -> Floats: ...
+
+
+@dataclass(frozen=True)
+class PlainLogistic:
+    """Logistic regression on scaled pixels, all arrays of shape (pixels,)."""
+
+    coefficients: Floats
+    mean: Floats
+    sd: Floats
+    intercept: float
+
+    def risk(self, view: View) -> Floats:
+        """The inverse logit of the weighted pixels."""
+        pixels = view.images.reshape(len(view.images), -1) / 255.0
+        return expit(((pixels - self.mean) / self.sd) @ self.coefficients + self.intercept)
+
+
+@dataclass(frozen=True)
+class PlainEnsemble:
+    """The mean risk of several networks, each over the image and its mirror image."""
+
+    members: tuple[PlainNetwork, ...]
+
+    def risk(self, view: View) -> Floats:
+        """The mean of all risks."""
+        return np.mean([expit(log_odds(each, view.images)).mean(axis=1) for each in self.members], axis=0)
+
+
+@dataclass(frozen=True)
+class PlainMachine:
+    """Support vector machine with radial kernel on standardised scattering features, Platt-scaled."""
+
+    mean: NDArray[np.float32]
+    sd: NDArray[np.float32]
+    support_vectors: NDArray[np.float64]
+    dual: Floats
+    intercept: float
+    gamma: float
+    platt: tuple[float, float]
+
+    def risk(self, view: View) -> Floats:
+        """The inverse logit of the scaled decision value."""
+        features = ((view.features - self.mean) / self.sd).astype(np.float64)
+        squared = (
+            (features**2).sum(axis=1)[:, None]
+            + (self.support_vectors**2).sum(axis=1)
+            - 2 * (features @ self.support_vectors.T)
+        )
+        decision = np.exp(-self.gamma * np.maximum(squared, 0.0)) @ self.dual + self.intercept
+        slope, intercept = self.platt
+        return expit(slope * decision + intercept)
+
+
+def read_plain_model(folder: Path, name: str) -> tuple[PlainModel, tuple[int, int]]:
+    """A stored model and the height and width in pixels of the images that it needs.
+
+    Raises
+    ------
+    Refusal : a file is missing or damaged, of another kind, or its arrays do not fit its record.
+    """
+    path = folder / f"{name}.json"
+    record = read_record(path)
+    try:
+        kind, (height, width) = record["kind"], map(int, record["image"])
+        expected = _SHAPES[kind](record, height, width)
+    except (KeyError, TypeError, ValueError) as error:
+        raise Refusal(f"{path} is not the record of a model that this version reads ({error!r}).") from error
+    arrays, _ = read_arrays(path.with_suffix(".safetensors"))
+    require_shapes(path.with_suffix(".safetensors"), arrays, expected)
+    return _BUILD[kind](record, arrays), (height, width)
+
+
+def read_record(path: Path) -> dict[str, Any]:
+    """The JSON record of a model; a Refusal where it is missing, unreadable or of another format."""
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise Refusal(f"A trained model is needed; {path} is not there. Train with: clineval run") from None
+    except (OSError, ValueError) as error:
+        raise Refusal(f"{path} is not the record of a model ({error}); train again.") from error
+    if not isinstance(record, dict) or record.get("format") != FORMAT:
+        raise Refusal(f"{path} is not of format {FORMAT}, which this version reads; train again.")
+    return record
+
+
+def mean_of(risks: list[Floats]) -> Floats:
+    """The mean of several risks of the same cases on the logit scale, shape (cases,)."""
+    return risks[0] if len(risks) == 1 else expit(np.mean([logit(risk) for risk in risks], axis=0))
+
+
+Shapes = dict[str, tuple[int, ...]]
+
+
+def _logistic_shapes(_record: Mapping[str, Any], height: int, width: int) -> Shapes:
+    pixels = (height * width,)
+    return {"coefficients": pixels, "mean": pixels, "sd": pixels, "intercept": (1,)}
+
+
+def _machine_shapes(record: Mapping[str, Any], _height: int, _width: int) -> Shapes:
+    vectors = int(record["vectors"])
+    return {
+        "mean": (FEATURES,),
+        "sd": (FEATURES,),
+        "support_vectors": (vectors, FEATURES),
+        "dual": (vectors,),
+        "intercept": (1,),
+        "platt": (2,),
+    }
+
+
+def _ensemble_shapes(record: Mapping[str, Any], height: int, width: int) -> Shapes:
+    if record["architecture"] != ARCHITECTURE:
+        raise ValueError(f"architecture {record['architecture']}; this version has {ARCHITECTURE}")
+    shapes = shapes_of(height, width)
+    return {
+        f"member{number}.{name}": shape
+        for number in range(len(record["members"]))
+        for name, shape in shapes.items()
+    }
+
+
+def _logistic(_record: Mapping[str, Any], arrays: Arrays) -> PlainModel:
+    scaled = (arrays["coefficients"], arrays["mean"], arrays["sd"])
+    return PlainLogistic(*scaled, intercept=float(arrays["intercept"][0]))
+
+
+def _machine(record: Mapping[str, Any], arrays: Arrays) -> PlainModel:
+    slope, intercept = map(float, arrays["platt"])
+    return PlainMachine(
+        arrays["mean"],
+        arrays["sd"],
+        arrays["support_vectors"].astype(np.float64),
+        arrays["dual"],
+        float(arrays["intercept"][0]),
+        float(record["gamma"]),
+        (slope, intercept),
+    )
+
+
+def _ensemble(record: Mapping[str, Any], arrays: Arrays) -> PlainModel:
+    members = []
+    for number, member in enumerate(record["members"]):
+        prefix = f"member{number}."
+        weights = {name.removeprefix(prefix): a for name, a in arrays.items() if name.startswith(prefix)}
+        scaling = member["scaling"]
+        members.append(plain_network(weights, mean=float(scaling["mean"]), sd=float(scaling["sd"])))
+    return PlainEnsemble(tuple(members))
+
+
+_SHAPES: Mapping[str, Callable[[Mapping[str, Any], int, int], Shapes]] = {
+    "logreg": _logistic_shapes,
+    "scattering": _machine_shapes,
+    "cnn": _ensemble_shapes,
+}
+_BUILD: Mapping[str, Callable[[Mapping[str, Any], Arrays], PlainModel]] = {
+    "logreg": _logistic,
+    "scattering": _machine,
+    "cnn": _ensemble,
+}

@@ -1,0 +1,117 @@
+"""Wavelet scattering features in numpy and scipy alone, as ``scattering`` computes them with torch.
+
+The convolutions are products of Fourier transforms here: an image with its reflected border is 44
+pixels wide, and all orientations of a scale share its transform.
+"""
+
+import math
+from functools import cache
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import fft
+
+SIDE = 28  # pixels; larger images are averaged down to it
+SCALES, ORIENTATIONS = 3, 4
+WINDOW, STRIDE, MARGIN = 8, 4, 2
+FLOOR = 1e-3
+FEATURES = 2989
+BORDER = 8  # pixels, half of the widest wavelet
+PADDED = SIDE + 2 * BORDER
+PART = 16  # images at a time: their 61 maps stay in the processor's cache
+
+Maps = NDArray[np.float32]
+
+
+def plain_scattering_features(images: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Logarithms of the windowed scattering coefficients, shape (cases, 2989)."""
+    grey = shrink(images)
+    parts = [_part_features(grey[start : start + PART]) for start in range(0, len(grey), PART)]
+    return np.concatenate(parts) if parts else np.empty((0, FEATURES), np.float32)
+
+
+def shrink(images: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Images of any size averaged down to 28 x 28 pixels, grey levels in [0, 1]."""
+    grey = images.astype(np.float32) / np.float32(255)
+    height, width = images.shape[1:]
+    if (height, width) == (SIDE, SIDE):
+        return grey
+    return _averaging(height) @ grey @ _averaging(width).T
+
+
+def _part_features(grey: Maps) -> NDArray[np.float32]:
+    image = grey - grey.mean(axis=(1, 2), keepdims=True)
+    seen = _transform(image)
+    first = [_modulus(seen, scale) for scale in range(SCALES)]
+    maps = [image[:, None], *first]
+    for fine in range(SCALES - 1):
+        seen = _transform(first[fine])
+        for coarse in range(fine + 1, SCALES):
+            maps.append(_modulus(seen, coarse).reshape(len(grey), -1, SIDE, SIDE))
+    windows = _window_means(np.concatenate(maps, axis=1))
+    return np.log(np.abs(windows) + np.float32(FLOOR)).reshape(len(grey), -1)
+
+
+def _transform(maps: Maps) -> NDArray[np.complex64]:
+    """Fourier transform of maps with their reflected border, shape (..., 44, 44)."""
+    border = [(0, 0)] * (maps.ndim - 2) + [(BORDER, BORDER)] * 2
+    return fft.fft2(np.pad(maps, border, mode="reflect"))
+
+
+def _modulus(seen: NDArray[np.complex64], scale: int) -> Maps:
+    """Strength of the response to each orientation at one scale, shape (..., orientations, 28, 28)."""
+    response = fft.ifft2(seen[..., None, :, :] * _spectra(scale), overwrite_x=True)
+    return np.abs(response[..., BORDER:-BORDER, BORDER:-BORDER])
+
+
+@cache
+def _spectra(scale: int) -> NDArray[np.complex64]:
+    """What the wavelets of one scale do to a Fourier transform, shape (orientations, 44, 44)."""
+    half = 2 ** (scale + 1)
+    kernels = np.zeros((ORIENTATIONS, PADDED, PADDED), dtype=np.complex128)
+    kernels[:, : 2 * half + 1, : 2 * half + 1] = np.stack(
+        [_wavelet(scale, math.pi * turn / ORIENTATIONS) for turn in range(ORIENTATIONS)]
+    )
+    centred = np.roll(kernels, (-half, -half), axis=(1, 2))
+    # A correlation, not a convolution: the kernel is turned round, real and imaginary part alike.
+    turned = np.roll(centred[:, ::-1, ::-1], (1, 1), axis=(1, 2))
+    return fft.fft2(turned).astype(np.complex64)
+
+
+def _wavelet(scale: int, angle: float) -> NDArray[np.complex64]:
+    """One Morlet wavelet, rounded to single precision as the models learnt from it."""
+    half, sigma, frequency = 2 ** (scale + 1), 0.8 * 2**scale, 2.4 / 2**scale
+    y, x = np.mgrid[-half : half + 1, -half : half + 1].astype(np.float64)
+    along, across = x * math.cos(angle) + y * math.sin(angle), y * math.cos(angle) - x * math.sin(angle)
+    envelope = np.exp(-(along**2 + (across / 2) ** 2) / (2 * sigma**2))
+    envelope /= envelope.sum()
+    wave = np.cos(frequency * along)
+    real = envelope * (wave - (envelope * wave).sum())
+    imaginary = envelope * np.sin(frequency * along)
+    return real.astype(np.float32) + 1j * imaginary.astype(np.float32)
+
+
+def _window_means(maps: Maps) -> Maps:
+    """Means in 7 x 7 overlapping windows of 8 x 8 pixels, borders reflected."""
+    means = _windows()
+    return np.asarray(means @ maps @ means.T, dtype=np.float32)
+
+
+@cache
+def _windows() -> NDArray[np.float32]:
+    """The matrix that takes 28 places to the means of 7 windows over them."""
+    places = np.pad(np.arange(SIDE), MARGIN, mode="reflect")
+    matrix = np.zeros(((SIDE + 2 * MARGIN - WINDOW) // STRIDE + 1, SIDE), np.float32)
+    for row in range(len(matrix)):
+        np.add.at(matrix[row], places[row * STRIDE : row * STRIDE + WINDOW], 1 / WINDOW)
+    return matrix
+
+
+@cache
+def _averaging(length: int) -> NDArray[np.float32]:
+    """The matrix that takes ``length`` places to 28 means, each over the places that its cell touches."""
+    matrix = np.zeros((SIDE, length), np.float32)
+    for row in range(SIDE):
+        start, end = row * length // SIDE, -(-(row + 1) * length // SIDE)
+        matrix[row, start:end] = 1 / (end - start)
+    return matrix

@@ -1,0 +1,238 @@
+"""A finished run read back, everything frozen: models, recalibrations, thresholds, training images.
+
+Nothing here loads torch, pandas or statsmodels: a first answer must come in about a second.
+"""
+
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
+
+from clineval.learning.familiarity import Distance, distance
+from clineval.learning.matching import MATCHED, match_grey_levels
+from clineval.learning.plain_models import Floats, PlainModel, View, mean_of, read_plain_model
+from clineval.pipeline.training_reference import TrainingReference, read_reference
+from clineval.provenance import hash_file
+from clineval.refusal import Refusal
+from clineval.run_folder import MARKER, require_results
+from clineval.statistics.recalibration import Recalibration
+
+CHUNK = 64  # images scored at a time; fixed and filled up, so that company changes no bit of a risk
+NEEDED = (MARKER, "evaluation.json", "models/shipped.json")
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class FrozenThreshold:
+    """A threshold as the run froze it: flagged means risk >= threshold; ``chosen_on`` says on what."""
+
+    name: str
+    threshold: float
+    chosen_on: str
+
+
+@dataclass(frozen=True)
+class StoredRun:
+    """What a finished run applies to new images.
+
+    Attributes
+    ----------
+    data_title : the data set that the models learnt from; ``notice`` is not empty where it is synthetic.
+    side : pixels of the square images that the models take.
+    models : each trained model by name; ``parts`` maps a combined model to those it is the mean of.
+    recalibrations : by name, None where a model's risks are left as they are.
+    thresholds : by name of the model, in the run's order.
+    """
+
+    condition: str
+    data_title: str
+    notice: str
+    side: int
+    models: Mapping[str, PlainModel]
+    parts: Mapping[str, tuple[str, ...]]
+    recalibrations: Mapping[str, Recalibration | None]
+    thresholds: Mapping[str, tuple[FrozenThreshold, ...]]
+    reference: TrainingReference
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Every model that gives risks, combined ones last."""
+        return (*self.models, *self.parts)
+
+
+@dataclass(frozen=True)
+class Seen:
+    """Risks of one view of some images, by model and before recalibration, and how unlike training it is."""
+
+    risks: Mapping[str, Floats]
+    distance: Distance
+
+
+def read_run(results: Path) -> StoredRun:
+    """Read back what ``clineval run`` stored, after checking that it is as the run wrote it.
+
+    Raises
+    ------
+    Refusal : not a whole folder of ``clineval run``, or a file that was changed since.
+    """
+    require_results(results, *NEEDED)
+    provenance = _json(results / MARKER)
+    if provenance.get("kind") != "run":
+        raise Refusal(
+            f"{results} holds the results of 'clineval {provenance.get('kind')}'; models with frozen "
+            "thresholds are needed, as 'clineval run' writes them."
+        )
+    _refuse_altered(results, provenance.get("artefacts"))
+    shipped, evaluation = _json(results / "models" / "shipped.json"), _json(results / "evaluation.json")
+    data = provenance.get("data", {})
+    try:
+        return _stored(results / "models", shipped, evaluation, data)
+    except (KeyError, TypeError, AttributeError) as error:
+        raise Refusal(f"{results} is not whole ({error!r} is missing); make it anew.") from error
+
+
+def view_images(
+    run: StoredRun,
+    images: NDArray[np.uint8],
+    *,
+    matching: bool = True,
+    jobs: int | None = None,
+    progress: Progress | None = None,
+) -> Seen:
+    """Risks of prepared images by every trained model, before recalibration.
+
+    An image's risk depends on nothing but itself: not on the images beside it, the number of cores or
+    that of ``jobs`` (threads; by default one per core).
+
+    Parameters
+    ----------
+    images : uint8, shape (cases, side, side), prepared as the training images were.
+    matching : bring grey levels to those of the training images for the models that gain by it.
+    progress : called with (images done, images in all).
+
+    Raises
+    ------
+    Refusal : images of another size or type than the run was trained on.
+    """
+    if images.ndim != 3 or images.dtype != np.uint8 or images.shape[1:] != (run.side, run.side):
+        raise Refusal(
+            f"The run was trained on grey images of {run.side} x {run.side} pixels (uint8); came "
+            f"{images.dtype} of shape {images.shape}. Prepare them to that size."
+        )
+    parts: list[Seen] = []
+    with threadpool_limits(1), ThreadPoolExecutor(max_workers=jobs) as pool:
+        for seen in pool.map(lambda chunk: _view_chunk(run, chunk, matching), _chunks(images)):
+            parts.append(seen)
+            if progress is not None:
+                progress(min(len(parts) * CHUNK, len(images)), len(images))
+    return _joined(run, parts)
+
+
+def shipped_risks(run: StoredRun, views: Sequence[Mapping[str, Floats]]) -> dict[str, Floats]:
+    """The risks that the run ships, by model: the mean over views on the logit scale, recalibrated, combined.
+
+    Parameters
+    ----------
+    views : one or several mappings from model to its uncalibrated risks of the same cases.
+    """
+    risks = {}
+    for name in run.models:
+        mean, recalibration = mean_of([view[name] for view in views]), run.recalibrations[name]
+        risks[name] = mean if recalibration is None else recalibration.apply(mean)
+    return risks | {name: mean_of([risks[part] for part in parts]) for name, parts in run.parts.items()}
+
+
+def _view_chunk(run: StoredRun, chunk: NDArray[np.uint8], matching: bool) -> Seen:
+    full = np.zeros((CHUNK, *chunk.shape[1:]), np.uint8)
+    full[: len(chunk)] = chunk
+    grey = run.reference.familiarity.grey
+    raw = View(full)
+    matched = View(match_grey_levels(full, grey)) if matching else raw
+    kept = slice(len(chunk))
+    far = distance(run.reference.familiarity, raw)
+    return Seen(
+        {name: model.risk(matched if name in MATCHED else raw)[kept] for name, model in run.models.items()},
+        Distance(far.texture[kept], far.grey[kept], far.unlike[kept]),
+    )
+
+
+def _chunks(images: NDArray[np.uint8]) -> Iterator[NDArray[np.uint8]]:
+    return (images[start : start + CHUNK] for start in range(0, len(images), CHUNK))
+
+
+def _joined(run: StoredRun, parts: Sequence[Seen]) -> Seen:
+    def join(values: list[NDArray[Any]]) -> NDArray[Any]:
+        return np.concatenate(values) if values else np.empty(0)
+
+    return Seen(
+        {name: join([part.risks[name] for part in parts]) for name in run.models},
+        Distance(
+            join([part.distance.texture for part in parts]),
+            join([part.distance.grey for part in parts]),
+            join([part.distance.unlike for part in parts]).astype(bool),
+        ),
+    )
+
+
+def _stored(
+    folder: Path, shipped: Mapping[str, Any], evaluation: Mapping[str, Any], data: Mapping[str, Any]
+) -> StoredRun:
+    parts = {
+        name: tuple(record["mean_logit_of"]) for name, record in shipped.items() if "mean_logit_of" in record
+    }
+    trained = [name for name in shipped if name not in parts and (folder / f"{name}.json").is_file()]
+    read = {name: read_plain_model(folder, name) for name in trained}
+    sides = {size for _, size in read.values()}
+    if len(sides) != 1 or len(set(*sides)) != 1:
+        raise Refusal(f"The models in {folder} need images of different or oblong sizes; make the run anew.")
+    fitted = {name: shipped[name]["recalibration"]["fitted"] for name in trained}
+    return StoredRun(
+        condition=str(evaluation["condition"]),
+        data_title=str(data.get("title", "")),
+        notice=str(data.get("notice", "")),
+        side=next(iter(sides))[0],
+        models={name: model for name, (model, _) in read.items()},
+        parts=parts,
+        recalibrations={
+            name: None if record is None else Recalibration.from_json(record)
+            for name, record in fitted.items()
+        },
+        thresholds={name: _thresholds(evaluation["points"][name]) for name in (*trained, *parts)},
+        reference=read_reference(folder),
+    )
+
+
+def _thresholds(points: Sequence[Mapping[str, Any]]) -> tuple[FrozenThreshold, ...]:
+    return tuple(
+        FrozenThreshold(point["name"], float(point["threshold"]), point["chosen_on"])
+        for point in points
+        if point["threshold"] is not None
+    )
+
+
+def _refuse_altered(results: Path, recorded: Any) -> None:
+    """Frozen means: to the last byte what the run wrote."""
+    hashes = recorded if isinstance(recorded, dict) else {}
+    for name in sorted(name for name in hashes if name.startswith("models/") or name == "evaluation.json"):
+        path = results / name
+        if not path.is_file() or hash_file(path) != hashes[name]:
+            raise Refusal(
+                f"{name} in {results} is not the file that the run wrote; see what differs with: "
+                f"clineval verify {results}"
+            )
+
+
+def _json(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise Refusal(f"{path} cannot be read ({error}); make the results anew.") from error
+    if not isinstance(content, dict):
+        raise Refusal(f"{path} is not a JSON object; make the results anew.")
+    return content
