@@ -16,6 +16,7 @@ from clineval.data.cohort import Cohort
 from clineval.learning.member import LearningCurve
 from clineval.learning.training import TrainedModel, combine, save_model, train_models
 from clineval.pipeline.recalibration import Choice, choose_recalibration
+from clineval.pipeline.training_reference import learn_reference, write_reference
 from clineval.predictions import write_predictions
 from clineval.settings import RunSettings
 
@@ -164,8 +165,9 @@ def training_seconds(shipped: Sequence[Shipped]) -> dict[str, float]:
 
 
 def write_models(shipped: tuple[Shipped, ...], folder: Path) -> None:
-    """Write weights, hyperparameters and recalibrations: safetensors and JSON, nothing that runs code."""
+    """Write weights, recalibrations and the trace of the training images: safetensors and JSON, no code."""
     folder.mkdir()
+    write_reference(learn_reference(shipped[0].cohort), folder)
     for model in shipped:
         if model.trained is not None and model.name == model.trained.name:
             save_model(model.trained, folder)
