@@ -42,9 +42,14 @@ def test_a_second_run_replaces_the_first(tmp_path):
 @pytest.mark.parametrize("fault", [RuntimeError, KeyboardInterrupt])
 def test_a_failing_run_leaves_the_old_results_untouched(tmp_path, fault):
     write_results(tmp_path / "results", "first")
-    with pytest.raises(fault), replace_folder(tmp_path / "results", kind="run") as folder:
-        (folder / "content.txt").write_text("half")
-        raise fault
+
+    def fail():
+        with replace_folder(tmp_path / "results", kind="run") as folder:
+            (folder / "content.txt").write_text("half")
+            raise fault
+
+    with pytest.raises(fault):
+        fail()
     assert (tmp_path / "results" / "content.txt").read_text() == "first"
     assert names_beside(tmp_path / "results") == ["results"]
 
@@ -60,7 +65,7 @@ def test_the_ledger_outlives_the_run_that_wrote_it(tmp_path):
 def test_a_strangers_folder_is_refused_and_kept(tmp_path):
     (tmp_path / "thesis").mkdir()
     (tmp_path / "thesis" / "chapter.tex").write_text("years of work")
-    with pytest.raises(Refusal, match="not written by clineval.*--force"):
+    with pytest.raises(Refusal, match=r"not written by clineval.*--force"):
         write_results(tmp_path / "thesis")
     assert (tmp_path / "thesis" / "chapter.tex").read_text() == "years of work"
 
