@@ -21,13 +21,16 @@ def main(write: bool) -> int:
             print(f"{path.name} failed:\n{error}", file=sys.stderr)
             return 1
         if write:
-            nbformat.write(_without_times(notebook), path)
+            nbformat.write(_without_traces(notebook), path)
     return 0
 
 
-def _without_times(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
+def _without_traces(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
+    """The notebook less times and warnings, which name folders of the machine that ran it."""
     for cell in notebook.cells:
         cell.metadata.pop("execution", None)
+        if cell.cell_type == "code":
+            cell.outputs = [output for output in cell.outputs if output.get("name") != "stderr"]
     return notebook
 
 
