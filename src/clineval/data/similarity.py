@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from clineval.refusal import Refusal
 
@@ -18,6 +19,7 @@ Vectors = NDArray[np.float32]
 Indices = NDArray[np.int64]
 Progress = Callable[[int, int], None]
 
+WORKING_SIDE = 28  # pixels; larger images are compared at this size, then looked at in full
 SHIFT = 2  # pixels each way; 7 % of the width of a 28-pixel image
 FEATURES = 63  # smooth cosines of the first pass; with the residual appended a multiple of 16
 BLOCK = 2048  # images a side of one matrix product: 16 MB of bounds
@@ -149,6 +151,15 @@ def similarity_of(
         best.similarity[better] = other.similarity[better]
         best.alignment[better] = position
     return best
+
+
+def working_images(images: Images) -> Images:
+    """The images at the size at which they are compared: 28 x 28, or their own where that is smaller."""
+    if max(images.shape[1:]) <= WORKING_SIDE:
+        return images
+    side = (WORKING_SIDE, WORKING_SIDE)
+    reduced = [Image.fromarray(image).resize(side, Image.Resampling.BILINEAR) for image in images]
+    return np.stack([np.asarray(image) for image in reduced])
 
 
 def overlap(images: Images, alignment: Alignment) -> tuple[Vectors, Vectors]:

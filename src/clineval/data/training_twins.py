@@ -11,8 +11,7 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 
-from clineval.data.similarity import Images, alignments, cosines
-from clineval.data.twins import WORKING_SIDE, working_images
+from clineval.data.similarity import WORKING_SIDE, Images, alignments, cosines, working_images
 
 MARGIN = 2  # working pixels left out on each side, so that an image may be displaced by as many
 WAVES = 143  # smooth cosines kept of each image: structures narrower than a twelfth of it are not

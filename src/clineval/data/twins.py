@@ -5,7 +5,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from clineval.data import approximate
 from clineval.data.detail import detail_of
@@ -19,10 +18,10 @@ from clineval.data.similarity import (
     TooManyPairs,
     find_pairs,
     nearest,
+    working_images,
 )
 from clineval.data.threshold import Threshold, calibrate, given
 
-WORKING_SIDE = 28  # pixels; larger images are compared at this size, then looked at in full
 MOST_QUERIES, FEWEST_QUERIES = 1000, 200  # images whose nearest neighbours calibrate the threshold
 MOST_COMPARISONS = 10_000_000  # of those with all others; decides between the two
 EXACT_UP_TO = 30_000  # images; beyond, candidates come from an approximate search if it is installed
@@ -88,15 +87,6 @@ def find_twins(images: Images, *, threshold: float | None = None, progress: Prog
     twin = similar | (second_look & (detail >= DETAIL))
     exact = _is_exact(len(images))
     return Twins(cut, second_look, exact, neighbours, floor, listed, detail, twin)
-
-
-def working_images(images: Images) -> Images:
-    """The images at the size at which they are compared: 28 x 28, or their own where that is smaller."""
-    if max(images.shape[1:]) <= WORKING_SIDE:
-        return images
-    side = (WORKING_SIDE, WORKING_SIDE)
-    reduced = [Image.fromarray(image).resize(side, Image.Resampling.BILINEAR) for image in images]
-    return np.stack([np.asarray(image) for image in reduced])
 
 
 def _neighbours(working: Images, *, progress: Progress | None) -> NDArray[np.float64]:

@@ -23,7 +23,7 @@ from clineval.refusal import Refusal
 from clineval.run_folder import MARKER, require_results
 from clineval.statistics.recalibration import Recalibration
 
-CHUNK = 64  # images scored at a time; fixed and filled up, so that company changes no bit of a risk
+CHUNK = 16  # images scored at a time; fixed and filled up, so that company changes no bit of a risk
 NEEDED = (MARKER, "evaluation.json", "models/shipped.json")
 Progress = Callable[[int, int], None]
 

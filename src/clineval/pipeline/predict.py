@@ -1,0 +1,208 @@
+"""Risks of single images by a finished run: what ``clineval predict`` and a script ask for."""
+
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from clineval.data import dicom
+from clineval.data.image_files import SUFFIXES, read_image
+from clineval.data.preparation import DEEP, Unusable, check_fit, square
+from clineval.pipeline.stored_run import (
+    FrozenThreshold,
+    StoredRun,
+    read_run,
+    shipped_risks,
+    view_images,
+)
+from clineval.refusal import Refusal
+
+BLOCK = 1024  # files read and scored at a time: bounds the memory
+MOST_NAMED = 10  # files in one refusal
+ENDINGS = (*SUFFIXES, *dicom.SUFFIXES)
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What the run says of one image.
+
+    Attributes
+    ----------
+    image : the file as it was named, or its path below the folder that was.
+    risk : predicted probability of the condition by model, 0 to 1.
+    flagged : by model and frozen threshold, whether the risk is at or above it.
+    unlike_training : the image lies further from the training images than 99 of 100 validation images do.
+    texture_distance, grey_distance : how far; see ``clineval.learning.familiarity``.
+    """
+
+    image: str
+    risk: Mapping[str, float]
+    flagged: Mapping[str, Mapping[str, bool]]
+    unlike_training: bool
+    texture_distance: float
+    grey_distance: float
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values."""
+        return dict(vars(self))
+
+    def to_row(self) -> dict[str, str]:
+        """One line of a table: a column per model's risk and per threshold, in words that read back."""
+        row = {"image": self.image, "unlike_training": str(int(self.unlike_training))}
+        for model, risk in self.risk.items():
+            row[f"risk_{model}"] = repr(risk)
+            row |= {f"flagged_{model}_{name}": str(int(yes)) for name, yes in self.flagged[model].items()}
+        distances = {"texture_distance": self.texture_distance, "grey_distance": self.grey_distance}
+        return row | {name: f"{value:.4f}" for name, value in distances.items()}
+
+
+def predict(
+    results: Path,
+    sources: Sequence[Path],
+    *,
+    fit: str = "crop",
+    bits: int = DEEP,
+    matching: bool = True,
+    second_view: bool = True,
+    progress: Progress | None = None,
+) -> tuple[Prediction, ...]:
+    """Risks of image files by the models of a finished run.
+
+    Parameters
+    ----------
+    results : folder of ``clineval run``.
+    sources : PNG, JPEG, TIFF or DICOM files, or folders of them, which are searched to the bottom.
+    fit, bits : how the square is cut, and the white of deep images; see ``clineval.data.preparation``.
+    matching : bring grey levels to those of the training images, for the models that gain by it.
+    second_view : of an upright image also score the upper square, and take the mean of both.
+    progress : called with (images done, images in all).
+
+    Raises
+    ------
+    Refusal : the run is not whole, a source is missing or holds no image, or files cannot be read (named).
+    """
+    check_fit(fit)
+    run = read_run(results)
+    files = list(_files(sources))
+    found: list[Prediction] = []
+    for start in range(0, len(files), BLOCK):
+        named = files[start : start + BLOCK]
+        views = _read([path for path, _ in named], run.side, fit, bits, second_view)
+        names = [name for _, name in named]
+        found.extend(predict_images(run, views[0], second=views[1], names=names, matching=matching))
+        if progress is not None:
+            progress(len(found), len(files))
+    return tuple(found)
+
+
+def predict_images(
+    run: StoredRun,
+    images: NDArray[np.uint8],
+    *,
+    second: NDArray[np.uint8] | None = None,
+    names: Sequence[str] | None = None,
+    matching: bool = True,
+) -> list[Prediction]:
+    """Risks of images that are prepared already: uint8, shape (cases, side, side).
+
+    Parameters
+    ----------
+    run : as ``stored_run.read_run`` gives it.
+    second : another view of each image, of the same shape; the risks are the mean of both.
+    names : what each image is called; by default its number.
+    """
+    seen = view_images(run, images, matching=matching)
+    views = [seen.risks]
+    if second is not None:
+        views.append(_second_risks(run, images, second, seen.risks, matching=matching))
+    risks = shipped_risks(run, views)
+    far = seen.distance
+    shown = names if names is not None else [str(number) for number in range(len(images))]
+    return [
+        Prediction(
+            shown[row],
+            {model: float(risk[row]) for model, risk in risks.items()},
+            {model: _flagged(float(risk[row]), run.thresholds[model]) for model, risk in risks.items()},
+            bool(far.unlike[row]),
+            float(far.texture[row]),
+            float(far.grey[row]),
+        )
+        for row in range(len(images))
+    ]
+
+
+def _second_risks(
+    run: StoredRun,
+    first: NDArray[np.uint8],
+    second: NDArray[np.uint8],
+    risks: Mapping[str, NDArray[np.float64]],
+    *,
+    matching: bool,
+) -> dict[str, NDArray[np.float64]]:
+    """Risks of the second views, computed where they differ from the first, as those of upright images do."""
+    other = np.flatnonzero((first != second).any(axis=(1, 2)))
+    found = {name: risk.copy() for name, risk in risks.items()}
+    for name, risk in view_images(run, second[other], matching=matching).risks.items():
+        found[name][other] = risk
+    return found
+
+
+def _flagged(risk: float, thresholds: Sequence[FrozenThreshold]) -> dict[str, bool]:
+    return {each.name: risk >= each.threshold for each in thresholds}
+
+
+def _files(sources: Sequence[Path]) -> Iterator[tuple[Path, str]]:
+    """Every file with the name it goes by."""
+    if not sources:
+        raise Refusal("predict needs image files or folders of them; none was named.")
+    for source in sources:
+        if source.is_dir():
+            below = sorted(
+                path for path in _walk(source) if path.suffix.lower() in (*SUFFIXES, *dicom.SUFFIXES)
+            )
+            if not below:
+                raise Refusal(
+                    f"{source} holds no images; looked for {' '.join((*SUFFIXES, *dicom.SUFFIXES))}."
+                )
+            yield from ((path, path.relative_to(source).as_posix()) for path in below)
+        elif source.is_file():
+            yield source, source.name
+        else:
+            raise Refusal(f"There is no file or folder {source}; name images or folders of them.")
+
+
+def _walk(folder: Path) -> Iterator[Path]:
+    for base, _, names in os.walk(folder, followlinks=False):
+        yield from (Path(base, name) for name in names)
+
+
+def _read(
+    paths: Sequence[Path], side: int, fit: str, bits: int, second_view: bool
+) -> tuple[NDArray[np.uint8], NDArray[np.uint8] | None]:
+    """The files as squares, and the upper squares where these are wanted too, read on all cores."""
+    fits = (fit, "top") if second_view and fit == "crop" else (fit,)
+    views = np.zeros((len(fits), len(paths), side, side), np.uint8)
+
+    def read(place: int) -> str:
+        try:
+            grey = read_image(paths[place], bits=bits).grey
+        except Unusable as reason:
+            return f"{paths[place].name}: {reason}"
+        for view, kind in zip(views, fits, strict=True):
+            view[place] = square(grey, side=side, fit=kind)
+        return ""
+
+    with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
+        bad = [reason for reason in pool.map(read, range(len(paths))) if reason]
+    if bad:
+        more = f"; and {len(bad) - MOST_NAMED} more" if len(bad) > MOST_NAMED else ""
+        raise Refusal(
+            f"{len(bad)} of {len(paths)} images cannot be used: {'; '.join(bad[:MOST_NAMED])}{more}."
+        )
+    return views[0], views[1] if len(fits) == 2 else None
