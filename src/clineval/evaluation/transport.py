@@ -209,7 +209,7 @@ def _calibration(cases: Cases, scale: _Scale) -> dict[str, Estimate]:
         if name != "ici"
     }
     drawn = {**plain, "draws": scale.draws, "seed": scale.seed}
-    return {**measured, "ici": calibration.ici(*data, **drawn)}
+    return {**measured, "ici": calibration.ici(cases.outcome, cases.risk, **drawn)}
 
 
 def _repairs(cases: Cases, scale: _Scale) -> Iterator[Repair]:
