@@ -24,10 +24,10 @@ report: $(STAMP) ## Run the whole job: results/report.html, figures and tables
 	$(BIN)/clineval run
 
 test: $(STAMP) ## Prove it: every test (slow, real data and browser included where they can run)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(CORES) --dist loadgroup
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(CORES) --dist loadfile
 
 test-fast: $(STAMP) ## The fast suite: under a minute, no network
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(CORES) --dist loadgroup -m "not slow and not browser"
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(CORES) --dist loadfile -m "not slow and not browser"
 
 check: $(STAMP) ## Lint, format, types, and who may import whom
 	$(BIN)/ruff check .

@@ -35,7 +35,7 @@ FIGURES = (
 TABLES = ("predictions.csv", "members.csv", "evaluation.json", "audit.json", "exploration.json")
 WORDS = ("report.html", "checklist.csv", "model_card.md", "provenance.json", "ledger.jsonl")
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("end_to_end")]
+pytestmark = pytest.mark.slow
 
 
 def small_phantom(dataset, *, seed, **named):

@@ -367,8 +367,10 @@ def test_a_threshold_outside_0_to_1_is_refused(threshold: float) -> None:
 def test_a_level_or_a_number_of_draws_that_means_nothing_is_refused() -> None:
     with pytest.raises(Refusal, match="between 0 and 1"):
         evaluate(TABLE, level=95)
-    with pytest.raises(Refusal, match="at least one draw"):
+    with pytest.raises(Refusal, match="from 1 to 1,000,000 draws"):
         evaluate(TABLE, draws=0)
+    with pytest.raises(Refusal, match="seed of at least 0"):
+        evaluate(TABLE, seed=-1)
 
 
 def test_thresholds_0_and_1_flag_all_and_only_certain_cases() -> None:

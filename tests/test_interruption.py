@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("interruption")]
+pytestmark = pytest.mark.slow
 
 RUN = """
 import signal, sys
