@@ -26,9 +26,7 @@ def main(results: Path) -> None:
             took.append(page.evaluate(WHEN))
             page.close()
         browser.close()
-    print(
-        f"domInteractive, ms: {', '.join(f'{each:.0f}' for each in took)}; worst {max(took):.0f}"
-    )
+    print(f"domInteractive, ms: {', '.join(f'{each:.0f}' for each in took)}; worst {max(took):.0f}")
 
 
 if __name__ == "__main__":
