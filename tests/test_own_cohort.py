@@ -14,7 +14,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from clineval.cli import REFUSED, run_command
+from clineval.cli import run_command
+from clineval.ending import REFUSED
 from clineval.data.image_files import read_image
 from clineval.data.own_cohort import UNDIVIDED, prepare_files, read_cohort, read_own_cohort
 from clineval.data.own_table import Columns, read_own_table

@@ -1,30 +1,18 @@
 """The door: parses, calls, prints, chooses the exit code; nothing else prints or exits."""
 
-import errno
 import sys
-import traceback
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from clineval import __version__
+from clineval.ending import DONE, FOUND, exit_code
+from clineval.options import Condition, Dataset, Device, Force, Jobs, Out, Seed, Size, Split
 from clineval.refusal import Refusal
 from clineval.screen import Screen, complain, display, say, show_evaluation, show_findings, show_study
 
-DONE, UNEXPECTED, USAGE, REFUSED, FOUND, INTERRUPTED = 0, 1, 2, 3, 4, 130
 SHARED = ("--quiet", "-q", "--version")
-STUDIED = "logreg,cnn_single,cnn,scattering,combined"
-WRITE_FAULTS = {
-    errno.ENOSPC: "the disk is full",
-    errno.EDQUOT: "the disk quota is used up",
-    errno.EROFS: "the file system is read-only",
-    errno.EACCES: "permission was denied",
-    errno.EPERM: "the operation is not permitted",
-}
-
-# typer carries a copy of click whose usage error it does not name; its public child leads to it
-_UsageError: type[Exception] = typer.BadParameter.__bases__[0]
 
 app = typer.Typer(
     name="clineval",
@@ -41,47 +29,6 @@ app = typer.Typer(
         "--quiet and --version may also follow any command."
     ),
 )
-
-Out = Annotated[
-    Path | None,
-    typer.Option(
-        "--out",
-        help="Folder for the results; parents are made.",
-        show_default="results; results-phantom for phantom data, results-own for --cohort",
-    ),
-]
-Force = Annotated[
-    bool, typer.Option("--force", help="Replace a folder that another command, or another program, wrote.")
-]
-Dataset = Annotated[
-    str,
-    typer.Option(
-        help="auto (BreastMNIST where it can be had, else the phantom set), phantom, or strictly breastmnist "
-        "or another 2-D MedMNIST set by name."
-    ),
-]
-Size = Annotated[int, typer.Option(help="Pixels per side: 28, 64, 128 or 224.")]
-Seed = Annotated[
-    int, typer.Option(help="Seed of training, folds and bootstrap; the same seed gives the same bytes.")
-]
-Jobs = Annotated[
-    int | None,
-    typer.Option(help="Trainings at once; the numbers do not depend on it.", show_default="all cores"),
-]
-Device = Annotated[str, typer.Option(help="cpu, cuda or mps.")]
-Split = Annotated[
-    str,
-    typer.Option(
-        help="official; deduplicated (no twin of a test image in train); grouped (split anew, twins joined)."
-    ),
-]
-Condition = Annotated[
-    str | None,
-    typer.Option(
-        help="Label that is the condition, e.g. melanoma; several joined by ' or '.",
-        show_default="the set's own, where it has two classes",
-    ),
-]
 
 
 @app.callback(invoke_without_command=True)
@@ -494,63 +441,17 @@ def main() -> None:
 
 
 def run_command(words: list[str]) -> int:
-    """Run one command; every way in which it can end becomes one line and an exit code."""
-    try:
-        code = typer.main.get_command(app).main(
-            args=_shared_first(words), prog_name="clineval", standalone_mode=False
-        )
-        return _interrupted() if code == INTERRUPTED else int(code or DONE)
-    except typer.Exit as ending:
-        return ending.exit_code
-    except _UsageError as error:
-        return _wrong_usage(error)
-    except Refusal as refusal:
-        return _ended(str(refusal), code=REFUSED)
-    except (KeyboardInterrupt, typer.Abort):
-        return _interrupted()
-    except OSError as error:
-        return _write_fault(error)
-    except MemoryError:
-        return _ended("out of memory; use fewer --jobs or a smaller --size", code=UNEXPECTED)
-    except Exception:
-        return _unexpected()
-
-
-def _interrupted() -> int:
-    return _ended("interrupted; nothing half-written was left", code=INTERRUPTED)
-
-
-def _ended(line: str, *, code: int) -> int:
-    complain(line)
-    return code
+    """Run one command line and say with which exit code it ended."""
+    door = typer.main.get_command(app)
+    return exit_code(
+        lambda: door.main(args=_shared_first(words), prog_name="clineval", standalone_mode=False)
+    )
 
 
 def _shared_first(words: list[str]) -> list[str]:
     """The words with the options that every command shares moved before the command, where they are read."""
     shared = [word for word in words if word in SHARED]
     return shared + [word for word in words if word not in SHARED]
-
-
-def _wrong_usage(error: Any) -> int:
-    """A value of the wrong type is refused like any other value; an unknown option is wrong usage."""
-    where = error.ctx.command_path if error.ctx else "clineval"
-    code = REFUSED if type(error) is typer.BadParameter else USAGE
-    return _ended(f"{error.format_message()} See: {where} --help", code=code)
-
-
-def _write_fault(error: OSError) -> int:
-    if error.errno not in WRITE_FAULTS:
-        return _unexpected()
-    where = f" at {error.filename}" if error.filename else ""
-    return _ended(
-        f"could not write: {WRITE_FAULTS[error.errno]}{where}; free some room or choose another --out",
-        code=REFUSED,
-    )
-
-
-def _unexpected() -> int:
-    traceback.print_exc()
-    return _ended("unexpected fault, a defect of clineval; please report the lines above", code=UNEXPECTED)
 
 
 def _command() -> list[str]:

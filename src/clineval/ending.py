@@ -1,0 +1,75 @@
+"""How a command ends: whatever was raised becomes one line on stderr and an exit code."""
+
+import errno
+import traceback
+from collections.abc import Callable
+from typing import Any
+
+import typer
+
+from clineval.refusal import Refusal
+from clineval.screen import complain
+
+DONE, UNEXPECTED, USAGE, REFUSED, FOUND, INTERRUPTED = 0, 1, 2, 3, 4, 130
+WRITE_FAULTS = {
+    errno.ENOSPC: "the disk is full",
+    errno.EDQUOT: "the disk quota is used up",
+    errno.EROFS: "the file system is read-only",
+    errno.EACCES: "permission was denied",
+    errno.EPERM: "the operation is not permitted",
+}
+
+# typer carries a copy of click whose usage error it does not name; its public child leads to it
+_UsageError: type[Exception] = typer.BadParameter.__bases__[0]
+
+
+def exit_code(command: Callable[[], Any]) -> int:
+    """Run one command; every way in which it can end becomes one line and an exit code."""
+    try:
+        code = command()
+        return _interrupted() if code == INTERRUPTED else int(code or DONE)
+    except typer.Exit as ending:
+        return ending.exit_code
+    except _UsageError as error:
+        return _wrong_usage(error)
+    except Refusal as refusal:
+        return _ended(str(refusal), code=REFUSED)
+    except (KeyboardInterrupt, typer.Abort):
+        return _interrupted()
+    except OSError as error:
+        return _write_fault(error)
+    except MemoryError:
+        return _ended("out of memory; use fewer --jobs or a smaller --size", code=UNEXPECTED)
+    except Exception:
+        return _unexpected()
+
+
+def _interrupted() -> int:
+    return _ended("interrupted; nothing half-written was left", code=INTERRUPTED)
+
+
+def _ended(line: str, *, code: int) -> int:
+    complain(line)
+    return code
+
+
+def _wrong_usage(error: Any) -> int:
+    """A value of the wrong type is refused like any other value; an unknown option is wrong usage."""
+    where = error.ctx.command_path if error.ctx else "clineval"
+    code = REFUSED if type(error) is typer.BadParameter else USAGE
+    return _ended(f"{error.format_message()} See: {where} --help", code=code)
+
+
+def _write_fault(error: OSError) -> int:
+    if error.errno not in WRITE_FAULTS:
+        return _unexpected()
+    where = f" at {error.filename}" if error.filename else ""
+    return _ended(
+        f"could not write: {WRITE_FAULTS[error.errno]}{where}; free some room or choose another --out",
+        code=REFUSED,
+    )
+
+
+def _unexpected() -> int:
+    traceback.print_exc()
+    return _ended("unexpected fault, a defect of clineval; please report the lines above", code=UNEXPECTED)

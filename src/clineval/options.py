@@ -1,0 +1,47 @@
+"""Options that several commands share, with the words that --help shows of them."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+Out = Annotated[
+    Path | None,
+    typer.Option(
+        "--out",
+        help="Folder for the results; parents are made.",
+        show_default="results; results-phantom for phantom data, results-own for --cohort",
+    ),
+]
+Force = Annotated[
+    bool, typer.Option("--force", help="Replace a folder that another command, or another program, wrote.")
+]
+Dataset = Annotated[
+    str,
+    typer.Option(
+        help="auto (BreastMNIST where it can be had, else the phantom set), phantom, or strictly breastmnist "
+        "or another 2-D MedMNIST set by name."
+    ),
+]
+Size = Annotated[int, typer.Option(help="Pixels per side: 28, 64, 128 or 224.")]
+Seed = Annotated[
+    int, typer.Option(help="Seed of training, folds and bootstrap; the same seed gives the same bytes.")
+]
+Jobs = Annotated[
+    int | None,
+    typer.Option(help="Trainings at once; the numbers do not depend on it.", show_default="all cores"),
+]
+Device = Annotated[str, typer.Option(help="cpu, cuda or mps.")]
+Split = Annotated[
+    str,
+    typer.Option(
+        help="official; deduplicated (no twin of a test image in train); grouped (split anew, twins joined)."
+    ),
+]
+Condition = Annotated[
+    str | None,
+    typer.Option(
+        help="Label that is the condition, e.g. melanoma; several joined by ' or '.",
+        show_default="the set's own, where it has two classes",
+    ),
+]
