@@ -7,7 +7,9 @@ import pandas as pd
 import pytest
 from PIL import Image
 
+from clineval import cli
 from clineval.data import image_files
+from clineval.data.audit_findings import KINDS
 from clineval.data.own_images import read_own_images
 from clineval.data.phantom import phantom, planted
 from clineval.pipeline.audit import audit_source, write_audit
@@ -254,3 +256,15 @@ def test_progress_is_announced_step_by_step(folder, tmp_path):
 
     audited(folder, tmp_path, announce=announce)
     assert steps == ["Reading", "Comparing"]
+
+
+def test_the_help_of_audit_names_every_code_with_its_title():
+    words = " ".join(cli.audit.__doc__.split())
+    assert [code for code, kind in KINDS.items() if f"{code} {kind.title}".lower() not in words.lower()] == []
+
+
+@pytest.mark.parametrize("option", [["--size", "64"], ["--seed", "3"], ["--condition", "x"]])
+def test_options_of_data_sets_are_refused_beside_images_of_ones_own(folder, tmp_path, capsys, option):
+    words = ["audit", str(folder), "--out", str(tmp_path / "found"), *option]
+    assert cli.run_command(words) == 3
+    assert "are for data sets" in capsys.readouterr().err

@@ -15,13 +15,13 @@ import pytest
 from PIL import Image
 
 from clineval.cli import run_command
-from clineval.ending import REFUSED
 from clineval.data.image_files import read_image
 from clineval.data.own_cohort import UNDIVIDED, prepare_files, read_cohort, read_own_cohort
 from clineval.data.own_table import Columns, read_own_table
 from clineval.data.preparation import Unusable, square
 from clineval.data.raw_samples import draw_samples
 from clineval.data.splits import by_group
+from clineval.ending import REFUSED
 from clineval.pipeline.cohort_run import OwnImages, draw_check_strip, load_own
 from clineval.refusal import Refusal
 from clineval.settings import DataSettings, OwnSettings, RunSettings

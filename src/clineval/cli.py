@@ -307,14 +307,18 @@ def audit(
         str | None, typer.Option(help="auto, breastmnist or phantom, instead of images of your own.")
     ] = None,
     condition: Condition = None,
-    size: Size = 28,
+    size: Annotated[
+        int | None, typer.Option(help="Pixels per side of a data set: 28, 64, 128 or 224.", show_default="28")
+    ] = None,
     threshold: Annotated[
         float | None, typer.Option(help="Least similarity of a twin.", show_default="read off the data")
     ] = None,
     fail_on: Annotated[
         str, typer.Option(help="Codes such as AUD001,AUD003: exit 4 where one of them is found.")
     ] = "",
-    seed: Annotated[int, typer.Option(help="Seed of the split by group.")] = 0,
+    seed: Annotated[
+        int | None, typer.Option(help="Seed of the split by group of a data set.", show_default="0")
+    ] = None,
     out: Annotated[
         Path | None, typer.Option("--out", help="Folder for the findings.", show_default="results-audit")
     ] = None,
@@ -322,19 +326,38 @@ def audit(
 ) -> None:
     """Near-duplicate images, twins across splits, contradictory labels, single images worth a look.
 
+    A CSV needs a column image (or file, filename, path). Columns split,
+    outcome (or label) and group (or patient) are used where they are there.
+    In a folder, subfolders named train, val and test are the splits.
+
+    Codes:
+      AUD001 contradictory labels           AUD002 twin across train and test
+      AUD003 twin across val and test       AUD004 twin across other splits
+      AUD005 one patient in several splits  AUD006 byte-identical images
+      AUD007 near-duplicate images          AUD008 chained group
+      AUD009 twin that detail does not confirm
+      AUD010 blank image                    AUD011 saturated image
+      AUD012 text or measuring marks burnt in
+      AUD013 unlike the rest                AUD014 unreadable file
+      AUD015 images of different sizes
+
     Examples:
       clineval audit --dataset breastmnist --out audit
       clineval audit my-images/ --fail-on AUD001,AUD003
     """
     from clineval.pipeline.audit import audit_source
 
+    if images is not None and not (condition is None and size is None and seed is None):
+        raise Refusal(
+            "--condition, --size and --seed are for data sets; images of your own need none of them."
+        )
     with display() as announce:
         audited = audit_source(
             images,
             dataset=dataset,
             condition=condition,
-            size=size,
-            seed=seed,
+            size=28 if size is None else size,
+            seed=seed or 0,
             threshold=threshold,
             fail_on=_comma_list(fail_on),
             out=out,
