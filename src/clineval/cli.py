@@ -8,7 +8,27 @@ import typer
 
 from clineval import __version__
 from clineval.ending import DONE, FOUND, exit_code
-from clineval.options import Condition, Dataset, Device, Force, Jobs, Out, Seed, Size, Split
+from clineval.options import (
+    Bits,
+    Condition,
+    Dataset,
+    Device,
+    Figures,
+    Fit,
+    Force,
+    GroupColumn,
+    ImageColumn,
+    ImageFolder,
+    Jobs,
+    Matching,
+    Out,
+    OutcomeColumn,
+    Positive,
+    SecondView,
+    Seed,
+    Size,
+    Split,
+)
 from clineval.refusal import Refusal
 from clineval.screen import Screen, complain, display, say, show_evaluation, show_findings, show_study
 
@@ -55,28 +75,24 @@ def run(
         Path | None,
         typer.Option(help="Images of your own: a CSV or Parquet table, one row per image.", metavar="TABLE"),
     ] = None,
-    image_folder: Annotated[
-        Path | None, typer.Option(help="With --cohort: where the images lie.", show_default="the table's")
-    ] = None,
-    image_column: Annotated[str, typer.Option(help="Column that names the file, ending optional.")] = "image",
-    outcome_column: Annotated[str, typer.Option(help="Column that holds the outcome.")] = "outcome",
-    positive: Annotated[str, typer.Option(help="Its value where the condition is present.")] = "1",
-    group_column: Annotated[
-        str | None, typer.Option(help="Column shared by dependent images, e.g. patient.")
-    ] = None,
+    image_folder: ImageFolder = None,
+    image_column: ImageColumn = "image",
+    outcome_column: OutcomeColumn = "outcome",
+    positive: Positive = "1",
+    group_column: GroupColumn = None,
     split_column: Annotated[
         str | None,
         typer.Option(help="Column with train, val, test.", show_default="made by group, stratified"),
     ] = None,
     fit: Annotated[str, typer.Option(help="crop (middle square, as BreastMNIST), top, or pad.")] = "crop",
-    bits: Annotated[int, typer.Option(help="Bits of deep images: 2**bits - 1 is white.")] = 16,
+    bits: Bits = 16,
     seed: Seed = 0,
     jobs: Jobs = None,
     device: Device = "cpu",
     early_stopping: Annotated[
         str, typer.Option(help="guard (patience sized to the schedule) or strict.")
     ] = "guard",
-    figures: Annotated[str, typer.Option(help="Figure formats, comma-separated: png, svg, pdf.")] = "png",
+    figures: Figures = "png",
     out: Out = None,
     force: Force = False,
     resume: Annotated[
@@ -421,6 +437,116 @@ def study(
         )
     show_study(found.summary)
     say(f"Study: {found.folder / 'study_scores.csv'} and the figures beside it")
+
+
+@app.command()
+def validate(
+    results: Annotated[Path, typer.Argument(help="Folder written by clineval run.")],
+    table: Annotated[Path, typer.Argument(help="CSV or Parquet, one row per image of other patients.")],
+    name: Annotated[str, typer.Option(help="What the external cohort is called in every result.")],
+    image_folder: ImageFolder = None,
+    image_column: ImageColumn = "image",
+    outcome_column: OutcomeColumn = "outcome",
+    positive: Positive = "1",
+    group_column: GroupColumn = None,
+    fit: Fit = "as-trained",
+    bits: Bits = 16,
+    matching: Matching = True,
+    second_view: SecondView = True,
+    corruptions: Annotated[
+        bool, typer.Option("--corruptions", help="Score the images also as worse scanners would show them.")
+    ] = False,
+    seed: Annotated[int, typer.Option(help="Seed of bootstrap and corruptions.")] = 0,
+    jobs: Annotated[
+        int | None, typer.Option(help="Threads; the numbers do not depend on it.", show_default="all cores")
+    ] = None,
+    figures: Figures = "png",
+    out: Annotated[Path, typer.Option("--out", help="Folder for the results; parents are made.")] = Path(
+        "results-external"
+    ),
+    force: Force = False,
+) -> None:
+    """Does it hold elsewhere? A finished run, frozen, on the images of other patients.
+
+    Models, recalibrations and thresholds stay as the run left them; the report sets the test cases of the
+    run and these patients side by side.
+
+    Example:
+      clineval validate results cohort.csv --name hospital-b --image-folder images --image-column id \\
+        --outcome-column pathology --positive malignant --group-column patient --out results-b
+    """
+    from clineval import settings as rooms
+    from clineval.pipeline.cohort_run import OwnImages
+    from clineval.pipeline.validate import validate as validate_run
+
+    own = rooms.OwnSettings(image_column, outcome_column, positive, group_column, fit=fit, bits=bits)
+    settings = rooms.ValidationSettings(
+        name, own, matching, second_view, corruptions, rooms.EvaluationSettings(seed=seed)
+    )
+    with display() as announce:
+        found = validate_run(
+            results,
+            OwnImages(table, image_folder),
+            settings,
+            out=out,
+            force=force,
+            jobs=jobs,
+            formats=_comma_list(figures),
+            command=_command(),
+            announce=announce,
+        )
+    say(found.cohort.source.notice, style="bold red")
+    show_evaluation(found.evaluation)
+    say(f"Report: {found.folder / 'report.html'}")
+
+
+@app.command()
+def predict(
+    results: Annotated[Path, typer.Argument(help="Folder written by clineval run.")],
+    images: Annotated[list[Path], typer.Argument(help="PNG, JPEG, TIFF or DICOM files, or folders of them.")],
+    fit: Fit = "as-trained",
+    bits: Bits = 16,
+    matching: Matching = True,
+    second_view: SecondView = True,
+    form: Annotated[
+        str | None,
+        typer.Option("--format", help="csv or json.", show_default="as --out ends, else csv"),
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", help="File to write.", show_default="standard output")
+    ] = None,
+) -> None:
+    """Risk of each image, whether it is flagged at each frozen threshold, and whether it is unlike training.
+
+    Examples:
+      clineval predict results lesion.png
+      clineval predict results images/ --out risks.csv
+      clineval predict results lesion.dcm --format json
+    """
+    from clineval.pipeline.predict import FORMS
+    from clineval.pipeline.predict import predict as predict_files
+    from clineval.run_folder import write_whole
+
+    form = form or (out.suffix.removeprefix(".").lower() if out is not None else FORMS[0])
+    if form not in FORMS:
+        raise Refusal(f"--format needs one of {', '.join(FORMS)}; came {form!r}.")
+    with display() as announce:
+        found = predict_files(
+            results,
+            images,
+            fit=fit,
+            bits=bits,
+            matching=matching,
+            second_view=second_view,
+            progress=announce("Scoring the images"),
+        )
+    if found.notice:
+        complain(found.notice)
+    text = found.to_csv() if form == "csv" else found.to_json()
+    if out is None:
+        typer.echo(text, nl=False)
+    else:
+        write_whole(out, text)
 
 
 @app.command()

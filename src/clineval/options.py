@@ -45,3 +45,29 @@ Condition = Annotated[
         show_default="the set's own, where it has two classes",
     ),
 ]
+ImageFolder = Annotated[
+    Path | None, typer.Option(help="Where the images lie.", show_default="the table's folder")
+]
+ImageColumn = Annotated[str, typer.Option(help="Column that names the file, ending optional.")]
+OutcomeColumn = Annotated[str, typer.Option(help="Column that holds the outcome.")]
+Positive = Annotated[str, typer.Option(help="Its value where the condition is present.")]
+GroupColumn = Annotated[str | None, typer.Option(help="Column shared by dependent images, e.g. patient.")]
+Fit = Annotated[
+    str, typer.Option(help="as-trained (as the run's images were cut), crop (middle square), top, or pad.")
+]
+Bits = Annotated[int, typer.Option(help="Bits of deep images: 2**bits - 1 is white.")]
+Figures = Annotated[str, typer.Option(help="Figure formats, comma-separated: png, svg, pdf.")]
+Matching = Annotated[
+    bool,
+    typer.Option(
+        "--matching/--no-matching",
+        help="Bring each image's grey levels to those of training, for the models that gain by it.",
+    ),
+]
+SecondView = Annotated[
+    bool,
+    typer.Option(
+        "--second-view/--no-second-view",
+        help="Of upright images score the upper square too, and take the mean of both.",
+    ),
+]

@@ -106,6 +106,18 @@ class EvaluationSettings:
 
 
 @dataclass(frozen=True)
+class ValidationSettings:
+    """How a finished run is applied to other patients; all it learnt stays as it was."""
+
+    name: str  # of the external cohort, the population in every result
+    own: OwnSettings = field(default_factory=OwnSettings)
+    matching: bool = True  # grey levels brought to those of the training images, one image at a time
+    second_view: bool = True  # of an upright image the upper square counts as much as the middle one
+    corruptions: bool = False  # score the cohort as worse scanners and archives would show it, too
+    evaluation: EvaluationSettings = field(default_factory=EvaluationSettings)
+
+
+@dataclass(frozen=True)
 class RunSettings:
     """All rooms' settings of one run: with the data they decide every number it writes."""
 

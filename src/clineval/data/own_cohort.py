@@ -33,12 +33,14 @@ class Prepared:
     Attributes
     ----------
     images : uint8, shape (files, side, side).
+    further : the same files cut in further ways, each of that shape.
     sha256 : of each file's bytes.
     colour, deep, burnt_in : bool, shape (files,), what ``ReadImage`` says of each.
     identifying : keywords of identifying DICOM tags, and how many files have each filled.
     """
 
     images: NDArray[np.uint8]
+    further: tuple[NDArray[np.uint8], ...]
     sha256: tuple[str, ...]
     colour: NDArray[np.bool_]
     deep: NDArray[np.bool_]
@@ -50,7 +52,8 @@ class Prepared:
 class OwnCohort:
     """A cohort with the file of each of its cases and how it was prepared, to draw a check strip from.
 
-    ``burnt_in``, bool of shape (cases,), is True where a file says that its picture holds text.
+    ``burnt_in``, bool of shape (cases,), is True where a file says that its picture holds text;
+    ``further`` holds the images cut in further ways, where these were asked for.
     """
 
     cohort: Cohort
@@ -58,6 +61,7 @@ class OwnCohort:
     burnt_in: NDArray[np.bool_]
     fit: str
     bits: int
+    further: tuple[NDArray[np.uint8], ...] = ()
 
 
 def read_cohort(
@@ -116,12 +120,13 @@ def read_own_cohort(
     image_folder: Path | None = None,
     size: int = 28,
     fit: str = "crop",
+    also: Sequence[str] = (),
     bits: int = DEEP,
     condition: str | None = None,
     name: str | None = None,
     progress: Progress | None = None,
 ) -> OwnCohort:
-    """``read_cohort`` with what a check strip needs beside the cohort."""
+    """``read_cohort`` with what a check strip needs beside it, and the images cut ``also`` in other ways."""
     check_preparation(size=size, fit=fit, bits=bits)
     table = Path(table)
     rows = read_own_table(table, columns)
@@ -130,7 +135,14 @@ def read_own_cohort(
         raise Refusal(f"--image-folder needs a folder of images; {folder} is none.")
     paths = find_files(rows, folder)
     prepared = prepare_files(
-        paths, names=_named(rows), home=folder.resolve(), size=size, fit=fit, bits=bits, progress=progress
+        paths,
+        names=_named(rows),
+        home=folder.resolve(),
+        size=size,
+        fit=fit,
+        also=also,
+        bits=bits,
+        progress=progress,
     )
     source = Source(
         dataset=OWN,
@@ -142,7 +154,7 @@ def read_own_cohort(
     )
     case, wanted = _cases(rows, folder), condition or columns.positive
     cohort = _cohort(rows, prepared.images, source, case=case, condition=wanted, name=name)
-    return OwnCohort(cohort, tuple(paths), prepared.burnt_in, fit, bits)
+    return OwnCohort(cohort, tuple(paths), prepared.burnt_in, fit, bits, prepared.further)
 
 
 def _cohort(
@@ -185,6 +197,7 @@ def prepare_files(
     home: Path | None = None,
     size: int = 28,
     fit: str = "crop",
+    also: Sequence[str] = (),
     bits: int = DEEP,
     progress: Progress | None = None,
 ) -> Prepared:
@@ -194,13 +207,14 @@ def prepare_files(
     ----------
     names : what each file is called in a refusal; by default its file name.
     home : folder, resolved, outside which no file is opened; None allows any place.
+    also : further ways to cut each file, beside ``fit``; it is read once.
 
     Raises
     ------
     Refusal : one or more files cannot be used; counted, and up to ten named with the reason.
     """
     shown = [path.name for path in paths] if names is None else names
-    images = np.zeros((len(paths), size, size), np.uint8)
+    views = {cut: np.zeros((len(paths), size, size), np.uint8) for cut in (fit, *also)}
     told: list[ReadImage | str] = []
 
     def prepare(place: int) -> ReadImage | str:
@@ -208,7 +222,8 @@ def prepare_files(
             read = read_image(paths[place], home=home, bits=bits)
         except Unusable as reason:
             return str(reason)
-        images[place] = square(read.grey, side=size, fit=fit)
+        for cut, images in views.items():
+            images[place] = square(read.grey, side=size, fit=cut)
         return read.without_picture()
 
     with warnings.catch_warnings(), ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
@@ -220,12 +235,13 @@ def prepare_files(
     bad = [f"{shown[place]}: {why}" for place, why in enumerate(told) if isinstance(why, str)]
     if bad:
         raise Refusal(f"{len(bad)} of {len(paths)} images cannot be used: {in_short(bad)}.")
-    return _gathered(images, [read for read in told if isinstance(read, ReadImage)])
+    return _gathered(tuple(views.values()), [read for read in told if isinstance(read, ReadImage)])
 
 
-def _gathered(images: NDArray[np.uint8], read: Sequence[ReadImage]) -> Prepared:
+def _gathered(views: tuple[NDArray[np.uint8], ...], read: Sequence[ReadImage]) -> Prepared:
     return Prepared(
-        images=images,
+        images=views[0],
+        further=views[1:],
         sha256=tuple(each.sha256 for each in read),
         colour=np.array([each.colour for each in read], dtype=bool),
         deep=np.array([each.deep for each in read], dtype=bool),

@@ -23,6 +23,7 @@ INTERNAL = ("test", "test_clean")  # populations of the run that an external one
 FOLDS = 5  # grouped folds of the external cohort: a repair is fitted on four and judged on the fifth
 MEASURES = ("calibration_intercept", "calibration_slope", "observed_expected", "ici", "brier")
 RATES = ("sensitivity", "specificity")
+BINS = 20  # of the distribution of risks
 Floats = NDArray[np.float64]
 
 
@@ -36,6 +37,7 @@ class Mix:
     mean_log_odds, sd_log_odds : of the risks that have log odds; a smaller spread is a harder mix of cases.
     expected_auc : the AUC that the risks themselves promise, were each of them true: it differs
         between populations by case mix alone. Van Klaveren et al. 2016, doi:10.1002/sim.6997.
+    risks : cases per twentieth of the scale from 0 to 1.
     """
 
     cases: int
@@ -46,6 +48,7 @@ class Mix:
     mean_log_odds: float
     sd_log_odds: float
     expected_auc: float
+    risks: tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -181,6 +184,7 @@ def _mix(cases: Cases) -> Mix:
         float(log_odds.mean()) if len(log_odds) else np.nan,
         float(log_odds.std(ddof=1)) if len(log_odds) > 1 else np.nan,
         expected_auc(cases.risk),
+        tuple(np.histogram(cases.risk, bins=BINS, range=(0, 1))[0].tolist()),
     )
 
 

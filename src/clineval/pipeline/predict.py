@@ -1,21 +1,28 @@
 """Risks of single images by a finished run: what ``clineval predict`` and a script ask for."""
 
+import csv
+import io
+import json
 import os
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from clineval.data import dicom
 from clineval.data.image_files import SUFFIXES, read_image
-from clineval.data.preparation import DEEP, Unusable, check_fit, square
+from clineval.data.own_cohort import check_preparation
+from clineval.data.own_table import in_short
+from clineval.data.preparation import DEEP, Unusable, square
 from clineval.pipeline.stored_run import (
+    AS_TRAINED,
     FrozenThreshold,
     StoredRun,
+    cut_for,
     read_run,
     shipped_risks,
     view_images,
@@ -23,7 +30,8 @@ from clineval.pipeline.stored_run import (
 from clineval.refusal import Refusal
 
 BLOCK = 1024  # files read and scored at a time: bounds the memory
-MOST_NAMED = 10  # files in one refusal
+FORMS = ("csv", "json")
+SCHEMA = 1
 ENDINGS = (*SUFFIXES, *dicom.SUFFIXES)
 Progress = Callable[[int, int], None]
 
@@ -48,10 +56,6 @@ class Prediction:
     texture_distance: float
     grey_distance: float
 
-    def to_json(self) -> dict[str, Any]:
-        """Plain values."""
-        return dict(vars(self))
-
     def to_row(self) -> dict[str, str]:
         """One line of a table: a column per model's risk and per threshold, in words that read back."""
         row = {"image": self.image, "unlike_training": str(int(self.unlike_training))}
@@ -62,23 +66,57 @@ class Prediction:
         return row | {name: f"{value:.4f}" for name, value in distances.items()}
 
 
+@dataclass(frozen=True)
+class Predictions:
+    """What a run says of some images, and the thresholds at which it flags them.
+
+    ``notice`` is not empty where the run learnt from synthetic images.
+    """
+
+    condition: str
+    notice: str
+    thresholds: Mapping[str, tuple[FrozenThreshold, ...]]
+    images: tuple[Prediction, ...]
+
+    def to_json(self) -> str:
+        """One JSON object: the condition, the thresholds by model, and the images."""
+        record = {
+            "schema": SCHEMA,
+            "condition": self.condition,
+            "notice": self.notice,
+            "thresholds": {model: [vars(one) for one in given] for model, given in self.thresholds.items()},
+            "images": [vars(image) for image in self.images],
+        }
+        return json.dumps(record, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+
+    def to_csv(self) -> str:
+        """One line per image under a header, comma-separated."""
+        text = io.StringIO()
+        rows = [image.to_row() for image in self.images]
+        writer = csv.DictWriter(text, fieldnames=list(rows[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+        return text.getvalue()
+
+
 def predict(
     results: Path,
     sources: Sequence[Path],
     *,
-    fit: str = "crop",
+    fit: str = AS_TRAINED,
     bits: int = DEEP,
     matching: bool = True,
     second_view: bool = True,
     progress: Progress | None = None,
-) -> tuple[Prediction, ...]:
+) -> Predictions:
     """Risks of image files by the models of a finished run.
 
     Parameters
     ----------
     results : folder of ``clineval run``.
     sources : PNG, JPEG, TIFF or DICOM files, or folders of them, which are searched to the bottom.
-    fit, bits : how the square is cut, and the white of deep images; see ``clineval.data.preparation``.
+    fit, bits : how the square is cut (by default as the run's were), and the white of deep images; see
+        ``clineval.data.preparation``.
     matching : bring grey levels to those of the training images, for the models that gain by it.
     second_view : of an upright image also score the upper square, and take the mean of both.
     progress : called with (images done, images in all).
@@ -87,18 +125,24 @@ def predict(
     ------
     Refusal : the run is not whole, a source is missing or holds no image, or files cannot be read (named).
     """
-    check_fit(fit)
     run = read_run(results)
+    fits = cut_for(run, fit, second_view=second_view)
+    check_preparation(size=run.side, fit=fits[0], bits=bits)
     files = list(_files(sources))
     found: list[Prediction] = []
+    bad: list[str] = []
     for start in range(0, len(files), BLOCK):
-        named = files[start : start + BLOCK]
-        views = _read([path for path, _ in named], run.side, fit, bits, second_view)
-        names = [name for _, name in named]
-        found.extend(predict_images(run, views[0], second=views[1], names=names, matching=matching))
+        paths, names = zip(*files[start : start + BLOCK], strict=True)
+        views, reasons = _read(paths, names, size=run.side, fits=fits, bits=bits)
+        bad.extend(reasons)
+        if not bad:  # else the rest is only looked at, so that all that is wrong is said at once
+            second = views[1] if len(views) == 2 else None
+            found.extend(predict_images(run, views[0], second=second, names=names, matching=matching))
         if progress is not None:
-            progress(len(found), len(files))
-    return tuple(found)
+            progress(min(start + BLOCK, len(files)), len(files))
+    if bad:
+        raise Refusal(f"{len(bad)} of {len(files)} images cannot be used: {in_short(bad)}.")
+    return Predictions(run.condition, run.notice, run.thresholds, tuple(found))
 
 
 def predict_images(
@@ -163,13 +207,9 @@ def _files(sources: Sequence[Path]) -> Iterator[tuple[Path, str]]:
         raise Refusal("predict needs image files or folders of them; none was named.")
     for source in sources:
         if source.is_dir():
-            below = sorted(
-                path for path in _walk(source) if path.suffix.lower() in (*SUFFIXES, *dicom.SUFFIXES)
-            )
+            below = sorted(path for path in _walk(source) if path.suffix.lower() in ENDINGS)
             if not below:
-                raise Refusal(
-                    f"{source} holds no images; looked for {' '.join((*SUFFIXES, *dicom.SUFFIXES))}."
-                )
+                raise Refusal(f"{source} holds no images; looked for {' '.join(ENDINGS)}.")
             yield from ((path, path.relative_to(source).as_posix()) for path in below)
         elif source.is_file():
             yield source, source.name
@@ -183,26 +223,21 @@ def _walk(folder: Path) -> Iterator[Path]:
 
 
 def _read(
-    paths: Sequence[Path], side: int, fit: str, bits: int, second_view: bool
-) -> tuple[NDArray[np.uint8], NDArray[np.uint8] | None]:
-    """The files as squares, and the upper squares where these are wanted too, read on all cores."""
-    fits = (fit, "top") if second_view and fit == "crop" else (fit,)
-    views = np.zeros((len(fits), len(paths), side, side), np.uint8)
+    paths: Sequence[Path], names: Sequence[str], *, size: int, fits: Sequence[str], bits: int
+) -> tuple[list[NDArray[np.uint8]], list[str]]:
+    """The files cut in each way, read on all cores, and a reason for each that cannot be used."""
+    views = [np.zeros((len(paths), size, size), np.uint8) for _ in fits]
 
     def read(place: int) -> str:
         try:
             grey = read_image(paths[place], bits=bits).grey
         except Unusable as reason:
-            return f"{paths[place].name}: {reason}"
-        for view, kind in zip(views, fits, strict=True):
-            view[place] = square(grey, side=side, fit=kind)
+            return f"{names[place]}: {reason}"
+        for view, fit in zip(views, fits, strict=True):
+            view[place] = square(grey, side=size, fit=fit)
         return ""
 
-    with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
-        bad = [reason for reason in pool.map(read, range(len(paths))) if reason]
-    if bad:
-        more = f"; and {len(bad) - MOST_NAMED} more" if len(bad) > MOST_NAMED else ""
-        raise Refusal(
-            f"{len(bad)} of {len(paths)} images cannot be used: {'; '.join(bad[:MOST_NAMED])}{more}."
-        )
-    return views[0], views[1] if len(fits) == 2 else None
+    with warnings.catch_warnings(), ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
+        warnings.simplefilter("ignore")  # decoders warn of oddities that do not touch the pixels
+        reasons = [reason for reason in pool.map(read, range(len(paths))) if reason]
+    return views, reasons

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
+from clineval.data.preparation import FITS
 from clineval.learning.familiarity import Distance, distance
 from clineval.learning.matching import MATCHED, match_grey_levels
 from clineval.learning.plain_models import Floats, PlainModel, View, mean_of, read_plain_model
@@ -24,6 +25,7 @@ from clineval.run_folder import MARKER, require_results
 from clineval.statistics.recalibration import Recalibration
 
 CHUNK = 16  # images scored at a time; fixed and filled up, so that company changes no bit of a risk
+AS_TRAINED = "as-trained"  # squares are cut as those of the training images were
 NEEDED = (MARKER, "evaluation.json", "models/shipped.json")
 Progress = Callable[[int, int], None]
 
@@ -44,7 +46,7 @@ class StoredRun:
     Attributes
     ----------
     data_title : the data set that the models learnt from; ``notice`` is not empty where it is synthetic.
-    side : pixels of the square images that the models take.
+    side : pixels of the square images that the models take; ``fit`` is how these were cut.
     models : each trained model by name; ``parts`` maps a combined model to those it is the mean of.
     recalibrations : by name, None where a model's risks are left as they are.
     thresholds : by name of the model, in the run's order.
@@ -54,6 +56,7 @@ class StoredRun:
     data_title: str
     notice: str
     side: int
+    fit: str
     models: Mapping[str, PlainModel]
     parts: Mapping[str, tuple[str, ...]]
     recalibrations: Mapping[str, Recalibration | None]
@@ -92,9 +95,23 @@ def read_run(results: Path) -> StoredRun:
     shipped, evaluation = _json(results / "models" / "shipped.json"), _json(results / "evaluation.json")
     data = provenance.get("data", {})
     try:
-        return _stored(results / "models", shipped, evaluation, data)
+        return _stored(results / "models", shipped, evaluation, data, fit=_fit(provenance))
     except (KeyError, TypeError, AttributeError) as error:
         raise Refusal(f"{results} is not whole ({error!r} is missing); make it anew.") from error
+
+
+def cut_for(run: StoredRun, wanted: str, *, second_view: bool) -> tuple[str, ...]:
+    """How squares are cut from images that the run is to score: the middle one and, where wanted, the upper.
+
+    Parameters
+    ----------
+    wanted : crop, top or pad; or as-trained, as those of the run were cut.
+    second_view : score the upper square beside the middle one; there is none beside another cut.
+    """
+    fit = run.fit if wanted == AS_TRAINED else wanted
+    if fit not in FITS:
+        raise Refusal(f"--fit needs one of {', '.join((AS_TRAINED, *FITS))}; came {wanted!r}.")
+    return (fit, "top") if second_view and fit == "crop" else (fit,)
 
 
 def view_images(
@@ -181,7 +198,12 @@ def _joined(run: StoredRun, parts: Sequence[Seen]) -> Seen:
 
 
 def _stored(
-    folder: Path, shipped: Mapping[str, Any], evaluation: Mapping[str, Any], data: Mapping[str, Any]
+    folder: Path,
+    shipped: Mapping[str, Any],
+    evaluation: Mapping[str, Any],
+    data: Mapping[str, Any],
+    *,
+    fit: str,
 ) -> StoredRun:
     parts = {
         name: tuple(record["mean_logit_of"]) for name, record in shipped.items() if "mean_logit_of" in record
@@ -197,6 +219,7 @@ def _stored(
         data_title=str(data.get("title", "")),
         notice=str(data.get("notice", "")),
         side=next(iter(sides))[0],
+        fit=fit,
         models={name: model for name, (model, _) in read.items()},
         parts=parts,
         recalibrations={
@@ -206,6 +229,12 @@ def _stored(
         thresholds={name: _thresholds(evaluation["points"][name]) for name in (*trained, *parts)},
         reference=read_reference(folder),
     )
+
+
+def _fit(provenance: Mapping[str, Any]) -> str:
+    """How the run's own images were cut; MedMNIST's makers cut theirs as ``crop`` does."""
+    own = provenance.get("settings", {}).get("data", {}).get("own")
+    return str(own["fit"]) if own else "crop"
 
 
 def _thresholds(points: Sequence[Mapping[str, Any]]) -> tuple[FrozenThreshold, ...]:

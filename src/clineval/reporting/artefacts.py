@@ -16,6 +16,7 @@ from clineval.reporting.gallery import Gallery, read_gallery
 TABLES = ("predictions.csv", "predictions.parquet")
 EVALUATION, PROVENANCE = "evaluation.json", "provenance.json"
 AUDIT, EXPLORATION, SHIPPED = "audit.json", "exploration.json", "models/shipped.json"
+TRANSPORT = "transport.json"
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,7 @@ class Artefacts:
     exploration: dict[str, Any] = field(default_factory=dict)
     provenance: dict[str, Any] = field(default_factory=dict)
     shipped: dict[str, Any] = field(default_factory=dict)
+    transport: dict[str, Any] = field(default_factory=dict)
     gallery: Gallery = field(default_factory=Gallery)
 
     @property
@@ -79,7 +81,8 @@ def read_artefacts(folder: Path) -> Artefacts:
         lacking = EVALUATION if table_name else TABLES[0]
         raise Refusal(f"{folder} lacks {lacking}, which a report is made from; write it with: clineval run")
     provenance = _read_json(folder, PROVENANCE)
-    _refuse_altered(folder, provenance, (table_name, EVALUATION, AUDIT, EXPLORATION, SHIPPED, "gallery.json"))
+    written = (table_name, EVALUATION, AUDIT, EXPLORATION, SHIPPED, TRANSPORT, "gallery.json")
+    _refuse_altered(folder, provenance, written)
     evaluation = read_evaluation(folder / EVALUATION)
     table = read_predictions(folder / table_name)
     _refuse_strangers(evaluation, table, table_name)
@@ -92,6 +95,7 @@ def read_artefacts(folder: Path) -> Artefacts:
         exploration=_read_json(folder, EXPLORATION),
         provenance=provenance,
         shipped=_read_json(folder, SHIPPED),
+        transport=_read_json(folder, TRANSPORT),
         gallery=read_gallery(folder),
     )
 

@@ -20,12 +20,14 @@ from clineval.reporting.failure_cards import failure_cards
 from clineval.reporting.leak import leak_table
 from clineval.reporting.subject import Subject, subject_of
 from clineval.reporting.tables import Table
+from clineval.reporting.transported import transported
 from clineval.reporting.wording import chosen_words, number, people, percent, whole
 
 LEARNING = "learning_curve_cnn.csv"
 LARGEST_PICTURE = 700_000  # bytes of an image file that is embedded; a larger one stays beside the page
 SECTIONS = (
     ("answer", "The answer", "answer"),
+    ("elsewhere", "At home and elsewhere", "elsewhere"),
     ("polarity", "Which label is the condition", "counts"),
     ("data", "The data and their audit", "has_data"),
     ("discrimination", "Discrimination", "auc"),
@@ -69,6 +71,7 @@ def content(artefacts: Artefacts, curves: Curves) -> dict[str, Any]:
         "draws": whole(evaluation.draws),
         "answer": sections.answer(subject),
         "leak": leak_table(subject),
+        "elsewhere": _elsewhere(artefacts),
         "limits": sections.limits(subject, artefacts),
         **sections.polarity(subject, artefacts),
         "counts": tables.counts_table(artefacts, subject),
@@ -94,6 +97,15 @@ def content(artefacts: Artefacts, curves: Curves) -> dict[str, Any]:
         "table_name": artefacts.table_name,
     }
     return {**page, "contents": _contents(page)}
+
+
+def _elsewhere(artefacts: Artefacts) -> dict[str, Any]:
+    """The section on a frozen run among other patients; empty for results that are no validation."""
+    if not artefacts.transport:
+        return {}
+    pictures = {"case_mix": "case_mix.png", "robustness": "robustness.png", "strip": "check_strip.png"}
+    shown = {name: _picture(artefacts, file) for name, file in pictures.items()}
+    return {**transported(artefacts.transport), **shown}
 
 
 def _title(subject: Subject, artefacts: Artefacts) -> str:

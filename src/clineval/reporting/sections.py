@@ -65,7 +65,7 @@ def limits(subject: Subject, artefacts: Artefacts) -> list[str]:
             f"The split leaks: {twins} of {scores.cases} test images have a near-duplicate in the "
             "data that the models learnt from; results without them stand beside as test_clean."
         )
-    if not subject.external:
+    if not subject.external and not artefacts.transport:
         said.append(
             "No external cohort was scored, so nothing here says how the models do at another hospital."
         )

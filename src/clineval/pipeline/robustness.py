@@ -1,0 +1,100 @@
+"""A cohort as worse scanners and archives would show it: what the frozen models make of that."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from clineval.data.cohort import Cohort
+from clineval.data.corruptions import KINDS, SEVERITIES, corrupt
+from clineval.learning.plain_models import Floats
+from clineval.pipeline.stored_run import StoredRun, shipped_risks, view_images
+from clineval.settings import ValidationSettings
+from clineval.statistics.calibration import calibration_intercept, calibration_slope
+from clineval.statistics.intervals import Estimate
+from clineval.statistics.operating_point import operating_point
+from clineval.statistics.roc import auc_logit
+
+FILE = "robustness.csv"
+AS_IT_IS = "as it is"
+Announce = Callable[[str], Callable[[int, int], None]]
+
+
+def write_robustness(
+    run: StoredRun,
+    cohort: Cohort,
+    views: Sequence[NDArray[np.uint8]],
+    settings: ValidationSettings,
+    folder: Path,
+    *,
+    announce: Announce,
+) -> pd.DataFrame:
+    """Write ``robustness.csv`` and its figure: every corruption at every severity, nothing fitted anew."""
+    from clineval.reporting.robustness_plots import write_robustness_figure  # matplotlib only to draw
+
+    table = robustness(run, cohort, views, settings, progress=announce("Scoring corrupted images"))
+    table.to_csv(folder / FILE, index=False, lineterminator="\n")
+    about = f"{cohort.source.title}: n = {len(cohort)}, {int(cohort.outcome.sum())} {cohort.condition}"
+    write_robustness_figure(table, folder / "robustness.png", about=about, notice=cohort.source.notice)
+    return table
+
+
+def robustness(
+    run: StoredRun,
+    cohort: Cohort,
+    views: Sequence[NDArray[np.uint8]],
+    settings: ValidationSettings,
+    *,
+    progress: Callable[[int, int], None] | None = None,
+) -> pd.DataFrame:
+    """AUC, sensitivity and specificity at the frozen threshold, and calibration, per corruption and severity.
+
+    Parameters
+    ----------
+    views : the squares of every image that the run's risk is the mean of, each (cases, side, side).
+
+    Returns
+    -------
+    One row per corruption, severity and model (severity 0 is the cohort as it is), with each
+    measure's value, ``_low`` and ``_high``.
+    """
+    grid = [(AS_IT_IS, 0), *((kind, severity) for kind in KINDS for severity in SEVERITIES)]
+    rows: list[dict[str, Any]] = []
+    for done, (kind, severity) in enumerate(grid, start=1):
+        shown = [_shown(view, kind, severity, settings.evaluation.seed) for view in views]
+        risks = shipped_risks(run, [view_images(run, one, matching=settings.matching).risks for one in shown])
+        about = {"corruption": kind, "severity": severity}
+        rows.extend({**about, **row} for row in _rows(run, cohort, risks, settings.evaluation.level))
+        if progress is not None:
+            progress(done, len(grid))
+    return pd.DataFrame(rows)
+
+
+def _shown(view: NDArray[np.uint8], kind: str, severity: int, seed: int) -> NDArray[np.uint8]:
+    return corrupt(view, kind, severity, seed=seed) if severity else view
+
+
+def _rows(
+    run: StoredRun, cohort: Cohort, risks: Mapping[str, Floats], level: float
+) -> Iterator[dict[str, Any]]:
+    for model, risk in risks.items():
+        row: dict[str, Any] = {"model": model}
+        for name, estimate in _measures(run, model, cohort, risk, level):
+            row |= {name: estimate.value, f"{name}_low": estimate.low, f"{name}_high": estimate.high}
+        yield row
+
+
+def _measures(
+    run: StoredRun, model: str, cohort: Cohort, risk: Floats, level: float
+) -> Iterator[tuple[str, Estimate]]:
+    plain: dict[str, Any] = {"group": cohort.group, "level": level}
+    yield "auc", auc_logit(cohort.outcome, risk, **plain)
+    chosen = [each for each in run.thresholds[model] if each.chosen_on != "fixed"] or run.thresholds[model]
+    point = operating_point(cohort.outcome, risk, chosen[0].threshold, **plain)
+    yield "sensitivity", point.sensitivity
+    yield "specificity", point.specificity
+    yield "calibration_intercept", calibration_intercept(cohort.outcome, risk, **plain)
+    yield "calibration_slope", calibration_slope(cohort.outcome, risk, **plain)

@@ -1,0 +1,79 @@
+"""How the mix of cases and of grey levels differs between a run's test cases and other patients."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+
+from clineval.reporting.figure_style import (
+    ABSENT,
+    MUTED,
+    PRESENT,
+    Heading,
+    journal_style,
+    lay_out,
+    new_figure,
+    save,
+    shorten,
+)
+from clineval.reporting.transported import ELSEWHERE, HOME, spoken_model
+from clineval.reporting.wording import number, whole
+
+WIDTH = 7.2  # inches, two columns of most journals
+
+
+def draw_risks(cases: Mapping[str, Sequence[int]], ax: Axes, *, thresholds: Sequence[float]) -> None:
+    """Share of the cases per interval of risk, one outline per population; frozen thresholds as lines."""
+    for (name, counts), colour in zip(cases.items(), (ABSENT, PRESENT), strict=False):
+        shares = np.asarray(counts) / max(1, sum(counts))
+        edges = np.linspace(0, 1, len(shares) + 1)
+        ax.stairs(shares, edges, color=colour, linewidth=1.4, label=f"{name} (n = {whole(sum(counts))})")
+        ax.stairs(shares, edges, color=colour, alpha=0.12, fill=True)
+    for threshold in thresholds:
+        ax.axvline(threshold, color=MUTED, linewidth=0.8, dashes=(3, 3))
+        ax.annotate(
+            number(threshold, 2), (threshold, 1), xycoords=("data", "axes fraction"), xytext=(2, -2),
+            textcoords="offset points", va="top", fontsize=6.5, color=MUTED,
+        )  # fmt: skip
+    ax.set_xlim(0, 1)
+    ax.set_xlabel("predicted risk (lines: frozen thresholds)")
+    ax.set_ylabel("share of cases")
+
+
+def draw_grey(shares: Mapping[str, Sequence[float]], ax: Axes) -> None:
+    """How often each grey level occurs, one line per set of images, smoothed over eight levels."""
+    for (name, share), colour in zip(shares.items(), (ABSENT, PRESENT), strict=False):
+        grouped = np.asarray(share).reshape(-1, 8).mean(axis=1)
+        ax.plot(np.arange(len(grouped)) * 8 + 4, grouped, color=colour, label=name)
+    ax.set_xlim(0, 255)
+    ax.set_ylim(bottom=0)
+    ax.set_xlabel("grey level")
+    ax.set_ylabel("share of pixels")
+
+
+def write_case_mix(content: Mapping[str, Any], path: Path, *, notice: str = "") -> None:
+    """Draw risks and grey levels at home and elsewhere as ``path`` (png).
+
+    ``content`` is what ``transport.json`` holds.
+    """
+    model, name = spoken_model(content), shorten(content["external"], 30)
+    record = content["models"][model]
+    found = {
+        words: record["mix"][where]["risks"]
+        for where, words in ((HOME, "test cases at home"), (ELSEWHERE, name))
+        if where in record["mix"]
+    }
+    grey = content["images"]["grey_levels"]
+    with journal_style():
+        figure, (left, right) = new_figure(panels=2)
+        draw_risks(found, left, thresholds=[point["threshold"] for point in record["points"]])
+        draw_grey({"training images": grey["training"], name: grey["external"]}, right)
+        heading = Heading(
+            "Other patients, other images",
+            f"Left the risks by {model} at home and on {name}; right the grey levels of the prepared images, "
+            "before any are matched",
+            notice,
+        )
+        save(lay_out(figure, heading, width=WIDTH, height=1.9), path.with_suffix(""))

@@ -1,0 +1,248 @@
+"""What ``transport.json`` says, as tables and sentences: a frozen run at home and among other patients."""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from typing import Any
+
+from clineval.evaluation.json_form import to_estimate, to_number
+from clineval.refusal import Refusal
+from clineval.reporting import wording
+from clineval.reporting.subject import population_name
+from clineval.reporting.tables import MEASURE_NAMES, Cell, Row, Table, cell
+from clineval.reporting.wording import number, percent, whole
+from clineval.statistics.intervals import Estimate
+
+HOME, ELSEWHERE = "test", "external"
+LOSSES = ("brier", "log_loss")  # of a recalibration's effect; below 0 it helps
+SPOKEN = ("combined", "cnn")  # the first of these that is there is spoken of in sentences
+Content = Mapping[str, Any]
+
+
+def transported(content: Content) -> dict[str, Any]:
+    """The tables and sentences of the section, by the names that its template uses.
+
+    Raises
+    ------
+    Refusal : the content is not what ``clineval validate`` writes.
+    """
+    try:
+        return {
+            "name": content["external"],
+            "home": content["internal"],
+            "sentences": list(_sentences(content)),
+            "drops": _drops(content),
+            "points": _points(content),
+            "calibration": _calibration(content),
+            "repairs": _repairs(content),
+            "mix": _mix(content),
+            "steps": _steps(content),
+            "images": list(_image_sentences(content)),
+        }
+    except (KeyError, TypeError, AttributeError, IndexError) as error:
+        raise Refusal(
+            f"transport.json is not whole ({error!r}); write it anew with: clineval validate"
+        ) from error
+
+
+def spoken_model(content: Content) -> str:
+    """The model that sentences and figures speak of."""
+    models = content["models"]
+    return next((name for name in SPOKEN if name in models), next(iter(models)))
+
+
+def _sentences(content: Content) -> Iterator[str]:
+    model, name = spoken_model(content), content["external"]
+    record = content["models"][model]
+    drop = next(iter(record["drops"]), None)
+    external = to_estimate(record["external_auc"])
+    if drop is None:
+        yield f"On {name} {model} reaches an AUC of {wording.with_interval(external)}."
+    else:
+        yield (
+            f"{model} ranks the patients of {name} with an AUC of {wording.with_interval(external)}, "
+            f"where it had {wording.with_interval(to_estimate(drop['auc']))} at home: {_change(drop)}."
+        )
+        yield _mix_sentence(record)
+    yield from _threshold_sentences(record, model)
+    yield from _repair_sentences(record, model)
+
+
+def _change(drop: Content) -> str:
+    gap = to_estimate(drop["difference"])
+    said = f"a difference of {_signed_text(gap)} ({wording.level_name(gap)} {wording.interval(gap)})"
+    if wording.covers(gap, 0.0):
+        return f"{said}, whose interval covers 0"
+    return f"{said}, so it {'loses' if gap.value < 0 else 'gains'} by going elsewhere"
+
+
+def _mix_sentence(record: Content) -> str:
+    home, there = (to_number(record["mix"][where]["expected_auc"]) for where in (HOME, ELSEWHERE))
+    return (
+        f"Were every risk true, it would reach {number(home)} at home and {number(there)} elsewhere: that "
+        "much of a difference would be the mix of cases alone."
+    )
+
+
+def _threshold_sentences(record: Content, model: str) -> Iterator[str]:
+    chosen = [point for point in record["points"] if point["chosen_on"] != "fixed"]
+    for point in chosen[:1]:
+        rates = {
+            where: wording.with_interval(
+                to_estimate(point[where]["sensitivity"]), as_percent=True, name_level=False
+            )
+            for where in ("internal", "external")
+        }
+        yield (
+            f"At the frozen threshold {number(point['threshold'])} {model} finds {rates['internal']} of the "
+            f"cases at home and {rates['external']} elsewhere."
+        )
+
+
+def _repair_sentences(record: Content, model: str) -> Iterator[str]:
+    first = record["repairs"][0] if record["repairs"] else None
+    if first is None or first["reason"]:
+        return
+    gain = to_estimate(first["changes"]["brier"])
+    moved = "no change can be shown" if wording.covers(gain, 0.0) else f"changes by {_signed_text(gain)}"
+    slope = to_estimate(first["after"]["calibration_slope"])
+    yield (
+        f"Recalibrating the intercept of {model} alone, on four fifths of these patients and judged on the "
+        f"last, the Brier score {'shows that ' if moved.startswith('no') else ''}{moved} "
+        f"({wording.interval(gain)}); the slope is {wording.with_interval(slope)} after it."
+    )
+
+
+def _drops(content: Content) -> Table:
+    rows: list[Row] = []
+    for model, record in content["models"].items():
+        expected = {where: number(to_number(mix["expected_auc"])) for where, mix in record["mix"].items()}
+        for drop in record["drops"]:
+            rows.append(
+                (
+                    model,
+                    population_name(drop["population"]),
+                    cell(to_estimate(drop["auc"])),
+                    cell(to_estimate(record["external_auc"])),
+                    _signed(to_estimate(drop["difference"])),
+                    wording.p_text(drop["p_value"]) or "–",
+                    f"{expected[drop['population']]} / {expected[ELSEWHERE]}",
+                )
+            )
+    headings = (
+        "model",
+        "at home on",
+        "AUC at home",
+        "AUC elsewhere",
+        "difference",
+        "p",
+        "expected by the risks",
+    )
+    return Table(headings, tuple(rows))
+
+
+def _points(content: Content) -> Table:
+    rows: list[Row] = []
+    for model, record in content["models"].items():
+        for point in record["points"]:
+            for rate, gap in point["difference"].items():
+                both = (cell(to_estimate(point[w][rate]), as_percent=True) for w in ("internal", "external"))
+                shown = _signed(to_estimate(gap), as_percent=True)
+                rows.append((model, number(point["threshold"]), rate, *both, shown))
+    return Table(("model", "frozen threshold", "rate", "at home", "elsewhere", "difference"), tuple(rows))
+
+
+def _calibration(content: Content) -> Table:
+    rows: list[Row] = []
+    for model, record in content["models"].items():
+        for measure, found in record["calibration"].items():
+            both = (cell(_estimate(found.get(where))) for where in ("internal", "external"))
+            rows.append((model, MEASURE_NAMES.get(measure, measure), *both))
+    return Table(("model", "measure", "at home", "elsewhere"), tuple(rows))
+
+
+def _repairs(content: Content) -> Table:
+    names = ("calibration_intercept", "calibration_slope", "ici")
+    rows: list[Row] = []
+    for model, record in content["models"].items():
+        for repair in record["repairs"]:
+            if repair["reason"]:
+                cells: tuple[str | Cell, ...] = (Cell("none", words=repair["reason"]), *("–",) * 4)
+            else:
+                gains = (_signed(to_estimate(repair["changes"][name])) for name in LOSSES)
+                cells = (*gains, *(cell(to_estimate(repair["after"][name])) for name in names))
+            rows.append((model, repair["kind"], *cells))
+    after = (f"{MEASURE_NAMES[name]} after" for name in names)
+    headings = ("model", "recalibrated", "change in Brier score", "change in log loss", *after)
+    return Table(headings, tuple(rows))
+
+
+def _mix(content: Content) -> Table:
+    shown: tuple[tuple[str, Callable[[Any], str]], ...] = (
+        ("cases", whole),
+        ("events", whole),
+        ("groups", whole),
+        ("prevalence", percent),
+        ("mean_risk", lambda value: number(to_number(value))),
+        ("sd_log_odds", lambda value: number(to_number(value), 2)),
+    )
+    rows: list[Row] = [
+        (model, _place(where, content), *(write(mix[name]) for name, write in shown))
+        for model, record in content["models"].items()
+        for where, mix in record["mix"].items()
+    ]
+    headings = ("cases", "events", "patients or groups", "prevalence", "mean risk", "spread of log odds (SD)")
+    return Table(("model", "population", *headings), tuple(rows))
+
+
+def _place(where: str, content: Content) -> str:
+    return str(content["external"]) if where == ELSEWHERE else population_name(where)
+
+
+def _steps(content: Content) -> Table:
+    models = list(content["models"])
+    rows: list[Row] = []
+    for place, step in enumerate(content["steps"]):
+        used = "their grey levels" if step["uses_grey_levels"] else "nothing"
+        name = step["step"] if place == 0 else f"+ {step['step']}"
+        rows.append((name, used, *(cell(to_estimate(step["auc"][model])) for model in models)))
+    return Table(("preparation", "what it learns from these images", *models), tuple(rows))
+
+
+def _image_sentences(content: Content) -> Iterator[str]:
+    images, cases = content["images"], next(iter(content["models"].values()))["mix"][ELSEWHERE]["cases"]
+    mean, spread = images["mean_grey"], images["sd_grey"]
+    yield (
+        f"The mean grey level is {number(mean['external'], 0)} of 255 here and "
+        f"{number(mean['training'], 0)} in training, its spread {number(spread['external'], 0)} and "
+        f"{number(spread['training'], 0)}."
+    )
+    if images["texture_distance"]["limit"] is not None:
+        share = percent(images["unlike"] / cases)
+        yield (
+            f"{whole(images['unlike'])} of {whole(cases)} images ({share}) lie further from the training "
+            f"images than 99 of 100 validation images do: {images['unlike_texture']} by texture, "
+            f"{images['unlike_grey']} by grey levels."
+        )
+    twins = content["seen_in_training"]
+    if not twins:
+        yield "No image here shows the same picture as a training image."
+        return
+    named = "; ".join(f"{each['case']} as {each['training_case']}" for each in twins[:10])
+    more = f"; and {len(twins) - 10} more" if len(twins) > 10 else ""
+    yield (
+        f"{whole(len(twins))} images show the same picture as a training image, so these cases are not "
+        f"external: {named}{more}."
+    )
+
+
+def _estimate(given: Content | None) -> Estimate | None:
+    return None if given is None else to_estimate(given)
+
+
+def _signed(gap: Estimate, *, as_percent: bool = False) -> Cell:
+    shown = cell(gap, as_percent=as_percent)
+    return replace(shown, text=f"+{shown.text}") if gap.value > 0 else shown
+
+
+def _signed_text(gap: Estimate) -> str:
+    return f"{'+' if gap.value > 0 else ''}{number(gap.value)}"
