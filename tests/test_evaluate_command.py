@@ -400,3 +400,13 @@ def test_a_breastmnist_result_file_is_scored_with_malignant_as_the_condition(
     ]
     assert (scored.cases, scored.events) == (156, 42)
     assert scored.measures["auc"].value == roc.auc(official.outcome, malignant).value
+
+
+@pytest.mark.parametrize("word", ["", "  "])
+def test_a_condition_without_a_word_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], word: str
+) -> None:
+    path, out = saved(table(), tmp_path), tmp_path / "out"
+    code, _, said = ended(capsys, "evaluate", path, "--condition", word, "--out", out)
+    assert (code, out.exists()) == (3, False)
+    assert "--condition needs a word" in said

@@ -634,6 +634,7 @@ def test_a_finding_of_a_multi_label_set_is_its_column(
             "needs a label of BreastMNIST: 'malignant', 'normal or benign'; came 'benign'",
         ),
         ("pneumoniamnist", "normal or pneumonia", "needs some of the classes"),
+        ("breastmnist", "", "BreastMNIST has 2 classes; say which is the condition"),
     ],
 )
 def test_a_condition_is_asked_for_by_name_and_never_guessed(

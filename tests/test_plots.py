@@ -90,6 +90,7 @@ def test_risks_stand_upwards_for_the_condition_and_downwards_without_it(scored, 
     np.testing.assert_array_equal(down.get_data().values, -drawn.risks.non_events)
     assert "malignant (n = 42), upwards" in labels(ax)
     assert "not malignant (n = 114), downwards" in labels(ax)
+    assert all(tick == round(tick) for tick in ax.get_yticks())
 
 
 def test_a_decision_curve_has_both_plain_strategies_and_every_model(scored, ax):

@@ -72,7 +72,7 @@ def condition_of(dataset: str, asked: str | None = None) -> Condition:
     """
     facts = set_facts(dataset, SIZES[0])
     known = {name.casefold(): code for code, name in enumerate(facts.labels)}
-    wanted = (asked or facts.condition).strip().casefold()
+    wanted = (facts.condition if asked is None else asked).strip().casefold()
     listed = ", ".join(repr(name) for name in facts.labels)
     if not wanted:
         raise Refusal(

@@ -13,6 +13,7 @@ from clineval.evaluation import Evaluation, evaluate, write_evaluation
 from clineval.pipeline.coverage import write_coverage
 from clineval.pipeline.medmnist_results import read_result_file
 from clineval.predictions import read_predictions, write_predictions
+from clineval.refusal import Refusal
 from clineval.reporting.report import write_report
 from clineval.run_folder import replace_folder
 from clineval.settings import EvaluationSettings
@@ -68,6 +69,8 @@ def evaluate_file(
     ------
     Refusal : the table, an option or the folder is not fit; nothing is written then.
     """
+    if condition is not None and not condition.strip():
+        raise Refusal("--condition needs a word for what outcome 1 stands for, e.g. malignant; came nothing.")
     settings = EvaluationSettings(level=level, draws=draws, seed=seed)
     asked = {
         **asdict(settings),

@@ -5,6 +5,7 @@ from collections.abc import Collection, Mapping, Sequence
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.patches import Rectangle
+from matplotlib.ticker import MaxNLocator
 
 from clineval.evaluation.curves import CalibrationLines, DecisionLines, RiskHistogram, RocLine
 from clineval.evaluation.record import ScoredPoint
@@ -193,6 +194,7 @@ def draw_risk_distribution(
             )  # fmt: skip
     ax.set_xlim(0, 1)
     ax.margins(y=0.12)
+    ax.yaxis.set_major_locator(MaxNLocator(nbins=6, integer=True))
     ax.yaxis.set_major_formatter(lambda value, _: f"{abs(value):.0f}")
     ax.set_xlabel(f"predicted risk of {shorten(condition, 30)}")
     ax.set_ylabel("cases")
