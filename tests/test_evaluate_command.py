@@ -151,6 +151,9 @@ def test_coverage_is_simulated_at_the_size_of_the_table(
     assert (simulated["model"], simulated["population"], simulated["cases"]) == ("a", "test", 60)
     rows = {row["measure"]: row for row in simulated["measures"]}
     assert 0.7 < rows["auc_logit"]["covered"] <= 1
+    page = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
+    assert "a on test: 40 simulated sets of 60 cases" in page
+    assert f"{100 * rows['auc_logit']['covered']:.1f}%" in page[page.index("simulated sets") :]
 
 
 def test_coverage_of_a_set_too_large_to_simulate_is_refused(

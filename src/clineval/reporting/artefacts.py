@@ -16,7 +16,7 @@ from clineval.reporting.gallery import Gallery, read_gallery
 TABLES = ("predictions.csv", "predictions.parquet")
 EVALUATION, PROVENANCE = "evaluation.json", "provenance.json"
 AUDIT, EXPLORATION, SHIPPED = "audit.json", "exploration.json", "models/shipped.json"
-TRANSPORT = "transport.json"
+TRANSPORT, COVERAGE = "transport.json", "coverage.json"
 
 
 @dataclass(frozen=True)
@@ -32,6 +32,7 @@ class Artefacts:
     provenance: dict[str, Any] = field(default_factory=dict)
     shipped: dict[str, Any] = field(default_factory=dict)
     transport: dict[str, Any] = field(default_factory=dict)
+    coverage: dict[str, Any] = field(default_factory=dict)
     gallery: Gallery = field(default_factory=Gallery)
 
     @property
@@ -81,7 +82,7 @@ def read_artefacts(folder: Path) -> Artefacts:
         lacking = EVALUATION if table_name else TABLES[0]
         raise Refusal(f"{folder} lacks {lacking}, which a report is made from; write it with: clineval run")
     provenance = _read_json(folder, PROVENANCE)
-    written = (table_name, EVALUATION, AUDIT, EXPLORATION, SHIPPED, TRANSPORT, "gallery.json")
+    written = (table_name, EVALUATION, AUDIT, EXPLORATION, SHIPPED, TRANSPORT, COVERAGE, "gallery.json")
     _refuse_altered(folder, provenance, written)
     evaluation = read_evaluation(folder / EVALUATION)
     table = read_predictions(folder / table_name)
@@ -96,6 +97,7 @@ def read_artefacts(folder: Path) -> Artefacts:
         provenance=provenance,
         shipped=_read_json(folder, SHIPPED),
         transport=_read_json(folder, TRANSPORT),
+        coverage=_read_json(folder, COVERAGE),
         gallery=read_gallery(folder),
     )
 

@@ -18,6 +18,7 @@ from clineval.reporting.checklist import STATUSES, rows_for
 from clineval.reporting.explorer import ROC_FRAME, explorer_data
 from clineval.reporting.failure_cards import failure_cards
 from clineval.reporting.leak import leak_table
+from clineval.reporting.simulated_coverage import simulated_coverage
 from clineval.reporting.subject import Subject, subject_of
 from clineval.reporting.tables import Table
 from clineval.reporting.transported import transported
@@ -92,6 +93,7 @@ def content(artefacts: Artefacts, curves: Curves) -> dict[str, Any]:
         "watched": _watched(subject),
         "appendix": tables.appendix_table(subject),
         **_checklists(artefacts),
+        "simulated": simulated_coverage(artefacts.coverage),
         "provenance": _provenance(artefacts),
         "program": f"clineval {__version__}",
         "table_name": artefacts.table_name,
