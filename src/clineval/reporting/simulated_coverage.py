@@ -28,8 +28,8 @@ def simulated_coverage(record: Mapping[str, Any]) -> list[SimulatedCoverage]:
 
 def _title(simulated: Mapping[str, Any], record: Mapping[str, Any]) -> str:
     return (
-        f"{simulated['model']} on {simulated['population']}: {whole(record['simulations'])} simulated sets of "
-        f"{whole(simulated['cases'])} cases, {whole(simulated['events'])} with the condition, "
+        f"{simulated['model']} on {simulated['population']}: {whole(record['simulations'])} simulated sets "
+        f"of {whole(simulated['cases'])} cases, {whole(simulated['events'])} with the condition, "
         f"AUC {number(simulated['expected_auc'])}"
     )
 
