@@ -1,76 +1,22 @@
-"""Images, outcomes and splits: this room knows files, and no model or metric."""
+"""Images, outcomes and splits: this room knows files, and no model or metric.
 
-from collections.abc import Callable
+What is named below is loaded when it is first used: one image's risk needs no downloads and no phantom.
+"""
 
-from clineval.data import medmnist, phantom
-from clineval.data.cohort import Cohort
-from clineval.data.download import Unavailable
-from clineval.refusal import Refusal
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from clineval.data.cohort import Cohort
+    from clineval.data.download import Unavailable
+    from clineval.data.load import load_cohort
+
+_MODULE_OF = {"Cohort": "cohort", "Unavailable": "download", "load_cohort": "load"}
 
 __all__ = ["Cohort", "Unavailable", "load_cohort"]
 
 
-def load_cohort(
-    dataset: str = "auto",
-    *,
-    size: int = 28,
-    seed: int = 0,
-    condition: str | None = None,
-    address: str | None = None,
-    progress: Callable[[int, int], None] | None = None,
-) -> Cohort:
-    """The cohort of a data set by its name.
-
-    ``breastmnist``, like any other MedMNIST set, is strict: from ``$CLINEVAL_DATA``, ``./data``,
-    ``~/.medmnist``, the cache, or a verified download, or refused. ``phantom`` is the synthetic set,
-    drawn from ``seed``. ``auto`` is BreastMNIST where it can be had and else the phantom, whose
-    ``source.reason`` then says why. A file that is present but wrong is refused, never replaced.
-
-    ``condition`` names the label, or labels joined by `` or ``, that the outcome is True for: needed
-    for sets of more than two classes, never guessed.
-
-    Raises
-    ------
-    Refusal : unknown name, size or condition, a wrong file, or data that cannot be had (with the remedies).
-    """
-    if dataset == "phantom":
-        return _phantom(size, condition, seed=seed, reason="it was asked for with --dataset phantom")
-    name = "breastmnist" if dataset == "auto" else dataset
-    try:
-        return _official(name, size, condition, address=address, progress=progress)
-    except Unavailable as error:
-        if dataset != "auto" or size != phantom.SIZE:
-            raise
-        return _phantom(size, condition, seed=seed, reason=_why(name, error))
-
-
-def _official(
-    name: str,
-    size: int,
-    condition: str | None,
-    *,
-    address: str | None,
-    progress: Callable[[int, int], None] | None,
-) -> Cohort:
-    medmnist.condition_of(name, condition)  # refused before anything is downloaded
-    path = medmnist.find(name, size=size)
-    if path is None:
-        path = medmnist.fetch(name, size=size, address=address, progress=progress)
-    return medmnist.read(path, name, size=size, condition=condition)
-
-
-def _phantom(size: int, condition: str | None, *, seed: int, reason: str) -> Cohort:
-    if condition not in (None, phantom.CONDITION):
-        raise Refusal(f"The phantom set has one condition, {phantom.CONDITION}; came {condition!r}.")
-    if size != phantom.SIZE:
-        raise Refusal(
-            f"The phantom set needs --size {phantom.SIZE}; came {size}. Real data exists at more sizes."
-        )
-    return phantom.phantom(seed=seed, reason=reason)
-
-
-def _why(name: str, error: Unavailable) -> str:
-    return (
-        f"{medmnist.SETS[name].title} is not in $CLINEVAL_DATA, ./data, ~/.medmnist or the cache, "
-        f"and could not be downloaded: {error.cause}"
-    )
+def __getattr__(name: str) -> Any:
+    if name in _MODULE_OF:
+        return getattr(import_module(f"clineval.data.{_MODULE_OF[name]}"), name)
+    raise AttributeError(f"module 'clineval.data' has no attribute {name!r}")

@@ -15,15 +15,14 @@ from numpy.typing import NDArray
 from clineval.data import dicom
 from clineval.data.cohort import Cohort, Source
 from clineval.data.image_files import SUFFIXES, ReadImage, read_image
-from clineval.data.own_table import Columns, OwnTable, in_short, read_own_table
-from clineval.data.preparation import DEEP, Unusable, check_fit, in_words, square
-from clineval.refusal import Refusal
+from clineval.data.own_table import Columns, OwnTable, read_own_table
+from clineval.data.preparation import DEEP, Unusable, check_preparation, in_words, square
+from clineval.refusal import Refusal, in_short
 
 Progress = Callable[[int, int], None]
 
 OWN = "own"  # the name of a user's images among the data sets
 UNDIVIDED = "all"  # the split of cases that are in none yet
-SMALLEST, LARGEST = 16, 1024  # pixels of the prepared square
 
 
 @dataclass(frozen=True)
@@ -177,17 +176,6 @@ def _cohort(
         source=source,
         attributes=rows.attributes,
     )
-
-
-def check_preparation(*, size: int, fit: str, bits: int) -> None:
-    """Refuse a size, fit or number of bits that no image can be brought to."""
-    check_fit(fit)
-    if not SMALLEST <= size <= LARGEST:
-        raise Refusal(f"--size needs {SMALLEST} to {LARGEST} pixels per side; came {size}.")
-    if not 8 <= bits <= DEEP:
-        raise Refusal(
-            f"--bits needs 8 to {DEEP}, the bits in which deep images hold their white; came {bits}."
-        )
 
 
 def prepare_files(

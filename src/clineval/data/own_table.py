@@ -1,13 +1,13 @@
 """A user's table of images, checked row by row: which file, which outcome, whose patient, which split."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from clineval.refusal import Refusal
+from clineval.refusal import MOST_SHOWN, Refusal
 from clineval.table_files import read_columns
 
 Text = NDArray[np.str_]
@@ -19,7 +19,6 @@ IDENTIFYING = (
     "patientname", "name", "surname", "lastname", "firstname", "forename", "birthdate", "patientbirthdate",
     "dateofbirth", "dob", "address", "phone", "telephone", "email", "ssn", "nhsnumber", "mrn",
 )  # fmt: skip
-MOST_SHOWN = 10  # names in one refusal
 
 
 @dataclass(frozen=True)
@@ -171,12 +170,6 @@ def _check_groups(name: str, columns: Columns, group: Text, split: Text) -> None
                 f"{_row(name, index)}: {columns.group} {who!r} is in {split[index]} here and in "
                 f"{split[earlier]} in row {earlier + 1}; keep all images of a patient in one split."
             )
-
-
-def in_short(lines: Sequence[str]) -> str:
-    """Up to ten of many lines, and how many more there are."""
-    more = f"; and {len(lines) - MOST_SHOWN} more" if len(lines) > MOST_SHOWN else ""
-    return "; ".join(lines[:MOST_SHOWN]) + more
 
 
 def _row(name: str, index: int) -> str:

@@ -9,6 +9,7 @@ from PIL import Image
 from clineval.refusal import Refusal
 
 FITS = ("crop", "top", "pad")
+SMALLEST, LARGEST = 16, 1024  # pixels of the prepared square
 DEEP = 16  # bits of a deep image's container, its white unless told otherwise
 FEWEST_LEVELS = 16  # of 256 grey levels; a deep image that would keep fewer was meant for another white
 BLOCK = 4096  # images that are turned grey at once
@@ -22,6 +23,17 @@ def check_fit(fit: str) -> None:
     """Refuse a way of making a square that is not one of ``FITS``."""
     if fit not in FITS:
         raise Refusal(f"--fit needs one of {', '.join(FITS)}; came {fit!r}.")
+
+
+def check_preparation(*, size: int, fit: str, bits: int) -> None:
+    """Refuse a size, fit or number of bits that no image can be brought to."""
+    check_fit(fit)
+    if not SMALLEST <= size <= LARGEST:
+        raise Refusal(f"--size needs {SMALLEST} to {LARGEST} pixels per side; came {size}.")
+    if not 8 <= bits <= DEEP:
+        raise Refusal(
+            f"--bits needs 8 to {DEEP}, the bits in which deep images hold their white; came {bits}."
+        )
 
 
 def square(grey: Image.Image, *, side: int, fit: str = "crop") -> NDArray[np.uint8]:

@@ -15,9 +15,7 @@ from numpy.typing import NDArray
 
 from clineval.data import dicom
 from clineval.data.image_files import SUFFIXES, read_image
-from clineval.data.own_cohort import check_preparation
-from clineval.data.own_table import in_short
-from clineval.data.preparation import DEEP, Unusable, square
+from clineval.data.preparation import DEEP, Unusable, check_preparation, square
 from clineval.pipeline.stored_run import (
     AS_TRAINED,
     FrozenThreshold,
@@ -27,7 +25,7 @@ from clineval.pipeline.stored_run import (
     shipped_risks,
     view_images,
 )
-from clineval.refusal import Refusal
+from clineval.refusal import Refusal, in_short
 
 BLOCK = 1024  # files read and scored at a time: bounds the memory
 FORMS = ("csv", "json")

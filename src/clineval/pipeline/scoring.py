@@ -1,10 +1,14 @@
 """From the table as it lies on disk to the evaluation, the same way for a run and for its verification."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from threadpoolctl import threadpool_limits
+
 from clineval.evaluation import Evaluation, evaluate
+from clineval.evaluation.json_form import to_point
+from clineval.evaluation.record import Point
 from clineval.predictions import read_predictions
 
 
@@ -20,7 +24,8 @@ def score_folder(
     Parameters
     ----------
     settings : ``level``, ``draws`` and ``seed``, as in EvaluationSettings; where they were given,
-        ``thresholds`` and ``shared_cases_only``.
+        ``thresholds``, ``shared_cases_only``, and ``points``: by model, frozen elsewhere, as in
+        ``evaluation.json``.
     condition : what ``outcome`` is 1 for.
 
     Raises
@@ -29,14 +34,22 @@ def score_folder(
     """
     members = folder / "members.csv"
     table = folder / "predictions.parquet"
-    return evaluate(
-        read_predictions(table if table.is_file() else folder / "predictions.csv"),
-        condition=condition,
-        members=read_predictions(members) if members.is_file() else None,
-        level=settings["level"],
-        draws=settings["draws"],
-        seed=settings["seed"],
-        thresholds=settings.get("thresholds", ()),
-        shared_cases_only=settings.get("shared_cases_only", False),
-        progress=progress,
-    )
+    with threadpool_limits(1):  # the same last digit on any number of cores
+        return evaluate(
+            read_predictions(table if table.is_file() else folder / "predictions.csv"),
+            condition=condition,
+            members=read_predictions(members) if members.is_file() else None,
+            level=settings["level"],
+            draws=settings["draws"],
+            seed=settings["seed"],
+            thresholds=settings.get("thresholds", ()),
+            points=_points(settings.get("points")),
+            shared_cases_only=settings.get("shared_cases_only", False),
+            progress=progress,
+        )
+
+
+def _points(given: Mapping[str, Sequence[Mapping[str, Any]]] | None) -> dict[str, tuple[Point, ...]] | None:
+    if given is None:
+        return None
+    return {model: tuple(to_point(one) for one in points) for model, points in given.items()}

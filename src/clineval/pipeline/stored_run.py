@@ -22,7 +22,7 @@ from clineval.pipeline.training_reference import TrainingReference, read_referen
 from clineval.provenance import hash_file
 from clineval.refusal import Refusal
 from clineval.run_folder import MARKER, require_results
-from clineval.statistics.recalibration import Recalibration
+from clineval.statistics.applied_recalibration import Recalibration
 
 CHUNK = 16  # images scored at a time; fixed and filled up, so that company changes no bit of a risk
 AS_TRAINED = "as-trained"  # squares are cut as those of the training images were

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 
 from clineval import provenance
 from clineval.data.cohort import Cohort
@@ -16,7 +17,7 @@ from clineval.data.exploration import Exploration
 from clineval.data.own_cohort import OwnCohort, read_own_cohort
 from clineval.data.own_table import Columns
 from clineval.data.training_twins import recognise
-from clineval.evaluation import Evaluation, evaluate, read_evaluation, write_evaluation
+from clineval.evaluation import Evaluation, json_form, read_evaluation, write_evaluation
 from clineval.evaluation.curves import Curves, curves
 from clineval.evaluation.record import Point
 from clineval.evaluation.transport import to_json, transport
@@ -26,6 +27,7 @@ from clineval.pipeline.cohort_run import OwnImages, draw_check_strip
 from clineval.pipeline.models import DECIMALS
 from clineval.pipeline.robustness import write_robustness
 from clineval.pipeline.run import silent, write_exploration, write_words
+from clineval.pipeline.scoring import score_folder
 from clineval.pipeline.stored_run import Seen, StoredRun, cut_for, read_run, shipped_risks, view_images
 from clineval.predictions import OUT_OF_FOLD, read_predictions, write_predictions
 from clineval.refusal import Refusal
@@ -102,12 +104,13 @@ def validate(
         fits = cut_for(run, settings.own.fit, second_view=settings.second_view)
         settings = replace(settings, own=replace(settings.own, fit=fits[0]))
         external = _read(run, own, settings, fits[1:], announce)
-    with replace_folder(out, kind="validate", force=force) as folder:
+    scoring = {**asdict(settings.evaluation), "points": _points(run, at_home)}
+    with replace_folder(out, kind="validate", force=force) as folder, threadpool_limits(1):
         with recorder.step("score"):
             scored = _score(run, external, settings, jobs=jobs, announce=announce)
             table = _write_table(external.cohort, scored, folder)
         with recorder.step("evaluate"):
-            evaluation = _evaluate(table, run, at_home, settings, results, folder, announce)
+            evaluation = _evaluate(run, scoring, settings, results, folder, announce)
         with recorder.step("transport"):
             announce("Setting the external cohort beside the test cases of the run")
             beside = _transport(run, results, table, external.cohort, scored, at_home, settings)
@@ -120,9 +123,10 @@ def validate(
             lines = _draw(folder, table, evaluation, exploration, external, formats, announce)
             _draw_beside(beside, external, folder)
         with recorder.step("report"):
-            provenance.seal(folder, _facts(command, settings, external.cohort, results, recorder))
+            about = (command, {**asdict(settings), "evaluation": scoring}, external.cohort, results)
+            provenance.seal(folder, _facts(*about, recorder))
             write_words(folder, lines, announce=announce)
-        provenance.seal(folder, _facts(command, settings, external.cohort, results, recorder))
+        provenance.seal(folder, _facts(*about, recorder))
     return Validated(out, external.cohort, evaluation, beside)
 
 
@@ -215,10 +219,14 @@ def _write_table(cohort: Cohort, scored: _Scored, folder: Path) -> pd.DataFrame:
     return read_predictions(folder / "predictions.csv")
 
 
+def _points(run: StoredRun, at_home: Evaluation) -> dict[str, list[dict[str, Any]]]:
+    """The frozen thresholds of each model, as the provenance keeps them for whoever scores the table anew."""
+    return {name: [json_form.point(one) for one in at_home.points[name]] for name in run.names}
+
+
 def _evaluate(
-    table: pd.DataFrame,
     run: StoredRun,
-    at_home: Evaluation,
+    scoring: Mapping[str, Any],
     settings: ValidationSettings,
     results: Path,
     folder: Path,
@@ -231,12 +239,8 @@ def _evaluate(
         "evaluation_sha256": provenance.hash_file(results / "evaluation.json"),
     }
     provenance.open_ledger(folder / provenance.LEDGER, population=settings.name, frozen=frozen)
-    evaluation = evaluate(
-        table,
-        condition=run.condition,
-        points=at_home.points,
-        **asdict(settings.evaluation),
-        progress=announce("Scoring the table"),
+    evaluation = score_folder(
+        folder, scoring, condition=run.condition, progress=announce("Scoring the table")
     )
     write_evaluation(evaluation, folder / "evaluation.json")
     return evaluation
@@ -353,7 +357,7 @@ def _draw_beside(beside: Mapping[str, Any], external: OwnCohort, folder: Path) -
 
 def _facts(
     command: Iterable[str],
-    settings: ValidationSettings,
+    settings: Mapping[str, Any],
     cohort: Cohort,
     results: Path,
     recorder: provenance.Recorder,
@@ -364,7 +368,7 @@ def _facts(
     return provenance.describe(
         kind="validate",
         command=command,
-        settings=asdict(settings),
+        settings=settings,
         source={**source, **made},
         recorder=recorder,
     )
