@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from clineval.learning.folds import derived_seed, grouped_folds
+from clineval.learning.folds import derived_seed, grouped_folds, some_cases
 from clineval.refusal import Refusal
 
 GROUP = np.repeat(np.arange(60), 2).astype(str)
@@ -36,3 +36,18 @@ def test_seeds_of_two_purposes_differ():
     assert derived_seed(0, "folds", 1) == derived_seed(0, "folds", 1)
     assert derived_seed(0, "folds", 1) != derived_seed(0, "folds", 2)
     assert derived_seed(1, 2) != derived_seed(12)
+
+
+def test_some_cases_are_whole_groups_at_the_same_prevalence():
+    group = np.repeat(np.arange(500), 2).astype(str)
+    outcome = np.arange(1000) < 200
+    some = some_cases(outcome, group, most=300, seed=1)
+    assert 290 <= len(some) <= 300
+    assert outcome[some].mean() == pytest.approx(0.2, abs=0.01)
+    assert (np.unique(group[some], return_counts=True)[1] == 2).all()
+    assert not np.array_equal(some, some_cases(outcome, group, most=300, seed=2))
+
+
+def test_all_cases_are_taken_where_there_are_no_more_than_asked_for():
+    outcome = np.arange(10) < 3
+    assert some_cases(outcome, np.arange(10).astype(str), most=10).tolist() == list(range(10))

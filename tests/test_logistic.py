@@ -53,3 +53,14 @@ def test_a_solver_that_does_not_converge_is_refused():
 def test_scaling_is_learnt_on_the_training_cases_alone(model):
     np.testing.assert_allclose(model.scaling.mean, (TRAIN.images / 255).reshape(100, -1).mean(axis=0))
     assert model.scaling.learnt_on == "train"
+
+
+def test_of_too_many_cases_some_choose_the_penalty_and_all_fit_the_weights(model):
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.preprocessing import StandardScaler
+
+    fitted = fit_logistic(TRAIN.images, TRAIN.outcome, TRAIN.group, settings=replace(SETTINGS, most=60))
+    assert fitted.log_losses != model.log_losses
+    flat = StandardScaler().fit_transform(TRAIN.images.reshape(len(TRAIN), -1) / 255)
+    whole = LogisticRegression(C=fitted.strength, max_iter=5000, tol=1e-6).fit(flat, TRAIN.outcome)
+    np.testing.assert_allclose(fitted.coefficients, whole.coef_[0], atol=1e-9)

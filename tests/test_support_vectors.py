@@ -7,6 +7,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 
+from clineval.learning.folds import some_cases
 from clineval.learning.support_vectors import (
     decision_values,
     fit_platt,
@@ -78,3 +79,12 @@ def test_separable_cases_have_a_finite_platt_scaling():
 def test_constant_features_are_refused():
     with pytest.raises(Refusal, match="all scattering features of the training split are constant"):
         fit_support_vectors(np.ones_like(FEATURES), OUTCOME, GROUP, settings=ScatteringSettings())
+
+
+def test_of_too_many_cases_it_learns_from_some():
+    settings = ScatteringSettings(most=60)
+    fitted = fit_support_vectors(FEATURES, OUTCOME, GROUP, settings=settings)
+    some = some_cases(OUTCOME, GROUP, most=60)
+    again = fit_support_vectors(FEATURES[some], OUTCOME[some], GROUP[some], settings=ScatteringSettings())
+    np.testing.assert_array_equal(decision_values(fitted, NEW), decision_values(again, NEW))
+    assert len(fitted.dual) <= 60

@@ -59,6 +59,7 @@ class LogisticSettings:
     strengths: tuple[float, ...] = (3e-4, 1e-3, 3e-3, 1e-2, 3e-2)  # inverse penalties C to try
     folds: int = 5  # grouped folds inside the training split that choose among them
     iterations: int = 5000  # of the solver; not to converge in them is an error
+    most: int = 5000  # cases that choose among the penalties; all cases fit the weights
 
 
 @dataclass(frozen=True)
@@ -67,6 +68,7 @@ class ScatteringSettings:
 
     penalty: float = 3.0  # the machine's C
     folds: int = 5  # grouped folds that give the decision values on which Platt scaling is fitted
+    most: int = 5000  # cases that it learns from; the kernel grows with their square (200 MB)
 
 
 @dataclass(frozen=True)

@@ -29,6 +29,26 @@ def grouped_folds(
     return fold
 
 
+def some_cases(
+    outcome: NDArray[np.bool_], group: NDArray[np.str_], *, most: int, seed: int = 0
+) -> NDArray[np.int64]:
+    """Places of about ``most`` of the cases, in order, whole groups at the same prevalence; all if no more.
+
+    Groups are drawn from ``seed``, those with the condition and those without apart.
+    """
+    if len(outcome) <= most:
+        return np.arange(len(outcome))
+    _, member = np.unique(group, return_inverse=True)
+    sizes = np.bincount(member)
+    with_condition = np.bincount(member, weights=outcome) > 0
+    order = np.random.default_rng(derived_seed(seed, "some cases")).permutation(len(sizes))
+    taken = np.zeros(len(sizes), dtype=bool)
+    for stratum in (order[with_condition[order]], order[~with_condition[order]]):
+        share = most * sizes[stratum].sum() / len(outcome)
+        taken[stratum[np.cumsum(sizes[stratum]) <= share]] = True
+    return np.flatnonzero(taken[member])
+
+
 def derived_seed(seed: int, *purpose: object) -> int:
     """A seed for one purpose, drawn from a run's seed so that two purposes never share their chance."""
     text = "/".join(str(part) for part in (seed, *purpose))

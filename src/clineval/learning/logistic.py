@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import expit
 
-from clineval.learning.folds import grouped_folds
+from clineval.learning.folds import grouped_folds, some_cases
 from clineval.learning.preprocessing import PixelScaling, learn_pixel_scaling, scale_pixels
 from clineval.refusal import Refusal
 from clineval.settings import LogisticSettings
@@ -42,11 +42,15 @@ def fit_logistic(
 ) -> LogisticModel:
     """Logistic regression with the penalty of smallest log loss in grouped folds of these very cases.
 
+    Where there are more than ``settings.most`` cases, so many of them choose the penalty; it is a prior
+    on the weights, whose best size does not grow with the cases. All cases fit the weights.
+
     Raises
     ------
     Refusal : the solver does not converge, or the images are constant.
     """
-    losses = _cross_validated(images, outcome, group, settings=settings, seed=seed)
+    some = some_cases(outcome, group, most=settings.most, seed=seed)
+    losses = _cross_validated(images[some], outcome[some], group[some], settings=settings, seed=seed)
     strength = settings.strengths[int(np.argmin(losses))]
     scaling = learn_pixel_scaling(images, learnt_on=learnt_on)
     coefficients, intercept = _fit(scale_pixels(images, scaling), outcome, strength, settings.iterations)

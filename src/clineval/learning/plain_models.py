@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from scipy.special import expit, logit
 
 from clineval.learning.plain_network import ARCHITECTURE, PlainNetwork, log_odds, plain_network, shapes_of
-from clineval.learning.plain_scattering import FEATURES, plain_scattering_features
+from clineval.learning.plain_scattering import FEATURES, SIDE, plain_scattering_features, shrink
 from clineval.learning.storage import Arrays, read_arrays, require_shapes
 from clineval.refusal import Refusal
 
@@ -53,7 +53,9 @@ class PlainLogistic:
 
     def risk(self, view: View) -> Floats:
         """The inverse logit of the weighted pixels."""
-        pixels = view.images.reshape(len(view.images), -1) / 255.0
+        small = min(view.images.shape[1:]) <= SIDE
+        grey = view.images / 255.0 if small else shrink(view.images).astype(np.float64)
+        pixels = grey.reshape(len(grey), -1)
         return expit(((pixels - self.mean) / self.sd) @ self.coefficients + self.intercept)
 
 
@@ -134,7 +136,7 @@ Shapes = dict[str, tuple[int, ...]]
 
 
 def _logistic_shapes(_record: Mapping[str, Any], height: int, width: int) -> Shapes:
-    pixels = (height * width,)
+    pixels = (SIDE**2 if min(height, width) > SIDE else height * width,)  # larger images are averaged down
     return {"coefficients": pixels, "mean": pixels, "sd": pixels, "intercept": (1,)}
 
 

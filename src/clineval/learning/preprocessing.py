@@ -13,6 +13,8 @@ from clineval.refusal import Refusal
 
 GREY_LEVELS = 255.0
 SMALLEST_SIDE = 16  # pixels; below it the network's three halvings leave no image
+SEEN_SIDE = 28  # pixels; logistic regression sees larger images averaged down to it, as wavelets do
+PART = 1024  # images averaged down at once; bounds the memory
 
 
 @dataclass(frozen=True)
@@ -65,8 +67,19 @@ def learn_pixel_scaling(images: NDArray[np.uint8], *, learnt_on: str) -> PixelSc
 
 
 def flatten(images: NDArray[np.uint8]) -> NDArray[np.float64]:
-    """Each image as one row of pixel intensities in [0, 1], shape (cases, height * width)."""
+    """Each image as one row of pixel intensities in [0, 1], shape (cases, pixels).
+
+    Images of more than 28 pixels a side are averaged down to 28 x 28 first: finer pixels gain nothing
+    (docs/training.md, by size), and a hundred thousand of them would not fit into memory.
+    """
+    if min(images.shape[1:]) > SEEN_SIDE:
+        return shrink(images, SEEN_SIDE).reshape(len(images), -1).astype(np.float64)
     return images.reshape(len(images), -1) / GREY_LEVELS
+
+
+def pixels_seen(height: int, width: int) -> int:
+    """How many numbers ``flatten`` makes of an image."""
+    return SEEN_SIDE**2 if min(height, width) > SEEN_SIDE else height * width
 
 
 def scale_pixels(images: NDArray[np.uint8], scaling: PixelScaling) -> NDArray[np.float64]:
@@ -84,10 +97,15 @@ def scale_grey(images: NDArray[np.uint8], scaling: GreyScaling) -> Tensor:
 
 def shrink(images: NDArray[np.uint8], side: int) -> NDArray[np.float32]:
     """Images of any size averaged down to ``side`` x ``side`` pixels, grey levels in [0, 1]."""
-    grey = torch.from_numpy(images.astype(np.float32) / np.float32(GREY_LEVELS))
     if images.shape[1:] == (side, side):
-        return grey.numpy()
-    return functional.interpolate(grey[:, None], size=(side, side), mode="area")[:, 0].numpy()
+        return images.astype(np.float32) / np.float32(GREY_LEVELS)
+    small = np.empty((len(images), side, side), np.float32)
+    for start in range(0, len(images), PART):
+        grey = torch.from_numpy(images[start : start + PART].astype(np.float32) / np.float32(GREY_LEVELS))
+        small[start : start + PART] = functional.interpolate(grey[:, None], size=(side, side), mode="area")[
+            :, 0
+        ]
+    return small
 
 
 def augment(images: Tensor, *, shift: int, generator: torch.Generator) -> Tensor:

@@ -13,7 +13,7 @@ from clineval.learning.jobs import Arrays
 from clineval.learning.logistic import LogisticModel, logistic_risk
 from clineval.learning.member import member_risk
 from clineval.learning.models import ARCHITECTURE, build_network
-from clineval.learning.preprocessing import GreyScaling, PixelScaling
+from clineval.learning.preprocessing import GreyScaling, PixelScaling, pixels_seen
 from clineval.learning.scattering import FEATURES, scattering_features
 from clineval.learning.storage import read_arrays, require_shapes, write_arrays, write_bytes
 from clineval.learning.support_vectors import SupportVectorModel, support_vector_risk
@@ -158,7 +158,7 @@ def _shapes(kind: str, record: dict[str, Any], height: int, width: int, path: Pa
 
 
 def _logistic_shapes(record: dict[str, Any], height: int, width: int) -> Shapes:
-    pixels = (height * width,)
+    pixels = (pixels_seen(height, width),)
     return {"coefficients": pixels, "mean": pixels, "sd": pixels, "intercept": (1,)}
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import expit
 
-from clineval.learning.folds import grouped_folds
+from clineval.learning.folds import grouped_folds, some_cases
 from clineval.learning.preprocessing import finite
 from clineval.refusal import Refusal
 from clineval.settings import ScatteringSettings
@@ -62,10 +62,15 @@ def fit_support_vectors(
 ) -> SupportVectorModel:
     """The machine on all cases given, its Platt scaling on decision values of grouped folds of them.
 
+    Of more than ``settings.most`` cases it learns from so many, for its kernel grows with their square.
+
     Parameters
     ----------
     features : float32, shape (cases, features), as :func:`scattering.scattering_features` gives them.
     """
+    some = some_cases(outcome, group, most=settings.most, seed=seed)
+    if len(some) < len(outcome):
+        features, outcome, group = features[some], outcome[some], group[some]
     fold = grouped_folds(outcome, group, folds=settings.folds, seed=seed)
     decision = np.empty(len(outcome))
     for number in range(settings.folds):
