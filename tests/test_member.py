@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from clineval.data.phantom import phantom
-from clineval.learning.member import CHUNK, _Guard, fit_member, learning_rate, member_risk
+from clineval.learning.member import CHUNK, _Guard, epochs_of, fit_member, learning_rate, member_risk
 from clineval.learning.preprocessing import learn_grey_scaling
 from clineval.learning.threads import one_thread
 from clineval.refusal import Refusal
@@ -137,3 +137,13 @@ def test_the_learning_rate_rises_to_its_peak_and_falls_to_nothing():
     assert rates[24] == max(rates) == 1.0
     assert rates[62] == pytest.approx(0.5 * (1 + math.cos(math.pi * 37 / 75)))
     assert rates[-1] < 0.001
+
+
+def test_many_images_are_passed_over_fewer_times():
+    settings = replace(QUICK, epochs=30, most_steps=10_000)
+    assert [epochs_of(steps, settings) for steps in (9, 333, 980, 20_000)] == [30, 30, 10, 1]
+
+
+def test_the_schedule_ends_with_the_last_epoch_trained(fitted):
+    fewer = fit(replace(QUICK, epochs=100, most_steps=12))  # four epochs of three steps
+    assert all(np.array_equal(fitted.weights[name], fewer.weights[name]) for name in fitted.weights)

@@ -41,6 +41,7 @@ class NetworkSettings:
     """How one member of the convolutional network learns; reasons and alternatives in docs/training.md."""
 
     epochs: int = 30  # passes over the images; 20 learn too little, 60 overfit in log loss
+    most_steps: int = 10_000  # of a training; sets of more than 21,000 images get fewer epochs
     batch: int = 64  # images a step; a last smaller batch is left out of its epoch
     learning_rate: float = 4e-3  # highest step size, reached after the warm-up
     warm_up: float = 0.2  # share of the steps in which the step size rises from 0; a cosine to 0 follows

@@ -2,7 +2,7 @@
 
 import copy
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -154,6 +154,7 @@ def _fit(
     chance = torch.Generator().manual_seed(seed)
     batch = min(settings.batch, len(train.labels))
     steps = len(train.labels) // batch
+    settings = replace(settings, epochs=epochs_of(steps, settings))
     optimiser = _optimiser(network, settings)
     averaged = copy.deepcopy(network).eval()
     pair = _Averaging(network, averaged, settings.average_decay)
@@ -202,6 +203,11 @@ def _epoch(
         averaging.update()
         total += loss.detach()
     return float(total) / steps
+
+
+def epochs_of(steps: int, settings: NetworkSettings) -> int:
+    """Passes over the images, each of so many steps: as set, or fewer where there are many images."""
+    return max(1, min(settings.epochs, settings.most_steps // steps))
 
 
 def learning_rate(step: int, steps: int, settings: NetworkSettings) -> float:
