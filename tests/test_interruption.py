@@ -12,11 +12,20 @@ pytestmark = pytest.mark.slow
 
 RUN = """
 import signal, sys
+from dataclasses import replace
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job would ignore it
 from clineval import cli
 from clineval.data.phantom import phantom
 import clineval.pipeline.run as pipeline
-pipeline.load_cohort = lambda *words, **named: phantom(seed=0, cases=(150, 40, 60), reason="a test")
+import clineval.reporting.figures as figures
+whole = cli._run_settings
+def short(**named):
+    settings = whole(**named)
+    network = replace(settings.training.network, epochs=6)
+    return replace(settings, training=replace(settings.training, members=3, network=network))
+cli._run_settings = short
+pipeline.load_cohort = lambda *words, **named: phantom(seed=0, cases=(60, 24, 40), reason="a test")
+figures.write_figures = lambda folder, **named: None
 sys.exit(cli.run_command(sys.argv[1:]))
 """
 WORDS = ["run", "--dataset", "phantom", "--jobs", "2", "--out", "results"]
@@ -42,25 +51,45 @@ def until_training(process, folder):
 
 def members_of_session(session):
     found = subprocess.run(
-        ["ps", "-o", "pid=,stat=", "-s", str(session)], capture_output=True, text=True
+        ["ps", "-ww", "-o", "pid=,stat=,args=", "-s", str(session)], capture_output=True, text=True
     ).stdout
-    return [line for line in found.splitlines() if "Z" not in line]
+    return [line for line in found.splitlines() if "Z" not in line.split()[1]]
 
 
-def wait_for_silence(session, seconds):
+def workers_of(session):
+    return [int(line.split()[0]) for line in members_of_session(session) if "LokyProcess" in line]
+
+
+def wait_for_silence(session, seconds, who=members_of_session):
     deadline = time.monotonic() + seconds
-    while members_of_session(session) and time.monotonic() < deadline:
-        time.sleep(0.1)
-    return members_of_session(session)
+    while who(session) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    return who(session)
 
 
-def test_an_interrupted_run_ends_its_workers_and_leaves_no_results(tmp_path):
+@pytest.mark.parametrize("send", [os.killpg, os.kill])
+def test_an_interrupted_run_ends_its_workers_within_two_seconds_and_leaves_no_results(tmp_path, send):
     process = start(tmp_path)
     until_training(process, tmp_path)
-    os.killpg(process.pid, signal.SIGINT)
+    assert workers_of(process.pid)
+    send(process.pid, signal.SIGINT)  # to all, as Ctrl-C does, or to the program alone
+    assert wait_for_silence(process.pid, 2, workers_of) == []
     _, told = process.communicate(timeout=30)
     assert process.returncode == 130
     assert told.strip().splitlines()[-1] == "clineval: interrupted; nothing half-written was left"
+    assert wait_for_silence(process.pid, 5) == []
+    assert [path.name for path in tmp_path.iterdir()] == [".results.members"]
+
+
+def test_a_worker_that_the_system_ends_for_want_of_memory_is_named(tmp_path):
+    process = start(tmp_path)
+    until_training(process, tmp_path)
+    os.kill(workers_of(process.pid)[0], signal.SIGKILL)
+    _, told = process.communicate(timeout=60)
+    assert process.returncode == 1
+    last = told.strip().splitlines()[-1]
+    assert "out of memory (a training process was ended from outside" in last
+    assert last.endswith("use fewer --jobs or a smaller --size")
     assert wait_for_silence(process.pid, 5) == []
     assert [path.name for path in tmp_path.iterdir()] == [".results.members"]
 

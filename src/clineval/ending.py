@@ -16,6 +16,7 @@ WRITE_FAULTS = {
     errno.EDQUOT: "the disk quota is used up",
     errno.EROFS: "the file system is read-only",
     errno.EACCES: "permission was denied",
+    errno.EFBIG: "a file grew beyond the limit set for this process",
     errno.EPERM: "the operation is not permitted",
 }
 
@@ -38,8 +39,9 @@ def exit_code(command: Callable[[], Any]) -> int:
         return _interrupted()
     except OSError as error:
         return _write_fault(error)
-    except MemoryError:
-        return _ended("out of memory; use fewer --jobs or a smaller --size", code=UNEXPECTED)
+    except MemoryError as error:
+        what = f" ({error})" if str(error) else ""
+        return _ended(f"out of memory{what}; use fewer --jobs or a smaller --size", code=UNEXPECTED)
     except Exception:
         return _unexpected()
 

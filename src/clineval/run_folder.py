@@ -1,12 +1,15 @@
 """A results folder is replaced whole or not at all: its lock, its temporary twin, the swap, the recovery."""
 
 import contextlib
+import ctypes
 import errno
 import fcntl
+import glob
 import json
 import os
 import shutil
 import socket
+import stat
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -17,6 +20,9 @@ from clineval.refusal import Refusal
 MARKER = "provenance.json"
 LEDGER = "ledger.jsonl"
 BEING_REPLACED = ".being-replaced"
+
+_HERE = -100  # AT_FDCWD of the C library: paths start at the working folder
+_RENAME_EXCHANGE = 2  # of renameat2 in linux/fs.h
 
 
 @contextlib.contextmanager
@@ -36,11 +42,8 @@ def replace_folder(target: Path, *, kind: str, force: bool = False) -> Iterator[
     Refusal : ``target`` is a file, a stranger's folder, locked by another run, or cannot be written.
     """
     target = Path(os.path.abspath(target))
-    if not target.name:
-        raise Refusal(f"{target} is a whole disk, not a results folder; choose another --out.")
-    _make_parents(target)
-    with _lock(target):
-        recover(target)
+    with hold_folder(target):
+        _put_right(target)
         _check_replaceable(target, kind=kind, force=force)
         fresh = _make_temporary(target)
         try:
@@ -51,22 +54,45 @@ def replace_folder(target: Path, *, kind: str, force: bool = False) -> Iterator[
             _swap(fresh, target)
         except BaseException:
             shutil.rmtree(fresh, ignore_errors=True)
+            _put_right(target)
             raise
 
 
-def recover(target: Path) -> None:
-    """Undo what a killed run left: put an old folder back where no new one came, drop leftovers."""
+@contextlib.contextmanager
+def hold_folder(target: Path) -> Iterator[None]:
+    """Let nobody else write ``target`` while the block runs; the folders above it are made.
+
+    The system drops the lock with the process, so a dead run leaves none behind.
+
+    Raises
+    ------
+    Refusal : another process holds it (it is named), or the place cannot be written.
+    """
     target = Path(os.path.abspath(target))
     if not target.name:
-        return
-    old = _old(target)
-    if (old / BEING_REPLACED).exists():
-        if target.exists():
-            shutil.rmtree(old)
-        else:
-            os.rename(old, target)
-    with contextlib.suppress(OSError):
-        (target / BEING_REPLACED).unlink(missing_ok=True)
+        raise Refusal(f"{target} is a whole disk, not a results folder; choose another --out.")
+    _make_parents(target)
+    path = _lock_file(target)
+    handle = _acquire(path, target)
+    try:
+        os.ftruncate(handle, 0)
+        os.pwrite(handle, json.dumps({"process": os.getpid(), "host": socket.gethostname()}).encode(), 0)
+        yield
+    finally:
+        path.unlink(missing_ok=True)
+        os.close(handle)
+
+
+def recover(target: Path) -> None:
+    """Undo what a killed run left: put an old folder back where no new one came, drop leftovers.
+
+    Where a living run is at work on the folder, it is left to that run.
+    """
+    target = Path(os.path.abspath(target))
+    left_over = target.name and ((_old(target) / BEING_REPLACED).exists() or _is_marked(target))
+    if left_over:
+        with contextlib.suppress(Refusal), hold_folder(target):
+            _put_right(target)
 
 
 def folder_kind(folder: Path) -> str | None:
@@ -113,9 +139,17 @@ def write_whole(path: Path, content: str | bytes) -> None:
             os.fsync(file.fileno())
         os.chmod(name, 0o644)
         os.replace(name, path)
+        _sync(path.parent)
     except BaseException:
         Path(name).unlink(missing_ok=True)
         raise
+
+
+def move_whole(source: Path, folder: Path) -> None:
+    """Move a finished file of the same disk into a folder, over one of its name, in one step."""
+    _sync(source)
+    os.replace(source, folder / source.name)
+    _sync(folder)
 
 
 @dataclass(frozen=True)
@@ -130,6 +164,31 @@ def _old(target: Path) -> Path:
     return target.with_name(target.name + ".old")
 
 
+def _temporary_prefix(target: Path) -> str:
+    return f".{target.name}.tmp-"
+
+
+def _lock_file(target: Path) -> Path:
+    return target.with_name(f".{target.name}.lock")
+
+
+def _is_marked(target: Path) -> bool:
+    return (target / BEING_REPLACED).exists()
+
+
+def _put_right(target: Path) -> None:
+    """What :func:`recover` does, for the one who holds the lock."""
+    old = _old(target)
+    if _is_marked(old):
+        if target.exists():
+            _discard(old, target)
+        else:
+            os.rename(old, target)
+    if _is_marked(target):
+        with contextlib.suppress(OSError):
+            (target / BEING_REPLACED).unlink()
+
+
 def _make_parents(target: Path) -> None:
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -140,8 +199,8 @@ def _make_parents(target: Path) -> None:
 
 
 def _make_temporary(target: Path) -> Path:
-    prefix = f".{target.name}.tmp-"
-    for leftover in target.parent.glob(f"{prefix}*"):
+    prefix = _temporary_prefix(target)
+    for leftover in target.parent.glob(f"{glob.escape(prefix)}*"):
         shutil.rmtree(leftover, ignore_errors=True)
     try:
         fresh = Path(tempfile.mkdtemp(dir=target.parent, prefix=prefix))
@@ -192,12 +251,36 @@ def _holds_the_user(target: Path) -> bool:
 
 
 def _swap(fresh: Path, target: Path) -> None:
-    if target.exists():
+    """Put the fresh folder in the place of the old; without an exchange there is a moment between."""
+    if not target.exists():
+        os.rename(fresh, target)
+        _sync(target.parent)
+    elif _exchange(fresh, target):
+        _sync(target.parent)
+        shutil.rmtree(fresh, ignore_errors=True)
+    else:
         (target / BEING_REPLACED).touch()
         os.rename(target, _old(target))
-    os.rename(fresh, target)
-    _sync(target.parent)
-    shutil.rmtree(_old(target), ignore_errors=True)
+        os.rename(fresh, target)
+        _sync(target.parent)
+        _discard(_old(target), target)
+
+
+def _discard(old: Path, target: Path) -> None:
+    """Remove a replaced folder; under the name of a leftover, so that a kill halfway leaves no riddle."""
+    leftover = old
+    with contextlib.suppress(OSError):  # on a full disk no name can be made
+        leftover = Path(tempfile.mkdtemp(dir=target.parent, prefix=_temporary_prefix(target)))
+        os.rename(old, leftover)
+    shutil.rmtree(leftover, ignore_errors=True)
+
+
+def _exchange(one: Path, other: Path) -> bool:
+    """Let two folders change names in one step that no kill can part; False where the system cannot."""
+    rename = getattr(ctypes.CDLL(None), "renameat2", None)
+    if rename is None:
+        return False
+    return rename(_HERE, os.fsencode(one), _HERE, os.fsencode(other), _RENAME_EXCHANGE) == 0
 
 
 def _sync(path: Path) -> None:
@@ -214,26 +297,9 @@ def _sync_tree(folder: Path) -> None:
     _sync(folder)
 
 
-@contextlib.contextmanager
-def _lock(target: Path) -> Iterator[None]:
-    """Hold the folder's lock; the system drops it with the process, so a dead run leaves none behind."""
-    path = target.with_name(f".{target.name}.lock")
-    handle = _acquire(path, target)
-    try:
-        os.ftruncate(handle, 0)
-        os.pwrite(handle, json.dumps({"process": os.getpid(), "host": socket.gethostname()}).encode(), 0)
-        yield
-    finally:
-        path.unlink(missing_ok=True)
-        os.close(handle)
-
-
 def _acquire(path: Path, target: Path) -> int:
     while True:
-        try:
-            handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
-        except OSError as error:
-            raise _unwritable(path.parent, error) from error
+        handle = _open_lock(path)
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
@@ -246,6 +312,20 @@ def _acquire(path: Path, target: Path) -> int:
         if _is_still(path, handle):
             return handle
         os.close(handle)
+
+
+def _open_lock(path: Path) -> int:
+    """Open or make the lock file; a link or pipe of that name, as another user may lay, is not followed."""
+    try:
+        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK, 0o644)
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            raise Refusal(f"{path} is a link where a lock file is needed; remove it.") from error
+        raise _unwritable(path.parent, error) from error
+    if not stat.S_ISREG(os.fstat(handle).st_mode):
+        os.close(handle)
+        raise Refusal(f"{path} is a device or pipe where a lock file is needed; remove it.")
+    return handle
 
 
 def _is_still(path: Path, handle: int) -> bool:

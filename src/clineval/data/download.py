@@ -1,5 +1,6 @@
 """One file from the network: whole, verified and renamed into place, or a refusal that names the cause."""
 
+import os
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -105,6 +106,8 @@ def _stream(url: str, file: Path, *, progress: Progress | None) -> None:
             done += out.write(chunk)
             if progress:
                 progress(done, total)
+        out.flush()
+        os.fsync(out.fileno())  # on the disk before it gets the name under which it is looked for
 
 
 def _broken(error: requests.RequestException, host: str) -> _Broken:

@@ -1,9 +1,11 @@
 """One training as a value: what it learns from, what came of it, the key it is filed under."""
 
+import contextlib
 import hashlib
 import json
 import threading
 import time
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any, cast
 
@@ -121,10 +123,21 @@ def key_of(material: Material, job: Job) -> str:
 def perform(material: Material, job: Job) -> Fitted:
     """Do one training, on one thread; depends on the arguments alone."""
     began = time.process_time()
-    with _ALONE, one_thread(job.device):
+    with _ALONE, one_thread(job.device), _memory_named():
         arrays, record, risk, out_of_fold = _TRAININGS[job.kind](material, job)
     kept = arrays if job.keep_weights else {}
     return Fitted(kept, record, risk, out_of_fold, time.process_time() - began)
+
+
+@contextlib.contextmanager
+def _memory_named() -> Iterator[None]:
+    """Raise as MemoryError what torch, out of memory, raises as a RuntimeError."""
+    try:
+        yield
+    except RuntimeError as error:
+        if "not enough memory" in str(error) or "out of memory" in str(error):
+            raise MemoryError(str(error).splitlines()[0]) from error
+        raise
 
 
 _ALONE = threading.Lock()  # torch's chance and thread count are the process's: two threads would mix them

@@ -1,7 +1,9 @@
 """A study in a folder: train what is missing, score out of fold, write tables and figures."""
 
 import hashlib
+import io
 import json
+import tempfile
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -17,7 +19,7 @@ from clineval.learning.study import study
 from clineval.pipeline.run import Announce, facts, load, silent
 from clineval.pipeline.study_scores import learning_curve, score, split_variance, summarise
 from clineval.refusal import Refusal
-from clineval.run_folder import write_whole
+from clineval.run_folder import hold_folder, move_whole, write_whole
 from clineval.settings import RunSettings, StudySettings
 
 SETTINGS_FILE = "study.json"
@@ -64,35 +66,39 @@ def run_study(
     recorder = provenance.Recorder()
     with recorder.step("load"):
         cohort = load(settings, announce=announce)
-    claim_folder(Path(out), _identity(settings, plan, cohort))
-    with recorder.step("audit"):
-        findings = audit(cohort, threshold=settings.audit.threshold, progress=announce("Auditing the images"))
-        cohort = cohort.with_groups(findings.group_of)
-    with recorder.step("train"):
-        risks = study(
-            cohort,
-            settings=plan,
-            training=settings.training,
-            jobs=jobs,
-            cluster=cluster,
-            finished=Path(out) / TRAININGS,
-            progress=announce("Training"),
-            watch=None if show is None else _scored_so_far(show),
-        )
-    with recorder.step("score"):
-        scores = score(risks)
-        found = FinishedStudy(
-            Path(out),
-            scores,
-            summarise(scores),
-            split_variance(scores),
-            learning_curve(scores, level=settings.evaluation.level, seed=settings.evaluation.seed),
-        )
-    with recorder.step("write"):
-        write_tables(found, risks)
-        _draw(found, cohort)
-    record = facts("study", command, settings, cohort, recorder)
-    write_whole(Path(out) / provenance.FILE, json.dumps(record, indent=2, ensure_ascii=False) + "\n")
+    out = Path(out)
+    with hold_folder(out):
+        claim_folder(out, _identity(settings, plan, cohort))
+        with recorder.step("audit"):
+            findings = audit(
+                cohort, threshold=settings.audit.threshold, progress=announce("Auditing the images")
+            )
+            cohort = cohort.with_groups(findings.group_of)
+        with recorder.step("train"):
+            risks = study(
+                cohort,
+                settings=plan,
+                training=settings.training,
+                jobs=jobs,
+                cluster=cluster,
+                finished=out / TRAININGS,
+                progress=announce("Training"),
+                watch=None if show is None else _scored_so_far(show),
+            )
+        with recorder.step("score"):
+            scores = score(risks)
+            found = FinishedStudy(
+                out,
+                scores,
+                summarise(scores),
+                split_variance(scores),
+                learning_curve(scores, level=settings.evaluation.level, seed=settings.evaluation.seed),
+            )
+        with recorder.step("write"):
+            write_tables(found, risks)
+            _draw(found, cohort)
+        record = facts("study", command, settings, cohort, recorder)
+        write_whole(out / provenance.FILE, json.dumps(record, indent=2, ensure_ascii=False) + "\n")
     return found
 
 
@@ -128,7 +134,9 @@ def claim_folder(folder: Path, identity: dict[str, Any]) -> None:
 def write_tables(found: FinishedStudy, risks: pd.DataFrame) -> None:
     """Write the tidy table of scores, the risks behind it, and the three tables drawn from it."""
     folder = found.folder
-    risks.drop(columns="cpu_seconds").to_parquet(folder / "study_risks.parquet", index=False)
+    content = io.BytesIO()
+    risks.drop(columns="cpu_seconds").to_parquet(content, index=False)
+    write_whole(folder / "study_risks.parquet", content.getvalue())
     for name in ("scores", "summary", "variance", "curve"):
         table: pd.DataFrame = getattr(found, name)
         if len(table):
@@ -138,14 +146,17 @@ def write_tables(found: FinishedStudy, risks: pd.DataFrame) -> None:
 def _draw(found: FinishedStudy, cohort: Cohort) -> None:
     from clineval.reporting.study_plots import write_study_figures
 
-    write_study_figures(
-        found.folder,
-        scores=found.scores,
-        variance=found.variance,
-        curve=found.curve,
-        about=f"{cohort.source.title}, {cohort.condition}",
-        notice=cohort.source.notice,
-    )
+    with tempfile.TemporaryDirectory(dir=found.folder, prefix=".figures.tmp-") as fresh:
+        write_study_figures(
+            Path(fresh),
+            scores=found.scores,
+            variance=found.variance,
+            curve=found.curve,
+            about=f"{cohort.source.title}, {cohort.condition}",
+            notice=cohort.source.notice,
+        )
+        for path in sorted(Path(fresh).iterdir()):
+            move_whole(path, found.folder)
 
 
 def _scored_so_far(show: Callable[[pd.DataFrame], None]) -> Callable[[pd.DataFrame], None]:
