@@ -8,7 +8,9 @@ import pytest
 
 from clineval import __version__, cli
 from clineval.refusal import Refusal
+from clineval.verify import Verdict
 
+DIFFERING = Verdict(("a.png: differs", "b.csv: missing"))
 COMMANDS = ("run", "fetch", "explore", "audit", "train", "evaluate", "report", "study", "verify")
 
 
@@ -128,13 +130,13 @@ def test_a_refusal_of_many_lines_is_printed_as_one(capsys, monkeypatch):
 
 
 def test_what_differs_ends_with_4_a_line_each(capsys, monkeypatch):
-    monkeypatch.setattr("clineval.verify.verify_results", lambda folder: ["a.png: differs", "b.csv: missing"])
+    monkeypatch.setattr("clineval.verify.verify_results", lambda folder: DIFFERING)
     code, _, err = ended(capsys, "verify", "results")
     assert code == 4
     assert err == "clineval: a.png: differs\nclineval: b.csv: missing\n"
 
 
 def test_quiet_prints_nothing_when_all_is_well(capsys, monkeypatch):
-    monkeypatch.setattr("clineval.verify.verify_results", lambda folder: [])
+    monkeypatch.setattr("clineval.verify.verify_results", lambda folder: Verdict(()))
     assert ended(capsys, "verify", "results", "--quiet") == (0, "", "")
     assert "every artefact" in ended(capsys, "verify", "results")[1]

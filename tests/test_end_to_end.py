@@ -140,7 +140,7 @@ def test_verify_recomputes_the_evaluation_from_the_table(results, tmp_path):
     evaluation = json.loads((results / "evaluation.json").read_text())
     evaluation["models"]["cnn"]["test"]["auc"]["value"] += 1e-9
     (tmp_path / "copy" / "evaluation.json").write_text(json.dumps(evaluation))
-    differences = verify.verify_results(tmp_path / "copy")
+    differences = verify.verify_results(tmp_path / "copy").differences
     assert any(
         "does not follow from predictions.csv, first at models.cnn.test.auc.value" in line
         for line in differences
@@ -151,7 +151,7 @@ def test_a_report_written_anew_is_the_same_report(results, tmp_path):
     shutil.copytree(results, tmp_path / "copy")
     assert cli.run_command(["report", str(tmp_path / "copy"), "--quiet"]) == 0
     assert (tmp_path / "copy" / "report.html").read_bytes() == (results / "report.html").read_bytes()
-    assert verify.verify_results(tmp_path / "copy") == []
+    assert verify.verify_results(tmp_path / "copy").differences == ()
 
 
 @pytest.fixture(scope="module")
@@ -199,4 +199,4 @@ def test_the_clean_test_leaves_out_every_image_with_a_twin(real_run):
 
 @pytest.mark.real_data
 def test_a_real_run_verifies(real_run):
-    assert verify.verify_results(real_run) == []
+    assert verify.verify_results(real_run).differences == ()

@@ -65,7 +65,7 @@ def test_a_seal_hashes_every_file_but_provenance_and_ledger(tmp_path):
     (tmp_path / "ledger.jsonl").write_text("x")
     provenance.seal(tmp_path, described())
     sealed = json.loads((tmp_path / "provenance.json").read_text())
-    assert sorted(sealed["artefacts"]) == ["models/cnn.json", "predictions.csv"]
+    assert sorted(sealed["artefacts"]) == ["models/cnn.json", "predictions.csv", "ro-crate-metadata.json"]
 
 
 def test_openings_of_the_test_set_are_counted_and_chained(tmp_path):

@@ -569,14 +569,41 @@ def verify(
     results: Annotated[Path, typer.Argument(help="Folder written by clineval run or evaluate.")] = Path(
         "results"
     ),
+    retrain: Annotated[
+        bool, typer.Option("--retrain", help="Also repeat the run from its settings; compare predictions.")
+    ] = False,
+    cohort: Annotated[
+        Path | None,
+        typer.Option(help="With --retrain, for images of your own: their table.", metavar="TABLE"),
+    ] = None,
+    image_folder: Annotated[
+        Path | None, typer.Option(help="With --cohort: where the images lie.", show_default="the table's")
+    ] = None,
+    jobs: Jobs = None,
 ) -> None:
-    """Check every artefact's hash, recompute the evaluation, and compare README to it.
+    """Check every artefact's hash, recompute the evaluation, and compare report and README to it.
 
-    Exit code 4 names each file that differs. Example: clineval verify results
+    Exit code 4 names each file that differs.
+
+    Examples:
+      clineval verify results
+      clineval verify results --retrain
     """
     from clineval.verify import verify_results
 
-    differences = verify_results(results)
+    if (cohort or image_folder or jobs) and not retrain:
+        raise Refusal("--cohort, --image-folder and --jobs need --retrain beside them.")
+    verdicts = [verify_results(results)]
+    if retrain:
+        from clineval.pipeline.cohort_run import OwnImages
+        from clineval.retrain import repeat_run
+
+        own = None if cohort is None else OwnImages(cohort, image_folder)
+        with display() as announce:
+            verdicts.append(repeat_run(results, own=own, jobs=jobs, announce=announce))
+    for note in (note for verdict in verdicts for note in verdict.notes):
+        say(f"{results}: {note}.")
+    differences = [line for verdict in verdicts for line in verdict.differences]
     for line in differences:
         complain(line)
     if differences:

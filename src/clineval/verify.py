@@ -1,66 +1,95 @@
-"""Whether results are what they say: every hash, the evaluation from its table, the ledger, the README."""
+"""Whether results are what they say: every hash, the evaluation from its table, the ledger, the words."""
 
 import json
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from clineval import provenance
+from clineval.provenance.environment import environment_differences
 from clineval.refusal import Refusal
 from clineval.run_folder import foreign_entries, require_results
 
-KINDS = {"kind": str, "command": list, "settings": dict, "versions": dict, "platform": dict, "data": dict}
-"""What the fields of a provenance hold."""
+EVALUATION = "evaluation.json"
+REPORT = "report.html"
+TOLERANCE = 1e-9
+"""Relative difference of a recomputed number that another processor or version is allowed."""
 
 
-def verify_results(folder: Path) -> list[str]:
-    """Compare a results folder with its own provenance; return one line for each thing that differs.
+@dataclass(frozen=True)
+class Verdict:
+    """What a verification found: a line for each thing that differs, and what is to be known beside."""
 
-    Checked are the SHA-256 of every artefact, that ``evaluation.json`` follows from
-    ``predictions.csv`` to the last digit, that the chain of ``ledger.jsonl`` is whole, and, where a
-    README.md stands in the folder above, that it quotes these results.
+    differences: tuple[str, ...]
+    notes: tuple[str, ...] = ()
+
+
+def verify_results(folder: Path) -> Verdict:
+    """Compare a results folder with its own provenance.
+
+    Checked are the SHA-256 of every artefact, the provenance's own seal, that ``evaluation.json``
+    follows from ``predictions.csv`` to the last digit (within ``TOLERANCE`` where the processor or a
+    version is another), the ledger, and that the report and, where it stands in the folder above, the
+    README quote these numbers.
 
     Raises
     ------
     Refusal : ``folder`` is not a results folder, or its provenance is unreadable or of another schema.
     """
     require_results(folder, provenance.FILE)
-    record = read_provenance(folder / provenance.FILE)
-    return [
-        *_artefact_differences(folder, record["artefacts"]),
-        *_evaluation_differences(folder, record),
-        *_ledger_differences(folder),
-        *_readme_differences(folder),
-    ]
+    record = provenance.read_provenance(folder / provenance.FILE)
+    elsewhere = environment_differences(record)
+    return Verdict(
+        (
+            *_provenance_differences(folder, record),
+            *_artefact_differences(folder, record["artefacts"]),
+            *_evaluation_differences(folder, record, tolerance=TOLERANCE if elsewhere else 0.0),
+            *_ledger_differences(folder, record),
+            *_report_differences(folder),
+            *_readme_differences(folder),
+        ),
+        (_note(elsewhere),) if elsewhere and EVALUATION in record["artefacts"] else (),
+    )
 
 
-def read_provenance(path: Path) -> dict[str, Any]:
-    """A folder's provenance, checked to be of this schema and to list a SHA-256 of each artefact.
+def first_difference(left: Any, right: Any, place: str = "", *, tolerance: float = 0.0) -> str | None:
+    """Path of the first place where two JSON values differ; None where they are equal.
 
-    Raises
-    ------
-    Refusal : it is not JSON, of another schema, or without hashes.
+    Parameters
+    ----------
+    tolerance : relative difference up to which two numbers that are not whole count as equal.
     """
-    try:
-        record = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, OSError, RecursionError) as error:
-        raise Refusal(f"{path} cannot be read as JSON ({error}); write the results anew.") from error
-    if not isinstance(record, dict) or record.get("schema") != provenance.SCHEMA:
-        raise Refusal(
-            f"{path} is not of schema {provenance.SCHEMA}, which this version of clineval reads; "
-            "verify with the version that wrote it, or write the results anew."
-        )
-    hashes = record.get("artefacts")
-    if not isinstance(hashes, dict) or not all(_is_sha256(value) for value in hashes.values()):
-        raise Refusal(f"{path} lists no SHA-256 of each artefact; write the results anew.")
-    wrong = [name for name, kind in KINDS.items() if not isinstance(record.get(name), kind)]
-    if wrong:
-        raise Refusal(f"{path} lacks {', '.join(wrong)}, or holds something else there; write it anew.")
-    return record
+    if isinstance(left, dict) and isinstance(right, dict):
+        keys = sorted(left.keys() | right.keys())
+        pairs = [(f"{place}.{key}".lstrip("."), left.get(key), right.get(key)) for key in keys]
+    elif isinstance(left, list) and isinstance(right, list) and len(left) == len(right):
+        pairs = [(f"{place}[{index}]", *both) for index, both in enumerate(zip(left, right, strict=True))]
+    else:
+        return None if _equal(left, right, tolerance) else place or "the top"
+    found = (first_difference(one, other, where, tolerance=tolerance) for where, one, other in pairs)
+    return next((where for where in found if where), None)
 
 
-def _is_sha256(value: Any) -> bool:
-    return isinstance(value, str) and len(value) == 64 and set(value) <= set("0123456789abcdef")
+def _equal(left: Any, right: Any, tolerance: float) -> bool:
+    if tolerance and isinstance(left, float) and isinstance(right, float):
+        return math.isclose(left, right, rel_tol=tolerance, abs_tol=tolerance)
+    return bool(left == right)
+
+
+def _note(elsewhere: list[str]) -> str:
+    return (
+        f"recomputed numbers were compared within {TOLERANCE:g} instead of to the last digit, for other "
+        f"than when the results were written are: {'; '.join(elsewhere)}"
+    )
+
+
+def _provenance_differences(folder: Path, record: Mapping[str, Any]) -> Iterator[str]:
+    if "seal" not in record:
+        yield f"{provenance.FILE}: carries no seal of its own, as this version writes; write the results anew"
+    elif not provenance.is_as_sealed(folder / provenance.FILE, record):
+        yield f"{provenance.FILE}: its content differs from what the run wrote"
 
 
 def _artefact_differences(folder: Path, expected: dict[str, str]) -> Iterator[str]:
@@ -76,48 +105,83 @@ def _artefact_differences(folder: Path, expected: dict[str, str]) -> Iterator[st
             yield f"{name}: its content differs from what the run wrote"
 
 
-def _evaluation_differences(folder: Path, record: dict[str, Any]) -> Iterator[str]:
-    if "evaluation.json" not in record["artefacts"]:
+def _evaluation_differences(folder: Path, record: dict[str, Any], *, tolerance: float) -> Iterator[str]:
+    if EVALUATION not in record["artefacts"]:
         return
+    try:
+        written = json.loads((folder / EVALUATION).read_text(encoding="utf-8"))
+        computed = _recomputed(folder, record)
+    except (ValueError, KeyError, TypeError, AttributeError, OSError, RecursionError, Refusal) as error:
+        yield f"{EVALUATION}: cannot be recomputed from predictions.csv ({error})"
+        return
+    place = first_difference(written, computed, tolerance=tolerance)
+    if place:
+        yield f"{EVALUATION}: does not follow from predictions.csv, first at {place}"
+
+
+def _recomputed(folder: Path, record: Mapping[str, Any]) -> Any:
     from clineval.pipeline.scoring import score_folder
 
-    try:
-        written = json.loads((folder / "evaluation.json").read_text(encoding="utf-8"))
-        scored = score_folder(folder, record["settings"]["evaluation"], condition=record["data"]["condition"])
-        computed = json.loads(json.dumps(scored.to_json()))
-    except (ValueError, KeyError, TypeError, OSError, RecursionError) as error:
-        yield f"evaluation.json: cannot be recomputed from predictions.csv ({error})"
+    scored = score_folder(folder, record["settings"]["evaluation"], condition=record["data"]["condition"])
+    return json.loads(json.dumps(scored.to_json()))
+
+
+def _ledger_differences(folder: Path, record: Mapping[str, Any]) -> Iterator[str]:
+    path, name = folder / provenance.LEDGER, provenance.LEDGER
+    if not path.is_file():
+        if EVALUATION in record["artefacts"]:
+            yield f"{name}: missing from {folder.name}, so no opening of its test cases is on record"
         return
-    place = first_difference(written, computed)
-    if place:
-        yield f"evaluation.json: does not follow from predictions.csv, first at {place}"
+    if (number := provenance.broken_link(path)) is not None:
+        yield f"{name}: line {number} does not follow from the line before"
+    elif "ledger" in record and record["ledger"] != provenance.ledger_state(path):
+        yield f"{name}: its content differs from what the run left; lines were altered, cut off or added"
+    elif odd := _other_than_opened(record, provenance.read_openings(path)):
+        yield f"{name}: at its last opening other {odd} were frozen than lie here"
 
 
-def first_difference(left: Any, right: Any, place: str = "") -> str | None:
-    """Path of the first place where two JSON values differ; None where they are equal."""
-    if isinstance(left, dict) and isinstance(right, dict):
-        keys = sorted(left.keys() | right.keys())
-        pairs = [(f"{place}.{key}".lstrip("."), left.get(key), right.get(key)) for key in keys]
-    elif isinstance(left, list) and isinstance(right, list) and len(left) == len(right):
-        pairs = [(f"{place}[{index}]", *both) for index, both in enumerate(zip(left, right, strict=True))]
-    else:
-        return None if left == right else place or "the top"
-    return next(
-        (found for where, one, other in pairs if (found := first_difference(one, other, where))), None
-    )
+def _other_than_opened(record: Mapping[str, Any], openings: list[dict[str, Any]]) -> str:
+    """Which of the things frozen at the last opening are not those of this folder; empty if none."""
+    frozen = openings[-1].get("frozen") if openings else {}
+    if not isinstance(frozen, dict):
+        return "things"
+    artefacts = record["artefacts"]
+    table = artefacts.get("predictions.parquet") or artefacts.get("predictions.csv")
+    here = {
+        "predictions": ("predictions_sha256", table),
+        "settings": ("settings_sha256", provenance.hash_settings(record["settings"])),
+    }
+    return " and ".join(word for word, (key, now) in here.items() if frozen.get(key, now) != now)
 
 
-def _ledger_differences(folder: Path) -> Iterator[str]:
-    path = folder / provenance.LEDGER
-    if path.is_file() and (number := provenance.broken_link(path)) is not None:
-        yield f"{provenance.LEDGER}: line {number} does not follow from the line before"
+def _report_differences(folder: Path) -> Iterator[str]:
+    if not (folder / REPORT).is_file() or not (folder / EVALUATION).is_file():
+        return
+    from clineval.evaluation import read_evaluation
+    from clineval.reporting.quotes import misquoted
+
+    try:
+        row = misquoted(
+            (folder / REPORT).read_text(encoding="utf-8", errors="replace"),
+            read_evaluation(folder / EVALUATION),
+        )
+    except (ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError, Refusal) as error:
+        yield f"{REPORT}: cannot be compared with {EVALUATION} ({error})"
+        return
+    if row:
+        yield f"{REPORT}: does not quote {EVALUATION}; it lacks the row: {row}"
 
 
 def _readme_differences(folder: Path) -> Iterator[str]:
     readme = folder.resolve().parent / "README.md"
-    if not readme.is_file() or not (folder / "evaluation.json").is_file():
+    if not readme.is_file() or not (folder / EVALUATION).is_file():
         return
     from clineval.reporting.readme import quotes_results
 
-    if quotes_results(readme.read_text(encoding="utf-8"), folder) is False:
-        yield "README.md: its numbers are not those of evaluation.json; write them with: make readme"
+    try:
+        quoted = quotes_results(readme.read_text(encoding="utf-8", errors="replace"), folder)
+    except (ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError, Refusal) as error:
+        yield f"README.md: cannot be compared with {EVALUATION} ({error})"
+        return
+    if quoted is False:
+        yield f"README.md: its numbers are not those of {EVALUATION}; write them with: make readme"

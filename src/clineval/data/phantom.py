@@ -7,6 +7,7 @@ Near-duplicates are planted in it, known by their cases, for whoever looks for t
 import io
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
+from hashlib import sha256
 from itertools import product
 
 import numpy as np
@@ -63,14 +64,15 @@ def phantom(
         split=split,
         case=case,
         group=case.copy(),
-        source=_source(seed, reason),
+        source=_source(seed, reason, sha256(images.tobytes() + outcome.tobytes()).hexdigest()),
     )
 
 
-def _source(seed: int, reason: str) -> Source:
+def _source(seed: int, reason: str, digest: str) -> Source:
     return Source(
         dataset="phantom",
         title=f"Synthetic ultrasound phantoms (seed {seed})",
+        sha256=digest,
         licence="MIT",
         labels=(
             LabelMeaning(code=0, name="malignant (synthetic)", is_condition=True),

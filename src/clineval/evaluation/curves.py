@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from clineval.evaluation.one_thread import on_one_thread
 from clineval.evaluation.populations import Cases, Population, populations, without_repeats
 from clineval.evaluation.result import Evaluation
 from clineval.evaluation.scale import Scale
@@ -163,6 +164,7 @@ class Curves:
     decision_differences: tuple[DecisionDifference, ...]
 
 
+@on_one_thread
 def curves(frame: pd.DataFrame, evaluation: Evaluation, *, progress: Progress | None = None) -> Curves:
     """The lines behind an evaluation, recomputed from the table that it was made from.
 

@@ -6,20 +6,24 @@ from dataclasses import replace
 import pandas as pd
 
 from clineval.evaluation.comparisons import compare, compare_points
+from clineval.evaluation.one_thread import on_one_thread
 from clineval.evaluation.points import checked_points, freeze_points, given_point, points_for
 from clineval.evaluation.populations import TEST_CLEAN, Population, populations, without_repeats
 from clineval.evaluation.record import Point, PopulationScores, Spread
 from clineval.evaluation.result import Evaluation
 from clineval.evaluation.scale import Scale
 from clineval.evaluation.scores import score
+from clineval.evaluation.sealed import Learnt, refuse_learnt_there
 from clineval.evaluation.spread import members_by_population, spread_of
 from clineval.evaluation.subgroups import subgroup_tables
 from clineval.predictions import MEMBER_COLUMNS, check_predictions, encode
 from clineval.refusal import Refusal
 
 Progress = Callable[[int, int], None]
+Opening = Callable[[tuple[str, ...], Mapping[str, tuple[Point, ...]]], None]
 
 
+@on_one_thread
 def evaluate(
     frame: pd.DataFrame,
     *,
@@ -31,6 +35,8 @@ def evaluate(
     seed: int = 0,
     members: pd.DataFrame | None = None,
     shared_cases_only: bool = False,
+    learnt: Iterable[Learnt] = (),
+    opening: Opening | None = None,
     progress: Progress | None = None,
 ) -> Evaluation:
     """Everything a table of predictions says about its models, every number with its doubt.
@@ -47,12 +53,15 @@ def evaluate(
     members : the same table for every member of the ensembles, with ``seed`` and/or ``fold``; gives the
         spread over trainings. A ``frame`` with such columns serves as its own.
     shared_cases_only : score models that were given different cases on the shared ones only.
+    learnt : what was learnt on which population, such as a recalibration; refused where that one is scored.
+    opening : called once, with the names of the populations kept for testing and the frozen thresholds,
+        when these are frozen and before any number is computed from an outcome of those populations.
     progress : called with (done, total) after each model on each population.
 
     Raises
     ------
     Refusal : a row is not what the table needs, models were scored on different cases, or a threshold
-        was chosen on the cases that it would be scored on.
+        was chosen, or something learnt, on the cases that it would be scored on.
     """
     scale = Scale(level, draws, seed)
     given = tuple(dict.fromkeys(given_point(value) for value in thresholds))
@@ -63,12 +72,17 @@ def evaluate(
         raise Refusal(
             "The table has rows of split 'train' only, which is never evaluated; give it rows to test on."
         )
+    sealed = tuple(part.name for part in parts if not part.used_for)
+    refuse_learnt_there(learnt, sealed)
+    development = tuple(part for part in parts if part.used_for)
     frozen = {
         model: (*checked_points(points, model), *given)
         if points is not None
-        else freeze_points(parts, model, given=given, scale=scale)
+        else freeze_points(development, model, given=given, scale=scale)
         for model in encode(table["model"])[1]
     }
+    if opening is not None:
+        opening(sealed, frozen)
     spreads = _spreads(checked if members is None else check_predictions(members), table, parts)
     return Evaluation(
         condition=condition,

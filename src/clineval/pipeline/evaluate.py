@@ -9,9 +9,10 @@ import pandas as pd
 
 from clineval import provenance
 from clineval.data.cohort import Source
-from clineval.evaluation import Evaluation, evaluate, write_evaluation
+from clineval.evaluation import Evaluation
 from clineval.pipeline.coverage import write_coverage
 from clineval.pipeline.medmnist_results import read_result_file
+from clineval.pipeline.scoring import open_and_score
 from clineval.predictions import read_predictions, write_predictions
 from clineval.refusal import Refusal
 from clineval.reporting.report import write_report
@@ -74,7 +75,7 @@ def evaluate_file(
     settings = EvaluationSettings(level=level, draws=draws, seed=seed)
     asked = {
         **asdict(settings),
-        "thresholds": (thresholds := list(thresholds)),
+        "thresholds": list(thresholds),
         "shared_cases_only": shared_cases_only,
     }
     recorder = provenance.Recorder()
@@ -83,18 +84,20 @@ def evaluate_file(
     with replace_folder(out, kind="evaluate", force=force) as folder:
         with recorder.step("table"):
             table = store_table(table, folder)
+        frozen = {
+            "data_sha256": source.sha256,
+            "settings": {"evaluation": asked},
+            "settings_sha256": provenance.hash_settings({"evaluation": asked}),
+        }
         with recorder.step("evaluate"):
-            evaluation = evaluate(
-                table,
+            evaluation = open_and_score(
+                folder,
+                asked,
                 condition=condition or word,
-                thresholds=thresholds,
-                level=settings.level,
-                draws=settings.draws,
-                seed=settings.seed,
-                shared_cases_only=shared_cases_only,
+                frozen=frozen,
+                table=table,
                 progress=announce("Scoring the table"),
             )
-            write_evaluation(evaluation, folder / "evaluation.json")
         if coverage:
             with recorder.step("coverage"):
                 write_coverage(

@@ -1,6 +1,5 @@
 """The report written anew from a results folder, its provenance kept in step."""
 
-import json
 import shutil
 from pathlib import Path
 
@@ -8,7 +7,6 @@ from clineval import provenance
 from clineval.pipeline.run import write_words
 from clineval.refusal import Refusal
 from clineval.run_folder import foreign_entries, replace_folder, require_results
-from clineval.verify import read_provenance
 
 WORDS = ("report.html", "checklist.csv", "model_card.md")
 
@@ -23,7 +21,7 @@ def rewrite_report(results: Path) -> Path:
     Refusal : ``results`` is not a whole results folder, or a file in it is of another schema.
     """
     require_results(results, provenance.FILE, "evaluation.json", "predictions.csv")
-    record = read_provenance(results / provenance.FILE)
+    record = provenance.read_provenance(results / provenance.FILE)
     foreign = [*foreign_entries(results), *(name for name in WORDS if (results / name).is_dir())]
     if foreign:
         raise Refusal(
@@ -33,11 +31,7 @@ def rewrite_report(results: Path) -> Path:
     with replace_folder(results, kind=record["kind"]) as folder:
         shutil.copytree(results, folder, dirs_exist_ok=True)
         _write_words(folder, results)
-        for name in WORDS:
-            if (folder / name).is_file():
-                record["artefacts"][name] = provenance.hash_file(folder / name)
-        text = json.dumps(record, indent=2, ensure_ascii=False)
-        (folder / provenance.FILE).write_text(text + "\n", encoding="utf-8")
+        provenance.reseal(folder, record, names=WORDS)
     return results / "report.html"
 
 

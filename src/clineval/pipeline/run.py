@@ -14,12 +14,12 @@ from clineval.data.cohort import Cohort, Source
 from clineval.data.exploration import Exploration
 from clineval.data.exploration import explore as explore_cohort
 from clineval.data.own_cohort import OWN
-from clineval.evaluation import Evaluation, write_evaluation
+from clineval.evaluation import Evaluation
 from clineval.evaluation.curves import Curves, curves
 from clineval.pipeline.audit import draw_audit, write_audit
 from clineval.pipeline.cohort_run import OwnImages, draw_check_strip, load_own
 from clineval.pipeline.models import Shipped, train_all, training_seconds, write_tables
-from clineval.pipeline.scoring import score_folder
+from clineval.pipeline.scoring import open_and_score
 from clineval.predictions import read_predictions
 from clineval.refusal import Refusal
 from clineval.run_folder import replace_folder
@@ -206,22 +206,22 @@ def write_exploration(cohort: Cohort, folder: Path) -> Exploration:
 def open_test(
     folder: Path, cohort: Cohort, settings: RunSettings, *, announce: Announce = silent
 ) -> Evaluation:
-    """Enter the opening of the test set into the ledger, then score the table as it lies on disk."""
+    """Open the test set: the ledger's line first, then the scores of the table as it lies on disk."""
+    chosen = asdict(settings)
     frozen = {
         "dataset": cohort.source.dataset,
         "data_sha256": cohort.source.sha256,
-        "settings_sha256": provenance.hash_settings(asdict(settings)),
+        "settings": chosen,
+        "settings_sha256": provenance.hash_settings(chosen),
         "models_sha256": provenance.hash_settings(provenance.hash_folder(folder / "models")),
     }
-    provenance.open_ledger(folder / provenance.LEDGER, population="test", frozen=frozen)
-    evaluation = score_folder(
+    return open_and_score(
         folder,
-        asdict(settings.evaluation),
+        chosen["evaluation"],
         condition=cohort.condition,
+        frozen=frozen,
         progress=announce("Scoring the table, test included, once"),
     )
-    write_evaluation(evaluation, folder / "evaluation.json")
-    return evaluation
 
 
 def draw(

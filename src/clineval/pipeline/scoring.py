@@ -1,15 +1,58 @@
-"""From the table as it lies on disk to the evaluation, the same way for a run and for its verification."""
+"""The one door to test outcomes: every opening is entered in the ledger before a number is computed."""
 
-from collections.abc import Callable, Mapping, Sequence
+import json
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from threadpoolctl import threadpool_limits
+import pandas as pd
 
-from clineval.evaluation import Evaluation, evaluate
+from clineval import provenance
+from clineval.evaluation import Evaluation, Learnt, Point, evaluate, write_evaluation
 from clineval.evaluation.json_form import to_point
-from clineval.evaluation.record import Point
 from clineval.predictions import read_predictions
+
+Progress = Callable[[int, int], None]
+PART_OF_TEST = "test_clean"  # opened with ``test``, never apart
+
+
+def open_and_score(
+    folder: Path,
+    settings: Mapping[str, Any],
+    *,
+    condition: str,
+    frozen: Mapping[str, Any],
+    table: pd.DataFrame | None = None,
+    models: Path | None = None,
+    progress: Progress | None = None,
+) -> Evaluation:
+    """Enter an opening of each population kept for testing, then score the table and write the result.
+
+    The thresholds are frozen on development data first and stand in the ledger's line.
+
+    Parameters
+    ----------
+    folder : of results, with ``predictions.csv``; gets ``ledger.jsonl`` and ``evaluation.json``.
+    settings, condition, models, progress : as for ``score_folder``.
+    frozen : what was fixed before, for the ledger: settings, data and models.
+    table : what lies in the folder, where it is at hand.
+
+    Raises
+    ------
+    Refusal : the table is not fit, or something was learnt on cases that are to be scored.
+    """
+    scored = _score(
+        folder,
+        settings,
+        condition=condition,
+        table=table,
+        models=models,
+        opening=lambda sealed, thresholds: _enter(folder, sealed, thresholds, frozen),
+        progress=progress,
+    )
+    write_evaluation(scored, folder / "evaluation.json")
+    return scored
 
 
 def score_folder(
@@ -17,9 +60,10 @@ def score_folder(
     settings: Mapping[str, Any],
     *,
     condition: str,
-    progress: Callable[[int, int], None] | None = None,
+    models: Path | None = None,
+    progress: Progress | None = None,
 ) -> Evaluation:
-    """Evaluate the table of a folder, with the spread over ``members.csv`` where it is there.
+    """Score the table of a folder once more, as its opening did: a repetition, and no new opening.
 
     Parameters
     ----------
@@ -27,29 +71,89 @@ def score_folder(
         ``thresholds``, ``shared_cases_only``, and ``points``: by model, frozen elsewhere, as in
         ``evaluation.json``.
     condition : what ``outcome`` is 1 for.
+    models : the folder that says what the models learnt where; by default ``models`` of the folder.
 
     Raises
     ------
-    Refusal : a table is missing or not fit to be scored.
+    Refusal : a table is missing or not fit, or something was learnt on cases that are to be scored.
     """
+    return _score(folder, settings, condition=condition, models=models, opening=None, progress=progress)
+
+
+def learnt_by(models: Path) -> tuple[Learnt, ...]:
+    """What every model of a run learnt on which split, as ``shipped.json`` says; empty without that file."""
+    path = models / "shipped.json"
+    if not path.is_file():
+        return ()
+    shipped = json.loads(path.read_text(encoding="utf-8"))
+    return tuple(one for model, record in shipped.items() for one in _learnt(model, record))
+
+
+def _score(
+    folder: Path,
+    settings: Mapping[str, Any],
+    *,
+    condition: str,
+    table: pd.DataFrame | None = None,
+    models: Path | None,
+    opening: Callable[..., None] | None,
+    progress: Progress | None,
+) -> Evaluation:
     members = folder / "members.csv"
-    table = folder / "predictions.parquet"
-    with threadpool_limits(1):  # the same last digit on any number of cores
-        return evaluate(
-            read_predictions(table if table.is_file() else folder / "predictions.csv"),
-            condition=condition,
-            members=read_predictions(members) if members.is_file() else None,
-            level=settings["level"],
-            draws=settings["draws"],
-            seed=settings["seed"],
-            thresholds=settings.get("thresholds", ()),
-            points=_points(settings.get("points")),
-            shared_cases_only=settings.get("shared_cases_only", False),
-            progress=progress,
-        )
+    return evaluate(
+        read_predictions(_table_of(folder)) if table is None else table,
+        condition=condition,
+        points=_points(settings.get("points")),
+        members=read_predictions(members) if members.is_file() else None,
+        level=settings["level"],
+        draws=settings["draws"],
+        seed=settings["seed"],
+        thresholds=settings.get("thresholds", ()),
+        shared_cases_only=settings.get("shared_cases_only", False),
+        learnt=learnt_by(folder / "models" if models is None else models),
+        opening=opening,
+        progress=progress,
+    )
+
+
+def _enter(
+    folder: Path, sealed: Iterable[str], points: Mapping[str, Iterable[Point]], frozen: Mapping[str, Any]
+) -> None:
+    """One line of the ledger for each population that is about to be scored."""
+    fixed = {
+        **frozen,
+        "thresholds": {model: [_threshold(point) for point in fixed] for model, fixed in points.items()},
+        "predictions_sha256": provenance.hash_file(_table_of(folder)),
+    }
+    for population in sealed:
+        if population != PART_OF_TEST:
+            provenance.open_ledger(folder / provenance.LEDGER, population=population, frozen=fixed)
 
 
 def _points(given: Mapping[str, Sequence[Mapping[str, Any]]] | None) -> dict[str, tuple[Point, ...]] | None:
     if given is None:
         return None
     return {model: tuple(to_point(one) for one in points) for model, points in given.items()}
+
+
+def _threshold(point: Point) -> dict[str, Any]:
+    value = None if math.isnan(point.threshold) else point.threshold
+    return {"name": point.name, "threshold": value, "chosen_on": point.chosen_on}
+
+
+def _table_of(folder: Path) -> Path:
+    parquet = folder / "predictions.parquet"
+    return parquet if parquet.is_file() else folder / "predictions.csv"
+
+
+def _learnt(model: str, record: Mapping[str, Any]) -> Iterator[Learnt]:
+    fitted = record["recalibration"]["fitted"]
+    training = record.get("training", {})
+    if fitted is not None:
+        yield Learnt(model, "its recalibration", fitted["fitted_on"])
+    if training.get("early_stopping", {}).get("kind", "off") != "off":
+        yield Learnt(model, "when to stop its training", training["early_stopping"]["watched"])
+    if "learnt_on" in training:
+        yield Learnt(model, "its weights", training["learnt_on"])
+    for member in training.get("members", ()):
+        yield Learnt(model, "its scaling of grey levels", member["scaling"]["learnt_on"])

@@ -17,7 +17,7 @@ from clineval.data.exploration import Exploration
 from clineval.data.own_cohort import OwnCohort, read_own_cohort
 from clineval.data.own_table import Columns
 from clineval.data.training_twins import recognise
-from clineval.evaluation import Evaluation, json_form, read_evaluation, write_evaluation
+from clineval.evaluation import Evaluation, json_form, read_evaluation
 from clineval.evaluation.curves import Curves, curves
 from clineval.evaluation.record import Point
 from clineval.evaluation.transport import to_json, transport
@@ -27,7 +27,7 @@ from clineval.pipeline.cohort_run import OwnImages, draw_check_strip
 from clineval.pipeline.models import DECIMALS
 from clineval.pipeline.robustness import write_robustness
 from clineval.pipeline.run import silent, write_exploration, write_words
-from clineval.pipeline.scoring import score_folder
+from clineval.pipeline.scoring import open_and_score
 from clineval.pipeline.stored_run import Seen, StoredRun, cut_for, read_run, shipped_risks, view_images
 from clineval.predictions import OUT_OF_FOLD, read_predictions, write_predictions
 from clineval.refusal import Refusal
@@ -232,18 +232,21 @@ def _evaluate(
     folder: Path,
     announce: Announce,
 ) -> Evaluation:
-    """Enter the opening of the cohort into the ledger, then score it at the run's thresholds."""
+    """Open the external cohort: the ledger's line first, then its scores at the run's thresholds."""
     frozen = {
-        "settings_sha256": provenance.hash_settings(asdict(settings)),
+        "settings": asdict(settings),
+        "settings_sha256": provenance.hash_settings({**asdict(settings), "evaluation": scoring}),
         "models_sha256": provenance.hash_settings(provenance.hash_folder(results / "models")),
         "evaluation_sha256": provenance.hash_file(results / "evaluation.json"),
     }
-    provenance.open_ledger(folder / provenance.LEDGER, population=settings.name, frozen=frozen)
-    evaluation = score_folder(
-        folder, scoring, condition=run.condition, progress=announce("Scoring the table")
+    return open_and_score(
+        folder,
+        scoring,
+        condition=run.condition,
+        frozen=frozen,
+        models=results / "models",
+        progress=announce("Scoring the table"),
     )
-    write_evaluation(evaluation, folder / "evaluation.json")
-    return evaluation
 
 
 def _transport(

@@ -1,0 +1,205 @@
+"""A run repeated from its recorded settings, and its predictions set beside those of the first time."""
+
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, is_dataclass
+from pathlib import Path
+from typing import Any, cast, get_args, get_type_hints
+
+import pandas as pd
+
+from clineval import provenance
+from clineval.data.own_cohort import OWN
+from clineval.pipeline.cohort_run import OwnImages, load_own
+from clineval.pipeline.models import train_all, write_tables
+from clineval.pipeline.run import audit_and_group, load, write_exploration
+from clineval.predictions import read_predictions
+from clineval.provenance.environment import environment_differences
+from clineval.refusal import Refusal
+from clineval.run_folder import require_results
+from clineval.settings import RunSettings
+from clineval.verify import Verdict
+
+PREDICTIONS = "predictions.csv"
+TOLERANCE = 0.02
+"""Difference of a risk that another processor or version is allowed: docs/reproducibility.md."""
+
+KEY = ["model", "split", "case"]
+UNSEEN = {"run": None, "train": "test"}  # kinds that can be repeated, and the split that each leaves out
+INSTEAD = {
+    "evaluate": "its numbers follow from the table alone, and verify without --retrain recomputes them all",
+    "validate": "it trained nothing; verify --retrain the run whose models it applied, "
+    "and repeat the validation with clineval validate",
+    "study": "its trainings lie beside its tables; the same clineval study with another --out repeats them",
+    "audit": "it trained nothing; the same clineval audit with another --out repeats it",
+    "explore": "it trained nothing; the same clineval explore with another --out repeats it",
+}
+Announce = Callable[[str], Callable[[int, int], None]]
+
+
+@dataclass(frozen=True)
+class Gap:
+    """The largest difference of a risk between two tables, and where it is."""
+
+    risk: float
+    where: str
+
+
+def repeat_run(
+    folder: Path, *, own: OwnImages | None = None, jobs: int | None = None, announce: Announce
+) -> Verdict:
+    """Repeat a run from its recorded settings in a temporary folder and compare what it predicts.
+
+    Loading, audit, exploration and training are repeated; the test cases are not scored, for what
+    follows from the predictions ``verify_results`` recomputes, so the ledger gets no line. All files
+    are compared byte for byte. Where they are not the same and the processor or a version is another
+    than it was, the risks are compared within the tolerance that docs/reproducibility.md derives.
+
+    Parameters
+    ----------
+    folder : results of ``clineval run`` or ``train``.
+    own : the user's own images, where the run was made from such.
+    jobs : trainings at once; all cores by default.
+
+    Raises
+    ------
+    Refusal : the folder holds something that trained nothing, or its images are not at hand.
+    """
+    require_results(folder, provenance.FILE, PREDICTIONS)
+    record = provenance.read_provenance(folder / provenance.FILE)
+    if record["kind"] not in UNSEEN:
+        why = INSTEAD.get(record["kind"], "this version does not know how")
+        raise Refusal(
+            f"{folder} holds the results of 'clineval {record['kind']}', not to be retrained: {why}."
+        )
+    settings = settings_of(record)
+    with tempfile.TemporaryDirectory(prefix="clineval-retrain-") as place:
+        other = _repeat(record, settings, Path(place), own=own, jobs=jobs, announce=announce)
+        return Verdict((other,)) if other else _compared(folder, Path(place), record)
+
+
+def settings_of(record: Mapping[str, Any]) -> RunSettings:
+    """The settings of a run, from its provenance; the data set by the name that ``auto`` came to.
+
+    Raises
+    ------
+    Refusal : a setting that this version does not have.
+    """
+    given = dict(record["settings"])
+    given["data"] = {**given.get("data", {}), "dataset": record["data"].get("dataset")}
+    return cast(RunSettings, _rebuilt(RunSettings, given, "settings"))
+
+
+def _rebuilt(kind: type, values: Any, where: str) -> Any:
+    """A record of settings from its JSON; what the JSON lacks is as by default."""
+    hints = get_type_hints(kind)
+    if not isinstance(values, Mapping) or values.keys() - hints.keys():
+        raise Refusal(f"{provenance.FILE}: {where} is not of the form that this version of clineval knows.")
+    named = {name: _value(hints[name], value, f"{where}.{name}") for name, value in values.items()}
+    return kind(**named)
+
+
+def _value(hint: Any, value: Any, where: str) -> Any:
+    choices = [each for each in (get_args(hint) or (hint,)) if isinstance(each, type)]
+    for nested in (each for each in choices if is_dataclass(each)):
+        if value is not None:
+            return _rebuilt(nested, value, where)
+    if isinstance(value, list):
+        return tuple(value)
+    allowed = (*choices, int) if float in choices else tuple(choices)
+    if not isinstance(value, allowed):
+        raise Refusal(f"{provenance.FILE}: {where} is {value!r}, which is not of the kind that it must be.")
+    return value
+
+
+def _repeat(
+    record: Mapping[str, Any],
+    settings: RunSettings,
+    place: Path,
+    *,
+    own: OwnImages | None,
+    jobs: int | None,
+    announce: Announce,
+) -> str | None:
+    """Train anew into ``place``; or say, before anything is trained, that the data are others."""
+    _check_images(record, own)
+    cohort = (
+        load(settings, announce=announce)
+        if own is None
+        else load_own(own, settings, announce=announce).cohort
+    )
+    then, now = record["data"].get("sha256"), cohort.source.sha256
+    if then != now:
+        return f"data: their SHA-256 was {then}, now it is {now}; nothing was trained"
+    findings, cohort = audit_and_group(cohort, settings, place, announce=announce)
+    if record["kind"] == "run":
+        write_exploration(cohort, place)
+    shipped = train_all(cohort, findings, settings, jobs=jobs, announce=announce)
+    write_tables(shipped, place, leave_out=UNSEEN[record["kind"]])
+    return None
+
+
+def _check_images(record: Mapping[str, Any], own: OwnImages | None) -> None:
+    data = record["data"]
+    if data.get("dataset") == OWN and own is None:
+        raise Refusal(
+            f"These results were made from images of your own, named by the table {data.get('file')}, which "
+            "no results folder holds; say where they are with --cohort TABLE and --image-folder FOLDER."
+        )
+    if data.get("dataset") != OWN and own is not None:
+        raise Refusal(f"These results were made from {data.get('title')}; leave out --cohort.")
+
+
+def _compared(folder: Path, place: Path, record: Mapping[str, Any]) -> Verdict:
+    then, now = provenance.hash_folder(folder), provenance.hash_folder(place)
+    odd = [name for name in now if now[name] != then.get(name)]
+    if not odd:
+        return Verdict(
+            (), (f"retrained: {len(now)} files came out with the same bytes, {PREDICTIONS} among them",)
+        )
+    gap = _largest_gap(folder / PREDICTIONS, place / PREDICTIONS)
+    elsewhere = [*environment_differences(record), *_program_differences(record)]
+    said = (f"other than when the results were written are: {'; '.join(elsewhere)}",) if elsewhere else ()
+    if environment_differences(record) and gap is not None and gap.risk <= TOLERANCE:
+        return Verdict((), (_within(gap, odd), *said))
+    return Verdict(tuple(_named(odd, gap)), said)
+
+
+def _named(odd: list[str], gap: Gap | None) -> Iterator[str]:
+    for name in odd:
+        yield f"{name}: retraining gives other bytes" + (_words(gap) if name == PREDICTIONS else "")
+
+
+def _words(gap: Gap | None) -> str:
+    if gap is None:
+        return ", and other models or cases"
+    return f"; the largest difference of a risk is {gap.risk:.3g}, of {gap.where}"
+
+
+def _within(gap: Gap, odd: list[str]) -> str:
+    return (
+        f"retrained: not the same bytes ({', '.join(odd)}), but every risk is within {TOLERANCE:g} of what "
+        f"it was{_words(gap)}"
+    )
+
+
+def _largest_gap(then: Path, now: Path) -> Gap | None:
+    """How far apart two tables of the same models and cases are; None where they have others."""
+    one, other = (read_predictions(path).set_index(KEY)["risk"].sort_index() for path in (then, now))
+    if not one.index.equals(other.index):
+        return None
+    gap: pd.Series = (one - other).abs()
+    model, _, case = gap.index[int(gap.to_numpy().argmax())]
+    return Gap(float(gap.max()), f"{model} on {case}")
+
+
+def _program_differences(record: Mapping[str, Any]) -> Iterator[str]:
+    then, now = record.get("commit") or {}, provenance.commit() or {}
+    if (then.get("hash"), then.get("clean")) != (now.get("hash"), now.get("clean")):
+        yield f"the program ({_state(then)} then, {_state(now)} now)"
+
+
+def _state(commit: Mapping[str, Any]) -> str:
+    if not commit:
+        return "of no known commit"
+    return f"commit {commit.get('hash', '')[:12]}" + ("" if commit.get("clean") else " with changes")
