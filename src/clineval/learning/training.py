@@ -175,14 +175,14 @@ def _plan_network(cohort: Cohort, settings: TrainingSettings) -> list[Job]:
     train, watch = _places(cohort, "train"), _places(cohort, "val")
     if settings.early_stopping == "off":
         watch = watch[:0]
+    drawings = [_folds(cohort, settings, settings.members, repeat) for repeat in range(settings.repeats)]
     plan = []
     for number, seed in enumerate(seeds_of(settings)):  # folds are numbered on from repeat to repeat
         repeat, left_out = divmod(number, settings.members)
-        fold = _folds(cohort, settings, settings.members, repeat)
         plan.append(
             Job(
                 "cnn",
-                train[fold != left_out],
+                train[drawings[repeat] != left_out],
                 watch,
                 settings.network,
                 seed,

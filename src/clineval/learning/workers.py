@@ -1,14 +1,12 @@
 """Many trainings at once: over local processes or a cluster, each finished one kept as a file."""
 
 import os
-import time
 from collections.abc import Callable, Iterator, Sequence
-from functools import cache
 from itertools import chain
 from pathlib import Path
-from threading import Thread
 
 from clineval.learning.jobs import Fitted, Job, Material, key_of, perform
+from clineval.learning.pool import train_in_processes
 from clineval.learning.storage import read_arrays, write_arrays
 from clineval.refusal import Refusal
 
@@ -30,7 +28,7 @@ def run_jobs(
 
     Parameters
     ----------
-    workers : processes at once; all cores by default, 1 trains in this very process.
+    workers : trainings at once, this process among them; all cores by default.
     cluster : address of a Dask scheduler, ``tcp://HOST:8786``, instead of local processes.
     finished : folder in which finished trainings are kept and looked for.
     progress : called with (done, total) whenever a training is done.
@@ -94,38 +92,7 @@ def _trained(
     elif workers == 1 or len(missing) < 2:
         yield from ((key, perform(material, job)) for key, job in missing.items())
     else:
-        yield from _in_processes(material, missing, workers)
-
-
-def _in_processes(material: Material, missing: dict[str, Job], workers: int) -> Iterator[tuple[str, Fitted]]:
-    from joblib import Parallel, delayed
-
-    pool = Parallel(
-        n_jobs=min(workers, len(missing)),
-        batch_size=1,
-        return_as="generator_unordered",
-        mmap_mode=None,
-        max_nbytes=None,
-    )
-    yield from pool(delayed(_keyed)(key, material, job) for key, job in missing.items())
-
-
-def _keyed(key: str, material: Material, job: Job) -> tuple[str, Fitted]:
-    _end_with_parent()
-    return key, perform(material, job)
-
-
-@cache
-def _end_with_parent() -> None:
-    """Watch, from a thread of this worker, that its program lives: one that is killed ends nobody."""
-    parent = os.getppid()
-
-    def watch() -> None:
-        while os.getppid() == parent:
-            time.sleep(1)
-        os._exit(1)
-
-    Thread(target=watch, daemon=True).start()
+        yield from train_in_processes(material, missing, workers)
 
 
 def _path(finished: Path, key: str) -> Path:
