@@ -13,15 +13,16 @@ from clineval import __version__
 from clineval.evaluation.curves import Curves, DecisionLines
 from clineval.refusal import Refusal
 from clineval.reporting import charts, report_charts, sections, tables
-from clineval.reporting.artefacts import Artefacts, file_hash
+from clineval.reporting.artefacts import ROBUSTNESS, Artefacts
 from clineval.reporting.checklist import STATUSES, rows_for
 from clineval.reporting.explorer import ROC_FRAME, explorer_data
 from clineval.reporting.failure_cards import failure_cards
 from clineval.reporting.leak import leak_table
+from clineval.reporting.origin import openings, origin
 from clineval.reporting.simulated_coverage import simulated_coverage
 from clineval.reporting.subject import Subject, subject_of
 from clineval.reporting.tables import Table
-from clineval.reporting.transported import transported
+from clineval.reporting.transported import robustness_table, transported
 from clineval.reporting.wording import chosen_words, number, people, percent, whole
 
 LEARNING = "learning_curve_cnn.csv"
@@ -73,6 +74,7 @@ def content(artefacts: Artefacts, curves: Curves) -> dict[str, Any]:
         "answer": sections.answer(subject),
         "leak": leak_table(subject),
         "elsewhere": _elsewhere(artefacts),
+        "check_strip": "" if artefacts.transport else _picture(artefacts, "check_strip.png"),
         "limits": sections.limits(subject, artefacts),
         **sections.polarity(subject, artefacts),
         "counts": tables.counts_table(artefacts, subject),
@@ -94,7 +96,8 @@ def content(artefacts: Artefacts, curves: Curves) -> dict[str, Any]:
         "appendix": tables.appendix_table(subject),
         **_checklists(artefacts),
         "simulated": simulated_coverage(artefacts.coverage),
-        "provenance": _provenance(artefacts),
+        "provenance": origin(artefacts),
+        "openings": openings(artefacts),
         "program": f"clineval {__version__}",
         "table_name": artefacts.table_name,
     }
@@ -107,7 +110,8 @@ def _elsewhere(artefacts: Artefacts) -> dict[str, Any]:
         return {}
     pictures = {"case_mix": "case_mix.png", "robustness": "robustness.png", "strip": "check_strip.png"}
     shown = {name: _picture(artefacts, file) for name, file in pictures.items()}
-    return {**transported(artefacts.transport), **shown}
+    table = robustness_table(artefacts.folder / ROBUSTNESS) if artefacts.has(ROBUSTNESS) else None
+    return {**transported(artefacts.transport), **shown, "robustness_table": table}
 
 
 def _title(subject: Subject, artefacts: Artefacts) -> str:
@@ -363,46 +367,11 @@ def _checklists(artefacts: Artefacts) -> dict[str, Any]:
     return {"checklist": list(guidelines.items()), "checklist_counts": counts}
 
 
-def _provenance(artefacts: Artefacts) -> list[tuple[str, list[tuple[str, str]]]]:
-    """What does not change between two runs of the same program on the same data and settings."""
-    record = artefacts.provenance
-    if not record:
-        return []
-    commit = record.get("commit") or {}
-    state = "" if commit.get("clean", True) else ", with changes not committed"
-    program = [
-        ("Program", str(record.get("program", ""))),
-        ("Commit", f"{commit['hash']}{state}" if commit.get("hash") else "not from a checkout"),
-        (f"SHA-256 of {artefacts.table_name}", file_hash(artefacts.folder / artefacts.table_name)),
-        ("SHA-256 of evaluation.json", file_hash(artefacts.folder / "evaluation.json")),
-    ]
-    groups = [
-        ("Program and tables", program),
-        ("Data", _flat({k: v for k, v in artefacts.source.items() if k != "labels"})),
-        ("Settings", _flat(record.get("settings", {}))),
-        ("Versions", _flat(record.get("versions", {}))),
-        ("Machine", _flat(record.get("platform", {}))),
-    ]
-    return [(heading, rows) for heading, rows in groups if rows]
-
-
-def _flat(values: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
-    rows: list[tuple[str, str]] = []
-    for name, value in values.items():
-        if isinstance(value, Mapping):
-            rows += _flat(value, f"{prefix}{name}.")
-        elif value not in ("", None, [], {}):
-            rows.append(
-                (f"{prefix}{name}", ", ".join(map(str, value)) if isinstance(value, list) else str(value))
-            )
-    return rows
-
-
 def _contents(page: Mapping[str, Any]) -> list[tuple[str, str]]:
     """The sections that are on this page."""
     there = {
         **page,
-        "has_data": page["audit"] or page["differences"] or page["learning_chart"],
+        "has_data": any(page[name] for name in ("audit", "differences", "learning_chart", "check_strip")),
         "has_points": page["points"].rows,
     }
     return [(anchor, name) for anchor, name, needed in SECTIONS if there[needed]]
