@@ -16,7 +16,7 @@ from clineval.reporting.gallery import Gallery, read_gallery
 TABLES = ("predictions.csv", "predictions.parquet")
 EVALUATION, PROVENANCE = "evaluation.json", "provenance.json"
 AUDIT, EXPLORATION, SHIPPED = "audit.json", "exploration.json", "models/shipped.json"
-TRANSPORT, COVERAGE = "transport.json", "coverage.json"
+TRANSPORT, ROBUSTNESS, COVERAGE = "transport.json", "robustness.csv", "coverage.json"
 
 
 @dataclass(frozen=True)
@@ -82,8 +82,8 @@ def read_artefacts(folder: Path) -> Artefacts:
         lacking = EVALUATION if table_name else TABLES[0]
         raise Refusal(f"{folder} lacks {lacking}, which a report is made from; write it with: clineval run")
     provenance = _read_json(folder, PROVENANCE)
-    written = (table_name, EVALUATION, AUDIT, EXPLORATION, SHIPPED, TRANSPORT, COVERAGE, "gallery.json")
-    _refuse_altered(folder, provenance, written)
+    written = (table_name, EVALUATION, AUDIT, EXPLORATION, SHIPPED, TRANSPORT, ROBUSTNESS, COVERAGE)
+    _refuse_altered(folder, provenance, (*written, "gallery.json"))
     evaluation = read_evaluation(folder / EVALUATION)
     table = read_predictions(folder / table_name)
     _refuse_strangers(evaluation, table, table_name)

@@ -146,6 +146,9 @@ def _training(artefacts: Artefacts, subject: Subject) -> str:
             twins = artefacts.audit.get("test_with_twin")
             leak = f" {twins} test images have a near-duplicate in train or val." if twins else ""
             return f"{plain(artefacts.dataset)}, split train: {whole(split['cases'])} images, {events}.{leak}"
+    if artefacts.transport:
+        home = plain(str(artefacts.transport["internal"]))
+        return f"{home}; the card of that run describes it. No model learnt from the cases scored here."
     return "Not described beside the table of predictions."
 
 

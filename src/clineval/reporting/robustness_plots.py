@@ -37,7 +37,7 @@ def draw_measure(table: pd.DataFrame, ax: Axes, *, kind: str, measure: str) -> N
     measure : a column with ``_low`` and ``_high`` beside it.
     """
     models = list(dict.fromkeys(table["model"]))
-    banded = next((name for name in WITH_BAND if name in models), models[0])
+    banded = _banded(table)
     for place, model in enumerate(models):
         rows = table[(table["model"] == model) & table["corruption"].isin([kind, "as it is"])]
         rows = rows.sort_values("severity")
@@ -46,7 +46,7 @@ def draw_measure(table: pd.DataFrame, ax: Axes, *, kind: str, measure: str) -> N
         if model == banded:
             low, high = rows[f"{measure}_low"], rows[f"{measure}_high"]
             ax.fill_between(rows["severity"], low, high, color=colour, alpha=0.14, linewidth=0)
-    ax.set_xlim(0, 5)
+    ax.set_xlim(-0.25, 5.25)  # room between the last number of a panel and the first of the next
     ax.set_xticks(range(6))
 
 
@@ -54,7 +54,7 @@ def robustness_figure(table: pd.DataFrame, *, about: str, notice: str = "") -> F
     """A column of panels per corruption, a row per measure."""
     kinds = [kind for kind in dict.fromkeys(table["corruption"]) if kind != "as it is"]
     figure, axes = new_figure(panels=len(kinds))
-    banded = next((name for name in WITH_BAND if name in set(table["model"])), table["model"].iloc[0])
+    banded = _banded(table)
     heading = Heading(
         "Robustness to worse scanners and archives",
         f"{about}; severity 0 is the cohort as it is, 5 what a careful reader would reject; "
@@ -72,6 +72,11 @@ def write_robustness_figure(table: pd.DataFrame, path: Path, *, about: str, noti
     """Draw the figure as ``path`` (png)."""
     with journal_style():
         save(robustness_figure(table, about=about, notice=notice), path.with_suffix(""))
+
+
+def _banded(table: pd.DataFrame) -> str:
+    names = table["model"].unique().tolist()
+    return next((name for name in WITH_BAND if name in names), names[0])
 
 
 def _split_rows(figure: Figure, axes: list[Axes], kinds: list[str], table: pd.DataFrame) -> None:
@@ -100,6 +105,8 @@ def _split_rows(figure: Figure, axes: list[Axes], kinds: list[str], table: pd.Da
 
 
 def _limits(table: pd.DataFrame, measure: str, level: float | None) -> tuple[float, float]:
-    values = [table[measure].min(), table[measure].max(), *([level] if level is not None else [])]
+    banded = table[table["model"] == _banded(table)]
+    edges = [banded[f"{measure}_low"].min(), banded[f"{measure}_high"].max()]
+    values = [table[measure].min(), table[measure].max(), *edges, *([level] if level is not None else [])]
     room = 0.08 * (max(values) - min(values) or 1.0)
     return min(values) - room, max(values) + room

@@ -27,9 +27,9 @@ WIDTH = 7.2  # inches, two columns of most journals
 def draw_risks(cases: Mapping[str, Sequence[int]], ax: Axes, *, thresholds: Sequence[float]) -> None:
     """Share of the cases per interval of risk, one outline per population; frozen thresholds as lines."""
     for (name, counts), colour in zip(cases.items(), (ABSENT, PRESENT), strict=False):
-        shares = np.asarray(counts) / max(1, sum(counts))
+        shares = 100 * np.asarray(counts) / max(1, sum(counts))
         edges = np.linspace(0, 1, len(shares) + 1)
-        ax.stairs(shares, edges, color=colour, linewidth=1.4, label=f"{name} (n = {whole(sum(counts))})")
+        ax.stairs(shares, edges, color=colour, linewidth=1.4, label=name)
         ax.stairs(shares, edges, color=colour, alpha=0.12, fill=True)
     for threshold in thresholds:
         ax.axvline(threshold, color=MUTED, linewidth=0.8, dashes=(3, 3))
@@ -39,18 +39,19 @@ def draw_risks(cases: Mapping[str, Sequence[int]], ax: Axes, *, thresholds: Sequ
         )  # fmt: skip
     ax.set_xlim(0, 1)
     ax.set_xlabel("predicted risk (lines: frozen thresholds)")
-    ax.set_ylabel("share of cases")
+    ax.set_ylabel("% of cases")
 
 
 def draw_grey(shares: Mapping[str, Sequence[float]], ax: Axes) -> None:
-    """How often each grey level occurs, one line per set of images, smoothed over eight levels."""
-    for (name, share), colour in zip(shares.items(), (ABSENT, PRESENT), strict=False):
-        grouped = np.asarray(share).reshape(-1, 8).mean(axis=1)
-        ax.plot(np.arange(len(grouped)) * 8 + 4, grouped, color=colour, label=name)
+    """How often each grey level occurs, one line per set of images, eight levels at a time."""
+    styles = ((ABSENT, (0, (3, 2))), (PRESENT, "-"))
+    for (name, share), (colour, dashes) in zip(shares.items(), styles, strict=False):
+        grouped = 100 * np.asarray(share).reshape(-1, 8).sum(axis=1)
+        ax.plot(np.arange(len(grouped)) * 8 + 4, grouped, color=colour, linestyle=dashes, label=name)
     ax.set_xlim(0, 255)
     ax.set_ylim(bottom=0)
-    ax.set_xlabel("grey level")
-    ax.set_ylabel("share of pixels")
+    ax.set_xlabel("grey level, 0 to 255")
+    ax.set_ylabel("% of pixels, per 8 grey levels")
 
 
 def write_case_mix(content: Mapping[str, Any], path: Path, *, notice: str = "") -> None:
@@ -60,20 +61,22 @@ def write_case_mix(content: Mapping[str, Any], path: Path, *, notice: str = "") 
     """
     model, name = spoken_model(content), shorten(content["external"], 30)
     record = content["models"][model]
+    names = {HOME: "test cases at home", ELSEWHERE: name}
     found = {
-        words: record["mix"][where]["risks"]
-        for where, words in ((HOME, "test cases at home"), (ELSEWHERE, name))
+        f"{words} (n = {whole(record['mix'][where]['cases'])})": record["mix"][where]["risks"]
+        for where, words in names.items()
         if where in record["mix"]
     }
     grey = content["images"]["grey_levels"]
     with journal_style():
         figure, (left, right) = new_figure(panels=2)
         draw_risks(found, left, thresholds=[point["threshold"] for point in record["points"]])
-        draw_grey({"training images": grey["training"], name: grey["external"]}, right)
+        here = list(found)[-1]  # under one name in both panels, for they share a legend
+        draw_grey({"training images": grey["training"], here: grey["external"]}, right)
         heading = Heading(
             "Other patients, other images",
             f"Left the risks by {model} at home and on {name}; right the grey levels of the prepared images, "
             "before any are matched",
             notice,
         )
-        save(lay_out(figure, heading, width=WIDTH, height=1.9), path.with_suffix(""))
+        save(lay_out(figure, heading, width=WIDTH, height=1.9, left=0.56), path.with_suffix(""))

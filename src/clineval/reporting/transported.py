@@ -1,7 +1,9 @@
 """What ``transport.json`` says, as tables and sentences: a frozen run at home and among other patients."""
 
-from collections.abc import Callable, Iterator, Mapping
+import csv
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from clineval.evaluation.json_form import to_estimate, to_number
@@ -15,6 +17,13 @@ from clineval.statistics.intervals import Estimate
 HOME, ELSEWHERE = "test", "external"
 LOSSES = ("brier", "log_loss")  # of a recalibration's effect; below 0 it helps
 SPOKEN = ("combined", "cnn")  # the first of these that is there is spoken of in sentences
+SEVERITIES = ("0", "3", "5")  # of a corruption, in the report's table; the file has all
+CORRUPTED = {
+    "auc": "AUC",
+    "sensitivity": "sensitivity at the frozen threshold",
+    "specificity": "specificity there",
+    "calibration_intercept": "calibration intercept",
+}
 Content = Mapping[str, Any]
 
 
@@ -46,8 +55,40 @@ def transported(content: Content) -> dict[str, Any]:
 
 def spoken_model(content: Content) -> str:
     """The model that sentences and figures speak of."""
-    models = content["models"]
-    return next((name for name in SPOKEN if name in models), next(iter(models)))
+    return _spoken(content["models"])
+
+
+def _spoken(models: Iterable[str]) -> str:
+    names = list(models)
+    return next((name for name in SPOKEN if name in names), names[0])
+
+
+def robustness_table(path: Path) -> Table:
+    """Discrimination, sensitivity and calibration of the spoken model under each corruption.
+
+    Raises
+    ------
+    Refusal : the file is not the one that ``clineval validate --corruptions`` writes.
+    """
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            found = list(csv.DictReader(file))
+        model = _spoken(row["model"] for row in found)
+        shown = [row for row in found if row["model"] == model and row["severity"] in SEVERITIES]
+        rows = [
+            (row["corruption"], row["severity"], *(_read_cell(row, name) for name in CORRUPTED))
+            for row in shown
+        ]
+    except (KeyError, TypeError, ValueError, IndexError) as error:
+        raise Refusal(
+            f"{path.name} is not whole ({error!r}); write it anew with: clineval validate"
+        ) from error
+    return Table((f"corruption ({model})", "severity", *CORRUPTED.values()), tuple(rows))
+
+
+def _read_cell(row: Mapping[str, str], name: str) -> Cell:
+    value, low, high = (float(row[f"{name}{end}"] or "nan") for end in ("", "_low", "_high"))
+    return cell(Estimate(value, low, high, 0.95, ""), as_percent=name in ("sensitivity", "specificity"))
 
 
 def _sentences(content: Content) -> Iterator[str]:
