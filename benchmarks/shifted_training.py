@@ -1,6 +1,6 @@
 """Ways of training that might travel better: other augmentation, or grey levels matched before learning."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from unittest.mock import patch
@@ -16,16 +16,16 @@ from clineval.learning.jobs import Job, Material
 from clineval.learning.matching import match_grey_levels
 from clineval.learning.preprocessing import augment
 
-KINDS = ("matched", "intensity", "scanner", "geometry", "scanner and geometry")
+Change = Callable[[Tensor, torch.Generator], Tensor]
 MEAN, SD = 0.33, 0.21  # of the grey levels, to undo the networks' scaling; need not be exact
 COPIES = 3  # changed copies of each image, for the models that do not learn in epochs
 
 
 @contextmanager
 def as_if(
-    training: str, material: Material, job: Job, grey: NDArray[np.float64]
+    training: str | None, material: Material, job: Job, grey: NDArray[np.float64]
 ) -> Iterator[tuple[Material, Job]]:
-    """Material and job of a training of that kind; while it lasts, networks are augmented accordingly."""
+    """Material and job of a training of that kind (None: unchanged); networks are augmented so meanwhile."""
     if training == "matched":
         yield replace(material, images=match_grey_levels(material.images, grey)), job
     elif training in _CHANGES and job.kind == "cnn":
@@ -37,7 +37,7 @@ def as_if(
         yield material, job
 
 
-def _augmenting(training: str):
+def _augmenting(training: str | None) -> Callable[..., Tensor]:
     change = _CHANGES[training]
 
     def augmenting(images: Tensor, *, shift: int, generator: torch.Generator) -> Tensor:
@@ -48,7 +48,7 @@ def _augmenting(training: str):
     return augmenting
 
 
-def _with_copies(training: str, material: Material, job: Job) -> tuple[Material, Job]:
+def _with_copies(training: str | None, material: Material, job: Job) -> tuple[Material, Job]:
     """The training cases and changed copies of them, in the same groups, behind the material's cases."""
     generator = torch.Generator().manual_seed(0)
     images = torch.from_numpy(material.images[job.train] / np.float32(255))[:, None]
@@ -99,7 +99,7 @@ def _scanner_and_geometry(grey: Tensor, generator: torch.Generator) -> Tensor:
     return _scanner(_geometry(grey, generator), generator)
 
 
-_CHANGES = {
+_CHANGES: Mapping[str | None, Change] = {
     "intensity": _intensity,
     "scanner": _scanner,
     "geometry": _geometry,

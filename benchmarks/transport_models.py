@@ -1,0 +1,263 @@
+"""Models of grouped folds of BreastMNIST, and what they say of images as other scanners would show them."""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from itertools import product
+from pathlib import Path
+
+import numpy as np
+import scanner_shifts
+import shifted_training
+from numpy.typing import NDArray
+from scipy.ndimage import gaussian_filter
+
+from clineval.data import corruptions
+from clineval.data.cohort import Cohort
+from clineval.data.preparation import square
+from clineval.learning.folds import derived_seed, grouped_folds
+from clineval.learning.jobs import Arrays, Job, Material, perform
+from clineval.learning.logistic import LogisticModel, logistic_risk
+from clineval.learning.matching import match_grey_levels, mean_histogram
+from clineval.learning.member import member_risk
+from clineval.learning.preprocessing import GreyScaling, PixelScaling
+from clineval.learning.scattering import scattering_features
+from clineval.learning.storage import read_arrays, write_arrays
+from clineval.learning.support_vectors import SupportVectorModel, support_vector_risk
+from clineval.settings import TrainingSettings
+
+Images = NDArray[np.uint8]
+Floats = NDArray[np.float64]
+Indices = NDArray[np.int64]
+Prepare = Callable[[Images, Floats], Images]
+Stored = tuple[Arrays, dict]
+
+FOLDS = 5
+SIDE = 28
+SEVERITIES = (3,)  # of the corruptions
+LEVELS = (2,)  # of the single shifts; all three of "scanner"
+SETTINGS = TrainingSettings()
+
+
+@dataclass(frozen=True)
+class Shown:
+    """One condition: the middle squares of all images and, where they are upright, the upper squares."""
+
+    kind: str
+    level: int
+    middle: Images
+    upper: Images | None = None
+
+
+@dataclass(frozen=True)
+class Fold:
+    """Cases learnt from and left out, the mean histogram of the former, and what was learnt, by model."""
+
+    inside: Indices
+    outside: Indices
+    grey: Floats
+    models: Mapping[str, list[Stored]]
+
+
+@dataclass(frozen=True)
+class Training:
+    """One way of training: ``changed`` is None or one of ``shifted_training.KINDS``."""
+
+    name: str
+    changed: str | None
+    models: tuple[str, ...]
+    members: int
+    preparations: tuple[str, ...]
+
+
+# What the models are shown.
+
+
+def conditions(images: Images, large: Callable[[], Images], keep: Path) -> Iterator[Shown]:
+    """Everything that the models are shown, the images as they are first.
+
+    ``large`` hands out the same images at 224 pixels; called only where a shift is not kept yet.
+    """
+    yield Shown("clean", 0, images)
+    for kind, level in product(corruptions.KINDS, SEVERITIES):
+        yield Shown(kind, level, corruptions.corrupt(images, kind, level))
+    for kind, level in _levels():
+        path = keep / f"shift-{kind}-{level}.npz"
+        if not path.is_file():
+            _write_shift(large(), kind, level, path)
+        stored = np.load(path)
+        upper = stored["upper"] if (stored["upper"] != stored["middle"]).any() else None
+        yield Shown(_distinct(kind), level, stored["middle"], upper)
+
+
+def _distinct(kind: str) -> str:
+    return f"{kind} (scanner)" if kind in corruptions.KINDS else kind
+
+
+def _levels() -> Iterator[tuple[str, int]]:
+    for kind in scanner_shifts.KINDS:
+        yield from ((kind, level) for level in (scanner_shifts.LEVELS if kind == "scanner" else LEVELS))
+
+
+def _write_shift(large: Images, kind: str, level: int, path: Path) -> None:
+    pictures = scanner_shifts.shift_images(large, kind, level)
+    squares = {
+        name: np.stack([square(picture, side=SIDE, fit=fit) for picture in pictures])
+        for name, fit in (("middle", "crop"), ("upper", "top"))
+    }
+    np.savez_compressed(path, **squares)
+
+
+# How images are prepared: functions of the images and of the training images' mean histogram.
+
+
+def _mean_matched(images: Images, grey: Floats) -> Images:
+    """Each image with the mean and SD that the training images have over all."""
+    levels = np.arange(len(grey))
+    mean = (grey * levels).sum()
+    spread = np.sqrt((grey * (levels - mean) ** 2).sum())
+    own = images.reshape(len(images), -1).astype(float)
+    sd = np.maximum(own.std(axis=1), 1e-9)
+    out = mean + (own - own.mean(axis=1)[:, None]) * (spread / sd)[:, None]
+    return np.clip(np.rint(out), 0, 255).astype(np.uint8).reshape(images.shape)
+
+
+def _blurred(images: Images, pixels: float) -> Images:
+    return np.rint(gaussian_filter(images.astype(float), (0, pixels, pixels), mode="reflect")).astype(
+        np.uint8
+    )
+
+
+def _then_blurred(first: Prepare, pixels: float) -> Prepare:
+    return lambda images, grey: _blurred(first(images, grey), pixels)
+
+
+def _unchanged(images: Images, _grey: Floats) -> Images:
+    return images
+
+
+PREPARATIONS: Mapping[str, Prepare] = {
+    "as it came": _unchanged,
+    "matched": match_grey_levels,
+    "mean and SD matched": _mean_matched,
+    "blurred .8": _then_blurred(_unchanged, 0.8),
+    "matched, blurred .5": _then_blurred(match_grey_levels, 0.5),
+    "matched, blurred .8": _then_blurred(match_grey_levels, 0.8),
+}
+ALL = ("logreg", "cnn", "scattering")
+SHORT = ("as it came", "matched")
+TRAININGS = (
+    Training("as shipped", None, ALL, SETTINGS.members, tuple(PREPARATIONS)),
+    Training("as shipped, one network", None, ("cnn",), 1, SHORT),
+    Training("matched", "matched", ALL, 1, ("matched",)),
+    Training("intensity", "intensity", ("cnn",), 1, SHORT),
+    Training("scanner", "scanner", ("cnn", "scattering"), 1, SHORT),
+    Training("geometry", "geometry", ("cnn",), 1, SHORT),
+    Training("scanner and geometry", "scanner and geometry", ("cnn",), 1, SHORT),
+)
+
+
+# Trainings, kept as files.
+
+
+def trained_folds(
+    cohort: Cohort, pool: Indices, training: Training, repeat: int, keep: Path
+) -> Iterator[Fold]:
+    """Each fold with the models that learnt from the others."""
+    fold = grouped_folds(cohort.outcome[pool], cohort.group[pool], folds=FOLDS, seed=repeat)
+    for number in range(FOLDS):
+        inside, outside = pool[fold != number], pool[fold == number]
+        grey = mean_histogram(cohort.images[inside])
+        start = f"{training.changed or 'as shipped'}-{repeat}-{number}"
+        models = {
+            name: [
+                _trained(cohort, job, training.changed, grey, keep / f"{start}-{name}-{place}.safetensors")
+                for place, job in enumerate(_jobs(cohort, inside, name, training.members, repeat, number))
+            ]
+            for name in training.models
+        }
+        yield Fold(inside, outside, grey, models)
+
+
+def _jobs(cohort: Cohort, inside: Indices, name: str, members: int, repeat: int, number: int) -> list[Job]:
+    none = inside[:0]
+    if name == "logreg":
+        return [Job(name, inside, none, SETTINGS.logistic, 0)]
+    if name == "scattering":
+        return [Job(name, inside, none, SETTINGS.scattering, 0)]
+    seed = derived_seed(0, repeat, number, "members")
+    part = grouped_folds(cohort.outcome[inside], cohort.group[inside], folds=SETTINGS.members, seed=seed)
+    seeds = [derived_seed(0, repeat, number, each) for each in range(members)]
+    return [
+        Job(name, inside[part != each], none, SETTINGS.network, own, each) for each, own in enumerate(seeds)
+    ]
+
+
+def _trained(cohort: Cohort, job: Job, changed: str | None, grey: Floats, path: Path) -> Stored:
+    path = path.with_name(path.name.replace(" ", "-"))
+    if not path.is_file():
+        with shifted_training.as_if(changed, Material.of(cohort), job, grey) as (material, made):
+            fitted = perform(material, made)
+        write_arrays(path, fitted.arrays, fitted.record)
+    return read_arrays(path)
+
+
+# Risks of the cases left out.
+
+
+def held_out_risks(
+    folds: list[Fold], shown: list[Shown], training: Training, preparation: str, path: Path
+) -> Mapping[str, Floats]:
+    """By ``MODEL/KIND/LEVEL/VIEW`` the risks of all cases by models that never saw their groups."""
+    if path.is_file():
+        return dict(np.load(path))
+    risks = {
+        f"{model}/{one.kind}/{one.level}/{view}": _held_out(folds, images, model, PREPARATIONS[preparation])
+        for one in shown
+        for view, images in (("middle", one.middle), ("upper", one.upper))
+        if images is not None
+        for model in training.models
+    }
+    np.savez_compressed(path, **risks)
+    return risks
+
+
+def _held_out(folds: list[Fold], images: Images, model: str, prepare: Prepare) -> Floats:
+    risk = np.empty(len(images))
+    for fold in folds:
+        risk[fold.outside] = _RISKS[model](fold.models[model], prepare(images[fold.outside], fold.grey))
+    return risk
+
+
+def _network_risk(members: list[Stored], images: Images) -> Floats:
+    return np.mean(
+        [
+            member_risk(weights, images, scaling=GreyScaling(**record["scaling"]))
+            for weights, record in members
+        ],
+        axis=0,
+    )
+
+
+def _logistic_risk(models: list[Stored], images: Images) -> Floats:
+    arrays, _ = models[0]
+    scaling = PixelScaling(arrays["mean"], arrays["sd"], "train")
+    return logistic_risk(
+        LogisticModel(scaling, arrays["coefficients"], float(arrays["intercept"][0]), 0.0, ()), images
+    )
+
+
+def _machine_risk(models: list[Stored], images: Images) -> Floats:
+    arrays, record = models[0]
+    plain = {name: arrays[name] for name in ("mean", "sd", "support_vectors", "dual")}
+    slope, platt = map(float, arrays["platt"])
+    machine = SupportVectorModel(
+        **plain,
+        intercept=float(arrays["intercept"][0]),
+        gamma=record["gamma"],
+        slope=slope,
+        platt_intercept=platt,
+    )
+    return support_vector_risk(machine, scattering_features(images))
+
+
+_RISKS = {"logreg": _logistic_risk, "cnn": _network_risk, "scattering": _machine_risk}
