@@ -4,6 +4,8 @@ A step that uses the grey levels of the images that are scored, one image at a t
 outcomes. Which models it serves was decided on BreastMNIST alone: docs/external-validation.md.
 """
 
+import math
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -22,7 +24,7 @@ def mean_histogram(images: NDArray[np.uint8]) -> NDArray[np.float64]:
 
 def histograms(images: NDArray[np.uint8]) -> NDArray[np.float64]:
     """Share of each image's pixels at each grey level, shape (cases, 256)."""
-    flat = images.reshape(len(images), -1)
+    flat = _flat(images)
     own = np.arange(len(images))[:, None] * LEVELS + flat
     counts = np.bincount(own.ravel(), minlength=len(images) * LEVELS)
     return counts.reshape(len(images), LEVELS) / flat.shape[1]
@@ -42,9 +44,7 @@ def match_grey_levels(images: NDArray[np.uint8], reference: NDArray[np.float64])
     filled = np.flatnonzero(reference)
     to = np.interp(_below(histograms(images)), _below(reference)[filled], filled)
     table = np.rint(to).astype(np.uint8)
-    return np.take_along_axis(table, images.reshape(len(images), -1).astype(np.int64), axis=1).reshape(
-        images.shape
-    )
+    return np.take_along_axis(table, _flat(images).astype(np.int64), axis=1).reshape(images.shape)
 
 
 def grey_distance(images: NDArray[np.uint8], reference: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -54,6 +54,10 @@ def grey_distance(images: NDArray[np.uint8], reference: NDArray[np.float64]) -> 
     """
     gap = np.cumsum(histograms(images), axis=1) - np.cumsum(reference)
     return np.abs(gap[:, :-1]).sum(axis=1)
+
+
+def _flat(images: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    return images.reshape(len(images), math.prod(images.shape[1:]))  # -1 means nothing of no images
 
 
 def _below(shares: NDArray[np.float64]) -> NDArray[np.float64]:
