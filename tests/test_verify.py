@@ -1,0 +1,253 @@
+"""Verification names what differs in a results folder, and nothing else."""
+
+import hashlib
+import json
+import shutil
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from clineval import cli, provenance, verify
+from clineval.verify import first_difference, verify_results
+
+
+@pytest.fixture(scope="module")
+def evaluated(tmp_path_factory):
+    """A folder of ``clineval evaluate``: two models on val and test, opened three times."""
+    folder = tmp_path_factory.mktemp("evaluated")
+    chance = np.random.default_rng(0)
+    rows = [
+        {
+            "model": model,
+            "split": split,
+            "case": f"{split}/{k}",
+            "outcome": k % 3 == 0,
+            "risk": chance.random(),
+        }
+        for model in ("first", "second")
+        for split in ("val", "test")
+        for k in range(40)
+    ]
+    pd.DataFrame(rows).astype({"outcome": int}).to_csv(folder / "table.csv", index=False)
+    for seed in ("0", "0", "1"):
+        words = ["evaluate", str(folder / "table.csv"), "--draws", "20", "--seed", seed, "--quiet"]
+        assert cli.run_command([*words, "--out", str(folder / "results")]) == 0
+    return folder / "results"
+
+
+@pytest.fixture
+def results(evaluated, tmp_path):
+    """A copy to be spoilt."""
+    return shutil.copytree(evaluated, tmp_path / "results")
+
+
+def ended(capsys, folder):
+    code = cli.run_command(["verify", str(folder), "--quiet"])
+    return code, capsys.readouterr().err
+
+
+def reseal(folder):
+    """All hashes written anew after tampering, as someone would who knows the format."""
+    record = json.loads((folder / "provenance.json").read_text())
+    hashed = {
+        "artefacts": provenance.hash_folder(folder),
+        "ledger": provenance.ledger_state(folder / "ledger.jsonl"),
+    }
+    (folder / "provenance.json").write_text(provenance.render({**record, **hashed}))
+
+
+def flip(path, place=0.5):
+    content = bytearray(path.read_bytes())
+    content[int((len(content) - 1) * place)] ^= 1
+    path.write_bytes(content)
+
+
+def test_results_as_they_were_written_verify_without_a_word(results, capsys):
+    assert ended(capsys, results) == (0, "")
+    assert verify_results(results) == verify.Verdict(())
+
+
+def test_a_flipped_byte_is_named_in_whichever_artefact_it_is(results):
+    names = sorted(path.relative_to(results).as_posix() for path in results.rglob("*") if path.is_file())
+    hashed = [name for name in names if name not in ("provenance.json", "ledger.jsonl")]
+    assert "ro-crate-metadata.json" in hashed
+    for name in hashed:
+        flip(results / name)
+    flip(results / "ledger.jsonl", place=0.99)
+    told = verify_results(results).differences
+    for name in (*hashed, "ledger.jsonl"):
+        assert any(line.startswith(f"{name}: ") for line in told), name
+
+
+@pytest.mark.parametrize("place", [0.1, 0.5, 0.9, 1.0])
+def test_a_flipped_byte_of_the_provenance_is_named(results, capsys, place):
+    flip(results / "provenance.json", place)
+    code, err = ended(capsys, results)
+    assert code in (3, 4)
+    assert "provenance.json" in err
+
+
+def test_missing_and_foreign_files_are_named(results, capsys):
+    (results / "checklist.csv").unlink(missing_ok=True)
+    (results / "predictions.csv").unlink()
+    (results / "thesis.tex").write_text("mine")
+    (results / "linked").symlink_to("/etc")
+    code, err = ended(capsys, results)
+    assert code == 4
+    for line in (
+        "predictions.csv: missing from results",
+        "thesis.tex: not written by the run",
+        "linked: a link or special file, not written by the run",
+        "evaluation.json: cannot be recomputed from predictions.csv",
+    ):
+        assert line in err
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda record: {**record, "schema": 2}, "is not of schema 1"),
+        (lambda record: {**record, "artefacts": {"a": hashlib.md5(b"").hexdigest()}}, "no SHA-256 of each"),
+        (lambda record: {**record, "artefacts": {"a": "sha512:" + "0" * 57}}, "no SHA-256 of each"),
+        (lambda record: {**record, "platform": None}, "lacks platform"),
+        (lambda record: {"evaluation": 3}, "is not of schema 1"),
+    ],
+)
+def test_results_of_another_schema_or_hash_are_refused_in_one_line(results, capsys, change, words):
+    path = results / "provenance.json"
+    path.write_text(json.dumps(change(json.loads(path.read_text()))))
+    code, err = ended(capsys, results)
+    assert code == 3
+    assert words in err
+    assert len(err.splitlines()) == 1
+
+
+def test_a_folder_without_a_provenance_is_no_results_folder(results, capsys):
+    (results / "provenance.json").unlink()
+    code, err = ended(capsys, results)
+    assert code == 3
+    assert "it lacks provenance.json" in err
+
+
+def lines_of(results):
+    return (results / "ledger.jsonl").read_text().splitlines(keepends=True)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "words"),
+    [
+        (lambda lines: [lines[1], lines[0], lines[2]], "line 1 does not follow"),
+        (lambda lines: [lines[0], lines[2]], "line 2 does not follow"),
+        (lambda lines: [lines[0].replace('"test"', '"tess"'), *lines[1:]], "line 2 does not follow"),
+        (lambda lines: [*lines[:2], lines[2][:50]], "line 3 does not follow"),
+        (lambda lines: lines[:2], "lines were altered, cut off or added"),
+        (lambda lines: [*lines, lines[2]], "line 4 does not follow"),
+        (lambda lines: [*lines[:2], lines[2].replace('"draws": 20', '"draws": 30')], "lines were altered"),
+        (lambda lines: [], "line 1 does not follow"),
+    ],
+)
+def test_a_ledger_reordered_edited_cut_or_lengthened_is_noticed(results, capsys, spoil, words):
+    (results / "ledger.jsonl").write_text("".join(spoil(lines_of(results))))
+    code, err = ended(capsys, results)
+    assert code == 4
+    assert f"clineval: ledger.jsonl: {words}" in err or words in err
+
+
+def test_a_ledger_that_is_gone_is_missed(results, capsys):
+    (results / "ledger.jsonl").unlink()
+    code, err = ended(capsys, results)
+    assert code == 4
+    assert "ledger.jsonl: missing from results, so no opening of its test cases is on record" in err
+
+
+@pytest.mark.parametrize(
+    ("key", "word"), [("predictions_sha256", "predictions"), ("settings_sha256", "settings")]
+)
+def test_a_last_opening_of_other_things_is_noticed_behind_fresh_hashes(results, key, word):
+    lines = [json.loads(line) for line in lines_of(results)]
+    lines[-1]["frozen"][key] = "0" * 64
+    (results / "ledger.jsonl").write_text("".join(json.dumps(line, sort_keys=True) + "\n" for line in lines))
+    reseal(results)
+    (line,) = verify_results(results).differences
+    assert line == f"ledger.jsonl: at its last opening other {word} were frozen than lie here"
+
+
+def test_an_evaluation_that_does_not_follow_is_noticed_behind_fresh_hashes(results):
+    path = results / "evaluation.json"
+    record = json.loads(path.read_text())
+    record["models"]["first"]["test"]["brier"]["value"] += 1e-13
+    path.write_text(json.dumps(record))
+    reseal(results)
+    told = verify_results(results).differences
+    assert told[0].endswith("does not follow from predictions.csv, first at models.first.test.brier.value")
+
+
+def test_a_report_that_quotes_other_numbers_is_noticed_behind_fresh_hashes(results):
+    path = results / "report.html"
+    value = json.loads((results / "evaluation.json").read_text())["models"]["first"]["test"]["auc_logit"][
+        "value"
+    ]
+    assert f">{value:.3f}<" in path.read_text()
+    path.write_text(path.read_text().replace(f">{value:.3f}<", ">0.999<"))
+    reseal(results)
+    (line,) = verify_results(results).differences
+    assert line.startswith("report.html: does not quote evaluation.json; it lacks the row: first test")
+
+
+def test_a_readme_that_cannot_be_set_beside_the_results_is_named(results):
+    from clineval.reporting.readme import BEGIN, END
+
+    (results.parent / "README.md").write_text(f"{BEGIN}\nAUC 0.999\n{END}\n")
+    (line,) = verify_results(results).differences
+    assert line.startswith("README.md: cannot be compared with evaluation.json")
+    (results.parent / "README.md").write_text("A README that quotes nothing.")
+    assert verify_results(results).differences == ()
+
+
+def test_results_without_a_seal_are_told_to_be_written_anew(results):
+    path = results / "provenance.json"
+    record = json.loads(path.read_text())
+    del record["seal"]
+    path.write_text(json.dumps(record))
+    (line,) = verify_results(results).differences
+    assert line.startswith("provenance.json: carries no seal of its own")
+
+
+def moved_by(results, amount):
+    path = results / "evaluation.json"
+    record = json.loads(path.read_text())
+    record["models"]["first"]["test"]["brier"]["value"] *= 1 + amount
+    path.write_text(json.dumps(record))
+    reseal(results)
+    return verify_results(results)
+
+
+def test_on_another_processor_last_digits_may_differ_and_it_says_so(results, monkeypatch):
+    monkeypatch.setattr(verify, "environment_differences", lambda record: ["processor (A then, B now)"])
+    verdict = moved_by(results, 1e-12)
+    assert verdict.differences == ()
+    (note,) = verdict.notes
+    assert "within 1e-09 instead of to the last digit" in note
+    assert "processor (A then, B now)" in note
+
+
+def test_on_another_processor_more_than_last_digits_may_not_differ(results, monkeypatch):
+    monkeypatch.setattr(verify, "environment_differences", lambda record: ["processor (A then, B now)"])
+    (line,) = moved_by(results, 1e-6).differences
+    assert "first at models.first.test.brier.value" in line
+
+
+def test_the_first_difference_is_named_by_its_path():
+    left = {"a": [1, {"b": 2.0}], "c": None}
+    assert first_difference(left, {"a": [1, {"b": 2.0}], "c": None}) is None
+    assert first_difference(left, {"a": [1, {"b": 2.5}], "c": None}) == "a[1].b"
+    assert first_difference(left, {"a": [1], "c": None}) == "a"
+    assert first_difference(left, {"a": [1, {"b": 2.0}], "c": 0}) == "c"
+    assert first_difference({"n": 1}, {"n": 1 + 1e-12}, tolerance=1e-9) == "n", "counts have no tolerance"
+    assert first_difference(1, 2) == "the top"
+
+
+def test_options_of_retrain_need_retrain(results, capsys):
+    assert cli.run_command(["verify", str(results), "--jobs", "1"]) == 3
+    assert "need --retrain" in capsys.readouterr().err
