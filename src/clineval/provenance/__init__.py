@@ -2,7 +2,7 @@
 
 from clineval.provenance.hashing import hash_file, hash_folder, hash_settings
 from clineval.provenance.ledger import LEDGER, broken_link, ledger_state, open_ledger, read_openings
-from clineval.provenance.machine import commit, machine, versions
+from clineval.provenance.program_and_machine import commit, machine, versions
 from clineval.provenance.record import (
     CRATE,
     FILE,

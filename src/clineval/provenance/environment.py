@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from clineval.provenance.machine import machine, versions
+from clineval.provenance.program_and_machine import machine, versions
 
 PLATFORM = (
     "system",

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from clineval.provenance.hashing import LEDGER, hash_file, hash_text
-from clineval.provenance.machine import commit
+from clineval.provenance.program_and_machine import commit
 
 __all__ = ["LEDGER", "broken_link", "ledger_state", "now", "open_ledger", "read_openings"]
 

@@ -11,7 +11,7 @@ from clineval import __version__
 from clineval.provenance.crate import CRATE, write_crate
 from clineval.provenance.hashing import FILE, LEDGER, hash_file, hash_folder, hash_text
 from clineval.provenance.ledger import ledger_state
-from clineval.provenance.machine import commit, machine, versions
+from clineval.provenance.program_and_machine import commit, machine, versions
 from clineval.provenance.steps import Recorder
 from clineval.refusal import Refusal
 
