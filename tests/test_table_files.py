@@ -31,7 +31,7 @@ def cells(path: Path) -> dict[str, list[object]]:
 def test_cells_of_a_csv_are_text_without_the_spaces_around_them(tmp_path: Path) -> None:
     path = written(tmp_path, '\ufeffa, b\r\n 1,NA \r\n,"x, y"\r\n')
     assert cells(path) == {"a": ["1", ""], "b": ["NA", "x, y"]}
-    assert read_columns(path)[1] == 1
+    assert read_columns(path)[1].row(0) == "mine.csv, row 1 (line 2)"
 
 
 def test_the_delimiter_is_the_one_that_the_header_holds_most(tmp_path: Path) -> None:
@@ -41,12 +41,41 @@ def test_the_delimiter_is_the_one_that_the_header_holds_most(tmp_path: Path) -> 
 def test_a_parquet_keeps_its_types_and_has_no_lines(tmp_path: Path) -> None:
     pyarrow.parquet.write_table(pa.table({"a": [1, 2], "b": [0.5, None]}), tmp_path / "x")
     assert cells(tmp_path / "x") == {"a": [1, 2], "b": [0.5, None]}
-    assert read_columns(tmp_path / "x")[1] is None
+    assert read_columns(tmp_path / "x")[1].row(0) == "x, row 1"
 
 
 def test_a_row_of_another_length_is_named_by_its_line(tmp_path: Path) -> None:
     path = written(tmp_path, 'a,b\n1,"two\nlines"\n1\n')
     assert "line 4: 2 cells are needed, as in the header; came 1" in refusal_of(path)
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_a_row_is_named_by_the_line_on_which_it_begins(tmp_path: Path, end: str) -> None:
+    lines = ["a,b", "", '1,"two', 'lines"', "", "", "2,x", '"3', '3",y']
+    origin = read_columns(written(tmp_path, end.join(lines) + end))[1]
+    assert [origin.line(index) for index in range(4)] == [3, 7, 8, None]
+    assert origin.row(1) == "mine.csv, row 2 (line 7)"
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ('a,b\n1,x\n2,"y\n3,z\n4,z\n', "line 3: a quote in this row is never closed"),
+        ('a,b\n1,x\n"2,y\n3,z\n', "line 3: a quote in this row is never closed"),
+        ('a,b\n1,"x\n2,y\n3,"z\n4,u\n', "line 2: a quote in this row is closed before its cell ends"),
+        ('a,b\n1,"x' + "\n2,y" * 50_000, "line 2: a quote in this row is never closed"),
+        ('a,b\n1,"', "line 2: a quote in this row is never closed"),
+    ],
+)
+def test_a_quote_that_swallows_rows_is_refused_by_the_line_where_it_opens(
+    tmp_path: Path, text: str, words: str
+) -> None:
+    assert words in refusal_of(written(tmp_path, text))
+
+
+@pytest.mark.parametrize("cell", ['5" probe', '"a ""b"" c"', '"two\nlines"', '""'])
+def test_quotes_that_swallow_nothing_are_read(tmp_path: Path, cell: str) -> None:
+    assert len(cells(written(tmp_path, f"a,b\n1,{cell}\n2,x\n"))["a"]) == 2
 
 
 @pytest.mark.parametrize(

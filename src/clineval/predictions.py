@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,7 @@ import pyarrow.compute as pc
 from numpy.typing import ArrayLike, NDArray
 
 from clineval.refusal import Refusal
-from clineval.table_files import read_columns, text_cell
+from clineval.table_files import Origin, read_columns, text_cell
 
 COLUMNS = ("model", "split", "case", "group", "outcome", "risk")
 """The columns of the table, in the order in which they are written."""
@@ -27,19 +26,6 @@ _NAMES = ("model", "split", "case", "group", *MEMBER_COLUMNS)
 _TEXT = pd.StringDtype("pyarrow")
 _INDEX = re.compile(r"__index_level_\d+__|Unnamed: \d+")
 _TRUE, _FALSE = ("1", "true", "1.0"), ("0", "false", "0.0")
-
-
-@dataclass(frozen=True)
-class _Origin:
-    """Where the rows came from, so that a refusal can name the row as its owner sees it."""
-
-    name: str
-    header_lines: int | None = None
-
-    def row(self, index: int) -> str:
-        """Row ``index`` (from 0) in words, counted from 1, with the line where it is a text file."""
-        line = f" (line {index + 1 + self.header_lines})" if self.header_lines is not None else ""
-        return f"{self.name}, row {index + 1}{line}"
 
 
 def read_predictions(path: str | Path, *, columns: Mapping[str, str] | None = None) -> pd.DataFrame:
@@ -62,10 +48,8 @@ def read_predictions(path: str | Path, *, columns: Mapping[str, str] | None = No
     Refusal : the file cannot be read, or a row is not what the table needs; file, row and column are named.
     """
     path = Path(path)
-    table, header_lines = read_columns(path)
-    return _checked(
-        _renamed(table, columns or {}, path.name), origin=_Origin(path.name, header_lines), model=path.stem
-    )
+    table, origin = read_columns(path)
+    return _checked(_renamed(table, columns or {}, path.name), origin=origin, model=path.stem)
 
 
 def check_predictions(frame: pd.DataFrame, *, columns: Mapping[str, str] | None = None) -> pd.DataFrame:
@@ -80,7 +64,7 @@ def check_predictions(frame: pd.DataFrame, *, columns: Mapping[str, str] | None 
     given = {str(name): _to_arrow(frame.iloc[:, place]) for place, name in enumerate(frame.columns)}
     if len(given) != frame.shape[1]:
         raise Refusal("The table has two columns of one name; give each column its own.")
-    return _checked(_renamed(given, columns or {}, "the table"), origin=_Origin("the table"), model="model")
+    return _checked(_renamed(given, columns or {}, "the table"), origin=Origin("the table"), model="model")
 
 
 def write_predictions(frame: pd.DataFrame, path: str | Path) -> None:
@@ -172,7 +156,7 @@ def _renamed(given: Mapping[str, pa.ChunkedArray], columns: Mapping[str, str], n
     return {**{wanted: given[source] for wanted, source in columns.items()}, **rest}
 
 
-def _checked(given: dict[str, Any], *, origin: _Origin, model: str) -> pd.DataFrame:
+def _checked(given: dict[str, Any], *, origin: Origin, model: str) -> pd.DataFrame:
     _require_columns(given, origin)
     rows = len(given["risk"])
     if rows == 0:
@@ -195,7 +179,7 @@ def _checked(given: dict[str, Any], *, origin: _Origin, model: str) -> pd.DataFr
     return pd.DataFrame({name: columns[name] for name in _ordered(columns)}, copy=False)
 
 
-def _require_columns(given: Mapping[str, Any], origin: _Origin) -> None:
+def _require_columns(given: Mapping[str, Any], origin: Origin) -> None:
     for name in ("outcome", "risk"):
         if name not in given:
             raise Refusal(
@@ -244,7 +228,7 @@ def _all_whole(values: Any) -> bool:
     return bool(pc.all(whole).as_py())
 
 
-def _as_names(values: Any, name: str, origin: _Origin) -> Any:
+def _as_names(values: Any, name: str, origin: Origin) -> Any:
     text = _as_text(values)
     nameless = pc.fill_null(pc.equal(text, ""), True)
     if name not in MEMBER_COLUMNS and pc.any(nameless).as_py():
@@ -259,7 +243,7 @@ def _row_numbers(names: Mapping[str, Any]) -> Any:
     return pa.array((keys.groupby(list(keys)).cumcount() + 1).astype(str))
 
 
-def _as_outcome(values: Any, origin: _Origin) -> NDArray[np.bool_]:
+def _as_outcome(values: Any, origin: Origin) -> NDArray[np.bool_]:
     if pa.types.is_boolean(values.type) and values.null_count == 0:
         return values.to_numpy()
     if pa.types.is_integer(values.type) and values.null_count == 0:
@@ -278,7 +262,7 @@ def _as_outcome(values: Any, origin: _Origin) -> NDArray[np.bool_]:
     return positive
 
 
-def _as_risk(values: Any, origin: _Origin) -> NDArray[np.float64]:
+def _as_risk(values: Any, origin: Origin) -> NDArray[np.float64]:
     risk = _as_numbers(values)
     # NaN passes neither comparison, so it is found here as well.
     valid = (risk >= 0) & (risk <= 1)
@@ -350,7 +334,7 @@ def _encoded(values: Any) -> tuple[NDArray[np.int32], Any]:
     return encoded.indices.to_numpy(zero_copy_only=False).astype(np.int32, copy=False), encoded.dictionary
 
 
-def _refuse_contradictions(columns: Mapping[str, Any], origin: _Origin) -> None:
+def _refuse_contradictions(columns: Mapping[str, Any], origin: Origin) -> None:
     """One row per model, split, case, seed and fold; one outcome and one group per split and case."""
     keys = [name for name in _NAMES if name in columns and name != "group"]
     codes = {name: codes_of(columns[name]) for name in keys}
@@ -372,7 +356,7 @@ def _refuse_contradictions(columns: Mapping[str, Any], origin: _Origin) -> None:
         raise _disagreement(columns, first, _first(differs), origin)
 
 
-def _refuse_two_groups(columns: Mapping[str, Any], case: NDArray[np.int64], origin: _Origin) -> None:
+def _refuse_two_groups(columns: Mapping[str, Any], case: NDArray[np.int64], origin: Origin) -> None:
     group = codes_of(columns["group"])
     first = _first_row_of_each(case)
     differs = group != group[first]
@@ -415,7 +399,7 @@ def _first_row_of_each(case: NDArray[np.int64]) -> NDArray[np.int64]:
     return first[code]
 
 
-def _duplicate(columns: Mapping[str, Any], key: NDArray[np.int64], index: int, origin: _Origin) -> Refusal:
+def _duplicate(columns: Mapping[str, Any], key: NDArray[np.int64], index: int, origin: Origin) -> Refusal:
     earlier = _first(key == key[index])
     return Refusal(
         f"{origin.row(index)}, column 'case': {columns['case'].iloc[index]!r} stands twice for model "
@@ -425,7 +409,7 @@ def _duplicate(columns: Mapping[str, Any], key: NDArray[np.int64], index: int, o
 
 
 def _disagreement(
-    columns: Mapping[str, Any], first: NDArray[np.int64], index: int, origin: _Origin
+    columns: Mapping[str, Any], first: NDArray[np.int64], index: int, origin: Origin
 ) -> Refusal:
     earlier = int(first[index])
     return Refusal(

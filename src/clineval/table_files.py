@@ -3,6 +3,8 @@
 import contextlib
 import csv
 import re
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +19,34 @@ _FORMULA = re.compile(r"'*[=+\-@\t\r]")
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 
 
-def read_columns(path: Path) -> tuple[dict[str, pa.ChunkedArray], int | None]:
-    """The columns of a CSV (all text) or Parquet file by name, and how many lines its header takes.
+@dataclass(frozen=True)
+class Origin:
+    """Where rows came from, so that a refusal names a row as its owner sees it; ``path`` is a CSV's."""
+
+    name: str
+    path: Path | None = None
+    delimiter: str = ","
+
+    def row(self, index: int) -> str:
+        """Row ``index`` (from 0) in words, counted from 1, with the line where it is a text file."""
+        line = self.line(index)
+        return f"{self.name}, row {index + 1}" + (f" (line {line})" if line else "")
+
+    def line(self, index: int) -> int | None:
+        """The line, from 1, on which a row of a CSV begins; read anew, which only a refusal has to do."""
+        if self.path is None:
+            return None
+        rows = (line for line, row in _lines_and_rows(self.path, self.delimiter) if row)
+        with contextlib.suppress(csv.Error, OSError):
+            return next((line for number, line in enumerate(rows, start=-1) if number == index), None)
+        return None
+
+
+def read_columns(path: Path) -> tuple[dict[str, pa.ChunkedArray], Origin]:
+    """The columns of a CSV (all text) or Parquet file by name, and where its rows stand.
 
     A CSV is parted by comma, semicolon or tab, whichever its header holds most, in UTF-8; cells lose
-    the spaces around them. A Parquet file has no lines, so None comes in place of their number.
+    the spaces around them. A Parquet file has no lines to name.
 
     Raises
     ------
@@ -39,8 +64,8 @@ def read_columns(path: Path) -> tuple[dict[str, pa.ChunkedArray], int | None]:
     if not head:
         raise Refusal(f"{path} is empty; a header line and one row per model and case are needed.")
     if head[:4] == b"PAR1":
-        return _read_parquet(path), None
-    return _read_csv(path, head), 1
+        return _read_parquet(path), Origin(path.name)
+    return _read_csv(path, head)
 
 
 def _read_parquet(path: Path) -> dict[str, pa.ChunkedArray]:
@@ -51,7 +76,7 @@ def _read_parquet(path: Path) -> dict[str, pa.ChunkedArray]:
     return _columns(table.column_names, table, path)
 
 
-def _read_csv(path: Path, head: bytes) -> dict[str, pa.ChunkedArray]:
+def _read_csv(path: Path, head: bytes) -> tuple[dict[str, pa.ChunkedArray], Origin]:
     _refuse_foreign_bytes(path, head)
     names, delimiter = _header(path)
     try:
@@ -63,8 +88,9 @@ def _read_csv(path: Path, head: bytes) -> dict[str, pa.ChunkedArray]:
         )
     except pa.ArrowInvalid as error:
         raise _unreadable_csv(path, error, delimiter, cells=len(names)) from error
+    _refuse_swallowed_rows(path, delimiter, rows=table.num_rows)
     trimmed = [_unguarded(pc.utf8_trim_whitespace(column)) for column in table.columns]
-    return _columns([_bare(name) for name in names], trimmed, path)
+    return _columns([_bare(name) for name in names], trimmed, path), Origin(path.name, path, delimiter)
 
 
 def _refuse_foreign_bytes(path: Path, head: bytes) -> None:
@@ -110,6 +136,7 @@ def _header(path: Path) -> tuple[list[str], str]:
 def _unreadable_csv(path: Path, error: pa.ArrowInvalid, delimiter: str, *, cells: int) -> Refusal:
     if "UTF8" in str(error):
         return _wrong_encoding(path, _first_undecodable_line(path))
+    _refuse_swallowed_rows(path, delimiter)
     odd = _first_odd_row(path, delimiter, cells)
     if odd:
         return Refusal(
@@ -122,15 +149,46 @@ def _unreadable_csv(path: Path, error: pa.ArrowInvalid, delimiter: str, *, cells
 
 def _first_odd_row(path: Path, delimiter: str, cells: int) -> tuple[int, int] | None:
     """Line and number of cells of the first row that differs from the header; None where none does."""
-    with (
-        path.open(encoding="utf-8-sig", errors="replace", newline="") as file,
-        contextlib.suppress(csv.Error),
-    ):
-        reader = csv.reader(file, delimiter=delimiter)
-        for row in reader:
+    with contextlib.suppress(csv.Error):
+        for line, row in _lines_and_rows(path, delimiter):
             if row and len(row) != cells:
-                return reader.line_num, len(row)
+                return line, len(row)
     return None
+
+
+def _lines_and_rows(path: Path, delimiter: str) -> Iterator[tuple[int, list[str]]]:
+    """Each row of the file, the header and blank ones included, with the line on which it begins."""
+    with path.open(encoding="utf-8-sig", errors="replace", newline="") as file:
+        reader = csv.reader(file, delimiter=delimiter)
+        begins = 1
+        for row in reader:
+            yield begins, row
+            begins = reader.line_num + 1
+
+
+def _refuse_swallowed_rows(path: Path, delimiter: str, *, rows: int = -1) -> None:
+    """A quote that is never closed makes one cell of all the rows below it, and no reader complains."""
+    quotes = lines = 0
+    with path.open("rb") as file:
+        for line in file:
+            quotes += line.count(b'"')
+            lines += bool(line.strip(b"\r\n"))
+    if not quotes or (quotes % 2 == 0 and lines == rows + 1):
+        return
+    with path.open(encoding="utf-8-sig", errors="replace", newline="") as file:
+        reader, begins = csv.reader(file, delimiter=delimiter, strict=True), 1
+        try:
+            for _ in reader:
+                begins = reader.line_num + 1
+        except csv.Error as error:
+            expected = "expected after" in str(
+                error
+            )  # else the file, or a cell's greatest length, ended first
+            what = "closed before its cell ends" if expected else "never closed"
+            raise Refusal(
+                f"{path.name}, line {begins}: a quote in this row is {what}, so that rows below it would be "
+                "read as one cell. Close it, or write a quote within a cell twice."
+            ) from error
 
 
 def _first_undecodable_line(path: Path) -> int:

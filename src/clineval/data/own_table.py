@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clineval.refusal import MOST_SHOWN, Refusal
-from clineval.table_files import read_columns
+from clineval.table_files import Origin, read_columns
 
 Text = NDArray[np.str_]
 
@@ -38,6 +38,7 @@ class OwnTable:
 
     Attributes
     ----------
+    origin : finds the line of a row, for refusals.
     image : the file as the table names it; ``outcome`` : True where the condition is present.
     values : the outcome column's values and how many rows have each.
     group, split : None where no column was named; splits are ``train``, ``val`` and ``test``.
@@ -46,6 +47,7 @@ class OwnTable:
     """
 
     name: str
+    origin: Origin
     image: Text
     outcome: NDArray[np.bool_]
     values: Mapping[str, int]
@@ -56,7 +58,7 @@ class OwnTable:
 
     def row(self, index: int) -> str:
         """A row as its owner counts it."""
-        return _row(self.name, index)
+        return self.origin.row(index)
 
 
 def read_own_table(path: Path, columns: Columns) -> OwnTable:
@@ -67,7 +69,7 @@ def read_own_table(path: Path, columns: Columns) -> OwnTable:
     Refusal : no such table, no rows, a missing column or cell, the same image twice, the condition's
         value not seen, one class only, a split of another name, or a patient in two splits.
     """
-    cells = _cells(path)
+    cells, origin = _cells(path)
     named = {
         "--image-column": columns.image,
         "--outcome-column": columns.outcome,
@@ -77,54 +79,54 @@ def read_own_table(path: Path, columns: Columns) -> OwnTable:
     for option, column in named.items():
         if column is not None and column not in cells:
             raise Refusal(f"{path.name} has no column {column!r} ({option}); it has {', '.join(cells)}.")
-    used = {column: _filled(path.name, column, cells[column]) for column in named.values() if column}
+    used = {column: _filled(origin, column, cells[column]) for column in named.values() if column}
     image = used[columns.image]
-    _check_once(path.name, columns.image, image)
+    _check_once(origin, columns.image, image)
     outcome, values = _outcome(path.name, columns, used[columns.outcome])
     group = used[columns.group] if columns.group else None
-    split = _split(path.name, columns.split, used[columns.split]) if columns.split else None
+    split = _split(origin, columns.split, used[columns.split]) if columns.split else None
     if group is not None and split is not None:
-        _check_groups(path.name, columns, group, split)
+        _check_groups(origin, columns, group, split)
     further = {name: values for name, values in cells.items() if name not in used}
     hidden = tuple(name for name in further if _bare(name) in IDENTIFYING)
     attributes = {_own_name(name): values for name, values in further.items() if name not in hidden}
-    return OwnTable(path.name, image, outcome, values, group, split, attributes, hidden)
+    return OwnTable(path.name, origin, image, outcome, values, group, split, attributes, hidden)
 
 
-def _cells(path: Path) -> dict[str, Text]:
+def _cells(path: Path) -> tuple[dict[str, Text], Origin]:
     if not path.is_file():
         came = "is a folder" if path.is_dir() else "is not there"
         raise Refusal(f"{path} {came}; name a CSV or Parquet table with one row per image.")
     if not path.stat().st_size:
         raise Refusal(f"{path} is empty; a header line and one row per image are needed.")
-    found, _ = read_columns(path)
+    found, origin = read_columns(path)
     cells = {name: np.array([_text(cell) for cell in column.to_pylist()]) for name, column in found.items()}
     if not len(next(iter(cells.values()), ())):
         raise Refusal(f"{path.name} has a header but no rows; one row per image is needed.")
-    return cells
+    return cells, origin
 
 
 def _text(cell: object) -> str:
     return "" if cell is None else str(cell).strip()
 
 
-def _filled(name: str, column: str, values: Text) -> Text:
+def _filled(origin: Origin, column: str, values: Text) -> Text:
     empty = np.flatnonzero(values == "")
     if len(empty):
         raise Refusal(
-            f"{_row(name, int(empty[0]))}, column {column!r}: a value is needed; came nothing"
+            f"{origin.row(int(empty[0]))}, column {column!r}: a value is needed; came nothing"
             f"{_and_more(len(empty))}. Fill the cell or take the row out."
         )
     return values
 
 
-def _check_once(name: str, column: str, image: Text) -> None:
+def _check_once(origin: Origin, column: str, image: Text) -> None:
     first: dict[str, int] = {}
     for index, value in enumerate(image.tolist()):
         earlier = first.setdefault(value, index)
         if earlier != index:
             raise Refusal(
-                f"{_row(name, index)}, column {column!r}: image {value!r} stands twice (first in row "
+                f"{origin.row(index)}, column {column!r}: image {value!r} stands twice (first in row "
                 f"{earlier + 1}); keep one row per image."
             )
 
@@ -151,29 +153,25 @@ def _outcome(name: str, columns: Columns, given: Text) -> tuple[NDArray[np.bool_
     return given == wanted, values
 
 
-def _split(name: str, column: str, given: Text) -> Text:
+def _split(origin: Origin, column: str, given: Text) -> Text:
     known = {**{split: split for split in SPLITS}, **SPLIT_NAMES}
     for index, value in enumerate(given.tolist()):
         if value.lower() not in known:
             raise Refusal(
-                f"{_row(name, index)}, column {column!r}: train, val or test is needed; came {value!r}."
+                f"{origin.row(index)}, column {column!r}: train, val or test is needed; came {value!r}."
             )
     return np.array([known[value.lower()] for value in given.tolist()])
 
 
-def _check_groups(name: str, columns: Columns, group: Text, split: Text) -> None:
+def _check_groups(origin: Origin, columns: Columns, group: Text, split: Text) -> None:
     first: dict[str, int] = {}
     for index, who in enumerate(group.tolist()):
         earlier = first.setdefault(who, index)
         if split[earlier] != split[index]:
             raise Refusal(
-                f"{_row(name, index)}: {columns.group} {who!r} is in {split[index]} here and in "
+                f"{origin.row(index)}: {columns.group} {who!r} is in {split[index]} here and in "
                 f"{split[earlier]} in row {earlier + 1}; keep all images of a patient in one split."
             )
-
-
-def _row(name: str, index: int) -> str:
-    return f"{name}, row {index + 1} (line {index + 2})"
 
 
 def _and_more(count: int) -> str:
