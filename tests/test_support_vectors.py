@@ -4,14 +4,16 @@ import numpy as np
 import pytest
 from scipy.special import expit
 from sklearn.linear_model import LogisticRegression
+from sklearn.metrics.pairwise import rbf_kernel
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 
-from clineval.learning.folds import some_cases
+from clineval.learning.folds import grouped_folds, some_cases
 from clineval.learning.support_vectors import (
     decision_values,
     fit_platt,
     fit_support_vectors,
+    out_of_fold_decisions,
     support_vector_risk,
 )
 from clineval.refusal import Refusal
@@ -22,26 +24,35 @@ OUTCOME = np.arange(150) % 3 == 0
 FEATURES = (RNG.normal(size=(150, 30)) + 0.8 * OUTCOME[:, None]).astype(np.float32)
 GROUP = np.arange(150).astype(str)
 NEW = RNG.normal(size=(100, 30)).astype(np.float32)
+ENDS = (12, 30)
 
 
 @pytest.fixture(scope="module")
 def model():
-    return fit_support_vectors(FEATURES, OUTCOME, GROUP, settings=ScatteringSettings())
+    return fit_support_vectors(FEATURES, OUTCOME, GROUP, ends=ENDS, settings=ScatteringSettings())
 
 
 def test_decision_values_are_those_of_scikit_learn(model):
     scaler = StandardScaler().fit(FEATURES.astype(np.float64))
-    theirs = SVC(C=3.0, kernel="rbf", gamma=1 / 30, tol=1e-3).fit(scaler.transform(FEATURES), OUTCOME)
-    expected = theirs.decision_function(scaler.transform(NEW))
-    np.testing.assert_allclose(decision_values(model, NEW), expected, atol=2e-3)  # both solve to 1e-3
+    learnt, new = scaler.transform(FEATURES), scaler.transform(NEW)
+
+    def kernel(left):
+        parts = (slice(0, 12), 1.4 / 12), (slice(12, 30), 0.7 / 18)
+        return np.mean([rbf_kernel(left[:, part], learnt[:, part], gamma) for part, gamma in parts], axis=0)
+
+    theirs = SVC(C=6.0, kernel="precomputed").fit(kernel(learnt), OUTCOME)
+    np.testing.assert_allclose(
+        decision_values(model, NEW), theirs.decision_function(kernel(new)), atol=2e-3
+    )  # both solve to 1e-3
 
 
 def test_decision_values_follow_from_the_stored_vectors_exactly(model):
     standard = ((NEW - model.mean) / model.sd).astype(np.float64)
     vectors = model.support_vectors.astype(np.float64)
+    parts = list(zip((slice(0, 12), slice(12, 30)), model.gammas, strict=True))
     expected = [
         sum(
-            weight * np.exp(-model.gamma * ((case - vector) ** 2).sum())
+            weight * np.mean([np.exp(-gamma * ((case - vector)[part] ** 2).sum()) for part, gamma in parts])
             for weight, vector in zip(model.dual, vectors, strict=True)
         )
         + model.intercept
@@ -76,15 +87,26 @@ def test_separable_cases_have_a_finite_platt_scaling():
     assert expit(slope + intercept) > 0.9
 
 
+def test_platt_scaling_is_learnt_on_machines_that_saw_no_outcome_of_the_case(model):
+    fold = grouped_folds(OUTCOME, GROUP, folds=5, seed=0)
+    other = np.where(fold == 0, ~OUTCOME, OUTCOME)
+    kernel = np.exp(-((FEATURES[:, None] - FEATURES) ** 2).mean(axis=2).astype(np.float64))
+    first, again = (out_of_fold_decisions(kernel, known, fold, penalty=6.0) for known in (OUTCOME, other))
+    np.testing.assert_array_equal(first[fold == 0], again[fold == 0])
+    assert not np.array_equal(first[fold == 1], again[fold == 1])
+
+
 def test_constant_features_are_refused():
     with pytest.raises(Refusal, match="all scattering features of the training split are constant"):
-        fit_support_vectors(np.ones_like(FEATURES), OUTCOME, GROUP, settings=ScatteringSettings())
+        fit_support_vectors(np.ones_like(FEATURES), OUTCOME, GROUP, ends=ENDS, settings=ScatteringSettings())
 
 
 def test_of_too_many_cases_it_learns_from_some():
     settings = ScatteringSettings(most=60)
-    fitted = fit_support_vectors(FEATURES, OUTCOME, GROUP, settings=settings)
+    fitted = fit_support_vectors(FEATURES, OUTCOME, GROUP, ends=ENDS, settings=settings)
     some = some_cases(OUTCOME, GROUP, most=60)
-    again = fit_support_vectors(FEATURES[some], OUTCOME[some], GROUP[some], settings=ScatteringSettings())
+    again = fit_support_vectors(
+        FEATURES[some], OUTCOME[some], GROUP[some], ends=ENDS, settings=ScatteringSettings()
+    )
     np.testing.assert_array_equal(decision_values(fitted, NEW), decision_values(again, NEW))
     assert len(fitted.dual) <= 60

@@ -19,12 +19,12 @@ from clineval.learning.logistic import LogisticModel, fit_logistic, logistic_ris
 from clineval.learning.member import fit_member, member_risk
 from clineval.learning.models import ARCHITECTURE
 from clineval.learning.preprocessing import learn_grey_scaling
-from clineval.learning.scattering import scattering_features
+from clineval.learning.scattering import ENDS, scattering_features
 from clineval.learning.support_vectors import SupportVectorModel, fit_support_vectors, support_vector_risk
 from clineval.learning.threads import one_thread
 from clineval.settings import LogisticSettings, NetworkSettings, ScatteringSettings
 
-FORMAT = 1  # of a finished training; another number is trained anew
+FORMAT = 2  # of a finished training; another number is trained anew
 Arrays = dict[str, NDArray[Any]]
 
 
@@ -204,6 +204,7 @@ def _scattering(material: Material, job: Job) -> _Parts:
             features[chosen],
             material.outcome[chosen],
             material.group[chosen],
+            ends=ENDS,
             settings=settings,
             seed=job.seed,
         )
@@ -219,7 +220,12 @@ def _scattering(material: Material, job: Job) -> _Parts:
         "intercept": np.array([model.intercept]),
         "platt": np.array([model.slope, model.platt_intercept]),
     }
-    record = {"gamma": model.gamma, "vectors": len(model.dual), "learnt_on": "train"}
+    record = {
+        "ends": list(model.ends),
+        "gammas": list(model.gammas),
+        "vectors": len(model.dual),
+        "learnt_on": "train",
+    }
     return arrays, record, support_vector_risk(model, features), out_of_fold
 
 

@@ -20,7 +20,7 @@ from clineval.learning.plain_scattering import FEATURES, SIDE, plain_scattering_
 from clineval.learning.storage import Arrays, read_arrays, require_shapes
 from clineval.refusal import Refusal
 
-FORMAT = 1
+FORMAT = 2
 Floats = NDArray[np.float64]
 
 
@@ -72,27 +72,34 @@ class PlainEnsemble:
 
 @dataclass(frozen=True)
 class PlainMachine:
-    """Support vector machine with radial kernel on standardised scattering features, Platt-scaled."""
+    """Support vector machine on standardised scattering features, Platt-scaled.
+
+    Its kernel is the mean of one radial kernel per part of the features; ``ends`` are where the parts end.
+    """
 
     mean: NDArray[np.float32]
     sd: NDArray[np.float32]
     support_vectors: NDArray[np.float64]
     dual: Floats
     intercept: float
-    gamma: float
+    ends: tuple[int, ...]
+    gammas: tuple[float, ...]
     platt: tuple[float, float]
 
     def risk(self, view: View) -> Floats:
         """The inverse logit of the scaled decision value."""
         features = ((view.features - self.mean) / self.sd).astype(np.float64)
-        squared = (
-            (features**2).sum(axis=1)[:, None]
-            + (self.support_vectors**2).sum(axis=1)
-            - 2 * (features @ self.support_vectors.T)
-        )
-        decision = np.exp(-self.gamma * np.maximum(squared, 0.0)) @ self.dual + self.intercept
+        decision = self._kernel(features) @ self.dual + self.intercept
         slope, intercept = self.platt
         return expit(slope * decision + intercept)
+
+    def _kernel(self, features: Floats) -> Floats:
+        parts = []
+        for start, end, gamma in zip((0, *self.ends), self.ends, self.gammas, strict=False):
+            left, right = features[:, start:end], self.support_vectors[:, start:end]
+            squared = (left**2).sum(axis=1)[:, None] + (right**2).sum(axis=1) - 2 * (left @ right.T)
+            parts.append(np.exp(-gamma * np.maximum(squared, 0.0)))
+        return np.mean(parts, axis=0)
 
 
 def read_plain_model(folder: Path, name: str) -> tuple[PlainModel, tuple[int, int]]:
@@ -107,11 +114,14 @@ def read_plain_model(folder: Path, name: str) -> tuple[PlainModel, tuple[int, in
     try:
         kind, (height, width) = record["kind"], map(int, record["image"])
         expected = _SHAPES[kind](record, height, width)
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, IndexError, TypeError, ValueError, OverflowError) as error:
         raise Refusal(f"{path} is not the record of a model that this version reads ({error!r}).") from error
     arrays, _ = read_arrays(path.with_suffix(".safetensors"))
     require_shapes(path.with_suffix(".safetensors"), arrays, expected)
-    return _BUILD[kind](record, arrays), (height, width)
+    try:
+        return _BUILD[kind](record, arrays), (height, width)
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
+        raise Refusal(f"{path} lacks what its kind of model needs ({error!r}); train again.") from error
 
 
 def read_record(path: Path) -> dict[str, Any]:
@@ -120,7 +130,7 @@ def read_record(path: Path) -> dict[str, Any]:
         record = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise Refusal(f"A trained model is needed; {path} is not there. Train with: clineval run") from None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise Refusal(f"{path} is not the record of a model ({error}); train again.") from error
     if not isinstance(record, dict) or record.get("format") != FORMAT:
         raise Refusal(f"{path} is not of format {FORMAT}, which this version reads; train again.")
@@ -141,7 +151,9 @@ def _logistic_shapes(_record: Mapping[str, Any], height: int, width: int) -> Sha
 
 
 def _machine_shapes(record: Mapping[str, Any], _height: int, _width: int) -> Shapes:
-    vectors = int(record["vectors"])
+    vectors, ends = int(record["vectors"]), list(record["ends"])
+    if ends != sorted(ends) or ends[-1] != FEATURES or len(ends) != len(record["gammas"]):
+        raise ValueError(f"parts of the features that end at {ends}")
     return {
         "mean": (FEATURES,),
         "sd": (FEATURES,),
@@ -176,7 +188,8 @@ def _machine(record: Mapping[str, Any], arrays: Arrays) -> PlainModel:
         arrays["support_vectors"].astype(np.float64),
         arrays["dual"],
         float(arrays["intercept"][0]),
-        float(record["gamma"]),
+        tuple(map(int, record["ends"])),
+        tuple(map(float, record["gammas"])),
         (slope, intercept),
     )
 

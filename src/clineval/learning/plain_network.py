@@ -7,7 +7,7 @@ import numpy as np
 from numpy.lib.stride_tricks import as_strided
 from numpy.typing import NDArray
 
-ARCHITECTURE = "depthnet-2"  # the one of clineval.learning.models that this is the twin of
+ARCHITECTURE = "depthnet-3"  # the one of clineval.learning.models that this is the twin of
 GRID, WIDTH, BLOCKS = 14, 16, 3
 EPSILON = 1e-5  # of torch's batch normalisation
 PART = 16  # images at a time: their patches stay in the processor's cache
@@ -36,7 +36,7 @@ class _Convolution:
 
 @dataclass(frozen=True)
 class _Block:
-    """Two convolutions and a shortcut around them; with one the maps are halved on the way."""
+    """Two convolutions and a shortcut around them; with one the maps are halved first."""
 
     first: _Convolution
     second: _Convolution
@@ -83,8 +83,8 @@ def shapes_of(height: int, width: int) -> dict[str, tuple[int, ...]]:
         shapes[f"{name}.second.weight"] = (outside, outside, 3, 3)
         shapes |= _norm_shapes(f"{name}.first_norm", outside) | _norm_shapes(f"{name}.second_norm", outside)
         if outside > inside:
-            shapes[f"{name}.shortcut.1.weight"] = (outside, inside, 1, 1)
-            shapes |= _norm_shapes(f"{name}.shortcut.2", outside)
+            shapes[f"{name}.shortcut.0.weight"] = (outside, inside, 1, 1)
+            shapes |= _norm_shapes(f"{name}.shortcut.1", outside)
     return shapes
 
 
@@ -128,10 +128,10 @@ def _log_odds(network: PlainNetwork, maps: Maps) -> NDArray[np.float64]:
 
 
 def _through(block: _Block, maps: Maps) -> Maps:
-    inner = _positive(block.first(maps))
     if block.shortcut is None:
-        return _positive(block.second(inner) + maps)
-    return _positive(block.second(_halved(inner)) + block.shortcut(_halved(maps)))
+        return _positive(block.second(_positive(block.first(maps))) + maps)
+    maps = _halved(maps)
+    return _positive(block.second(_positive(block.first(maps))) + block.shortcut(maps))
 
 
 def _positive(maps: Maps) -> Maps:
@@ -168,11 +168,11 @@ def _patches(maps: Maps, side: int, stride: int) -> Maps:
 
 
 def _block(weights: Weights, name: str) -> _Block:
-    halves = f"{name}.shortcut.1.weight" in weights
+    halves = f"{name}.shortcut.0.weight" in weights
     return _Block(
         _folded(weights, f"{name}.first", f"{name}.first_norm"),
         _folded(weights, f"{name}.second", f"{name}.second_norm"),
-        _folded(weights, f"{name}.shortcut.1", f"{name}.shortcut.2") if halves else None,
+        _folded(weights, f"{name}.shortcut.0", f"{name}.shortcut.1") if halves else None,
     )
 
 

@@ -22,6 +22,7 @@ WIDTH = 0.8  # standard deviation of the finest wavelet along its wave, pixels
 FREQUENCY = 2.4  # of the finest wavelet, radians a pixel
 WINDOW, STRIDE, MARGIN = 8, 4, 2  # pixels: averaging window, its step, the reflected border
 FEATURES = 2989  # (1 + 12 + 48) maps of 7 x 7 windows
+ENDS = (637, FEATURES)  # of the features of orders 0 and 1, and of order 2
 FLOOR = 1e-3  # added before the logarithm, so that an empty window stays finite
 CHUNK = 64  # images at a time; bounds the memory to about 100 MB
 

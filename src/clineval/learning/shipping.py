@@ -20,7 +20,7 @@ from clineval.learning.support_vectors import SupportVectorModel, support_vector
 from clineval.learning.threads import one_thread
 from clineval.refusal import Refusal
 
-FORMAT = 1
+FORMAT = 2
 
 
 class Predictor(Protocol):
@@ -71,9 +71,9 @@ def load_model(folder: Path, name: str) -> StoredModel:
         raise Refusal(
             f"A trained model is needed; {path} is not there. Train one with: clineval run"
         ) from None
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise Refusal(f"{path} is not the record of a model ({error}); train again.") from error
-    if kind not in _SHAPES or record.get("format") != FORMAT:
+    if not isinstance(kind, str) or kind not in _SHAPES or record.get("format") != FORMAT:
         raise Refusal(
             f"{path} is of kind {kind!r}, format {record.get('format')}; this version reads "
             f"{', '.join(_SHAPES)} of format {FORMAT}. Train again, or use the version that wrote it."
@@ -125,7 +125,8 @@ def _scattering_risk(model: Predictor, images: NDArray[np.uint8], device: str) -
     fitted = SupportVectorModel(
         **arrays,
         intercept=intercept,
-        gamma=float(model.record["gamma"]),
+        ends=tuple(map(int, model.record["ends"])),
+        gammas=tuple(map(float, model.record["gammas"])),
         slope=float(slope),
         platt_intercept=float(platt_intercept),
     )
@@ -153,7 +154,7 @@ Shapes = dict[str, tuple[int, ...]]
 def _shapes(kind: str, record: dict[str, Any], height: int, width: int, path: Path) -> Shapes:
     try:
         return _SHAPES[kind](record, int(height), int(width))
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, IndexError, TypeError, ValueError, OverflowError) as error:
         raise Refusal(f"{path} is not a whole record of a model ({error!r}); train again.") from error
 
 
@@ -163,7 +164,9 @@ def _logistic_shapes(record: dict[str, Any], height: int, width: int) -> Shapes:
 
 
 def _scattering_shapes(record: dict[str, Any], height: int, width: int) -> Shapes:
-    vectors = int(record["vectors"])
+    vectors, ends = int(record["vectors"]), list(record["ends"])
+    if ends != sorted(ends) or ends[-1] != FEATURES or len(ends) != len(record["gammas"]):
+        raise ValueError(f"parts of the features that end at {ends}")
     return {
         "mean": (FEATURES,),
         "sd": (FEATURES,),

@@ -20,13 +20,17 @@ CHUNK = 64  # cases scored at a time; fixed, so that a risk does not depend on h
 
 @dataclass(frozen=True)
 class SupportVectorModel:
-    """A fitted machine with radial kernel exp(-gamma * squared distance) of standardised features.
+    """A fitted machine on standardised features; its kernel is the mean of one per part of the features.
+
+    A part's kernel is exp(-gamma * squared distance).
 
     Attributes
     ----------
     mean, sd : of each feature over the training cases, shape (features,).
     support_vectors : standardised features of the cases at or inside the margin, shape (vectors, features).
     dual : weight of each support vector times its sign, shape (vectors,).
+    ends : one past the last feature of each part.
+    gammas : of the parts' kernels.
     slope, platt_intercept : risk = inverse logit of slope * decision + platt_intercept.
     """
 
@@ -35,21 +39,19 @@ class SupportVectorModel:
     support_vectors: NDArray[np.float32]
     dual: NDArray[np.float64]
     intercept: float
-    gamma: float
+    ends: tuple[int, ...]
+    gammas: tuple[float, ...]
     slope: float
     platt_intercept: float
 
 
 @dataclass(frozen=True)
 class _Machine:
-    """A machine before Platt scaling."""
+    """A machine before Platt scaling; ``support`` are the places of its vectors among the cases."""
 
-    mean: NDArray[np.float32]
-    sd: NDArray[np.float32]
-    support_vectors: NDArray[np.float32]
+    support: NDArray[np.int32]
     dual: NDArray[np.float64]
     intercept: float
-    gamma: float
 
 
 def fit_support_vectors(
@@ -57,6 +59,7 @@ def fit_support_vectors(
     outcome: NDArray[np.bool_],
     group: NDArray[np.str_],
     *,
+    ends: tuple[int, ...],
     settings: ScatteringSettings,
     seed: int = 0,
 ) -> SupportVectorModel:
@@ -67,29 +70,63 @@ def fit_support_vectors(
     Parameters
     ----------
     features : float32, shape (cases, features), as :func:`scattering.scattering_features` gives them.
+    ends : one past the last feature of each part; as many parts as ``settings.sharpness`` has numbers.
     """
     some = some_cases(outcome, group, most=settings.most, seed=seed)
     if len(some) < len(outcome):
         features, outcome, group = features[some], outcome[some], group[some]
+    mean, sd = _scale(features)
+    standard = finite((features - mean) / sd)
+    sizes = np.diff((0, *ends)).tolist()  # a radial kernel's usual gamma is 1 / features of unit variance
+    gammas = tuple(sharpness / size for sharpness, size in zip(settings.sharpness, sizes, strict=True))
+    exact = standard.astype(np.float64)
+    kernel = _kernel(exact, exact, ends, gammas)
     fold = grouped_folds(outcome, group, folds=settings.folds, seed=seed)
-    decision = np.empty(len(outcome))
-    for number in range(settings.folds):
-        inside = fold != number
-        machine = _fit(features[inside], outcome[inside], settings.penalty)
-        decision[~inside] = _decision(machine, features[~inside])
-    slope, intercept = fit_platt(decision, outcome)
-    machine = _fit(features, outcome, settings.penalty)
-    return SupportVectorModel(**vars(machine), slope=slope, platt_intercept=intercept)
+    slope, intercept = fit_platt(
+        out_of_fold_decisions(kernel, outcome, fold, penalty=settings.penalty), outcome
+    )
+    machine = _fit(kernel, outcome, settings.penalty)
+    return SupportVectorModel(
+        mean,
+        sd,
+        support_vectors=standard[machine.support],
+        dual=machine.dual,
+        intercept=machine.intercept,
+        ends=ends,
+        gammas=gammas,
+        slope=slope,
+        platt_intercept=intercept,
+    )
 
 
 def decision_values(model: SupportVectorModel, features: NDArray[np.float32]) -> NDArray[np.float64]:
     """Signed distance to the margin, shape (cases,); positive on the side of the condition."""
-    return _decision(model, features)
+    vectors = model.support_vectors.astype(np.float64)
+    parts = [
+        _chunk(model, vectors, features[start : start + CHUNK]) for start in range(0, len(features), CHUNK)
+    ]
+    return np.concatenate(parts) + model.intercept
 
 
 def support_vector_risk(model: SupportVectorModel, features: NDArray[np.float32]) -> NDArray[np.float64]:
     """Risk of each case, shape (cases,)."""
     return expit(model.slope * decision_values(model, features) + model.platt_intercept)
+
+
+def out_of_fold_decisions(
+    kernel: NDArray[np.float64], outcome: NDArray[np.bool_], fold: NDArray[np.int64], *, penalty: float
+) -> NDArray[np.float64]:
+    """Decision value of each case by a machine that saw no outcome of its fold, shape (cases,).
+
+    The features were scaled once for all folds: one kernel serves them all, and no outcome is in it.
+    """
+    decision = np.empty(len(outcome))
+    for number in np.unique(fold):
+        inside, outside = np.flatnonzero(fold != number), np.flatnonzero(fold == number)
+        machine = _fit(kernel[np.ix_(inside, inside)], outcome[inside], penalty)
+        seen = kernel[np.ix_(outside, inside[machine.support])]
+        decision[outside] = np.sum(seen * machine.dual, axis=1) + machine.intercept
+    return decision
 
 
 def fit_platt(decision: NDArray[np.float64], outcome: NDArray[np.bool_]) -> tuple[float, float]:
@@ -123,39 +160,44 @@ def _platt_loss(
     return float(np.sum(np.logaddexp(0.0, log_odds) - target * log_odds))
 
 
-def _fit(features: NDArray[np.float32], outcome: NDArray[np.bool_], penalty: float) -> _Machine:
-    from sklearn.svm import SVC
-
-    mean, sd = features.mean(axis=0), features.std(axis=0)
+def _scale(features: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Mean and spread of each feature; one that never varies keeps a spread of 1."""
     varies = np.ptp(features, axis=0) > 0  # rounding leaves a constant feature a spread of its own
     if not varies.any():
         raise Refusal(
             "Images that differ are needed to learn from; all scattering features of the training split are "
             "constant. Look for blank images."
         )
-    sd = np.where(varies, sd, np.float32(1))
-    standard = finite((features - mean) / sd)
-    gamma = 1.0 / features.shape[1]  # sklearn's "scale" for features of unit variance
-    machine = SVC(C=penalty, kernel="precomputed").fit(_kernel(standard, standard, gamma), outcome)
-    return _Machine(
-        mean, sd, standard[machine.support_], machine.dual_coef_[0], float(machine.intercept_[0]), gamma
-    )
+    return features.mean(axis=0), np.where(varies, features.std(axis=0), np.float32(1))
 
 
-def _decision(machine: "_Machine | SupportVectorModel", features: NDArray[np.float32]) -> NDArray[np.float64]:
-    parts = [_chunk(machine, features[start : start + CHUNK]) for start in range(0, len(features), CHUNK)]
-    return np.concatenate(parts) + machine.intercept
+def _fit(kernel: NDArray[np.float64], outcome: NDArray[np.bool_], penalty: float) -> _Machine:
+    from sklearn.svm import SVC
+
+    machine = SVC(C=penalty, kernel="precomputed").fit(kernel, outcome)
+    return _Machine(machine.support_, machine.dual_coef_[0], float(machine.intercept_[0]))
 
 
-def _chunk(machine: "_Machine | SupportVectorModel", features: NDArray[np.float32]) -> NDArray[np.float64]:
+def _chunk(
+    model: SupportVectorModel, vectors: NDArray[np.float64], features: NDArray[np.float32]
+) -> NDArray[np.float64]:
     """Weighted kernels of up to ``CHUNK`` cases, computed in a full chunk so that company changes no bit."""
-    full = np.zeros((CHUNK, features.shape[1]), dtype=np.float32)
-    full[: len(features)] = finite((features - machine.mean) / machine.sd)
-    kernel = _kernel(full, machine.support_vectors, machine.gamma)
-    return np.sum(kernel * machine.dual, axis=1)[: len(features)]
+    full = np.zeros((CHUNK, features.shape[1]))
+    full[: len(features)] = finite((features - model.mean) / model.sd)
+    kernel = _kernel(full, vectors, model.ends, model.gammas)
+    return np.sum(kernel * model.dual, axis=1)[: len(features)]
 
 
-def _kernel(left: NDArray[np.float32], right: NDArray[np.float32], gamma: float) -> NDArray[np.float64]:
-    a, b = left.astype(np.float64), right.astype(np.float64)
-    squared = (a * a).sum(axis=1)[:, None] + (b * b).sum(axis=1) - 2 * (a @ b.T)
-    return np.exp(-gamma * np.maximum(squared, 0.0))
+def _kernel(
+    left: NDArray[np.float64], right: NDArray[np.float64], ends: tuple[int, ...], gammas: tuple[float, ...]
+) -> NDArray[np.float64]:
+    """The mean over the parts of their kernels, for all pairs, shape (left, right)."""
+    kernels = np.zeros((len(left), len(right)))
+    for start, end, gamma in zip((0, *ends), ends, gammas, strict=False):
+        kernels += np.exp(-gamma * _squared_distances(left[:, start:end], right[:, start:end]))
+    return kernels / len(ends)
+
+
+def _squared_distances(left: NDArray[np.float64], right: NDArray[np.float64]) -> NDArray[np.float64]:
+    squared = np.einsum("ij,ij->i", left, left)[:, None] + np.einsum("ij,ij->i", right, right)
+    return np.maximum(squared - 2 * (left @ right.T), 0.0)
