@@ -4,9 +4,9 @@
 
 Each reader of a stranger's file is given INPUTS broken files, made from whole ones by
 benchmarks/mutations.py. A refusal is right, and so is a file that can be read after all; wrong are any
-other exception, more than five seconds, more than two gigabytes, and a crash, each of which is printed
-with the number of its input, by which the same input can be made again. Exit 1 where one is found. The
-committed record is benchmarks/fuzz.log.
+other exception, more than five seconds of the processor, more than two gigabytes, and a crash: each is
+printed with the number of its input, by which the same input can be made again. Exit 1 where one is
+found. The committed record is benchmarks/fuzz.log.
 """
 
 import io
@@ -35,7 +35,8 @@ from PIL import Image
 
 from clineval.refusal import Refusal
 
-MOST_SECONDS = 5
+MOST_SECONDS = 5  # of the processor, so that a busy machine makes no false alarm
+MOST_WAITING = 60  # seconds in all, for a reader that sleeps
 MOST_BYTES = 2 * 1024**3
 
 
@@ -100,7 +101,7 @@ def _dicom_files() -> list[bytes]:
         held = 8 if bits == 8 else 16
         dataset.BitsAllocated, dataset.BitsStored, dataset.HighBit = held, bits, bits - 1
         dataset.PixelRepresentation = 0
-        values = np.arange(12 * 16 * dataset.SamplesPerPixel) * 7 % 2**bits
+        values = np.repeat(np.arange(12 * 16) * 333 % 2**bits, dataset.SamplesPerPixel)
         dataset.PixelData = values.astype(f"<u{held // 8}").tobytes()
         for name, value in tags.items():
             setattr(dataset, name, value)
@@ -347,7 +348,8 @@ def outcome_of(reader: Reader, path: Path) -> str:
     from clineval.data.preparation import Unusable
 
     try:
-        signal.setitimer(signal.ITIMER_REAL, MOST_SECONDS)
+        signal.setitimer(signal.ITIMER_PROF, MOST_SECONDS)
+        signal.setitimer(signal.ITIMER_REAL, MOST_WAITING)
         reader.read(path)
         return "read"
     except (Refusal, Unusable):
@@ -357,6 +359,7 @@ def outcome_of(reader: Reader, path: Path) -> str:
     except BaseException as error:
         return f"WRONG: {type(error).__name__}: {str(error)[:200]}"
     finally:
+        signal.setitimer(signal.ITIMER_PROF, 0)
         signal.setitimer(signal.ITIMER_REAL, 0)
 
 
@@ -368,6 +371,7 @@ def _work(name: str, numbers: range, seed: int, last: Any, results: Any) -> None
     """Fuzz one reader in a process of its own; ``last`` holds the number of the input at work."""
     warnings.simplefilter("ignore")
     signal.signal(signal.SIGALRM, _stop)
+    signal.signal(signal.SIGPROF, _stop)
     reader = READERS[name]()
     soft = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     counts: Counter[str] = Counter()

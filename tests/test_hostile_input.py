@@ -1,5 +1,6 @@
 """What a stranger's or a clumsy user's file may do: be refused in one line, and nothing else."""
 
+import io
 import json
 import os
 
@@ -9,7 +10,11 @@ import pytest
 from PIL import Image
 
 from clineval import cli
+from clineval.data.image_files import read_image
+from clineval.data.preparation import Unusable
+from clineval.evaluation.result import read_evaluation
 from clineval.provenance import hash_folder
+from clineval.refusal import Refusal
 
 
 def ended(capsys, *words):
@@ -193,3 +198,25 @@ def test_an_address_that_is_none_is_refused_at_once_and_leaves_no_folder(capsys,
     assert code == 3
     assert "--address needs the http or https address" in err
     assert not (tmp_path / "new").exists()
+
+
+@pytest.mark.parametrize("value", ["x", [1, 2, 3], 10**400])
+def test_an_evaluation_with_something_else_where_a_number_belongs_is_refused(results, value):
+    record = json.loads((results / "evaluation.json").read_text())
+    record["models"]["s"]["test"]["auc"]["value"] = value
+    record["models"]["s"]["test"]["operating_points"][0]["threshold"] = value
+    record["points"]["s"][0]["threshold"] = value
+    (results / "evaluation.json").write_text(json.dumps(record))
+    with pytest.raises(Refusal, match="not whole"):
+        read_evaluation(results / "evaluation.json")
+
+
+def test_a_small_picture_that_claims_to_be_huge_is_refused_before_it_is_unpacked(tmp_path):
+    stream = io.BytesIO()
+    Image.new("L", (30, 20)).save(stream, "TIFF")
+    content = stream.getvalue()
+    height = content.index(b"\x01\x01\x04\x00\x01\x00\x00\x00\x14\x00\x00\x00")
+    content = content[: height + 8] + (2_097_172).to_bytes(4, "little") + content[height + 12 :]
+    (tmp_path / "bomb.tif").write_bytes(content)
+    with pytest.raises(Unusable, match=r"claims 30 x 2097172 pixels in .* as a decompression bomb does"):
+        read_image(tmp_path / "bomb.tif")

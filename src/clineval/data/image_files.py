@@ -13,6 +13,8 @@ from clineval.data.preparation import DEEP, Unusable, grey_of
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".gif")
 MOST_PIXELS = 100_000_000  # per image; a small file can unpack to more than the memory holds
+PIXELS_PER_BYTE = 10_000  # no picture packs so well: 1,032 is the most that deflate can, in eight-bit grey
+LARGE = 10_000_000  # pixels from which on that is looked at
 MOST_BYTES = 500_000_000  # per file; one for each core is in memory at once
 SEVERAL_VIEWS = "MPO"  # a camera's format: the first frame is the picture
 
@@ -61,7 +63,7 @@ def read_image(path: Path, *, home: Path | None = None, bits: int | None = DEEP)
         return _of_dicom(content, digest)
     try:
         with Image.open(io.BytesIO(content)) as image:
-            _check(image)
+            _check(image, stored=len(content))
             upright = ImageOps.exif_transpose(image)
             deep, colour = image.mode.startswith(("I", "F")), len(image.getbands()) >= 3
             return ReadImage(grey_of(upright, bits=bits), digest, colour=colour, deep=deep)
@@ -101,9 +103,12 @@ def _content(path: Path, home: Path | None) -> bytes:
         raise Unusable(f"it cannot be read ({reason})") from error
 
 
-def _check(image: Image.Image) -> None:
-    if image.width * image.height > MOST_PIXELS:
-        raise Unusable(f"it claims {image.width} x {image.height} pixels, more than {MOST_PIXELS:,}")
+def _check(image: Image.Image, *, stored: int) -> None:
+    pixels, claim = image.width * image.height, f"it claims {image.width} x {image.height} pixels"
+    if pixels > MOST_PIXELS:
+        raise Unusable(f"{claim}, more than {MOST_PIXELS:,}")
+    if pixels > max(LARGE, PIXELS_PER_BYTE * stored):
+        raise Unusable(f"{claim} in {stored:,} bytes, as a decompression bomb does")
     frames = getattr(image, "n_frames", 1)
     if frames > 1 and image.format != SEVERAL_VIEWS:
         raise Unusable(f"it holds {frames} pictures; save the one that is meant as a file of its own")

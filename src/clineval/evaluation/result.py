@@ -79,7 +79,7 @@ class Evaluation:
             )
         try:
             return cls(**_fields(content))
-        except (KeyError, TypeError, AttributeError) as error:
+        except (KeyError, TypeError, AttributeError, ValueError, OverflowError) as error:
             raise Refusal(
                 f"The evaluation is not whole: {error!r} is missing or of another kind. "
                 "Write it anew: clineval evaluate."
@@ -117,7 +117,7 @@ def read_evaluation(path: str | Path) -> Evaluation:
     path = Path(path)
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise Refusal(f"{path} cannot be read as an evaluation: {error}.") from error
     if not isinstance(content, dict):
         raise Refusal(f"{path} is not an evaluation: a JSON object is needed.")

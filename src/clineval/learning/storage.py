@@ -69,7 +69,7 @@ def read_arrays(path: Path) -> tuple[Arrays, dict[str, Any]]:
             arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except FileNotFoundError:
         raise Refusal(f"A model file is needed; {path} is not there.") from None
-    except (SafetensorError, KeyError, ValueError, OSError) as error:
+    except (SafetensorError, KeyError, TypeError, ValueError, OSError, RecursionError) as error:
         raise Refusal(
             f"{path} is not a whole model file written by clineval ({error}); remove it and train again."
         ) from error

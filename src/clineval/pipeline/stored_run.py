@@ -260,7 +260,7 @@ def _refuse_altered(results: Path, recorded: Any) -> None:
 def _json(path: Path) -> dict[str, Any]:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise Refusal(f"{path} cannot be read ({error}); make the results anew.") from error
     if not isinstance(content, dict):
         raise Refusal(f"{path} is not a JSON object; make the results anew.")

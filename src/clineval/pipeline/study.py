@@ -121,7 +121,7 @@ def claim_folder(folder: Path, identity: dict[str, Any]) -> None:
         return
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise Refusal(f"{path} cannot be read ({error}); choose another --out.") from error
     differ = sorted(_differences(found, json.loads(json.dumps(identity))))
     if differ:
