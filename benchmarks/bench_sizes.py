@@ -6,7 +6,7 @@ Claims:
 - 112,120 images of 28 pixels (made of phantoms, moved and mixed) train within 24 GB: peak memory and
   processor seconds of each model, the networks for --steps steps of the 10,000 that a run takes.
 
-    CLINEVAL_DATA=FOLDER python benchmarks/bench_sizes.py --sizes 28 64 224 [--repeats N] [--jobs N]
+    CLINEVAL_DATA=FOLDER python benchmarks/bench_sizes.py --sizes 28 64 224 [--single] [--repeats N]
     python benchmarks/bench_sizes.py --cases 112120 [--steps 300]
 
 Each size and each model of the large set runs in a process of its own, so that its peak memory is its own.
@@ -42,10 +42,10 @@ def main() -> None:
     if asked.large_model:
         say(train_large(asked.cases, asked.large_model, asked.steps))
     elif asked.one_size:
-        say(by_size(asked.one_size, asked.repeats, asked.jobs))
+        say(by_size(asked.one_size, asked.repeats, single=asked.single))
     else:
         for size in asked.sizes:
-            _in_own_process("--one-size", size, "--repeats", asked.repeats, "--jobs", asked.jobs)
+            _in_own_process("--one-size", size, "--repeats", asked.repeats, *["--single"][: asked.single])
         for model in MODELS if asked.cases else ():
             _in_own_process("--large-model", model, "--cases", asked.cases, "--steps", asked.steps)
 
@@ -54,7 +54,7 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--sizes", type=int, nargs="*", default=[])
     parser.add_argument("--repeats", type=int, default=1)
-    parser.add_argument("--jobs", type=int, default=1)
+    parser.add_argument("--single", action="store_true", help="one network a fold instead of five")
     parser.add_argument("--cases", type=int, default=0)
     parser.add_argument("--steps", type=int, default=300)
     parser.add_argument("--one-size", type=int, help=argparse.SUPPRESS)
@@ -66,13 +66,14 @@ def _in_own_process(*options: object) -> None:
     subprocess.run([sys.executable, __file__, *map(str, options)], check=True)
 
 
-def by_size(size: int, repeats: int, jobs: int) -> dict[str, object]:
+def by_size(size: int, repeats: int, *, single: bool) -> dict[str, object]:
     """Grouped cross-validation at one size; folds are drawn by the groups found at 28 pixels."""
     folder = [os.environ["CLINEVAL_DATA"]]
     groups = audit(medmnist.load("breastmnist", size=28, folders=folder)).group_of
     cohort = medmnist.load("breastmnist", size=size, folders=folder).with_groups(groups)
-    plan = StudySettings(models=(*MODELS, "combined"), repeats=repeats)
-    summary = summarise(score(study(cohort, settings=plan, training=TrainingSettings(), jobs=jobs)))
+    names = ("logreg", "cnn_single", "scattering") if single else (*MODELS, "combined")
+    plan = StudySettings(models=names, repeats=repeats)
+    summary = summarise(score(study(cohort, settings=plan, training=TrainingSettings(), jobs=1)))
     return {"size": size, "peak_mb": peak_megabytes()} | {
         row.model: {"auc": round(row.auc, 4), "cpu_seconds": round(row.cpu_seconds, 1)}
         for row in summary.itertuples()

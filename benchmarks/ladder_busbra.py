@@ -1,0 +1,108 @@
+"""What each step towards an external image gives: a ladder, climbed once, that chose nothing.
+
+Runs trained on BreastMNIST alone are applied, frozen, to BUS-BRA: from one network on plainly resized images
+to the shipped models on images prepared as ``clineval validate`` prepares them. AUC with intervals clustered
+by patient (logit scale, 95 %).
+
+    CLINEVAL_BUSBRA=FOLDER python benchmarks/ladder_busbra.py RESULTS [RESULTS_64 ...] [--record FILE]
+
+The first folder is the run of the headline; further ones are runs at other sizes. Writes ladder_busbra.csv.
+"""
+
+import argparse
+import os
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from PIL import Image
+
+from clineval.data.own_cohort import OwnCohort, read_own_cohort
+from clineval.data.own_table import Columns
+from clineval.learning.plain_models import Floats, PlainEnsemble
+from clineval.pipeline.stored_run import StoredRun, read_run, shipped_risks, view_images
+from clineval.statistics.roc import auc_logit
+
+RECORD = Path(__file__).with_name("ladder_busbra.csv")
+COLUMNS = Columns("ID", "Pathology", "malignant", "Case")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("results", type=Path, nargs="+")
+    parser.add_argument("--record", type=Path, default=RECORD)
+    asked = parser.parse_args()
+    rows = [row for place, folder in enumerate(asked.results) for row in _climb(read_run(folder), place == 0)]
+    table = pd.DataFrame(rows)
+    table.to_csv(asked.record, index=False, float_format="%.4f")
+    sys.stdout.write(table.to_string(index=False, float_format=lambda value: f"{value:.3f}") + "\n")
+
+
+def _climb(run: StoredRun, whole: bool) -> Iterator[dict[str, object]]:
+    """The steps at one size, each on top of those before it; the plain resize only in the whole ladder."""
+    external = _external(run)
+    steps: dict[str, tuple[list[NDArray[np.uint8]], bool]] = {}
+    if whole:
+        steps["plain resize"] = [_resized(external, run.side)], False
+    middle, upper = external.cohort.images, external.further[0]
+    steps["middle square"] = [middle], False
+    steps["and grey levels matched"] = [middle], True
+    steps["and the upper square"] = [middle, upper], True
+    for step, (views, matching) in steps.items():
+        yield {
+            "side": run.side,
+            "step": step,
+            "model": "one network",
+            **_one_network(run, external, views, matching),
+        }
+        seen = [view_images(run, view, matching=matching).risks for view in views]
+        for model, risk in shipped_risks(run, seen).items():
+            yield {"side": run.side, "step": step, "model": model, **_auc(external, risk)}
+
+
+def _external(run: StoredRun) -> OwnCohort:
+    folder = Path(os.environ["CLINEVAL_BUSBRA"])
+    return read_own_cohort(
+        folder / "bus_data.csv",
+        COLUMNS,
+        image_folder=folder / "images",
+        size=run.side,
+        also=("top",),
+        condition=run.condition,
+        name="busbra",
+    )
+
+
+def _resized(external: OwnCohort, side: int) -> NDArray[np.uint8]:
+    """The whole images squashed into squares."""
+    small = []
+    for path in external.paths:
+        with Image.open(path) as image:
+            small.append(np.asarray(image.convert("L").resize((side, side), Image.Resampling.BILINEAR)))
+    return np.stack(small)
+
+
+def _one_network(
+    run: StoredRun, external: OwnCohort, views: list[NDArray[np.uint8]], matching: bool
+) -> dict[str, float]:
+    """The mean AUC of the ensemble's networks, each on its own; the mean has no interval."""
+    aucs = []
+    for member in run.models["cnn"].members:
+        alone = replace(run, models={"cnn": PlainEnsemble((member,))}, parts={})
+        seen = [view_images(alone, view, matching=matching).risks for view in views]
+        aucs.append(_auc(external, shipped_risks(alone, seen)["cnn"])["auc"])
+    return {"auc": float(np.mean(aucs)), "low": np.nan, "high": np.nan}
+
+
+def _auc(external: OwnCohort, risk: Floats) -> dict[str, float]:
+    cohort = external.cohort
+    found = auc_logit(cohort.outcome, risk, group=cohort.group)
+    return {"auc": found.value, "low": found.low, "high": found.high}
+
+
+if __name__ == "__main__":
+    main()
