@@ -34,3 +34,20 @@ def real_breastmnist(real_data_folder: Path):
     from clineval.data import medmnist
 
     return medmnist.load("breastmnist", size=28, folders=[real_data_folder])
+
+
+@pytest.fixture(scope="session")
+def finished_run(tmp_path_factory) -> Path:
+    """A small phantom run as ``clineval run`` leaves it, less figures; read it, never write into it."""
+    from finished_run import write_run
+
+    return write_run(tmp_path_factory.mktemp("finished") / "run")
+
+
+@pytest.fixture(scope="session")
+def busbra_folder() -> Path:
+    """Folder of the external cohort BUS-BRA, through CLINEVAL_BUSBRA; skips, saying why, where absent."""
+    named = os.environ.get("CLINEVAL_BUSBRA", "")
+    if not named or not (Path(named) / "bus_data.csv").is_file():
+        pytest.skip("BUS-BRA is not there: CLINEVAL_BUSBRA names no folder with bus_data.csv")
+    return Path(named)

@@ -11,15 +11,34 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from clineval.evaluation import Evaluation, evaluate
+    from clineval.pipeline.cohort_run import OwnImages
+    from clineval.pipeline.predict import predict
+    from clineval.pipeline.validate import validate
     from clineval.predictions import read_predictions
+    from clineval.settings import OwnSettings, ValidationSettings
 
 _ROOM_OF = {
     "evaluate": "clineval.evaluation",
     "Evaluation": "clineval.evaluation",
     "read_predictions": "clineval.predictions",
+    "predict": "clineval.pipeline.predict",
+    "validate": "clineval.pipeline.validate",
+    "OwnImages": "clineval.pipeline.cohort_run",
+    "OwnSettings": "clineval.settings",
+    "ValidationSettings": "clineval.settings",
 }
 
-__all__ = ["Evaluation", "__version__", "evaluate", "read_predictions"]
+__all__ = [
+    "Evaluation",
+    "OwnImages",
+    "OwnSettings",
+    "ValidationSettings",
+    "__version__",
+    "evaluate",
+    "predict",
+    "read_predictions",
+    "validate",
+]
 
 
 def __getattr__(name: str) -> Any:

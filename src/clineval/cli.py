@@ -523,13 +523,14 @@ def predict(
       clineval predict results images/ --out risks.csv
       clineval predict results lesion.dcm --format json
     """
-    from clineval.pipeline.predict import FORMS
+    from clineval.pipeline.predict import FORMS, check_answer, write_answer
     from clineval.pipeline.predict import predict as predict_files
-    from clineval.run_folder import write_whole
 
     form = form or (out.suffix.removeprefix(".").lower() if out is not None else FORMS[0])
     if form not in FORMS:
         raise Refusal(f"--format needs one of {', '.join(FORMS)}; came {form!r}.")
+    if out is not None:
+        check_answer(out)
     with display() as announce:
         found = predict_files(
             results,
@@ -546,7 +547,7 @@ def predict(
     if out is None:
         typer.echo(text, nl=False)
     else:
-        write_whole(out, text)
+        write_answer(text, out)
 
 
 @app.command()

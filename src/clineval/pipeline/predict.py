@@ -26,6 +26,7 @@ from clineval.pipeline.stored_run import (
     view_images,
 )
 from clineval.refusal import Refusal, in_short
+from clineval.run_folder import write_whole
 
 BLOCK = 1024  # files read and scored at a time: bounds the memory
 FORMS = ("csv", "json")
@@ -76,6 +77,12 @@ class Predictions:
     thresholds: Mapping[str, tuple[FrozenThreshold, ...]]
     images: tuple[Prediction, ...]
 
+    def __iter__(self) -> Iterator[Prediction]:
+        return iter(self.images)
+
+    def __len__(self) -> int:
+        return len(self.images)
+
     def to_json(self) -> str:
         """One JSON object: the condition, the thresholds by model, and the images."""
         record = {
@@ -98,8 +105,8 @@ class Predictions:
 
 
 def predict(
-    results: Path,
-    sources: Sequence[Path],
+    results: Path | str,
+    sources: Sequence[Path | str],
     *,
     fit: str = AS_TRAINED,
     bits: int = DEEP,
@@ -123,10 +130,10 @@ def predict(
     ------
     Refusal : the run is not whole, a source is missing or holds no image, or files cannot be read (named).
     """
-    run = read_run(results)
+    run = read_run(Path(results))
     fits = cut_for(run, fit, second_view=second_view)
     check_preparation(size=run.side, fit=fits[0], bits=bits)
-    files = list(_files(sources))
+    files = list(_files([Path(source) for source in sources]))
     found: list[Prediction] = []
     bad: list[str] = []
     for start in range(0, len(files), BLOCK):
@@ -141,6 +148,21 @@ def predict(
     if bad:
         raise Refusal(f"{len(bad)} of {len(files)} images cannot be used: {in_short(bad)}.")
     return Predictions(run.condition, run.notice, run.thresholds, tuple(found))
+
+
+def check_answer(path: Path) -> None:
+    """Refuse a file to write that is a folder or lies below a file, before any image is looked at."""
+    if path.is_dir():
+        example = path / "risks.csv"
+        raise Refusal(f"--out needs a file to write; {path} is a folder. Say for example: {example}")
+    if any(parent.is_file() for parent in path.parents):
+        raise Refusal(f"--out {path} lies below a file; choose another.")
+
+
+def write_answer(text: str, path: Path) -> None:
+    """Write what was answered; parents are made, and the file appears whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_whole(path, text)
 
 
 def predict_images(

@@ -1,0 +1,231 @@
+"""clineval predict: risks of single files, flags, warnings, and what it refuses."""
+
+import csv
+import io
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from finished_run import write_cohort
+from PIL import Image
+
+import clineval
+from clineval.cli import run_command
+from clineval.data.own_cohort import prepare_files
+from clineval.ending import DONE, REFUSED
+from clineval.pipeline.predict import predict, predict_images
+from clineval.pipeline.stored_run import read_run, shipped_risks, view_images
+from clineval.refusal import Refusal
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def images(tmp_path_factory):
+    return write_cohort(tmp_path_factory.mktemp("predict"), patients=6) / "images"
+
+
+def answer(capsys, *words) -> str:
+    assert run_command(["predict", "--quiet", *map(str, words)]) == DONE
+    return capsys.readouterr().out
+
+
+def refused(capsys, *words) -> str:
+    assert run_command(["predict", "--quiet", *map(str, words)]) == REFUSED
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    assert len(shown.err.splitlines()) == 1
+    return shown.err
+
+
+# What it says -----------------------------------------------------------------------------------------
+
+
+def test_each_image_gets_its_risk_by_every_model_and_a_flag_at_every_frozen_threshold(
+    finished_run, images, capsys
+):
+    rows = list(csv.DictReader(io.StringIO(answer(capsys, finished_run, images))))
+    assert [row["image"] for row in rows] == sorted(path.name for path in images.iterdir())
+    thresholds = {
+        (model, one.name): one.threshold
+        for model, given in read_run(finished_run).thresholds.items()
+        for one in given
+    }
+    for row in rows:
+        for (model, name), threshold in thresholds.items():
+            assert row[f"flagged_{model}_{name}"] == str(int(float(row[f"risk_{model}"]) >= threshold))
+
+
+def test_the_risk_is_the_one_that_the_views_give_one_by_one(finished_run, images):
+    run, (path, *_) = read_run(finished_run), sorted(images.iterdir())
+    views = [prepare_files([path], size=28, fit=fit).images for fit in ("crop", "top")]
+    expected = shipped_risks(run, [view_images(run, view).risks for view in views])
+    (found,) = predict(finished_run, [path]).images
+    assert found.risk == {model: float(risk[0]) for model, risk in expected.items()}
+    assert (views[0] != views[1]).any()
+
+
+def test_json_holds_what_csv_holds_and_the_thresholds(finished_run, images, capsys):
+    path = sorted(images.iterdir())[0]
+    record = json.loads(answer(capsys, finished_run, path, "--format", "json"))
+    (row,) = csv.DictReader(io.StringIO(answer(capsys, finished_run, path)))
+    (image,) = record["images"]
+    assert record["condition"] == "malignant"
+    assert "SYNTHETIC PHANTOM DATA" in record["notice"]
+    assert float(row["risk_combined"]) == image["risk"]["combined"]
+    assert record["thresholds"]["cnn"][0] == {"name": "half", "threshold": 0.5, "chosen_on": "fixed"}
+
+
+def test_the_form_follows_the_ending_of_the_file(finished_run, images, tmp_path, capsys):
+    path = sorted(images.iterdir())[0]
+    for name in ("risks.json", "risks.csv"):
+        assert answer(capsys, finished_run, path, "--out", tmp_path / name) == ""
+    assert json.loads((tmp_path / "risks.json").read_text())["schema"] == 1
+    assert (tmp_path / "risks.csv").read_text().startswith("image,unlike_training,risk_logreg")
+
+
+def test_a_phantom_run_says_on_stderr_that_it_learnt_from_made_up_images(finished_run, images, capsys):
+    assert run_command(["predict", str(finished_run), str(images), "--quiet"]) == DONE
+    assert "SYNTHETIC PHANTOM DATA" in capsys.readouterr().err
+
+
+def test_an_image_unlike_the_training_images_is_warned_of(finished_run, tmp_path):
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (60, 60), dtype=np.uint8)).save(
+        tmp_path / "noise.png"
+    )
+    (found,) = predict(finished_run, [tmp_path / "noise.png"])
+    assert found.unlike_training
+    assert found.texture_distance > read_run(finished_run).reference.familiarity.texture_limit
+
+
+def test_matching_and_the_second_view_can_be_switched_off(finished_run, images):
+    path = sorted(images.iterdir())[0]
+    run = read_run(finished_run)
+    plain = view_images(run, prepare_files([path], size=28).images, matching=False)
+    (found,) = predict(finished_run, [path], matching=False, second_view=False)
+    assert found.risk == {model: float(risk[0]) for model, risk in shipped_risks(run, [plain.risks]).items()}
+    (usual,) = predict(finished_run, [path])
+    assert usual.risk["cnn"] != found.risk["cnn"]
+
+
+def test_a_square_image_has_the_same_risk_with_and_without_the_second_view(finished_run, tmp_path):
+    Image.fromarray(np.random.default_rng(1).integers(0, 256, (40, 40), dtype=np.uint8)).save(
+        tmp_path / "a.png"
+    )
+    one, other = (predict(finished_run, [tmp_path / "a.png"], second_view=wanted) for wanted in (True, False))
+    assert one.images[0].risk == other.images[0].risk
+
+
+def test_a_risk_does_not_depend_on_the_files_beside_it(finished_run, images):
+    paths = sorted(images.iterdir())
+    together = {each.image: each for each in predict(finished_run, paths)}
+    for path in paths[::5]:
+        assert predict(finished_run, [path]).images[0] == together[path.name]
+
+
+def test_dicom_files_are_answered_like_their_pixels(finished_run, images, tmp_path):
+    pydicom = pytest.importorskip("pydicom")
+    from pydicom.dataset import FileMetaDataset
+
+    picture = np.asarray(Image.open(sorted(images.iterdir())[3]))
+    data = pydicom.Dataset()
+    data.file_meta = FileMetaDataset()
+    data.file_meta.TransferSyntaxUID = pydicom.uid.ExplicitVRLittleEndian
+    data.Rows, data.Columns = picture.shape
+    data.SamplesPerPixel, data.PhotometricInterpretation = 1, "MONOCHROME1"
+    data.BitsAllocated = data.BitsStored = 8
+    data.HighBit, data.PixelRepresentation = 7, 0
+    data.PixelData = (255 - picture).tobytes()
+    data.file_meta.MediaStorageSOPClassUID = pydicom.uid.UltrasoundImageStorage
+    data.file_meta.MediaStorageSOPInstanceUID = pydicom.uid.generate_uid()
+    data.save_as(tmp_path / "one.dcm", enforce_file_format=True)
+    (found,) = predict(finished_run, [tmp_path / "one.dcm"])
+    (expected,) = predict(finished_run, [sorted(images.iterdir())[3]])
+    assert found.risk == expected.risk
+
+
+def test_prepared_arrays_get_the_same_answer_from_python(finished_run, images):
+    paths = sorted(images.iterdir())[:3]
+    views = [prepare_files(paths, size=28, fit=fit).images for fit in ("crop", "top")]
+    found = predict_images(read_run(finished_run), views[0], second=views[1])
+    assert [each.risk for each in found] == [each.risk for each in clineval.predict(finished_run, paths)]
+    assert [each.image for each in found] == ["0", "1", "2"]
+
+
+def test_progress_counts_every_image(finished_run, images):
+    seen = []
+    predict(finished_run, [images], progress=lambda done, total: seen.append((done, total)))
+    assert seen[-1] == (12, 12)
+
+
+def test_an_answer_needs_neither_torch_nor_pandas_nor_a_solver(finished_run, images):
+    code = (
+        "import sys; from clineval.cli import run_command; "
+        f"assert run_command(['predict', {str(finished_run)!r}, {str(sorted(images.iterdir())[0])!r}]) == 0; "
+        "heavy = {'torch', 'sklearn', 'pandas', 'statsmodels', 'matplotlib', 'pyarrow', 'scipy.optimize'}; "
+        "sys.exit(', '.join(sorted(heavy & set(sys.modules))) or 0)"
+    )
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert ended.returncode == 0, ended.stderr
+
+
+# What it refuses --------------------------------------------------------------------------------------
+
+
+def test_a_missing_file_and_an_empty_folder_are_refused(finished_run, tmp_path, capsys):
+    assert "There is no file or folder" in refused(capsys, finished_run, tmp_path / "none.png")
+    assert "holds no images; looked for .png" in refused(capsys, finished_run, tmp_path)
+
+
+def test_unusable_files_are_all_counted_ten_named_and_nothing_is_written(
+    finished_run, images, tmp_path, capsys
+):
+    for number in range(12):
+        (tmp_path / f"bad{number:02d}.png").write_bytes(b"no image")
+    (tmp_path / "empty.png").write_bytes(b"")
+    said = refused(capsys, finished_run, images, tmp_path, "--out", tmp_path / "risks.csv")
+    assert "13 of 25 images cannot be used: bad00.png: it is no image that can be read" in said
+    assert "bad09.png" in said
+    assert "bad10.png" not in said
+    assert "and 3 more" in said
+    assert not (tmp_path / "risks.csv").exists()
+
+
+def test_a_decompression_bomb_is_refused(finished_run, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("clineval.data.image_files.MOST_PIXELS", 1000)
+    Image.new("L", (60, 60), 7).save(tmp_path / "bomb.png")
+    assert "60 x 60 pixels, more than 1,000" in refused(capsys, finished_run, tmp_path / "bomb.png")
+
+
+def test_several_pictures_in_one_file_are_refused(finished_run, tmp_path, capsys):
+    frames = [Image.new("L", (30, 30), grey) for grey in (10, 90)]
+    frames[0].save(tmp_path / "film.tif", save_all=True, append_images=frames[1:])
+    assert "it holds 2 pictures" in refused(capsys, finished_run, tmp_path / "film.tif")
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--format", "xml"], "--format needs one of csv, json; came 'xml'"),
+        (["--out", "risks.txt"], "--format needs one of csv, json; came 'txt'"),
+        (["--fit", "squash"], "--fit needs one of as-trained, crop, top, pad"),
+        (["--bits", "40"], "--bits needs 8 to 16"),
+    ],
+)
+def test_an_option_that_cannot_be_is_refused(finished_run, images, capsys, words, message):
+    assert message in refused(capsys, finished_run, images, *words)
+
+
+def test_a_folder_in_place_of_the_file_to_write_is_refused(finished_run, images, tmp_path, capsys):
+    assert "is a folder" in refused(capsys, finished_run, images, "--out", tmp_path, "--format", "csv")
+
+
+def test_without_a_run_it_says_how_to_make_one(images, tmp_path, capsys):
+    assert "Make one with: clineval run" in refused(capsys, tmp_path / "nothing", images)
+
+
+def test_from_python_no_files_are_refused(finished_run):
+    with pytest.raises(Refusal, match="none was named"):
+        predict(finished_run, [])

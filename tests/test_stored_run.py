@@ -1,0 +1,212 @@
+"""A finished run read back: what is frozen, what is refused, and that a risk depends on its image alone."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+from scipy.special import expit, logit
+
+from clineval.data.phantom import phantom
+from clineval.evaluation import read_evaluation
+from clineval.learning import shipping
+from clineval.learning.matching import match_grey_levels
+from clineval.pipeline.stored_run import CHUNK, cut_for, read_run, shipped_risks, view_images
+from clineval.predictions import read_predictions
+from clineval.provenance import hash_file
+from clineval.refusal import Refusal
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def run(finished_run):
+    return read_run(finished_run)
+
+
+@pytest.fixture(scope="module")
+def images():
+    return phantom(seed=9, cases=(30, 10, 20)).images
+
+
+@pytest.fixture
+def copy(finished_run, tmp_path):
+    """The run, to be spoilt."""
+    return shutil.copytree(finished_run, tmp_path / "run")
+
+
+def rewrite(folder, name: str, change) -> None:
+    """Change a JSON file and its hash, as somebody would who knows how."""
+    path = folder / name
+    record = json.loads(path.read_text())
+    change(record)
+    path.write_text(json.dumps(record))
+    if name != "provenance.json":
+        rewrite(folder, "provenance.json", lambda own: own["artefacts"].update({name: hash_file(path)}))
+
+
+# What is read back ------------------------------------------------------------------------------------
+
+
+def test_models_thresholds_and_notice_are_those_of_the_run(run, finished_run):
+    evaluation = read_evaluation(finished_run / "evaluation.json")
+    assert run.names == ("logreg", "cnn", "scattering", "combined")
+    assert run.parts == {"combined": ("cnn", "scattering")}
+    for name in run.names:
+        found = [(one.name, one.threshold, one.chosen_on) for one in run.thresholds[name]]
+        assert found == [(one.name, one.threshold, one.chosen_on) for one in evaluation.points[name]]
+    assert run.condition == "malignant"
+    assert "SYNTHETIC PHANTOM DATA" in run.notice
+    assert (run.side, run.fit) == (28, "crop")
+
+
+def test_its_own_test_images_get_the_risks_of_the_runs_table(run, finished_run):
+    cohort = phantom(seed=1, cases=(150, 60, 90))
+    table = read_predictions(finished_run / "predictions.csv")
+    risks = shipped_risks(run, [view_images(run, cohort.images, matching=False).risks])
+    for model, risk in risks.items():
+        rows = table[(table["model"] == model) & (table["split"] == "test")].set_index("case")["risk"]
+        np.testing.assert_allclose(
+            rows[cohort.case[cohort.within("test")]], risk[cohort.within("test")], atol=1e-6
+        )
+
+
+def test_the_combined_risk_is_the_mean_logit_of_its_recalibrated_parts(run, images):
+    risks = shipped_risks(run, [view_images(run, images).risks])
+    expected = expit((logit(risks["cnn"]) + logit(risks["scattering"])) / 2)
+    np.testing.assert_allclose(risks["combined"], expected, rtol=1e-12)
+
+
+def test_matching_reaches_the_models_that_gain_by_it_and_no_other(run, finished_run, images):
+    matched = match_grey_levels(images, run.reference.familiarity.grey)
+    seen = view_images(run, images).risks
+    for name, shown in (("logreg", matched), ("cnn", matched), ("scattering", images)):
+        expected = shipping.predict(shipping.load_model(finished_run / "models", name), shown)
+        np.testing.assert_allclose(seen[name], expected, atol=1e-6)
+
+
+def test_a_risk_is_the_same_to_the_last_bit_in_any_company_and_on_any_number_of_threads(run, images):
+    whole = view_images(run, images, jobs=2)
+    turned = view_images(run, images[::-1], jobs=1)
+    alone = [view_images(run, images[[row]]) for row in (0, CHUNK - 1, CHUNK, 37)]
+    for name, risk in whole.risks.items():
+        np.testing.assert_array_equal(risk, turned.risks[name][::-1])
+        np.testing.assert_array_equal(
+            risk[[0, CHUNK - 1, CHUNK, 37]], np.concatenate([one.risks[name] for one in alone])
+        )
+    np.testing.assert_array_equal(whole.distance.texture, turned.distance.texture[::-1])
+
+
+def test_two_views_are_averaged_on_the_logit_scale_before_recalibration(run, images):
+    views = [view_images(run, images).risks, view_images(run, images[:, ::-1]).risks]
+    mean = (logit(views[0]["logreg"]) + logit(views[1]["logreg"])) / 2
+    fitted = run.recalibrations["logreg"]
+    expected = expit(fitted.intercept + fitted.slope * mean) if fitted else expit(mean)
+    np.testing.assert_allclose(shipped_risks(run, views)["logreg"], expected, rtol=1e-12)
+
+
+def test_no_images_have_no_risks(run, images):
+    seen = view_images(run, images[:0])
+    assert {len(risk) for risk in seen.risks.values()} == {0}
+    assert seen.distance.unlike.dtype == bool
+
+
+@pytest.mark.parametrize(
+    ("wanted", "second_view", "expected"),
+    [
+        ("as-trained", True, ("crop", "top")),
+        ("as-trained", False, ("crop",)),
+        ("pad", True, ("pad",)),
+        ("top", True, ("top",)),
+    ],
+)
+def test_the_upper_square_is_seen_beside_the_middle_one_alone(run, wanted, second_view, expected):
+    assert cut_for(run, wanted, second_view=second_view) == expected
+
+
+def test_a_run_on_own_images_is_cut_for_as_those_were(copy):
+    own = {"image_column": "image", "fit": "pad"}
+    rewrite(copy, "provenance.json", lambda record: record["settings"]["data"].update(own=own))
+    assert cut_for(read_run(copy), "as-trained", second_view=True) == ("pad",)
+
+
+# What is refused --------------------------------------------------------------------------------------
+
+
+def test_images_of_another_size_type_or_colour_are_refused(run, images):
+    for wrong in (
+        np.zeros((2, 64, 64), np.uint8),
+        images.astype(np.float32),
+        np.zeros((2, 28, 28, 3), np.uint8),
+        images[0],
+    ):
+        with pytest.raises(Refusal, match="trained on grey images of 28 x 28 pixels"):
+            view_images(run, wrong)
+
+
+def test_an_unknown_cut_is_refused(run):
+    with pytest.raises(Refusal, match="--fit needs one of as-trained, crop, top, pad; came 'squash'"):
+        cut_for(run, "squash", second_view=True)
+
+
+def test_a_folder_that_is_no_run_is_refused(tmp_path, copy):
+    with pytest.raises(Refusal, match="A results folder is needed"):
+        read_run(tmp_path / "nothing")
+    (copy / "models" / "shipped.json").unlink()
+    with pytest.raises(Refusal, match=r"lacks models/shipped\.json"):
+        read_run(copy)
+
+
+def test_the_results_of_another_command_are_refused(copy):
+    rewrite(copy, "provenance.json", lambda record: record.update(kind="evaluate"))
+    with pytest.raises(Refusal, match="'clineval evaluate'; models with frozen thresholds are needed"):
+        read_run(copy)
+
+
+@pytest.mark.parametrize("name", ["models/cnn.safetensors", "models/logreg.json", "evaluation.json"])
+def test_a_model_or_threshold_that_was_changed_since_is_refused(copy, name):
+    path = copy / name
+    path.write_bytes(path.read_bytes() + b" ")
+    with pytest.raises(Refusal, match=f"{name} in .* is not the file that the run wrote"):
+        read_run(copy)
+
+
+def test_a_run_without_the_trace_of_its_training_images_says_to_make_it_anew(copy):
+    (copy / "models" / "training_images.safetensors").unlink()
+    rewrite(copy, "provenance.json", lambda own: own["artefacts"].pop("models/training_images.safetensors"))
+    with pytest.raises(Refusal, match="Make it anew with: clineval run"):
+        read_run(copy)
+
+
+def test_models_of_different_sizes_are_refused(copy):
+    arrays, record = shipping.read_arrays(copy / "models" / "logreg.safetensors")
+    larger = {name: np.resize(value, 30 * 30) if value.size > 1 else value for name, value in arrays.items()}
+    rewrite(copy, "models/logreg.json", lambda own: own.update(image=[20, 20]))
+    smaller = {name: value[: 20 * 20] if value.size > 1 else value for name, value in larger.items()}
+    shipping.write_arrays(copy / "models" / "logreg.safetensors", smaller, record)
+    changed = hash_file(copy / "models" / "logreg.safetensors")
+    rewrite(
+        copy, "provenance.json", lambda own: own["artefacts"].update({"models/logreg.safetensors": changed})
+    )
+    with pytest.raises(Refusal, match="different or oblong sizes"):
+        read_run(copy)
+
+
+@pytest.mark.parametrize(
+    ("name", "change"),
+    [
+        ("evaluation.json", lambda record: record.pop("points")),
+        ("evaluation.json", lambda record: record["points"].pop("cnn")),
+        ("models/shipped.json", lambda record: record["cnn"].pop("recalibration")),
+    ],
+)
+def test_a_run_that_lacks_something_is_refused_and_names_it(copy, name, change):
+    rewrite(copy, name, change)
+    with pytest.raises(Refusal, match="is not whole"):
+        read_run(copy)
+
+
+def test_a_file_that_is_no_json_object_is_refused(copy):
+    (copy / "provenance.json").write_text("[]")
+    with pytest.raises(Refusal, match="is not a JSON object"):
+        read_run(copy)

@@ -1,0 +1,53 @@
+"""What a run keeps of its training images: read back the same, refused when damaged, without a pixel."""
+
+import numpy as np
+import pytest
+
+from clineval.data.phantom import phantom
+from clineval.learning.storage import read_arrays, write_arrays
+from clineval.pipeline.training_reference import FILE, learn_reference, read_reference, write_reference
+from clineval.refusal import Refusal
+
+
+@pytest.fixture(scope="module")
+def reference():
+    return learn_reference(phantom(seed=4, cases=(60, 20, 20)))
+
+
+def test_it_reads_back_as_it_was_written(reference, tmp_path):
+    write_reference(reference, tmp_path)
+    back = read_reference(tmp_path)
+    for room in ("familiarity", "trace"):
+        for name, value in vars(getattr(reference, room)).items():
+            np.testing.assert_array_equal(getattr(getattr(back, room), name), value, err_msg=name)
+
+
+def test_the_same_images_give_the_same_bytes(reference, tmp_path):
+    for name in ("one", "other"):
+        (tmp_path / name).mkdir()
+        write_reference(learn_reference(phantom(seed=4, cases=(60, 20, 20))), tmp_path / name)
+    assert (tmp_path / "one" / FILE).read_bytes() == (tmp_path / "other" / FILE).read_bytes()
+
+
+def test_without_validation_images_the_limits_are_undefined_and_stay_so(tmp_path):
+    cohort = phantom(seed=4, cases=(60, 20, 20))
+    write_reference(learn_reference(cohort.select(~cohort.within("val"))), tmp_path)
+    back = read_reference(tmp_path).familiarity
+    assert np.isnan(back.texture_limit)
+    assert np.isnan(back.grey_limit)
+
+
+def test_a_missing_file_says_to_make_the_run_anew(tmp_path):
+    with pytest.raises(Refusal, match="Make it anew with: clineval run"):
+        read_reference(tmp_path)
+
+
+@pytest.mark.parametrize("lost", ["grey", "axes", "layout", "case", "noise"])
+def test_a_file_that_lacks_something_is_refused(reference, tmp_path, lost):
+    write_reference(reference, tmp_path)
+    arrays, record = read_arrays(tmp_path / FILE)
+    arrays.pop(lost, None)
+    record.pop(lost, None)
+    write_arrays(tmp_path / FILE, arrays, record)
+    with pytest.raises(Refusal):
+        read_reference(tmp_path)
