@@ -43,21 +43,15 @@ def small_phantom(dataset, *, seed, **named):
 
 
 @pytest.fixture(scope="module")
-def small_runs(tmp_path_factory):
-    """The same small phantom run twice, with one and with two trainings at once."""
+def results(tmp_path_factory):
+    """A small phantom run, one training at once."""
     folder = tmp_path_factory.mktemp("runs")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("clineval.pipeline.run.load_cohort", small_phantom)
         patch.chdir(folder)
-        for jobs in ("1", "2"):
-            words = ["run", "--dataset", "phantom", "--jobs", jobs, "--out", f"jobs-{jobs}", "--quiet"]
-            assert cli.run_command(words) == 0
-    return folder
-
-
-@pytest.fixture(scope="module")
-def results(small_runs):
-    return small_runs / "jobs-1"
+        words = ["run", "--dataset", "phantom", "--jobs", "1", "--out", "results", "--quiet"]
+        assert cli.run_command(words) == 0
+    return folder / "results"
 
 
 def test_a_run_writes_every_artefact_of_the_contract(results):
@@ -66,13 +60,17 @@ def test_a_run_writes_every_artefact_of_the_contract(results):
     assert (results / "models").is_dir()
 
 
-def test_a_run_leaves_nothing_beside_its_results(small_runs):
-    assert sorted(path.name for path in small_runs.iterdir()) == ["jobs-1", "jobs-2"]
+def test_a_run_leaves_nothing_beside_its_results(results):
+    assert [path.name for path in results.parent.iterdir()] == ["results"]
 
 
-def test_one_and_two_jobs_give_the_same_bytes(small_runs):
-    one, two = hash_folder(small_runs / "jobs-1"), hash_folder(small_runs / "jobs-2")
-    assert {name for name in one.keys() | two.keys() if one.get(name) != two.get(name)} == set()
+def test_a_run_is_repeated_with_other_workers_to_the_same_bytes(results, monkeypatch, capsys):
+    monkeypatch.setattr("clineval.pipeline.run.load_cohort", small_phantom)
+    ledger = (results / "ledger.jsonl").read_bytes()
+    assert cli.run_command(["verify", str(results), "--retrain", "--jobs", "2"]) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert "files came out with the same bytes, predictions.csv among them" in said
+    assert (results / "ledger.jsonl").read_bytes() == ledger, "a repetition is no opening"
 
 
 def test_phantom_results_say_so_everywhere(results):
@@ -122,17 +120,18 @@ def test_verify_finds_a_run_as_it_was_written(results, capsys):
     assert "every artefact is as it was written" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize(
-    "name", ["predictions.csv", "report.html", "roc_cnn_test.png", "models/shipped.json"]
-)
-def test_verify_names_the_file_in_which_a_byte_was_flipped(results, tmp_path, name, capsys):
-    shutil.copytree(results, tmp_path / "copy")
-    path = tmp_path / "copy" / name
-    content = bytearray(path.read_bytes())
-    content[len(content) // 2] ^= 1
-    path.write_bytes(content)
-    assert cli.run_command(["verify", str(tmp_path / "copy")]) == 4
-    assert f"clineval: {name}: its content differs" in capsys.readouterr().err
+def test_verify_names_every_artefact_in_which_a_byte_was_flipped(results, tmp_path, capsys):
+    copy = shutil.copytree(results, tmp_path / "copy")
+    names = sorted(hash_folder(copy))
+    assert {"models/shipped.json", "ro-crate-metadata.json", "roc_cnn_test.png"} <= set(names)
+    for name in names:
+        content = bytearray((copy / name).read_bytes())
+        content[len(content) // 2] ^= 1
+        (copy / name).write_bytes(content)
+    assert cli.run_command(["verify", str(copy)]) == 4
+    told = capsys.readouterr().err
+    for name in names:
+        assert f"clineval: {name}: its content differs" in told
 
 
 def test_verify_recomputes_the_evaluation_from_the_table(results, tmp_path):

@@ -4,7 +4,8 @@ import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, is_dataclass
 from pathlib import Path
-from typing import Any, cast, get_args, get_type_hints
+from types import UnionType
+from typing import Any, cast, get_args, get_origin, get_type_hints
 
 import pandas as pd
 
@@ -100,16 +101,20 @@ def _rebuilt(kind: type, values: Any, where: str) -> Any:
 
 
 def _value(hint: Any, value: Any, where: str) -> Any:
-    choices = [each for each in (get_args(hint) or (hint,)) if isinstance(each, type)]
-    for nested in (each for each in choices if is_dataclass(each)):
-        if value is not None:
-            return _rebuilt(nested, value, where)
-    if isinstance(value, list):
-        return tuple(value)
-    allowed = (*choices, int) if float in choices else tuple(choices)
-    if not isinstance(value, allowed):
+    kinds = _kinds(hint)
+    nested = next((kind for kind in kinds if is_dataclass(kind)), None)
+    if nested is not None and value is not None:
+        return _rebuilt(nested, value, where)
+    value = tuple(value) if isinstance(value, list) else value
+    if not isinstance(value, (*kinds, int) if float in kinds else kinds):
         raise Refusal(f"{provenance.FILE}: {where} is {value!r}, which is not of the kind that it must be.")
     return value
+
+
+def _kinds(hint: Any) -> tuple[type, ...]:
+    """The plain types that a type hint allows: of ``tuple[int, ...] | None`` tuple and NoneType."""
+    parts = get_args(hint) if isinstance(hint, UnionType) else (hint,)
+    return tuple(get_origin(part) or part for part in parts)
 
 
 def _repeat(

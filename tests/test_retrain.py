@@ -1,0 +1,173 @@
+"""A repeated run: what is compared, within what, and what cannot be repeated."""
+
+import json
+from dataclasses import asdict
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from clineval import provenance, retrain
+from clineval.pipeline.cohort_run import OwnImages
+from clineval.refusal import Refusal
+from clineval.retrain import TOLERANCE, repeat_run, settings_of
+from clineval.settings import DataSettings, OwnSettings, RunSettings, TrainingSettings
+
+SETTINGS = RunSettings(data=DataSettings(dataset="phantom"), training=TrainingSettings(seed=4, seeds=(1, 2)))
+
+
+def table(shift=0.0):
+    rows = [
+        {"model": model, "split": split, "case": f"{split}/{k}", "outcome": k % 2, "risk": 0.3 + k / 100}
+        for model in ("logreg", "cnn")
+        for split in ("val", "test")
+        for k in range(10)
+    ]
+    frame = pd.DataFrame(rows)
+    frame.loc[frame.index[13], "risk"] += shift
+    return frame
+
+
+def write_run(folder, *, kind="run", source=(), shift=0.0):
+    folder.mkdir(exist_ok=True)
+    table(shift).to_csv(folder / "predictions.csv", index=False)
+    (folder / "audit.json").write_text("{}")
+    record = provenance.describe(
+        kind=kind,
+        command=("clineval", kind),
+        settings=asdict(SETTINGS),
+        source={"dataset": "phantom", "title": "Phantoms", "sha256": "a", "condition": "ill", **dict(source)},
+        recorder=provenance.Recorder(),
+    )
+    provenance.seal(folder, record)
+    return folder
+
+
+@pytest.fixture
+def repeated(tmp_path, monkeypatch):
+    """``repeat_run`` with a training that gives the same table, one risk of it moved by ``shift``."""
+    folder = write_run(tmp_path / "results")
+
+    def with_shift(shift, *, frame=None):
+        def train(record, settings, place, **_named):
+            (table(shift) if frame is None else frame).to_csv(place / "predictions.csv", index=False)
+            (place / "audit.json").write_text("{}" if not shift else "{ }")
+
+        monkeypatch.setattr(retrain, "_repeat", train)
+        return repeat_run(folder, announce=lambda step: lambda done, total: None)
+
+    return with_shift
+
+
+def test_the_same_bytes_are_said_to_be_the_same(repeated):
+    verdict = repeated(0.0)
+    assert verdict.differences == ()
+    assert verdict.notes == ("retrained: 2 files came out with the same bytes, predictions.csv among them",)
+
+
+def test_on_the_same_machine_the_last_digit_counts(repeated):
+    audit, predictions = repeated(1e-11).differences
+    assert audit == "audit.json: retraining gives other bytes"
+    assert predictions.startswith("predictions.csv: retraining gives other bytes; the largest difference")
+    assert "1e-11, of logreg on test/3" in predictions
+
+
+def test_on_another_machine_the_stated_tolerance_counts_and_it_says_so(repeated, monkeypatch):
+    monkeypatch.setattr(retrain, "environment_differences", lambda record: ["torch (1 then, 2 now)"])
+    verdict = repeated(TOLERANCE / 2)
+    assert verdict.differences == ()
+    assert f"every risk is within {TOLERANCE:g} of what it was" in verdict.notes[0]
+    assert "torch (1 then, 2 now)" in verdict.notes[1]
+
+
+def test_beyond_the_tolerance_no_machine_is_an_excuse(repeated, monkeypatch):
+    monkeypatch.setattr(retrain, "environment_differences", lambda record: ["torch (1 then, 2 now)"])
+    verdict = repeated(TOLERANCE * 2)
+    assert [line.split(":")[0] for line in verdict.differences] == ["audit.json", "predictions.csv"]
+    assert "torch (1 then, 2 now)" in verdict.notes[0]
+
+
+def test_other_cases_differ_on_any_machine(repeated, monkeypatch):
+    monkeypatch.setattr(retrain, "environment_differences", lambda record: ["torch (1 then, 2 now)"])
+    (line,) = repeated(0.0, frame=table().iloc[1:]).differences
+    assert line == "predictions.csv: retraining gives other bytes, and other models or cases"
+
+
+def test_another_program_is_named_where_the_bytes_differ(repeated, monkeypatch):
+    monkeypatch.setattr(provenance, "commit", lambda: {"hash": "f" * 40, "clean": False})
+    (note,) = repeated(1e-11).notes
+    assert note.endswith(f"commit {'f' * 12} with changes now)")
+
+
+@pytest.mark.parametrize(
+    ("kind", "words"),
+    [
+        ("evaluate", "verify without --retrain recomputes them all"),
+        ("validate", "verify --retrain the run whose models it applied"),
+        ("study", "the same clineval study with another --out repeats them"),
+        ("audit", "it trained nothing"),
+        ("explore", "it trained nothing"),
+        ("dream", "this version does not know how"),
+    ],
+)
+def test_what_trained_nothing_says_what_can_be_repeated_instead(tmp_path, kind, words):
+    folder = write_run(tmp_path / "results", kind=kind)
+    with pytest.raises(Refusal, match=words):
+        repeat_run(folder, announce=None)
+
+
+def test_a_run_on_own_images_asks_for_them(tmp_path):
+    folder = write_run(tmp_path / "results", source={"dataset": "own", "file": "cohort.csv"})
+    with pytest.raises(Refusal, match=r"table cohort\.csv, which no results folder holds.*--cohort TABLE"):
+        repeat_run(folder, announce=None)
+
+
+def test_own_images_are_not_taken_for_a_data_set(tmp_path):
+    folder = write_run(tmp_path / "results")
+    with pytest.raises(Refusal, match="made from Phantoms; leave out --cohort"):
+        repeat_run(folder, own=OwnImages(tmp_path / "x.csv"), announce=None)
+
+
+def test_settings_come_back_from_their_record_as_they_were():
+    settings = RunSettings(
+        data=DataSettings(dataset="auto", own=OwnSettings(group_column="patient")),
+        training=TrainingSettings(seed=4, seeds=(1, 2)),
+    )
+    record = {"settings": json.loads(json.dumps(asdict(settings))), "data": {"dataset": "own"}}
+    found = settings_of(record)
+    assert found.data == DataSettings(dataset="own", own=OwnSettings(group_column="patient"))
+    assert (found.training, found.evaluation, found.audit) == (
+        settings.training,
+        settings.evaluation,
+        settings.audit,
+    )
+
+
+def test_settings_that_an_older_record_lacks_are_as_by_default():
+    record = {"settings": {"training": {"seed": 7}}, "data": {"dataset": "phantom"}}
+    assert settings_of(record) == RunSettings(
+        data=DataSettings(dataset="phantom"), training=TrainingSettings(seed=7)
+    )
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"magic": 1}, "settings is not of the form"),
+        ({"training": 3}, "settings.training is not of the form"),
+        ({"training": {"network": {"epochs": "many"}}}, "settings.training.network.epochs is 'many'"),
+        ({"training": {"seed": None}}, "settings.training.seed is None"),
+        ({"data": {"own": {"bits": []}}}, "settings.data.own.bits is"),
+    ],
+)
+def test_settings_of_another_form_are_refused_by_their_name(settings, words):
+    with pytest.raises(Refusal, match=words):
+        settings_of({"settings": settings, "data": {"dataset": "phantom"}})
+
+
+def test_the_largest_gap_is_found_whatever_the_order_of_rows(tmp_path):
+    table().to_csv(tmp_path / "a.csv", index=False)
+    table(0.25).sample(frac=1, random_state=0).to_csv(tmp_path / "b.csv", index=False)
+    gap = retrain._largest_gap(tmp_path / "a.csv", tmp_path / "b.csv")
+    np.testing.assert_allclose(gap.risk, 0.25)
+    assert gap.where == "logreg on test/3"
