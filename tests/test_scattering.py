@@ -52,13 +52,13 @@ def test_larger_images_are_averaged_down_first(features):
 
 def _wavelet(*, scale, turn):
     """Real and imaginary part, written out cell by cell; scipy's convolve turns its kernel round."""
-    half, sigma, frequency = 2 ** (scale + 1), 0.8 * 2**scale, 2.4 / 2**scale
+    half, sigma, frequency = 2 ** (scale + 1), 1.1 * 2**scale, 2.2 / 2**scale
     angle = np.pi * turn / 4
     real, imaginary, weight = (np.zeros((2 * half + 1,) * 2) for _ in range(3))
     for y in range(-half, half + 1):
         for x in range(-half, half + 1):
-            u, v = x * np.cos(angle) + y * np.sin(angle), y * np.cos(angle) - x * np.sin(angle)
-            weight[y + half, x + half] = np.exp(-(u * u + v * v / 4) / (2 * sigma**2))
+            u = x * np.cos(angle) + y * np.sin(angle)
+            weight[y + half, x + half] = np.exp(-(u * u) / (2 * sigma**2))
             real[y + half, x + half] = np.cos(frequency * u)
             imaginary[y + half, x + half] = np.sin(frequency * u)
     weight /= weight.sum()

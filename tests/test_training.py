@@ -117,7 +117,7 @@ def test_weights_of_another_model_are_refused(models, tmp_path):
 def test_a_record_of_another_version_is_refused(models, tmp_path):
     save_model(models["cnn"], tmp_path)
     path = tmp_path / "cnn.json"
-    path.write_text(path.read_text().replace('"format": 2', '"format": 99'))
+    path.write_text(path.read_text().replace('"format": 3', '"format": 99'))
     with pytest.raises(Refusal, match="format 99; this version reads"):
         load_model(tmp_path, "cnn")
 

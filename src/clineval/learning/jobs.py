@@ -24,7 +24,7 @@ from clineval.learning.support_vectors import SupportVectorModel, fit_support_ve
 from clineval.learning.threads import one_thread
 from clineval.settings import LogisticSettings, NetworkSettings, ScatteringSettings
 
-FORMAT = 2  # of a finished training; another number is trained anew
+FORMAT = 3  # of a finished training; another number is trained anew
 Arrays = dict[str, NDArray[Any]]
 
 

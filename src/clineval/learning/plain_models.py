@@ -20,7 +20,7 @@ from clineval.learning.plain_scattering import FEATURES, SIDE, plain_scattering_
 from clineval.learning.storage import Arrays, read_arrays, require_shapes
 from clineval.refusal import Refusal
 
-FORMAT = 2
+FORMAT = 3  # with anything that changes what arrays or features mean
 Floats = NDArray[np.float64]
 
 

@@ -79,11 +79,11 @@ def _spectra(scale: int) -> NDArray[np.complex64]:
 
 
 def _wavelet(scale: int, angle: float) -> NDArray[np.complex64]:
-    """One Morlet wavelet, rounded to single precision as the models learnt from it."""
-    half, sigma, frequency = 2 ** (scale + 1), 0.8 * 2**scale, 2.4 / 2**scale
+    """One wavelet, rounded to single precision as the models learnt from it."""
+    half, sigma, frequency = 2 ** (scale + 1), 1.1 * 2**scale, 2.2 / 2**scale
     y, x = np.mgrid[-half : half + 1, -half : half + 1].astype(np.float64)
-    along, across = x * math.cos(angle) + y * math.sin(angle), y * math.cos(angle) - x * math.sin(angle)
-    envelope = np.exp(-(along**2 + (across / 2) ** 2) / (2 * sigma**2))
+    along = x * math.cos(angle) + y * math.sin(angle)
+    envelope = np.exp(-(along**2) / (2 * sigma**2))
     envelope /= envelope.sum()
     wave = np.cos(frequency * along)
     real = envelope * (wave - (envelope * wave).sum())

@@ -16,10 +16,10 @@ from torch.nn import functional
 from clineval.learning.preprocessing import shrink
 
 SIDE = 28  # pixels; larger images are averaged down to it
-SCALES = 3  # wavelengths 2.6, 5.2 and 10.5 pixels
+SCALES = 3  # wavelengths 2.9, 5.7 and 11.4 pixels
 ORIENTATIONS = 4
-WIDTH = 0.8  # standard deviation of the finest wavelet along its wave, pixels
-FREQUENCY = 2.4  # of the finest wavelet, radians a pixel
+WIDTH = 1.1  # standard deviation of the finest wavelet along its wave, pixels; across it does not fade
+FREQUENCY = 2.2  # of the finest wavelet, radians a pixel
 WINDOW, STRIDE, MARGIN = 8, 4, 2  # pixels: averaging window, its step, the reflected border
 FEATURES = 2989  # (1 + 12 + 48) maps of 7 x 7 windows
 ENDS = (637, FEATURES)  # of the features of orders 0 and 1, and of order 2
@@ -70,15 +70,19 @@ def _modulus(image: Tensor, scale: int) -> Tensor:
 
 @cache
 def _wavelets(scale: int) -> Tensor:
-    """Morlet wavelets of one scale, real parts then imaginary, shape (2 * orientations, 1, side, side)."""
+    """Wavelets of one scale, real parts then imaginary, shape (2 * orientations, 1, side, side).
+
+    A Morlet wavelet along its wave, its fronts as long as the kernel: margins and shadows are long, and
+    letting the fronts fade costs .01 of grouped cross-validated AUC.
+    """
     half = 2 ** (scale + 1)
     y, x = np.mgrid[-half : half + 1, -half : half + 1].astype(np.float64)
     sigma, frequency = WIDTH * 2**scale, FREQUENCY / 2**scale
     real, imaginary = [], []
     for turn in range(ORIENTATIONS):
         angle = math.pi * turn / ORIENTATIONS
-        along, across = x * math.cos(angle) + y * math.sin(angle), y * math.cos(angle) - x * math.sin(angle)
-        envelope = np.exp(-(along**2 + (across / 2) ** 2) / (2 * sigma**2))
+        along = x * math.cos(angle) + y * math.sin(angle)
+        envelope = np.exp(-(along**2) / (2 * sigma**2))
         envelope /= envelope.sum()
         wave = np.cos(frequency * along)
         real.append(envelope * (wave - (envelope * wave).sum()))

@@ -20,7 +20,7 @@ from clineval.learning.support_vectors import SupportVectorModel, support_vector
 from clineval.learning.threads import one_thread
 from clineval.refusal import Refusal
 
-FORMAT = 2
+FORMAT = 3  # with anything that changes what arrays or features mean
 
 
 class Predictor(Protocol):
