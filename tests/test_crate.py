@@ -90,7 +90,7 @@ def test_program_versions_and_data_are_linked_from_the_run(graph):
     assert program["identifier"] == provenance.commit()["hash"]
     versions = {graph[link["@id"]]["name"] for link in program["softwareRequirements"]}
     assert {"python", "numpy", "torch"} <= versions
-    assert graph[run["object"][0]["@id"]]["sha256"] == SOURCE["sha256"]
+    assert graph[run["object"]["@id"]]["sha256"] == SOURCE["sha256"]
 
 
 def test_it_holds_no_time_and_is_the_same_on_another_day(folder, monkeypatch):

@@ -67,7 +67,7 @@ def _entities(folder: Path, record: Mapping[str, Any], hashes: Mapping[str, str]
         "datePublished": (record.get("commit") or {}).get("day") or RELEASED,
         "license": {"@id": licence["@id"]},
         "hasPart": [_link(file) for file in files],
-        "mentions": [{"@id": "#run"}],
+        "mentions": {"@id": "#run"},
     }
     yield {
         "@id": "#run",
@@ -75,8 +75,8 @@ def _entities(folder: Path, record: Mapping[str, Any], hashes: Mapping[str, str]
         "name": f"clineval {record['kind']}",
         "description": f"Settings, machine and steps are in {FILE}",
         "instrument": {"@id": "#clineval"},
-        "object": [_link(data)],
-        "result": [{"@id": "./"}],
+        "object": _link(data),
+        "result": {"@id": "./"},
     }
     yield from (*software, data, licence, *files)
 
