@@ -96,7 +96,7 @@ def test_program_versions_and_data_are_linked_from_the_run(graph):
 def test_it_holds_no_time_and_is_the_same_on_another_day(folder, monkeypatch):
     first = (folder / CRATE).read_bytes()
     assert re.findall(rb"\d\d:\d\d", first) == []
-    monkeypatch.setattr("clineval.provenance.ledger.now", lambda: "2031-01-01T00:00:00+00:00")
+    monkeypatch.setattr("clineval.provenance.clock.now", lambda: "2031-01-01T00:00:00+00:00")
     (folder / "ledger.jsonl").write_text("{}\n{}\n")
     provenance.seal(folder, described())
     assert (folder / CRATE).read_bytes() == first

@@ -335,12 +335,12 @@ def test_a_clock_that_runs_backwards_changes_nothing_but_the_times(table, home, 
     before = whole(home / "results")
     hours = iter(range(10**9, 0, -3600))
     monkeypatch.setattr(time, "time", lambda: float(next(hours)))
-    monkeypatch.setattr(provenance, "_now", lambda: f"{next(hours)}")
-    assert evaluate(table, home / "results") == 0
-    assert whole(home / "results") == before
-    record = json.loads((home / "results" / "provenance.json").read_text())
+    monkeypatch.setattr(provenance.clock, "now", lambda: f"{next(hours)}")
+    assert evaluate(table, home / "backwards") == 0
+    assert whole(home / "backwards") == before
+    record = json.loads((home / "backwards" / "provenance.json").read_text())
     assert all(step["wall_seconds"] >= 0 for step in record["steps"])
-    assert cli.run_command(["verify", str(home / "results"), "--quiet"]) == 0
+    assert cli.run_command(["verify", str(home / "backwards"), "--quiet"]) == 0
 
 
 def test_only_the_known_modules_write_files():

@@ -82,7 +82,7 @@ def test_no_ledger_holds_no_opening(tmp_path):
 
 
 def test_a_clock_that_goes_back_does_not_break_the_chain(ledger, monkeypatch):
-    monkeypatch.setattr("clineval.provenance.ledger.now", lambda: "1970-01-01T00:00:00+00:00")
+    monkeypatch.setattr("clineval.provenance.clock.now", lambda: "1970-01-01T00:00:00+00:00")
     open_ledger(ledger, population="test", frozen={})
     assert broken_link(ledger) is None
     assert [json.loads(line)["opened"][:4] for line in ledger.read_text().splitlines()][-1] == "1970"

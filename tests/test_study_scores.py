@@ -137,6 +137,7 @@ def test_a_study_leaves_its_tables_figures_and_trainings(finished):
     study, _ = finished
     assert {path.name for path in study.folder.iterdir()} == {
         "provenance.json",
+        "ro-crate-metadata.json",
         "study.json",
         "study_risks.parquet",
         "trainings",

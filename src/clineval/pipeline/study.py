@@ -98,7 +98,8 @@ def run_study(
             write_tables(found, risks)
             _draw(found, cohort)
         record = facts("study", command, settings, cohort, recorder)
-        write_whole(out / provenance.FILE, json.dumps(record, indent=2, ensure_ascii=False) + "\n")
+        asked = {**record["settings"], "study": asdict(plan)}
+        provenance.seal(out, {**record, "settings": asked, "seeds": provenance.seeds_of(asked)})
     return found
 
 

@@ -8,6 +8,7 @@ from urllib.parse import quote
 
 from clineval import __version__
 from clineval.provenance.hashing import FILE, LEDGER, UNHASHED
+from clineval.run_folder import write_whole
 
 CRATE = "ro-crate-metadata.json"
 SPECIFICATION = "https://w3id.org/ro/crate/1.1"
@@ -46,7 +47,7 @@ def write_crate(folder: Path, record: Mapping[str, Any], *, hashes: Mapping[str,
     described = {name: digest for name, digest in sorted(hashes.items()) if name != CRATE}
     graph = list(_entities(folder, record, described))
     text = json.dumps({"@context": CONTEXT, "@graph": graph}, indent=1, ensure_ascii=False)
-    (folder / CRATE).write_text(text + "\n", encoding="utf-8")
+    write_whole(folder / CRATE, text + "\n")
 
 
 def _entities(folder: Path, record: Mapping[str, Any], hashes: Mapping[str, str]) -> Iterator[dict[str, Any]]:

@@ -2,14 +2,15 @@
 
 import json
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from clineval.provenance import clock
 from clineval.provenance.hashing import LEDGER, hash_file, hash_text
 from clineval.provenance.program_and_machine import commit
+from clineval.run_folder import write_whole
 
-__all__ = ["LEDGER", "broken_link", "ledger_state", "now", "open_ledger", "read_openings"]
+__all__ = ["LEDGER", "broken_link", "ledger_state", "open_ledger", "read_openings"]
 
 
 def open_ledger(path: Path, *, population: str, frozen: Mapping[str, Any]) -> int:
@@ -20,14 +21,14 @@ def open_ledger(path: Path, *, population: str, frozen: Mapping[str, Any]) -> in
     """
     lines = _lines(path) if path.is_file() else []
     entry = {
-        "opened": now(),
+        "opened": clock.now(),
         "population": population,
         "commit": commit(),
         "frozen": dict(frozen),
         "previous": hash_text(lines[-1]) if lines else None,
     }
     lines.append(json.dumps(entry, sort_keys=True, ensure_ascii=False))
-    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    write_whole(path, "\n".join(lines) + "\n")
     return len(lines)
 
 
@@ -59,11 +60,6 @@ def ledger_state(path: Path) -> dict[str, Any] | None:
     The chain alone cannot tell that its last lines were cut off or altered; this, kept elsewhere, can.
     """
     return {"openings": len(_lines(path)), "sha256": hash_file(path)} if path.is_file() else None
-
-
-def now() -> str:
-    """The time in UTC to the second, as ISO 8601."""
-    return datetime.now(UTC).isoformat(timespec="seconds")
 
 
 def _lines(path: Path) -> list[str]:

@@ -14,6 +14,7 @@ from clineval.provenance.ledger import ledger_state
 from clineval.provenance.program_and_machine import commit, machine, versions
 from clineval.provenance.steps import Recorder
 from clineval.refusal import Refusal
+from clineval.run_folder import write_whole
 
 __all__ = [
     "CRATE",
@@ -65,7 +66,7 @@ def seal(folder: Path, record: Mapping[str, Any]) -> None:
     """Write the crate and ``provenance.json`` with the SHA-256 of every artefact, the ledger and itself."""
     write_crate(folder, record, hashes=hash_folder(folder))
     hashed = {"ledger": ledger_state(folder / LEDGER), "artefacts": hash_folder(folder)}
-    (folder / FILE).write_text(render({**record, **hashed}), encoding="utf-8")
+    write_whole(folder / FILE, render({**record, **hashed}))
 
 
 def reseal(folder: Path, record: Mapping[str, Any], *, names: Iterable[str]) -> None:
@@ -79,7 +80,7 @@ def reseal(folder: Path, record: Mapping[str, Any], *, names: Iterable[str]) -> 
     write_crate(folder, record, hashes=hashes)
     hashes[CRATE] = hash_file(folder / CRATE)
     sealed = {**record, "artefacts": dict(sorted(hashes.items()))}
-    (folder / FILE).write_text(write(sealed), encoding="utf-8")
+    write_whole(folder / FILE, write(sealed))
 
 
 def render(record: Mapping[str, Any]) -> str:

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from clineval.provenance.ledger import now
+from clineval.provenance import clock
 
 PROCESSES = Path("/proc")
 TICKS = os.sysconf("SC_CLK_TCK")
@@ -32,7 +32,7 @@ class Step:
 class Recorder:
     """Collects the steps of one run as they end; ``training`` is CPU seconds per model, workers included."""
 
-    started: str = field(default_factory=now)
+    started: str = field(default_factory=lambda: clock.now())
     steps: list[Step] = field(default_factory=list)
     training: dict[str, float] = field(default_factory=dict)
 
