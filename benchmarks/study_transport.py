@@ -26,6 +26,7 @@ import pandas as pd
 from scipy.special import logit
 from scipy.stats import rankdata
 from transport_models import (
+    LOOKS,
     SETTINGS,
     SIDE,
     TRAININGS,
@@ -45,6 +46,7 @@ from clineval.learning.threads import one_thread
 
 RECORD = Path(__file__).with_name("transport_choices.csv")
 VIEWS = ("middle", "both")
+SHIPPED = TRAININGS[0]
 
 
 @dataclass(frozen=True)
@@ -133,32 +135,50 @@ def _tell(
 
 
 def _rows(bench: Bench, told: list[Told]) -> Iterator[dict[str, object]]:
-    """One row per candidate: each model alone, and every pair of networks and scattering machine."""
-    for one, views in product(told, VIEWS):
-        for model in one.training.models:
-            seen = [_seen(bench, one, model, views)]
-            yield _row(bench, seen, one.repeat, model, views, {model: _name(one)})
-    networks = [one for one in told if "cnn" in one.training.models]
-    machines = [one for one in told if "scattering" in one.training.models]
-    for network, machine, views in product(networks, machines, VIEWS):
-        if network.repeat == machine.repeat:
-            seen = [_seen(bench, network, "cnn", views), _seen(bench, machine, "scattering", views)]
-            names = {"cnn": _name(network), "scattering": _name(machine)}
-            yield _row(bench, seen, network.repeat, "combined", views, names)
+    """One row per candidate: each model alone, and networks combined with the shipped scattering machine."""
+    machines: dict[tuple[int, str], dict[tuple[str, ...], list[Floats]]] = {}
+    for (training, repeat), views in product(
+        dict.fromkeys((one.training, one.repeat) for one in told), VIEWS
+    ):
+        by_name = {one.preparation: one for one in told if (one.training, one.repeat) == (training, repeat)}
+        looks = [each for each in LOOKS if set(each) <= set(by_name)]
+        seen = {
+            model: {each: _seen(bench, [by_name[name] for name in each], model, views) for each in looks}
+            for model in training.models
+        }
+        for model, each in product(training.models, looks):
+            names = {"model": model, model: _name(training, each)}
+            yield _row(bench, seen[model][each], repeat, views, names)
+        if training == SHIPPED:
+            machines[repeat, views] = seen["scattering"]
+        shipped = machines[repeat, views]
+        for network, machine in product(looks, shipped if training == SHIPPED else [("as it came",)]):
+            names = {"cnn": _name(training, network), "scattering": _name(SHIPPED, machine)}
+            odds = _mean(seen["cnn"][network], shipped[machine])
+            yield _row(bench, odds, repeat, views, {"model": "combined", **names})
 
 
-def _name(told: Told) -> str:
-    return f"{told.training.name}; {told.preparation}"
+def _name(training: Training, looks: tuple[str, ...]) -> str:
+    return f"{training.name}; {' + '.join(looks)}"
 
 
-def _seen(bench: Bench, told: Told, model: str, views: str) -> list[Floats]:
-    """Log odds, one array per condition: of the middle square, or the mean with the upper one."""
+def _seen(bench: Bench, told: list[Told], model: str, views: str) -> list[Floats]:
+    """Log odds, one array per condition: the mean over looks, and over the squares where there are two."""
     wanted = ("middle", "upper") if views == "both" else ("middle",)
     names = [[f"{model}/{one.kind}/{one.level}/{view}" for view in wanted] for one in bench.shown]
-    return [
-        np.mean([_log_odds(told.risks[name]) for name in each if name in told.risks], axis=0)
-        for each in names
-    ]
+    return _mean(
+        *(
+            [
+                np.mean([_log_odds(one.risks[name]) for name in each if name in one.risks], axis=0)
+                for each in names
+            ]
+            for one in told
+        )
+    )
+
+
+def _mean(*odds: list[Floats]) -> list[Floats]:
+    return [np.mean(each, axis=0) for each in zip(*odds, strict=True)]
 
 
 def _log_odds(risk: Floats) -> Floats:
@@ -166,20 +186,19 @@ def _log_odds(risk: Floats) -> Floats:
 
 
 def _row(
-    bench: Bench, seen: list[list[Floats]], repeat: int, model: str, views: str, names: Mapping[str, str]
+    bench: Bench, odds: list[Floats], repeat: int, views: str, names: Mapping[str, str]
 ) -> dict[str, object]:
     """The score and what it is made of; an AUC is the mean over folds."""
-    risks = [np.mean(parts, axis=0) for parts in zip(*seen, strict=True)]
     aucs = np.array(
-        [np.mean([_auc(bench.outcome[f], risk[f]) for f in bench.folds[repeat]]) for risk in risks]
+        [np.mean([_auc(bench.outcome[f], each[f]) for f in bench.folds[repeat]]) for each in odds]
     )
     kinds = np.array([one.kind for one in bench.shown])
     by_kind = {kind: float(aucs[kinds == kind].mean()) for kind in dict.fromkeys(kinds)}
     single = float(np.mean([value for kind, value in by_kind.items() if kind not in ("clean", "scanner")]))
     score = (by_kind["clean"] + single + by_kind["scanner"]) / 3
-    about = {"model": model, "cnn": "", "scattering": "", "logreg": "", **names}
     return {
-        **about,
+        **{"model": "", "logreg": "", "cnn": "", "scattering": ""},
+        **names,
         "views": views,
         "repeat": repeat,
         "score": score,

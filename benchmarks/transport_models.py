@@ -121,6 +121,11 @@ def _mean_matched(images: Images, grey: Floats) -> Images:
     return np.clip(np.rint(out), 0, 255).astype(np.uint8).reshape(images.shape)
 
 
+def _half_mean_matched(images: Images, grey: Floats) -> Images:
+    """Half way between the image as it came and with mean and SD matched."""
+    return ((images.astype(np.uint16) + _mean_matched(images, grey) + 1) // 2).astype(np.uint8)
+
+
 def _blurred(images: Images, pixels: float) -> Images:
     return np.rint(gaussian_filter(images.astype(float), (0, pixels, pixels), mode="reflect")).astype(
         np.uint8
@@ -139,10 +144,19 @@ PREPARATIONS: Mapping[str, Prepare] = {
     "as it came": _unchanged,
     "matched": match_grey_levels,
     "mean and SD matched": _mean_matched,
+    "half way to mean and SD": _half_mean_matched,
     "blurred .8": _then_blurred(_unchanged, 0.8),
     "matched, blurred .5": _then_blurred(match_grey_levels, 0.5),
     "matched, blurred .8": _then_blurred(match_grey_levels, 0.8),
 }
+LOOKS = (  # preparations whose risks are averaged, on the logit scale
+    *((name,) for name in PREPARATIONS),
+    ("as it came", "matched"),
+    ("as it came", "matched, blurred .5"),
+    ("as it came", "mean and SD matched"),
+    ("as it came", "blurred .8"),
+    ("as it came", "mean and SD matched", "blurred .8"),
+)
 ALL = ("logreg", "cnn", "scattering")
 SHORT = ("as it came", "matched")
 TRAININGS = (
@@ -253,7 +267,8 @@ def _machine_risk(models: list[Stored], images: Images) -> Floats:
     machine = SupportVectorModel(
         **plain,
         intercept=float(arrays["intercept"][0]),
-        gamma=record["gamma"],
+        ends=tuple(record["ends"]),
+        gammas=tuple(record["gammas"]),
         slope=slope,
         platt_intercept=platt,
     )
