@@ -81,7 +81,7 @@ def run(
     ------
     Refusal : a setting, the data, or the output folder is not fit.
     """
-    _check_formats(formats)
+    check_formats(formats)
     recorder = provenance.Recorder()
     with recorder.step("load"):
         read = load_own(own, settings, announce=announce) if own is not None else None
@@ -288,7 +288,8 @@ def _finished_members(target: Path, *, keep: bool) -> Path:
     return folder
 
 
-def _check_formats(formats: Sequence[str]) -> None:
+def check_formats(formats: Sequence[str]) -> None:
+    """Refuse figure formats that there are not, before anything is computed."""
     unknown = [name for name in formats if name not in FORMATS]
     if unknown or "png" not in formats:
         raise Refusal(

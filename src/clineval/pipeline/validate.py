@@ -26,7 +26,7 @@ from clineval.learning.plain_models import Floats
 from clineval.pipeline.cohort_run import OwnImages, draw_check_strip
 from clineval.pipeline.models import DECIMALS
 from clineval.pipeline.robustness import write_robustness
-from clineval.pipeline.run import silent, write_exploration, write_words
+from clineval.pipeline.run import check_formats, silent, write_exploration, write_words
 from clineval.pipeline.scoring import open_and_score
 from clineval.pipeline.stored_run import Seen, StoredRun, cut_for, read_run, shipped_risks, view_images
 from clineval.predictions import OUT_OF_FOLD, read_predictions, write_predictions
@@ -97,6 +97,7 @@ def validate(
     """
     _check_name(settings.name)
     _check_apart(results, out)
+    check_formats(formats)
     recorder = provenance.Recorder()
     with recorder.step("read"):
         run = read_run(results)

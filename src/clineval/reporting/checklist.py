@@ -72,7 +72,8 @@ def _row(item: Item, artefacts: Artefacts, there: frozenset[str]) -> Row:
         return Row(item.guideline, item.item, item.topic, NOT_APPLICABLE, item.not_applicable, "")
     if needed and all(need in there or artefacts.has(need) for need in needed):
         files = ", ".join(need for need in needed if not need.startswith("@")) or "evaluation.json"
-        return Row(item.guideline, item.item, item.topic, DONE, f"{item.done} ({files})", item.anchor)
+        anchor = "elsewhere" if item.anchor == "external" and artefacts.transport else item.anchor
+        return Row(item.guideline, item.item, item.topic, DONE, f"{item.done} ({files})", anchor)
     return Row(item.guideline, item.item, item.topic, WORDS, item.prompt, "")
 
 
@@ -81,7 +82,7 @@ def _facts(artefacts: Artefacts) -> frozenset[str]:
     evaluation = artefacts.evaluation
     scored = [scores for by_population in evaluation.models.values() for scores in by_population.values()]
     found = {"@subgroups": any(scores.subgroups for scores in scored)}
-    found["@external"] = bool(subject_of(evaluation).external)
+    found["@external"] = bool(subject_of(evaluation).external or artefacts.transport)
     return frozenset(name for name, there in found.items() if there)
 
 
