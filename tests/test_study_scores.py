@@ -1,5 +1,6 @@
 """Scores of a study, by hand; the folder that keeps it; its figures by what they drew."""
 
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -17,6 +18,7 @@ from clineval.settings import (
     StudySettings,
     TrainingSettings,
 )
+from clineval.verify import verify_results
 
 ABOUT = {"model": "cnn", "variant": "official", "fraction": 1.0, "repeat": 0, "fold": 0, "seed": 0}
 PLAN = StudySettings(models=("logreg", "cnn_single"), seeds=(0, 1), folds=3, repeats=1, fractions=(0.5, 1.0))
@@ -191,3 +193,12 @@ def test_the_figures_draw_the_numbers_of_the_tables(finished):
     draw_learning_curve(study.curve, curve)
     logreg = study.curve[study.curve["model"] == "logreg"]
     assert np.array_equal(curve.lines[0].get_ydata(), logreg["auc"])
+
+
+def test_a_study_verifies_and_names_a_changed_table(finished, tmp_path):
+    folder = shutil.copytree(finished[0].folder, tmp_path / "study")
+    assert verify_results(folder).differences == ()
+    (folder / "study_scores.csv").write_text("auc\n1.0\n")
+    assert verify_results(folder).differences == (
+        "study_scores.csv: its content differs from what the run wrote",
+    )
