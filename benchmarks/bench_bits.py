@@ -16,6 +16,7 @@ import argparse
 import json
 import os
 import platform
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -32,39 +33,47 @@ ROWS = {
     "one training at once, threads 3": {"JOBS": "1", "OMP_NUM_THREADS": "3", "OPENBLAS_NUM_THREADS": "2"},
     "torch: AVX2": {"ATEN_CPU_CAPABILITY": "avx2"},
     "torch: no vector instructions": {"ATEN_CPU_CAPABILITY": "default"},
-    "oneDNN: AVX-512 without bf16": {"ONEDNN_MAX_CPU_ISA": "AVX512_CORE"},
     "oneDNN: AVX2": {"ONEDNN_MAX_CPU_ISA": "AVX2"},
-    "oneDNN: SSE 4.1": {"ONEDNN_MAX_CPU_ISA": "SSE41"},
-    "OpenBLAS: Haswell": {"OPENBLAS_CORETYPE": "Haswell"},
-    "numpy: AVX2": {"NPY_DISABLE_CPU_FEATURES": "X86_V4 AVX512_ICL"},
-    "all: AVX2, as on a processor without AVX-512": {
+    "torch, oneDNN, OpenBLAS and numpy: AVX2": {
         "ATEN_CPU_CAPABILITY": "avx2",
         "ONEDNN_MAX_CPU_ISA": "AVX2",
         "OPENBLAS_CORETYPE": "Haswell",
         "NPY_DISABLE_CPU_FEATURES": "X86_V4 AVX512_ICL",
     },
+    "OpenBLAS: Haswell": {"OPENBLAS_CORETYPE": "Haswell"},
+    "numpy: AVX2": {"NPY_DISABLE_CPU_FEATURES": "X86_V4 AVX512_ICL"},
+    "oneDNN: SSE 4.1": {"ONEDNN_MAX_CPU_ISA": "SSE41"},
 }
 
 
 def main() -> None:
     words = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     words.add_argument("--out", type=Path)
+    words.add_argument("--keep", type=Path, help="a folder that keeps what was measured; goes on there")
     words.add_argument("--child", type=Path, help=argparse.SUPPRESS)
     given = words.parse_args()
     if given.child:
         write_numbers(given.child)
         return
     with tempfile.TemporaryDirectory() as place:
-        for number, variables in enumerate(ROWS.values()):
-            measure(Path(place) / str(number), variables)
-        text = record(Path(place))
+        kept = given.keep or Path(place)
+        for name, variables in ROWS.items():
+            measure(folder_of(kept, name), variables)
+        text = record(kept)
     print(text)
     if given.out:
         given.out.write_text(text, encoding="utf-8")
 
 
+def folder_of(kept: Path, name: str) -> Path:
+    return kept / "".join(letter if letter.isalnum() else "-" for letter in name)
+
+
 def measure(folder: Path, variables: dict[str, str]) -> None:
-    folder.mkdir()
+    if (folder / "evaluation.json").is_file():  # written last
+        return
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
     environment = {"JOBS": "2", "OMP_NUM_THREADS": "1", **os.environ, **variables}
     subprocess.run([sys.executable, __file__, "--child", str(folder)], env=environment, check=True)
 
@@ -122,9 +131,9 @@ def record(place: Path) -> str:
         "| set | " + " | ".join(TRAINED) + " | bytes of predictions | evaluation | audit |",
         "|---|" + "---|" * (len(TRAINED) + 3),
     ]
-    first = place / "0"
-    for number, name in enumerate(ROWS):
-        lines.append(f"| {name} | " + " | ".join(cells(first, place / str(number))) + " |")
+    first = folder_of(place, next(iter(ROWS)))
+    for name in ROWS:
+        lines.append(f"| {name} | " + " | ".join(cells(first, folder_of(place, name))) + " |")
     return "\n".join(lines) + "\n"
 
 
