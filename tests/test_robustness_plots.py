@@ -1,0 +1,63 @@
+"""The robustness figure: what it draws of the table, by its lines and labels."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from clineval.data.corruptions import KINDS
+from clineval.reporting.figure_style import journal_style, new_figure
+from clineval.reporting.robustness_plots import ROWS, draw_measure, robustness_figure, write_robustness_figure
+
+
+@pytest.fixture(scope="module")
+def table():
+    random, rows = np.random.default_rng(0), []
+    for kind, severity in [
+        ("as it is", 0),
+        *((kind, severity) for kind in KINDS for severity in range(1, 6)),
+    ]:
+        for model in ("logreg", "cnn"):
+            row = {"corruption": kind, "severity": severity, "model": model}
+            for measure in ROWS:
+                value = random.random()
+                row |= {measure: value, f"{measure}_low": value - 0.1, f"{measure}_high": value + 0.1}
+            rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def test_a_panel_draws_each_model_from_the_cohort_as_it_is_to_severity_five(table):
+    with journal_style():
+        _, (ax,) = new_figure()
+        draw_measure(table, ax, kind="blur", measure="auc")
+    for line, model in zip(ax.get_lines(), ("logreg", "cnn"), strict=True):
+        rows = table[(table["model"] == model) & table["corruption"].isin(["as it is", "blur"])]
+        assert line.get_label() == model
+        assert line.get_xdata().tolist() == [0, 1, 2, 3, 4, 5]
+        assert line.get_ydata().tolist() == rows.sort_values("severity")["auc"].tolist()
+    assert len(ax.collections) == 1  # one band, of the model that is spoken of
+
+
+def test_the_figure_has_a_column_per_corruption_and_a_row_per_measure_on_one_scale(table):
+    with journal_style():
+        figure = robustness_figure(table, about="hospital-b: n = 60")
+    assert len(figure.axes) == len(KINDS) * len(ROWS)
+    assert {ax.get_title() for ax in figure.axes if ax.get_title()} == set(KINDS)
+    for label, _ in ROWS.values():
+        (first,) = (ax for ax in figure.axes if ax.get_ylabel() == label)
+        low, high = first.get_ylim()
+        row = [ax for ax in figure.axes if abs(ax.get_position().y0 - first.get_position().y0) < 1e-6]
+        assert len(row) == len(KINDS)
+        assert {ax.get_ylim() for ax in row} == {(low, high)}
+        for ax in row:
+            for line in ax.get_lines()[:2]:
+                assert low <= min(line.get_ydata())
+                assert max(line.get_ydata()) <= high
+
+
+def test_a_measure_that_is_undefined_leaves_a_gap(table, tmp_path):
+    holes = table.copy()
+    holes.loc[holes["severity"] == 3, "auc"] = np.nan
+    write_robustness_figure(
+        holes, tmp_path / "robustness.png", about="x", notice="SYNTHETIC PHANTOM DATA: no"
+    )
+    assert (tmp_path / "robustness.png").stat().st_size > 10_000
