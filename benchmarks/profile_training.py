@@ -11,6 +11,7 @@ import torch
 from torch.nn import functional
 from torch.profiler import ProfilerActivity, profile
 
+from clineval.learning.adamw import AdamW
 from clineval.learning.models import build_network
 from clineval.learning.threads import one_thread
 
@@ -20,13 +21,13 @@ SHOWN = 14
 
 def main() -> None:
     network = build_network(28, 28, seed=0)
-    optimiser = torch.optim.AdamW(network.parameters(), lr=4e-3, fused=True)
+    optimiser = AdamW(network, weight_decay=0.05)
     images, labels = torch.randn(STEPS, 64, 1, 28, 28), torch.randint(0, 2, (STEPS, 64))
 
     def step(number: int) -> None:
-        optimiser.zero_grad()
+        network.zero_grad()
         functional.cross_entropy(network(images[number]), labels[number]).backward()
-        optimiser.step()
+        optimiser.step(4e-3)
 
     with one_thread():
         for number in range(5):

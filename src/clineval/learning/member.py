@@ -3,7 +3,6 @@
 import copy
 import math
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 import torch
@@ -11,6 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
+from clineval.learning.adamw import AdamW
 from clineval.learning.models import GRID, DepthNet, build_network
 from clineval.learning.preprocessing import GreyScaling, augment, scale_grey
 from clineval.refusal import Refusal
@@ -155,7 +155,7 @@ def _fit(
     batch = min(settings.batch, len(train.labels))
     steps = len(train.labels) // batch
     settings = replace(settings, epochs=epochs_of(steps, settings))
-    optimiser = _optimiser(network, settings)
+    optimiser = AdamW(network, weight_decay=settings.weight_decay)
     averaged = copy.deepcopy(network).eval()
     pair = _Averaging(network, averaged, settings.average_decay)
     losses: list[float] = []
@@ -176,7 +176,7 @@ def _fit(
 def _epoch(
     network: DepthNet,
     train: Shown,
-    optimiser: torch.optim.Optimizer,
+    optimiser: AdamW,
     averaging: "_Averaging",
     *,
     epoch: int,
@@ -193,13 +193,12 @@ def _epoch(
     total = torch.zeros((), device=images.device)
     for step in range(steps):
         chosen = order[step * batch : (step + 1) * batch]
-        _set_rate(optimiser, learning_rate(epoch * steps + step, settings.epochs * steps, settings))
-        optimiser.zero_grad(set_to_none=True)
+        network.zero_grad()
         loss = functional.cross_entropy(
             network(images[chosen]), train.labels[chosen], label_smoothing=settings.label_smoothing
         )
         loss.backward()
-        optimiser.step()
+        optimiser.step(learning_rate(epoch * steps + step, settings.epochs * steps, settings))
         averaging.update()
         total += loss.detach()
     return float(total) / steps
@@ -277,20 +276,6 @@ class _Guard:
             kept,
             self._fired or kept < stopped,
         )
-
-
-def _optimiser(network: nn.Module, settings: NetworkSettings) -> torch.optim.Optimizer:
-    weights = list(network.parameters())
-    groups: list[dict[str, Any]] = [
-        {"params": [w for w in weights if w.ndim > 1], "weight_decay": settings.weight_decay},
-        {"params": [w for w in weights if w.ndim == 1], "weight_decay": 0.0},
-    ]
-    return torch.optim.AdamW(groups, lr=settings.learning_rate, fused=weights[0].device.type != "mps")
-
-
-def _set_rate(optimiser: torch.optim.Optimizer, rate: float) -> None:
-    for group in optimiser.param_groups:
-        group["lr"] = rate
 
 
 def _loss(network: nn.Module, watched: Shown) -> float:

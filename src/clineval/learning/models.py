@@ -37,7 +37,7 @@ class Residual(nn.Module):
             maps = halved(maps)
         inner = functional.relu(self.first_norm(self.first(maps)), inplace=True)
         inner = self.second_norm(self.second(inner))
-        return functional.relu(inner + self.shortcut(maps), inplace=True)
+        return functional.relu(inner.add_(self.shortcut(maps)), inplace=True)
 
 
 class DepthNet(nn.Module):

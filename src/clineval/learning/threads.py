@@ -17,19 +17,19 @@ def one_thread(device: str = "cpu") -> Iterator[None]:
     same card and driver agree; on Apple's GPU an operation without a deterministic form warns.
     """
     threads = torch.get_num_threads()
-    strict = torch.are_deterministic_algorithms_enabled()
-    warn_only = torch.is_deterministic_algorithms_warn_only_enabled()
+    strictness = torch.get_deterministic_debug_mode()
     fill = torch.utils.deterministic.fill_uninitialized_memory  # type: ignore[attr-defined]
     if device.startswith("cuda"):
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.set_num_threads(1)
     # Filling fresh memory takes a tenth of a training, and nothing reads it before it is written.
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
-    torch.use_deterministic_algorithms(True, warn_only=device == "mps")
+    # The flag of torch.use_deterministic_algorithms, which would import torch's compiler: a second a process.
+    torch.set_deterministic_debug_mode("warn" if device == "mps" else "error")
     try:
         with threadpool_limits(1):
             yield
     finally:
-        torch.use_deterministic_algorithms(strict, warn_only=warn_only)
+        torch.set_deterministic_debug_mode(strictness)
         torch.utils.deterministic.fill_uninitialized_memory = fill  # type: ignore[attr-defined]
         torch.set_num_threads(threads)
