@@ -124,9 +124,10 @@ def record(place: Path) -> str:
         f"{processor()}, {os.cpu_count()} cores; python {platform.python_version()}, numpy {np.__version__}, "
         f"torch {torch.__version__}, {' '.join(platform.libc_ver())}. Written by benchmarks/bench_bits.py.",
         "",
-        "Largest difference of a risk from the first row, by model; in brackets the change of its out-of-fold"
-        " AUC. The last columns: the largest relative difference of a number evaluated from one and the same "
-        "table, and whether the audit's files are the same.",
+        "Difference of risks from the first row, by model: the largest; the mean over the cases of the split "
+        "where it is largest; in brackets the change of the AUC of out-of-fold risks. The last columns: the "
+        "largest relative difference of a number evaluated from one and the same table, and whether the "
+        "audit's file is the same.",
         "",
         "| set | " + " | ".join(TRAINED) + " | bytes of predictions | evaluation | audit |",
         "|---|" + "---|" * (len(TRAINED) + 3),
@@ -143,7 +144,8 @@ def cells(first: Path, other: Path) -> list[str]:
     found = []
     for model in TRAINED:
         change = out_of_fold_auc(two, model) - out_of_fold_auc(one, model)
-        found.append(f"{gap[model].max():.2g} ({change:+.4f})" if gap[model].max() else "same")
+        mean = gap[model].groupby(level="split").mean().max()
+        found.append(f"{gap[model].max():.2g}; {mean:.2g} ({change:+.4f})" if mean else "same")
     found.append("same" if same(first, other, "predictions.csv") else "other")
     found.append(f"{furthest(*(numbers(folder / 'evaluation.json') for folder in (first, other))):.2g}")
     found.append("same" if same(first, other, "audit.json") else "other")
