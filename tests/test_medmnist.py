@@ -6,9 +6,11 @@ import io
 import os
 import socket
 import threading
+import time
 import tracemalloc
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -16,7 +18,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from clineval.data import medmnist
+from clineval.data import download, medmnist
 from clineval.data.cohort import Cohort
 from clineval.data.download import ATTEMPTS, Unavailable
 from clineval.data.preparation import grey_of_colour
@@ -462,6 +464,58 @@ def test_no_answer_in_time_is_said(tmp_path: Path, server: Server, monkeypatch: 
     with socket.create_server(("127.0.0.1", 0)) as silent:
         server.address = f"http://127.0.0.1:{silent.getsockname()[1]}"
         assert "no answer in time" in str(refused(tmp_path, server))
+
+
+def speaking(words: Sequence[bytes], *, pause: float) -> tuple[socket.socket, threading.Thread]:
+    """A server that answers every connection with some bytes at a time, and then is silent."""
+    listening = socket.create_server(("127.0.0.1", 0))
+
+    def speak(connection: socket.socket) -> None:
+        with suppress(OSError):
+            connection.recv(1000)
+            for word in words:
+                connection.sendall(word)
+                time.sleep(pause)
+
+    def serve() -> None:
+        open_ones = []
+        with suppress(OSError):
+            while True:
+                open_ones.append(listening.accept()[0])
+                threading.Thread(target=speak, args=(open_ones[-1],), daemon=True).start()
+
+    serving = threading.Thread(target=serve, daemon=True)
+    serving.start()
+    return listening, serving
+
+
+HEAD = b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n"
+
+
+@pytest.mark.parametrize("words", [[HEAD], [HEAD, b"some bytes"]])
+def test_a_server_that_falls_silent_in_the_middle_is_tried_a_bounded_number_of_times(
+    tmp_path: Path, server: Server, monkeypatch: pytest.MonkeyPatch, words: list[bytes]
+) -> None:
+    monkeypatch.setattr("clineval.data.download.READ_SECONDS", 0.05)
+    listening, _ = speaking(words, pause=0)
+    with listening:
+        server.address = f"http://127.0.0.1:{listening.getsockname()[1]}"
+        assert "broke off" in str(refused(tmp_path, server))
+
+
+def test_a_server_that_drips_is_given_up(
+    tmp_path: Path, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("clineval.data.download.PATIENCE", 0.05)
+    listening, _ = speaking([HEAD, *[b"."] * 1000], pause=0.01)
+    with listening:
+        server.address = f"http://127.0.0.1:{listening.getsockname()[1]}"
+        assert "no answer in time" in str(refused(tmp_path, server))
+
+
+def test_the_waits_for_a_silent_server_are_bounded() -> None:
+    longest = ATTEMPTS * download.READ_SECONDS + sum(2.0**pause for pause in range(ATTEMPTS - 1))
+    assert longest < 60
 
 
 def test_a_cache_that_is_a_file_is_named(tmp_path: Path, official: bytes, server: Server) -> None:

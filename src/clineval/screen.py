@@ -19,15 +19,31 @@ class Screen:
     quiet = False
 
 
+def _safe(text: str) -> str:
+    """Text from a file as rich may print it: no markup of its own, nothing that steers the terminal."""
+    return escape(visible(text))
+
+
+def visible(text: str) -> str:
+    """The same text with every character that steers a terminal or turns its line about written out.
+
+    A name from a stranger's file may hold such: ``\\x1b[2J`` clears the screen, ``\\u202e`` shows what
+    follows from right to left, so that ``gpj.exe`` looks like ``exe.jpg``.
+    """
+    return "".join(
+        letter if letter.isprintable() else letter.encode("unicode_escape").decode("ascii") for letter in text
+    )
+
+
 def complain(line: str) -> None:
-    """One line on standard error, whatever the message's own line breaks."""
-    print("clineval: " + " ".join(line.split()), file=sys.stderr, flush=True)  # noqa: T201
+    """One line on standard error, whatever the message's own line breaks and control characters."""
+    print("clineval: " + visible(" ".join(line.split())), file=sys.stderr, flush=True)  # noqa: T201
 
 
 def say(line: str, *, style: str | None = None) -> None:
     """One line on standard output, unless the command is to be quiet."""
     if line and not Screen.quiet:
-        Console().print(escape(line), style=style, soft_wrap=True, highlight=False)
+        Console().print(_safe(line), style=style, soft_wrap=True, highlight=False)
 
 
 @contextmanager
@@ -40,6 +56,21 @@ def display() -> Iterator[Callable[[str], Progress]]:
     else:
         with _bars() as bars:
             yield lambda step: _bar(bars, step)
+
+
+@contextmanager
+def study_display() -> Iterator[tuple[Callable[[str], Progress], Callable[[Any], None] | None]]:
+    """As :func:`display`, and ``show(summary)``: the table so far above the bars, None off a terminal."""
+    if Screen.quiet or not sys.stderr.isatty():
+        with display() as announce:
+            yield announce, None
+        return
+    from rich.console import Group
+    from rich.live import Live
+
+    bars = _bars()
+    with Live(bars, console=Console(stderr=True), transient=True) as live:
+        yield lambda step: _bar(bars, step), lambda summary: live.update(Group(study_table(summary), bars))
 
 
 def _nothing(_done: int, _total: int) -> None:
@@ -68,7 +99,7 @@ def _bars() -> Any:
 def _bar(bars: Any, step: str) -> Progress:
     for earlier in bars.tasks:
         bars.update(earlier.id, completed=earlier.total or 1, total=earlier.total or 1)
-    task = bars.add_task(escape(step), total=None)
+    task = bars.add_task(_safe(step), total=None)
     return lambda done, total: bars.update(task, completed=done, total=total)
 
 
@@ -78,17 +109,21 @@ def _print(table: Any) -> None:
 
 
 def show_study(summary: Any) -> None:
+    """The summary of a study at its end."""
+    if not Screen.quiet:
+        _print(study_table(summary))
+
+
+def study_table(summary: Any) -> Any:
     """The summary of a study: a row per model, variant and fraction (a DataFrame)."""
-    if Screen.quiet:
-        return
     from rich.table import Table
 
     table = Table(title="Grouped cross-validation on train and val; the test set was not scored")
     for name in summary.columns:
         table.add_column(name.replace("_", " "))
     for row in summary.itertuples(index=False):
-        table.add_row(*(f"{cell:.3f}" if isinstance(cell, float) else escape(str(cell)) for cell in row))
-    _print(table)
+        table.add_row(*(f"{cell:.3f}" if isinstance(cell, float) else _safe(str(cell)) for cell in row))
+    return table
 
 
 def show_evaluation(evaluation: Any) -> None:
@@ -99,8 +134,8 @@ def show_evaluation(evaluation: Any) -> None:
 
     record = evaluation.to_json()
     table = Table(
-        title=f"Condition: {escape(record['condition'])}; values with {record['level']:.0%} intervals",
-        caption=f"Sensitivity and specificity at the threshold named. {escape(_caption(record))}",
+        title=f"Condition: {_safe(record['condition'])}; values with {record['level']:.0%} intervals",
+        caption=f"Sensitivity and specificity at the threshold named. {_safe(_caption(record))}",
     )
     for heading in (
         "model",
@@ -116,7 +151,7 @@ def show_evaluation(evaluation: Any) -> None:
     for model, populations in record["models"].items():
         for population, measures in populations.items():
             for row in _summary_rows(measures):
-                table.add_row(escape(model), escape(population), *row)
+                table.add_row(_safe(model), _safe(population), *row)
     _print(table)
 
 
@@ -129,7 +164,7 @@ def show_findings(findings: Any) -> None:
     table = Table("code", "found", "what", "severity")
     counted = Counter((finding.code, finding.kind.title, finding.kind.severity) for finding in findings)
     for (code, title, severity), number in counted.items():
-        table.add_row(code, f"{number:,}", escape(title), severity)
+        table.add_row(code, f"{number:,}", _safe(title), severity)
     if not counted:
         say("Nothing was found.")
     else:

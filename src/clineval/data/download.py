@@ -2,19 +2,21 @@
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import pooch
 import requests
-from urllib3.exceptions import MaxRetryError
+from urllib3.exceptions import HTTPError, MaxRetryError
 
 from clineval.refusal import Refusal
 
 CONNECT_SECONDS = 10.0  # a machine without network should learn it soon
-READ_SECONDS = 30.0  # silence in the middle of a transfer
+READ_SECONDS = 10.0  # silence of a server, before its answer or in the middle of a transfer
+LEAST_RATE = 1000.0  # bytes a second: a server that drips is given up, as one that is silent
+PATIENCE = 30.0  # seconds of an attempt before its rate is looked at
 CHUNK_BYTES = 1 << 16
 ATTEMPTS = 4  # pauses of 1, 2 and 4 s: an overloaded archive answers 503 for seconds, not for minutes
 
@@ -102,12 +104,27 @@ def _stream(url: str, file: Path, *, progress: Progress | None) -> None:
     with requests.get(url, stream=True, timeout=timeout) as response, file.open("wb") as out:
         response.raise_for_status()
         total, done = int(response.headers.get("content-length", 0)), 0
-        for chunk in response.iter_content(CHUNK_BYTES):
+        for chunk in _timely(response):
             done += out.write(chunk)
             if progress:
                 progress(done, total)
         out.flush()
         os.fsync(out.fileno())  # on the disk before it gets the name under which it is looked for
+
+
+def _timely(response: requests.Response) -> Iterator[bytes]:
+    """What arrives, as it arrives; an end where the server is silent or slower than it may be."""
+    read = getattr(response.raw, "read1", response.raw.read)  # read waits until a whole chunk is there
+    began, done = time.monotonic(), 0
+    try:
+        while chunk := read(CHUNK_BYTES, decode_content=True):
+            yield chunk
+            done += len(chunk)
+            seconds = time.monotonic() - began
+            if seconds > PATIENCE and done < LEAST_RATE * seconds:
+                raise requests.ReadTimeout(f"slower than {LEAST_RATE:.0f} bytes a second")
+    except HTTPError as error:
+        raise requests.ConnectionError(error) from error
 
 
 def _broken(error: requests.RequestException, host: str) -> _Broken:
@@ -116,7 +133,7 @@ def _broken(error: requests.RequestException, host: str) -> _Broken:
         return _Broken(
             f"{host} answered {status} {error.response.reason}", passing=status >= 500 or status == 429
         )
-    if isinstance(error, requests.Timeout):
+    if isinstance(error, requests.Timeout):  # not tried again: a server that is silent stays so
         return _Broken(f"no answer in time from {host}", passing=False)
     if isinstance(error, requests.exceptions.SSLError):
         return _Broken(f"no trusted connection to {host} (TLS)", passing=False)
