@@ -1,5 +1,6 @@
 """Many trainings at once: over local processes or a cluster, each finished one kept as a file."""
 
+import json
 import os
 from collections.abc import Callable, Iterator, Sequence
 from itertools import chain
@@ -119,7 +120,9 @@ def _filed(paths: dict[str, Path], missing: dict[str, Job]) -> Iterator[tuple[st
 def _write(path: Path, fitted: Fitted) -> None:
     results = {"result/risk": fitted.risk, "result/out_of_fold": fitted.out_of_fold}
     weights = {f"weights/{name}": array for name, array in fitted.arrays.items()}
-    write_arrays(path, {**weights, **results}, {"record": fitted.record, "seconds": fitted.seconds})
+    # the record as a text of its own keeps its order, which the models' files show
+    record = {"record": json.dumps(fitted.record), "seconds": fitted.seconds}
+    write_arrays(path, {**weights, **results}, record)
 
 
 def _read(path: Path) -> Fitted | None:
@@ -129,8 +132,7 @@ def _read(path: Path) -> Fitted | None:
         weights = {
             name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)
         }
-        return Fitted(
-            weights, record["record"], arrays["result/risk"], arrays["result/out_of_fold"], record["seconds"]
-        )
-    except (Refusal, KeyError):
+        learnt, risks = json.loads(record["record"]), (arrays["result/risk"], arrays["result/out_of_fold"])
+        return Fitted(weights, learnt, *risks, record["seconds"])
+    except (Refusal, KeyError, TypeError, ValueError):
         return None
