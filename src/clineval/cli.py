@@ -30,7 +30,16 @@ from clineval.options import (
     Split,
 )
 from clineval.refusal import Refusal
-from clineval.screen import Screen, complain, display, say, show_evaluation, show_findings, show_study
+from clineval.screen import (
+    Screen,
+    complain,
+    display,
+    say,
+    show_evaluation,
+    show_findings,
+    show_study,
+    study_display,
+)
 
 SHARED = ("--quiet", "-q", "--version")
 
@@ -431,9 +440,16 @@ def study(
         fractions=_numbers(fractions, float, "--fractions"),
     )
     settings = _run_settings(dataset=dataset, size=size, seed=0, device=device, early_stopping=early_stopping)
-    with display() as announce:
+    with study_display() as (announce, show):
         found = run_study(
-            settings, plan, out=out, jobs=jobs, cluster=cluster, command=_command(), announce=announce
+            settings,
+            plan,
+            out=out,
+            jobs=jobs,
+            cluster=cluster,
+            command=_command(),
+            announce=announce,
+            show=show,
         )
     show_study(found.summary)
     say(f"Study: {found.folder / 'study_scores.csv'} and the figures beside it")

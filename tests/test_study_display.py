@@ -1,0 +1,59 @@
+"""The live table of a study: on a terminal only, and never against the user's wish."""
+
+import io
+import sys
+
+import pandas as pd
+
+from clineval.screen import Screen, study_display
+
+SUMMARY = pd.DataFrame({"model": ["scattering"], "auc": [0.8123], "cross_validations": [2]})
+
+
+class Terminal(io.StringIO):
+    """Standard error of a wide terminal."""
+
+    def isatty(self):
+        return True
+
+
+def terminal_of(monkeypatch):
+    """Put in place by the test itself: pytest's own capture takes over after fixtures."""
+    seen = Terminal()
+    monkeypatch.setattr(sys, "stderr", seen)
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", "120")
+    return seen
+
+
+def test_on_a_terminal_the_table_so_far_is_shown_with_time_left(monkeypatch):
+    terminal = terminal_of(monkeypatch)
+    with study_display() as (announce, show):
+        progress = announce("Training")
+        progress(1, 4)
+        show(SUMMARY)
+    shown = terminal.getvalue()
+    assert all(part in shown for part in ("scattering", "0.812", "Training", "1/4", "-:--:--"))
+
+
+def test_the_live_table_is_gone_at_the_end_for_the_final_one(monkeypatch):
+    terminal = terminal_of(monkeypatch)
+    with study_display() as (_, show):
+        show(SUMMARY)
+    assert terminal.getvalue().endswith("\x1b[2K")  # the last line is erased
+
+
+def test_elsewhere_each_step_is_a_line_and_no_table_comes(capsys):
+    with study_display() as (announce, show):
+        announce("Training")(1, 4)
+    assert show is None
+    assert capsys.readouterr().err == "clineval: Training\n"
+
+
+def test_a_quiet_study_shows_nothing(monkeypatch):
+    terminal = terminal_of(monkeypatch)
+    monkeypatch.setattr(Screen, "quiet", True)
+    with study_display() as (announce, show):
+        announce("Training")(1, 4)
+    assert show is None
+    assert terminal.getvalue() == ""
