@@ -79,8 +79,11 @@ def _frozen(entry: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def _settings(entry: Mapping[str, Any]) -> dict[str, str] | None:
-    settings = _frozen(entry).get("settings")
-    return dict(_flat(settings)) if isinstance(settings, Mapping) else None
+    frozen = _frozen(entry)
+    settings = frozen.get("settings")
+    if not isinstance(settings, Mapping):
+        return None
+    return {**dict(_flat(settings)), "data": _short(frozen.get("data_sha256"))}
 
 
 def _changes(first: Mapping[str, str] | None, other: Mapping[str, str] | None) -> str:
