@@ -5,7 +5,7 @@ is, under the six corruptions of ``clineval validate --corruptions``, and under 
 between scanners (scanner_shifts.py). No test image and no image of another cohort is used. The rule that
 chooses is in docs/external-validation-choices.md.
 
-    CLINEVAL_DATA=FOLDER python benchmarks/study_transport.py --keep FOLDER [--repeats N] [--whole NAME...]
+    CLINEVAL_DATA=FOLDER python benchmarks/study_transport.py --keep FOLDER [--repeats 0 1] [--whole NAME...]
 
 Needs breastmnist.npz and breastmnist_224.npz. Finished trainings and risks are kept in --keep and not made
 again; --whole trains five networks a fold, as shipped, also for the trainings named. Writes
@@ -27,6 +27,7 @@ from scipy.special import logit
 from scipy.stats import rankdata
 from transport_models import (
     LOOKS,
+    PREPARATIONS,
     SETTINGS,
     SIDE,
     TRAININGS,
@@ -79,10 +80,10 @@ def main() -> None:
     told: list[Told] = []
     held_out: dict[int, list[Indices]] = {}
     with one_thread():
-        for repeat, training in product(range(asked.repeats), _trainings(asked.whole, asked.only)):
+        for repeat, training in product(asked.repeats, _trainings(asked.whole, asked.only)):
             folds = list(trained_folds(cohort, pool, training, repeat, asked.keep))
             held_out[repeat] = [fold.outside for fold in folds]
-            told += _tell(folds, shown, training, repeat, asked.keep)
+            told += _tell(folds, shown, training, repeat, asked)
     rows = pd.DataFrame(_rows(Bench(cohort.outcome[pool], held_out, shown), told))
     rows.to_csv(asked.record, index=False, float_format="%.4f")
     columns = [
@@ -105,7 +106,8 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--keep", type=Path, required=True)
     parser.add_argument("--record", type=Path, default=RECORD)
-    parser.add_argument("--repeats", type=int, default=1)
+    parser.add_argument("--repeats", type=int, nargs="+", default=[0], help="drawings of the folds")
+    parser.add_argument("--preparations", nargs="+", default=list(PREPARATIONS))
     parser.add_argument("--whole", nargs="*", default=[])
     parser.add_argument("--only", nargs="*", default=[training.name for training in TRAININGS])
     asked = parser.parse_args()
@@ -126,10 +128,10 @@ def say(line: str) -> None:
 
 
 def _tell(
-    folds: list[Fold], shown: list[Shown], training: Training, repeat: int, keep: Path
+    folds: list[Fold], shown: list[Shown], training: Training, repeat: int, asked: argparse.Namespace
 ) -> Iterator[Told]:
-    for preparation in training.preparations:
-        path = keep / f"risks-{training.name}-{preparation}-{repeat}.npz"
+    for preparation in (name for name in training.preparations if name in asked.preparations):
+        path = asked.keep / f"risks-{training.name}-{preparation}-{repeat}.npz"
         yield Told(training, preparation, repeat, held_out_risks(folds, shown, training, preparation, path))
         say(f"{training.name}, {preparation}, repeat {repeat}")
 
