@@ -50,6 +50,12 @@ def grey_of(content: bytes) -> np.ndarray:
 RAMP = np.arange(256, dtype=np.uint8).reshape(16, 16)
 
 
+def test_a_broken_tag_that_no_pixel_depends_on_is_refused_too():
+    content = dicom(RAMP, PatientName="A^B").replace(b"\x10\x00\x10\x00PN", b"\x10\x00\x10\x00QN")
+    with pytest.raises(Unusable, match=r"broken DICOM file .Unknown Value Representation"):
+        grey_of(content)
+
+
 # Round trips ------------------------------------------------------------------------------------------
 
 

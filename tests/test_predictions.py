@@ -300,3 +300,10 @@ def test_any_bytes_are_a_table_or_refused(tmp_path_factory: pytest.TempPathFacto
     path = written(tmp_path_factory.mktemp("bytes"), content)
     with contextlib.suppress(Refusal):
         assert read_predictions(path)["risk"].between(0, 1).all()
+
+
+def test_identifiers_too_long_for_a_float_stay_what_they_are(tmp_path):
+    number = 2**53 + 1
+    frame = pd.DataFrame({"outcome": [0, 1], "risk": [0.2, 0.3], "patient": [number, number + 2]})
+    frame.to_parquet(tmp_path / "t.parquet")
+    assert read_predictions(tmp_path / "t.parquet")["patient"].tolist() == [str(number), str(number + 2)]

@@ -44,6 +44,12 @@ def test_a_parquet_keeps_its_types_and_has_no_lines(tmp_path: Path) -> None:
     assert read_columns(tmp_path / "x")[1].row(0) == "x, row 1"
 
 
+def test_a_parquet_of_broken_text_is_refused(tmp_path: Path) -> None:
+    broken = pa.StringArray.from_buffers(1, pa.py_buffer(b"\0\0\0\0\2\0\0\0"), pa.py_buffer(b"\xff\xfe"))
+    pyarrow.parquet.write_table(pa.table({"a": broken}), tmp_path / "x")
+    assert "not a whole Parquet file: " in refusal_of(tmp_path / "x")
+
+
 def test_a_row_of_another_length_is_named_by_its_line(tmp_path: Path) -> None:
     path = written(tmp_path, 'a,b\n1,"two\nlines"\n1\n')
     assert "line 4: 2 cells are needed, as in the header; came 1" in refusal_of(path)

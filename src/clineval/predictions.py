@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -312,7 +313,8 @@ def _as_attribute(values: Any) -> pd.Series:
         except pa.ArrowException:
             return pd.Series(values, dtype=_TEXT)
     if pa.types.is_integer(values.type) or pa.types.is_floating(values.type):
-        return pd.Series(values.cast(pa.float64()).to_numpy(zero_copy_only=False))
+        with suppress(pa.ArrowInvalid):  # whole numbers above 2^53, as some identifiers are, stay text
+            return pd.Series(values.cast(pa.float64()).to_numpy(zero_copy_only=False))
     return pd.Series(_as_text(values), dtype=_TEXT)
 
 

@@ -71,9 +71,10 @@ def read_columns(path: Path) -> tuple[dict[str, pa.ChunkedArray], Origin]:
 def _read_parquet(path: Path) -> dict[str, pa.ChunkedArray]:
     try:
         table = pyarrow.parquet.read_table(path)
-    except (pa.ArrowException, OSError) as error:
+        table.validate(full=True)  # what a broken file holds: text that is no UTF-8, indices out of bounds
+        return _columns(table.column_names, table)
+    except (pa.ArrowException, OSError, ValueError) as error:
         raise Refusal(f"{path} is not a whole Parquet file: {_first_line(error)}.") from error
-    return _columns(table.column_names, table, path)
 
 
 def _read_csv(path: Path, head: bytes) -> tuple[dict[str, pa.ChunkedArray], Origin]:
@@ -90,7 +91,7 @@ def _read_csv(path: Path, head: bytes) -> tuple[dict[str, pa.ChunkedArray], Orig
         raise _unreadable_csv(path, error, delimiter, cells=len(names)) from error
     _refuse_swallowed_rows(path, delimiter, rows=table.num_rows)
     trimmed = [_unguarded(pc.utf8_trim_whitespace(column)) for column in table.columns]
-    return _columns([_bare(name) for name in names], trimmed, path), Origin(path.name, path, delimiter)
+    return _columns([_bare(name) for name in names], trimmed), Origin(path.name, path, delimiter)
 
 
 def _refuse_foreign_bytes(path: Path, head: bytes) -> None:
@@ -205,10 +206,10 @@ def _wrong_encoding(path: Path, line: int) -> Refusal:
 
 
 def _first_line(error: Exception) -> str:
-    return str(error).splitlines()[0].rstrip(".")
+    return (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
 
 
-def _columns(names: list[str], columns: Any, path: Path) -> dict[str, pa.ChunkedArray]:
+def _columns(names: list[str], columns: Any) -> dict[str, pa.ChunkedArray]:
     return dict(zip(names, (columns[place] for place in range(len(names))), strict=True))
 
 

@@ -75,13 +75,16 @@ def read_dicom(content: bytes, *, most_pixels: int) -> DicomImage:
         try:
             dataset = pydicom.dcmread(io.BytesIO(content))
             _check(dataset, most_pixels)
-            grey = _picture(dataset)
+            return _read(dataset)
         except Unusable:
             raise
         except Exception as error:  # pydicom and its decoders may raise anything on a broken file
             raise Unusable(_in_words(error)) from error
+
+
+def _read(dataset: Any) -> DicomImage:
     return DicomImage(
-        grey=grey,
+        grey=_picture(dataset),
         bits=int(dataset.BitsStored),
         burnt_in=str(dataset.get("BurnedInAnnotation", "")).strip().upper() == "YES",
         identifying=tuple(keyword for keyword in IDENTIFYING if str(dataset.get(keyword, "")).strip()),
@@ -201,6 +204,8 @@ def _first(value: Any) -> float:
 
 def _in_words(error: Exception) -> str:
     words = " ".join(str(error).split())
+    if words.startswith("Unknown Value Representation"):
+        return f"it is a broken DICOM file ({words[:200]})"
     if isinstance(error, NotImplementedError) or "missing dependencies" in words or "plugin" in words:
         return "its compression cannot be undone here; install pylibjpeg[all], or export it uncompressed"
     if type(error).__name__ == "InvalidDicomError":
