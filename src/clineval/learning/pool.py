@@ -1,17 +1,15 @@
 """Trainings over the cores of this machine: this process trains too, while the others start."""
 
 import os
-import time
 from collections import deque
 from collections.abc import Iterator
-from functools import cache
 from queue import SimpleQueue
 from threading import Thread
 from typing import Any
 
 from clineval.learning.jobs import Fitted, Job, Material, perform
+from clineval.learning.orphans import end_with
 
-LOOK_SECONDS = 0.25  # between two looks of a worker at whether its program still lives
 Arrived = tuple[str, Fitted] | BaseException
 
 
@@ -32,7 +30,7 @@ def train_in_processes(
     waiting = deque(jobs.items())
     arrived: SimpleQueue[Arrived] = SimpleQueue()
     others = min(workers, len(jobs)) - 1
-    pool = ProcessPoolExecutor(others)
+    pool = ProcessPoolExecutor(others, initializer=end_with, initargs=(os.getpid(),))
     try:
         for _ in range(others):
             Thread(target=_feed, args=(pool, material, waiting, arrived), daemon=True).start()
@@ -61,7 +59,7 @@ def _feed(
     """Keep one process busy until nothing waits; what goes wrong arrives like a result."""
     try:
         while (item := _next(waiting)) is not None:
-            arrived.put((item[0], pool.submit(_perform_elsewhere, material, item[1]).result()))
+            arrived.put((item[0], pool.submit(perform, material, item[1]).result()))
     except BaseException as error:
         arrived.put(error)
 
@@ -83,21 +81,3 @@ def _opened(arrived: Arrived) -> tuple[str, Fitted]:
     if isinstance(arrived, BaseException):
         raise arrived
     return arrived
-
-
-def _perform_elsewhere(material: Material, job: Job) -> Fitted:
-    _end_with_parent()
-    return perform(material, job)
-
-
-@cache
-def _end_with_parent() -> None:
-    """Watch, from a thread of this worker, that its program lives: one that is killed ends nobody."""
-    parent = os.getppid()
-
-    def watch() -> None:
-        while os.getppid() == parent:
-            time.sleep(LOOK_SECONDS)
-        os._exit(1)
-
-    Thread(target=watch, daemon=True).start()
