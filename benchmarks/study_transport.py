@@ -80,7 +80,7 @@ def main() -> None:
     told: list[Told] = []
     held_out: dict[int, list[Indices]] = {}
     with one_thread():
-        for repeat, training in product(asked.repeats, _trainings(asked.whole, asked.only)):
+        for repeat, training in product(asked.repeats, _trainings(asked.whole, asked.only, asked.members)):
             folds = list(trained_folds(cohort, pool, training, repeat, asked.keep))
             held_out[repeat] = [fold.outside for fold in folds]
             told += _tell(folds, shown, training, repeat, asked)
@@ -108,6 +108,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--record", type=Path, default=RECORD)
     parser.add_argument("--repeats", type=int, nargs="+", default=[0], help="drawings of the folds")
     parser.add_argument("--preparations", nargs="+", default=list(PREPARATIONS))
+    parser.add_argument("--members", type=int, default=SETTINGS.members, help="networks a fold, at most")
     parser.add_argument("--whole", nargs="*", default=[])
     parser.add_argument("--only", nargs="*", default=[training.name for training in TRAININGS])
     asked = parser.parse_args()
@@ -115,8 +116,10 @@ def _arguments() -> argparse.Namespace:
     return asked
 
 
-def _trainings(whole: list[str], only: list[str]) -> Iterator[Training]:
-    yield from (training for training in TRAININGS if training.name in only)
+def _trainings(whole: list[str], only: list[str], members: int) -> Iterator[Training]:
+    for training in TRAININGS:
+        if training.name in only:
+            yield replace(training, members=min(members, training.members))
     for training in TRAININGS:
         if training.name in whole:
             yield replace(training, name=f"{training.name}, whole", members=SETTINGS.members)
@@ -151,10 +154,12 @@ def _rows(bench: Bench, told: list[Told]) -> Iterator[dict[str, object]]:
         for model, each in product(training.models, looks):
             names = {"model": model, model: _name(training, each)}
             yield _row(bench, seen[model][each], repeat, views, names)
-        if training == SHIPPED:
+        if training.name == SHIPPED.name:
             machines[repeat, views] = seen["scattering"]
         shipped = machines[repeat, views]
-        for network, machine in product(looks, shipped if training == SHIPPED else [("as it came",)]):
+        for network, machine in product(
+            looks, shipped if training.name == SHIPPED.name else [("as it came",)]
+        ):
             names = {"cnn": _name(training, network), "scattering": _name(SHIPPED, machine)}
             odds = _mean(seen["cnn"][network], shipped[machine])
             yield _row(bench, odds, repeat, views, {"model": "combined", **names})
