@@ -26,7 +26,7 @@ def run(finished_run):
 
 @pytest.fixture(scope="module")
 def images():
-    return phantom(seed=9, cases=(30, 10, 20)).images
+    return phantom(seed=9, cases=(60, 20, 30)).images
 
 
 @pytest.fixture

@@ -8,6 +8,7 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -95,11 +96,21 @@ class PlainMachine:
 
     def _kernel(self, features: Floats) -> Floats:
         parts = []
-        for start, end, gamma in zip((0, *self.ends), self.ends, self.gammas, strict=False):
-            left, right = features[:, start:end], self.support_vectors[:, start:end]
-            squared = (left**2).sum(axis=1)[:, None] + (right**2).sum(axis=1) - 2 * (left @ right.T)
+        for (start, end), right, gamma in zip(self._parts, self._squares, self.gammas, strict=True):
+            left = features[:, start:end]
+            product = left @ self.support_vectors[:, start:end].T
+            squared = (left**2).sum(axis=1)[:, None] + right - 2 * product
             parts.append(np.exp(-gamma * np.maximum(squared, 0.0)))
         return np.mean(parts, axis=0)
+
+    @property
+    def _parts(self) -> tuple[tuple[int, int], ...]:
+        return tuple(pairwise((0, *self.ends)))
+
+    @cached_property
+    def _squares(self) -> tuple[Floats, ...]:
+        """The support vectors' squared lengths by part: as long to compute as a dozen risks."""
+        return tuple((self.support_vectors[:, start:end] ** 2).sum(axis=1) for start, end in self._parts)
 
 
 def read_plain_model(folder: Path, name: str) -> tuple[PlainModel, tuple[int, int]]:

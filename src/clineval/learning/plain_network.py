@@ -140,14 +140,19 @@ def _positive(maps: Maps) -> Maps:
 
 def _halved(maps: Maps) -> Maps:
     """Every second row and column after a blur of 1 2 1 in both directions, edges repeated."""
-    for axis in (1, 2):
-        edged = np.pad(maps, [(1, 1) if each == axis else (0, 0) for each in range(4)], mode="edge")
-        length = maps.shape[axis]
-        before, here, after = (
-            edged[(slice(None),) * axis + (slice(start, start + length, 2),)] for start in range(3)
-        )
-        maps = 0.25 * (before + after) + 0.5 * here
-    return maps
+    return _halved_rows(_halved_rows(maps).transpose(0, 2, 1, 3)).transpose(0, 2, 1, 3)
+
+
+def _halved_rows(maps: Maps) -> Maps:
+    """Every second row after a blur of 1 2 1 over rows."""
+    small = maps[:, ::2] * np.float32(0.5)
+    quarter = maps * np.float32(0.25)
+    small[:, 0] += quarter[:, 0]
+    small[:, 1:] += quarter[:, 1 : maps.shape[1] - 1 : 2]
+    small[:, : maps.shape[1] // 2] += quarter[:, 1::2]
+    if maps.shape[1] % 2:
+        small[:, -1] += quarter[:, -1]
+    return small
 
 
 def _patches(maps: Maps, side: int, stride: int) -> Maps:
