@@ -249,9 +249,10 @@ def _folder_of_models() -> Path:
 
     folder, chance = Path(tempfile.mkdtemp()), np.random.default_rng(0)
     network = {"scaling": {"mean": 0.3, "sd": 0.2}}
+    kernels = {"gammas": [0.1, 0.2], "ends": [100, plain_models.FEATURES]}
     records: dict[str, dict[str, Any]] = {
         "logreg": {"kind": "logreg", "strength": 1.0},
-        "scattering": {"kind": "scattering", "vectors": 2, "gamma": 0.1},
+        "scattering": {"kind": "scattering", "vectors": 2, **kernels},
         "cnn": {"kind": "cnn", "architecture": plain_models.ARCHITECTURE, "members": [network]},
     }
     for name, record in records.items():
