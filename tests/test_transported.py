@@ -94,6 +94,12 @@ def test_sentences_speak_of_the_combined_model_and_its_chosen_threshold(given, f
     assert "Recalibrating the intercept of combined alone" in said
 
 
+def test_what_risks_promise_is_doubted_where_they_are_not_true(found):
+    assert any("But elsewhere its risks are not true" in sentence for sentence in found["sentences"])
+    true = transported(content(shift=0.0))["sentences"]
+    assert any("Were every risk true" in sentence and "But" not in sentence for sentence in true)
+
+
 def test_the_images_are_spoken_of_and_none_was_trained_on(found):
     said = " ".join(found["images"])
     assert "The mean grey level is 61 of 255 here and 84 in training" in said

@@ -118,9 +118,14 @@ def _change(drop: Content) -> str:
 
 def _mix_sentence(record: Content) -> str:
     home, there = (to_number(record["mix"][where]["expected_auc"]) for where in (HOME, ELSEWHERE))
-    return (
+    said = (
         f"Were every risk true, it would reach {number(home)} at home and {number(there)} elsewhere: that "
         "much of a difference would be the mix of cases alone."
+    )
+    if wording.covers(to_estimate(record["calibration"]["observed_expected"]["external"]), 1.0):
+        return said
+    return (
+        f"{said} But its risks are not true elsewhere, as the calibration below shows, so this says little."
     )
 
 
