@@ -1,0 +1,123 @@
+"""A stranger's file runs nothing: no pickle anywhere, no eval, no formula in a spreadsheet, no script."""
+
+import io
+import os
+import pickle
+import re
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import clineval
+from clineval import cli
+from clineval.data import medmnist
+from clineval.learning.storage import read_arrays
+from clineval.refusal import Refusal
+
+SOURCE = Path(clineval.__file__).parent
+FORBIDDEN = (
+    r"\bpickle\b(?!d)", r"\bmarshal\b", r"\bshelve\b", r"\bdill\b", r"\bcloudpickle\b", r"\bjoblib\.load\b",
+    r"\btorch\.load\b", r"\bnp\.load\b", r"allow_pickle=True", r"\bread_pickle\b", r"(?<![\w.])eval\(",
+    r"(?<![\w.])exec\(", r"shell=True", r"\bos\.system\b", r"\byaml\.load\b", r"\bwith_trust\b",
+)  # fmt: skip
+
+
+def test_no_module_unpickles_evaluates_or_opens_a_shell():
+    found = [
+        f"{path.relative_to(SOURCE)}: {match.group()}"
+        for path in sorted(SOURCE.rglob("*.py"))
+        for word in FORBIDDEN
+        for match in re.finditer(word, path.read_text(encoding="utf-8"))
+    ]
+    assert found == []
+
+
+class Bomb:
+    """What a malicious file holds: unpickled, it makes a file."""
+
+    def __init__(self, trace):
+        self.trace = trace
+
+    def __reduce__(self):
+        return os.mkdir, (str(self.trace),)
+
+
+@pytest.fixture
+def trace(tmp_path):
+    return tmp_path / "ran"
+
+
+def test_the_bomb_goes_off_where_it_is_unpickled(trace):
+    pickle.loads(pickle.dumps(Bomb(trace)))
+    assert trace.exists()
+
+
+def npz_of_objects(trace):
+    held = np.empty((1, 1), dtype=object)
+    held[0, 0] = Bomb(trace)
+    stream = io.BytesIO()
+    np.savez(
+        stream, **{f"{split}_{kind}": held for split in medmnist.SPLITS for kind in ("images", "labels")}
+    )
+    return stream.getvalue()
+
+
+def test_an_npz_of_pickled_objects_is_refused_and_runs_nothing(tmp_path, trace):
+    (tmp_path / "breastmnist.npz").write_bytes(npz_of_objects(trace))
+    with pytest.raises(Refusal, match="needs uint8 of shape"):
+        medmnist.load(folders=[tmp_path])
+    assert not trace.exists()
+
+
+def torch_file(trace):
+    stream = io.BytesIO()
+    torch.save(Bomb(trace), stream)
+    return stream.getvalue()
+
+
+def zip_of_pickle(trace):
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w") as archive:
+        archive.writestr("data.pkl", pickle.dumps(Bomb(trace)))
+    return stream.getvalue()
+
+
+@pytest.mark.parametrize("content", [torch_file, zip_of_pickle, lambda trace: pickle.dumps(Bomb(trace))])
+def test_a_pickle_in_the_place_of_a_model_is_refused_and_runs_nothing(tmp_path, trace, content):
+    (tmp_path / "cnn.safetensors").write_bytes(content(trace))
+    with pytest.raises(Refusal, match="not a whole model file"):
+        read_arrays(tmp_path / "cnn.safetensors")
+    assert not trace.exists()
+
+
+NAMES = ("=1+1", "+cmd|' /C calc'!A0", "-2+3", "@SUM(A1)", "'=1", "<script>alert(1)</script>", "../../x")
+
+
+def test_names_from_a_table_are_neither_formulas_nor_scripts_nor_paths_in_the_results(tmp_path):
+    rows = [
+        f'"{name}",{case},{case % 2},{(case * 37 % 97) / 97:.3f},"{name}"'
+        for name in NAMES
+        for case in range(8)
+    ]
+    (tmp_path / "t.csv").write_text("model,case,outcome,risk,site\n" + "\n".join(rows) + "\n")
+    words = [
+        "evaluate",
+        str(tmp_path / "t.csv"),
+        "--draws",
+        "20",
+        "--out",
+        str(tmp_path / "in" / "out"),
+        "--quiet",
+    ]
+    assert cli.run_command(words) == 0
+    written = [path for path in (tmp_path / "in").rglob("*") if path.is_file()]
+    assert all(path.is_relative_to(tmp_path / "in" / "out") for path in written)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["in", "t.csv"]
+    for path in written:
+        if path.suffix == ".csv":
+            for cell in re.split(r'[,\n"]+', path.read_text()):
+                assert not re.match(r"[=+@\t\r]|-(?![\d.])|-\d\+", cell), (path.name, cell)
+    assert "<script>alert" not in (tmp_path / "in" / "out" / "report.html").read_text()
