@@ -535,6 +535,9 @@ def test_a_run_on_own_images_writes_the_same_artefacts_as_any_other(folder, monk
     assert "(--fit crop)" in record["data"]["preparation"]
     assert record["settings"]["data"]["own"]["group_column"] == "patient"
     assert str(folder) not in json.dumps(record)
+    page = (folder / "out" / "report.html").read_text(encoding="utf-8")
+    assert "The images as they came and as prepared" in page
+    assert run_command(["predict", "out", "images/im000.png", "--quiet"]) == 0
 
 
 def test_the_door_refuses_a_cohort_beside_a_data_set_and_options_without_one(folder, capsys):
