@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 
 from clineval import cli
+from clineval.commands.images import audit as audit_images_command
 from clineval.data import image_files
 from clineval.data.audit_findings import KINDS
 from clineval.data.own_images import read_own_images
@@ -259,7 +260,7 @@ def test_progress_is_announced_step_by_step(folder, tmp_path):
 
 
 def test_the_help_of_audit_names_every_code_with_its_title():
-    words = " ".join(cli.audit.__doc__.split())
+    words = " ".join(audit_images_command.__doc__.split())
     assert [code for code, kind in KINDS.items() if f"{code} {kind.title}".lower() not in words.lower()] == []
 
 
