@@ -6,7 +6,7 @@ STAMP := $(VENV)/.installed
 CORES := $(shell getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2)
 
 .DEFAULT_GOAL := help
-.PHONY: help install report test test-fast check notebooks bench readme verify lock clean
+.PHONY: help install report test test-fast check notebooks bench readme verify soak fuzz mutants sbom audit-deps lock clean
 
 help: ## Show what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -46,6 +46,25 @@ readme: $(STAMP) ## Write the numbers of results/ into README.md
 
 verify: $(STAMP) ## Check the committed results against their provenance and the README
 	$(BIN)/clineval verify results
+
+soak: $(STAMP) ## Kill a run at 20 random moments and resume it (about ten minutes)
+	$(BIN)/python -W ignore benchmarks/soak_kills.py 20 0
+
+fuzz: $(STAMP) ## 100,000 broken files for every reader; coverage-guided too where atheris is installed
+	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/fuzz_readers.py 100000 0 2>/dev/null
+	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/fuzz_coverage.py 20000 2>/dev/null
+
+mutants: $(STAMP) ## Plant 300 small defects in statistics/ and count those that the tests notice
+	$(BIN)/python -W ignore benchmarks/mutants.py 300 0
+
+sbom: $(STAMP) ## Write build/sbom.cdx.json, the bill of materials (CycloneDX) of the lock
+	$(BIN)/python .ci/sbom.py
+
+audit-deps: ## Look for known vulnerabilities in the lock (needs the network; fails, saying so, without)
+	@$(PYTHON) -m venv --clear build/audit
+	@build/audit/bin/python -m pip install --quiet --disable-pip-version-check pip-audit==2.10.1 || \
+	  { echo "audit-deps needs the network and has none: nothing was looked up"; exit 1; }
+	build/audit/bin/pip-audit --requirement requirements.lock --no-deps --disable-pip --strict
 
 lock: ## Write requirements.lock anew from what is installed in .venv
 	$(BIN)/python -m pip freeze --exclude-editable --all | grep -viE '^(pip|clineval|breastmnist)' | sed 's/+cpu//' > requirements.lock

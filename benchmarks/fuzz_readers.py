@@ -33,11 +33,13 @@ import pandas as pd
 from mutations import mutated
 from PIL import Image
 
+from clineval.data.preparation import Unusable
 from clineval.refusal import Refusal
 
 MOST_SECONDS = 5  # of the processor, so that a busy machine makes no false alarm
 MOST_WAITING = 60  # seconds in all, for a reader that sleeps
 MOST_BYTES = 2 * 1024**3
+REFUSALS = (Refusal, Unusable)
 
 
 @dataclass(frozen=True)
@@ -346,14 +348,12 @@ READERS: dict[str, Callable[[], Reader]] = {
 
 def outcome_of(reader: Reader, path: Path) -> str:
     """What became of one input: ``read``, ``refused``, or what went wrong."""
-    from clineval.data.preparation import Unusable
-
     try:
         signal.setitimer(signal.ITIMER_PROF, MOST_SECONDS)
         signal.setitimer(signal.ITIMER_REAL, MOST_WAITING)
         reader.read(path)
         return "read"
-    except (Refusal, Unusable):
+    except REFUSALS:
         return "refused"
     except TooSlow:
         return f"WRONG: over {MOST_SECONDS} s"
