@@ -3,6 +3,7 @@
 import subprocess
 import sys
 
+import pytest
 import torch
 from torch import nn
 
@@ -48,5 +49,6 @@ sys.exit("torch._dynamo" in sys.modules)
 """
 
 
+@pytest.mark.slow
 def test_a_training_does_not_import_torchs_compiler():
     assert subprocess.run([sys.executable, "-c", TRAINING]).returncode == 0
