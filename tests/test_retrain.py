@@ -10,7 +10,7 @@ import pytest
 from clineval import provenance, retrain
 from clineval.pipeline.cohort_run import OwnImages
 from clineval.refusal import Refusal
-from clineval.retrain import NETWORK_TOLERANCE, TOLERANCE, repeat_run, settings_of
+from clineval.retrain import MEMBER_TOLERANCE, NETWORK_TOLERANCE, TOLERANCE, repeat_run, settings_of
 from clineval.settings import DataSettings, OwnSettings, RunSettings, TrainingSettings
 
 SETTINGS = RunSettings(data=DataSettings(dataset="phantom"), training=TrainingSettings(seed=4, seeds=(1, 2)))
@@ -23,15 +23,15 @@ SHIPPED = {
 }
 
 
-def table(shift=0.0, *, model="logreg"):
+def table(shift=0.0, *, model="logreg", case="test/3"):
     rows = [
         {"model": each, "split": split, "case": f"{split}/{k}", "outcome": k % 2, "risk": 0.3 + k / 100}
         for each in SHIPPED
-        for split in ("val", "test")
+        for split in ("val", "test", "train_out_of_fold")
         for k in range(10)
     ]
     frame = pd.DataFrame(rows)
-    frame.loc[(frame["model"] == model) & (frame["case"] == "test/3"), "risk"] += shift
+    frame.loc[(frame["model"] == model) & (frame["case"] == case), "risk"] += shift
     return frame
 
 
@@ -57,9 +57,9 @@ def repeated(tmp_path, monkeypatch):
     """``repeat_run`` with a training that gives the same table, one risk of it moved by ``shift``."""
     folder = write_run(tmp_path / "results")
 
-    def with_shift(shift, *, model="logreg", frame=None):
+    def with_shift(shift, *, model="logreg", case="test/3", frame=None):
         def train(record, settings, place, **_named):
-            moved = table(shift, model=model) if frame is None else frame
+            moved = table(shift, model=model, case=case) if frame is None else frame
             moved.to_csv(place / "predictions.csv", index=False)
             (place / "models").mkdir()
             (place / "models" / "shipped.json").write_text(json.dumps(SHIPPED))
@@ -102,10 +102,23 @@ def test_on_another_machine_the_stated_tolerance_counts_and_it_says_so(repeated,
     assert "torch (1 then, 2 now)" in verdict.notes[1]
 
 
-@pytest.mark.parametrize(("model", "shift"), [("logreg", TOLERANCE * 2), ("cnn", NETWORK_TOLERANCE * 11)])
 @pytest.mark.usefixtures("elsewhere")
-def test_beyond_the_tolerance_no_machine_is_an_excuse(repeated, model, shift):
-    verdict = repeated(shift, model=model)
+def test_single_networks_out_of_fold_may_differ_more(repeated):
+    case = "train_out_of_fold/3"
+    assert repeated(MEMBER_TOLERANCE * 9, model="cnn", case=case).differences == ()
+
+
+@pytest.mark.parametrize(
+    ("model", "case", "shift"),
+    [
+        ("logreg", "test/3", TOLERANCE * 2),
+        ("cnn", "test/3", NETWORK_TOLERANCE * 11),
+        ("cnn", "train_out_of_fold/3", MEMBER_TOLERANCE * 11),
+    ],
+)
+@pytest.mark.usefixtures("elsewhere")
+def test_beyond_the_tolerance_no_machine_is_an_excuse(repeated, model, case, shift):
+    verdict = repeated(shift, model=model, case=case)
     assert [line.split(":")[0] for line in verdict.differences] == ["audit.json", "predictions.csv"]
     assert "torch (1 then, 2 now)" in verdict.notes[0]
 
