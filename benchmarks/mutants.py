@@ -152,7 +152,8 @@ def tests_of(module: str) -> list[str]:
 def whole_room() -> list[str]:
     """The test files of every module of the room."""
     names = sorted(path.stem for path in (ROOT / ROOM).glob("*.py"))
-    return [name for module in names for name in tests_of(module)[:1] if Path(name).exists()]
+    files = [tests_of(module)[0] for module in names if module != "__init__"]
+    return [str(ROOT / "tests" / "test_statistics_room.py"), *files]
 
 
 def passes(files: list[str]) -> bool:

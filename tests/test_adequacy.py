@@ -135,3 +135,19 @@ def test_risks_of_0_and_1_are_left_out_of_a_plan_for_the_slope():
     _, risk, _, _ = sample("small")
     longer = np.append(risk, [0.0, 1.0])
     assert ad.sample_size_for_slope(longer).cases == ad.sample_size_for_slope(risk).cases
+
+
+def test_a_lone_event_or_non_event_still_has_hanley_and_mc_neil_s_error():
+    assert ad.hanley_mcneil_error(0.8, 1, 9) > ad.hanley_mcneil_error(0.8, 2, 9) > 0
+    assert ad.hanley_mcneil_error(0.8, 9, 1) > ad.hanley_mcneil_error(0.8, 9, 2) > 0
+
+
+def test_the_width_asked_for_is_a_tenth_where_none_is_given():
+    assert ad.sample_size_for_auc(0.8, 0.3) == ad.sample_size_for_auc(0.8, 0.3, width=0.1)
+    assert ad.events_for_sensitivity(0.9) == ad.events_for_sensitivity(0.9, width=0.1)
+
+
+@pytest.mark.parametrize("prevalence", [-0.1, 0, 1, 1.1])
+def test_a_prevalence_of_none_or_all_is_refused(prevalence):
+    with pytest.raises(ValueError, match="A prevalence must lie between 0 and 1"):
+        ad.sample_size_for_auc(0.8, prevalence)

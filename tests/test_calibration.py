@@ -217,3 +217,9 @@ def test_equal_risks_are_never_parted():
 def test_a_curve_without_bins_is_refused():
     with pytest.raises(ValueError, match="At least one bin is needed; came 0"):
         cal.grouped_curve([0, 1], [0.1, 0.2], bins=0)
+
+
+def test_one_bin_holds_every_case():
+    curve = cal.grouped_curve([0, 1, 1, 0], [0.1, 0.2, 0.6, 0.7], bins=1)
+    assert (curve.cases.tolist(), curve.observed.tolist()) == ([4], [0.5])
+    assert curve.mean_risk == pytest.approx(0.4)

@@ -6,6 +6,7 @@ from clinical_reference import cases
 from discrimination_reference import law
 from hypothesis import strategies as st
 
+from clineval.statistics import counting
 from clineval.statistics.counting import (
     Counts,
     ascending,
@@ -73,3 +74,19 @@ def test_more_cases_than_one_block_are_all_counted():
     true_positives, false_positives = flagged_counts(risk < 0.4, risk, GRIDS["hundredths"])
     assert true_positives[0] + false_positives[0] == np.count_nonzero(risk >= 0.01)
     assert true_positives[39] == 0
+
+
+@pytest.mark.parametrize(
+    ("thresholds", "steps"),
+    [
+        (np.arange(1, 100) / 100, 100),
+        (np.arange(101) / 100, 100),
+        (np.arange(1, 1000) / 1000, 1000),
+        (np.array([0.01, 0.03]), None),
+        (np.array([0.99, 1.0, 1.01]), None),
+        (np.array([-0.01, 0.0]), None),
+        (np.zeros(0), None),
+    ],
+)
+def test_decimal_grids_are_known_as_such(thresholds, steps):
+    assert counting._decimal_steps(thresholds) == steps

@@ -340,3 +340,21 @@ def test_the_logit_interval_covers_what_it_says(true, together):
         hits += estimate.low <= true <= estimate.high
     # 93 to 97 %, and two standard errors of a thousand sets; benchmarks/bench_coverage.py has more sets.
     assert 0.93 - 0.014 <= hits / 1000 <= 0.97 + 0.014
+
+
+@pytest.mark.parametrize("level", [-0.5, 0, 1, 1.5])
+def test_a_level_outside_0_and_1_is_refused_even_where_nothing_can_be_compared(level):
+    with pytest.raises(ValueError):
+        compare_auc([1, 1], [0.2, 0.3], [0.4, 0.1], level=level)
+    with pytest.raises(ValueError):
+        compare_auc_unpaired([1, 1], [0.2, 0.3], [1, 1], [0.4, 0.1], level=level)
+
+
+def test_the_unpaired_interval_at_the_level_of_the_p_value_ends_at_0():
+    chance = np.random.default_rng(0)
+    outcome = np.arange(40) % 2 == 0
+    risk_a, risk_b = (outcome * shift + chance.normal(size=40) for shift in (2.0, 0.5))
+    p = compare_auc_unpaired(outcome, expit(risk_a), outcome, expit(risk_b)).p_value
+    found = compare_auc_unpaired(outcome, expit(risk_a), outcome, expit(risk_b), level=1 - p).difference
+    assert found.low == pytest.approx(0, abs=1e-9)
+    assert found.high == pytest.approx(2 * found.value)

@@ -8,6 +8,7 @@ from discrimination_reference import GOLDEN, REFERENCE, law, naive_auc, sample
 from hypothesis import strategies as st
 from scipy.stats import norm
 
+from clineval.statistics import intervals as module
 from clineval.statistics.intervals import (
     Estimate,
     bootstrap,
@@ -289,3 +290,8 @@ def test_the_percentile_interval_covers_a_mean():
 def test_an_estimate_is_frozen():
     with pytest.raises(AttributeError):
         Estimate(1.0, 0.0, 2.0).value = 3.0
+
+
+def test_an_interval_needs_half_of_its_resamples():
+    assert module._defined(np.array([1.0, np.nan]), "m")[0].tolist() == [1.0]
+    assert len(module._defined(np.array([1.0, np.nan, np.nan]), "m")[0]) == 0

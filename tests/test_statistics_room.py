@@ -1,0 +1,43 @@
+"""What holds for every module of statistics/: frozen records, and defaults that are those of the settings."""
+
+import dataclasses
+import importlib
+import inspect
+import pkgutil
+
+import pytest
+
+import clineval.statistics
+from clineval.settings import EvaluationSettings
+
+MODULES = [
+    importlib.import_module(f"clineval.statistics.{found.name}")
+    for found in pkgutil.iter_modules(clineval.statistics.__path__)
+]
+RECORDS = [
+    each
+    for module in MODULES
+    for _, each in inspect.getmembers(module, inspect.isclass)
+    if dataclasses.is_dataclass(each) and each.__module__ == module.__name__
+]
+FUNCTIONS = [
+    each
+    for module in MODULES
+    for name, each in inspect.getmembers(module, inspect.isfunction)
+    if each.__module__ == module.__name__ and not name.startswith("_")
+]
+PROC_S_DRAWS = 2000  # where roc.py resamples as pROC does, it does so as often
+DEFAULTS = {name: getattr(EvaluationSettings, name) for name in ("level", "draws", "seed")}
+
+
+@pytest.mark.parametrize("record", RECORDS, ids=lambda each: each.__qualname__)
+def test_every_record_is_frozen(record):
+    assert record.__dataclass_params__.frozen
+
+
+@pytest.mark.parametrize("function", FUNCTIONS, ids=lambda each: each.__qualname__)
+def test_level_draws_and_seed_are_by_default_those_of_the_settings(function):
+    for name, parameter in inspect.signature(function).parameters.items():
+        if name in DEFAULTS and parameter.default is not inspect.Parameter.empty:
+            as_proc = name == "draws" and function.__module__.endswith(".roc")
+            assert parameter.default == (PROC_S_DRAWS if as_proc else DEFAULTS[name]), name
