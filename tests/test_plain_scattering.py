@@ -38,8 +38,8 @@ def test_one_wavelet_response_is_the_sum_that_a_convolution_is():
     for (y, x), weight in envelope.items():
         wave = (np.cos(2.2 * x) - shift) + 1j * np.sin(2.2 * x)
         total += weight / whole * wave * centred[8 + row + y, 8 + column + x]
-    seen = plain_scattering._transform((image - image.mean())[None].astype(np.float32))
-    assert plain_scattering._modulus(seen, 0)[0, 0, row, column] == pytest.approx(abs(total), abs=1e-6)
+    found = plain_scattering._modulus((image - image.mean())[None].astype(np.float32), 0)
+    assert found[0, 0, row, column] == pytest.approx(abs(total), abs=1e-6)
 
 
 def test_brightness_changes_the_order_zero_windows_alone():

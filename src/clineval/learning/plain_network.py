@@ -29,9 +29,10 @@ class _Convolution:
     stride: int = 1
 
     def __call__(self, maps: Maps) -> Maps:
-        if self.side == 1:
-            return maps @ self.kernel + self.bias
-        return _patches(maps, self.side, self.stride) @ self.kernel + self.bias
+        seen = maps if self.side == 1 else _patches(maps, self.side, self.stride)
+        found: Maps = seen @ self.kernel
+        found += self.bias
+        return found
 
 
 @dataclass(frozen=True)
@@ -128,10 +129,11 @@ def _log_odds(network: PlainNetwork, maps: Maps) -> NDArray[np.float64]:
 
 
 def _through(block: _Block, maps: Maps) -> Maps:
-    if block.shortcut is None:
-        return _positive(block.second(_positive(block.first(maps))) + maps)
-    maps = _halved(maps)
-    return _positive(block.second(_positive(block.first(maps))) + block.shortcut(maps))
+    if block.shortcut is not None:
+        maps = _halved(maps)
+    found = block.second(_positive(block.first(maps)))
+    found += maps if block.shortcut is None else block.shortcut(maps)
+    return _positive(found)
 
 
 def _positive(maps: Maps) -> Maps:

@@ -1,7 +1,7 @@
 """Wavelet scattering features in numpy and scipy alone, as ``scattering`` computes them with torch.
 
-The convolutions are products of Fourier transforms here: an image with its reflected border is 44
-pixels wide, and all orientations of a scale share its transform.
+The convolutions are products of Fourier transforms here: an image with its reflected border is 32, 36
+or 44 pixels wide by scale, and all orientations of a scale share its transform.
 """
 
 import math
@@ -16,8 +16,6 @@ SCALES, ORIENTATIONS = 3, 4
 WINDOW, STRIDE, MARGIN = 8, 4, 2
 FLOOR = 1e-3
 FEATURES = 2989
-BORDER = 8  # pixels, half of the widest wavelet
-PADDED = SIDE + 2 * BORDER
 PART = 16  # images at a time: their 61 maps stay in the processor's cache
 
 Maps = NDArray[np.float32]
@@ -41,34 +39,35 @@ def shrink(images: NDArray[np.uint8]) -> NDArray[np.float32]:
 
 def _part_features(grey: Maps) -> NDArray[np.float32]:
     image = grey - grey.mean(axis=(1, 2), keepdims=True)
-    seen = _transform(image)
-    first = [_modulus(seen, scale) for scale in range(SCALES)]
+    first = [_modulus(image, scale) for scale in range(SCALES)]
     maps = [image[:, None], *first]
     for fine in range(SCALES - 1):
-        seen = _transform(first[fine])
         for coarse in range(fine + 1, SCALES):
-            maps.append(_modulus(seen, coarse).reshape(len(grey), -1, SIDE, SIDE))
+            maps.append(_modulus(first[fine], coarse).reshape(len(grey), -1, SIDE, SIDE))
     windows = _window_means(np.concatenate(maps, axis=1))
     return np.log(np.abs(windows) + np.float32(FLOOR)).reshape(len(grey), -1)
 
 
-def _transform(maps: Maps) -> NDArray[np.complex64]:
-    """Fourier transform of maps with their reflected border, shape (..., 44, 44)."""
-    border = [(0, 0)] * (maps.ndim - 2) + [(BORDER, BORDER)] * 2
-    return fft.fft2(np.pad(maps, border, mode="reflect"))
-
-
-def _modulus(seen: NDArray[np.complex64], scale: int) -> Maps:
+def _modulus(maps: Maps, scale: int) -> Maps:
     """Strength of the response to each orientation at one scale, shape (..., orientations, 28, 28)."""
+    border = _border(scale)
+    edges = [(0, 0)] * (maps.ndim - 2) + [(border, border)] * 2
+    seen = fft.fft2(np.pad(maps, edges, mode="reflect"))
     response = fft.ifft2(seen[..., None, :, :] * _spectra(scale), overwrite_x=True)
-    return np.abs(response[..., BORDER:-BORDER, BORDER:-BORDER])
+    return np.abs(response[..., border:-border, border:-border])
+
+
+def _border(scale: int) -> int:
+    """Pixels of reflected border that a scale's wavelets reach into: half of their width."""
+    return 2 ** (scale + 1)
 
 
 @cache
 def _spectra(scale: int) -> NDArray[np.complex64]:
-    """What the wavelets of one scale do to a Fourier transform, shape (orientations, 44, 44)."""
-    half = 2 ** (scale + 1)
-    kernels = np.zeros((ORIENTATIONS, PADDED, PADDED), dtype=np.complex128)
+    """What the wavelets of one scale do to a Fourier transform, shape (orientations, length, length)."""
+    half = _border(scale)
+    length = SIDE + 2 * half
+    kernels = np.zeros((ORIENTATIONS, length, length), dtype=np.complex128)
     kernels[:, : 2 * half + 1, : 2 * half + 1] = np.stack(
         [_wavelet(scale, math.pi * turn / ORIENTATIONS) for turn in range(ORIENTATIONS)]
     )
