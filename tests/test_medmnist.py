@@ -6,11 +6,10 @@ import io
 import os
 import socket
 import threading
-import time
 import tracemalloc
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -466,27 +465,33 @@ def test_no_answer_in_time_is_said(tmp_path: Path, server: Server, monkeypatch: 
         assert "no answer in time" in str(refused(tmp_path, server))
 
 
-def speaking(words: Sequence[bytes], *, pause: float) -> tuple[socket.socket, threading.Thread]:
-    """A server that answers every connection with some bytes at a time, and then is silent."""
-    listening = socket.create_server(("127.0.0.1", 0))
+@contextmanager
+def speaking(words: Sequence[bytes], *, pause: float) -> Iterator[str]:
+    """The address of a server that answers each connection with some bytes at a time, and then is silent."""
+    done, threads = threading.Event(), []
 
     def speak(connection: socket.socket) -> None:
-        with suppress(OSError):
+        with connection, suppress(OSError):
             connection.recv(1000)
             for word in words:
                 connection.sendall(word)
-                time.sleep(pause)
+                done.wait(pause)
+            done.wait()
 
-    def serve() -> None:
-        open_ones = []
-        with suppress(OSError):
-            while True:
-                open_ones.append(listening.accept()[0])
-                threading.Thread(target=speak, args=(open_ones[-1],), daemon=True).start()
+    def serve(listening: socket.socket) -> None:
+        while not done.is_set():
+            with suppress(TimeoutError):
+                threads.append(threading.Thread(target=speak, args=(listening.accept()[0],)))
+                threads[-1].start()
 
-    serving = threading.Thread(target=serve, daemon=True)
-    serving.start()
-    return listening, serving
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        listening.settimeout(0.02)
+        serving = threading.Thread(target=serve, args=(listening,))
+        serving.start()
+        yield f"http://127.0.0.1:{listening.getsockname()[1]}"
+        done.set()
+        for thread in (serving, *threads):
+            thread.join(timeout=5)
 
 
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n"
@@ -497,9 +502,7 @@ def test_a_server_that_falls_silent_in_the_middle_is_tried_a_bounded_number_of_t
     tmp_path: Path, server: Server, monkeypatch: pytest.MonkeyPatch, words: list[bytes]
 ) -> None:
     monkeypatch.setattr("clineval.data.download.READ_SECONDS", 0.05)
-    listening, _ = speaking(words, pause=0)
-    with listening:
-        server.address = f"http://127.0.0.1:{listening.getsockname()[1]}"
+    with speaking(words, pause=0) as server.address:
         assert "broke off" in str(refused(tmp_path, server))
 
 
@@ -507,9 +510,7 @@ def test_a_server_that_drips_is_given_up(
     tmp_path: Path, server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("clineval.data.download.PATIENCE", 0.05)
-    listening, _ = speaking([HEAD, *[b"."] * 1000], pause=0.01)
-    with listening:
-        server.address = f"http://127.0.0.1:{listening.getsockname()[1]}"
+    with speaking([HEAD, *[b"."] * 1000], pause=0.01) as server.address:
         assert "no answer in time" in str(refused(tmp_path, server))
 
 
