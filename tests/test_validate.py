@@ -360,7 +360,6 @@ def test_a_table_alone_is_no_run(finished_run, cohort, tmp_path, capsys):
 # On a real external cohort ----------------------------------------------------------------------------
 
 
-@pytest.mark.real_data
 def test_on_busbra_every_case_is_scored_with_patients_as_groups(
     finished_run, busbra_folder, tmp_path, undrawn
 ):
