@@ -107,3 +107,9 @@ def test_an_absent_class_leaves_its_rate_undefined():
 def test_one_group_alone_has_no_interval():
     found = mcnemar([1, 0], [0.9, 0.8], [0.1, 0.2], threshold_a=0.5, threshold_b=0.5, group=[7, 7])
     assert "one group alone" in found.accuracy.difference.method
+
+
+def test_two_groups_are_enough_for_an_interval():
+    risk_a, risk_b = [0.9, 0.8, 0.1, 0.2], [0.1, 0.2, 0.2, 0.9]
+    found = mcnemar([1, 0, 1, 0], risk_a, risk_b, threshold_a=0.5, threshold_b=0.5, group=[1, 1, 2, 2])
+    assert found.accuracy.difference.low < found.accuracy.difference.value < found.accuracy.difference.high

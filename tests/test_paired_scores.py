@@ -58,3 +58,12 @@ def test_no_cases_and_one_case_say_why_there_is_no_test():
 
 def test_a_sure_risk_that_proved_wrong_leaves_the_log_losses_apart():
     assert "infinite: 1 risks" in compare_log_loss([1, 0], [0, 0.2], [0.4, 0.3]).method
+
+
+def test_the_interval_reaches_as_many_errors_as_its_level_says():
+    outcome, a, b, _ = sample("breastmnist")
+    found = compare_brier(outcome, a, b, level=0.9)
+    error = found.difference.value / found.statistic
+    reach = abs(1.6448536269514722 * error)
+    assert found.difference.high - found.difference.value == pytest.approx(reach, rel=1e-9)
+    assert found.difference.value - found.difference.low == pytest.approx(reach, rel=1e-9)

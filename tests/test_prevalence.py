@@ -108,3 +108,8 @@ def test_a_prevalence_outside_0_to_1_is_refused(prevalence):
 def test_a_threshold_of_1_has_no_net_benefit():
     with pytest.raises(ValueError, match=r"a threshold in \[0, 1\)"):
         pv.net_benefit_at_prevalence(Counts(1, 1, 1, 1), 1.0, 0.1)
+
+
+def test_at_a_threshold_of_0_the_net_benefit_is_the_share_of_events_found():
+    found = pv.net_benefit_at_prevalence(Counts(3, 1, 1, 5), 0.0, 0.2)
+    assert found.value == pytest.approx(0.75 * 0.2)

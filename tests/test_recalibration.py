@@ -133,3 +133,10 @@ def test_judging_a_recalibration_where_it_was_fitted_is_refused():
 def test_what_cannot_be_learnt_is_refused_in_words(outcome, risk, message):
     with pytest.raises(ValueError, match=message):
         re.fit_platt(outcome, risk, fitted_on="val")
+
+
+def test_risks_of_exactly_0_and_1_that_proved_right_are_left_out_of_the_fit():
+    outcome, risk = np.array([0, 0, 1, 0, 1, 1]), np.array([0.1, 0.4, 0.3, 0.6, 0.7, 0.9])
+    alone = re.fit_platt(outcome, risk, fitted_on="val")
+    beside = re.fit_platt(np.append(outcome, [0, 1]), np.append(risk, [0.0, 1.0]), fitted_on="val")
+    assert beside.apply(risk) == pytest.approx(alone.apply(risk))
