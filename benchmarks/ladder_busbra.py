@@ -50,7 +50,7 @@ def _climb(run: StoredRun, whole: bool) -> Iterator[dict[str, object]]:
         steps["plain resize"] = [_resized(external, run.side)], False
     middle, upper = external.cohort.images, external.further[0]
     steps["middle square"] = [middle], False
-    steps["and grey levels matched"] = [middle], True
+    steps["and matched and blurred looks"] = [middle], True
     steps["and the upper square"] = [middle, upper], True
     for step, (views, matching) in steps.items():
         yield {

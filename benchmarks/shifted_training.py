@@ -13,7 +13,7 @@ from torch.nn import functional
 
 from clineval.learning import member
 from clineval.learning.jobs import Job, Material
-from clineval.learning.matching import match_grey_levels
+from clineval.learning.matching import histograms
 from clineval.learning.preprocessing import augment
 
 Change = Callable[[Tensor, torch.Generator], Tensor]
@@ -27,7 +27,7 @@ def as_if(
 ) -> Iterator[tuple[Material, Job]]:
     """Material and job of a training of that kind (None: unchanged); networks are augmented so meanwhile."""
     if training == "matched":
-        yield replace(material, images=match_grey_levels(material.images, grey)), job
+        yield replace(material, images=match_histograms(material.images, grey)), job
     elif training in _CHANGES and job.kind == "cnn":
         with patch.object(member, "augment", _augmenting(training)):
             yield material, job
@@ -35,6 +35,19 @@ def as_if(
         yield _with_copies(training, material, job)
     else:
         yield material, job
+
+
+def match_histograms(images: NDArray[np.uint8], grey: NDArray[np.float64]) -> NDArray[np.uint8]:
+    """Each grey level where as many pixels of the training images lie below it; darker stays darker."""
+    filled = np.flatnonzero(grey)
+    to = np.interp(_below(histograms(images)), _below(grey)[filled], filled)
+    flat = images.reshape(len(images), -1).astype(np.int64)
+    return np.take_along_axis(np.rint(to).astype(np.uint8), flat, axis=1).reshape(images.shape)
+
+
+def _below(shares: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Share of pixels darker than each level, half of the level's own counted."""
+    return np.cumsum(shares, axis=-1) - shares / 2
 
 
 def _augmenting(training: str | None) -> Callable[..., Tensor]:

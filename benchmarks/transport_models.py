@@ -17,7 +17,7 @@ from clineval.data.preparation import square
 from clineval.learning.folds import derived_seed, grouped_folds
 from clineval.learning.jobs import Arrays, Job, Material, perform
 from clineval.learning.logistic import LogisticModel, logistic_risk
-from clineval.learning.matching import match_grey_levels, mean_histogram
+from clineval.learning.matching import match_mean_and_spread, mean_histogram
 from clineval.learning.member import member_risk
 from clineval.learning.preprocessing import GreyScaling, PixelScaling
 from clineval.learning.scattering import scattering_features
@@ -110,20 +110,9 @@ def _write_shift(large: Images, kind: str, level: int, path: Path) -> None:
 # How images are prepared: functions of the images and of the training images' mean histogram.
 
 
-def _mean_matched(images: Images, grey: Floats) -> Images:
-    """Each image with the mean and SD that the training images have over all."""
-    levels = np.arange(len(grey))
-    mean = (grey * levels).sum()
-    spread = np.sqrt((grey * (levels - mean) ** 2).sum())
-    own = images.reshape(len(images), -1).astype(float)
-    sd = np.maximum(own.std(axis=1), 1e-9)
-    out = mean + (own - own.mean(axis=1)[:, None]) * (spread / sd)[:, None]
-    return np.clip(np.rint(out), 0, 255).astype(np.uint8).reshape(images.shape)
-
-
 def _half_mean_matched(images: Images, grey: Floats) -> Images:
     """Half way between the image as it came and with mean and SD matched."""
-    return ((images.astype(np.uint16) + _mean_matched(images, grey) + 1) // 2).astype(np.uint8)
+    return ((images.astype(np.uint16) + match_mean_and_spread(images, grey) + 1) // 2).astype(np.uint8)
 
 
 def _blurred(images: Images, pixels: float) -> Images:
@@ -142,12 +131,12 @@ def _unchanged(images: Images, _grey: Floats) -> Images:
 
 PREPARATIONS: Mapping[str, Prepare] = {
     "as it came": _unchanged,
-    "matched": match_grey_levels,
-    "mean and SD matched": _mean_matched,
+    "matched": shifted_training.match_histograms,
+    "mean and SD matched": match_mean_and_spread,
     "half way to mean and SD": _half_mean_matched,
     "blurred .8": _then_blurred(_unchanged, 0.8),
-    "matched, blurred .5": _then_blurred(match_grey_levels, 0.5),
-    "matched, blurred .8": _then_blurred(match_grey_levels, 0.8),
+    "matched, blurred .5": _then_blurred(shifted_training.match_histograms, 0.5),
+    "matched, blurred .8": _then_blurred(shifted_training.match_histograms, 0.8),
 }
 LOOKS = (  # preparations whose risks are averaged, on the logit scale
     *((name,) for name in PREPARATIONS),

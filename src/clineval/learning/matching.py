@@ -1,16 +1,25 @@
-"""Bringing an image's grey levels to those of the training images, before a model sees it.
+"""Further looks at an external image: its grey levels brought to those of the training images, or blurred.
 
-A step that uses the grey levels of the images that are scored, one image at a time, and never their
-outcomes. Which models it serves was decided on BreastMNIST alone: docs/external-validation.md.
+Matching uses the grey levels of the images that are scored, one image at a time, and never their
+outcomes. Which looks serve which model was decided on BreastMNIST alone:
+docs/external-validation-choices.md.
 """
 
 import math
+from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
 
 LEVELS = 256
-MATCHED = ("logreg", "cnn")  # models that gain by it; wavelet features see no brightness and lose
+AS_IT_CAME, MATCHED, BLURRED = "as it came", "matched", "blurred"
+LOOKS = {  # what each model sees of an external image; its risk is the mean over them, on the logit scale
+    "logreg": (AS_IT_CAME, MATCHED),
+    "cnn": (AS_IT_CAME, MATCHED, BLURRED),
+    "scattering": (AS_IT_CAME,),
+}
+BLUR = 0.8  # standard deviation in pixels of a 28 x 28 image; grows with the image
+REFERENCE_SIDE = 28
 PART = 4096  # images whose histograms are counted at once
 
 
@@ -30,21 +39,37 @@ def histograms(images: NDArray[np.uint8]) -> NDArray[np.float64]:
     return counts.reshape(len(images), LEVELS) / flat.shape[1]
 
 
-def match_grey_levels(images: NDArray[np.uint8], reference: NDArray[np.float64]) -> NDArray[np.uint8]:
-    """The same images with grey levels distributed as in ``reference``; darker stays darker.
+def look(images: NDArray[np.uint8], name: str, reference: NDArray[np.float64]) -> NDArray[np.uint8]:
+    """The images as one of ``LOOKS`` shows them; ``reference`` is the training images' mean histogram."""
+    if name == MATCHED:
+        return match_mean_and_spread(images, reference)
+    return blur(images) if name == BLURRED else images
 
-    Each grey level goes to the level of the reference that has as many pixels below it (half of its
-    own counted). A constant image becomes the reference's median.
+
+def blur(images: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """The same images under a Gaussian of .8 pixels (at 28 x 28), edges mirrored: speckle weighs less."""
+    down, across = (_gaussian(length) for length in images.shape[1:])
+    return np.rint(down @ images.astype(np.float64) @ across.T).astype(np.uint8)
+
+
+def match_mean_and_spread(images: NDArray[np.uint8], reference: NDArray[np.float64]) -> NDArray[np.uint8]:
+    """The same images with the mean and the standard deviation of grey levels that the reference has.
+
+    What falls below black or above white is cut off. A constant image becomes the reference's mean.
 
     Parameters
     ----------
     images : uint8, shape (cases, height, width).
     reference : shape (256,), shares that add up to 1, as ``mean_histogram`` gives them.
     """
-    filled = np.flatnonzero(reference)
-    to = np.interp(_below(histograms(images)), _below(reference)[filled], filled)
-    table = np.rint(to).astype(np.uint8)
-    return np.take_along_axis(table, _flat(images).astype(np.int64), axis=1).reshape(images.shape)
+    levels = np.arange(LEVELS)
+    mean = reference @ levels
+    spread = np.sqrt(reference @ (levels - mean) ** 2)
+    grey = _flat(images).astype(np.float64)
+    own_mean, own_spread = grey.mean(axis=1, keepdims=True), grey.std(axis=1, keepdims=True)
+    factor = np.divide(spread, own_spread, out=np.zeros_like(own_spread), where=own_spread > 0)
+    matched = mean + (grey - own_mean) * factor
+    return np.clip(np.rint(matched), 0, LEVELS - 1).astype(np.uint8).reshape(images.shape)
 
 
 def grey_distance(images: NDArray[np.uint8], reference: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -60,6 +85,14 @@ def _flat(images: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return images.reshape(len(images), math.prod(images.shape[1:]))  # -1 means nothing of no images
 
 
-def _below(shares: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Share of pixels darker than each level, half of the level's own counted, shape (..., 256)."""
-    return np.cumsum(shares, axis=-1) - shares / 2
+@cache
+def _gaussian(length: int) -> NDArray[np.float64]:
+    """The matrix that blurs a line of ``length`` pixels."""
+    spread = BLUR * length / REFERENCE_SIDE
+    reach = math.ceil(4 * spread)
+    weights = np.exp(-0.5 * (np.arange(-reach, reach + 1) / spread) ** 2)
+    places = np.pad(np.arange(length), reach, mode="symmetric")
+    matrix = np.zeros((length, length))
+    for row in range(length):
+        np.add.at(matrix[row], places[row : row + len(weights)], weights / weights.sum())
+    return matrix

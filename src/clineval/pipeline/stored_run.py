@@ -16,7 +16,7 @@ from threadpoolctl import threadpool_limits
 
 from clineval.data.preparation import FITS
 from clineval.learning.familiarity import Distance, distance
-from clineval.learning.matching import MATCHED, match_grey_levels
+from clineval.learning.matching import AS_IT_CAME, LOOKS, look
 from clineval.learning.plain_models import Floats, PlainModel, View, mean_of, read_plain_model
 from clineval.pipeline.training_reference import TrainingReference, read_reference
 from clineval.provenance import hash_file
@@ -130,7 +130,7 @@ def view_images(
     Parameters
     ----------
     images : uint8, shape (cases, side, side), prepared as the training images were.
-    matching : bring grey levels to those of the training images for the models that gain by it.
+    matching : look further, at the image matched and blurred, where a model gains by it.
     progress : called with (images done, images in all).
 
     Raises
@@ -170,11 +170,16 @@ def _view_chunk(run: StoredRun, chunk: NDArray[np.uint8], matching: bool) -> See
     full[: len(chunk)] = chunk
     grey = run.reference.familiarity.grey
     raw = View(full)
-    matched = View(match_grey_levels(full, grey)) if matching else raw
+    shown = {AS_IT_CAME: raw}
+    for name in {name for names in LOOKS.values() for name in names} - set(shown) if matching else ():
+        shown[name] = View(look(full, name, grey))
     kept = slice(len(chunk))
     far = distance(run.reference.familiarity, raw)
     return Seen(
-        {name: model.risk(matched if name in MATCHED else raw)[kept] for name, model in run.models.items()},
+        {
+            name: mean_of([model.risk(shown[each]) for each in LOOKS[name] if each in shown])[kept]
+            for name, model in run.models.items()
+        },
         Distance(far.texture[kept], far.grey[kept], far.unlike[kept]),
     )
 

@@ -21,7 +21,7 @@ from clineval.evaluation import Evaluation, json_form, read_evaluation
 from clineval.evaluation.curves import Curves, curves
 from clineval.evaluation.record import Point
 from clineval.evaluation.transport import to_json, transport
-from clineval.learning.matching import MATCHED, mean_histogram
+from clineval.learning.matching import LOOKS, mean_histogram
 from clineval.learning.plain_models import Floats
 from clineval.pipeline.cohort_run import OwnImages, draw_check_strip
 from clineval.pipeline.models import DECIMALS
@@ -177,12 +177,16 @@ def _notes(run: StoredRun, settings: ValidationSettings, *, second_view: bool) -
     )
     if settings.matching:
         yield (
-            f"For {' and '.join(MATCHED)} the grey levels of each image were brought to those of the "
-            "training images: a step that uses this cohort's grey levels, never its outcomes "
-            "(--no-matching leaves it out)."
+            "Some models also scored each image with mean and spread of its grey levels brought to those of "
+            f"the training images, or blurred; their risk is the mean ({_looks()}): a step that uses this "
+            "cohort's grey levels, never its outcomes (--no-matching leaves it out)."
         )
     if second_view:
         yield "Of upright images the upper square was scored too, and the risk is the mean of both."
+
+
+def _looks() -> str:
+    return "; ".join(f"{model}: {', '.join(names)}" for model, names in LOOKS.items() if len(names) > 1)
 
 
 def _score(
