@@ -98,6 +98,8 @@ def validate(
     _check_name(settings.name)
     _check_apart(results, out)
     check_formats(formats)
+    if jobs is not None and jobs < 1:
+        raise Refusal(f"--jobs needs a number from 1 on; came {jobs}.")
     recorder = provenance.Recorder()
     with recorder.step("read"):
         run = read_run(results)
