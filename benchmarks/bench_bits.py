@@ -42,7 +42,6 @@ ROWS = {
     },
     "OpenBLAS: Haswell": {"OPENBLAS_CORETYPE": "Haswell"},
     "numpy: AVX2": {"NPY_DISABLE_CPU_FEATURES": "X86_V4 AVX512_ICL"},
-    "oneDNN: SSE 4.1": {"ONEDNN_MAX_CPU_ISA": "SSE41"},
 }
 
 
