@@ -236,6 +236,7 @@ def test_a_full_disk_at_any_change_is_one_line_and_leaves_the_old_results(table,
             break
         assert [path.name for path in home.iterdir()] == ["results"], tried
         if ended == 0:  # nothing but a rename or a removal stood at this place
+            before = whole(home / "results")
             continue
         assert ended == 3, told
         assert len(told.splitlines()) == 1

@@ -35,6 +35,8 @@ def test_the_truths_are_those_of_a_large_sample(auc):
     assert truths["log_loss"] == pytest.approx(-np.mean(np.log(np.where(outcome, risk, 1 - risk))), abs=0.005)
     assert truths["sensitivity"] == pytest.approx(np.mean(risk[outcome] >= 0.5), abs=0.005)
     assert truths["ppv"] == pytest.approx(np.mean(outcome[risk >= 0.5]), abs=0.005)
+    assert truths["npv"] == pytest.approx(np.mean(~outcome[risk < 0.5]), abs=0.005)
+    assert truths["specificity"] == pytest.approx(np.mean(risk[~outcome] < 0.5), abs=0.005)
 
 
 def test_a_row_counts_misses_on_both_sides_and_its_own_error():
