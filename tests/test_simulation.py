@@ -50,6 +50,10 @@ def test_the_same_seed_simulates_the_same_sets():
     assert coverage(60, 20, 0.8, simulations=20, seed=3) == coverage(60, 20, 0.8, simulations=20, seed=3)
 
 
+def test_cases_are_single_patients_where_nothing_else_is_said():
+    assert coverage(40, 12, 0.8, simulations=5) == coverage(40, 12, 0.8, simulations=5, per_group=1)
+
+
 def test_sets_that_leave_an_interval_undefined_are_counted():
     found = rows(12, 3, 0.97, simulations=60)["calibration_slope"]
     assert found.undefined > 0
