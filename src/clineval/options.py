@@ -61,7 +61,7 @@ Matching = Annotated[
     bool,
     typer.Option(
         "--matching/--no-matching",
-        help="Bring each image's grey levels to those of training, for the models that gain by it.",
+        help="Look at each image also with its grey levels brought to those of training, and blurred.",
     ),
 ]
 SecondView = Annotated[
