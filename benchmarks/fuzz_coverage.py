@@ -17,19 +17,23 @@ from pathlib import Path
 
 TEXT = ("predictions-csv", "own-table", "medmnist-results", "evaluation", "provenance", "ledger", "study")
 
+SHARED = "/dev/shm"
+
 
 def breed(name: str, runs: int) -> None:
     """Fuzz one reader in this process, which ends with the last run or the first wrong outcome."""
     import atheris
 
+    corpus, folder = Path(tempfile.mkdtemp()), tempfile.mkdtemp(dir=SHARED if os.path.isdir(SHARED) else None)
     with atheris.instrument_imports(include=["clineval"]):
         import fuzz_readers
 
         reader = fuzz_readers.READERS[name]()
-    corpus = Path(tempfile.mkdtemp())
+        path = Path(folder) / reader.file
+        path.write_bytes(reader.seeds[0])
+        reader.read(path)  # a reader may import only when it is called
     for number, seed in enumerate(reader.seeds):
         (corpus / str(number)).write_bytes(seed)
-    path = Path(tempfile.mkdtemp(dir="/dev/shm" if os.path.isdir("/dev/shm") else None)) / reader.file
 
     def give(content: bytes) -> None:
         path.write_bytes(content)

@@ -87,3 +87,11 @@ def test_with_correlated_pairs_only_intervals_that_know_the_groups_cover():
     assert blind["auc_logit"].covered < 0.90
     assert aware["brier"].covered >= 0.92
     assert blind["brier"].covered < 0.90
+
+
+def test_scores_of_one_patient_correlate_as_asked():
+    world = _World(1.5, 0.4)
+    outcome, risk = _simulated(world, 40_000, 2, 0.6, np.random.default_rng(0))
+    score = np.log(risk / (1 - risk)).reshape(-1, 2)[~outcome[::2]]
+    assert np.corrcoef(score.T)[0, 1] == pytest.approx(0.6, abs=0.02)
+    assert np.std(score) == pytest.approx(world.separation, abs=0.03)  # scores of variance 1, as log odds

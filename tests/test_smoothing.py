@@ -150,3 +150,12 @@ def test_a_curve_of_no_cases_is_refused():
 def test_a_curve_of_one_case_is_a_point():
     curve = smoothed_curve([1], [0.3], draws=10)
     assert (curve.risk.tolist(), curve.observed.tolist()) == ([0.3], [1.0])
+
+
+def test_the_band_leaves_out_as_much_above_as_below():
+    outcome, risk, _, _ = sample("breastmnist")
+    narrow, wide = (smoothed_curve(outcome, risk, draws=400, level=level) for level in (0.5, 0.9))
+    above, below = wide.high - narrow.high, narrow.low - wide.low
+    assert (above > 0).mean() > 0.95
+    assert (below > 0).mean() > 0.95
+    assert np.median(above) == pytest.approx(np.median(below), rel=0.5)

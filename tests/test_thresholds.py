@@ -195,6 +195,7 @@ def test_a_harm_ratio_sets_the_threshold_without_data():
 
 def test_youden_promises_nothing():
     found = th.choose_threshold([1, 0, 1, 0], [0.9, 0.1, 0.8, 0.85], rule="youden")
+    assert found.achieved.value == 0.5  # all events found, one of two others flagged
     assert math.isnan(found.probability_met)
     assert "promises neither on new ones" in found.sentence
 
@@ -217,3 +218,9 @@ def test_youden_promises_nothing():
 def test_what_cannot_be_chosen_is_refused_in_words(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+@pytest.mark.parametrize("outcome", [[0, 0], [1, 1]])
+def test_youden_needs_both_classes(outcome):
+    with pytest.raises(ValueError):
+        th.threshold_youden(outcome, [0.2, 0.3])
