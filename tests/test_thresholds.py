@@ -224,3 +224,17 @@ def test_what_cannot_be_chosen_is_refused_in_words(call, message):
 def test_youden_needs_both_classes(outcome):
     with pytest.raises(ValueError):
         th.threshold_youden(outcome, [0.2, 0.3])
+
+
+@law(cases(least=4), st.floats(0.05, 1))
+def test_a_resample_that_is_the_sample_itself_gets_the_very_threshold(drawn, target):
+    outcome, risk = drawn
+    cut, events, non_events = th._descending_counts(outcome, risk)
+    given = cut, events[None, :], non_events[None, :], target
+    (found,) = th._cuts_for_rate(*given, sensitivity=True)
+    assert found == th.threshold_for_sensitivity(outcome, risk, target)
+    (found,) = th._cuts_for_rate(*given, sensitivity=False)
+    flagged = (risk[~outcome] >= found).mean()
+    assert flagged == pytest.approx(
+        (risk[~outcome] >= th.threshold_for_specificity(outcome, risk, target)).mean()
+    )
