@@ -358,3 +358,14 @@ def test_the_unpaired_interval_at_the_level_of_the_p_value_ends_at_0():
     found = compare_auc_unpaired(outcome, expit(risk_a), outcome, expit(risk_b), level=1 - p).difference
     assert found.low == pytest.approx(0, abs=1e-9)
     assert found.high == pytest.approx(2 * found.value)
+
+
+def test_a_clustered_variance_that_cancels_is_0_in_any_order_of_the_cases():
+    outcome, risk = np.array([0, 0, 1, 0, 1, 1]), np.array([0, -2, -1, 0, 1, -1])
+    rng = np.random.default_rng(0)
+    group = np.array([0, 0, 0, 1, 1, 1])
+    for _ in range(50):
+        order, code = rng.permutation(6), rng.permutation(group)
+        found, again = (auc(outcome[o], risk[o], group=code[o]) for o in (np.arange(6), order))
+        assert found.method == again.method
+        assert np.isnan(found.low) == np.isnan(again.low)

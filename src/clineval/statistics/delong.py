@@ -10,6 +10,8 @@ from scipy.special import expit, logit, ndtr, stdtr, stdtrit
 from clineval.statistics.cases import checked_cases, group_codes
 from clineval.statistics.intervals import Estimate, Floats, clopper_pearson, normal_quantile, undefined
 
+ROUNDING = 16 * float(np.finfo(np.float64).eps)  # of a sum, as a share of what was summed
+
 
 @dataclass(frozen=True)
 class Comparison:
@@ -333,10 +335,11 @@ def _obuchowski(
     S10 = I10 / ((I10 - 1) * M) * (V10 @ V10)
     S01 = I01 / ((I01 - 1) * N) * (V01 @ V01)
     S11 = groups / (groups - 1) * (V10 @ V01)
-    variance = float(S10 / M + S01 / N + 2 * S11 / (M * N))
-    if variance < 0:
+    parts = np.array([S10 / M, S01 / N, 2 * S11 / (M * N)])
+    variance, rounding = float(parts.sum()), ROUNDING * np.abs(parts).sum()
+    if variance < -rounding:
         return _Spread(np.nan, "no interval: Obuchowski's variance is below 0 on these groups", groups)
-    if variance == 0:
+    if variance <= rounding:  # parts that cancel, whose last bits depend on the order of the cases
         return _Spread(0.0, "no interval: Obuchowski's variance is 0 on these groups", groups)
     freedom = (S10 / M + S01 / N) ** 2 / ((S10 / M) ** 2 / (I10 - 1) + (S01 / N) ** 2 / (I01 - 1))
     return _Spread(variance, f"DeLong clustered by {groups} groups (Obuchowski)", groups, float(freedom))
