@@ -6,8 +6,8 @@ From every place in statistics/ where an operator, a comparison, a number, a tru
 could be another, MUTANTS are drawn. Each is planted alone in a copy of the package and the fast tests of
 its module are run, in a process that has numpy and scipy loaded already; a survivor then meets the fast
 tests of the whole room. Tests that fail, or run for two minutes, have killed it. Messages, annotations and
-docstrings are left as they are. One line per survivor; exit 1 below 85 %. The record of the last run, with what
-each survivor is, lies in benchmarks/mutants.md.
+docstrings are left as they are. One line per survivor; exit 1 below 85 %. The record of the last run, with
+what each survivor is, lies in benchmarks/mutants.md.
 """
 
 import ast
