@@ -67,9 +67,7 @@ def test_the_grey_distance_is_wassersteins():
 def test_a_blur_is_scipys_and_grows_with_the_image():
     for side, spread in ((28, 0.8), (56, 1.6)):
         images = RANDOM.integers(0, 256, (3, side, side), dtype=np.uint8)
-        expected = gaussian_filter(
-            images.astype(float), (0, spread, spread), mode="reflect"
-        )
+        expected = gaussian_filter(images.astype(float), (0, spread, spread), mode="reflect")
         assert np.abs(blur(images) - expected).max() < 0.6
 
 

@@ -68,7 +68,7 @@ def test_calibration_repairs_mix_and_steps_are_there_for_every_model(found):
     assert [row[1] for row in found["mix"].rows] == ["test", "hospital-b"] * 3
     assert [row[:2] for row in found["steps"].rows] == [
         ("middle square", "nothing"),
-        ("+ grey levels matched", "their grey levels"),
+        ("+ further looks: grey levels matched, blurred", "their grey levels"),
     ]
 
 

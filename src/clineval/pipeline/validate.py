@@ -38,6 +38,7 @@ from clineval.statistics.roc import auc_logit
 FILE = "transport.json"
 SCHEMA = 1
 RESERVED = ("train", "val", "test", "test_clean", OUT_OF_FOLD, "all")
+FURTHER_LOOKS = "further looks: grey levels matched, blurred"
 UNLIKE = "unlike_training"  # attribute of every external image
 Announce = Callable[[str], Callable[[int, int], None]]
 
@@ -199,8 +200,8 @@ def _score(
     steps = {"middle square" if settings.own.fit == "crop" else settings.own.fit: [plain.risks]}
     kept = [plain]
     if settings.matching:
-        kept = [view_images(run, views[0], jobs=jobs, progress=announce("Scoring them, grey levels matched"))]
-        steps["grey levels matched"] = [kept[0].risks]
+        kept = [view_images(run, views[0], jobs=jobs, progress=announce("Scoring further looks"))]
+        steps[FURTHER_LOOKS] = [kept[0].risks]
     for view in views[1:]:
         progress = announce("Scoring the upper squares")
         kept.append(view_images(run, view, matching=settings.matching, jobs=jobs, progress=progress))
@@ -291,7 +292,7 @@ def _steps(cohort: Cohort, scored: _Scored, settings: ValidationSettings) -> Ite
             model: auc_logit(cohort.outcome, risk, group=cohort.group, level=settings.evaluation.level)
             for model, risk in risks.items()
         }
-        yield {"step": step, "uses_grey_levels": step == "grey levels matched", "auc": to_json(aucs)}
+        yield {"step": step, "uses_grey_levels": step == FURTHER_LOOKS, "auc": to_json(aucs)}
 
 
 def _images(run: StoredRun, cohort: Cohort, scored: _Scored) -> dict[str, Any]:
