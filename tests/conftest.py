@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from clineval.screen import Screen
+
 # Markers that may not be skipped here, e.g. "real_data browser": set where what they need is there.
 REQUIRED = os.environ.get("CLINEVAL_REQUIRE", "").split()
 
@@ -17,6 +19,12 @@ def pytest_runtest_makereport(item, call):
         report.outcome = "failed"
         report.longrepr = f"skipped although {required[0]} is required here: {report.longrepr}"
     return report
+
+
+@pytest.fixture(autouse=True)
+def _talkative(monkeypatch):
+    """Every test begins as a program does, not quiet because the test before it was."""
+    monkeypatch.setattr(Screen, "quiet", False)
 
 
 @pytest.fixture(scope="session")

@@ -24,7 +24,6 @@ def test_a_refusal_that_quotes_a_name_prints_it_harmlessly(capsys):
     assert capsys.readouterr().err == "clineval: no column 'a\\u202eb\\x1b[31m' in mine.csv\n"
 
 
-def test_what_is_said_holds_neither_markup_nor_control_characters(capsys, monkeypatch):
-    monkeypatch.setattr(screen.Screen, "quiet", False)
+def test_what_is_said_holds_neither_markup_nor_control_characters(capsys):
     screen.say("[bold]x[/bold] \x1b[2J\u202e")
     assert capsys.readouterr().out == "[bold]x[/bold] \\x1b[2J\\u202e\n"
