@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import shutil
 import subprocess
 import sys
 
@@ -209,8 +210,8 @@ def test_several_pictures_in_one_file_are_refused(finished_run, tmp_path, capsys
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--format", "xml"], "--format needs one of csv, json; came 'xml'"),
-        (["--out", "risks.txt"], "--format needs one of csv, json; came 'txt'"),
+        (["--format", "xml"], "one of csv, json, or --out a file that ends in one; came 'xml'"),
+        (["--out", "risks.txt"], "one of csv, json, or --out a file that ends in one; came 'txt'"),
         (["--fit", "squash"], "--fit needs one of as-trained, crop, top, pad"),
         (["--bits", "40"], "--bits needs 8 to 16"),
     ],
@@ -230,3 +231,26 @@ def test_without_a_run_it_says_how_to_make_one(images, tmp_path, capsys):
 def test_from_python_no_files_are_refused(finished_run):
     with pytest.raises(Refusal, match="none was named"):
         predict(finished_run, [])
+
+
+def test_neither_an_image_nor_the_run_nor_anything_but_a_plain_file_is_written_over(
+    finished_run, images, tmp_path, capsys
+):
+    image = sorted(images.iterdir())[0]
+    before = image.read_bytes()
+    link = tmp_path / "link.csv"
+    link.symlink_to(tmp_path / "target.csv")
+    for out in (image, finished_run / "predictions.csv", link, tmp_path / "other.png"):
+        words = ["predict", "--quiet", str(finished_run), str(image), "--format", "csv", "--out", str(out)]
+        assert run_command(words) == REFUSED
+        assert "--out" in capsys.readouterr().err
+    assert image.read_bytes() == before
+
+
+def test_images_of_one_name_are_told_apart_by_their_paths(finished_run, images, tmp_path):
+    image = sorted(images.iterdir())[0]
+    for folder in ("a", "b"):
+        (tmp_path / folder).mkdir()
+        shutil.copy(image, tmp_path / folder / "x.png")
+    found = clineval.predict(finished_run, [tmp_path / "a", tmp_path / "b"])
+    assert [one.image for one in found] == [(tmp_path / folder / "x.png").as_posix() for folder in ("a", "b")]

@@ -342,6 +342,30 @@ def test_an_option_that_cannot_be_is_refused(finished_run, broken, capsys, furth
     assert message in refused(capsys, finished_run, broken, *further)
 
 
+@pytest.mark.parametrize("what", ["the run", "the images", "inside the run"])
+def test_what_is_read_is_never_deleted_by_writing(finished_run, cohort, tmp_path, capsys, what):
+    home = tmp_path / "home"
+    copy = shutil.copytree(finished_run, home / "run")
+    before = hash_folder(copy)
+    given = words(copy, cohort, home, "--force")
+    out = {"the run": home, "inside the run": copy / "deep"}.get(what)
+    if out is None:
+        out = Path(given[given.index("--image-folder") + 1])
+    given[given.index("--out") + 1] = str(out)
+    assert run_command(given) == REFUSED
+    assert "choose another folder" in capsys.readouterr().err
+    assert hash_folder(copy) == before
+    assert any(Path(given[given.index("--image-folder") + 1]).iterdir())
+
+
+@pytest.mark.parametrize("name", ["x" * 81, "a\nb", "\x1b[31mred"])
+def test_a_name_that_no_figure_can_bear_is_refused(finished_run, cohort, tmp_path, capsys, name):
+    given = words(finished_run, cohort, tmp_path / "out")
+    given[given.index("--name") + 1] = name
+    assert run_command(given) == REFUSED
+    assert "up to 80 printable characters" in capsys.readouterr().err
+
+
 def test_the_run_itself_is_never_replaced(finished_run, cohort, tmp_path, capsys):
     copy = shutil.copytree(finished_run, tmp_path / "run")
     before = hash_folder(copy)

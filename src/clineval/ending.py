@@ -14,6 +14,7 @@ DONE, UNEXPECTED, USAGE, REFUSED, FOUND, INTERRUPTED = 0, 1, 2, 3, 4, 130
 WRITE_FAULTS = {
     errno.ENOSPC: "the disk is full",
     errno.EDQUOT: "the disk quota is used up",
+    errno.ENAMETOOLONG: "a name is too long for the file system",
     errno.EROFS: "the file system is read-only",
     errno.EACCES: "permission was denied",
     errno.EFBIG: "a file grew beyond the limit set for this process",

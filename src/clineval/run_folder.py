@@ -25,6 +25,17 @@ _HERE = -100  # AT_FDCWD of the C library: paths start at the working folder
 _RENAME_EXCHANGE = 2  # of renameat2 in linux/fs.h
 
 
+def require_apart(out: Path, *read: Path | None) -> None:
+    """Refuse an output folder that holds what the command reads: replacing it would delete that."""
+    target = out.resolve()
+    for path in read:
+        if path is not None and path.resolve().is_relative_to(target):
+            raise Refusal(
+                f"--out {out} holds {path.name or path}, which the command reads and would delete; choose "
+                "another folder."
+            )
+
+
 @contextlib.contextmanager
 def replace_folder(target: Path, *, kind: str, force: bool = False) -> Iterator[Path]:
     """Hand out an empty folder beside ``target`` and put it in its place when the block ends well.

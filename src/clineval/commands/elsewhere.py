@@ -110,9 +110,11 @@ def predict(
 
     form = form or (out.suffix.removeprefix(".").lower() if out is not None else FORMS[0])
     if form not in FORMS:
-        raise Refusal(f"--format needs one of {', '.join(FORMS)}; came {form!r}.")
+        raise Refusal(
+            f"--format needs one of {', '.join(FORMS)}, or --out a file that ends in one; came {form!r}."
+        )
     if out is not None:
-        check_answer(out)
+        check_answer(out, results=results, sources=images)
     with display() as announce:
         found = predict_files(
             results,

@@ -5,7 +5,8 @@ import io
 import json
 import os
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -133,7 +134,7 @@ def predict(
     run = read_run(Path(results))
     fits = cut_for(run, fit, second_view=second_view)
     check_preparation(size=run.side, fit=fits[0], bits=bits)
-    files = list(_files([Path(source) for source in sources]))
+    files = list(_told_apart(_files(sources)))
     found: list[Prediction] = []
     bad: list[str] = []
     for start in range(0, len(files), BLOCK):
@@ -150,11 +151,17 @@ def predict(
     return Predictions(run.condition, run.notice, run.thresholds, tuple(found))
 
 
-def check_answer(path: Path) -> None:
-    """Refuse a file to write that is a folder or lies below a file, before any image is looked at."""
+def check_answer(path: Path, *, results: Path, sources: Sequence[Path]) -> None:
+    """Refuse a file to write, before any image is looked at, that is no plain file or is itself read."""
+    if path.resolve().is_relative_to(results.resolve()):
+        raise Refusal(f"--out {path} lies inside the run {results}, which stays as it is; choose another.")
+    if any(path.resolve() == source.resolve() for source in sources):
+        raise Refusal(f"--out {path} is one of the images; choose another file.")
     if path.is_dir():
         example = path / "risks.csv"
         raise Refusal(f"--out needs a file to write; {path} is a folder. Say for example: {example}")
+    if path.is_symlink() or (path.exists() and not path.is_file()) or path.suffix.lower() in SUFFIXES:
+        raise Refusal(f"--out needs a plain file to write, such as risks.csv; came {path}.")
     if any(parent.is_file() for parent in path.parents):
         raise Refusal(f"--out {path} lies below a file; choose another.")
 
@@ -221,11 +228,20 @@ def _flagged(risk: float, thresholds: Sequence[FrozenThreshold]) -> dict[str, bo
     return {each.name: risk >= each.threshold for each in thresholds}
 
 
-def _files(sources: Sequence[Path]) -> Iterator[tuple[Path, str]]:
+def _told_apart(files: Iterable[tuple[Path, str]]) -> Iterator[tuple[Path, str]]:
+    """The same files, each that shares its name with another under its path as given; names are UTF-8."""
+    listed = list(files)
+    counted = Counter(name for _, name in listed)
+    for path, name in listed:
+        shown = name if counted[name] == 1 else path.as_posix()
+        yield path, os.fsencode(shown).decode("utf-8", "backslashreplace")
+
+
+def _files(sources: Sequence[Path | str]) -> Iterator[tuple[Path, str]]:
     """Every file with the name it goes by."""
-    if not sources:
+    if not sources or not all(map(str, sources)):
         raise Refusal("predict needs image files or folders of them; none was named.")
-    for source in sources:
+    for source in map(Path, sources):
         if source.is_dir():
             below = sorted(path for path in _walk(source) if path.suffix.lower() in ENDINGS)
             if not below:

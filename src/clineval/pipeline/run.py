@@ -22,7 +22,7 @@ from clineval.pipeline.models import Shipped, train_all, training_seconds, write
 from clineval.pipeline.scoring import open_and_score
 from clineval.predictions import read_predictions
 from clineval.refusal import Refusal
-from clineval.run_folder import replace_folder
+from clineval.run_folder import replace_folder, require_apart
 from clineval.settings import RunSettings
 
 Progress = Callable[[int, int], None]
@@ -87,6 +87,8 @@ def run(
         read = load_own(own, settings, announce=announce) if own is not None else None
         cohort = load(settings, announce=announce) if read is None else read.cohort
     target = results_folder(out, cohort.source)
+    if own is not None:
+        require_apart(target, own.table, own.folder)
     with replace_folder(target, kind="run", force=force) as folder:
         finished = _finished_members(target, keep=resume)
         with recorder.step("audit"):

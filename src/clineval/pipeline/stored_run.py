@@ -244,10 +244,16 @@ def _fit(provenance: Mapping[str, Any]) -> str:
 
 def _thresholds(points: Sequence[Mapping[str, Any]]) -> tuple[FrozenThreshold, ...]:
     return tuple(
-        FrozenThreshold(point["name"], float(point["threshold"]), point["chosen_on"])
+        FrozenThreshold(point["name"], _proportion(point["threshold"]), point["chosen_on"])
         for point in points
         if point["threshold"] is not None
     )
+
+
+def _proportion(value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
+        raise Refusal(f"evaluation.json has a threshold of {value!r}, none from 0 to 1; make it anew.")
+    return float(value)
 
 
 def _refuse_altered(results: Path, recorded: Any) -> None:

@@ -31,13 +31,14 @@ from clineval.pipeline.scoring import open_and_score
 from clineval.pipeline.stored_run import Seen, StoredRun, cut_for, read_run, shipped_risks, view_images
 from clineval.predictions import OUT_OF_FOLD, read_predictions, write_predictions
 from clineval.refusal import Refusal
-from clineval.run_folder import replace_folder
+from clineval.run_folder import replace_folder, require_apart
 from clineval.settings import ValidationSettings
 from clineval.statistics.roc import auc_logit
 
 FILE = "transport.json"
 SCHEMA = 1
 RESERVED = ("train", "val", "test", "test_clean", OUT_OF_FOLD, "all")
+LONGEST_NAME = 80  # characters of a cohort's name
 FURTHER_LOOKS = "further looks: grey levels matched, blurred"
 UNLIKE = "unlike_training"  # attribute of every external image
 Announce = Callable[[str], Callable[[int, int], None]]
@@ -97,7 +98,7 @@ def validate(
     Refusal : the run, the table, an image, the name or the output folder is not fit; nothing is written.
     """
     _check_name(settings.name)
-    _check_apart(results, out)
+    _check_apart(results, own, out)
     check_formats(formats)
     if jobs is not None and jobs < 1:
         raise Refusal(f"--jobs needs a number from 1 on; came {jobs}.")
@@ -135,16 +136,20 @@ def validate(
 
 
 def _check_name(name: str) -> None:
-    if not name.strip() or name in RESERVED:
+    if not name.strip() or name in RESERVED or not name.isprintable() or len(name) > LONGEST_NAME:
+        shown = name if len(name) <= LONGEST_NAME else f"{name[:LONGEST_NAME]}... ({len(name)} characters)"
         raise Refusal(
-            f"--name needs a name of its own for the external cohort, none of {', '.join(RESERVED)}; "
-            f"came {name!r}. Say for example: --name hospital-b"
+            f"--name needs a name of its own for the external cohort, of up to {LONGEST_NAME} printable "
+            f"characters, none of {', '.join(RESERVED)}; came {shown!r}. Say for example: --name hospital-b"
         )
 
 
-def _check_apart(results: Path, out: Path) -> None:
-    if results.resolve() == out.resolve():
-        raise Refusal(f"--out {out} is the run that is to be validated; choose another folder.")
+def _check_apart(results: Path, own: OwnImages, out: Path) -> None:
+    if out.resolve().is_relative_to(results.resolve()):
+        raise Refusal(
+            f"--out {out} is the run that is to be validated, or lies inside it; choose another folder."
+        )
+    require_apart(out, results, own.table, own.folder)
 
 
 def _read(

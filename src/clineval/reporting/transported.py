@@ -149,12 +149,12 @@ def _repair_sentences(record: Content, model: str) -> Iterator[str]:
     if first is None or first["reason"]:
         return
     gain = to_estimate(first["changes"]["brier"])
-    moved = "no change can be shown" if wording.covers(gain, 0.0) else f"changes by {_signed_text(gain)}"
+    doubt = "no change can be shown" if wording.covers(gain, 0.0) else "a change beyond chance"
     slope = to_estimate(first["after"]["calibration_slope"])
     yield (
-        f"Recalibrating the intercept of {model} alone, on four fifths of these patients and judged on the "
-        f"last, the Brier score {'shows that ' if moved.startswith('no') else ''}{moved} "
-        f"({wording.interval(gain)}); the slope is {wording.with_interval(slope)} after it."
+        f"Recalibrating the intercept of {model} alone, fitted on four fifths of these patients and judged "
+        f"on the last in turn, changes its Brier score by {_signed_text(gain)} "
+        f"({wording.interval(gain)}): {doubt}. The slope after it is {wording.with_interval(slope)}."
     )
 
 
