@@ -413,3 +413,15 @@ def test_a_condition_without_a_word_is_refused(
     code, _, said = ended(capsys, "evaluate", path, "--condition", word, "--out", out)
     assert (code, out.exists()) == (3, False)
     assert "--condition needs a word" in said
+
+
+def test_a_given_threshold_is_what_the_terminal_shows(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path, out = saved(table(models=("a",)), tmp_path), tmp_path / "out"
+    _, shown, _ = ended(
+        capsys, "evaluate", path, "--threshold", 0.2, "--threshold", 0.3, "--out", out, "--draws", 20
+    )
+    assert "0.200 given" in shown
+    assert "0.300 given" in shown
+    assert "half" not in shown

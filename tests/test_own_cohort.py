@@ -569,3 +569,9 @@ def test_the_external_cohort_is_read_whole(busbra):
     assert len(set(cohort.attributes["Device"])) == 4
     with Image.open(busbra.paths[7]) as image:
         assert np.array_equal(cohort.images[7], square(image.convert("L"), side=28))
+
+
+def test_the_outcome_needs_a_column_of_its_own(tmp_path):
+    (tmp_path / "t.csv").write_text("id,patient\na,1\nb,2\n")
+    with pytest.raises(Refusal, match="'id' means something else too"):
+        read_own_table(tmp_path / "t.csv", Columns("id", "id", "a", "patient"))

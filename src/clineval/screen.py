@@ -178,16 +178,24 @@ def _caption(record: dict[str, Any]) -> str:
 
 
 def _summary_rows(measures: dict[str, Any]) -> Iterator[tuple[str, ...]]:
-    """One row for a population kept for testing, at the chosen threshold where there is one."""
+    """Rows for a population kept for testing: thresholds that were given, else the chosen one."""
     points = measures.get("operating_points") or []
     if not points or measures.get("used_for"):
         return
-    named = {point["name"]: point for point in points if point["threshold"] is not None}
-    point = named.get("sensitivity_90") or points[0]
     cases = f"{measures['cases']:,} ({measures['events']:,})"
     scores = (_interval(measures["auc_logit"]), _interval(measures["brier"]))
-    rates = (_interval(point["sensitivity"]), _interval(point["specificity"]))
-    yield cases, *scores, f"{point['threshold']:.3f} {point['name']}", *rates
+    for point in _shown_points(points):
+        rates = (_interval(point["sensitivity"]), _interval(point["specificity"]))
+        yield cases, *scores, f"{point['threshold']:.3f} {point['name']}", *rates
+
+
+def _shown_points(points: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The thresholds that the user named; without any, the one chosen for sensitivity, else the first."""
+    named = [point for point in points if point["name"] == "given"]
+    chosen = [
+        point for point in points if point["name"] == "sensitivity_90" and point["threshold"] is not None
+    ]
+    return named or chosen or points[:1]
 
 
 def _interval(estimate: dict[str, Any]) -> str:

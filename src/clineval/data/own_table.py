@@ -79,6 +79,10 @@ def read_own_table(path: Path, columns: Columns) -> OwnTable:
     for option, column in named.items():
         if column is not None and column not in cells:
             raise Refusal(f"{path.name} has no column {column!r} ({option}); it has {', '.join(cells)}.")
+    if columns.outcome in (columns.image, columns.group, columns.split):
+        raise Refusal(
+            f"--outcome-column needs a column of its own; {columns.outcome!r} means something else too."
+        )
     used = {column: _filled(origin, column, cells[column]) for column in named.values() if column}
     image = used[columns.image]
     _check_once(origin, columns.image, image)
