@@ -124,7 +124,7 @@ def read_plain_model(folder: Path, name: str) -> tuple[PlainModel, tuple[int, in
     record = read_record(path)
     try:
         kind, (height, width) = record["kind"], map(int, record["image"])
-        expected = _SHAPES[kind](record, height, width)
+        expected = SHAPES[kind](record, height, width)
     except (KeyError, IndexError, TypeError, ValueError, OverflowError) as error:
         raise Refusal(f"{path} is not the record of a model that this version reads ({error!r}).") from error
     arrays, _ = read_arrays(path.with_suffix(".safetensors"))
@@ -215,7 +215,7 @@ def _ensemble(record: Mapping[str, Any], arrays: Arrays) -> PlainModel:
     return PlainEnsemble(tuple(members))
 
 
-_SHAPES: Mapping[str, Callable[[Mapping[str, Any], int, int], Shapes]] = {
+SHAPES: Mapping[str, Callable[[Mapping[str, Any], int, int], Shapes]] = {
     "logreg": _logistic_shapes,
     "scattering": _machine_shapes,
     "cnn": _ensemble_shapes,

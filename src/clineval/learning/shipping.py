@@ -12,15 +12,13 @@ from numpy.typing import NDArray
 from clineval.learning.jobs import Arrays
 from clineval.learning.logistic import LogisticModel, logistic_risk
 from clineval.learning.member import member_risk
-from clineval.learning.models import ARCHITECTURE, build_network
-from clineval.learning.preprocessing import GreyScaling, PixelScaling, pixels_seen
-from clineval.learning.scattering import FEATURES, scattering_features
+from clineval.learning.plain_models import FORMAT, SHAPES, Shapes
+from clineval.learning.preprocessing import GreyScaling, PixelScaling
+from clineval.learning.scattering import scattering_features
 from clineval.learning.storage import read_arrays, require_shapes, write_arrays, write_bytes
 from clineval.learning.support_vectors import SupportVectorModel, support_vector_risk
 from clineval.learning.threads import one_thread
 from clineval.refusal import Refusal
-
-FORMAT = 3  # with anything that changes what arrays or features mean
 
 
 class Predictor(Protocol):
@@ -73,10 +71,10 @@ def load_model(folder: Path, name: str) -> StoredModel:
         ) from None
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise Refusal(f"{path} is not the record of a model ({error}); train again.") from error
-    if not isinstance(kind, str) or kind not in _SHAPES or record.get("format") != FORMAT:
+    if not isinstance(kind, str) or kind not in SHAPES or record.get("format") != FORMAT:
         raise Refusal(
             f"{path} is of kind {kind!r}, format {record.get('format')}; this version reads "
-            f"{', '.join(_SHAPES)} of format {FORMAT}. Train again, or use the version that wrote it."
+            f"{', '.join(SHAPES)} of format {FORMAT}. Train again, or use the version that wrote it."
         )
     weights, _ = read_arrays(path.with_suffix(".safetensors"))
     require_shapes(path.with_suffix(".safetensors"), weights, _shapes(kind, record, height, width, path))
@@ -148,49 +146,9 @@ _RISKS: Mapping[str, Callable[[Predictor, NDArray[np.uint8], str], NDArray[np.fl
     "cnn": _ensemble_risk,
 }
 
-Shapes = dict[str, tuple[int, ...]]
-
 
 def _shapes(kind: str, record: dict[str, Any], height: int, width: int, path: Path) -> Shapes:
     try:
-        return _SHAPES[kind](record, int(height), int(width))
+        return SHAPES[kind](record, int(height), int(width))
     except (KeyError, IndexError, TypeError, ValueError, OverflowError) as error:
         raise Refusal(f"{path} is not a whole record of a model ({error!r}); train again.") from error
-
-
-def _logistic_shapes(record: dict[str, Any], height: int, width: int) -> Shapes:
-    pixels = (pixels_seen(height, width),)
-    return {"coefficients": pixels, "mean": pixels, "sd": pixels, "intercept": (1,)}
-
-
-def _scattering_shapes(record: dict[str, Any], height: int, width: int) -> Shapes:
-    vectors, ends = int(record["vectors"]), list(record["ends"])
-    if ends != sorted(ends) or ends[-1] != FEATURES or len(ends) != len(record["gammas"]):
-        raise ValueError(f"parts of the features that end at {ends}")
-    return {
-        "mean": (FEATURES,),
-        "sd": (FEATURES,),
-        "support_vectors": (vectors, FEATURES),
-        "dual": (vectors,),
-        "intercept": (1,),
-        "platt": (2,),
-    }
-
-
-def _ensemble_shapes(record: dict[str, Any], height: int, width: int) -> Shapes:
-    if record["architecture"] != ARCHITECTURE:
-        raise ValueError(f"architecture {record['architecture']}, this version has {ARCHITECTURE}")
-    state = build_network(height, width, seed=0).state_dict()
-    return {
-        f"member{number}.{name}": tuple(values.shape)
-        for number in range(len(record["members"]))
-        for name, values in state.items()
-        if values.is_floating_point()
-    }
-
-
-_SHAPES: Mapping[str, Callable[[dict[str, Any], int, int], Shapes]] = {
-    "logreg": _logistic_shapes,
-    "scattering": _scattering_shapes,
-    "cnn": _ensemble_shapes,
-}
