@@ -259,7 +259,7 @@ def _folder_of_models() -> Path:
     }
     for name, record in records.items():
         record |= {"format": plain_models.FORMAT, "model": name, "image": [28, 28]}
-        shapes = plain_models._SHAPES[name](record, 28, 28)
+        shapes = plain_models.SHAPES[name](record, 28, 28)
         arrays = {key: chance.normal(size=shape).astype(np.float32) for key, shape in shapes.items()}
         write_arrays(folder / f"{name}.safetensors", arrays, {"format": 1, "model": name})
         (folder / f"{name}.json").write_text(json.dumps(record))
