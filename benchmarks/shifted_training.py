@@ -108,15 +108,28 @@ def _geometry(grey: Tensor, generator: torch.Generator) -> Tensor:
     return functional.grid_sample(grey, grid, padding_mode="reflection", align_corners=False)
 
 
-def _scanner_and_geometry(grey: Tensor, generator: torch.Generator) -> Tensor:
-    return _scanner(_geometry(grey, generator), generator)
+def _after_geometry(change: Change) -> Change:
+    return lambda grey, generator: change(_geometry(grey, generator), generator)
+
+
+def _of_half(change: Change) -> Change:
+    """Half of the images changed, drawn anew each time; the others as they are."""
+
+    def of_half(grey: Tensor, generator: torch.Generator) -> Tensor:
+        return torch.where(_uniform(grey, generator) < 0, change(grey, generator), grey)
+
+    return of_half
 
 
 _CHANGES: Mapping[str | None, Change] = {
     "intensity": _intensity,
     "scanner": _scanner,
     "geometry": _geometry,
-    "scanner and geometry": _scanner_and_geometry,
+    "geometry and intensity": _after_geometry(_intensity),
+    "scanner and geometry": _after_geometry(_scanner),
+    "intensity, half": _of_half(_intensity),
+    "scanner, half": _of_half(_scanner),
+    "geometry, half": _of_half(_geometry),
 }
 
 

@@ -23,8 +23,6 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from scipy.special import logit
-from scipy.stats import rankdata
 from transport_models import (
     LOOKS,
     PREPARATIONS,
@@ -40,6 +38,7 @@ from transport_models import (
     held_out_risks,
     trained_folds,
 )
+from transport_scores import Bench, log_odds, mean_odds, scores
 
 from clineval.data import medmnist
 from clineval.data.audit import audit
@@ -58,15 +57,6 @@ class Told:
     preparation: str
     repeat: int
     risks: Mapping[str, Floats]
-
-
-@dataclass(frozen=True)
-class Bench:
-    """What every score needs: outcomes of the pool, folds by repeat, what was shown."""
-
-    outcome: np.ndarray
-    folds: Mapping[int, list[Indices]]
-    shown: list[Shown]
 
 
 def main() -> None:
@@ -161,7 +151,7 @@ def _rows(bench: Bench, told: list[Told]) -> Iterator[dict[str, object]]:
             looks, shipped if training.name == SHIPPED.name else [("as it came",)]
         ):
             names = {"cnn": _name(training, network), "scattering": _name(SHIPPED, machine)}
-            odds = _mean(seen["cnn"][network], shipped[machine])
+            odds = mean_odds(seen["cnn"][network], shipped[machine])
             yield _row(bench, odds, repeat, views, {"model": "combined", **names})
 
 
@@ -173,10 +163,10 @@ def _seen(bench: Bench, told: list[Told], model: str, views: str) -> list[Floats
     """Log odds, one array per condition: the mean over looks, and over the squares where there are two."""
     wanted = ("middle", "upper") if views == "both" else ("middle",)
     names = [[f"{model}/{one.kind}/{one.level}/{view}" for view in wanted] for one in bench.shown]
-    return _mean(
+    return mean_odds(
         *(
             [
-                np.mean([_log_odds(one.risks[name]) for name in each if name in one.risks], axis=0)
+                np.mean([log_odds(one.risks[name]) for name in each if name in one.risks], axis=0)
                 for each in names
             ]
             for one in told
@@ -184,40 +174,17 @@ def _seen(bench: Bench, told: list[Told], model: str, views: str) -> list[Floats
     )
 
 
-def _mean(*odds: list[Floats]) -> list[Floats]:
-    return [np.mean(each, axis=0) for each in zip(*odds, strict=True)]
-
-
-def _log_odds(risk: Floats) -> Floats:
-    return logit(np.clip(risk, 1e-12, 1 - 1e-12))
-
-
 def _row(
     bench: Bench, odds: list[Floats], repeat: int, views: str, names: Mapping[str, str]
 ) -> dict[str, object]:
-    """The score and what it is made of; an AUC is the mean over folds."""
-    aucs = np.array(
-        [np.mean([_auc(bench.outcome[f], each[f]) for f in bench.folds[repeat]]) for each in odds]
-    )
-    kinds = np.array([one.kind for one in bench.shown])
-    by_kind = {kind: float(aucs[kinds == kind].mean()) for kind in dict.fromkeys(kinds)}
-    single = float(np.mean([value for kind, value in by_kind.items() if kind not in ("clean", "scanner")]))
-    score = (by_kind["clean"] + single + by_kind["scanner"]) / 3
+    """A line of the record: what was scored, and its scores."""
     return {
         **{"model": "", "logreg": "", "cnn": "", "scattering": ""},
         **names,
         "views": views,
         "repeat": repeat,
-        "score": score,
-        "single": single,
-        "worst": float(aucs.min()),
-        **by_kind,
+        **scores(bench, odds, repeat),
     }
-
-
-def _auc(outcome: np.ndarray, risk: Floats) -> float:
-    ranks, events = rankdata(risk), int(outcome.sum())
-    return float((ranks[outcome].sum() - events * (events + 1) / 2) / (events * (len(outcome) - events)))
 
 
 if __name__ == "__main__":
