@@ -1,0 +1,153 @@
+"""Claim: an external image need not be seen straight and mirrored in every look; half the passes score alike.
+
+Chosen on BreastMNIST's train + val alone, under the simulated shifts of study_transport.py; the rule stands in
+docs/external-validation-choices.md ("How many passes a look needs"). Networks as shipped, five a fold; the
+scattering machine sees the image as it came.
+
+    CLINEVAL_DATA=FOLDER python benchmarks/study_looks.py --keep FOLDER [--repeats 0 1]
+
+Trainings and shifts are kept in --keep, which may be that of study_transport.py. Writes looks_choices.csv.
+"""
+
+import argparse
+import os
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from scipy.special import expit
+from transport_models import (
+    PREPARATIONS,
+    SIDE,
+    TRAININGS,
+    Floats,
+    Fold,
+    Images,
+    Shown,
+    conditions,
+    held_out_risks,
+    trained_folds,
+)
+from transport_scores import Bench, log_odds, mean_odds, scores
+
+from clineval.data import medmnist
+from clineval.data.audit import audit
+from clineval.learning.plain_network import PlainNetwork, plain_network
+from clineval.learning.plain_network import log_odds as network_log_odds
+from clineval.learning.threads import one_thread
+
+RECORD = Path(__file__).with_name("looks_choices.csv")
+AS_IT_CAME, MATCHED, BLURRED = "as it came", "mean and SD matched", "blurred .8"
+STRAIGHT, MIRRORED, BOTH = (0,), (1,), (0, 1)
+Way = Mapping[str, tuple[int, ...]]
+# By name: how each look is taken of the middle square, and of the upper one of upright images.
+WAYS: Mapping[str, tuple[Way, Way]] = {
+    name: (middle, upper if upper else middle)
+    for name, middle, upper in (
+        (
+            "six passes: every look both ways (shipped)",
+            {AS_IT_CAME: BOTH, MATCHED: BOTH, BLURRED: BOTH},
+            None,
+        ),
+        ("four: further looks one way each", {AS_IT_CAME: BOTH, MATCHED: STRAIGHT, BLURRED: MIRRORED}, None),
+        ("four: no blurred look", {AS_IT_CAME: BOTH, MATCHED: BOTH}, None),
+        ("three: in turn", {AS_IT_CAME: STRAIGHT, MATCHED: MIRRORED, BLURRED: STRAIGHT}, None),
+        (
+            "three: in turn, the upper square the other way",
+            {AS_IT_CAME: STRAIGHT, MATCHED: MIRRORED, BLURRED: STRAIGHT},
+            {AS_IT_CAME: MIRRORED, MATCHED: STRAIGHT, BLURRED: MIRRORED},
+        ),
+        ("two: as it came straight, matched mirrored", {AS_IT_CAME: STRAIGHT, MATCHED: MIRRORED}, None),
+        ("two: one look both ways", {AS_IT_CAME: BOTH}, None),
+    )
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--keep", type=Path, required=True)
+    parser.add_argument("--repeats", type=int, nargs="+", default=[0, 1], help="drawings of the folds")
+    asked = parser.parse_args()
+    asked.keep.mkdir(parents=True, exist_ok=True)
+    folder = os.environ["CLINEVAL_DATA"]
+    cohort = medmnist.load("breastmnist", size=SIDE, folders=[folder])
+    cohort = cohort.with_groups(audit(cohort).group_of)
+    pool = np.flatnonzero(cohort.within("train", "val"))
+    large = lambda: medmnist.load("breastmnist", size=224, folders=[folder]).images[pool]  # noqa: E731
+    shown = list(conditions(cohort.images[pool], large, asked.keep))
+    rows: list[dict[str, object]] = []
+    with one_thread():
+        for repeat in asked.repeats:
+            folds = list(trained_folds(cohort, pool, TRAININGS[0], repeat, asked.keep))
+            bench = Bench(cohort.outcome[pool], {repeat: [fold.outside for fold in folds]}, shown)
+            rows += _rows(bench, folds, repeat, asked.keep)
+    table = pd.DataFrame(rows)
+    table.to_csv(RECORD, index=False, float_format="%.4f")
+    sys.stdout.write(table.to_string(index=False, float_format=lambda value: f"{value:.4f}") + "\n")
+
+
+def _rows(bench: Bench, folds: list[Fold], repeat: int, keep: Path) -> Iterator[dict[str, object]]:
+    told = {
+        name: [_views(folds, one, name) for one in bench.shown] for name in (AS_IT_CAME, MATCHED, BLURRED)
+    }
+    path = keep / f"risks-{TRAININGS[0].name}-{AS_IT_CAME}-{repeat}.npz"
+    machine = _machine(held_out_risks(folds, bench.shown, TRAININGS[0], AS_IT_CAME, path), bench.shown)
+    for name, ways in WAYS.items():
+        network = [_mean(told, ways, place) for place in range(len(bench.shown))]
+        passes = sum(map(len, ways[0].values()))
+        for model, odds in (("cnn", network), ("combined", mean_odds(network, machine))):
+            yield {
+                "model": model,
+                "way": name,
+                "passes": passes,
+                "repeat": repeat,
+                **scores(bench, odds, repeat),
+            }
+
+
+def _mean(told: Mapping[str, list[list[Floats]]], ways: tuple[Way, Way], place: int) -> Floats:
+    """Log odds of the ensemble under one condition: the mean over squares, each the mean over its looks."""
+    squares = len(told[AS_IT_CAME][place])
+    return np.mean(
+        [
+            np.mean(
+                [
+                    log_odds(told[name][place][square][:, way].mean(axis=1))
+                    for name, way in ways[square].items()
+                ],
+                axis=0,
+            )
+            for square in range(squares)
+        ],
+        axis=0,
+    )
+
+
+def _views(folds: list[Fold], one: Shown, preparation: str) -> list[Floats]:
+    """By square, the ensemble's risk of all cases, shape (cases, 2): straight and mirrored."""
+    squares = [one.middle] if one.upper is None else [one.middle, one.upper]
+    return [_held_out(folds, images, preparation) for images in squares]
+
+
+def _held_out(folds: list[Fold], images: Images, preparation: str) -> Floats:
+    risk = np.empty((len(images), 2))
+    for fold in folds:
+        prepared = PREPARATIONS[preparation](images[fold.outside], fold.grey)
+        members = [_network(weights, record) for weights, record in fold.models["cnn"]]
+        risk[fold.outside] = np.mean([expit(network_log_odds(each, prepared)) for each in members], axis=0)
+    return risk
+
+
+def _network(weights: Mapping[str, np.ndarray], record: Mapping[str, Mapping[str, float]]) -> PlainNetwork:
+    return plain_network(weights, mean=float(record["scaling"]["mean"]), sd=float(record["scaling"]["sd"]))
+
+
+def _machine(risks: Mapping[str, Floats], shown: list[Shown]) -> list[Floats]:
+    names = [[f"scattering/{one.kind}/{one.level}/{view}" for view in ("middle", "upper")] for one in shown]
+    return [np.mean([log_odds(risks[name]) for name in each if name in risks], axis=0) for each in names]
+
+
+if __name__ == "__main__":
+    main()
