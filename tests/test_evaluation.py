@@ -513,6 +513,32 @@ def test_names_are_no_grouping() -> None:
     assert "80 different values" in table.skipped
 
 
+def test_each_cell_is_set_against_all_other_cases() -> None:
+    sites = np.array(["A", "B", "B", "B"] * 20)
+    cells = evaluate(with_attribute(sites), **FAST).models["cnn"]["test"].subgroups[0].cells
+    table = with_attribute(sites).query("model == 'cnn'")
+    apart = {cell.value: cell.less_rest for cell in cells}
+    assert list(apart["A"]) == ["auc_logit", "sensitivity", "specificity"]
+    for name in apart["A"]:  # of two cells each is the other's rest
+        assert apart["A"][name].value == pytest.approx(-apart["B"][name].value)
+        assert apart["A"][name].low < apart["A"][name].value < apart["A"][name].high
+    first = table[table["site"] == "A"]
+    found = apart["A"]["auc_logit"].value
+    rest = roc.auc(table[table["site"] == "B"]["outcome"], table[table["site"] == "B"]["risk"]).value
+    assert found == pytest.approx(roc.auc(first["outcome"], first["risk"]).value - rest)
+
+
+def test_subgroups_can_be_chosen_and_the_others_say_that_they_were_not() -> None:
+    table = with_attribute(["A", "B"] * 40).assign(device=["X", "X", "Y", "Y"] * 40)
+    tables = evaluate(table, attributes=["site"], **FAST).models["cnn"]["test"].subgroups
+    assert [(one.attribute, one.skipped) for one in tables] == [
+        ("site", ""),
+        ("device", "not among the columns that were chosen"),
+    ]
+    with pytest.raises(Refusal, match="--attribute needs one of the table's further columns"):
+        evaluate(table, attributes=["scanner"], **FAST)
+
+
 def test_development_data_gets_no_subgroup_tables() -> None:
     scored = evaluate(only(TABLE, "val", "test").assign(site="A"), **FAST)
     assert scored.models["cnn"]["val"].subgroups == ()

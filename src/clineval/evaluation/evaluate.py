@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pandas as pd
 
+from clineval.evaluation.columns import check_chosen
 from clineval.evaluation.comparisons import compare, compare_points
 from clineval.evaluation.one_thread import on_one_thread
 from clineval.evaluation.points import checked_points, freeze_points, given_point, points_for
@@ -17,6 +18,7 @@ from clineval.evaluation.sealed import Learnt, refuse_learnt_there
 from clineval.evaluation.spread import members_by_population, spread_of
 from clineval.evaluation.subgroups import subgroup_tables
 from clineval.predictions import MEMBER_COLUMNS, check_predictions, encode
+from clineval.predictions import attributes as attributes_of
 from clineval.refusal import Refusal
 
 Progress = Callable[[int, int], None]
@@ -36,6 +38,7 @@ def evaluate(
     members: pd.DataFrame | None = None,
     shared_cases_only: bool = False,
     learnt: Iterable[Learnt] = (),
+    attributes: Iterable[str] = (),
     opening: Opening | None = None,
     progress: Progress | None = None,
 ) -> Evaluation:
@@ -54,6 +57,7 @@ def evaluate(
         spread over trainings. A ``frame`` with such columns serves as its own.
     shared_cases_only : score models that were given different cases on the shared ones only.
     learnt : what was learnt on which population, such as a recalibration; refused where that one is scored.
+    attributes : columns to make subgroups of; by default all that can group cases, see ``columns``.
     opening : called once, with the names of the populations kept for testing and the frozen thresholds,
         when these are frozen and before any number is computed from an outcome of those populations.
     progress : called with (done, total) after each model on each population.
@@ -66,7 +70,8 @@ def evaluate(
     scale = Scale(level, draws, seed)
     given = tuple(dict.fromkeys(given_point(value) for value in thresholds))
     checked = check_predictions(frame)
-    table = without_repeats(checked)
+    table, chosen = without_repeats(checked), tuple(dict.fromkeys(attributes))
+    check_chosen(chosen, attributes_of(table))
     parts = populations(table, shared_cases_only=shared_cases_only)
     if not parts:
         raise Refusal(
@@ -89,7 +94,7 @@ def evaluate(
         level=level,
         draws=draws,
         seed=seed,
-        models=_scores(table, parts, frozen, spreads, scale, progress),
+        models=_scores(table, parts, frozen, spreads, scale, chosen=chosen, progress=progress),
         comparisons=tuple(one for part in parts for one in compare(part, scale)),
         point_comparisons=tuple(one for part in parts for one in compare_points(part, frozen, scale)),
         points=frozen,
@@ -104,6 +109,8 @@ def _scores(
     frozen: Mapping[str, tuple[Point, ...]],
     spreads: Mapping[tuple[str, str], tuple[Spread, ...]],
     scale: Scale,
+    *,
+    chosen: tuple[str, ...],
     progress: Progress | None,
 ) -> dict[str, dict[str, PopulationScores]]:
     work = [(model, part) for model in frozen for part in parts if model in part.models]
@@ -112,7 +119,9 @@ def _scores(
         may = points_for(part.name, frozen[model])
         scores[model][part.name] = replace(
             score(part, model, may, scale),
-            subgroups=() if part.used_for else subgroup_tables(table, part.models[model], may, scale),
+            subgroups=()
+            if part.used_for
+            else subgroup_tables(table, part.models[model], may, scale, chosen=chosen),
             spread=spreads.get((model, part.name), ()),
         )
         if progress:

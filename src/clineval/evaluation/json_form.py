@@ -150,6 +150,7 @@ def _subgroup_table(given: SubgroupTable) -> dict[str, Any]:
                 "cases": cell.cases,
                 "events": cell.events,
                 **{name: estimate(value) for name, value in cell.measures.items()},
+                "less_rest": {name: estimate(value) for name, value in cell.less_rest.items()},
                 "suppressed": cell.suppressed or None,
             }
             for cell in given.cells
@@ -267,13 +268,14 @@ def _to_decision(given: Mapping[str, Any]) -> DecisionArrays:
 
 
 def _to_subgroup_table(given: Mapping[str, Any]) -> SubgroupTable:
-    known = ("value", "cases", "events", "suppressed")
+    known = ("value", "cases", "events", "less_rest", "suppressed")
     cells = tuple(
         SubgroupCell(
             cell["value"],
             cell["cases"],
             cell["events"],
             {name: to_estimate(value) for name, value in cell.items() if name not in known},
+            {name: to_estimate(value) for name, value in cell.get("less_rest", {}).items()},
             cell["suppressed"] or "",
         )
         for cell in given["cells"]

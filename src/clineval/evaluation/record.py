@@ -122,13 +122,15 @@ class SubgroupCell:
 
     ``suppressed`` says why no estimate is given; then ``measures`` is empty. ``measures`` holds
     ``auc_logit``, ``sensitivity`` and ``specificity`` (at the frozen threshold of the table),
-    ``calibration_intercept`` and ``observed_expected``.
+    ``calibration_intercept`` and ``observed_expected``; ``less_rest`` the first three less those of all
+    other cases of the population.
     """
 
     value: str
     cases: int
     events: int
     measures: Mapping[str, Estimate] = field(default_factory=dict)
+    less_rest: Mapping[str, Estimate] = field(default_factory=dict)
     suppressed: str = ""
 
 

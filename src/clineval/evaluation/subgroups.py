@@ -1,6 +1,6 @@
 """Subgroups: how a model does within each value of an attribute, and where the gap is widest."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -8,37 +8,49 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from clineval.evaluation.columns import MOST_VALUES, ordered_columns
 from clineval.evaluation.populations import Cases
 from clineval.evaluation.record import Point, SubgroupCell, SubgroupTable
 from clineval.evaluation.scale import Scale
-from clineval.predictions import attributes
 from clineval.statistics import calibration, roc
+from clineval.statistics.counting import Bools, flagged
 from clineval.statistics.intervals import Estimate
 from clineval.statistics.operating_point import operating_point
+from clineval.statistics.parts import auc_of_part_less_rest, rate_of_part_less_rest
+
+Codes = NDArray[np.intp]
 
 LEAST = 10
 """Events and non-events that a cell needs: with fewer an interval spans most of what is possible."""
-
-MOST_VALUES = 20
-"""Distinct values beyond which an attribute is no grouping; numbers are then cut at their quartiles."""
 
 NOT_RECORDED = "not recorded"
 
 
 def subgroup_tables(
-    frame: pd.DataFrame, cases: Cases, points: tuple[Point, ...], scale: Scale
+    frame: pd.DataFrame,
+    cases: Cases,
+    points: tuple[Point, ...],
+    scale: Scale,
+    *,
+    chosen: Sequence[str] = (),
 ) -> tuple[SubgroupTable, ...]:
-    """One table per attribute column, each cell with its intervals.
+    """One table per further column, each cell with its intervals and its difference from all other cases.
 
     Parameters
     ----------
     frame : the table that ``cases.rows`` points into.
     points : the thresholds that may be scored on these cases; the table takes the chosen one where it
         is defined, else one that the user gave, else one half.
+    chosen : the columns to look at; by default all that ``ordered_columns`` finds fit. The others stand
+        last, each with the reason.
     """
     point = _preferred(points)
+    rows = frame.iloc[cases.rows]
     return tuple(
-        _table(name, _cells(frame[name].iloc[cases.rows]), cases, point, scale) for name in attributes(frame)
+        SubgroupTable(name, point.name, point.threshold, (), skipped=reason)
+        if reason
+        else _table(name, _cells(rows[name]), cases, point, scale)
+        for name, reason in ordered_columns(rows, chosen).items()
     )
 
 
@@ -50,21 +62,17 @@ def _preferred(points: tuple[Point, ...]) -> Point:
     )
 
 
-def _cells(column: pd.Series) -> tuple[NDArray[np.intp], list[str]] | str:
-    """Which value each case has, shape (n,), and the values in words; or why the attribute is no grouping."""
+def _cells(column: pd.Series) -> tuple[Codes, list[str]]:
+    """Which value each case has, shape (n,), and the values in words."""
     codes, values = pd.factorize(column)
-    if len(values) < 2 and (codes >= 0).all():
-        return "every case has the same value"
-    if len(values) <= MOST_VALUES:
-        order = np.argsort(values)
-        rank = np.append(np.argsort(order), len(values))  # code -1, a missing value, takes the last place
-        return _with_missing(rank[codes], [_word(values[i]) for i in order])
-    if pd.api.types.is_numeric_dtype(column.dtype):
+    if len(values) > MOST_VALUES:
         return _quartiles(column.to_numpy(dtype=np.float64))
-    return f"{len(values)} different values are too many to group by; at most {MOST_VALUES} are"
+    order = np.argsort(values)
+    rank = np.append(np.argsort(order), len(values))  # code -1, a missing value, takes the last place
+    return _with_missing(rank[codes], [_word(values[i]) for i in order])
 
 
-def _with_missing(codes: NDArray[np.intp], words: list[str]) -> tuple[NDArray[np.intp], list[str]]:
+def _with_missing(codes: Codes, words: list[str]) -> tuple[Codes, list[str]]:
     return codes, [*words, NOT_RECORDED] if (codes == len(words)).any() else words
 
 
@@ -74,7 +82,7 @@ def _word(value: Any) -> str:
     return str(int(value)) if number and float(value).is_integer() else str(value)
 
 
-def _quartiles(values: NDArray[np.float64]) -> tuple[NDArray[np.intp], list[str]]:
+def _quartiles(values: NDArray[np.float64]) -> tuple[Codes, list[str]]:
     known = ~np.isnan(values)
     cuts = np.unique(np.quantile(values[known], [0.25, 0.5, 0.75]))
     edges = [_word(cut) for cut in cuts]
@@ -84,25 +92,31 @@ def _quartiles(values: NDArray[np.float64]) -> tuple[NDArray[np.intp], list[str]
 
 
 def _table(
-    attribute: str, cells: tuple[NDArray[np.intp], list[str]] | str, cases: Cases, point: Point, scale: Scale
+    attribute: str, cells: tuple[Codes, list[str]], cases: Cases, point: Point, scale: Scale
 ) -> SubgroupTable:
-    if isinstance(cells, str):
-        return SubgroupTable(attribute, point.name, point.threshold, (), skipped=cells)
     codes, values = cells
-    parts = [cases.select(np.flatnonzero(codes == code)) for code in range(len(values))]
     scored = tuple(
-        _cell(value, part, point, scale) for value, part in zip(values, parts, strict=True) if len(part)
+        _cell(value, codes == code, cases, point, scale)
+        for code, value in enumerate(values)
+        if (codes == code).any()
     )
     return SubgroupTable(attribute, point.name, point.threshold, scored, _largest_gaps(scored))
 
 
-def _cell(value: str, cases: Cases, point: Point, scale: Scale) -> SubgroupCell:
-    events = int(cases.outcome.sum())
-    others = len(cases) - events
-    if min(events, others) < LEAST:
-        reason = f"{events} events and {others} non-events; fewer than {LEAST} of either support no estimate"
-        return SubgroupCell(value, len(cases), events, suppressed=reason)
-    return SubgroupCell(value, len(cases), events, dict(_measures(cases, point, scale)))
+def _cell(value: str, part: Bools, cases: Cases, point: Point, scale: Scale) -> SubgroupCell:
+    inside = cases.select(np.flatnonzero(part))
+    events = int(inside.outcome.sum())
+    others = len(inside) - events
+    if reason := _too_few(events, others):
+        return SubgroupCell(value, len(inside), events, suppressed=reason)
+    measures = dict(_measures(inside, point, scale))
+    return SubgroupCell(value, len(inside), events, measures, dict(_differences(part, cases, point, scale)))
+
+
+def _too_few(events: int, others: int) -> str:
+    if min(events, others) >= LEAST:
+        return ""
+    return f"{events} events and {others} non-events; fewer than {LEAST} of either support no estimate"
 
 
 def _measures(cases: Cases, point: Point, scale: Scale) -> Iterator[tuple[str, Estimate]]:
@@ -113,6 +127,22 @@ def _measures(cases: Cases, point: Point, scale: Scale) -> Iterator[tuple[str, E
     yield "specificity", scored.specificity
     yield "calibration_intercept", calibration.calibration_intercept(cases.outcome, cases.risk, **plain)
     yield "observed_expected", calibration.observed_expected(cases.outcome, cases.risk, **plain)
+
+
+def _differences(part: Bools, cases: Cases, point: Point, scale: Scale) -> Iterator[tuple[str, Estimate]]:
+    """The cell less all other cases; none where those are too few to say anything."""
+    rest = cases.outcome[~part]
+    if _too_few(int(rest.sum()), int((~rest).sum())):
+        return
+    plain: dict[str, Any] = {"level": scale.level}
+    yield "auc_logit", auc_of_part_less_rest(cases.outcome, cases.risk, part, group=cases.group, **plain)
+    called = flagged(cases.risk, point.threshold)
+    for name, side, right in (
+        ("sensitivity", cases.outcome, called),
+        ("specificity", ~cases.outcome, ~called),
+    ):
+        group = None if cases.group is None else cases.group[side]
+        yield name, rate_of_part_less_rest(right[side], part[side], group=group, **plain)
 
 
 def _largest_gaps(cells: tuple[SubgroupCell, ...]) -> Mapping[str, Mapping[str, Any]]:

@@ -68,8 +68,8 @@ def score_folder(
     Parameters
     ----------
     settings : ``level``, ``draws`` and ``seed``, as in EvaluationSettings; where they were given,
-        ``thresholds``, ``shared_cases_only``, and ``points``: by model, frozen elsewhere, as in
-        ``evaluation.json``.
+        ``thresholds``, ``shared_cases_only``, ``attributes``, and ``points``: by model, frozen elsewhere,
+        as in ``evaluation.json``.
     condition : what ``outcome`` is 1 for.
     models : the folder that says what the models learnt where; by default ``models`` of the folder.
 
@@ -110,6 +110,7 @@ def _score(
         seed=settings["seed"],
         thresholds=settings.get("thresholds", ()),
         shared_cases_only=settings.get("shared_cases_only", False),
+        attributes=settings.get("attributes", ()),
         learnt=learnt_by(folder / "models" if models is None else models),
         opening=opening,
         progress=progress,
