@@ -514,18 +514,21 @@ def test_names_are_no_grouping() -> None:
 
 
 def test_each_cell_is_set_against_all_other_cases() -> None:
-    sites = np.array(["A", "B", "B", "B"] * 20)
-    cells = evaluate(with_attribute(sites), **FAST).models["cnn"]["test"].subgroups[0].cells
-    table = with_attribute(sites).query("model == 'cnn'")
+    table = rows("cnn", "test", 160, noise=0.3).assign(site=np.where(np.arange(160) % 2, "B", "A"))
+    cells = evaluate(table, **FAST).models["cnn"]["test"].subgroups[0].cells
     apart = {cell.value: cell.less_rest for cell in cells}
     assert list(apart["A"]) == ["auc_logit", "sensitivity", "specificity"]
-    for name in apart["A"]:  # of two cells each is the other's rest
-        assert apart["A"][name].value == pytest.approx(-apart["B"][name].value)
-        assert apart["A"][name].low < apart["A"][name].value < apart["A"][name].high
-    first = table[table["site"] == "A"]
-    found = apart["A"]["auc_logit"].value
-    rest = roc.auc(table[table["site"] == "B"]["outcome"], table[table["site"] == "B"]["risk"]).value
-    assert found == pytest.approx(roc.auc(first["outcome"], first["risk"]).value - rest)
+    for name, difference in apart["A"].items():  # of two cells each is the other's rest
+        assert difference.value == pytest.approx(-apart["B"][name].value)
+        assert difference.low <= difference.value <= difference.high
+    aucs = [roc.auc(part["outcome"], part["risk"]).value for part in (table[::2], table[1::2])]
+    assert apart["A"]["auc_logit"].value == pytest.approx(aucs[0] - aucs[1])
+
+
+def test_a_cell_is_not_set_against_a_rest_too_small_to_be_estimated() -> None:
+    scored = evaluate(with_attribute(np.where(np.arange(80) < 8, "rare", "usual")), **FAST)
+    _, usual = scored.models["cnn"]["test"].subgroups[0].cells
+    assert usual.less_rest == {}
 
 
 def test_subgroups_can_be_chosen_and_the_others_say_that_they_were_not() -> None:
