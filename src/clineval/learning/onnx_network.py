@@ -1,0 +1,121 @@
+"""The networks of an ensemble as one ONNX graph, applied by onnxruntime at twice the speed of numpy.
+
+The graph is made in memory from arrays that were checked, so that no file in another format is trusted.
+ONNX: https://onnx.ai; operators of opset 17.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+import onnx
+import onnxruntime
+from numpy.typing import NDArray
+from onnx import NodeProto, TensorProto, helper, numpy_helper
+
+from clineval.learning.plain_network import Block, Convolution, PlainNetwork
+
+OPSET, IR_VERSION = 17, 8  # what onnxruntime reads since 1.12
+EDGES = np.array([0, 0, 1, 1, 0, 0, 1, 1], np.int64)  # a line on every side of each map
+BLUR = np.outer([0.25, 0.5, 0.25], [0.25, 0.5, 0.25]).astype(np.float32)
+ERRORS_ONLY = 3
+
+
+class OnnxEnsemble:
+    """Several networks, ready to be applied by one thread; safe to be asked by many at once."""
+
+    def __init__(self, members: Sequence[PlainNetwork]) -> None:
+        onnxruntime.disable_telemetry_events()
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = options.inter_op_num_threads = 1
+        options.log_severity_level = ERRORS_ONLY
+        self._session = onnxruntime.InferenceSession(
+            onnx_graph(members), options, providers=["CPUExecutionProvider"]
+        )
+
+    def __call__(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Log odds of the condition, shape (cases, members), of images (cases, height, width)."""
+        return self._session.run(None, {"images": np.ascontiguousarray(images)})[0]
+
+
+def onnx_graph(members: Sequence[PlainNetwork]) -> bytes:
+    """The networks as an ONNX model: uint8 ``images`` (cases, height, width) to float32 ``log_odds``.
+
+    The answer has the shape (cases, members).
+    """
+    graph = _Graph()
+    grey = graph.add("Cast", "images", to=TensorProto.FLOAT)
+    grey = graph.add("Unsqueeze", grey, graph.constant(np.array([1], np.int64)))
+    found = [_member(graph, grey, member) for member in members]
+    graph.nodes.append(helper.make_node("Concat", found, ["log_odds"], axis=1))
+    whole = helper.make_graph(
+        graph.nodes,
+        "depthnet",
+        [helper.make_tensor_value_info("images", TensorProto.UINT8, ["cases", "height", "width"])],
+        [helper.make_tensor_value_info("log_odds", TensorProto.FLOAT, ["cases", len(members)])],
+        graph.constants,
+    )
+    model = helper.make_model(whole, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR_VERSION)
+    onnx.checker.check_model(model)
+    return model.SerializeToString()
+
+
+class _Graph:
+    """Nodes and constants under way; each node's output goes by its number."""
+
+    def __init__(self) -> None:
+        self.nodes: list[NodeProto] = []
+        self.constants: list[TensorProto] = []
+
+    def add(self, operator: str, *inputs: str, **attributes: object) -> str:
+        """One more operation; the name of its output."""
+        name = f"{operator}_{len(self.nodes)}"
+        self.nodes.append(helper.make_node(operator, list(inputs), [name], **attributes))
+        return name
+
+    def constant(self, values: NDArray[np.generic]) -> str:
+        """One more array of weights; its name."""
+        name = f"constant_{len(self.constants)}"
+        self.constants.append(numpy_helper.from_array(np.ascontiguousarray(values), name))
+        return name
+
+
+def _member(graph: _Graph, grey: str, network: PlainNetwork) -> str:
+    """One network's log odds, shape (cases, 1), of grey levels 0 to 255."""
+    centred = graph.add("Sub", grey, graph.constant(np.float32(255 * network.mean)))
+    scaled = graph.add("Div", centred, graph.constant(np.float32(255 * network.sd)))
+    maps = graph.add("Relu", _convolution(graph, scaled, network.stem))
+    for block in network.blocks:
+        maps = _block(graph, maps, block)
+    depth = graph.add("Flatten", graph.add("ReduceMean", maps, axes=[3], keepdims=0))
+    head = graph.constant(network.head[:, None])
+    return graph.add("Gemm", depth, head, graph.constant(np.array([network.head_bias], np.float32)))
+
+
+def _block(graph: _Graph, maps: str, block: Block) -> str:
+    if block.shortcut is not None:
+        maps = _halved(graph, maps, channels=block.channels_in)
+    inner = graph.add("Relu", _convolution(graph, maps, block.first))
+    inner = _convolution(graph, inner, block.second)
+    around = maps if block.shortcut is None else _convolution(graph, maps, block.shortcut)
+    return graph.add("Relu", graph.add("Add", inner, around))
+
+
+def _halved(graph: _Graph, maps: str, *, channels: int) -> str:
+    """Every second row and column after a blur of 1 2 1 in both directions, edges repeated."""
+    edged = graph.add("Pad", maps, graph.constant(EDGES), mode="edge")
+    blur = graph.constant(np.tile(BLUR, (channels, 1, 1, 1)))
+    return graph.add("Conv", edged, blur, kernel_shape=[3, 3], strides=[2, 2], group=channels)
+
+
+def _convolution(graph: _Graph, maps: str, layer: Convolution) -> str:
+    weights, bias = graph.constant(layer.weights), graph.constant(layer.bias)
+    side, reach = layer.side, layer.side // 2
+    return graph.add(
+        "Conv",
+        maps,
+        weights,
+        bias,
+        kernel_shape=[side, side],
+        strides=[layer.stride, layer.stride],
+        pads=[reach] * 4,
+    )

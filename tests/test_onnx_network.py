@@ -1,0 +1,59 @@
+"""The networks as an ONNX graph: the log odds of torch, whatever the image's size and company."""
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from networks import a_network, arrays_of, images_of
+
+from clineval.learning import models
+from clineval.learning.onnx_network import OnnxEnsemble, onnx_graph
+from clineval.learning.plain_network import plain_network
+from clineval.learning.preprocessing import GreyScaling, scale_grey
+
+SIZES = ((28, 28), (64, 64), (128, 128), (30, 44))
+SCALINGS = ((0.33, 0.21), (0.4, 0.18))
+
+
+def members_of(size: tuple[int, int]) -> list[models.DepthNet]:
+    return [a_network(*size, seed=seed) for seed in (3, 5)]
+
+
+def ensemble_of(networks: list[models.DepthNet]) -> OnnxEnsemble:
+    folded = [
+        plain_network(arrays_of(network), mean=mean, sd=sd)
+        for network, (mean, sd) in zip(networks, SCALINGS, strict=True)
+    ]
+    return OnnxEnsemble(folded)
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_its_log_odds_are_those_of_each_network_in_torch(size):
+    networks, images = members_of(size), images_of(*size)
+    expected = []
+    with torch.inference_mode():
+        for network, (mean, sd) in zip(networks, SCALINGS, strict=True):
+            scores = network(scale_grey(images, GreyScaling(mean, sd, "train"))).numpy().astype(np.float64)
+            expected.append(scores[:, 1] - scores[:, 0])
+    assert np.abs(expected).max() > 0.05
+    np.testing.assert_allclose(ensemble_of(networks)(images), np.stack(expected, axis=1), atol=2e-5)
+
+
+def test_an_image_seen_mirrored_counts_as_its_mirror_image():
+    ensemble, images = ensemble_of(members_of((28, 28))), images_of(28, 28)
+    mirrored = np.ascontiguousarray(images[:, :, ::-1])
+    np.testing.assert_array_equal(ensemble(images[:, :, ::-1]), ensemble(mirrored))
+
+
+def test_no_image_changes_a_bit_of_another():
+    ensemble, images = ensemble_of(members_of((28, 28))), images_of(28, 28, count=64)
+    together = ensemble(images)
+    alone = np.concatenate([ensemble(image[None]) for image in images])
+    np.testing.assert_array_equal(together, alone)
+
+
+def test_the_graph_is_the_same_to_the_last_byte_each_time_and_passes_the_checker():
+    folded = [plain_network(arrays_of(a_network(28, 28)), mean=0.3, sd=0.2)]
+    graph = onnx_graph(folded)
+    assert graph == onnx_graph(folded)
+    onnx.checker.check_model(onnx.load_from_string(graph), full_check=True)
