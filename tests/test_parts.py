@@ -80,7 +80,7 @@ def test_groups_on_both_sides_narrow_a_difference_and_are_named():
     together = auc_of_part_less_rest(outcome, risk, part, group=group)
     assert together.value == alone.value
     assert together.high - together.low < alone.high - alone.low
-    assert "correlated by 0." in together.method
+    assert "correlated by +0." in together.method
 
 
 def test_the_part_and_the_rest_changed_about_change_the_sign():

@@ -59,16 +59,27 @@ def test_a_change_of_gain_is_undone_where_grey_levels_are_matched(table):
     assert brighter == pytest.approx(as_it_is, abs=0.03)
 
 
-def test_progress_counts_every_corruption_and_severity(run, cohort, monkeypatch):
+def test_progress_counts_every_square_that_is_scored(run, cohort, monkeypatch):
     seen = []
     monkeypatch.setattr("clineval.pipeline.robustness.SEVERITIES", (1, 4))
     few = cohort.select(np.arange(len(cohort)) % 3 == 0)
-    robustness(run, few, [few.images], SETTINGS, progress=lambda done, total: seen.append((done, total)))
-    assert seen[-1] == (13, 13)
+    views = [few.images, few.images]
+    robustness(run, few, views, SETTINGS, progress=lambda done, total: seen.append((done, total)))
+    each = len(few)
+    assert seen == [(each * step, 26 * each) for step in range(1, 27)]  # 13 of each of two squares
 
 
 def test_the_table_is_written_as_it_is_and_a_figure_beside_it(run, cohort, tmp_path, monkeypatch):
     monkeypatch.setattr("clineval.pipeline.robustness.SEVERITIES", (5,))
-    found = write_robustness(run, cohort, [cohort.images], SETTINGS, tmp_path, announce=lambda _: silent(""))
+    told = []
+    found = write_robustness(
+        run,
+        cohort,
+        [cohort.images],
+        SETTINGS,
+        tmp_path,
+        announce=lambda step: told.append(step) or silent(""),
+    )
+    assert told == ["Scoring 6 corrupted copies of the images, about 6 times what scoring them took"]
     pd.testing.assert_frame_equal(pd.read_csv(tmp_path / "robustness.csv"), found)
     assert (tmp_path / "robustness.png").stat().st_size > 10_000

@@ -20,7 +20,7 @@ SOURCE = Path(clineval.__file__).parent
 
 AFTER_OPENING = {
     "pipeline/scoring.py": "the door itself",
-    "pipeline/validate.py": "sets an external cohort, opened through the door, beside the run's test cases",
+    "pipeline/transport_record.py": "sets an external cohort, opened through the door, beside the run",
     "pipeline/robustness.py": "scores corrupted copies of an external cohort, opened through the door",
 }
 ROOMS = ("pipeline", "learning", "data", "cli.py", "commands", "screen.py", "retrain.py")

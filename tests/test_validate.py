@@ -155,6 +155,20 @@ def test_the_report_sets_internal_beside_external(out):
     assert "No external cohort was scored" not in page
 
 
+def test_subgroups_are_those_chosen_and_verify_scores_the_same(finished_run, cohort, tmp_path, undrawn):
+    own = clineval.OwnSettings("id", "pathology", "malignant", "patient")
+    images = clineval.OwnImages(cohort / "cohort.csv", cohort / "images")
+    few = EvaluationSettings(draws=20)
+    settings = clineval.ValidationSettings(NAME, own, attributes=("side",), evaluation=few)
+    validate(finished_run, images, settings, out=tmp_path / "out")
+    scores = json.loads((tmp_path / "out" / "evaluation.json").read_text())["models"]["cnn"][NAME]
+    found = {one["attribute"]: one["skipped"] for one in scores["subgroups"]}
+    assert list(found) == ["side", "device", "unlike_training"]
+    assert found["side"] is None
+    assert found["device"] == found["unlike_training"] == "not among the columns that were chosen"
+    assert run_command(["verify", str(tmp_path / "out")]) == DONE
+
+
 def test_verify_accepts_it_and_report_writes_it_again_to_the_same_bytes(out, tmp_path, capsys):
     copy = shutil.copytree(out, tmp_path / "out")
     assert run_command(["verify", str(copy)]) == DONE
@@ -251,6 +265,31 @@ def test_a_path_and_a_link_out_of_the_folder_are_refused(finished_run, broken, c
     assert "row 8, im007: it lies outside the image folder" in refused(capsys, finished_run, broken)
     change(broken, 7, "id", "../../outside.png")
     assert "'../../outside.png' lies outside the image folder" in refused(capsys, finished_run, broken)
+
+
+def test_one_group_for_all_cases_is_refused(finished_run, broken, capsys):
+    rows = read_rows(broken / "cohort.csv")
+    for row in rows:
+        row[HEADER.index("patient")] = "p1"
+    write_table(broken / "cohort.csv", rows)
+    said = refused(capsys, finished_run, broken)
+    assert "--group-column patient says 'p1' in all 60 rows" in said
+    assert "name the column that tells patients apart, or leave --group-column out" in said
+
+
+def test_a_chosen_attribute_that_is_not_there_is_refused_with_those_that_are(finished_run, broken, capsys):
+    said = refused(capsys, finished_run, broken, "--attribute", "device", "--attribute", "scaner")
+    assert "(device; side; unlike_training); came 'scaner'" in said
+
+
+def test_a_validation_is_no_run_and_names_the_one_that_is(out, cohort, tmp_path, capsys):
+    image = str(cohort / "images" / "im000.png")
+    for command in (["predict", str(out), image, "--quiet"], words(out, cohort, tmp_path / "again")):
+        assert run_command(command) == REFUSED
+        said = capsys.readouterr().err
+        assert "holds the results of 'clineval validate' and no models" in said
+        assert "name the run that it validated, 'run'" in said
+        assert len(said.splitlines()) == 1
 
 
 def test_an_outcome_that_is_not_seen_and_one_class_only_are_refused(finished_run, broken, capsys):

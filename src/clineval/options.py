@@ -71,3 +71,10 @@ SecondView = Annotated[
         help="Of upright images score the upper square too, and take the mean of both.",
     ),
 ]
+Attribute = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="Column to make subgroups of, such as the scanner's; may be repeated.",
+        show_default="all that can group cases",
+    ),
+]

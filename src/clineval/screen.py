@@ -172,9 +172,12 @@ def show_findings(findings: Any) -> None:
 
 
 def _caption(record: dict[str, Any]) -> str:
-    populations = [scores for models in record["models"].values() for scores in models.values()]
-    sentences = [scores["adequacy"]["sentence"] for scores in populations if scores.get("adequacy")]
-    return sentences[0] if sentences else ""
+    for model, populations in record["models"].items():
+        for scores in populations.values():
+            if scores.get("adequacy"):
+                sentence = scores["adequacy"]["sentence"]
+                return f"Judged by the AUC of {model}: {sentence[0].lower()}{sentence[1:]}"
+    return ""
 
 
 def _summary_rows(measures: dict[str, Any]) -> Iterator[tuple[str, ...]]:

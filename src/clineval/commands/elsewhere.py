@@ -7,6 +7,7 @@ import typer
 
 from clineval.commands.words import comma_list, command
 from clineval.options import (
+    Attribute,
     Bits,
     Figures,
     Fit,
@@ -37,8 +38,14 @@ def validate(
     matching: Matching = True,
     second_view: SecondView = True,
     corruptions: Annotated[
-        bool, typer.Option("--corruptions", help="Score the images also as worse scanners would show them.")
+        bool,
+        typer.Option(
+            "--corruptions",
+            help="Score the images also as worse scanners would show them: 30 corrupted copies of each, "
+            "about 30 times the scoring.",
+        ),
     ] = False,
+    attribute: Attribute = None,
     seed: Annotated[int, typer.Option(help="Seed of bootstrap and corruptions.")] = 0,
     jobs: Annotated[
         int | None, typer.Option(help="Threads; the numbers do not depend on it.", show_default="all cores")
@@ -64,7 +71,13 @@ def validate(
 
     own = rooms.OwnSettings(image_column, outcome_column, positive, group_column, fit=fit, bits=bits)
     settings = rooms.ValidationSettings(
-        name, own, matching, second_view, corruptions, rooms.EvaluationSettings(seed=seed)
+        name,
+        own,
+        matching,
+        second_view,
+        corruptions,
+        tuple(attribute or ()),
+        rooms.EvaluationSettings(seed=seed),
     )
     with display() as announce:
         found = validate_run(

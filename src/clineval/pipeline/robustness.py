@@ -20,7 +20,8 @@ from clineval.statistics.roc import auc_logit
 
 FILE = "robustness.csv"
 AS_IT_IS = "as it is"
-Announce = Callable[[str], Callable[[int, int], None]]
+Progress = Callable[[int, int], None]
+Announce = Callable[[str], Progress]
 
 
 def write_robustness(
@@ -35,7 +36,9 @@ def write_robustness(
     """Write ``robustness.csv`` and its figure: every corruption at every severity, nothing fitted anew."""
     from clineval.reporting.robustness_plots import write_robustness_figure  # matplotlib only to draw
 
-    table = robustness(run, cohort, views, settings, progress=announce("Scoring corrupted images"))
+    copies = len(KINDS) * len(SEVERITIES)
+    step = f"Scoring {copies} corrupted copies of the images, about {copies} times what scoring them took"
+    table = robustness(run, cohort, views, settings, progress=announce(step))
     table.to_csv(folder / FILE, index=False, lineterminator="\n")
     about = f"{cohort.source.title}: n = {len(cohort)}, {int(cohort.outcome.sum())} {cohort.condition}"
     write_robustness_figure(table, folder / "robustness.png", about=about, notice=cohort.source.notice)
@@ -48,13 +51,14 @@ def robustness(
     views: Sequence[NDArray[np.uint8]],
     settings: ValidationSettings,
     *,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
 ) -> pd.DataFrame:
     """AUC, sensitivity and specificity at the frozen threshold, and calibration, per corruption and severity.
 
     Parameters
     ----------
     views : the squares of every image that the run's risk is the mean of, each (cases, side, side).
+    progress : called with (squares scored, squares in all), every few dozen of them.
 
     Returns
     -------
@@ -63,14 +67,22 @@ def robustness(
     """
     grid = [(AS_IT_IS, 0), *((kind, severity) for kind in KINDS for severity in SEVERITIES)]
     rows: list[dict[str, Any]] = []
-    for done, (kind, severity) in enumerate(grid, start=1):
-        shown = [_shown(view, kind, severity, settings.evaluation.seed) for view in views]
-        risks = shipped_risks(run, [view_images(run, one, matching=settings.matching).risks for one in shown])
+    each, total = len(cohort), len(grid) * len(views) * len(cohort)
+    for done, (kind, severity) in enumerate(grid):
+        seen = []
+        for place, view in enumerate(views):
+            shown = _shown(view, kind, severity, settings.evaluation.seed)
+            count = _going_on(progress, (done * len(views) + place) * each, total)
+            seen.append(view_images(run, shown, matching=settings.matching, progress=count).risks)
         about = {"corruption": kind, "severity": severity}
+        risks = shipped_risks(run, seen)
         rows.extend({**about, **row} for row in _rows(run, cohort, risks, settings.evaluation.level))
-        if progress is not None:
-            progress(done, len(grid))
     return pd.DataFrame(rows)
+
+
+def _going_on(progress: Progress | None, before: int, total: int) -> Progress | None:
+    """The progress of a part that begins when ``before`` of all are done."""
+    return None if progress is None else lambda done, _: progress(before + done, total)
 
 
 def _shown(view: NDArray[np.uint8], kind: str, severity: int, seed: int) -> NDArray[np.uint8]:

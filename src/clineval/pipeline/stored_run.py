@@ -84,13 +84,16 @@ def read_run(results: Path) -> StoredRun:
     ------
     Refusal : not a whole folder of ``clineval run``, or a file that was changed since.
     """
-    require_results(results, *NEEDED)
+    require_results(results, MARKER)
     provenance = _json(results / MARKER)
     if provenance.get("kind") != "run":
+        run = (provenance.get("data") or {}).get("run")
+        named = f"; name the run that it validated, {run!r}" if run else ", as 'clineval run' writes them"
         raise Refusal(
-            f"{results} holds the results of 'clineval {provenance.get('kind')}'; models with frozen "
-            "thresholds are needed, as 'clineval run' writes them."
+            f"{results} holds the results of 'clineval {provenance.get('kind')}' and no models; models with "
+            f"frozen thresholds are needed{named}."
         )
+    require_results(results, *NEEDED)
     _refuse_altered(results, provenance.get("artefacts"))
     shipped, evaluation = _json(results / "models" / "shipped.json"), _json(results / "evaluation.json")
     data = provenance.get("data", {})

@@ -71,18 +71,19 @@ def _draw_pair(sample: RawSample, ax: Axes, *, left: float, top: float) -> None:
     longest = max(height, width, *(abs(edge) for edge in sample.box))
     scale = 1 / longest
     x, y = left + (1 - width * scale) / 2, top + (1 - height * scale) / 2
-    _show(sample.raw, ax, (x, x + width * scale, y + height * scale, y), smooth=True)
+    show(sample.raw, ax, (x, x + width * scale, y + height * scale, y), smooth=True)
     cut = [edge * scale for edge in sample.box]
     colour = PRESENT if sample.outcome else ABSENT
     corner = (x + cut[0], y + cut[1])
     ax.add_patch(
         Rectangle(corner, cut[2] - cut[0], cut[3] - cut[1], fill=False, edgecolor=colour, linewidth=1.1)
     )
-    _show(sample.prepared, ax, (left + 1.06, left + 2.06, top + 1, top), smooth=False)
+    show(sample.prepared, ax, (left + 1.06, left + 2.06, top + 1, top), smooth=False)
     name = shorten(sample.case, LONGEST_NAME)
     ax.text(left, top + 1 + CAPTION, name, fontsize=5.4, va="top", color=INK)
 
 
-def _show(picture: np.ndarray, ax: Axes, extent: tuple[float, float, float, float], *, smooth: bool) -> None:
+def show(picture: np.ndarray, ax: Axes, extent: tuple[float, float, float, float], *, smooth: bool) -> None:
+    """A grey picture in its place: left, right, lower and upper edge; ``smooth`` where it is made smaller."""
     how = "antialiased" if smooth else "nearest"
     ax.imshow(picture, cmap="gray", vmin=0, vmax=255, interpolation=how, extent=extent, aspect="auto")

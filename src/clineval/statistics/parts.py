@@ -95,7 +95,7 @@ def _difference(first: Estimate, second: Estimate, correlation: float, *, what: 
     value = first.value - second.value
     low = _reach(first.value - first.low, second.high - second.value, correlation)
     high = _reach(first.high - first.value, second.value - second.low, correlation)
-    shared = f", correlated by {correlation:.2f} through groups on both sides" if correlation else ""
+    shared = f", correlated by {correlation:+.2f} through groups on both sides" if correlation else ""
     method = f"MOVER of the {what}'s two intervals{shared}"
     return Estimate(value, value - low, value + high, first.level, method)
 
