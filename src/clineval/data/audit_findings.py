@@ -1,6 +1,6 @@
 """What an audit has to say, one finding a line, each kind under a stable code."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -73,8 +73,9 @@ _KINDS = (
         "AUD007",
         "note",
         "Near-duplicate images",
-        "Images of one split show the same picture, so they are not independent cases.",
-        "Keep them in one group; cross-validation and intervals then respect it.",
+        "Images of one split are alike enough to count as one picture, not as independent cases.",
+        "Keep them in one group; cross-validation and intervals then respect it. Where AUD009 names the pair "
+        "too, look first.",
     ),
     Kind(
         "AUD008",
@@ -87,8 +88,9 @@ _KINDS = (
         "AUD009",
         "note",
         "Twin that detail does not confirm",
-        "Alike as a whole, but fine structures agree little: another frame of one lesion, or chance.",
-        "Look at the two.",
+        "A pair counted as one picture, for it is alike as a whole, though fine structures agree little: another "
+        "frame of one lesion, or two that look alike by chance.",
+        "Look at the two. If they differ, raise --threshold, and they count as two.",
     ),
     Kind("AUD010", "warning", "Blank image", "The image shows next to nothing.", "Leave it out."),
     Kind(
@@ -102,9 +104,10 @@ _KINDS = (
         "AUD012",
         "note",
         "Text or measuring marks burnt in",
-        "Letters or calipers lie in the picture; a model may learn them instead of the tissue. "
-        "Below 128 pixels per side most are too blurred to be found.",
-        "Compare results with and without these images; calipers are drawn where somebody saw something.",
+        "Letters, calipers or a scale lie in the picture; a model may learn them instead of the tissue, and "
+        "letters may name the patient. Below 128 pixels per side most are too blurred to be found.",
+        "Look for names before you share a figure. Compare results with and without these images: calipers are "
+        "drawn where somebody saw something.",
     ),
     Kind(
         "AUD013",
@@ -155,7 +158,11 @@ class Finding:
 
 
 def findings(
-    audit: Audit, images: Images, *, own_group: NDArray[np.str_] | None = None
+    audit: Audit,
+    images: Images,
+    *,
+    own_group: NDArray[np.str_] | None = None,
+    marked: NDArray[np.bool_] | None = None,
 ) -> tuple[Finding, ...]:
     """Everything worth saying about the images of a cohort, by code, then the most similar first.
 
@@ -163,11 +170,13 @@ def findings(
     ----------
     images : uint8, shape (cases, height, width), those that were audited.
     own_group : str, shape (cases,), the cohort's own groups (patients), before twins were joined.
+    marked : bool, shape (cases,), where text or measuring marks were found in the whole pictures of which
+        ``images`` are a part; without it they are looked for in ``images``.
     """
     every = [
         *_of_pairs(audit.pairs),
         *_of_groups(audit),
-        *_of_images(audit, images),
+        *_of_images(audit, images, marked),
         *_of_own_groups(audit, own_group),
     ]
     return in_order(every)
@@ -206,9 +215,7 @@ def _of_pairs(pairs: Sequence[Pair]) -> Iterator[Finding]:
         elif not pair.across_splits:
             yield Finding("AUD007", pair.cases, pair.similarity, words)
         if pair.detail < DETAIL:
-            yield Finding(
-                "AUD009", pair.cases, pair.similarity, f"{words}; detail agrees by {pair.detail:.2f} only"
-            )
+            yield Finding("AUD009", pair.cases, pair.similarity, words)
 
 
 def _crossing(pair: Pair) -> str:
@@ -228,6 +235,8 @@ def _words(pair: Pair) -> str:
         parts.append(f"displaced by {pair.alignment.dy} rows and {pair.alignment.dx} columns")
     if pair.outcomes is not None:
         parts.append(f"labels {pair.outcomes[0]} and {pair.outcomes[1]}")
+    if pair.detail < DETAIL:
+        parts.append(f"detail agrees by {pair.detail:.2f} only")
     return ", ".join(parts)
 
 
@@ -240,11 +249,14 @@ def _of_groups(audit: Audit) -> Iterator[Finding]:
             yield Finding("AUD008", group.least_similar, group.similarity, words)
 
 
-def _of_images(audit: Audit, images: Images) -> Iterator[Finding]:
-    checks = {
+def _of_images(audit: Audit, images: Images, marked: NDArray[np.bool_] | None) -> Iterator[Finding]:
+    checks: dict[str, tuple[Callable[[Images], NDArray[np.bool_]], str]] = {
         "AUD010": (image_checks.blank, "its grey levels vary by less than 3"),
         "AUD011": (image_checks.saturated, "a tenth or more of it is white"),
-        "AUD012": (image_checks.marked, "bright strokes narrower than speckle"),
+        "AUD012": (
+            image_checks.marked if marked is None else lambda _: marked,
+            "bright upright strokes narrower than speckle",
+        ),
         "AUD013": (image_checks.unlike_the_rest, "brightness, contrast or layout beyond the outer fences"),
     }
     for code, (check, words) in checks.items():

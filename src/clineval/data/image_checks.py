@@ -2,7 +2,8 @@
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import white_tophat
+from PIL import Image
+from scipy.ndimage import maximum_filter1d, minimum_filter1d
 
 from clineval.data.similarity import Images
 
@@ -11,10 +12,13 @@ WHITE = 250  # grey level from which a pixel counts as saturated
 SATURATED = 0.10  # of the pixels; the most in BreastMNIST is 0.04
 FAR_OUT = 3.0  # interquartile ranges beyond a quartile (Tukey's outer fence)
 FEWEST = 20  # images below which "unlike the rest" means nothing
-STROKE = 1 / 32  # of the width: letters' strokes and calipers are narrower, speckle is wider
-STROKE_CONTRAST = 110  # grey levels above the darkest neighbour on one side
-STROKE_LEVEL = 170  # grey level
-STROKE_PIXELS, FEWEST_PIXELS = 8, 4  # at 224 x 224, and at any size; fewer may be one bright reflection
+NARROW = 3  # pixels: letters' strokes and the arms of calipers are narrower across, speckle is wider
+UPRIGHT, STROKE_CONTRAST = 3, 25  # pixels: least height of a stroke; grey levels above both its sides
+SHORT, SHORT_CONTRAST = 2, 70  # the same of smaller images, whose calipers are no higher and tissue as fine
+LARGE_ENOUGH = 128  # pixels per side from which an image is not small
+STROKE_PIXELS = 8  # on strokes; fewer may be one bright reflection
+PRINT_SIDE = 256  # pixels of the short side to which larger pictures are reduced: print is then this narrow
+BLOCK = 1024  # images looked at together
 
 
 def blank(images: Images) -> NDArray[np.bool_]:
@@ -46,19 +50,34 @@ def unlike_the_rest(images: Images) -> NDArray[np.bool_]:
 def marked(images: Images) -> NDArray[np.bool_]:
     """Images with text or measuring marks burnt in, shape (cases,).
 
-    Letters and calipers are bright strokes much narrower across than ultrasound's speckle, which
-    the beam smears sideways: what a horizontal opening takes away is theirs. Marks that were shrunk
-    with the image to less than about 128 pixels have blurred into the tissue and are not found.
+    Letters and calipers have bright upright strokes a pixel or two across, which ultrasound's
+    speckle, smeared sideways by the beam, has not. The outermost columns are not looked at: there
+    the edge of the picture makes narrow strokes of wide structures. Marks that were shrunk with
+    the image to less than 128 pixels have mostly blurred into the tissue and are not found.
     """
-    height, width = images.shape[1:]
-    opening = (1, max(3, round(width * STROKE)))
-    least = max(FEWEST_PIXELS, STROKE_PIXELS * height * width / 224**2)
-    return np.array([_stroke_pixels(image, opening) >= least for image in images], dtype=bool)
+    large = min(images.shape[1:]) >= LARGE_ENOUGH
+    height, contrast = (UPRIGHT, STROKE_CONTRAST) if large else (SHORT, SHORT_CONTRAST)
+    blocks = (images[start : start + BLOCK] for start in range(0, len(images), BLOCK))
+    found = [np.sum(_strokes(block, height=height) >= contrast, axis=(1, 2)) for block in blocks]
+    return np.concatenate([np.zeros(0, np.int64), *found]) >= STROKE_PIXELS
 
 
-def _stroke_pixels(image: Images, opening: tuple[int, int]) -> int:
-    strokes = white_tophat(image, size=opening) >= STROKE_CONTRAST
-    return int(np.sum(strokes & (image >= STROKE_LEVEL)))
+def bears_marks(picture: Image.Image) -> bool:
+    """Whether a whole picture, in Pillow's mode ``L`` and of any size, bears text or measuring marks."""
+    shrink = max(1.0, min(picture.size) / PRINT_SIDE)
+    size = (round(picture.width / shrink), round(picture.height / shrink))
+    return bool(marked(np.asarray(picture.resize(size, Image.Resampling.BILINEAR))[None])[0])
+
+
+def _strokes(images: Images, *, height: int) -> Images:
+    """By how much each pixel of a narrow upright stroke stands out from both its sides, 0 elsewhere."""
+    narrow = images - _opened(images, NARROW, axis=2)
+    return _opened(narrow, height, axis=1)[:, :, NARROW:-NARROW]
+
+
+def _opened(images: Images, length: int, *, axis: int) -> Images:
+    """What remains of grey levels without bright things shorter than ``length`` pixels along one axis."""
+    return maximum_filter1d(minimum_filter1d(images, length, axis=axis), length, axis=axis)
 
 
 def _far_out(values: NDArray[np.float32]) -> NDArray[np.bool_]:

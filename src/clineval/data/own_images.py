@@ -12,6 +12,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from clineval.data.cohort import Source
+from clineval.data.image_checks import bears_marks
 from clineval.data.image_files import SUFFIXES, fingerprint, read_image
 from clineval.data.preparation import Unusable, square
 from clineval.data.similarity import Images, Progress
@@ -48,6 +49,8 @@ class OwnImages:
     split : str, ``all`` where neither folders nor a column name one.
     outcome : labels as they came, or None; group : patients as they came, or None.
     fingerprint : equal where the whole decoded images are equal.
+    marked : bool, text or measuring marks lie in the whole picture, of which the square may show a part, or
+        a DICOM file says so.
     sizes : number of different sizes among the files.
     """
 
@@ -57,6 +60,7 @@ class OwnImages:
     outcome: NDArray[np.str_] | None
     group: NDArray[np.str_] | None
     fingerprint: NDArray[np.bytes_]
+    marked: NDArray[np.bool_]
     sizes: int
     unreadable: tuple[Unreadable, ...]
     source: Source
@@ -76,6 +80,7 @@ class _Decoded:
     image: Images
     size: tuple[int, int]
     fingerprint: bytes
+    marked: bool
 
 
 def read_own_images(source: Path, *, progress: Progress | None = None) -> OwnImages:
@@ -105,6 +110,7 @@ def read_own_images(source: Path, *, progress: Progress | None = None) -> OwnIma
         outcome=np.array([entry.outcome for entry, _ in good]) if "outcome" in has else None,
         group=np.array([entry.group or entry.case for entry, _ in good]) if "group" in has else None,
         fingerprint=np.array([decoded.fingerprint for _, decoded in good], dtype=np.bytes_),
+        marked=np.array([decoded.marked for _, decoded in good], dtype=bool),
         sizes=len({decoded.size for _, decoded in good}),
         unreadable=bad,
         source=Source(dataset="own", title=source.name, file=source.name),
@@ -195,7 +201,8 @@ def _read_all(
 
 def _read_one(path: Path, home: Path, side: int) -> "_Decoded | str":
     try:
-        grey = read_image(path, home=home, bits=None).grey
+        read = read_image(path, home=home, bits=None)
     except Unusable as reason:
         return str(reason)
-    return _Decoded(square(grey, side=side), grey.size, fingerprint(grey))
+    grey, marked = read.grey, read.burnt_in or bears_marks(read.grey)
+    return _Decoded(square(grey, side=side), grey.size, fingerprint(grey), marked)

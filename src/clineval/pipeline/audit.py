@@ -184,7 +184,7 @@ def _look_at_own_images(own: OwnImages, threshold: float | None, announce: Annou
         threshold=threshold,
         progress=announce("Comparing"),
     )
-    every = [*findings(found, own.images, own_group=own.group), *_about_files(own)]
+    every = [*findings(found, own.images, own_group=own.group, marked=own.marked), *_about_files(own)]
     return _Looked(found, in_order(every), own.images, "", own.source)
 
 
