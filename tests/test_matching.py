@@ -2,13 +2,11 @@
 
 import numpy as np
 import pytest
-from scipy.ndimage import gaussian_filter
 from scipy.stats import wasserstein_distance
 
 from clineval.learning.matching import (
     AS_IT_CAME,
     LOOKS,
-    blur,
     grey_distance,
     histograms,
     look,
@@ -62,13 +60,6 @@ def test_no_images_are_matched_to_none():
 def test_the_grey_distance_is_wassersteins():
     expected = [wasserstein_distance(image.ravel(), TRAINING.ravel()) for image in IMAGES]
     np.testing.assert_allclose(grey_distance(IMAGES, REFERENCE), expected, rtol=1e-9)
-
-
-def test_a_blur_is_scipys_and_grows_with_the_image():
-    for side, spread in ((28, 0.8), (56, 1.6)):
-        images = RANDOM.integers(0, 256, (3, side, side), dtype=np.uint8)
-        expected = gaussian_filter(images.astype(float), (0, spread, spread), mode="reflect")
-        assert np.abs(blur(images) - expected).max() < 0.6
 
 
 def test_every_model_sees_the_image_as_it_came_and_only_known_looks():

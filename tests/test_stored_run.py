@@ -10,7 +10,8 @@ from scipy.special import expit, logit
 from clineval.data.phantom import phantom
 from clineval.evaluation import read_evaluation
 from clineval.learning import shipping
-from clineval.learning.matching import LOOKS, look
+from clineval.learning.matching import BOTH, LOOKS, WAYS, look
+from clineval.learning.plain_models import View
 from clineval.pipeline.stored_run import CHUNK, cut_for, read_run, shipped_risks, view_images
 from clineval.predictions import read_predictions
 from clineval.provenance import hash_file
@@ -77,16 +78,24 @@ def test_the_combined_risk_is_the_mean_logit_of_its_recalibrated_parts(run, imag
     np.testing.assert_allclose(risks["combined"], expected, rtol=1e-12)
 
 
-def test_each_model_takes_the_mean_over_its_looks(run, finished_run, images):
-    seen, plain = view_images(run, images).risks, view_images(run, images, matching=False).risks
+def test_each_model_takes_the_mean_over_its_looks(run, images):
+    seen, grey = view_images(run, images).risks, run.reference.familiarity.grey
     for name, names in LOOKS.items():
+        views = [View(look(images, each, grey), WAYS[each]) for each in names]
+        odds = [logit(run.models[name].risk(view)) for view in views]
+        np.testing.assert_allclose(seen[name], expit(np.mean(odds, axis=0)), atol=1e-12)
+
+
+def test_networks_look_once_from_each_side_at_an_image_from_elsewhere():
+    ways = [way for each in LOOKS["cnn"] for way in WAYS[each]]
+    assert ways == list(BOTH)
+
+
+def test_without_matching_the_risks_are_those_of_torch(run, finished_run, images):
+    plain = view_images(run, images, matching=False).risks
+    for name, risk in plain.items():
         model = shipping.load_model(finished_run / "models", name)
-        odds = [
-            logit(shipping.predict(model, look(images, each, run.reference.familiarity.grey)))
-            for each in names
-        ]
-        np.testing.assert_allclose(seen[name], expit(np.mean(odds, axis=0)), atol=1e-6)
-        np.testing.assert_allclose(plain[name], expit(odds[0]), atol=1e-6)
+        np.testing.assert_allclose(risk, shipping.predict(model, images), atol=1e-6)
 
 
 def test_a_risk_is_the_same_to_the_last_bit_in_any_company_and_on_any_number_of_threads(run, images):

@@ -112,7 +112,7 @@ def test_an_image_that_was_trained_on_is_reported_and_the_others_are_not(transpo
 def test_what_each_step_of_preparation_gave_is_told_and_which_uses_grey_levels(transport, out):
     assert [(step["step"], step["uses_grey_levels"]) for step in transport["steps"]] == [
         ("middle square", False),
-        ("further looks: grey levels matched, blurred", True),
+        ("a further look: grey levels matched", True),
         ("mean with the upper square", False),
     ]
     shipped = json.loads((out / "evaluation.json").read_text())["models"]["cnn"][NAME]["auc_logit"]

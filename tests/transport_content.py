@@ -42,7 +42,7 @@ def content(*, home: bool = True, shift: float = -1.0, twins: int = 0) -> dict:
         "level": 0.95,
         "steps": [
             {"step": "middle square", "uses_grey_levels": False, "auc": auc},
-            {"step": "further looks: grey levels matched, blurred", "uses_grey_levels": True, "auc": auc},
+            {"step": "a further look: grey levels matched", "uses_grey_levels": True, "auc": auc},
         ],
         "models": models,
         "images": {

@@ -61,7 +61,7 @@ Matching = Annotated[
     bool,
     typer.Option(
         "--matching/--no-matching",
-        help="Look at each image also with its grey levels brought to those of training, and blurred.",
+        help="Look at each image also with its grey levels brought to those of training.",
     ),
 ]
 SecondView = Annotated[

@@ -1,25 +1,25 @@
-"""Further looks at an external image: its grey levels brought to those of the training images, or blurred.
+"""A further look at an external image: with its grey levels brought to those of the training images.
 
 Matching uses the grey levels of the images that are scored, one image at a time, and never their
-outcomes. Which looks serve which model was decided on BreastMNIST alone:
+outcomes. Which looks serve which model, and which way round, was decided on BreastMNIST alone:
 docs/external-validation-choices.md.
 """
 
 import math
-from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
 
 LEVELS = 256
-AS_IT_CAME, MATCHED, BLURRED = "as it came", "matched", "blurred"
+AS_IT_CAME, MATCHED = "as it came", "matched"
 LOOKS = {  # what each model sees of an external image; its risk is the mean over them, on the logit scale
     "logreg": (AS_IT_CAME, MATCHED),
-    "cnn": (AS_IT_CAME, MATCHED, BLURRED),
+    "cnn": (AS_IT_CAME, MATCHED),
     "scattering": (AS_IT_CAME,),
 }
-BLUR = 0.8  # standard deviation in pixels of a 28 x 28 image; grows with the image
-REFERENCE_SIDE = 28
+STRAIGHT, MIRRORED = slice(None), slice(None, None, -1)  # ways in which a network goes along the columns
+BOTH = (STRAIGHT, MIRRORED)
+WAYS = {AS_IT_CAME: (STRAIGHT,), MATCHED: (MIRRORED,)}  # of an image that is looked at twice anyway
 PART = 4096  # images whose histograms are counted at once
 
 
@@ -41,15 +41,7 @@ def histograms(images: NDArray[np.uint8]) -> NDArray[np.float64]:
 
 def look(images: NDArray[np.uint8], name: str, reference: NDArray[np.float64]) -> NDArray[np.uint8]:
     """The images as one of ``LOOKS`` shows them; ``reference`` is the training images' mean histogram."""
-    if name == MATCHED:
-        return match_mean_and_spread(images, reference)
-    return blur(images) if name == BLURRED else images
-
-
-def blur(images: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """The same images under a Gaussian of .8 pixels (at 28 x 28), edges mirrored: speckle weighs less."""
-    down, across = (_gaussian(length) for length in images.shape[1:])
-    return np.rint(down @ images.astype(np.float64) @ across.T).astype(np.uint8)
+    return match_mean_and_spread(images, reference) if name == MATCHED else images
 
 
 def match_mean_and_spread(images: NDArray[np.uint8], reference: NDArray[np.float64]) -> NDArray[np.uint8]:
@@ -83,16 +75,3 @@ def grey_distance(images: NDArray[np.uint8], reference: NDArray[np.float64]) -> 
 
 def _flat(images: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return images.reshape(len(images), math.prod(images.shape[1:]))  # -1 means nothing of no images
-
-
-@cache
-def _gaussian(length: int) -> NDArray[np.float64]:
-    """The matrix that blurs a line of ``length`` pixels."""
-    spread = BLUR * length / REFERENCE_SIDE
-    reach = math.ceil(4 * spread)
-    weights = np.exp(-0.5 * (np.arange(-reach, reach + 1) / spread) ** 2)
-    places = np.pad(np.arange(length), reach, mode="symmetric")
-    matrix = np.zeros((length, length))
-    for row in range(length):
-        np.add.at(matrix[row], places[row : row + len(weights)], weights / weights.sum())
-    return matrix

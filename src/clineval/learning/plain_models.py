@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import expit, logit
 
+from clineval.learning.matching import BOTH
 from clineval.learning.onnx_network import OnnxEnsemble
 from clineval.learning.plain_network import ARCHITECTURE, plain_network, shapes_of
 from clineval.learning.plain_scattering import FEATURES, SIDE, plain_scattering_features, shrink
@@ -23,8 +24,6 @@ from clineval.learning.storage import Arrays, read_arrays, require_shapes
 from clineval.refusal import Refusal
 
 FORMAT = 3  # with anything that changes what arrays or features mean
-STRAIGHT, MIRRORED = slice(None), slice(None, None, -1)
-BOTH = (STRAIGHT, MIRRORED)
 Floats = NDArray[np.float64]
 
 

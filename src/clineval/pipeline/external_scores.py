@@ -12,7 +12,7 @@ from clineval.learning.plain_models import Floats
 from clineval.pipeline.stored_run import Seen, StoredRun, shipped_risks, view_images
 from clineval.settings import ValidationSettings
 
-FURTHER_LOOKS = "further looks: grey levels matched, blurred"
+FURTHER_LOOKS = "a further look: grey levels matched"
 UPPER = "mean with the upper square"
 Announce = Callable[[str], Callable[[int, int], None]]
 
@@ -40,7 +40,7 @@ def score_external(
     steps = {"middle square" if settings.own.fit == "crop" else settings.own.fit: [plain.risks]}
     kept = [plain]
     if settings.matching:
-        kept = [view_images(run, views[0], jobs=jobs, progress=announce("Scoring further looks"))]
+        kept = [view_images(run, views[0], jobs=jobs, progress=announce("Scoring with matched grey levels"))]
         steps[FURTHER_LOOKS] = [kept[0].risks]
     for view in views[1:]:
         progress = announce("Scoring the upper squares")

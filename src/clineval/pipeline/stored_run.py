@@ -16,7 +16,7 @@ from threadpoolctl import threadpool_limits
 
 from clineval.data.preparation import FITS
 from clineval.learning.familiarity import Distance, distance
-from clineval.learning.matching import AS_IT_CAME, LOOKS, look
+from clineval.learning.matching import AS_IT_CAME, BOTH, LOOKS, WAYS, look
 from clineval.learning.plain_models import Floats, PlainModel, View, mean_of, read_plain_model
 from clineval.pipeline.training_reference import TrainingReference, read_reference
 from clineval.provenance import hash_file
@@ -133,7 +133,7 @@ def view_images(
     Parameters
     ----------
     images : uint8, shape (cases, side, side), prepared as the training images were.
-    matching : look further, at the image matched and blurred, where a model gains by it.
+    matching : look again, at the image with its grey levels matched, where a model gains by it.
     progress : called with (images done, images in all).
 
     Raises
@@ -172,10 +172,10 @@ def _view_chunk(run: StoredRun, chunk: NDArray[np.uint8], matching: bool) -> See
     full = np.zeros((CHUNK, *chunk.shape[1:]), np.uint8)
     full[: len(chunk)] = chunk
     grey = run.reference.familiarity.grey
-    raw = View(full)
+    raw = View(full, WAYS[AS_IT_CAME] if matching else BOTH)
     shown = {AS_IT_CAME: raw}
-    for name in {name for names in LOOKS.values() for name in names} - set(shown) if matching else ():
-        shown[name] = View(look(full, name, grey))
+    if matching:
+        shown |= {name: View(look(full, name, grey), WAYS[name]) for name in WAYS if name != AS_IT_CAME}
     kept = slice(len(chunk))
     far = distance(run.reference.familiarity, raw)
     return Seen(

@@ -179,8 +179,8 @@ def _notes(run: StoredRun, settings: ValidationSettings, *, second_view: bool) -
     if settings.matching:
         yield (
             "Some models also scored each image with mean and spread of its grey levels brought to those of "
-            f"the training images, or blurred; their risk is the mean ({looks_in_words()}): a step that uses "
-            "this cohort's grey levels, never its outcomes (--no-matching leaves it out)."
+            f"the training images; their risk is the mean of both looks ({looks_in_words()}): a step that "
+            "uses this cohort's grey levels, never its outcomes (--no-matching leaves it out)."
         )
     if second_view:
         yield "Of upright images the upper square was scored too, and the risk is the mean of both."
