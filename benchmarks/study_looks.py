@@ -1,4 +1,4 @@
-"""Claim: an external image need not be seen straight and mirrored in every look; half the passes score alike.
+"""Claim: an external image need not be seen from both sides in every look; two passes of six score alike.
 
 Chosen on BreastMNIST's train + val alone, under the simulated shifts of study_transport.py; the rule stands in
 docs/external-validation-choices.md ("How many passes a look needs"). Networks as shipped, five a fold; the

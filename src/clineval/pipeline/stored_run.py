@@ -24,7 +24,7 @@ from clineval.refusal import Refusal
 from clineval.run_folder import MARKER, require_results
 from clineval.statistics.applied_recalibration import Recalibration
 
-CHUNK = 64  # images scored at a time; fixed and filled up, so that company changes no bit of a risk
+CHUNK = 32  # images scored at a time; fixed and filled up, so that company changes no bit of a risk
 AS_TRAINED = "as-trained"  # squares are cut as those of the training images were
 NEEDED = (MARKER, "evaluation.json", "models/shipped.json")
 Progress = Callable[[int, int], None]
