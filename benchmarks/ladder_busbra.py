@@ -4,7 +4,7 @@ Runs trained on BreastMNIST alone are applied, frozen, to BUS-BRA: from one netw
 to the shipped models on images prepared as ``clineval validate`` prepares them. AUC with intervals clustered
 by patient (logit scale, 95 %).
 
-    CLINEVAL_BUSBRA=FOLDER python benchmarks/ladder_busbra.py RESULTS [RESULTS_64 ...] [--record FILE]
+    CLINEVAL_BUSBRA=FOLDER python benchmarks/ladder_busbra.py RESULTS [RESULTS_64 RESULTS_224] [--record FILE]
 
 The first folder is the run of the headline; further ones are runs at other sizes. Writes ladder_busbra.csv.
 """
@@ -36,22 +36,22 @@ def main() -> None:
     parser.add_argument("results", type=Path, nargs="+")
     parser.add_argument("--record", type=Path, default=RECORD)
     asked = parser.parse_args()
-    rows = [row for place, folder in enumerate(asked.results) for row in _climb(read_run(folder), place == 0)]
+    rows = [row for folder in asked.results for row in _climb(read_run(folder))]
     table = pd.DataFrame(rows)
     table.to_csv(asked.record, index=False, float_format="%.4f")
     sys.stdout.write(table.to_string(index=False, float_format=lambda value: f"{value:.3f}") + "\n")
 
 
-def _climb(run: StoredRun, whole: bool) -> Iterator[dict[str, object]]:
-    """The steps at one size, each on top of those before it; the plain resize only in the whole ladder."""
+def _climb(run: StoredRun) -> Iterator[dict[str, object]]:
+    """The steps at one size, each on top of those before it."""
     external = _external(run)
-    steps: dict[str, tuple[list[NDArray[np.uint8]], bool]] = {}
-    if whole:
-        steps["plain resize"] = [_resized(external, run.side)], False
     middle, upper = external.cohort.images, external.further[0]
-    steps["middle square"] = [middle], False
-    steps["and matched and blurred looks"] = [middle], True
-    steps["and the upper square"] = [middle, upper], True
+    steps: dict[str, tuple[list[NDArray[np.uint8]], bool]] = {
+        "plain resize": ([_resized(external, run.side)], False),
+        "middle square": ([middle], False),
+        "and matched and blurred looks": ([middle], True),
+        "and the upper square": ([middle, upper], True),
+    }
     for step, (views, matching) in steps.items():
         yield {
             "side": run.side,

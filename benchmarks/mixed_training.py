@@ -56,6 +56,7 @@ KINDS = (
     "intensity, half",
     "scanner, half",
     "geometry, half",
+    "geometry and scanner, each half",
 )
 LOOKS = ("as it came", "mean and SD matched", "blurred .8")
 MOVES = ((1, 0), (-1, 0), (0, 1), (0, -1))  # pixels down and right

@@ -108,8 +108,8 @@ def _geometry(grey: Tensor, generator: torch.Generator) -> Tensor:
     return functional.grid_sample(grey, grid, padding_mode="reflection", align_corners=False)
 
 
-def _after_geometry(change: Change) -> Change:
-    return lambda grey, generator: change(_geometry(grey, generator), generator)
+def _in_turn(first: Change, second: Change) -> Change:
+    return lambda grey, generator: second(first(grey, generator), generator)
 
 
 def _of_half(change: Change) -> Change:
@@ -125,11 +125,12 @@ _CHANGES: Mapping[str | None, Change] = {
     "intensity": _intensity,
     "scanner": _scanner,
     "geometry": _geometry,
-    "geometry and intensity": _after_geometry(_intensity),
-    "scanner and geometry": _after_geometry(_scanner),
+    "geometry and intensity": _in_turn(_geometry, _intensity),
+    "scanner and geometry": _in_turn(_geometry, _scanner),
     "intensity, half": _of_half(_intensity),
     "scanner, half": _of_half(_scanner),
     "geometry, half": _of_half(_geometry),
+    "geometry and scanner, each half": _in_turn(_of_half(_geometry), _of_half(_scanner)),
 }
 
 
