@@ -1,3 +1,5 @@
+import dataclasses
+
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
@@ -68,6 +70,27 @@ def test_a_pair_is_drawn_with_names_labels_similarity_and_its_own_pixels(cohort,
     assert np.array_equal(drawn[:, -28:], cohort.images[pair.positions[1]])
 
 
+def test_long_file_names_keep_their_ends_and_never_run_into_each_other(found, cohort, monkeypatch):
+    named = "hospital_north_2021_patient_{:04d}_view_{}.png"
+    long = dataclasses.replace(
+        found.pairs[0],
+        cases=(named.format(1, 1), named.format(1, 2)),
+        splits=("train", "hospital-north-b"),
+        outcomes=("malignant, proven by biopsy", "benign"),
+    )
+    figure = audit_plots._page([audit_plots.Section("Pairs", (long,))], cohort.images, condition="")
+    figure.canvas.draw()
+    left, right, _ = figure.axes[0].texts
+    assert left.get_text().splitlines() == ["hospi…01_view_1", "train", "malig…by biopsy"]
+    assert right.get_text().splitlines() == ["hospi…01_view_2", "hospi…l-north-b", "benign"]
+    assert left.get_window_extent().x1 < right.get_window_extent().x0
+
+
+def test_a_split_that_everything_is_in_is_not_named(found):
+    pair = dataclasses.replace(found.pairs[0], cases=("a.png", "b.png"), splits=("all", "all"), outcomes=None)
+    assert audit_plots._caption(pair, 0, "") == "a.png"
+
+
 def test_the_distribution_shows_every_neighbour_and_the_threshold(found):
     ax = Figure().add_subplot()
     audit_plots.draw_nearest(found, ax)
@@ -82,7 +105,7 @@ def test_the_galleries_are_written_opaque_and_marked_synthetic(cohort, found, tm
     (figure,) = written
     words = [text.get_text() for text in figure.texts]
     assert "SYNTHETIC PHANTOM DATA" in words
-    assert "Images that show the same picture" in words
+    assert "Images that count as the same picture" in words
     assert figure.get_facecolor() == (1.0, 1.0, 1.0, 1.0)
 
 

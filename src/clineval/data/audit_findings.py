@@ -88,8 +88,8 @@ _KINDS = (
         "AUD009",
         "note",
         "Twin that detail does not confirm",
-        "A pair counted as one picture, for it is alike as a whole, though fine structures agree little: another "
-        "frame of one lesion, or two that look alike by chance.",
+        "A pair counted as one picture, for it is alike as a whole, though fine structures agree little: "
+        "another frame of one lesion, or two that look alike by chance.",
         "Look at the two. If they differ, raise --threshold, and they count as two.",
     ),
     Kind("AUD010", "warning", "Blank image", "The image shows next to nothing.", "Leave it out."),
@@ -106,8 +106,8 @@ _KINDS = (
         "Text or measuring marks burnt in",
         "Letters, calipers or a scale lie in the picture; a model may learn them instead of the tissue, and "
         "letters may name the patient. Below 128 pixels per side most are too blurred to be found.",
-        "Look for names before you share a figure. Compare results with and without these images: calipers are "
-        "drawn where somebody saw something.",
+        "Look for names before you share a figure. Compare results with and without these images: calipers "
+        "are drawn where somebody saw something.",
     ),
     Kind(
         "AUD013",

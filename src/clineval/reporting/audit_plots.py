@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -32,13 +32,14 @@ Images = NDArray[np.uint8]
 ACROSS = 4  # pairs a row
 EACH = 12  # pairs a section
 WIDTH = 7.2  # inches; 183 mm, two columns of most journals
-TILE = 1.12  # inches: height of a pair with its caption
+TILE = 1.2  # inches: height of a pair with its caption
 HEADING = 0.32  # inches, of which
 ABOVE = 0.1  # part a heading from the row above
 HEAD = 0.5  # inches for the title
 GAP = 0.06  # of an image's width, between the two images of a pair
 WARNING = "#A01616"
-LONGEST = 24  # letters of a case's name that a caption has room for
+LONGEST = 15  # letters of a caption's line that fit above one image of a pair
+UNDIVIDED = "all"  # the split of images that are in none
 
 
 @dataclass(frozen=True)
@@ -81,7 +82,7 @@ def write_gallery_of_twins(
         if audit.pairs
         else f"No two of the {len(audit.case)} images reach similarity {audit.threshold.value:.3g}"
     )
-    title = "Images that show the same picture"
+    title = "Images that count as the same picture"
     _write(shown, images, path, title=title, subtitle=subtitle, condition=condition, notice=notice)
 
 
@@ -182,14 +183,24 @@ def _section(heading: str, chosen: list[Pair]) -> Section:
 
 
 def _caption(pair: Pair, end: int, condition: str) -> str:
-    name = shorten(pair.cases[end], LONGEST)
-    split = "" if pair.cases[end].startswith(f"{pair.splits[end]}/") else f" ({pair.splits[end]})"
-    if pair.outcomes is None:
-        return name + split
-    outcome = pair.outcomes[end]
-    if isinstance(outcome, str):
-        return f"{name}{split}\n{shorten(outcome, LONGEST)}"
-    return f"{name}{split}\n{condition if outcome else f'not {condition}'}"
+    """An image's name, its split where the name does not tell it, and its label, a line each."""
+    name, split = pair.cases[end], pair.splits[end]
+    lines = [name if len(name) <= LONGEST else name.removesuffix(PurePosixPath(name).suffix)]
+    if split != UNDIVIDED and not name.startswith(f"{split}/"):
+        lines.append(split)
+    if pair.outcomes is not None:
+        outcome = pair.outcomes[end]
+        lines.append(outcome if isinstance(outcome, str) else condition if outcome else f"not {condition}")
+    return "\n".join(_shorten_inside(line, LONGEST) for line in lines)
+
+
+def _shorten_inside(text: str, length: int) -> str:
+    """At most ``length`` characters that keep a name's beginning and its end, where file names differ."""
+    clean = " ".join(text.split())
+    if len(clean) > length:
+        tail = 2 * (length - 1) // 3
+        clean = f"{clean[: length - 1 - tail]}…{clean[-tail:]}"
+    return shorten(clean, length)
 
 
 def _evidence(pair: Pair) -> str:
@@ -261,8 +272,8 @@ def _page(sections: Sequence[Section], images: Images, *, condition: str) -> Fig
 def _box(down: int, across: int, *, top: float, height: float) -> tuple[float, float, float, float]:
     """Left, bottom, width and height of a pair's Axes, as proportions of the figure."""
     cell, margin = (WIDTH - 0.24) / ACROSS, 0.12
-    picture = TILE - 0.42  # the caption needs two lines above, the evidence one below
-    bottom = top + down * TILE + 0.20 + picture
+    picture = TILE - 0.50  # the caption needs three lines above, the evidence one below
+    bottom = top + down * TILE + 0.28 + picture
     return (
         (margin + across * cell + 0.06) / WIDTH,
         1 - bottom / height,
