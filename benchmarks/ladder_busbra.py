@@ -49,7 +49,7 @@ def _climb(run: StoredRun) -> Iterator[dict[str, object]]:
     steps: dict[str, tuple[list[NDArray[np.uint8]], bool]] = {
         "plain resize": ([_resized(external, run.side)], False),
         "middle square": ([middle], False),
-        "and matched and blurred looks": ([middle], True),
+        "and a matched look": ([middle], True),
         "and the upper square": ([middle, upper], True),
     }
     for step, (views, matching) in steps.items():

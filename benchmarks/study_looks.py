@@ -1,7 +1,7 @@
 """Claim: an external image need not be seen from both sides in every look; two passes of six score alike.
 
-Chosen on BreastMNIST's train + val alone, under the simulated shifts of study_transport.py; the rule stands in
-docs/external-validation-choices.md ("How many passes a look needs"). Networks as shipped, five a fold; the
+Chosen on BreastMNIST's train + val alone, under the simulated shifts of study_transport.py; the rule stands
+in docs/external-validation-choices.md ("How many passes a look needs"). Networks as shipped, five a fold; the
 scattering machine sees the image as it came.
 
     CLINEVAL_DATA=FOLDER python benchmarks/study_looks.py --keep FOLDER [--repeats 0 1]
@@ -34,8 +34,8 @@ from transport_scores import Bench, log_odds, mean_odds, scores
 
 from clineval.data import medmnist
 from clineval.data.audit import audit
+from clineval.learning.onnx_network import OnnxEnsemble
 from clineval.learning.plain_network import PlainNetwork, plain_network
-from clineval.learning.plain_network import log_odds as network_log_odds
 from clineval.learning.threads import one_thread
 
 RECORD = Path(__file__).with_name("looks_choices.csv")
@@ -67,7 +67,7 @@ WAYS: Mapping[str, tuple[Way, Way]] = {
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--keep", type=Path, required=True)
+    parser.add_argument("--keep", type=Path, required=True, help="folder of trainings and shifts")
     parser.add_argument("--repeats", type=int, nargs="+", default=[0, 1], help="drawings of the folds")
     asked = parser.parse_args()
     asked.keep.mkdir(parents=True, exist_ok=True)
@@ -135,8 +135,9 @@ def _held_out(folds: list[Fold], images: Images, preparation: str) -> Floats:
     risk = np.empty((len(images), 2))
     for fold in folds:
         prepared = PREPARATIONS[preparation](images[fold.outside], fold.grey)
-        members = [_network(weights, record) for weights, record in fold.models["cnn"]]
-        risk[fold.outside] = np.mean([expit(network_log_odds(each, prepared)) for each in members], axis=0)
+        networks = OnnxEnsemble([_network(weights, record) for weights, record in fold.models["cnn"]])
+        seen = np.stack([networks(prepared), networks(prepared[:, :, ::-1])], axis=1)
+        risk[fold.outside] = expit(seen.astype(np.float64)).mean(axis=2)
     return risk
 
 

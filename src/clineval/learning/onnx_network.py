@@ -5,6 +5,7 @@ ONNX: https://onnx.ai; operators of opset 17.
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import onnx
@@ -66,7 +67,7 @@ class _Graph:
         self.nodes: list[NodeProto] = []
         self.constants: list[TensorProto] = []
 
-    def add(self, operator: str, *inputs: str, **attributes: object) -> str:
+    def add(self, operator: str, *inputs: str, **attributes: Any) -> str:
         """One more operation; the name of its output."""
         name = f"{operator}_{len(self.nodes)}"
         self.nodes.append(helper.make_node(operator, list(inputs), [name], **attributes))
@@ -81,8 +82,8 @@ class _Graph:
 
 def _member(graph: _Graph, grey: str, network: PlainNetwork) -> str:
     """One network's log odds, shape (cases, 1), of grey levels 0 to 255."""
-    centred = graph.add("Sub", grey, graph.constant(np.float32(255 * network.mean)))
-    scaled = graph.add("Div", centred, graph.constant(np.float32(255 * network.sd)))
+    centred = graph.add("Sub", grey, graph.constant(np.array(255 * network.mean, np.float32)))
+    scaled = graph.add("Div", centred, graph.constant(np.array(255 * network.sd, np.float32)))
     maps = graph.add("Relu", _convolution(graph, scaled, network.stem))
     for block in network.blocks:
         maps = _block(graph, maps, block)

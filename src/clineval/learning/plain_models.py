@@ -18,7 +18,7 @@ from scipy.special import expit, logit
 
 from clineval.learning.matching import BOTH
 from clineval.learning.onnx_network import OnnxEnsemble
-from clineval.learning.plain_network import ARCHITECTURE, plain_network, shapes_of
+from clineval.learning.plain_network import ARCHITECTURE, PlainNetwork, plain_network, shapes_of
 from clineval.learning.plain_scattering import FEATURES, SIDE, plain_scattering_features, shrink
 from clineval.learning.storage import Arrays, read_arrays, require_shapes
 from clineval.refusal import Refusal
@@ -70,12 +70,16 @@ class PlainLogistic:
 class PlainEnsemble:
     """The mean risk of several networks, each over the ways in which it looks at the image."""
 
-    networks: OnnxEnsemble
+    members: tuple[PlainNetwork, ...]
 
     def risk(self, view: View) -> Floats:
         """The mean of all risks."""
-        seen = [self.networks(view.images[:, :, way]) for way in view.ways]
+        seen = [self._together(view.images[:, :, way]) for way in view.ways]
         return expit(np.asarray(seen, np.float64)).mean(axis=(0, 2))
+
+    @cached_property
+    def _together(self) -> OnnxEnsemble:
+        return OnnxEnsemble(self.members)
 
 
 @dataclass(frozen=True)
@@ -219,7 +223,7 @@ def _ensemble(record: Mapping[str, Any], arrays: Arrays) -> PlainModel:
         weights = {name.removeprefix(prefix): a for name, a in arrays.items() if name.startswith(prefix)}
         scaling = member["scaling"]
         members.append(plain_network(weights, mean=float(scaling["mean"]), sd=float(scaling["sd"])))
-    return PlainEnsemble(OnnxEnsemble(members))
+    return PlainEnsemble(tuple(members))
 
 
 SHAPES: Mapping[str, Callable[[Mapping[str, Any], int, int], Shapes]] = {
