@@ -5,6 +5,7 @@ import re
 
 import pytest
 from simulated_results import table, write_results
+from transport_content import write_validation
 
 from clineval.evaluation import read_evaluation
 from clineval.reporting.model_card import plain, write_model_card
@@ -64,3 +65,12 @@ def test_a_name_cannot_change_the_layout(tmp_path):
     card = write_model_card(folder).read_text(encoding="utf-8")
     assert r"a \| b" in card
     assert r'name: "quote \" colon: x"' in card
+
+
+def test_a_validations_card_sends_to_the_run_that_holds_the_models(tmp_path):
+    card = write_model_card(write_validation(tmp_path / "out")).read_text(encoding="utf-8")
+    assert "# Model card: models trained on BreastMNIST, validated on hospital-b" in card
+    assert "This folder holds a validation and no models." in card
+    assert "the folder `results` (commit abababababab, models cdcdcdcdcdcd)" in card
+    assert "clineval predict results IMAGE.png" in card
+    assert "on hospital-b combined has an AUC of" in card

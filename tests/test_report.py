@@ -216,8 +216,8 @@ def test_attributes_become_subgroups_with_small_cells_as_counts_only(tmp_path):
     page = write_report(write_results(tmp_path / "r", frame, draws=20)).read_text(encoding="utf-8")
     said = str(Words(page))
     assert "subgroups" in Words(page).sections
-    assert "only, by device <b>" in said
-    assert "Widest gaps" in said
+    assert "only by device <b>, threshold" in said
+    assert re.search(r"rest [+−]0\.\d{3} \(−0\.\d{3} to 0\.\d{3}\)", said)
     assert "device <b>" not in page
 
 

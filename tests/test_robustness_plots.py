@@ -37,21 +37,32 @@ def test_a_panel_draws_each_model_from_the_cohort_as_it_is_to_severity_five(tabl
     assert len(ax.collections) == 1  # one band, of the model that is spoken of
 
 
-def test_the_figure_has_a_column_per_corruption_and_a_row_per_measure_on_one_scale(table):
+def test_the_figure_has_a_block_per_measure_with_a_panel_per_corruption_on_one_scale(table):
     with journal_style():
         figure = robustness_figure(table, about="hospital-b: n = 60")
     assert len(figure.axes) == len(KINDS) * len(ROWS)
-    assert {ax.get_title() for ax in figure.axes if ax.get_title()} == set(KINDS)
-    for label, _ in ROWS.values():
-        (first,) = (ax for ax in figure.axes if ax.get_ylabel() == label)
-        low, high = first.get_ylim()
-        row = [ax for ax in figure.axes if abs(ax.get_position().y0 - first.get_position().y0) < 1e-6]
-        assert len(row) == len(KINDS)
-        assert {ax.get_ylim() for ax in row} == {(low, high)}
-        for ax in row:
+    heights = {text.get_text(): text.get_position()[1] for text in figure.texts}
+    for place, (label, _) in enumerate(ROWS.values()):
+        block = figure.axes[place * len(KINDS) : (place + 1) * len(KINDS)]
+        assert [ax.get_title() for ax in block] == list(KINDS)
+        ((low, high),) = {ax.get_ylim() for ax in block}
+        for ax in block:
+            assert ax.get_position().y1 < heights[label]
             for line in ax.get_lines()[:2]:
                 assert low <= min(line.get_ydata())
                 assert max(line.get_ydata()) <= high
+
+
+def test_no_panel_of_the_figure_lies_over_another(table):
+    with journal_style():
+        axes = robustness_figure(table, about="hospital-b: n = 60").axes
+    boxes = [ax.get_position() for ax in axes]
+    apart = [
+        a.x1 <= b.x0 or b.x1 <= a.x0 or a.y1 <= b.y0 or b.y1 <= a.y0
+        for place, a in enumerate(boxes)
+        for b in boxes[:place]
+    ]
+    assert all(apart)
 
 
 def test_a_measure_that_is_undefined_leaves_a_gap(table, tmp_path):

@@ -1,12 +1,16 @@
 """What ``transport.json`` holds, made from simulated cases, for the tests of what is said and drawn of it."""
 
+import json
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 from scipy.special import expit
 
+from clineval.evaluation import evaluate, write_evaluation
 from clineval.evaluation.record import Point
 from clineval.evaluation.transport import to_json, transport
-from clineval.predictions import check_predictions
+from clineval.predictions import check_predictions, write_predictions
 
 POINTS = (Point("half", 0.5, "fixed"), Point("sensitivity_90", 0.2, "train_out_of_fold"))
 
@@ -37,7 +41,12 @@ def content(*, home: bool = True, shift: float = -1.0, twins: int = 0) -> dict:
     return {
         "schema": 1,
         "external": "hospital-b",
+        "group_column": "patient",
         "internal": "BreastMNIST",
+        "run": {
+            "folder": "results", "program": "clineval 0.1.0", "commit": {"hash": "ab" * 20, "clean": True},
+            "side": 28, "split": "official", "models_sha256": "cd" * 32,
+        },
         "condition": "malignant",
         "level": 0.95,
         "steps": [
@@ -57,3 +66,18 @@ def content(*, home: bool = True, shift: float = -1.0, twins: int = 0) -> dict:
             for row in range(twins)
         ],
     }  # fmt: skip
+
+
+def write_validation(folder: Path, **named) -> Path:
+    """What of a validation's folder the words are written from: table, evaluation and transport.json."""
+    folder.mkdir(parents=True)
+    frame = table("hospital-b", 200, seed=2, shift=-1.0, signal=1.0)
+    frame["Width"] = frame["case"].str.len() % 2
+    frame["device"] = np.where(frame["case"].str[-1].isin(list("01234")), "scanner 1", "scanner 2")
+    frame["histology"] = np.where(frame["outcome"] == 1, "carcinoma", "cyst")
+    write_predictions(check_predictions(frame), folder / "predictions.csv")
+    points = dict.fromkeys(("logreg", "cnn", "combined"), POINTS)
+    found = evaluate(check_predictions(frame), condition="malignant", points=points, draws=20)
+    write_evaluation(found, folder / "evaluation.json")
+    (folder / "transport.json").write_text(json.dumps(content(**named)), encoding="utf-8")
+    return folder

@@ -10,6 +10,7 @@ from urllib.parse import parse_qs
 import numpy as np
 import pytest
 from simulated_results import table, write_results
+from transport_content import write_validation
 
 from clineval.predictions import read_predictions
 from clineval.reporting.report import write_report
@@ -126,6 +127,30 @@ def test_it_opens_on_test_at_one_half_and_the_datas_own_prevalence(opened):
         "cnn",
         "logreg",
     ]
+
+
+def test_a_validation_opens_on_its_cohort_at_the_threshold_that_was_frozen(opened, tmp_path):
+    page = opened(path=write_report(write_validation(tmp_path / "out")))
+    assert page.input_value("#population") == "hospital-b"
+    assert page.input_value("#model") == "combined"
+    assert float(page.input_value("#threshold")) == 0.2
+    assert page.get_attribute("[data-point=sensitivity_90]", "aria-pressed") == "true"
+    page.click("[data-point=half]")
+    assert float(page.input_value("#threshold")) == 0.5
+
+
+def test_a_table_wider_than_the_screen_is_shaded_at_the_edge_and_the_page_is_not_wider(opened, tmp_path):
+    path = write_report(write_validation(tmp_path / "out"))
+    shades = []
+    for width in (390, 1100):
+        page = opened(width=width, path=path)
+        assert page.evaluate("document.documentElement.scrollWidth") == width
+        found = page.eval_on_selector(
+            "#answer .scroll",
+            "box => [box.scrollWidth > box.clientWidth, getComputedStyle(box).backgroundAttachment]",
+        )
+        shades.append(found)
+    assert shades == [[True, "local, local, scroll, scroll"], [False, "local, local, scroll, scroll"]]
 
 
 def test_both_sliders_move_every_number_as_the_python_functions_say(opened, results):

@@ -39,8 +39,8 @@ MEANS_MORE = frozenset({"original", "left", "right", "top", "bottom", "size", "m
 """Words of ``GEOMETRY`` that may speak of the patient where they stand alone."""
 
 NOT_CHOSEN = "not among the columns that were chosen"
-FILE_ONLY = "by its name it describes the picture's file, not the patient"
-NAMES_CASES = "each case has another value, so it names cases and groups none"
+FILE_ONLY = "named for the picture's file, not for the patient"
+NAMES_CASES = "a whole number of its own in each case, which names cases and groups none"
 
 
 def ordered_columns(cases: pd.DataFrame, chosen: Sequence[str] = ()) -> dict[str, str]:

@@ -164,9 +164,9 @@ def _check_columns(cohort: Cohort, settings: ValidationSettings) -> None:
     column = settings.own.group_column
     if column is not None and len(cohort) > 1 and (cohort.group == cohort.group[0]).all():
         raise Refusal(
-            f"--group-column {column} says {cohort.group[0]!r} in all {len(cohort)} rows, so the table would "
-            "hold one patient and no interval could be given; name the column that tells patients apart, or "
-            "leave --group-column out where every image is of another patient."
+            f"--group-column {column} says {str(cohort.group[0])!r} in all {len(cohort)} rows, so there "
+            "would be one patient and no interval; name the column that tells patients apart, or leave "
+            "--group-column out where every image is of another patient."
         )
     check_chosen(settings.attributes, [*cohort.attributes, UNLIKE])
 

@@ -12,18 +12,22 @@ from markupsafe import Markup
 from clineval import __version__
 from clineval.evaluation.curves import Curves, DecisionLines
 from clineval.refusal import Refusal
-from clineval.reporting import charts, report_charts, sections, tables
+from clineval.reporting import charts, report_charts, sections, tables, validation_answer
 from clineval.reporting.artefacts import ROBUSTNESS, Artefacts
 from clineval.reporting.checklist import STATUSES, rows_for
 from clineval.reporting.explorer import ROC_FRAME, explorer_data
 from clineval.reporting.failure_cards import failure_cards
+from clineval.reporting.gallery import MOST_ALARMS, MOST_MISSED
+from clineval.reporting.header import header
 from clineval.reporting.leak import leak_table
 from clineval.reporting.origin import openings, origin
 from clineval.reporting.simulated_coverage import simulated_coverage
-from clineval.reporting.subject import Subject, subject_of
+from clineval.reporting.subgroup_section import subgroup_sections
+from clineval.reporting.subject import Subject
 from clineval.reporting.tables import Table
 from clineval.reporting.transported import robustness_table, transported
-from clineval.reporting.wording import chosen_words, number, people, percent, whole
+from clineval.reporting.validation_answer import answer, subject_in
+from clineval.reporting.wording import chosen_words, number, people, whole
 
 LEARNING = "learning_curve_cnn.csv"
 LARGEST_PICTURE = 700_000  # bytes of an image file that is embedded; a larger one stays beside the page
@@ -52,26 +56,19 @@ SECTIONS = (
 def content(artefacts: Artefacts, curves: Curves) -> dict[str, Any]:
     """Everything that the template shows; it decides nothing itself."""
     evaluation = artefacts.evaluation
-    subject = subject_of(evaluation)
-    main = next(iter(subject.models())) if subject.scores(subject.main) is None else subject.main
-    scores = evaluation.models[main][subject.population]
+    subject = subject_in(artefacts)
     tested = [subject.population, *subject.others]
     live = _explorer(artefacts, curves, subject)
     page = {
-        "title": _title(subject, artefacts),
+        **header(artefacts, subject),
         "condition": subject.condition,
         "population": subject.population,
-        "cases": whole(scores.cases),
-        "events": whole(scores.events),
-        "prevalence": percent(scores.prevalence),
-        "models": list(evaluation.models),
-        "dataset": artefacts.dataset,
-        "data_state": _data_state(subject, artefacts),
         "synthetic": artefacts.synthetic,
         "synthetic_reason": artefacts.synthetic_reason,
         "level": f"{evaluation.level * 100:g}%",
         "draws": whole(evaluation.draws),
-        "answer": sections.answer(subject),
+        "answer": answer(artefacts, subject),
+        "answer_table": validation_answer.table(artefacts.transport) if artefacts.transport else None,
         "leak": leak_table(subject),
         "elsewhere": _elsewhere(artefacts),
         "check_strip": "" if artefacts.transport else _picture(artefacts, "check_strip.png"),
@@ -89,8 +86,8 @@ def content(artefacts: Artefacts, curves: Curves) -> dict[str, Any]:
         **_calibration(subject, curves, artefacts, tested),
         "risks": _risk_charts(subject, curves, subject.population),
         **_utility(subject, curves),
-        "failures": failure_cards(subject, artefacts),
-        "subgroups": _subgroups(subject),
+        **_failures(subject, artefacts),
+        "subgroups": subgroup_sections(subject),
         "external": [_external(subject, curves, name) for name in subject.external],
         "watched": _watched(subject),
         "appendix": tables.appendix_table(subject),
@@ -112,22 +109,6 @@ def _elsewhere(artefacts: Artefacts) -> dict[str, Any]:
     shown = {name: _picture(artefacts, file) for name, file in pictures.items()}
     table = robustness_table(artefacts.folder / ROBUSTNESS) if artefacts.has(ROBUSTNESS) else None
     return {**transported(artefacts.transport), **shown, "robustness_table": table}
-
-
-def _title(subject: Subject, artefacts: Artefacts) -> str:
-    where = f" in {artefacts.dataset}" if artefacts.dataset else ""
-    count = len(subject.models())
-    models = "a model" if count == 1 else f"{count} models"
-    return f"How well {'does' if count == 1 else 'do'} {models} recognise “{subject.condition}”{where}?"
-
-
-def _data_state(subject: Subject, artefacts: Artefacts) -> str:
-    if artefacts.synthetic:
-        return "synthetic phantoms, not patients"
-    split = artefacts.provenance.get("settings", {}).get("data", {}).get("split")
-    if not split:
-        return "a table of predictions"
-    return f"{split} split" + (", and test clean of twins" if "test_clean" in subject.others else "")
 
 
 def _picture(artefacts: Artefacts, name: str) -> str:
@@ -199,7 +180,8 @@ def _matrices(subject: Subject) -> list[dict[str, str]]:
 
 def _explorer(artefacts: Artefacts, curves: Curves, subject: Subject) -> dict[str, Any]:
     who = people(artefacts.dataset_id)
-    data = explorer_data(subject.evaluation, curves, people=who, opens_on=subject.population)
+    at = "sensitivity_90" if artefacts.transport else "half"
+    data = explorer_data(subject.evaluation, curves, people=who, opens_on=subject.population, opens_at=at)
     if not data:
         return {"explorer": None, "explorer_json": Markup("")}
     there = {model for entry in data["populations"].values() for model in entry["models"]}
@@ -320,12 +302,10 @@ def useful_span(lines: DecisionLines) -> tuple[float, float] | None:
     return float(lines.threshold[start]), float(lines.threshold[end])
 
 
-def _subgroups(subject: Subject) -> list[dict[str, Any]]:
-    return [
-        {**group, "population": population}
-        for population in (subject.population, *subject.external)
-        for group in tables.subgroup_tables(subject, population)
-    ]
+def _failures(subject: Subject, artefacts: Artefacts) -> dict[str, Any]:
+    found = failure_cards(subject, artefacts)
+    neighbours = any(card["nearest"] for model in found for card in model["cards"])
+    return {"failures": found, "neighbours": neighbours, "most": (MOST_MISSED, MOST_ALARMS)}
 
 
 def _external(subject: Subject, curves: Curves, population: str) -> dict[str, Any]:

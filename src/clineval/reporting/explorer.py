@@ -33,8 +33,16 @@ ROC_FRAME = charts.Frame(
 )
 
 
-def explorer_data(evaluation: Evaluation, curves: Curves, *, people: str, opens_on: str) -> dict[str, Any]:
-    """Everything that ``explorer.js`` reads, JSON-able; empty where no population has thresholds."""
+def explorer_data(
+    evaluation: Evaluation, curves: Curves, *, people: str, opens_on: str, opens_at: str = "half"
+) -> dict[str, Any]:
+    """Everything that ``explorer.js`` reads, JSON-able; empty where no population has thresholds.
+
+    Parameters
+    ----------
+    opens_on, opens_at : the population and the operating point that stand there first; a model without
+        that point opens at one half.
+    """
     populations: dict[str, dict[str, Any]] = {}
     for model, by_population in curves.models.items():
         for population, drawn in by_population.items():
@@ -50,7 +58,7 @@ def explorer_data(evaluation: Evaluation, curves: Curves, *, people: str, opens_
         "people": people,
         "level": f"{evaluation.level * 100:g}% CI",
         "opens_on": opens_on if opens_on in populations else next(iter(populations)),
-        "opens_at": "half",
+        "opens_at": opens_at,
         "reasons": REASONS,
         "roc_frame": roc_corners(),
         "highest_share": highest_share(entry["prevalence"] for entry in populations.values()),

@@ -1,6 +1,6 @@
 """The wrong calls that a report shows, each with its image, its risks and what it resembles."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from clineval.reporting.artefacts import Artefacts
@@ -9,6 +9,7 @@ from clineval.reporting.gallery import MOST_ALARMS, MOST_MISSED
 from clineval.reporting.sections import twin_cases
 from clineval.reporting.subject import Subject
 from clineval.reporting.tables import Table
+from clineval.reporting.transported import SPOKEN
 from clineval.reporting.wording import chosen_words, number, whole
 
 OPEN_CARDS = 12  # failures shown per model before the rest is folded away
@@ -16,10 +17,10 @@ MOST_CARDS = 60  # failures of one population that the page holds; the table has
 
 
 def failure_cards(subject: Subject, artefacts: Artefacts) -> list[dict[str, Any]]:
-    """The main model's wrong calls, then its baseline's; empty without cases or a threshold."""
+    """The main model's wrong calls, then the combined one's and the baseline's; empty without a threshold."""
     if not (artefacts.table["split"] == subject.population).any():
         return []
-    first = [name for name in (subject.main, subject.baseline) if name]
+    first = [name for name in (subject.main, *SPOKEN, subject.baseline) if name]
     return [
         _failures_of(model, subject, artefacts)
         for model in dict.fromkeys(first)
@@ -36,7 +37,11 @@ def _failures_of(model: str, subject: Subject, artefacts: Artefacts) -> dict[str
     risks = _risks_of(shown, subject, artefacts)
     twins = twin_cases(artefacts)
     outcomes = {**dict.fromkeys(missed["case"], 1), **dict.fromkeys(alarms["case"], 0)}
-    cards = [_card(case, outcomes[case], risks.get(case, {}), case in twins, artefacts) for case in shown]
+    models = list(dict.fromkeys([subject.main, *subject.models()]))
+    cards = [
+        _card(case, outcomes[case], risks.get(case, {}), models, twin=case in twins, artefacts=artefacts)
+        for case in shown
+    ]
     with_images = any(card["image"] for card in cards)
     threshold = f"threshold {number(found.point.threshold)}, {chosen_words(found.point)}"
     return {
@@ -72,7 +77,13 @@ def _risks_of(
 
 
 def _card(
-    case: str, outcome: int, risks: Mapping[str, float], twin: bool, artefacts: Artefacts
+    case: str,
+    outcome: int,
+    risks: Mapping[str, float],
+    models: Sequence[str],
+    *,
+    twin: bool,
+    artefacts: Artefacts,
 ) -> dict[str, Any]:
     gallery = artefacts.gallery
     names = {each["outcome"]: each["name"] for each in gallery.examples}
@@ -92,7 +103,7 @@ def _card(
         "outcome": outcome,
         "image": gallery.images.get(case, ""),
         "size": 112,
-        "risks": [(model, number(risk, 2)) for model, risk in risks.items()],
+        "risks": [(model, number(risks[model], 2)) for model in models if model in risks],
         "twin": twin,
         "nearest": nearest,
     }

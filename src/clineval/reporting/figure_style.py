@@ -127,6 +127,24 @@ def lay_out(
     return figure
 
 
+def lay_out_stacked(figure: Figure, heading: Heading, *, height: float, below: float = 0.42) -> Figure:
+    """Put the panels one below the other in a journal's column, so that they read on a small screen too.
+
+    Parameters
+    ----------
+    height : of each panel in inches; ``below`` is the room under each for its labels.
+    """
+    axes = figure.axes
+    step = height + below
+    lay_out(figure, heading, height=height + (len(axes) - 1) * step, below=below)
+    page = figure.get_size_inches()[1]
+    foot = axes[0].get_position().y0
+    left = (_EDGE / 2 + 0.52) / COLUMN
+    for place, ax in enumerate(reversed(axes)):
+        ax.set_position((left, foot + place * step / page, 1 - left - _EDGE / COLUMN, height / page))
+    return figure
+
+
 _LINE = 0.137  # inches a line of small text takes
 _LETTERS = 19.0  # small letters to the inch
 _EDGE = 0.14  # inches left free at the sides

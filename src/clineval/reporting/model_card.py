@@ -13,7 +13,9 @@ from clineval import __version__
 from clineval.evaluation.record import PopulationScores
 from clineval.reporting import sections
 from clineval.reporting.artefacts import Artefacts, read_artefacts
-from clineval.reporting.subject import Subject, subject_of
+from clineval.reporting.origin import commit_words
+from clineval.reporting.subject import Subject
+from clineval.reporting.validation_answer import answer, subject_in
 from clineval.reporting.wording import chosen_words, number, percent, whole, with_interval
 from clineval.run_folder import write_whole
 
@@ -26,7 +28,7 @@ def write_model_card(folder: Path) -> Path:
     """Write ``model_card.md`` from the artefacts in ``folder``; Refusal where they make no report."""
     artefacts = read_artefacts(folder)
     path = folder / FILE
-    text = _template().render(**_content(artefacts, subject_of(artefacts.evaluation)))
+    text = _template().render(**_content(artefacts, subject_in(artefacts)))
     write_whole(path, _spaced(text))
     return path
 
@@ -55,8 +57,9 @@ def _content(artefacts: Artefacts, subject: Subject) -> dict[str, Any]:
     size = artefacts.exploration.get("image_size")
     pixels = f"grey images of {size[0]} x {size[1]} pixels" if size else "not described beside the table"
     return {
-        "title": plain(artefacts.dataset or subject.population),
-        "dataset_id": plain(str(source.get("dataset", ""))),
+        "title": _title(artefacts, subject),
+        "run": _run(artefacts),
+        "dataset_id": "" if artefacts.transport else plain(str(source.get("dataset", ""))),
         "index": [] if artefacts.synthetic else _index(artefacts, subject),
         "synthetic": artefacts.synthetic,
         "synthetic_reason": plain(artefacts.synthetic_reason),
@@ -70,11 +73,29 @@ def _content(artefacts: Artefacts, subject: Subject) -> dict[str, Any]:
         "limits": [plain(sentence) for sentence in sections.limits(subject, artefacts)],
         "training": _training(artefacts, subject),
         "data_sentence": _data_sentence(subject),
-        "answer": [plain(sentence) for sentence in sections.answer(subject)],
+        "answer": [plain(sentence) for sentence in answer(artefacts, subject)],
         "results": _results(subject),
         "points": _points(subject),
         "level": f"{subject.evaluation.level * 100:g}%",
         "citation": source.get("citation", ""),
+    }
+
+
+def _title(artefacts: Artefacts, subject: Subject) -> str:
+    name = plain(artefacts.dataset or subject.population)
+    home = artefacts.transport.get("internal")
+    return f"models trained on {plain(str(home))}, validated on {name}" if home else name
+
+
+def _run(artefacts: Artefacts) -> dict[str, str]:
+    """Where the models lie that a validation scored; empty for a run, which holds its own."""
+    run = artefacts.transport.get("run") or {}
+    if not artefacts.transport:
+        return {}
+    return {
+        "folder": str(run.get("folder") or "RESULTS"),
+        "commit": commit_words(run.get("commit"), "", digits=12),
+        "models_sha256": str(run.get("models_sha256") or "")[:12],
     }
 
 

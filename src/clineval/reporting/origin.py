@@ -23,7 +23,7 @@ def origin(artefacts: Artefacts) -> list[tuple[str, Rows]]:
         return []
     program = [
         ("Program", str(record.get("program", ""))),
-        ("Commit", _commit(record.get("commit"), "not from a checkout")),
+        ("Commit", commit_words(record.get("commit"), "not from a checkout")),
         (f"SHA-256 of {artefacts.table_name}", file_hash(artefacts.folder / artefacts.table_name)),
         ("SHA-256 of evaluation.json", file_hash(artefacts.folder / "evaluation.json")),
     ]
@@ -66,7 +66,7 @@ def _rows(entries: list[dict[str, Any]]) -> Iterator[tuple[str, ...]]:
             _short(frozen.get("settings_sha256")),
             _changes(first, _settings(entry)),
             _short(frozen.get("models_sha256")),
-            _commit(entry.get("commit"), "not from a checkout", digits=SHORT),
+            commit_words(entry.get("commit"), "not from a checkout", digits=SHORT),
         )
         counted[key] = counted.get(key, 0) + 1
     for (population, *rest), times in counted.items():
@@ -98,7 +98,8 @@ def _short(digest: Any) -> str:
     return str(digest)[:SHORT] if digest else NOT_RECORDED
 
 
-def _commit(commit: Any, otherwise: str, *, digits: int = 40) -> str:
+def commit_words(commit: Any, otherwise: str, *, digits: int = 40) -> str:
+    """A recorded commit in words, ``otherwise`` where there is none."""
     if not isinstance(commit, Mapping) or not commit.get("hash"):
         return otherwise
     return (

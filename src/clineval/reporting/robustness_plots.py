@@ -1,5 +1,6 @@
 """What corruptions do to each model: discrimination, sensitivity at the frozen threshold, calibration."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -7,6 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from clineval.reporting.figure_style import (
+    COLUMN,
     INK,
     MODEL_COLOURS,
     MODEL_DASHES,
@@ -19,11 +21,12 @@ from clineval.reporting.figure_style import (
     shorten,
 )
 
-WIDTH, ROW = 7.2, 1.25  # inches: a page's width, the height of one row of panels
+ACROSS = 3  # panels side by side: a column's width, so that they read on a small screen too
+ROW, BLOCK = 0.86, 0.34  # inches: the height of a row of panels, and of the name above those of a measure
 ROWS = {
     "auc": ("AUC", 0.5),
-    "sensitivity": ("sensitivity at the\nfrozen threshold", None),
-    "calibration_intercept": ("calibration\nintercept", 0.0),
+    "sensitivity": ("sensitivity at the frozen threshold", None),
+    "calibration_intercept": ("calibration intercept", 0.0),
 }
 WITH_BAND = ("combined", "cnn")  # the first of these that is there gets its interval drawn
 
@@ -51,21 +54,29 @@ def draw_measure(table: pd.DataFrame, ax: Axes, *, kind: str, measure: str) -> N
 
 
 def robustness_figure(table: pd.DataFrame, *, about: str, notice: str = "") -> Figure:
-    """A column of panels per corruption, a row per measure."""
+    """A block of panels per measure, in it a panel per corruption, all of a block on one scale."""
     kinds = [kind for kind in dict.fromkeys(table["corruption"]) if kind != "as it is"]
-    figure, axes = new_figure(panels=len(kinds))
+    figure, axes = new_figure(panels=len(kinds) * len(ROWS))
     banded = _banded(table)
     heading = Heading(
-        "Robustness to worse scanners and archives",
+        "Robustness to worse scanners",
         f"{about}; severity 0 is the cohort as it is, 5 what a careful reader would reject; "
         f"band: 95% interval of {banded}",
         notice,
     )
-    for kind, ax in zip(kinds, axes, strict=True):
-        draw_measure(table, ax, kind=kind, measure=next(iter(ROWS)))
-    lay_out(figure, heading, width=WIDTH, height=ROW * len(ROWS), left=0.1)
-    _split_rows(figure, axes, kinds, table)
+    panels = [(measure, kind) for measure in ROWS for kind in kinds]
+    for (measure, kind), ax in zip(panels, axes, strict=True):
+        draw_measure(table, ax, kind=kind, measure=measure)
+    lay_out(figure, heading, height=_block(kinds) * len(ROWS), below=0.36)
+    for place, measure in enumerate(ROWS):
+        of_it = axes[place * len(kinds) : (place + 1) * len(kinds)]
+        _place(figure, of_it, kinds, _limits(table, measure, ROWS[measure][1]), measure=measure)
     return figure
+
+
+def _block(kinds: Sequence[str]) -> float:
+    """Inches that the panels of one measure take, their name included."""
+    return BLOCK + ROW * -(-len(kinds) // ACROSS)
 
 
 def write_robustness_figure(table: pd.DataFrame, path: Path, *, about: str, notice: str = "") -> None:
@@ -79,29 +90,29 @@ def _banded(table: pd.DataFrame) -> str:
     return next((name for name in WITH_BAND if name in names), names[0])
 
 
-def _split_rows(figure: Figure, axes: list[Axes], kinds: list[str], table: pd.DataFrame) -> None:
-    """Divide each panel that ``lay_out`` placed into one per measure, all of a row on one scale."""
-    edge, gap = 0.085, 0.012  # shares of the page: room for the labels at the left, between columns
-    across = (1 - edge - gap) / len(axes)
-    bottom, height = axes[0].get_position().y0, axes[0].get_position().height / len(ROWS)
-    for row, (measure, (label, level)) in enumerate(ROWS.items()):
-        low, high = _limits(table, measure, level)
-        for place, (kind, first) in enumerate(zip(kinds, axes, strict=True)):
-            ax = first if row == 0 else figure.add_axes((0.1, 0.1, 0.1, 0.1), label=f"{measure} {kind}")
-            if row:
-                draw_measure(table, ax, kind=kind, measure=measure)
-            foot = bottom + (len(ROWS) - 1 - row) * height
-            ax.set_position((edge + place * across, foot + 0.06 * height, across - gap, 0.82 * height))
-            ax.set_ylim(low, high)
-            if level is not None:
-                ax.axhline(level, color=MUTED, linewidth=0.7, dashes=(3, 3))
-            ax.tick_params(labelleft=place == 0, labelbottom=row == len(ROWS) - 1)
-            if row == 0:
-                ax.set_title(shorten(kind, 20), fontsize=7.5, color=INK, pad=3)
-            if row == len(ROWS) - 1:
-                ax.set_xlabel("severity")
-            if place == 0:
-                ax.set_ylabel(label)
+def _place(
+    figure: Figure, axes: Sequence[Axes], kinds: Sequence[str], limits: tuple[float, float], *, measure: str
+) -> None:
+    """Put the panels of one measure into rows below its name, over the foot that ``lay_out`` left."""
+    page = figure.get_size_inches()[1]
+    place = list(ROWS).index(measure)
+    label, level = ROWS[measure]
+    top = axes[0].get_position().y0 * page + _block(kinds) * (len(ROWS) - place)
+    left, inner = 0.42, (COLUMN - 0.42 - 0.1) / ACROSS
+    figure.text(left / COLUMN, (top - 0.1) / page, label, fontsize=7.5, fontweight="bold", va="top")
+    for count, (kind, ax) in enumerate(zip(kinds, axes, strict=True)):
+        row, column = divmod(count, ACROSS)
+        foot = top - BLOCK - (row + 1) * ROW
+        across = (left + column * inner) / COLUMN
+        ax.set_position((across, (foot + 0.06) / page, (inner - 0.08) / COLUMN, (ROW - 0.22) / page))
+        ax.set_ylim(*limits)
+        ax.set_title(shorten(kind, 20), fontsize=6.6, color=INK, pad=2)
+        if level is not None:
+            ax.axhline(level, color=MUTED, linewidth=0.7, dashes=(3, 3))
+        last = place == len(ROWS) - 1 and count + ACROSS >= len(kinds)
+        ax.tick_params(labelleft=column == 0, labelbottom=last)
+        if last:
+            ax.set_xlabel("severity")
 
 
 def _limits(table: pd.DataFrame, measure: str, level: float | None) -> tuple[float, float]:

@@ -58,7 +58,8 @@ def limits(subject: Subject, artefacts: Artefacts) -> list[str]:
     said = []
     scores = subject.scores(subject.main)
     if scores is not None and scores.adequacy is not None:
-        said.append(scores.adequacy.sentence)
+        sentence = scores.adequacy.sentence
+        said.append(f"Judged by the AUC of {subject.main}: {sentence[0].lower()}{sentence[1:]}")
     twins = artefacts.audit.get("test_with_twin")
     if twins and scores is not None:
         said.append(

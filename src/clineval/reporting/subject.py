@@ -35,12 +35,19 @@ class Subject:
         return [name for name in self.evaluation.models if self.scores(name, population) is not None]
 
 
-def subject_of(evaluation: Evaluation) -> Subject:
-    """The main population is ``test`` where there is one; the main model the CNN beside its baseline."""
+def subject_of(evaluation: Evaluation, *, main: str | None = None) -> Subject:
+    """The main population is ``test`` where there is one; the main model the CNN beside its baseline.
+
+    Parameters
+    ----------
+    main : another model to speak of first, beside the same baseline.
+    """
     tested, watched = _populations(evaluation)
     population = "test" if "test" in tested else (tested or watched)[0]
     there = [name for name, by_population in evaluation.models.items() if population in by_population]
-    pair = HEADLINE if all(name in there for name in HEADLINE) else tuple(there[:2])
+    pair: tuple[str, ...] = (HEADLINE[0], main or HEADLINE[1])
+    if not all(name in there for name in pair):
+        pair = tuple(there[:2])
     return Subject(
         evaluation,
         main=pair[-1],

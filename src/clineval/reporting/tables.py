@@ -2,13 +2,12 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from clineval.evaluation import Evaluation
-from clineval.evaluation.record import ModelComparison, ScoredPoint, SubgroupTable
+from clineval.evaluation.record import ModelComparison, ScoredPoint
 from clineval.predictions import read_predictions
 from clineval.reporting import wording
 from clineval.reporting.artefacts import Artefacts
@@ -324,47 +323,6 @@ def _calibration_of(rows: pd.DataFrame, *, level: float) -> Iterable[Cell]:
     outcome, risk = rows["outcome"].to_numpy(bool), rows["risk"].to_numpy(float)
     group = rows["group"].to_numpy(str) if "group" in rows else None
     return (cell(BEFORE_AFTER[name](outcome, risk, group=group, level=level)) for name in BEFORE_AFTER)
-
-
-def subgroup_tables(subject: Subject, population: str) -> list[dict[str, Any]]:
-    """Per attribute and model the cells and the widest gaps."""
-    found = []
-    for model in subject.models(population):
-        scores = subject.scores(model, population)
-        for each in scores.subgroups if scores is not None else ():
-            found.append(
-                {
-                    "model": model,
-                    "attribute": each.attribute,
-                    "skipped": each.skipped,
-                    "table": _cells(each),
-                    "threshold": number(each.threshold),
-                    "gaps": _gaps(each),
-                }
-            )
-    return found
-
-
-def _cells(table: SubgroupTable) -> Table:
-    names = list(dict.fromkeys(name for each in table.cells for name in each.measures))
-    rows: list[Row] = []
-    for each in table.cells:
-        cells: Iterable[str | Cell]
-        if each.suppressed:
-            cells = [Cell("–", "", each.suppressed) for _ in names]
-        else:
-            cells = [cell(each.measures.get(name), as_percent=name in AS_PERCENT) for name in names]
-        rows.append((each.value, whole(each.cases), whole(each.events), *cells))
-    headings = (table.attribute, "cases", "events", *(MEASURE_NAMES.get(name, name) for name in names))
-    return Table(headings, tuple(rows))
-
-
-def _gaps(table: SubgroupTable) -> list[str]:
-    return [
-        f"{MEASURE_NAMES.get(name, name)}: {number(gap['gap'])} between {gap['highest']} and {gap['lowest']}"
-        for name, gap in table.largest_gap.items()
-        if gap.get("gap") is not None
-    ]
 
 
 def appendix_table(subject: Subject) -> Table:

@@ -13,15 +13,13 @@ from clineval.reporting.figure_style import (
     PRESENT,
     Heading,
     journal_style,
-    lay_out,
+    lay_out_stacked,
     new_figure,
     save,
     shorten,
 )
 from clineval.reporting.transported import ELSEWHERE, HOME, spoken_model
 from clineval.reporting.wording import number, whole
-
-WIDTH = 7.2  # inches, two columns of most journals
 
 
 def draw_risks(cases: Mapping[str, Sequence[int]], ax: Axes, *, thresholds: Sequence[float]) -> None:
@@ -69,14 +67,14 @@ def write_case_mix(content: Mapping[str, Any], path: Path, *, notice: str = "") 
     }
     grey = content["images"]["grey_levels"]
     with journal_style():
-        figure, (left, right) = new_figure(panels=2)
-        draw_risks(found, left, thresholds=[point["threshold"] for point in record["points"]])
+        figure, (upper, lower) = new_figure(panels=2)
+        draw_risks(found, upper, thresholds=[point["threshold"] for point in record["points"]])
         here = list(found)[-1]  # under one name in both panels, for they share a legend
-        draw_grey({"training images": grey["training"], here: grey["external"]}, right)
+        draw_grey({"training images": grey["training"], here: grey["external"]}, lower)
         heading = Heading(
             "Other patients, other images",
-            f"Left the risks by {model} at home and on {name}; right the grey levels of the prepared images, "
-            "before any are matched",
+            f"Above the risks by {model} at home and on {name}; below the grey levels of the prepared "
+            "images, before any are matched",
             notice,
         )
-        save(lay_out(figure, heading, width=WIDTH, height=1.9, left=0.56), path.with_suffix(""))
+        save(lay_out_stacked(figure, heading, height=1.7), path.with_suffix(""))

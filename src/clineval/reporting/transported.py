@@ -48,19 +48,29 @@ def transported(content: Content) -> dict[str, Any]:
             "images": list(_image_sentences(content)),
         }
     except (KeyError, TypeError, AttributeError, IndexError) as error:
-        raise Refusal(
-            f"transport.json is not whole ({error!r}); write it anew with: clineval validate"
-        ) from error
+        raise broken(error) from error
+
+
+def broken(error: Exception) -> Refusal:
+    """What to say of a ``transport.json`` that lacks something."""
+    return Refusal(f"transport.json is not whole ({error!r}); write it anew with: clineval validate")
 
 
 def spoken_model(content: Content) -> str:
     """The model that sentences and figures speak of."""
-    return _spoken(content["models"])
+    return spoken(content["models"])
 
 
-def _spoken(models: Iterable[str]) -> str:
+def spoken(models: Iterable[str]) -> str:
+    """Of some models the one to be used, which sentences and figures speak of."""
     names = list(models)
     return next((name for name in SPOKEN if name in names), names[0])
+
+
+def in_order(models: Content) -> list[tuple[str, Any]]:
+    """Models with what is known of them, the spoken one first."""
+    first = spoken(models)
+    return [(first, models[first]), *((name, models[name]) for name in models if name != first)]
 
 
 def robustness_table(path: Path) -> Table:
@@ -73,7 +83,7 @@ def robustness_table(path: Path) -> Table:
     try:
         with path.open(encoding="utf-8", newline="") as file:
             found = list(csv.DictReader(file))
-        model = _spoken(row["model"] for row in found)
+        model = spoken(row["model"] for row in found)
         shown = [row for row in found if row["model"] == model and row["severity"] in SEVERITIES]
         rows = [
             (row["corruption"], row["severity"], *(_read_cell(row, name) for name in CORRUPTED))
@@ -92,56 +102,24 @@ def _read_cell(row: Mapping[str, str], name: str) -> Cell:
 
 
 def _sentences(content: Content) -> Iterator[str]:
-    model, name = spoken_model(content), content["external"]
+    model = spoken_model(content)
     record = content["models"][model]
-    drop = next(iter(record["drops"]), None)
-    external = to_estimate(record["external_auc"])
-    if drop is None:
-        yield f"On {name} {model} reaches an AUC of {wording.with_interval(external)}."
-    else:
-        yield (
-            f"{model} ranks the patients of {name} with an AUC of {wording.with_interval(external)}, "
-            f"where it had {wording.with_interval(to_estimate(drop['auc']))} at home: {_change(drop)}."
-        )
-        yield _mix_sentence(record)
-    yield from _threshold_sentences(record, model)
+    if record["drops"]:
+        yield _mix_sentence(record, model)
     yield from _repair_sentences(record, model)
 
 
-def _change(drop: Content) -> str:
-    gap = to_estimate(drop["difference"])
-    said = f"a difference of {_signed_text(gap)} ({wording.level_name(gap)} {wording.interval(gap)})"
-    if wording.covers(gap, 0.0):
-        return f"{said}, whose interval covers 0"
-    return f"{said}, so it {'loses' if gap.value < 0 else 'gains'} by going elsewhere"
-
-
-def _mix_sentence(record: Content) -> str:
+def _mix_sentence(record: Content, model: str) -> str:
     home, there = (to_number(record["mix"][where]["expected_auc"]) for where in (HOME, ELSEWHERE))
     said = (
-        f"Were every risk true, it would reach {number(home)} at home and {number(there)} elsewhere: that "
-        "much of a difference would be the mix of cases alone."
+        f"Were every risk true, {model} would reach an AUC of {number(home)} at home and {number(there)} "
+        "elsewhere: that much of a difference would be the mix of cases alone."
     )
     if wording.covers(to_estimate(record["calibration"]["observed_expected"]["external"]), 1.0):
         return said
     return (
         f"{said} But its risks are not true elsewhere, as the calibration below shows, so this says little."
     )
-
-
-def _threshold_sentences(record: Content, model: str) -> Iterator[str]:
-    chosen = [point for point in record["points"] if point["chosen_on"] != "fixed"]
-    for point in chosen[:1]:
-        rates = {
-            where: wording.with_interval(
-                to_estimate(point[where]["sensitivity"]), as_percent=True, name_level=False
-            )
-            for where in ("internal", "external")
-        }
-        yield (
-            f"At the frozen threshold {number(point['threshold'])} {model} finds {rates['internal']} of the "
-            f"cases at home and {rates['external']} elsewhere."
-        )
 
 
 def _repair_sentences(record: Content, model: str) -> Iterator[str]:
@@ -153,14 +131,14 @@ def _repair_sentences(record: Content, model: str) -> Iterator[str]:
     slope = to_estimate(first["after"]["calibration_slope"])
     yield (
         f"Recalibrating the intercept of {model} alone, fitted on four fifths of these patients and judged "
-        f"on the last in turn, changes its Brier score by {_signed_text(gain)} "
+        f"on the last in turn, changes its Brier score by {signed_text(gain)} "
         f"({wording.interval(gain)}): {doubt}. The slope after it is {wording.with_interval(slope)}."
     )
 
 
 def _drops(content: Content) -> Table:
     rows: list[Row] = []
-    for model, record in content["models"].items():
+    for model, record in in_order(content["models"]):
         expected = {where: number(to_number(mix["expected_auc"])) for where, mix in record["mix"].items()}
         for drop in record["drops"]:
             rows.append(
@@ -169,7 +147,7 @@ def _drops(content: Content) -> Table:
                     population_name(drop["population"]),
                     cell(to_estimate(drop["auc"])),
                     cell(to_estimate(record["external_auc"])),
-                    _signed(to_estimate(drop["difference"])),
+                    signed(to_estimate(drop["difference"])),
                     wording.p_text(drop["p_value"]) or "–",
                     f"{expected[drop['population']]} / {expected[ELSEWHERE]}",
                 )
@@ -188,18 +166,22 @@ def _drops(content: Content) -> Table:
 
 def _points(content: Content) -> Table:
     rows: list[Row] = []
-    for model, record in content["models"].items():
-        for point in record["points"]:
+    for model, record in in_order(content["models"]):
+        for point in _chosen_first(record["points"]):
             for rate, gap in point["difference"].items():
                 both = (cell(to_estimate(point[w][rate]), as_percent=True) for w in ("internal", "external"))
-                shown = _signed(to_estimate(gap), as_percent=True)
+                shown = signed(to_estimate(gap), as_percent=True)
                 rows.append((model, number(point["threshold"]), rate, *both, shown))
     return Table(("model", "frozen threshold", "rate", "at home", "elsewhere", "difference"), tuple(rows))
 
 
+def _chosen_first(points: Iterable[Content]) -> list[Content]:
+    return sorted(points, key=lambda point: point["chosen_on"] == "fixed")
+
+
 def _calibration(content: Content) -> Table:
     rows: list[Row] = []
-    for model, record in content["models"].items():
+    for model, record in in_order(content["models"]):
         for measure, found in record["calibration"].items():
             both = (cell(_estimate(found.get(where))) for where in ("internal", "external"))
             rows.append((model, MEASURE_NAMES.get(measure, measure), *both))
@@ -209,12 +191,12 @@ def _calibration(content: Content) -> Table:
 def _repairs(content: Content) -> Table:
     names = ("calibration_intercept", "calibration_slope", "ici")
     rows: list[Row] = []
-    for model, record in content["models"].items():
+    for model, record in in_order(content["models"]):
         for repair in record["repairs"]:
             if repair["reason"]:
                 cells: tuple[str | Cell, ...] = (Cell("none", words=repair["reason"]), *("–",) * 4)
             else:
-                gains = (_signed(to_estimate(repair["changes"][name])) for name in LOSSES)
+                gains = (signed(to_estimate(repair["changes"][name])) for name in LOSSES)
                 cells = (*gains, *(cell(to_estimate(repair["after"][name])) for name in names))
             rows.append((model, repair["kind"], *cells))
     after = (f"{MEASURE_NAMES[name]} after" for name in names)
@@ -233,7 +215,7 @@ def _mix(content: Content) -> Table:
     )
     rows: list[Row] = [
         (model, _place(where, content), *(write(mix[name]) for name, write in shown))
-        for model, record in content["models"].items()
+        for model, record in in_order(content["models"])
         for where, mix in record["mix"].items()
     ]
     headings = ("cases", "events", "patients or groups", "prevalence", "mean risk", "spread of log odds (SD)")
@@ -245,7 +227,7 @@ def _place(where: str, content: Content) -> str:
 
 
 def _steps(content: Content) -> Table:
-    models = list(content["models"])
+    models = [model for model, _ in in_order(content["models"])]
     rows: list[Row] = []
     for place, step in enumerate(content["steps"]):
         used = "their grey levels" if step["uses_grey_levels"] else "nothing"
@@ -285,10 +267,12 @@ def _estimate(given: Content | None) -> Estimate | None:
     return None if given is None else to_estimate(given)
 
 
-def _signed(gap: Estimate, *, as_percent: bool = False) -> Cell:
+def signed(gap: Estimate, *, as_percent: bool = False) -> Cell:
+    """A difference for a table, its plus sign written."""
     shown = cell(gap, as_percent=as_percent)
     return replace(shown, text=f"+{shown.text}") if gap.value > 0 else shown
 
 
-def _signed_text(gap: Estimate) -> str:
+def signed_text(gap: Estimate) -> str:
+    """A difference for a sentence, its plus sign written."""
     return f"{'+' if gap.value > 0 else ''}{number(gap.value)}"

@@ -1,0 +1,153 @@
+"""The answer of a validation: what is lost and what that means, never more than the intervals allow."""
+
+import copy
+import json
+
+import pytest
+from transport_content import content, write_validation
+
+from clineval.refusal import Refusal
+from clineval.reporting.artefacts import read_artefacts
+from clineval.reporting.report import write_report
+from clineval.reporting.validation_answer import answer, subject_in, table
+from clineval.reporting.wording import number, percent
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return write_validation(tmp_path_factory.mktemp("validated") / "out")
+
+
+@pytest.fixture(scope="module")
+def artefacts(folder):
+    return read_artefacts(folder)
+
+
+@pytest.fixture
+def record(artefacts):
+    """What is known of the combined model, to be changed by a test."""
+    turned = copy.deepcopy(artefacts.transport)
+    return turned, turned["models"]["combined"]
+
+
+def said(artefacts, transport):
+    changed = type(artefacts)(**{**vars(artefacts), "transport": transport})
+    return answer(changed, subject_in(changed))
+
+
+def test_it_speaks_of_the_combined_model_with_both_aucs_their_difference_and_both_sensitivities(artefacts):
+    found = " ".join(answer(artefacts, subject_in(artefacts)))
+    record = artefacts.transport["models"]["combined"]
+    drop, point = record["drops"][0], record["points"][1]
+    for number_ in (record["external_auc"], drop["auc"], drop["difference"]):
+        assert all(number(number_[part]) in found for part in ("value", "low", "high"))
+    for where in ("internal", "external"):
+        assert percent(point[where]["sensitivity"]["value"]) in found
+    assert "At the threshold frozen at home, 0.200 (chosen for a sensitivity of 90%)" in found
+    assert "logreg" not in found
+
+
+@pytest.mark.parametrize(
+    ("gap", "verdict"),
+    [
+        ({"value": -0.2, "low": -0.3, "high": -0.1}, "The ranking does not hold: on hospital-b combined has"),
+        ({"value": 0.2, "low": 0.1, "high": 0.3}, "These patients are ranked better: on"),
+        (
+            {"value": -0.02, "low": -0.1, "high": 0.06},
+            "No loss in ranking can be shown, but one of up to 0.100 is not excluded: on",
+        ),
+    ],
+)
+def test_the_verdict_says_no_more_than_the_interval(artefacts, record, gap, verdict):
+    transport, combined = record
+    combined["drops"][0]["difference"].update(gap)
+    assert said(artefacts, transport)[0].startswith(verdict)
+
+
+@pytest.mark.parametrize(
+    ("here", "meaning"),
+    [
+        ({"value": 0.7, "low": 0.6, "high": 0.8}, "about 30 would be missed here"),
+        (
+            {"value": 0.7, "low": 0.6, "high": 0.8},
+            "the frozen threshold misses its aim, and would have to be",
+        ),
+        ({"value": 0.96, "low": 0.92, "high": 0.98}, "the frozen threshold keeps its aim."),
+        ({"value": 0.88, "low": 0.8, "high": 0.93}, "possible, and so does a sensitivity of 80.0%."),
+    ],
+)
+def test_what_the_threshold_means_follows_its_aim_and_the_interval(artefacts, record, here, meaning):
+    transport, combined = record
+    combined["points"][1]["external"]["sensitivity"].update(here)
+    assert meaning in said(artefacts, transport)[2]
+
+
+@pytest.mark.parametrize(
+    ("found", "words"),
+    [
+        (
+            {"value": 1.9, "low": 1.6, "high": 2.3},
+            "Its risks are too low here: 1.90 (1.60 to 2.30) malignant",
+        ),
+        ({"value": 0.5, "low": 0.4, "high": 0.7}, "Its risks are too high here"),
+        ({"value": 1.1, "low": 0.9, "high": 1.3}, "Its risks are about right on average"),
+    ],
+)
+def test_the_level_of_the_risks_is_judged_by_its_interval(artefacts, record, found, words):
+    transport, combined = record
+    combined["calibration"]["observed_expected"]["external"].update(found)
+    assert said(artefacts, transport)[-1].startswith(words)
+
+
+def test_without_test_cases_at_home_the_external_auc_stands_alone(artefacts):
+    first, *rest = said(artefacts, content(home=False))
+    assert first.startswith("On hospital-b combined reaches an AUC of")
+    assert len(rest) == 1
+    row = table(content(home=False)).rows[0]
+    assert row[1].text == row[4].text == "–"
+
+
+def test_the_table_has_every_model_the_combined_one_first(artefacts):
+    found = table(artefacts.transport)
+    assert [row[0] for row in found.rows] == ["combined", "logreg", "cnn"]
+    assert len(set(map(len, [found.headings, *found.rows]))) == 1
+    point = artefacts.transport["models"]["cnn"]["points"][1]
+    assert found.rows[2][6].text == percent(point["external"]["sensitivity"]["value"])
+
+
+@pytest.mark.parametrize("lost", ["models", "external"])
+def test_a_file_that_lacks_something_is_refused(artefacts, lost):
+    whole = artefacts.transport
+    with pytest.raises(Refusal, match=r"transport\.json is not whole"):
+        said(artefacts, {name: value for name, value in whole.items() if name != lost})
+
+
+def test_the_page_says_what_was_validated_where_and_promises_nothing_that_is_not_there(folder):
+    page = write_report(folder).read_text(encoding="utf-8")
+    for words in (
+        "External validation · hospital-b",
+        "Do the models trained on BreastMNIST hold among the patients of hospital-b?",
+        "28 × 28 pixels, official split, commit abababababab",
+        "column patient",
+        "scaling, models, recalibrations, thresholds",
+        "Every model at home and here, frozen",
+        "Wrong calls of combined",
+        "combined by device, threshold 0.200",
+        "histology: counts only",
+        "No subgroups were made of Width: named for the picture&#39;s file, not for the patient",
+        "Judged by the AUC of combined: with",
+        '"opens_at":"sensitivity_90"',
+    ):
+        assert words in page, words
+    for words in ("a table of predictions", "training images most like it", "> 40 more<", "by Width"):
+        assert words not in page
+
+
+def test_a_transport_file_of_an_earlier_version_makes_a_page_too(tmp_path):
+    given = content()
+    del given["run"], given["group_column"]
+    folder = write_validation(tmp_path / "out")
+
+    (folder / "transport.json").write_text(json.dumps(given), encoding="utf-8")
+    page = write_report(folder).read_text(encoding="utf-8")
+    assert "every image counts alone" in page
