@@ -61,7 +61,7 @@ def test_the_version_is_told_everywhere(capsys, words):
 
 
 @pytest.mark.parametrize(
-    "words", [["run", "--nonsense"], ["nonsense"], ["report", "a", "b"], ["run", "--out"]]
+    "words", [["run", "--nonsense"], ["nonsense"], ["report", "a", "b"], ["predict", "a", "-x"]]
 )
 def test_wrong_usage_ends_with_2_and_points_to_help(capsys, words):
     code, out, err = ended(capsys, *words)
@@ -86,6 +86,14 @@ def test_wrong_usage_ends_with_2_and_points_to_help(capsys, words):
         ["evaluate", "nowhere.csv"],
         ["audit", "nowhere"],
         ["fetch", "--dataset", "chairs"],
+        ["run", "--out"],
+        ["evaluate"],
+        ["predict", "nowhere"],
+        ["validate", "nowhere", "nowhere.csv"],
+        ["predict", "nowhere", ""],
+        ["audit", ""],
+        ["run", "--out="],
+        ["audit", ".", "--fail-on", ""],
     ],
 )
 def test_a_bad_value_ends_with_3_in_one_line_and_writes_nothing(capsys, tmp_path, monkeypatch, words):

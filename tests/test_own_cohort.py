@@ -90,12 +90,12 @@ def test_a_table_and_a_folder_become_a_cohort(folder):
 
 
 def test_an_external_cohort_is_one_split_of_its_name_and_states_its_preparation(folder):
-    cohort = read(folder, name="Hospital B", size=64, fit="pad", condition="cancer")
+    cohort = read(folder, name="Hospital B", size=56, fit="pad", condition="cancer")
     assert set(cohort.split) == {"Hospital B"}
-    assert cohort.images.shape[1:] == (64, 64)
+    assert cohort.images.shape[1:] == (56, 56)
     assert cohort.condition == "cancer"
     assert "(--fit pad)" in cohort.source.preparation
-    assert "64 x 64" in cohort.source.preparation
+    assert "56 x 56" in cohort.source.preparation
     assert cohort.source.file == "cohort.csv"
 
 
@@ -118,7 +118,9 @@ def test_endings_may_stand_in_the_table_and_images_in_folders_below(folder):
 @pytest.mark.parametrize("ending", ["png", "jpg", "tif", "bmp", "webp"])
 def test_every_common_kind_of_file_is_read(tmp_path, ending):
     for index in range(2):
-        Image.new("L", (40, 40), 60 + 100 * index).save(tmp_path / f"{index}.{ending}")
+        plain = Image.new("L", (40, 40), 60 + 100 * index)
+        plain.paste(75 + 100 * index, (16, 16, 24, 24))
+        plain.save(tmp_path / f"{index}.{ending}")
     write(tmp_path, [("0", "a", "malignant"), ("1", "b", "benign")], header=HEADER[:3])
     cohort = read(tmp_path, image_folder=tmp_path)
     assert np.abs(cohort.images.mean(axis=(1, 2)) - [60, 160]).max() < 2
@@ -149,11 +151,40 @@ def test_progress_counts_every_file_and_the_order_is_the_tables(folder):
 
 def test_colour_depth_and_values_are_noted_in_sentences(folder):
     picture(0).convert("RGB").save(folder / "images" / "im000.png")
-    Image.fromarray(np.full((40, 40), 40000, np.uint16)).save(folder / "images" / "im001.png")
+    Image.fromarray(np.arange(40000, 41600, dtype=np.uint16).reshape(40, 40)).save(
+        folder / "images" / "im001.png"
+    )
     notes = " ".join(read(folder).source.notes)
     assert "1 of 48 images were stored in colour" in notes
     assert "1 of 48 images were stored with more than 8 bits" in notes
     assert "malignant is the condition; the values are benign (32), malignant (16)" in notes
+
+
+def test_images_too_small_or_without_content_are_counted_and_named(folder):
+    Image.new("L", (1, 1), 7).save(folder / "images" / "im003.png")
+    Image.new("RGB", (40, 40), (80, 80, 80)).save(folder / "images" / "im005.png")
+    clear = picture(3).convert("RGBA")
+    clear.putalpha(0)
+    clear.save(folder / "images" / "im007.png")
+    hollow = Image.new("L", (60, 20), 9)
+    hollow.paste(200, (0, 0, 10, 20))
+    hollow.save(folder / "images" / "im009.png")
+    with pytest.raises(Refusal) as refused:
+        read(folder)
+    for words in (
+        "4 of 48 images cannot be used: row 4, im003: it has 1 x 1 pixels; models that look at 28 x 28 ",
+        "need at least 14 on the short side",
+        "row 6, im005: it shows nothing: every pixel has the grey level 80",
+        "row 8, im007: it is wholly transparent",
+        "row 10, im009: it shows nothing in the square that is scored (--fit crop)",
+    ):
+        assert words in str(refused.value)
+
+
+@pytest.mark.parametrize("side", [28, 64, 128, 224])
+def test_an_image_of_half_the_models_side_is_enough(folder, side):
+    picture(0, height=side // 2, width=side).save(folder / "images" / "one.png")
+    assert prepare_files([folder / "images" / "one.png"], size=side).images.shape == (1, side, side)
 
 
 def test_a_column_that_identifies_patients_is_left_out_and_one_named_as_ours_is_renamed(folder):

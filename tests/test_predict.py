@@ -1,6 +1,7 @@
 """clineval predict: risks of single files, flags, warnings, and what it refuses."""
 
 import csv
+import dataclasses
 import io
 import json
 import shutil
@@ -77,6 +78,36 @@ def test_json_holds_what_csv_holds_and_the_thresholds(finished_run, images, caps
     assert "SYNTHETIC PHANTOM DATA" in record["notice"]
     assert float(row["risk_combined"]) == image["risk"]["combined"]
     assert record["thresholds"]["cnn"][0] == {"name": "half", "threshold": 0.5, "chosen_on": "fixed"}
+
+
+def test_the_limits_of_the_distances_stand_in_both_forms(finished_run, images, capsys):
+    path = sorted(images.iterdir())[0]
+    known = read_run(finished_run).reference.familiarity
+    record = json.loads(answer(capsys, finished_run, path, "--format", "json"))
+    assert record["limits"] == {"texture_distance": known.texture_limit, "grey_distance": known.grey_limit}
+    (row,) = csv.DictReader(io.StringIO(answer(capsys, finished_run, path)))
+    assert float(row["texture_limit"]) == pytest.approx(known.texture_limit, abs=1e-4)
+    assert float(row["grey_limit"]) == pytest.approx(known.grey_limit, abs=1e-4)
+
+
+def test_limits_that_no_image_taught_are_null_in_json_and_empty_in_csv(finished_run, images):
+    found = predict(finished_run, [sorted(images.iterdir())[0]])
+    without = dataclasses.replace(found, limits={"texture_distance": float("nan"), "grey_distance": 4.0})
+    assert json.loads(without.to_json())["limits"] == {"texture_distance": None, "grey_distance": 4.0}
+    (row,) = csv.DictReader(io.StringIO(without.to_csv()))
+    assert (row["texture_limit"], row["grey_limit"]) == ("", "4.0000")
+
+
+@pytest.mark.parametrize("name", ["=1+1.png", "-cmd.png", "+a.png", "@b.png", "\tc.png"])
+def test_no_file_name_becomes_a_formula_and_each_still_leads_to_its_file(
+    finished_run, images, tmp_path, name
+):
+    shutil.copy(sorted(images.iterdir())[0], tmp_path / name)
+    found = predict(finished_run, [tmp_path])
+    (row,) = csv.DictReader(io.StringIO(found.to_csv()))
+    assert row["image"] == f"./{name}"
+    assert (tmp_path / row["image"]).samefile(tmp_path / name)
+    assert found.images[0].image == name  # JSON and Python compute nothing
 
 
 def test_the_form_follows_the_ending_of_the_file(finished_run, images, tmp_path, capsys):
@@ -201,6 +232,22 @@ def test_a_decompression_bomb_is_refused(finished_run, tmp_path, capsys, monkeyp
     assert "60 x 60 pixels, more than 1,000" in refused(capsys, finished_run, tmp_path / "bomb.png")
 
 
+@pytest.mark.parametrize(
+    ("picture", "reason"),
+    [
+        (Image.new("L", (1, 1), 90), "it has 1 x 1 pixels; models that look at 28 x 28 need at least 14"),
+        (Image.new("L", (300, 13), 90), "it has 300 x 13 pixels"),
+        (Image.new("RGB", (40, 60), (9, 9, 9)), "it shows nothing: every pixel has the grey level 9"),
+        (Image.effect_noise((40, 60), 50).convert("RGBA"), "it is wholly transparent"),
+    ],
+)
+def test_images_without_anything_to_look_at_are_refused(finished_run, tmp_path, capsys, picture, reason):
+    if picture.mode == "RGBA":
+        picture.putalpha(0)
+    picture.save(tmp_path / "odd.png")
+    assert f"odd.png: {reason}" in refused(capsys, finished_run, tmp_path / "odd.png")
+
+
 def test_several_pictures_in_one_file_are_refused(finished_run, tmp_path, capsys):
     frames = [Image.new("L", (30, 30), grey) for grey in (10, 90)]
     frames[0].save(tmp_path / "film.tif", save_all=True, append_images=frames[1:])
@@ -218,6 +265,12 @@ def test_several_pictures_in_one_file_are_refused(finished_run, tmp_path, capsys
 )
 def test_an_option_that_cannot_be_is_refused(finished_run, images, capsys, words, message):
     assert message in refused(capsys, finished_run, images, *words)
+
+
+def test_a_place_where_no_file_can_be_made_is_refused_before_an_image_is_read(finished_run, tmp_path, capsys):
+    (tmp_path / "bad.png").write_bytes(b"no image")
+    said = refused(capsys, finished_run, tmp_path / "bad.png", "--out", "/proc/x.csv")
+    assert "Cannot write into /proc" in said
 
 
 def test_a_folder_in_place_of_the_file_to_write_is_refused(finished_run, images, tmp_path, capsys):

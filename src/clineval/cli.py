@@ -1,13 +1,14 @@
 """The door: parses, calls, prints, chooses the exit code; nothing else prints or exits."""
 
 import sys
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from clineval import __version__
 from clineval.commands import elsewhere, images, learning, scoring
 from clineval.ending import DONE, exit_code
+from clineval.refusal import Refusal
 from clineval.screen import Screen
 
 SHARED = ("--quiet", "-q", "--version")
@@ -66,10 +67,17 @@ def main() -> None:
 
 def run_command(words: list[str]) -> int:
     """Run one command line and say with which exit code it ended."""
+    return exit_code(lambda: _opened(words))
+
+
+def _opened(words: list[str]) -> Any:
+    """What the command ended with. An empty word, as an unset shell variable leaves it, names nothing."""
+    for place, word in enumerate(words):
+        if not word or (word.startswith("--") and word.endswith("=")):
+            before = word or " ".join(["clineval", *words[:place]])
+            raise Refusal(f"Nothing stands after '{before}'; name what is meant, or leave the word out.")
     door = typer.main.get_command(app)
-    return exit_code(
-        lambda: door.main(args=_shared_first(words), prog_name="clineval", standalone_mode=False)
-    )
+    return door.main(args=_shared_first(words), prog_name="clineval", standalone_mode=False)
 
 
 def _shared_first(words: list[str]) -> list[str]:

@@ -57,9 +57,10 @@ def _ended(line: str, *, code: int) -> int:
 
 
 def _wrong_usage(error: Any) -> int:
-    """A value of the wrong type is refused like any other value; an unknown option is wrong usage."""
+    """A missing value or one of the wrong type is refused like any other; an unknown word is wrong usage."""
     where = error.ctx.command_path if error.ctx else "clineval"
-    code = REFUSED if type(error) is typer.BadParameter else USAGE
+    known = isinstance(error, typer.BadParameter) or type(error).__name__ == "BadOptionUsage"
+    code = REFUSED if known else USAGE
     return _ended(f"{error.format_message()} See: {where} --help", code=code)
 
 

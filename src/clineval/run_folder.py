@@ -139,6 +139,26 @@ def require_results(folder: Path, *needed: str) -> Path:
     return folder
 
 
+def unwritable(folder: Path, error: OSError) -> Refusal:
+    """The refusal that says why nothing can be written into a folder."""
+    reason = {
+        errno.EACCES: "it is not writable for this user",
+        errno.EROFS: "it is on a read-only file system",
+        errno.ENOSPC: "the disk is full",
+        errno.ENOENT: "no file can be made there",
+    }.get(error.errno or 0, error.strerror or str(error))
+    return Refusal(f"Cannot write into {folder}: {reason}. Choose another --out.")
+
+
+def require_writable(folder: Path) -> None:
+    """Refuse a folder into which no file can be written, before any work is done for it."""
+    try:
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise unwritable(folder, error) from error
+
+
 def write_whole(path: Path, content: str | bytes) -> None:
     """Write a file so that a reader sees the old content or the new, never a part."""
     data = content.encode("utf-8") if isinstance(content, str) else content
@@ -206,7 +226,7 @@ def _make_parents(target: Path) -> None:
     except (FileExistsError, NotADirectoryError) as error:
         raise Refusal(f"The output folder {target} lies below a file; choose another --out.") from error
     except OSError as error:
-        raise _unwritable(target.parent, error) from error
+        raise unwritable(target.parent, error) from error
 
 
 def _make_temporary(target: Path) -> Path:
@@ -216,18 +236,9 @@ def _make_temporary(target: Path) -> Path:
     try:
         fresh = Path(tempfile.mkdtemp(dir=target.parent, prefix=prefix))
     except OSError as error:
-        raise _unwritable(target.parent, error) from error
+        raise unwritable(target.parent, error) from error
     fresh.chmod(0o755)
     return fresh
-
-
-def _unwritable(folder: Path, error: OSError) -> Refusal:
-    reason = {
-        errno.EACCES: "it is not writable for this user",
-        errno.EROFS: "it is on a read-only file system",
-        errno.ENOSPC: "the disk is full",
-    }.get(error.errno or 0, error.strerror or str(error))
-    return Refusal(f"Cannot write into {folder}: {reason}. Choose another folder with --out.")
 
 
 def _check_replaceable(target: Path, *, kind: str, force: bool) -> None:
@@ -332,7 +343,7 @@ def _open_lock(path: Path) -> int:
     except OSError as error:
         if error.errno == errno.ELOOP:
             raise Refusal(f"{path} is a link where a lock file is needed; remove it.") from error
-        raise _unwritable(path.parent, error) from error
+        raise unwritable(path.parent, error) from error
     if not stat.S_ISREG(os.fstat(handle).st_mode):
         os.close(handle)
         raise Refusal(f"{path} is a device or pipe where a lock file is needed; remove it.")

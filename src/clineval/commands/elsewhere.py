@@ -113,6 +113,9 @@ def predict(
 ) -> None:
     """Risk of each image, whether it is flagged at each frozen threshold, and whether it is unlike training.
 
+    An image is unlike the training images where its texture_distance or grey_distance is beyond the run's
+    limit; texture_limit and grey_limit (in JSON: limits) give these.
+
     Examples:
       clineval predict results lesion.png
       clineval predict results images/ --out risks.csv

@@ -16,6 +16,7 @@ MOST_PIXELS = 100_000_000  # per image; a small file can unpack to more than the
 PIXELS_PER_BYTE = 10_000  # no picture packs so well: 1,032 is the most that deflate can, in eight-bit grey
 LARGE = 10_000_000  # pixels from which on that is looked at
 MOST_BYTES = 500_000_000  # per file; one for each core is in memory at once
+FORMULA = ("=", "+", "-", "@", "\t", "\r")  # with what a cell begins that spreadsheets compute
 SEVERAL_VIEWS = "MPO"  # a camera's format: the first frame is the picture
 
 
@@ -65,6 +66,8 @@ def read_image(path: Path, *, home: Path | None = None, bits: int | None = DEEP)
         with Image.open(io.BytesIO(content)) as image:
             _check(image, stored=len(content))
             upright = ImageOps.exif_transpose(image)
+            if upright.has_transparency_data and not upright.convert("RGBA").getchannel("A").getextrema()[1]:
+                raise Unusable("it is wholly transparent, so it shows nothing")
             deep, colour = image.mode.startswith(("I", "F")), len(image.getbands()) >= 3
             return ReadImage(grey_of(upright, bits=bits), digest, colour=colour, deep=deep)
     except Unusable:
@@ -121,6 +124,11 @@ def _in_words(error: Exception) -> str:
     if isinstance(error, Image.UnidentifiedImageError):  # its message is the address of a buffer
         words = "no known format"
     return f"it is no image that can be read ({words or type(error).__name__})"
+
+
+def as_cell(name: str) -> str:
+    """A file's name as a cell of a table: it still leads to the file, and no spreadsheet computes it."""
+    return f"./{name}" if name.startswith(FORMULA) else name
 
 
 def fingerprint(grey: Image.Image) -> bytes:

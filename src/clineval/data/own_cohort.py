@@ -16,7 +16,7 @@ from clineval.data import dicom
 from clineval.data.cohort import Cohort, Source
 from clineval.data.image_files import SUFFIXES, ReadImage, read_image
 from clineval.data.own_table import Columns, OwnTable, read_own_table
-from clineval.data.preparation import DEEP, Unusable, check_preparation, in_words, square
+from clineval.data.preparation import DEEP, Unusable, check_preparation, in_words, square_to_score
 from clineval.refusal import Refusal, in_short
 
 Progress = Callable[[int, int], None]
@@ -208,10 +208,10 @@ def prepare_files(
     def prepare(place: int) -> ReadImage | str:
         try:
             read = read_image(paths[place], home=home, bits=bits)
+            for cut, images in views.items():
+                images[place] = square_to_score(read.grey, side=size, fit=cut)
         except Unusable as reason:
             return str(reason)
-        for cut, images in views.items():
-            images[place] = square(read.grey, side=size, fit=cut)
         return read.without_picture()
 
     with warnings.catch_warnings(), ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:

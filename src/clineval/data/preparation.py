@@ -51,6 +51,28 @@ def square(grey: Image.Image, *, side: int, fit: str = "crop") -> NDArray[np.uin
     return np.asarray(part.resize((side, side), Image.Resampling.BILINEAR))
 
 
+def square_to_score(grey: Image.Image, *, side: int, fit: str = "crop") -> NDArray[np.uint8]:
+    """``square``, of images alone that hold something for a model to look at.
+
+    Raises
+    ------
+    Unusable : the short side has less than half of ``side``, so that three of four pixels that a model
+        sees would be made up in between; or every pixel, of the image or of the square, is alike.
+    """
+    if 2 * min(grey.size) < side:
+        raise Unusable(
+            f"it has {grey.width} x {grey.height} pixels; models that look at {side} x {side} need at least "
+            f"{-(-side // 2)} on the short side"
+        )
+    low, high = grey.getextrema()
+    if low == high:
+        raise Unusable(f"it shows nothing: every pixel has the grey level {low}")
+    cut = square(grey, side=side, fit=fit)
+    if cut.min() == cut.max():
+        raise Unusable(f"it shows nothing in the square that is scored (--fit {fit}), one grey level only")
+    return cut
+
+
 def box_of(width: int, height: int, *, fit: str = "crop") -> tuple[int, int, int, int]:
     """Left, upper, right and lower edge in pixels of the square that ``square`` takes."""
     check_fit(fit)

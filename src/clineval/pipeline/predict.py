@@ -9,14 +9,15 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from math import isnan
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from clineval.data import dicom
-from clineval.data.image_files import SUFFIXES, read_image
-from clineval.data.preparation import DEEP, Unusable, check_preparation, square
+from clineval.data.image_files import SUFFIXES, as_cell, read_image
+from clineval.data.preparation import DEEP, Unusable, check_preparation, square_to_score
 from clineval.pipeline.stored_run import (
     AS_TRAINED,
     FrozenThreshold,
@@ -27,7 +28,7 @@ from clineval.pipeline.stored_run import (
     view_images,
 )
 from clineval.refusal import Refusal, in_short
-from clineval.run_folder import write_whole
+from clineval.run_folder import require_writable, unwritable, write_whole
 
 BLOCK = 1024  # files read and scored at a time: bounds the memory
 FORMS = ("csv", "json")
@@ -58,7 +59,7 @@ class Prediction:
 
     def to_row(self) -> dict[str, str]:
         """One line of a table: a column per model's risk and per threshold, in words that read back."""
-        row = {"image": self.image, "unlike_training": str(int(self.unlike_training))}
+        row = {"image": as_cell(self.image), "unlike_training": str(int(self.unlike_training))}
         for model, risk in self.risk.items():
             row[f"risk_{model}"] = repr(risk)
             row |= {f"flagged_{model}_{name}": str(int(yes)) for name, yes in self.flagged[model].items()}
@@ -70,12 +71,17 @@ class Prediction:
 class Predictions:
     """What a run says of some images, and the thresholds at which it flags them.
 
-    ``notice`` is not empty where the run learnt from synthetic images.
+    Attributes
+    ----------
+    notice : says that the run learnt from synthetic images; empty where it did not.
+    limits : of ``texture_distance`` and ``grey_distance``; an image beyond either is unlike the training
+        images. NaN where the run had no validation images to learn them from: then none is.
     """
 
     condition: str
     notice: str
     thresholds: Mapping[str, tuple[FrozenThreshold, ...]]
+    limits: Mapping[str, float]
     images: tuple[Prediction, ...]
 
     def __iter__(self) -> Iterator[Prediction]:
@@ -85,20 +91,25 @@ class Predictions:
         return len(self.images)
 
     def to_json(self) -> str:
-        """One JSON object: the condition, the thresholds by model, and the images."""
+        """One JSON object: condition, thresholds by model, limits of the distances, images."""
         record = {
             "schema": SCHEMA,
             "condition": self.condition,
             "notice": self.notice,
             "thresholds": {model: [vars(one) for one in given] for model, given in self.thresholds.items()},
+            "limits": {name: None if isnan(limit) else limit for name, limit in self.limits.items()},
             "images": [vars(image) for image in self.images],
         }
         return json.dumps(record, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
     def to_csv(self) -> str:
-        """One line per image under a header, comma-separated."""
+        """One line per image under a header, comma-separated; the limits of the distances end each line."""
         text = io.StringIO()
-        rows = [image.to_row() for image in self.images]
+        limits = {
+            name.replace("distance", "limit"): "" if isnan(limit) else f"{limit:.4f}"
+            for name, limit in self.limits.items()
+        }
+        rows = [image.to_row() | limits for image in self.images]
         writer = csv.DictWriter(text, fieldnames=list(rows[0]), lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)
@@ -148,7 +159,7 @@ def predict(
             progress(min(start + BLOCK, len(files)), len(files))
     if bad:
         raise Refusal(f"{len(bad)} of {len(files)} images cannot be used: {in_short(bad)}.")
-    return Predictions(run.condition, run.notice, run.thresholds, tuple(found))
+    return Predictions(run.condition, run.notice, run.thresholds, _limits(run), tuple(found))
 
 
 def check_answer(path: Path, *, results: Path, sources: Sequence[Path]) -> None:
@@ -164,12 +175,17 @@ def check_answer(path: Path, *, results: Path, sources: Sequence[Path]) -> None:
         raise Refusal(f"--out needs a plain file to write, such as risks.csv; came {path}.")
     if any(parent.is_file() for parent in path.parents):
         raise Refusal(f"--out {path} lies below a file; choose another.")
+    if path.parent.is_dir():
+        require_writable(path.parent)
 
 
 def write_answer(text: str, path: Path) -> None:
     """Write what was answered; parents are made, and the file appears whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_whole(path, text)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_whole(path, text)
+    except OSError as error:
+        raise unwritable(path.parent, error) from error
 
 
 def predict_images(
@@ -224,6 +240,11 @@ def _second_risks(
     return found
 
 
+def _limits(run: StoredRun) -> dict[str, float]:
+    known = run.reference.familiarity
+    return {"texture_distance": known.texture_limit, "grey_distance": known.grey_limit}
+
+
 def _flagged(risk: float, thresholds: Sequence[FrozenThreshold]) -> dict[str, bool]:
     return {each.name: risk >= each.threshold for each in thresholds}
 
@@ -267,10 +288,10 @@ def _read(
     def read(place: int) -> str:
         try:
             grey = read_image(paths[place], bits=bits).grey
+            for view, fit in zip(views, fits, strict=True):
+                view[place] = square_to_score(grey, side=size, fit=fit)
         except Unusable as reason:
             return f"{names[place]}: {reason}"
-        for view, fit in zip(views, fits, strict=True):
-            view[place] = square(grey, side=size, fit=fit)
         return ""
 
     with warnings.catch_warnings(), ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
