@@ -15,9 +15,10 @@ from clineval.evaluation import evaluate
 from clineval.evaluation.curves import curves
 from clineval.predictions import check_predictions
 from clineval.refusal import Refusal
+from clineval.reporting.drawing import slug
 from clineval.reporting.failures import failures
 from clineval.reporting.figure_style import Heading, lay_out, new_figure, shorten
-from clineval.reporting.figures import slug, write_exploration_figures, write_figures
+from clineval.reporting.figures import write_exploration_figures, write_figures
 
 NAMES = {
     "class_distribution_by_split",

@@ -1,77 +1,25 @@
 """Every figure of a run, by its name: the records on the axes, titled, with their data beside them."""
 
-import math
-import re
-from collections.abc import Callable, Collection, Iterator, Sequence
-from dataclasses import dataclass
-from functools import partial
-from hashlib import sha256
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pandas as pd
-from matplotlib.figure import Figure
 
 from clineval.data.audit import Audit
 from clineval.data.cohort import Cohort
-from clineval.data.exploration import Example, Exploration
+from clineval.data.exploration import Exploration
 from clineval.evaluation import Evaluation
-from clineval.evaluation.curves import Curves, PopulationCurves
-from clineval.evaluation.record import PopulationScores
+from clineval.evaluation.curves import Curves
 from clineval.refusal import Refusal
-from clineval.reporting import data_plots, figure_data, plots
+from clineval.reporting import data_plots, figure_data
 from clineval.reporting.audit_plots import write_duplicates
-from clineval.reporting.failures import failures, main_point
-from clineval.reporting.figure_style import (
-    ABSENT,
-    COLUMN,
-    FORMATS,
-    PRESENT,
-    Heading,
-    journal_style,
-    lay_out,
-    new_figure,
-    save,
-    shorten,
-)
+from clineval.reporting.data_figures import of_data, of_learning
+from clineval.reporting.drawing import Drawing, Setting
+from clineval.reporting.figure_style import FORMATS, journal_style, save
 from clineval.reporting.gallery import write_gallery
-from clineval.reporting.subject import HEADLINE
-from clineval.reporting.wording import aim_words, number, whole
+from clineval.reporting.model_figures import Material, of_models
 
 Progress = Callable[[int, int], None]
-MOST_TILES = 24  # small images of one failure figure
-SQUARE = 2.7  # inches: as high as a column's panel is wide
-
-
-@dataclass(frozen=True)
-class Drawing:
-    """One figure to be written: its name without ending, how to draw it, and its data."""
-
-    stem: str
-    draw: Callable[[], Figure]
-    data: Callable[[], pd.DataFrame]
-
-
-@dataclass(frozen=True)
-class Setting:
-    """What every title says of the data: their name, and the notice where they are synthetic."""
-
-    dataset: str = ""
-    notice: str = ""
-
-    @classmethod
-    def of(cls, cohort: Cohort | None, exploration: Exploration | None) -> "Setting":
-        """As the cohort says, else the exploration."""
-        if cohort is not None:
-            return cls(cohort.source.title, cohort.source.notice)
-        return cls(exploration.dataset, exploration.notice) if exploration is not None else cls()
-
-    def heading(self, title: str, subtitle: str) -> Heading:
-        """A title with what stands above and below it."""
-        return Heading(title, subtitle, self.notice)
-
-    def where(self, population: str) -> str:
-        """Data set and population."""
-        return f"{self.dataset}, {shorten(population, 30)}" if self.dataset else shorten(population, 40)
 
 
 def write_figures(
@@ -110,9 +58,9 @@ def write_figures(
         )
     setting = Setting.of(cohort, exploration)
     drawings = [
-        *(_of_data(exploration, cohort, setting) if exploration is not None else ()),
-        *_of_models(_Material(table, evaluation, curves, cohort, setting)),
-        *(_of_learning(learning_curves, evaluation.condition, setting) if learning_curves else ()),
+        *(of_data(exploration, cohort, setting) if exploration is not None else ()),
+        *of_models(Material(table, evaluation, curves, cohort, setting)),
+        *(of_learning(learning_curves, evaluation.condition, setting) if learning_curves else ()),
     ]
     names = _write(drawings, folder, formats=tuple(formats), progress=progress)
     if cohort is not None:
@@ -127,7 +75,7 @@ def write_exploration_figures(
     folder: Path, exploration: Exploration, cohort: Cohort, *, formats: Sequence[str] = ("png",)
 ) -> tuple[str, ...]:
     """Draw the data alone: classes per split, grey levels, examples; returns the figures' names."""
-    drawings = list(_of_data(exploration, cohort, Setting.of(cohort, exploration)))
+    drawings = list(of_data(exploration, cohort, Setting.of(cohort, exploration)))
     return tuple(_write(drawings, folder, formats=tuple(formats)))
 
 
@@ -141,279 +89,3 @@ def _write(
         if progress:
             progress(done + 1, len(drawings))
     return [drawing.stem for drawing in drawings]
-
-
-def slug(name: str) -> str:
-    """A name that any file system takes; a name that had to be changed ends in a hash of the old one."""
-    clean = re.sub(r"[^A-Za-z0-9.-]+", "_", name).strip("._-")[:60]
-    return name if clean == name else f"{clean or 'name'}-{sha256(name.encode()).hexdigest()[:6]}"
-
-
-# --- the data ---------------------------------------------------------------------------------------
-
-
-def _of_data(exploration: Exploration, cohort: Cohort | None, setting: Setting) -> Iterator[Drawing]:
-    yield Drawing(
-        "class_distribution_by_split",
-        lambda: _class_distribution(exploration, setting),
-        lambda: figure_data.of_splits(exploration),
-    )
-    for example in exploration.examples:
-        label = example.label if example.label is not None else 1 - example.outcome
-        yield Drawing(
-            f"pixel_intensity_hist_class{label}",
-            partial(_grey_levels, exploration, example, setting),
-            partial(figure_data.of_grey_levels, exploration, example.outcome),
-        )
-        if cohort is not None:
-            yield Drawing(
-                f"examples_class{label}",
-                partial(_examples, cohort, example, setting),
-                partial(figure_data.of_examples, example),
-            )
-
-
-def _class_distribution(exploration: Exploration, setting: Setting) -> Figure:
-    figure, (ax,) = new_figure()
-    data_plots.draw_class_distribution(exploration.splits, ax, condition=exploration.condition)
-    cases = sum(split.cases for split in exploration.splits)
-    events = sum(split.events for split in exploration.splits)
-    counted = f"n = {whole(cases)}, {whole(events)} {shorten(exploration.condition, 30)}"
-    heading = setting.heading("Cases per split, with prevalence", f"{setting.where('all splits')}: {counted}")
-    return lay_out(figure, heading, below=0.5)
-
-
-def _grey_levels(exploration: Exploration, example: Example, setting: Setting) -> Figure:
-    figure, (ax,) = new_figure()
-    levels = exploration.of("all", example.outcome)
-    data_plots.draw_grey_levels(levels, ax, colour=PRESENT if example.outcome else ABSENT)
-    counted = (
-        f"n = {whole(levels.cases)} images, every pixel; condition: {shorten(exploration.condition, 20)}"
-    )
-    title = f"Grey levels, {class_words(example)}"
-    return lay_out(figure, setting.heading(title, f"{setting.where('all splits')}: {counted}"), height=1.8)
-
-
-def class_words(example: Example) -> str:
-    """A class by its label in the file and what that stands for."""
-    name = shorten(example.name, 26)
-    return name if example.label is None else f"label {example.label} = {name}"
-
-
-def _examples(cohort: Cohort, example: Example, setting: Setting) -> Figure:
-    captions = [shorten(case, 16) for case in example.cases]
-    title = f"Examples, {class_words(example)}"
-    words = f"{setting.where('train')}: evenly spaced through the class, chosen by nobody"
-    return _tiles(
-        cohort, list(example.cases), captions, columns=4, setting=setting, title=title, subtitle=words
-    )
-
-
-def _tiles(
-    cohort: Cohort,
-    cases: list[str],
-    captions: list[str],
-    *,
-    columns: int,
-    setting: Setting,
-    title: str,
-    subtitle: str,
-) -> Figure:
-    figure, (ax,) = new_figure()
-    row_of = {str(case): row for row, case in enumerate(cohort.case)}
-    data_plots.draw_tiles([cohort.images[row_of[case]] for case in cases], captions, ax, columns=columns)
-    rows = max(1, -(-len(cases) // columns))
-    height = rows * data_plots.TILE * (COLUMN - 0.2) / columns
-    return lay_out(figure, setting.heading(title, subtitle), height=height, left=0.0, below=0.02)
-
-
-# --- the models -------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class _Material:
-    """What the figures of the models are made from."""
-
-    table: pd.DataFrame
-    evaluation: Evaluation
-    curves: Curves
-    cohort: Cohort | None
-    setting: Setting
-
-    def subtitle(self, population: str, scores: PopulationScores) -> str:
-        """Population, n and condition, for below a title."""
-        events = f"{whole(scores.events)} {shorten(self.evaluation.condition, 30)}"
-        return f"{self.setting.where(population)}: n = {whole(scores.cases)}, {events}"
-
-
-def _of_models(material: _Material) -> Iterator[Drawing]:
-    for population in tested_populations(material.evaluation):
-        models = [name for name, scored in material.evaluation.models.items() if population in scored]
-        for model in filter(lambda name: not is_variant(name, models), models):
-            yield from _of_model(_Scene(material, model, population))
-        if any(material.curves.models[name][population].decision is not None for name in models):
-            yield Drawing(
-                f"decision_curve_{slug(population)}",
-                partial(_decision, material, population),
-                partial(figure_data.of_decision, material.curves, population),
-            )
-
-
-def is_variant(name: str, models: Collection[str]) -> bool:
-    """Whether a model is another one trained otherwise (``cnn_deduplicated``): shown beside it, not apart."""
-    return any(name.startswith(f"{other}_") for other in models if other != name)
-
-
-def tested_populations(evaluation: Evaluation) -> list[str]:
-    """Populations with thresholds scored, but for the clean part of test: the figures' populations."""
-    names: dict[str, None] = {}
-    for by_population in evaluation.models.values():
-        names.update(dict.fromkeys(name for name, scores in by_population.items() if not scores.used_for))
-    return [name for name in names if name != "test_clean"]
-
-
-@dataclass(frozen=True)
-class _Scene:
-    """One model on one population, with what is drawn of it."""
-
-    material: _Material
-    model: str
-    population: str
-
-    @property
-    def ending(self) -> str:
-        return f"{slug(self.model)}_{slug(self.population)}"
-
-    @property
-    def curves(self) -> PopulationCurves:
-        return self.material.curves.models[self.model][self.population]
-
-    @property
-    def scores(self) -> PopulationScores:
-        return self.material.evaluation.models[self.model][self.population]
-
-    @property
-    def condition(self) -> str:
-        return self.material.evaluation.condition
-
-    def heading(self, title: str) -> Heading:
-        """A title with the model, the population, n and the condition."""
-        subtitle = self.material.subtitle(self.population, self.scores)
-        return self.material.setting.heading(f"{title}: {shorten(self.model, 26)}", subtitle)
-
-
-def _of_model(scene: _Scene) -> Iterator[Drawing]:
-    curves = scene.curves
-    if curves.roc is not None:
-        yield Drawing(f"roc_{scene.ending}", lambda: _roc(scene), lambda: figure_data.of_roc(curves))
-    if scene.scores.operating_points:
-        yield Drawing(
-            f"cm_{scene.ending}", lambda: _confusion(scene), lambda: figure_data.of_points(scene.scores)
-        )
-    if curves.calibration is not None:
-        yield Drawing(
-            f"calibration_{scene.ending}",
-            lambda: _calibration(scene),
-            lambda: figure_data.of_calibration(curves),
-        )
-    yield Drawing(
-        f"risk_distribution_{scene.ending}", lambda: _risks(scene), lambda: figure_data.of_risks(curves)
-    )
-    cohort = scene.material.cohort
-    if cohort is not None and scene.population in cohort.split and main_point(scene.scores) is not None:
-        yield Drawing(
-            f"failures_{scene.ending}", lambda: _failures(scene, cohort), lambda: _failure_data(scene)
-        )
-
-
-def _roc(scene: _Scene) -> Figure:
-    figure, (ax,) = new_figure()
-    line = scene.curves.roc
-    if line is not None:
-        plots.draw_roc(line, ax, points=scene.scores.operating_points, measures=scene.scores.measures)
-    return lay_out(figure, scene.heading("ROC curve"), height=SQUARE)
-
-
-def _confusion(scene: _Scene) -> Figure:
-    points = [point for point in scene.scores.operating_points if not math.isnan(point.threshold)][:2]
-    figure, axes = new_figure(panels=max(len(points), 1))
-    for ax, point in zip(axes, points, strict=False):
-        plots.draw_confusion(point, ax, condition=scene.condition)
-    width = 2.55 * len(axes) + 0.14
-    return lay_out(figure, scene.heading("Confusion matrix"), width=width, height=1.95, above=0.5, below=0.38)
-
-
-def _calibration(scene: _Scene) -> Figure:
-    figure, (ax,) = new_figure()
-    lines = scene.curves.calibration
-    if lines is not None:
-        plots.draw_calibration(
-            lines, ax, risks=scene.curves.risks, measures=scene.scores.measures, condition=scene.condition
-        )
-    return lay_out(figure, scene.heading("Calibration"), height=SQUARE)
-
-
-def _risks(scene: _Scene) -> Figure:
-    figure, (ax,) = new_figure()
-    points = scene.scores.operating_points
-    plots.draw_risk_distribution(scene.curves.risks, ax, condition=scene.condition, points=points)
-    return lay_out(figure, scene.heading("Predicted risks by outcome"), height=1.9)
-
-
-def _failures(scene: _Scene, cohort: Cohort) -> Figure:
-    found = failures(scene.material.table, scene.scores, model=scene.model, population=scene.population)
-    shown = found.cases[found.cases["case"].isin(cohort.case)].head(MOST_TILES)
-    captions = [
-        f"{'MISSED' if row.outcome else 'alarm'} {row.risk:.2f}\n{shorten(str(row.case), 14)}"
-        for row in shown.itertuples()
-    ]
-    return _tiles(
-        cohort, [str(case) for case in shown["case"]], captions, columns=6, setting=scene.material.setting,
-        title=f"{found.missed} missed, {found.alarms} false alarms: {shorten(scene.model, 20)}",
-        subtitle=f"{scene.material.subtitle(scene.population, scene.scores)}; "
-        f"threshold {number(found.point.threshold)}, {aim_words(found.point)}; risk and case below",
-    )  # fmt: skip
-
-
-def _failure_data(scene: _Scene) -> pd.DataFrame:
-    return failures(scene.material.table, scene.scores, model=scene.model, population=scene.population).cases
-
-
-def _decision(material: _Material, population: str) -> Figure:
-    lines = {
-        model: by_population[population].decision
-        for model, by_population in material.curves.models.items()
-        if population in by_population and by_population[population].decision is not None
-    }
-    figure, (ax,) = new_figure()
-    drawn = {model: line for model, line in lines.items() if line is not None}
-    plots.draw_decision_curves(drawn, ax, with_band=HEADLINE)
-    first = material.evaluation.models[next(iter(lines))][population]
-    heading = material.setting.heading("Decision curve", material.subtitle(population, first))
-    return lay_out(figure, heading, height=2.5)
-
-
-# --- learning ---------------------------------------------------------------------------------------
-
-
-def _of_learning(
-    learning_curves: Sequence[data_plots.LearningCurve], condition: str, setting: Setting
-) -> Iterator[Drawing]:
-    yield Drawing(
-        "learning_curve_cnn",
-        lambda: _learning(learning_curves, condition, setting),
-        lambda: figure_data.of_learning(learning_curves),
-    )
-
-
-def _learning(
-    learning_curves: Sequence[data_plots.LearningCurve], condition: str, setting: Setting
-) -> Figure:
-    figure, (ax,) = new_figure()
-    data_plots.draw_learning_curves(learning_curves, ax)
-    members, fired = len(learning_curves), sum(curve.fired for curve in learning_curves)
-    subtitle = (
-        f"{setting.where('train and val')}: {members} member{'s' if members > 1 else ''}, "
-        f"condition: {shorten(condition, 24)}; early stopping fired in {fired} of {members}"
-    )
-    return lay_out(figure, setting.heading("Learning curve: cnn", subtitle), height=2.1)
