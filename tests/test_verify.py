@@ -123,6 +123,16 @@ def test_results_of_another_schema_or_hash_are_refused_in_one_line(results, caps
     assert len(err.splitlines()) == 1
 
 
+@pytest.mark.parametrize("byte", [b"\xff", b"}", b"\n"])
+def test_a_provenance_that_cannot_be_read_is_named_as_altered(results, capsys, byte):
+    path = results / "provenance.json"
+    path.write_bytes(path.read_bytes().replace(b'"schema"', byte + b'schema"', 1))
+    code, err = ended(capsys, results)
+    assert code == 4
+    assert "provenance.json: its content differs from what the run wrote" in err
+    assert len(err.splitlines()) == 1
+
+
 def test_a_folder_without_a_provenance_is_no_results_folder(results, capsys):
     (results / "provenance.json").unlink()
     code, err = ended(capsys, results)

@@ -36,9 +36,12 @@ def verify_results(folder: Path) -> Verdict:
 
     Raises
     ------
-    Refusal : ``folder`` is not a results folder, or its provenance is unreadable or of another schema.
+    Refusal : ``folder`` is not a results folder, or its provenance is of another schema.
     """
     require_results(folder, provenance.FILE)
+    broken = _broken_provenance(folder / provenance.FILE)
+    if broken:
+        return Verdict((broken,))
     record = provenance.read_provenance(folder / provenance.FILE)
     elsewhere = environment_differences(record)
     return Verdict(
@@ -83,6 +86,15 @@ def _note(elsewhere: list[str]) -> str:
         f"recomputed numbers were compared within {TOLERANCE:g} instead of to the last digit, for other "
         f"than when the results were written are: {'; '.join(elsewhere)}"
     )
+
+
+def _broken_provenance(path: Path) -> str:
+    """What is wrong with a provenance that cannot even be read, for then no hash in it can be trusted."""
+    try:
+        json.loads(path.read_bytes())
+    except (ValueError, OSError, RecursionError) as error:
+        return f"{provenance.FILE}: its content differs from what the run wrote; it cannot be read ({error})"
+    return ""
 
 
 def _provenance_differences(folder: Path, record: Mapping[str, Any]) -> Iterator[str]:
