@@ -11,7 +11,10 @@ from clineval.refusal import Refusal
 from clineval.verify import Verdict
 
 DIFFERING = Verdict(("a.png: differs", "b.csv: missing"))
-COMMANDS = ("run", "fetch", "explore", "audit", "train", "evaluate", "report", "study", "verify")
+COMMANDS = (
+    "run", "fetch", "explore", "audit", "train", "evaluate",
+    "report", "study", "validate", "predict", "verify",
+)  # fmt: skip
 
 
 def ended(capsys, *words):
@@ -53,6 +56,17 @@ def test_help_of_every_command_teaches_by_example(capsys, command):
     code, out, _ = ended(capsys, command, "--help")
     assert code == 0
     assert f"clineval {command}" in out.split("Example", 1)[1]
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize("columns", ["80", "120"])
+def test_examples_stand_indented_and_on_lines_of_their_own(capsys, monkeypatch, command, columns):
+    monkeypatch.setenv("COLUMNS", columns)
+    shown = ended(capsys, command, "--help")[1].splitlines()
+    start = next(row for row, line in enumerate(shown) if line.startswith((" Examples:", " Example:")))
+    listed = shown[start + 1 : shown.index(" " * int(columns), start)]
+    assert listed
+    assert all(line.startswith(("   clineval ", "     --")) for line in listed)
 
 
 @pytest.mark.parametrize("words", [["--version"], ["run", "--version"], ["verify", "x", "--version"]])

@@ -5,7 +5,7 @@ import sys
 
 import pandas as pd
 
-from clineval.screen import Screen, study_display
+from clineval.screen import Screen, show_study, study_display
 
 SUMMARY = pd.DataFrame({"model": ["scattering"], "auc": [0.8123], "cross_validations": [2]})
 
@@ -41,6 +41,15 @@ def test_the_live_table_is_gone_at_the_end_for_the_final_one(monkeypatch):
     with study_display() as (_, show):
         show(SUMMARY)
     assert terminal.getvalue().endswith("\x1b[2K")  # the last line is erased
+
+
+def test_what_is_undefined_is_a_dash_and_counts_are_whole(capsys):
+    row = {"model": "cnn", "fraction": 1.0, "trained_on": 436.8, "cases": 624.0, "auc": 0.8456}
+    show_study(pd.DataFrame([{**row, "auc_sd": float("nan")}]))
+    shown = capsys.readouterr().out
+    assert [part.strip() for part in shown.splitlines()[-2].strip("│").split("│")] == [
+        "cnn", "1", "437", "624", "0.846", "–",
+    ]  # fmt: skip
 
 
 def test_elsewhere_each_step_is_a_line_and_no_table_comes(capsys):

@@ -7,6 +7,7 @@ import typer
 
 from clineval import __version__
 from clineval.commands import elsewhere, images, learning, scoring
+from clineval.commands.words import help_text
 from clineval.ending import DONE, exit_code
 from clineval.refusal import Refusal
 from clineval.screen import Screen
@@ -57,7 +58,7 @@ for _command in (
     scoring.report,
     scoring.verify,
 ):
-    app.command()(_command)
+    app.command(help=help_text(_command))(_command)
 
 
 def main() -> None:

@@ -5,11 +5,16 @@ from typing import Annotated
 
 import typer
 
+OUT_HELP = "Folder for the results; parents are made."
 Out = Annotated[
+    Path | None,
+    typer.Option("--out", help=OUT_HELP, show_default="results; results-phantom for phantom data"),
+]
+RunOut = Annotated[
     Path | None,
     typer.Option(
         "--out",
-        help="Folder for the results; parents are made.",
+        help=OUT_HELP,
         show_default="results; results-phantom for phantom data, results-own for --cohort",
     ),
 ]

@@ -4,12 +4,14 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from math import isnan
 from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
 
 Progress = Callable[[int, int], None]
+STUDY_FORMS = {"fraction": "g", "cases": ",.0f", "events": ",.0f", "trained_on": ",.0f", "cpu_seconds": ".1f"}
 WIDTH = 170  # columns of a table that goes to a file rather than to a terminal
 
 
@@ -122,8 +124,17 @@ def study_table(summary: Any) -> Any:
     for name in summary.columns:
         table.add_column(name.replace("_", " "))
     for row in summary.itertuples(index=False):
-        table.add_row(*(f"{cell:.3f}" if isinstance(cell, float) else _safe(str(cell)) for cell in row))
+        table.add_row(*(_study_cell(name, cell) for name, cell in zip(summary.columns, row, strict=True)))
     return table
+
+
+def _study_cell(name: str, cell: Any) -> str:
+    """Counts as whole numbers, for means of them over folds are no finer; a dash where nothing is defined."""
+    if not isinstance(cell, float):
+        return _safe(str(cell))
+    if isnan(cell):
+        return "–"
+    return f"{cell:{STUDY_FORMS.get(name, '.3f')}}"
 
 
 def show_evaluation(evaluation: Any) -> None:

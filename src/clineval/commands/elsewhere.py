@@ -62,8 +62,9 @@ def validate(
     run and these patients side by side.
 
     Example:
-      clineval validate results cohort.csv --name hospital-b --image-folder images --image-column id \\
-        --outcome-column pathology --positive malignant --group-column patient --out results-b
+      clineval validate results cohort.csv --name hospital-b \\
+        --image-folder images --image-column id --outcome-column pathology \\
+        --positive malignant --group-column patient --out results-b
     """
     from clineval import settings as rooms
     from clineval.pipeline.cohort_run import OwnImages

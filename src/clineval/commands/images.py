@@ -48,7 +48,9 @@ def explore(
 ) -> None:
     """Counts, prevalence, intensities and differences between the splits; no model.
 
-    Example: clineval explore --out exploration
+    Examples:
+      clineval explore --out exploration
+      clineval explore --dataset dermamnist --condition melanoma --out skin
     """
     from clineval.pipeline.run import explore as explore_pipeline
 
@@ -70,7 +72,10 @@ def audit(
         typer.Argument(help="A folder of images, or a CSV that names them.", show_default="a data set"),
     ] = None,
     dataset: Annotated[
-        str | None, typer.Option(help="auto, breastmnist or phantom, instead of images of your own.")
+        str | None,
+        typer.Option(
+            help="auto, phantom, breastmnist or another MedMNIST set, instead of images of your own."
+        ),
     ] = None,
     condition: Condition = None,
     size: Annotated[

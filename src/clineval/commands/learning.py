@@ -20,6 +20,7 @@ from clineval.options import (
     Out,
     OutcomeColumn,
     Positive,
+    RunOut,
     Seed,
     Size,
     Split,
@@ -55,7 +56,7 @@ def run(
         str, typer.Option(help="guard (patience sized to the schedule) or strict.")
     ] = "guard",
     figures: Figures = "png",
-    out: Out = None,
+    out: RunOut = None,
     force: Force = False,
     resume: Annotated[
         bool, typer.Option("--resume", help="Reuse the trainings that an interrupted run finished.")
@@ -68,7 +69,8 @@ def run(
       clineval run --dataset breastmnist --jobs 2 --out my-results
       clineval run --dataset phantom --seed 7
       clineval run --dataset dermamnist --condition melanoma
-      clineval run --cohort my.csv --image-folder images --outcome-column pathology --positive malignant
+      clineval run --cohort my.csv --image-folder images \\
+        --outcome-column pathology --positive malignant
     """
     from clineval.pipeline.cohort_run import OwnImages
     from clineval.pipeline.run import run as run_pipeline
@@ -123,7 +125,8 @@ def train(
 ) -> None:
     """Train the models and write models/ and their risks on train and val; the test set stays sealed.
 
-    Example: clineval train --out trained
+    Example:
+      clineval train --out trained
     """
     from clineval.pipeline.run import train as train_pipeline
 
@@ -146,7 +149,10 @@ def train(
 
 def study(
     models: Annotated[
-        str, typer.Option(help="Comma-separated.")
+        str,
+        typer.Option(
+            help="Comma-separated.", show_default="all of them: logreg, cnn_single, cnn, scattering, combined"
+        ),
     ] = "logreg,cnn_single,cnn,scattering,combined",
     seeds: Annotated[str, typer.Option(help="Each training is repeated with each.")] = "0",
     folds: Annotated[int, typer.Option(help="Grouped folds; each is held out once per repeat.")] = 5,
@@ -170,7 +176,8 @@ def study(
 
     Examples:
       clineval study --repeats 2 --out study
-      clineval study --models cnn_single --seeds 0,1,2,3,4 --fractions 0.1,0.3,1 --out learning-curve
+      clineval study --models cnn_single --seeds 0,1,2,3,4 \\
+        --fractions 0.1,0.3,1 --out learning-curve
     """
     from clineval.pipeline.study import run_study
     from clineval.settings import StudySettings

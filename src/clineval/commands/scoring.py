@@ -54,7 +54,8 @@ def evaluate(
 
     Examples:
       clineval evaluate predictions.csv --condition malignant --out my-evaluation
-      clineval evaluate scores.parquet --risk-column p --outcome-column y --group-column patient
+      clineval evaluate scores.parquet --risk-column p --outcome-column y \\
+        --group-column patient
     """
     from clineval.pipeline.evaluate import evaluate_file
 
@@ -88,13 +89,15 @@ def evaluate(
 
 
 def report(
-    results: Annotated[Path, typer.Argument(help="Folder written by clineval run or evaluate.")] = Path(
-        "results"
-    ),
+    results: Annotated[
+        Path, typer.Argument(help="Folder written by clineval run, evaluate or validate.")
+    ] = Path("results"),
 ) -> None:
     """Write report.html, checklist.csv and model_card.md anew from a results folder.
 
-    Example: clineval report results
+    Examples:
+      clineval report results
+      clineval report results-b
     """
     from clineval.pipeline.report import rewrite_report
 
@@ -102,9 +105,9 @@ def report(
 
 
 def verify(
-    results: Annotated[Path, typer.Argument(help="Folder written by clineval run or evaluate.")] = Path(
-        "results"
-    ),
+    results: Annotated[
+        Path, typer.Argument(help="Folder written by clineval run, evaluate, validate or another command.")
+    ] = Path("results"),
     retrain: Annotated[
         bool, typer.Option("--retrain", help="Also repeat the run from its settings; compare predictions.")
     ] = False,
@@ -124,6 +127,7 @@ def verify(
     Examples:
       clineval verify results
       clineval verify results --retrain
+      clineval verify results-b
     """
     from clineval.verify import verify_results
 

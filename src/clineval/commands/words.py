@@ -1,7 +1,11 @@
 """What commands make of the words that they are given."""
 
 import sys
+from collections.abc import Callable
+from inspect import cleandoc
 from typing import Any
+
+from rich.markup import escape
 
 from clineval.refusal import Refusal
 
@@ -22,6 +26,17 @@ def numbers(text: str, kind: type, option: str) -> tuple[Any, ...]:
         return tuple(kind(part) for part in comma_list(text))
     except ValueError:
         raise Refusal(f"{option} needs numbers between commas; came {text!r}.") from None
+
+
+def help_text(command: Callable[..., None]) -> str:
+    """A command's docstring as ``--help`` shows it: sentences flow, lists and examples keep their indents."""
+    paragraphs = cleandoc(command.__doc__ or "").split("\n\n")
+    return "\n\n".join(_as_listed(each) if "\n  " in each else " ".join(each.split()) for each in paragraphs)
+
+
+def _as_listed(paragraph: str) -> str:
+    """Lines as they stand; a tag without effect holds an indent, which typer would take away."""
+    return "\n".join(f"[none]{escape(line)}[/none]" for line in paragraph.split("\n"))
 
 
 def run_settings(
