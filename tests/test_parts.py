@@ -122,3 +122,13 @@ def test_every_case_right_leaves_an_interval_from_wilsons():
     found = rate_of_part_less_rest(right, part)
     low = wilson(20, 20).low
     assert (found.value, found.low, found.high) == pytest.approx((0, low - 1, 1 - low))
+
+
+@pytest.mark.parametrize("both_sides", [True, False])
+def test_the_interval_holds_no_difference_as_often_as_it_says(both_sides):
+    held = []
+    for seed in range(400):
+        outcome, risk, part, group = simulated(100, seed=seed, both_sides=both_sides)
+        found = auc_of_part_less_rest(outcome, risk, part, group=group)
+        held.append(found.low <= 0 <= found.high)
+    assert 0.92 <= np.mean(held) <= 0.98
