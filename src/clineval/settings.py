@@ -118,8 +118,8 @@ class ValidationSettings:
     matching: bool = True  # grey levels brought to those of the training images, one image at a time
     second_view: bool = True  # of an upright image the upper square counts as much as the middle one
     corruptions: bool = False  # score the cohort as worse scanners and archives would show it, too
-    attributes: tuple[str, ...] = ()  # columns to make subgroups of; none = all that can group cases
     evaluation: EvaluationSettings = field(default_factory=EvaluationSettings)
+    attributes: tuple[str, ...] = ()  # columns to make subgroups of; none = all that can group cases
 
 
 @dataclass(frozen=True)

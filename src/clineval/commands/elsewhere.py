@@ -77,8 +77,8 @@ def validate(
         matching,
         second_view,
         corruptions,
-        tuple(attribute or ()),
         rooms.EvaluationSettings(seed=seed),
+        attributes=tuple(attribute or ()),
     )
     with display() as announce:
         found = validate_run(
