@@ -405,7 +405,7 @@ def test_a_breastmnist_result_file_is_scored_with_malignant_as_the_condition(
     assert scored.measures["auc"].value == roc.auc(official.outcome, malignant).value
 
 
-@pytest.mark.parametrize("word", ["", "  "])
+@pytest.mark.parametrize("word", [" ", "  "])
 def test_a_condition_without_a_word_is_refused(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], word: str
 ) -> None:
