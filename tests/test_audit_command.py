@@ -189,14 +189,31 @@ def test_empty_cells_of_a_table_are_no_label_and_no_patient(folder, tmp_path):
     [
         ("name,label\na,b\n", "needs a column image .* came name, label"),
         ("image,label\n", "names no images"),
-        ("", "could not be read as a CSV"),
-        ('image\n"a\n', "could not be read as a CSV|None of the 1"),
+        ("", "is empty; a header line and one row per image"),
+        ('image\n"a\n', "line 2: a quote in this row is never closed"),
+        ("image,label\na.png,1\nb.png,0,4\n", "line 3: 2 cells are needed, as in the header; came 3"),
     ],
 )
 def test_a_table_that_names_no_images_is_refused(tmp_path, text, message):
     (tmp_path / "table.csv").write_text(text, encoding="utf-8")
     with pytest.raises(Refusal, match=message):
         audited(tmp_path / "table.csv", tmp_path)
+
+
+def test_a_table_that_is_no_utf8_is_refused_by_its_line(tmp_path):
+    (tmp_path / "table.csv").write_bytes(b"image,label\na.png,1\nb\xff.png,0\n")
+    with pytest.raises(Refusal, match=r"table\.csv, line 3: the text is not UTF-8"):
+        audited(tmp_path / "table.csv", tmp_path)
+
+
+def test_no_file_name_becomes_a_formula_in_the_tables(folder, tmp_path):
+    (folder / "test" / "same.png").rename(folder / "=same.png")
+    found = audited(folder, tmp_path)
+    for table in ("own_twins.csv", "audit_findings.csv"):
+        text = (found.folder / table).read_text(encoding="utf-8")
+        assert "./=same.png" in text
+        assert not any(cell.startswith("=") for row in csv.reader(text.splitlines()) for cell in row)
+    assert "=same.png" in found.audit.case
 
 
 def test_deep_colour_and_palette_images_are_read_as_grey(tmp_path, pictures):

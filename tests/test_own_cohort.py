@@ -505,7 +505,9 @@ def test_a_split_without_train_or_of_one_class_is_refused(folder):
         (*row[:4], "test" if row[2] == "benign" else row[4].replace("test", "train")) for row in rows_of(48)
     ]
     write(folder, rows)
-    with pytest.raises(Refusal, match="needs cases with and without malignant"):
+    with pytest.raises(
+        Refusal, match=r"cohort\.csv: each of train.* needs cases with and without malignant; .* with it"
+    ):
         loaded(folder, split_column="part")
 
 

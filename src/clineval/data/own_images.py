@@ -17,6 +17,7 @@ from clineval.data.image_files import SUFFIXES, fingerprint, read_image
 from clineval.data.preparation import Unusable, square
 from clineval.data.similarity import Images, Progress
 from clineval.refusal import Refusal
+from clineval.table_files import read_columns
 
 SIDE, SMALL_SIDE = 128, 64  # pixels of the square that every image is brought to
 MOST_AT_SIDE = 20_000  # images; beyond, the smaller square, of which 100,000 take 400 MB
@@ -165,12 +166,12 @@ def _of_table(table: Path) -> tuple[list[_Entry], Path, set[str]]:
 
 
 def _read_table(table: Path) -> pd.DataFrame:
-    try:
-        return pd.read_csv(table, dtype=str, keep_default_na=False)
-    except FileNotFoundError:
-        raise Refusal(f"There is no table {table}; name a .csv of images or a folder.") from None
-    except (OSError, UnicodeDecodeError, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
-        raise Refusal(f"{table.name} could not be read as a CSV table: {error}.") from None
+    if not table.is_file():
+        raise Refusal(f"There is no table {table}; name a .csv of images or a folder.")
+    if not table.stat().st_size:
+        raise Refusal(f"{table.name} is empty; a header line and one row per image are needed.")
+    columns, _ = read_columns(table)
+    return pd.DataFrame({name: [cell or "" for cell in cells.to_pylist()] for name, cells in columns.items()})
 
 
 def _first_of(names: tuple[str, ...], frame: pd.DataFrame) -> str | None:

@@ -15,6 +15,7 @@ from clineval.data import load_cohort, splits
 from clineval.data.audit import Audit, audit, audit_images
 from clineval.data.audit_findings import Finding, check_codes, counts, findings, in_order
 from clineval.data.cohort import Cohort, Source
+from clineval.data.image_files import as_cell
 from clineval.data.own_images import OwnImages, read_own_images
 from clineval.data.pairs import Pair
 from clineval.data.similarity import Images
@@ -209,7 +210,10 @@ def _write_findings(found: Audit, every: Sequence[Finding], source: Source, fold
     group = dict(zip(found.case.tolist(), found.group_of.tolist(), strict=True))
     rows = (_pair_row(pair, group[pair.cases[0]]) for pair in found.pairs)
     _write_csv(folder / f"{source.dataset}_twins.csv", PAIR_COLUMNS, rows)
-    lines = ((f.code, f.kind.severity, f.kind.title, " ".join(f.cases), f.similarity, f.words) for f in every)
+    lines = (
+        (f.code, f.kind.severity, f.kind.title, as_cell(" ".join(f.cases)), f.similarity, f.words)
+        for f in every
+    )
     _write_csv(
         folder / "audit_findings.csv", ("code", "severity", "title", "cases", "similarity", "words"), lines
     )
@@ -218,7 +222,7 @@ def _write_findings(found: Audit, every: Sequence[Finding], source: Source, fold
 def _pair_row(pair: Pair, group: str) -> tuple[Any, ...]:
     outcomes = ("", "") if pair.outcomes is None else pair.outcomes
     return (
-        *pair.cases,
+        *map(as_cell, pair.cases),
         *pair.splits,
         *outcomes,
         pair.similarity,
@@ -229,7 +233,7 @@ def _pair_row(pair: Pair, group: str) -> tuple[Any, ...]:
         pair.alignment.dy,
         pair.alignment.dx,
         int(pair.alignment.flipped),
-        group,
+        as_cell(group),
     )
 
 

@@ -107,6 +107,7 @@ def _check_classes(cohort: Cohort) -> None:
         outcome: NDArray[np.bool_] = cohort.outcome[cohort.within(name)]
         if not outcome.any() or outcome.all():
             raise Refusal(
-                f"Each of train, val and test needs cases with and without {cohort.condition}; "
-                f"{name} has {int(outcome.sum())} of {len(outcome)}."
+                f"{cohort.source.file}: each of train, val and test needs cases with and without "
+                f"{cohort.condition}; {name} has {int(outcome.sum())} of {len(outcome)} with it. "
+                "Mend the splits, or leave --split-column out to have them made."
             )
