@@ -192,6 +192,18 @@ def test_findings_are_not_written_among_the_images(capsys, tmp_path):
     assert "inside the audited images" in err
 
 
+@pytest.mark.parametrize(
+    "words",
+    [("evaluate", "{table}", "--out"), ("explore", "--dataset", "phantom", "--out"), ("fetch", "--to")],
+)
+def test_a_place_where_nothing_can_be_made_is_named_in_one_line(capsys, table, words):
+    code, err = ended(capsys, *(word.format(table=table) for word in words), "/proc/x")
+    assert code == 3
+    assert len(err.splitlines()) == 1
+    assert "/proc" in err
+    assert "choose another" in err.lower()
+
+
 @pytest.mark.parametrize("address", ["http://[", "file:///etc", "nonsense"])
 def test_an_address_that_is_none_is_refused_at_once_and_leaves_no_folder(capsys, tmp_path, address):
     code, err = ended(capsys, "fetch", "--address", address, "--to", tmp_path / "new")

@@ -18,6 +18,7 @@ READ_SECONDS = 10.0  # silence of a server, before its answer or in the middle o
 LEAST_RATE = 1000.0  # bytes a second: a server that drips is given up, as one that is silent
 PATIENCE = 30.0  # seconds of an attempt before its rate is looked at
 CHUNK_BYTES = 1 << 16
+UNWRITABLE = "the folder cannot be written"  # how such a cause begins
 ATTEMPTS = 4  # pauses of 1, 2 and 4 s: an overloaded archive answers 503 for seconds, not for minutes
 
 Progress = Callable[[int, int], None]
@@ -85,7 +86,7 @@ def _attempt(url: str, target: Path, *, checksum: str, progress: Progress | None
     except requests.RequestException as error:  # before OSError and ValueError, its parents
         raise _broken(error, urlsplit(url).hostname or url) from error
     except OSError as error:
-        cause = f"the folder cannot be written ({error.strerror or 'Permission denied'})"
+        cause = f"{UNWRITABLE} ({error.strerror or 'Permission denied'})"
         raise _Broken(cause, passing=False) from error
     except ValueError as error:
         kind, _, value = checksum.partition(":")

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from clineval.data import medmnist
+from clineval.data.download import UNWRITABLE, Unavailable
 from clineval.refusal import Refusal
 
 
@@ -26,10 +27,10 @@ def fetch_file(
     """
     if dataset == "phantom":
         raise Refusal("fetch needs a data set to download; the phantom set is drawn where it is used.")
-    return medmnist.fetch(
-        "breastmnist" if dataset == "auto" else dataset,
-        size=size,
-        folder=folder,
-        address=address,
-        progress=progress,
-    )
+    name = "breastmnist" if dataset == "auto" else dataset
+    try:
+        return medmnist.fetch(name, size=size, folder=folder, address=address, progress=progress)
+    except Unavailable as failure:
+        if folder is not None and failure.cause.startswith(UNWRITABLE):
+            raise Refusal(f"--to {folder}: {failure.cause}; choose another folder.") from failure
+        raise

@@ -173,7 +173,7 @@ def check_answer(path: Path, *, results: Path, sources: Sequence[Path]) -> None:
         raise Refusal(f"--out needs a file to write; {path} is a folder. Say for example: {example}")
     if path.is_symlink() or (path.exists() and not path.is_file()) or path.suffix.lower() in SUFFIXES:
         raise Refusal(f"--out needs a plain file to write, such as risks.csv; came {path}.")
-    if any(parent.is_file() for parent in path.parents):
+    if any(parent.exists() and not parent.is_dir() for parent in path.parents):
         raise Refusal(f"--out {path} lies below a file; choose another.")
     if path.parent.is_dir():
         require_writable(path.parent)
