@@ -20,10 +20,10 @@ $(STAMP): requirements.lock pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $(STAMP)
 
-report: $(STAMP) ## Run the whole job: results/report.html, figures and tables
+report: $(STAMP) ## Run the whole job, a minute or two: replaces results/, writes results/report.html
 	$(BIN)/clineval run
 
-test: $(STAMP) ## Prove it: every test (slow, real data and browser included where they can run)
+test: $(STAMP) ## Prove it, some minutes: every test; real data and browser where they are, else it says why not
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(CORES) --dist loadfile
 
 test-fast: $(STAMP) ## The fast suite: under a minute, no network
