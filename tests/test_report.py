@@ -217,7 +217,8 @@ def test_attributes_become_subgroups_with_small_cells_as_counts_only(tmp_path):
     said = str(Words(page))
     assert "subgroups" in Words(page).sections
     assert "only by device <b>, threshold" in said
-    assert re.search(r"rest [+−]0\.\d{3} \(−0\.\d{3} to 0\.\d{3}\)", said)
+    assert re.search(r"vs rest [+−]0\.\d{3} \(−0\.\d{3} to 0\.\d{3}\)", said)
+    assert re.search(r"vs rest [+−]?\d+\.\d pp \(−\d+\.\d to \d+\.\d\)", said)
     assert "device <b>" not in page
 
 

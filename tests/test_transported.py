@@ -58,6 +58,16 @@ def test_rates_at_every_frozen_threshold_stand_side_by_side(given, found):
     ]  # fmt: skip
 
 
+def test_a_difference_of_two_rates_is_in_percentage_points(given, found):
+    assert found["points"].headings[-1] == "difference, percentage points"
+    gap = given["models"]["combined"]["points"][1]["difference"]["sensitivity"]
+    shown = found["points"].rows[0][-1]
+    texts, values = (shown.text, *shown.interval.split(" to ")), map(gap.get, ("value", "low", "high"))
+    for text, value in zip(texts, values, strict=True):
+        assert float(text.replace("−", "-")) == pytest.approx(100 * value, abs=0.051)
+    assert "%" not in shown.text + shown.interval
+
+
 def test_calibration_repairs_mix_and_steps_are_there_for_every_model(found):
     assert len(found["calibration"].rows) == 3 * 5
     assert [row[1] for row in found["repairs"].rows] == ["intercept", "intercept and slope"] * 3

@@ -10,7 +10,7 @@ from clineval.refusal import Refusal
 from clineval.reporting.artefacts import read_artefacts
 from clineval.reporting.report import write_report
 from clineval.reporting.validation_answer import answer, subject_in, table
-from clineval.reporting.wording import number, percent
+from clineval.reporting.wording import number, percent, signed
 
 
 @pytest.fixture(scope="module")
@@ -113,6 +113,8 @@ def test_the_table_has_every_model_the_combined_one_first(artefacts):
     assert len(set(map(len, [found.headings, *found.rows]))) == 1
     point = artefacts.transport["models"]["cnn"]["points"][1]
     assert found.rows[2][6].text == percent(point["external"]["sensitivity"]["value"])
+    assert found.headings[7] == "difference, percentage points"
+    assert found.rows[2][7].text == signed(point["difference"]["sensitivity"]["value"], as_points=True)
 
 
 @pytest.mark.parametrize("lost", ["models", "external"])
@@ -133,6 +135,8 @@ def test_the_page_says_what_was_validated_where_and_promises_nothing_that_is_not
         "Every model at home and here, frozen",
         "Wrong calls of combined",
         "combined by device, threshold 0.200",
+        "in percentage points (pp) for the rates",
+        " pp (",
         "histology: counts only",
         "No subgroups were made of Width: named for the picture&#39;s file, not for the patient",
         "Judged by the AUC of combined: with",

@@ -85,3 +85,9 @@ def test_people_are_named_by_the_data_set():
     assert wording.people("breastmnist") == "women"
     assert wording.people("breastmnist_64") == "women"
     assert wording.people("") == "people"
+
+
+def test_a_difference_carries_its_sign_and_one_of_proportions_is_in_percentage_points():
+    assert [wording.signed(gap) for gap in (0.1, -0.1, 0.0)] == ["+0.100", "−0.100", "0.000"]
+    assert [wording.signed(gap, as_points=True) for gap in (0.396, -0.396)] == ["+39.6", "−39.6"]
+    assert wording.interval(Estimate(0.1, -0.05, 0.25), as_points=True) == "−5.0 to 25.0"

@@ -1,10 +1,8 @@
 """The headline beside its duplicate-free counterparts: the clean test, and training without twins."""
 
-from dataclasses import replace
-
 from clineval.reporting import wording
 from clineval.reporting.subject import Subject, turned
-from clineval.reporting.tables import Cell, Row, Table, cell
+from clineval.reporting.tables import Cell, Row, Table, cell, signed
 from clineval.statistics.intervals import Estimate
 
 WITHOUT_TWINS = "_deduplicated"
@@ -27,7 +25,7 @@ def _row(subject: Subject, model: str, *, changed: bool) -> Row:
     row: list[str | Cell] = [model, cell(_auc(subject, model)), cell(_auc(subject, model, CLEAN))]
     if changed:
         change = _change(subject, model)
-        row += [cell(_auc(subject, f"{model}{WITHOUT_TWINS}")), _signed(change), verdict(change)]
+        row += [cell(_auc(subject, f"{model}{WITHOUT_TWINS}")), signed(change), verdict(change)]
     return tuple(row)
 
 
@@ -44,11 +42,6 @@ def _change(subject: Subject, model: str) -> Estimate | None:
             if (each.measure, each.population, each.models) == ("auc", subject.population, wanted):
                 return each.difference
     return None
-
-
-def _signed(change: Estimate | None) -> Cell:
-    shown = cell(change)
-    return replace(shown, text=f"+{shown.text}") if change is not None and change.value > 0 else shown
 
 
 def verdict(change: Estimate | None) -> str:

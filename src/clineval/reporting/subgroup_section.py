@@ -7,7 +7,7 @@ from typing import Any
 from clineval.evaluation.record import SubgroupCell, SubgroupTable
 from clineval.reporting.subject import Subject
 from clineval.reporting.tables import AS_PERCENT, MEASURE_NAMES, Cell, Row, Table, cell
-from clineval.reporting.wording import defined, interval, listed, number, percent, whole
+from clineval.reporting.wording import defined, interval, listed, number, signed, whole
 from clineval.statistics.intervals import Estimate
 
 
@@ -75,9 +75,9 @@ def _cell(found: SubgroupCell, name: str) -> Cell:
     apart = found.less_rest.get(name)
     if apart is None or not defined(apart):
         return shown
-    return replace(shown, words=f"rest {_signed(apart, as_percent=name in AS_PERCENT)}")
+    return replace(shown, words=f"vs rest {_apart(apart, as_points=name in AS_PERCENT)}")
 
 
-def _signed(gap: Estimate, *, as_percent: bool) -> str:
-    size = percent(gap.value) if as_percent else number(gap.value)
-    return f"{'+' if gap.value > 0 else ''}{size} ({interval(gap, as_percent=as_percent)})"
+def _apart(gap: Estimate, *, as_points: bool) -> str:
+    size, bounds = signed(gap.value, as_points=as_points), interval(gap, as_points=as_points)
+    return f"{size}{' pp' if as_points else ''} ({bounds})"

@@ -1,7 +1,7 @@
 """The tables of a report: records in, cells of text out."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
@@ -102,6 +102,14 @@ def cell(estimate: Estimate | None, *, as_percent: bool = False) -> Cell:
     return Cell(value, wording.interval(estimate, as_percent=as_percent), estimate.method)
 
 
+def signed(gap: Estimate | None, *, as_points: bool = False) -> Cell:
+    """A difference for a table, its plus sign written; of two proportions in percentage points."""
+    if gap is None or not wording.defined(gap):
+        return cell(gap)
+    bounds = wording.interval(gap, as_points=as_points)
+    return Cell(wording.signed(gap.value, as_points=as_points), bounds, gap.method)
+
+
 def measure_table(subject: Subject, names: Sequence[str], populations: Iterable[str]) -> Table:
     """Measures of every model on some populations, one row each."""
     kept = [name for name in names if _anywhere(subject.evaluation, name)]
@@ -168,14 +176,12 @@ def comparison_table(subject: Subject, populations: Iterable[str]) -> Table:
     rows = []
     for each in map(turned, subject.evaluation.comparisons):
         if each.population in set(populations):
-            gap = cell(each.difference)
-            sign = "+" if each.difference.value > 0 else ""
             rows.append(
                 (
                     f"{each.models[0]} − {each.models[1]}",
                     population_name(each.population),
                     MEASURE_NAMES.get(each.measure, each.measure).split(",")[0],
-                    replace(gap, text=f"{sign}{gap.text}"),
+                    signed(each.difference),
                     wording.p_text(each.p_value) or "–",
                     _verdict(each),
                 )
@@ -253,16 +259,13 @@ def mcnemar_table(subject: Subject, population: str) -> Table | None:
             gap = each.differences.get(rate)
             if gap is None:
                 continue
-            gap = negated(gap)
-            sign = "+" if gap.value > 0 else ""
-            size = cell(gap, as_percent=True)
             only = (each.discordant[f"{kind}_second_only"], each.discordant[f"{kind}_first_only"])
             rows.append(
                 (
                     f"{each.models[1]} − {each.models[0]}",
                     each.point,
                     rate,
-                    replace(size, text=f"{sign}{size.text}"),
+                    signed(negated(gap), as_points=True),
                     f"{only[0]} / {only[1]}", wording.p_text(each.p_values.get(rate)) or "–",
                 )
             )  # fmt: skip
@@ -270,7 +273,7 @@ def mcnemar_table(subject: Subject, population: str) -> Table | None:
         "models",
         "operating point",
         "rate",
-        "difference",
+        "difference, percentage points",
         "only first / only second right",
         "McNemar",
     )

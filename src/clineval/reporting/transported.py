@@ -2,7 +2,6 @@
 
 import csv
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +9,7 @@ from clineval.evaluation.json_form import to_estimate, to_number
 from clineval.refusal import Refusal
 from clineval.reporting import wording
 from clineval.reporting.subject import population_name
-from clineval.reporting.tables import MEASURE_NAMES, Cell, Row, Table, cell
+from clineval.reporting.tables import MEASURE_NAMES, Cell, Row, Table, cell, signed
 from clineval.reporting.wording import number, percent, whole
 from clineval.statistics.intervals import Estimate
 
@@ -131,7 +130,7 @@ def _repair_sentences(record: Content, model: str) -> Iterator[str]:
     slope = to_estimate(first["after"]["calibration_slope"])
     yield (
         f"Recalibrating the intercept of {model} alone, fitted on four fifths of these patients and judged "
-        f"on the last in turn, changes its Brier score by {signed_text(gain)} "
+        f"on the last in turn, changes its Brier score by {wording.signed(gain.value)} "
         f"({wording.interval(gain)}): {doubt}. The slope after it is {wording.with_interval(slope)}."
     )
 
@@ -170,9 +169,10 @@ def _points(content: Content) -> Table:
         for point in _chosen_first(record["points"]):
             for rate, gap in point["difference"].items():
                 both = (cell(to_estimate(point[w][rate]), as_percent=True) for w in ("internal", "external"))
-                shown = signed(to_estimate(gap), as_percent=True)
+                shown = signed(to_estimate(gap), as_points=True)
                 rows.append((model, number(point["threshold"]), rate, *both, shown))
-    return Table(("model", "frozen threshold", "rate", "at home", "elsewhere", "difference"), tuple(rows))
+    headings = ("model", "frozen threshold", "rate", "at home", "elsewhere", "difference, percentage points")
+    return Table(headings, tuple(rows))
 
 
 def _chosen_first(points: Iterable[Content]) -> list[Content]:
@@ -265,14 +265,3 @@ def _image_sentences(content: Content) -> Iterator[str]:
 
 def _estimate(given: Content | None) -> Estimate | None:
     return None if given is None else to_estimate(given)
-
-
-def signed(gap: Estimate, *, as_percent: bool = False) -> Cell:
-    """A difference for a table, its plus sign written."""
-    shown = cell(gap, as_percent=as_percent)
-    return replace(shown, text=f"+{shown.text}") if gap.value > 0 else shown
-
-
-def signed_text(gap: Estimate) -> str:
-    """A difference for a sentence, its plus sign written."""
-    return f"{'+' if gap.value > 0 else ''}{number(gap.value)}"

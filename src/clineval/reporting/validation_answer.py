@@ -7,8 +7,8 @@ from clineval.evaluation.json_form import to_estimate
 from clineval.reporting import sections, wording
 from clineval.reporting.artefacts import Artefacts
 from clineval.reporting.subject import Subject, subject_of
-from clineval.reporting.tables import Cell, Row, Table, cell
-from clineval.reporting.transported import broken, in_order, signed, signed_text, spoken
+from clineval.reporting.tables import Cell, Row, Table, cell, signed
+from clineval.reporting.transported import broken, in_order, spoken
 from clineval.reporting.wording import number, percent
 from clineval.statistics.intervals import Estimate
 
@@ -21,7 +21,7 @@ HEADINGS = (
     "frozen threshold",
     "sensitivity at home",
     "sensitivity here",
-    "difference",
+    "difference, percentage points",
 )
 
 
@@ -64,7 +64,7 @@ def _row(model: str, record: Content) -> Row:
     if point is None:
         return (model, *ranked, *(missing,) * 4)
     found = (cell(_rate(point, where), as_percent=True) for where in ("internal", "external"))
-    gap = signed(to_estimate(point["difference"]["sensitivity"]), as_percent=True)
+    gap = signed(to_estimate(point["difference"]["sensitivity"]), as_points=True)
     return (model, *ranked, number(point["threshold"]), *found, gap)
 
 
@@ -89,7 +89,7 @@ def _ranking(record: Content, model: str, name: str) -> str:
     return (
         f"{_verdict(gap)}: on {name} {model} has an AUC of {wording.with_interval(external)}, after "
         f"{wording.with_interval(to_estimate(drop['auc']), name_level=False)} on the test cases at home, "
-        f"a difference of {signed_text(gap)} ({wording.interval(gap) or 'no interval'})."
+        f"a difference of {wording.signed(gap.value)} ({wording.interval(gap) or 'no interval'})."
     )
 
 

@@ -35,6 +35,17 @@ def percent(value: float | None) -> str:
     return f"{thousandths / 10:.1f}%".replace("-", "−")
 
 
+def points(value: float | None) -> str:
+    """A difference of two proportions in percentage points, one decimal, without the words."""
+    return percent(value).removesuffix("%")
+
+
+def signed(gap: float, *, as_points: bool = False) -> str:
+    """A difference, its plus sign written; of two proportions ``as_points``, in percentage points."""
+    size = points(gap) if as_points else number(gap)
+    return f"+{size}" if gap > 0 else size
+
+
 def whole(count: int) -> str:
     """A count with thin spaces between thousands, as the SI writes it; four digits stay together."""
     return f"{count:,}".replace(",", "\u202f") if count >= 10_000 else str(count)
@@ -50,11 +61,11 @@ def reason(estimate: Estimate | None) -> str:
     return estimate.method if estimate is not None and estimate.method else "not computed"
 
 
-def interval(estimate: Estimate, *, as_percent: bool = False) -> str:
+def interval(estimate: Estimate, *, as_percent: bool = False, as_points: bool = False) -> str:
     """``0.850 to 0.941``; empty where there is none."""
     if math.isnan(estimate.low) or math.isnan(estimate.high):
         return ""
-    write = percent if as_percent else number
+    write = percent if as_percent else points if as_points else number
     return f"{write(estimate.low)} to {write(estimate.high)}"
 
 
@@ -131,10 +142,9 @@ def difference(first: str, second: str, estimate: Estimate, *, measure: str, p_v
     """What a paired difference ``first`` minus ``second`` allows one to say."""
     if not defined(estimate):
         return f"The difference in {measure} between {first} and {second} is not defined: {reason(estimate)}."
-    size = f"{'+' if estimate.value > 0 else ''}{number(estimate.value)}"
     p = f", {p_text(p_value)}" if p_text(p_value) else ""
     bounds = f"({level_name(estimate)} {interval(estimate)}{p})" if interval(estimate) else "(no interval)"
-    lead = f"The paired difference in {measure}, {first} minus {second}, is {size} {bounds}"
+    lead = f"The paired difference in {measure}, {first} minus {second}, is {signed(estimate.value)} {bounds}"
     if covers(estimate, 0.0) or not interval(estimate):
         return f"{lead}: the interval covers 0, so these cases do not tell which of the two is better."
     winner = first if estimate.value > 0 else second
