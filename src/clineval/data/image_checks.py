@@ -1,9 +1,10 @@
 """Single images worth a look: blank, saturated, unlike the rest, with text or measuring marks burnt in."""
 
+from functools import reduce
+
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
-from scipy.ndimage import maximum_filter1d, minimum_filter1d
 
 from clineval.data.similarity import Images
 
@@ -77,7 +78,14 @@ def _strokes(images: Images, *, height: int) -> Images:
 
 def _opened(images: Images, length: int, *, axis: int) -> Images:
     """What remains of grey levels without bright things shorter than ``length`` pixels along one axis."""
-    return maximum_filter1d(minimum_filter1d(images, length, axis=axis), length, axis=axis)
+    along = np.moveaxis(images, axis, -1)
+    places = max(0, along.shape[-1] - length + 1)
+    windows = [slice(start, start + places) for start in range(length)]
+    darkest = reduce(np.minimum, (along[..., window] for window in windows))
+    opened = np.zeros_like(along)
+    for window in windows:
+        np.maximum(opened[..., window], darkest, out=opened[..., window])
+    return np.moveaxis(opened, -1, axis)
 
 
 def _far_out(values: NDArray[np.float32]) -> NDArray[np.bool_]:
