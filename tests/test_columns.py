@@ -42,7 +42,9 @@ def test_what_describes_the_file_alone_is_left_out_and_said_to_be(name):
     assert found == {"site": "", name: FILE_ONLY}
 
 
-@pytest.mark.parametrize("name", ["lesion width", "body_height", "right", "size", "site", "box type"])
+@pytest.mark.parametrize(
+    "name", ["lesion width", "body_height", "right", "size", "site", "box type", "年齢 w"]
+)
 def test_a_name_that_may_speak_of_the_patient_is_kept(name):
     assert ordered_columns(table(**{name: cycle(1, 2)})) == {name: ""}
 
@@ -55,6 +57,7 @@ def test_numbers_that_name_cases_are_left_out_and_measurements_are_not():
 def test_one_value_and_too_many_words_are_left_out():
     found = ordered_columns(table(country=cycle("x"), remark=[f"r{row}" for row in range(CASES)]))
     assert found["country"] == "every case has the same value"
+    assert ordered_columns(table(age=np.full(CASES, np.nan))) == {"age": "no case has a value"}
     assert found["remark"] == "60 different values are too many to group by; at most 20 are"
 
 

@@ -482,6 +482,24 @@ def test_numbers_are_cut_at_their_quartiles_and_missing_values_stand_last() -> N
     assert sum(cell.cases for cell in cells) == 80
 
 
+def test_quartiles_have_six_digits_and_all_of_them_where_six_do_not_tell_them_apart() -> None:
+    for values, first in (
+        (np.arange(80) / 7, "up to 2.82143"),
+        (1e6 + np.arange(80) / 8, "up to 1000002.46875"),
+    ):
+        cells = evaluate(with_attribute(values), **FAST).models["cnn"]["test"].subgroups[0].cells
+        assert cells[0].value == first
+
+
+def test_the_rates_of_a_cell_respect_groups_as_its_difference_from_the_rest_does() -> None:
+    place = np.arange(160)
+    table = rows("cnn", "test", 160, noise=0.3).assign(
+        site=np.where(place % 4 < 2, "A", "B"), group=(place // 2).astype(str)
+    )
+    for cell in evaluate(table, **FAST).models["cnn"]["test"].subgroups[0].cells:
+        assert "independent ones" in cell.measures["specificity"].method
+
+
 def test_few_numbers_are_values_in_their_order() -> None:
     cells = evaluate(with_attribute(np.arange(80) % 3 + 9), **FAST).models["cnn"]["test"].subgroups[0].cells
     assert [cell.value for cell in cells] == ["9", "10", "11"]

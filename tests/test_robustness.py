@@ -69,6 +69,19 @@ def test_progress_counts_every_square_that_is_scored(run, cohort, monkeypatch):
     assert seen == [(each * step, 26 * each) for step in range(1, 27)]  # 13 of each of two squares
 
 
+def test_as_many_threads_score_corrupted_images_as_were_asked_for(run, cohort, tmp_path, monkeypatch):
+    asked = []
+
+    def scored(*given, jobs, **named):
+        asked.append(jobs)
+        return view_images(*given, jobs=jobs, **named)
+
+    monkeypatch.setattr("clineval.pipeline.robustness.SEVERITIES", (1,))
+    monkeypatch.setattr("clineval.pipeline.robustness.view_images", scored)
+    write_robustness(run, cohort, [cohort.images], SETTINGS, tmp_path, jobs=1, announce=silent)
+    assert asked == [1] * (1 + len(KINDS))
+
+
 def test_the_table_is_written_as_it_is_and_a_figure_beside_it(run, cohort, tmp_path, monkeypatch):
     monkeypatch.setattr("clineval.pipeline.robustness.SEVERITIES", (5,))
     told = []

@@ -65,6 +65,12 @@ def test_both_squares_are_outlined_in_the_colour_of_the_outcome_and_equal_ones_o
     }
 
 
+def test_few_pictures_are_not_drawn_larger_than_four(drawn, squares, ax):
+    _, (other,) = new_figure()
+    draw_scored_strip(drawn, squares, other, names=NAMES[:1], condition="malignant")
+    assert other.get_xlim() == ax.get_xlim()
+
+
 def test_it_is_written_and_says_how_the_models_look(drawn, squares, tmp_path):
     path = tmp_path / "check_strip.png"
     write_scored_strip(

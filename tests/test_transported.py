@@ -101,8 +101,10 @@ def test_sentences_speak_of_the_combined_model(given, found):
 
 def test_what_risks_promise_is_doubted_where_they_are_not_true(found):
     assert any("But its risks are not true elsewhere" in sentence for sentence in found["sentences"])
-    true = transported(content(shift=0.0))["sentences"]
-    assert any("Were every risk true" in sentence and "But" not in sentence for sentence in true)
+    true = content(shift=0.0)
+    assert not any("But its risks" in sentence for sentence in transported(true)["sentences"])
+    true["models"]["combined"]["calibration"]["calibration_slope"]["external"].update(low=0.1, high=0.9)
+    assert any("But its risks are not true" in sentence for sentence in transported(true)["sentences"])
 
 
 def test_the_images_are_spoken_of_and_none_was_trained_on(found):

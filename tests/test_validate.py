@@ -113,7 +113,7 @@ def test_what_each_step_of_preparation_gave_is_told_and_which_uses_grey_levels(t
     assert [(step["step"], step["uses_grey_levels"]) for step in transport["steps"]] == [
         ("middle square", False),
         ("a further look: grey levels matched", True),
-        ("mean with the upper square", False),
+        ("mean with the upper square", True),  # of which a matched look is taken, too
     ]
     shipped = json.loads((out / "evaluation.json").read_text())["models"]["cnn"][NAME]["auc_logit"]
     assert transport["steps"][-1]["auc"]["cnn"]["value"] == pytest.approx(shipped["value"])
@@ -167,6 +167,19 @@ def test_subgroups_are_those_chosen_and_verify_scores_the_same(finished_run, coh
     assert found["side"] is None
     assert found["device"] == found["unlike_training"] == "not among the columns that were chosen"
     assert run_command(["verify", str(tmp_path / "out")]) == DONE
+
+
+def test_a_column_named_as_the_programs_own_is_kept_beside_it(finished_run, broken, tmp_path, undrawn):
+    header, *lines = (broken / "cohort.csv").read_text().splitlines()
+    marked = [f"{header},unlike_training", *(f"{line},{row % 3}" for row, line in enumerate(lines))]
+    (broken / "cohort.csv").write_text("\n".join(marked) + "\n")
+    own = clineval.OwnSettings("id", "pathology", "malignant", "patient")
+    settings = clineval.ValidationSettings(NAME, own, evaluation=EvaluationSettings(draws=20))
+    images = clineval.OwnImages(broken / "cohort.csv", broken / "images")
+    validate(finished_run, images, settings, out=tmp_path / "out")
+    table = clineval.read_predictions(tmp_path / "out" / "predictions.csv")
+    assert set(table["own_unlike_training"]) == {0, 1, 2}
+    assert set(table["unlike_training"]) <= {0, 1}
 
 
 def test_verify_accepts_it_and_report_writes_it_again_to_the_same_bytes(out, tmp_path, capsys):

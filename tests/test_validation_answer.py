@@ -2,6 +2,7 @@
 
 import copy
 import json
+import re
 
 import pytest
 from transport_content import content, write_validation
@@ -56,6 +57,7 @@ def test_it_speaks_of_the_combined_model_with_both_aucs_their_difference_and_bot
             {"value": -0.02, "low": -0.1, "high": 0.06},
             "No loss in ranking can be shown, but one of up to 0.100 is not excluded: on",
         ),
+        ({"value": -0.2, "low": None, "high": None}, "Whether the ranking holds these cases cannot tell: on"),
     ],
 )
 def test_the_verdict_says_no_more_than_the_interval(artefacts, record, gap, verdict):
@@ -82,6 +84,13 @@ def test_what_the_threshold_means_follows_its_aim_and_the_interval(artefacts, re
     assert meaning in said(artefacts, transport)[2]
 
 
+def test_without_a_sensitivity_at_home_that_here_is_said_alone(artefacts, record):
+    transport, combined = record
+    combined["points"][1]["internal"]["sensitivity"].update(value=None, low=None, high=None)
+    _, _, meaning, _ = said(artefacts, transport)
+    assert re.match(r"So of 100 malignant cases about \d+ would be missed here: ", meaning)
+
+
 @pytest.mark.parametrize(
     ("found", "words"),
     [
@@ -90,7 +99,11 @@ def test_what_the_threshold_means_follows_its_aim_and_the_interval(artefacts, re
             "Its risks are too low here: 1.90 (1.60 to 2.30) malignant",
         ),
         ({"value": 0.5, "low": 0.4, "high": 0.7}, "Its risks are too high here"),
-        ({"value": 1.1, "low": 0.9, "high": 1.3}, "Its risks are about right on average"),
+        ({"value": 1.1, "low": 0.9, "high": 1.3}, "That its risks are off on average cannot be shown: 1.10"),
+        (
+            {"value": None, "low": None, "high": None, "method": "no event is expected"},
+            "Whether its risks are right on average these cases cannot tell: no event is expected.",
+        ),
     ],
 )
 def test_the_level_of_the_risks_is_judged_by_its_interval(artefacts, record, found, words):

@@ -89,6 +89,8 @@ def _left_out(name: str, column: pd.Series) -> str:
 def _ungrouped(column: pd.Series) -> str:
     """Why no values of a column can be told apart as groups; empty where they can."""
     distinct = column.nunique()
+    if not distinct:
+        return "no case has a value"
     if distinct < 2 and column.notna().all():
         return "every case has the same value"
     if distinct > MOST_VALUES and not _numeric(column):
@@ -117,4 +119,4 @@ def _words(name: str) -> frozenset[str]:
     """A name's words in small letters, ``BI-RADS`` and its kin as one."""
     joined = re.sub(r"bi[\W_]*rads", " birads ", name, flags=re.IGNORECASE)
     apart = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", joined)
-    return frozenset(re.findall(r"[a-z]+\d*", apart.casefold()))
+    return frozenset(re.findall(r"[^\W\d_]+\d*", apart.casefold()))

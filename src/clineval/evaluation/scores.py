@@ -82,8 +82,8 @@ def _notes(cases: Cases) -> tuple[str, ...]:
     if cases.group is None:
         return ()
     return (
-        f"{len(cases)} cases stand in {cases.groups} groups: intervals of rates at a threshold (Wilson) take "
-        "cases as independent and are too narrow; the others respect the groups.",
+        f"{len(cases)} cases stand in {cases.groups} groups: under Operating points intervals of rates "
+        "(Wilson) take cases as independent and are too narrow; the others respect the groups.",
     )
 
 

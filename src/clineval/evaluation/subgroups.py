@@ -85,10 +85,16 @@ def _word(value: Any) -> str:
 def _quartiles(values: NDArray[np.float64]) -> tuple[Codes, list[str]]:
     known = ~np.isnan(values)
     cuts = np.unique(np.quantile(values[known], [0.25, 0.5, 0.75]))
-    edges = [_word(cut) for cut in cuts]
+    edges = _edges(cuts)
     words = [f"up to {edges[0]}", *(f"above {a} to {b}" for a, b in pairwise(edges)), f"above {edges[-1]}"]
     codes = np.where(known, np.searchsorted(cuts, values, side="left"), len(words))
     return _with_missing(codes, words)
+
+
+def _edges(cuts: NDArray[np.float64]) -> list[str]:
+    """Quartiles in words of six digits; in full where those would not tell them apart."""
+    words = [f"{cut:.6g}" for cut in cuts]
+    return words if len(set(words)) == len(words) else [_word(cut) for cut in cuts]
 
 
 def _table(
@@ -121,7 +127,7 @@ def _too_few(events: int, others: int) -> str:
 
 def _measures(cases: Cases, point: Point, scale: Scale) -> Iterator[tuple[str, Estimate]]:
     plain: dict[str, Any] = {"group": cases.group, "level": scale.level}
-    scored = operating_point(cases.outcome, cases.risk, point.threshold, level=scale.level)
+    scored = operating_point(cases.outcome, cases.risk, point.threshold, **plain)
     yield "auc_logit", roc.auc_logit(cases.outcome, cases.risk, **plain)
     yield "sensitivity", scored.sensitivity
     yield "specificity", scored.specificity

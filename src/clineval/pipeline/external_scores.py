@@ -7,13 +7,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clineval.data.own_cohort import OwnCohort
-from clineval.learning.matching import AS_IT_CAME, LOOKS
+from clineval.learning.matching import AS_IT_CAME, LOOKS, MIRRORED, WAYS
 from clineval.learning.plain_models import Floats
 from clineval.pipeline.stored_run import Seen, StoredRun, shipped_risks, view_images
 from clineval.settings import ValidationSettings
 
 FURTHER_LOOKS = "a further look: grey levels matched"
 UPPER = "mean with the upper square"
+NETWORK = "cnn"  # alone among the models goes along an image the way that its look says
 Announce = Callable[[str], Callable[[int, int], None]]
 
 
@@ -52,7 +53,15 @@ def score_external(
 
 def looks_in_words() -> str:
     """Which model looks at an image in which further ways."""
-    return "; ".join(f"{model}: {', '.join(names)}" for model, names in LOOKS.items() if len(names) > 1)
+    return "; ".join(
+        f"{model}: {', '.join(_look_in_words(model, name) for name in names)}"
+        for model, names in LOOKS.items()
+        if len(names) > 1
+    )
+
+
+def _look_in_words(model: str, name: str) -> str:
+    return f"{name} and mirrored" if model == NETWORK and WAYS[name] == (MIRRORED,) else name
 
 
 def further_looks() -> tuple[str, ...]:

@@ -31,6 +31,7 @@ def write_robustness(
     settings: ValidationSettings,
     folder: Path,
     *,
+    jobs: int | None = None,
     announce: Announce,
 ) -> pd.DataFrame:
     """Write ``robustness.csv`` and its figure: every corruption at every severity, nothing fitted anew."""
@@ -38,7 +39,7 @@ def write_robustness(
 
     copies = len(KINDS) * len(SEVERITIES)
     step = f"Scoring {copies} corrupted copies of the images, about {copies} times what scoring them took"
-    table = robustness(run, cohort, views, settings, progress=announce(step))
+    table = robustness(run, cohort, views, settings, jobs=jobs, progress=announce(step))
     table.to_csv(folder / FILE, index=False, lineterminator="\n")
     about = f"{cohort.source.title}: n = {len(cohort)}, {int(cohort.outcome.sum())} {cohort.condition}"
     write_robustness_figure(table, folder / "robustness.png", about=about, notice=cohort.source.notice)
@@ -51,6 +52,7 @@ def robustness(
     views: Sequence[NDArray[np.uint8]],
     settings: ValidationSettings,
     *,
+    jobs: int | None = None,
     progress: Progress | None = None,
 ) -> pd.DataFrame:
     """AUC, sensitivity and specificity at the frozen threshold, and calibration, per corruption and severity.
@@ -58,6 +60,7 @@ def robustness(
     Parameters
     ----------
     views : the squares of every image that the run's risk is the mean of, each (cases, side, side).
+    jobs : threads; all cores by default. The numbers do not depend on it.
     progress : called with (squares scored, squares in all), every few dozen of them.
 
     Returns
@@ -73,7 +76,8 @@ def robustness(
         for place, view in enumerate(views):
             shown = _shown(view, kind, severity, settings.evaluation.seed)
             count = _going_on(progress, (done * len(views) + place) * each, total)
-            seen.append(view_images(run, shown, matching=settings.matching, progress=count).risks)
+            looked = view_images(run, shown, matching=settings.matching, jobs=jobs, progress=count)
+            seen.append(looked.risks)
         about = {"corruption": kind, "severity": severity}
         risks = shipped_risks(run, seen)
         rows.extend({**about, **row} for row in _rows(run, cohort, risks, settings.evaluation.level))

@@ -16,7 +16,7 @@ from clineval.evaluation.record import Point
 from clineval.evaluation.transport import to_json, transport
 from clineval.learning.matching import mean_histogram
 from clineval.learning.plain_models import Floats
-from clineval.pipeline.external_scores import FURTHER_LOOKS, ExternalScores
+from clineval.pipeline.external_scores import ExternalScores
 from clineval.pipeline.stored_run import StoredRun
 from clineval.predictions import read_predictions
 from clineval.settings import ValidationSettings
@@ -78,12 +78,13 @@ def _about(run: StoredRun, results: Path) -> dict[str, Any]:
 
 def _steps(cohort: Cohort, scored: ExternalScores, settings: ValidationSettings) -> Iterator[dict[str, Any]]:
     """What each step of preparation gave; none was chosen by it."""
-    for step, risks in scored.steps.items():
+    for place, (step, risks) in enumerate(scored.steps.items()):
         aucs = {
             model: auc_logit(cohort.outcome, risk, group=cohort.group, level=settings.evaluation.level)
             for model, risk in risks.items()
         }
-        yield {"step": step, "uses_grey_levels": step == FURTHER_LOOKS, "auc": to_json(aucs)}
+        matched = settings.matching and place > 0  # from the further look on; the upper square is matched too
+        yield {"step": step, "uses_grey_levels": matched, "auc": to_json(aucs)}
 
 
 def _images(run: StoredRun, cohort: Cohort, scored: ExternalScores) -> dict[str, Any]:

@@ -33,6 +33,7 @@ from clineval.settings import ValidationSettings
 RESERVED = ("train", "val", "test", "test_clean", OUT_OF_FOLD, "all")
 LONGEST_NAME = 80  # characters of a cohort's name
 UNLIKE = "unlike_training"  # attribute of every external image
+OWN_UNLIKE = f"own_{UNLIKE}"  # a column of that name in the table
 Announce = Callable[[str], Callable[[int, int], None]]
 
 
@@ -102,7 +103,8 @@ def validate(
             _write_json(beside, folder / FILE)
         if settings.corruptions:
             with recorder.step("robustness"):
-                write_robustness(run, external.cohort, scored.views, settings, folder, announce=announce)
+                given = (run, external.cohort, scored.views, settings, folder)
+                write_robustness(*given, jobs=jobs, announce=announce)
         with recorder.step("draw"):
             exploration = write_exploration(external.cohort, folder)
             lines = draw_evaluation(folder, table, evaluation, exploration, external, formats, announce)
@@ -156,7 +158,9 @@ def _read(
         synthetic=bool(run.notice),
         reason=f"the models learnt from it ({run.notice.split(': ', 1)[-1]})" if run.notice else "",
     )
-    return replace(read, cohort=replace(read.cohort, source=source))
+    given_there = read.cohort.attributes
+    attributes = {OWN_UNLIKE if name == UNLIKE else name: given_there[name] for name in given_there}
+    return replace(read, cohort=replace(read.cohort, source=source, attributes=attributes))
 
 
 def _check_columns(cohort: Cohort, settings: ValidationSettings) -> None:

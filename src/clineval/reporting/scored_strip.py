@@ -25,6 +25,7 @@ from clineval.reporting.figure_style import (
     shorten,
 )
 
+LEAST = 4  # pictures that a line has room for, so that few are not drawn huge
 GAP = 0.06  # between two pictures, in heights of one
 LINE, HEADING = 1.2, 0.3  # heights of an image's line with its caption, and of a scanner's name
 TOP = 0.42  # for the names of the columns
@@ -64,9 +65,9 @@ def write_scored_strip(
     with journal_style():
         figure, (ax,) = new_figure()
         rows = draw_scored_strip(drawn, squares, ax, names=names, condition=condition)
-        across = (1 + len(names)) * (1 + GAP) - GAP
+        across = _across(names)
         two = any(len(each.boxes) > 1 for each in squares)
-        further = f" Further looks, shown of the first square: {looks}." if looks else ""
+        further = f" Looks, shown of the first square and not mirrored: {looks}." if looks else ""
         heading = Heading(
             f"Images as they came and as scored{f', by {shorten(drawn.by, 14)}' if drawn.by else ''}",
             f"Left the file, its squares outlined{', the second dashed' if two else ''}; beside it what the "
@@ -95,10 +96,15 @@ def draw_scored_strip(
             top += LINE
     for label, colour in ((shorten(condition, 30), PRESENT), (f"not {shorten(condition, 30)}", ABSENT)):
         ax.plot([], [], color=colour, linewidth=1.5, label=f"squares of an image with outcome: {label}")
-    ax.set_xlim(0, (1 + len(names)) * (1 + GAP) - GAP)
+    ax.set_xlim(0, _across(names))
     ax.set_ylim(top, 0)
     ax.axis("off")
     return top
+
+
+def _across(names: Sequence[str]) -> float:
+    """Width of the file and the named pictures with the gaps between them, in heights of a picture."""
+    return max(LEAST, 1 + len(names)) * (1 + GAP) - GAP
 
 
 def _draw_line(each: ScoredSquares, ax: Axes, *, top: float) -> None:

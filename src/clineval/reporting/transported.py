@@ -114,7 +114,10 @@ def _mix_sentence(record: Content, model: str) -> str:
         f"Were every risk true, {model} would reach an AUC of {number(home)} at home and {number(there)} "
         "elsewhere: that much of a difference would be the mix of cases alone."
     )
-    if wording.covers(to_estimate(record["calibration"]["observed_expected"]["external"]), 1.0):
+    measured = (
+        record["calibration"][name]["external"] for name in ("observed_expected", "calibration_slope")
+    )
+    if all(wording.covers(to_estimate(each), 1.0) for each in measured):
         return said
     return (
         f"{said} But its risks are not true elsewhere, as the calibration below shows, so this says little."

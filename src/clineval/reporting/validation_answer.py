@@ -94,7 +94,9 @@ def _ranking(record: Content, model: str, name: str) -> str:
 
 
 def _verdict(gap: Estimate) -> str:
-    if not wording.interval(gap) or wording.covers(gap, 0.0):
+    if not wording.interval(gap):
+        return "Whether the ranking holds these cases cannot tell"
+    if wording.covers(gap, 0.0):
         lost = f", but one of up to {number(-gap.low)} is not excluded" if gap.low < 0 else ""
         return f"No loss in ranking can be shown{lost}"
     return "These patients are ranked better" if gap.value > 0 else "The ranking does not hold"
@@ -123,12 +125,10 @@ def _aim(point: Content) -> float | None:
 
 
 def _meaning(point: Content, condition: str) -> str:
-    missed = {where: round(100 * (1 - _rate(point, where).value)) for where in ("internal", "external")}
-    said = (
-        f"So of 100 {condition} cases about {missed['external']} would be missed here, {missed['internal']} "
-        "at home"
-    )
-    aim, here = _aim(point), _rate(point, "external")
+    home, here = (_rate(point, where) for where in ("internal", "external"))
+    at_home = f", {_missed(home)} at home" if wording.defined(home) else ""
+    said = f"So of 100 {condition} cases about {_missed(here)} would be missed here{at_home}"
+    aim = _aim(point)
     if aim is None:
         return f"{said}."
     if here.high < aim:
@@ -144,14 +144,20 @@ def _meaning(point: Content, condition: str) -> str:
     )
 
 
+def _missed(sensitivity: Estimate) -> int:
+    return round(100 * (1 - sensitivity.value))
+
+
 def _level(record: Content, condition: str) -> str:
     found = to_estimate(record["calibration"]["observed_expected"]["external"])
+    if not wording.interval(found):
+        return f"Whether its risks are right on average these cases cannot tell: {found.method}."
     seen = (
         f"{number(found.value, 2)} ({number(found.low, 2)} to {number(found.high, 2)}) {condition} cases "
         "were seen for each one that its risks promise"
     )
-    if not wording.interval(found) or wording.covers(found, 1.0):
-        return f"Its risks are about right on average: {seen}."
+    if wording.covers(found, 1.0):
+        return f"That its risks are off on average cannot be shown: {seen}."
     return f"Its risks are too {'low' if found.value > 1 else 'high'} here: {seen}."
 
 
