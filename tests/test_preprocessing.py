@@ -96,9 +96,9 @@ def _all_variants(image, shift):
 def test_larger_images_are_averaged_down_before_logistic_regression_sees_them():
     images = np.kron(np.arange(784).reshape(1, 28, 28) % 251, np.ones((1, 8, 8))).astype(np.uint8)
     pixels = preprocessing.flatten(images)
-    assert pixels.shape == (1, preprocessing.pixels_seen(224, 224))
+    assert pixels.shape == (1, 28 * 28)
     np.testing.assert_allclose(pixels[0] * 255, np.arange(784) % 251, atol=1e-3)
-    assert preprocessing.flatten(IMAGES).shape == (40, preprocessing.pixels_seen(20, 24))
+    assert preprocessing.flatten(IMAGES).shape == (40, 20 * 24)
 
 
 def test_averaging_down_does_not_depend_on_the_company():

@@ -72,3 +72,14 @@ def test_a_measure_that_is_undefined_leaves_a_gap(table, tmp_path):
         holes, tmp_path / "robustness.png", about="x", notice="SYNTHETIC PHANTOM DATA: no"
     )
     assert (tmp_path / "robustness.png").stat().st_size > 10_000
+
+
+@pytest.mark.parametrize("lost", ["_low", "", "all"])
+def test_a_measure_without_any_interval_or_value_still_has_a_scale(table, lost):
+    holes = table.copy()
+    names = [f"sensitivity{end}" for end in (("", "_low", "_high") if lost == "all" else (lost,))]
+    holes[names] = np.nan
+    with journal_style():
+        figure = robustness_figure(holes, about="x", level=0.9)
+    assert all(np.isfinite(ax.get_ylim()).all() for ax in figure.axes)
+    assert any("band: 90% interval of cnn" in text.get_text() for text in figure.texts)

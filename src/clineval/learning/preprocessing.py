@@ -77,11 +77,6 @@ def flatten(images: NDArray[np.uint8]) -> NDArray[np.float64]:
     return images.reshape(len(images), -1) / GREY_LEVELS
 
 
-def pixels_seen(height: int, width: int) -> int:
-    """How many numbers ``flatten`` makes of an image."""
-    return SEEN_SIDE**2 if min(height, width) > SEEN_SIDE else height * width
-
-
 def scale_pixels(images: NDArray[np.uint8], scaling: PixelScaling) -> NDArray[np.float64]:
     """Flattened images with the training split's mean and spread taken out, pixel by pixel."""
     return finite((flatten(images) - scaling.mean) / scaling.sd)

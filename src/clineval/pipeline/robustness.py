@@ -42,7 +42,10 @@ def write_robustness(
     table = robustness(run, cohort, views, settings, jobs=jobs, progress=announce(step))
     table.to_csv(folder / FILE, index=False, lineterminator="\n")
     about = f"{cohort.source.title}: n = {len(cohort)}, {int(cohort.outcome.sum())} {cohort.condition}"
-    write_robustness_figure(table, folder / "robustness.png", about=about, notice=cohort.source.notice)
+    level = settings.evaluation.level
+    write_robustness_figure(
+        table, folder / "robustness.png", about=about, level=level, notice=cohort.source.notice
+    )
     return table
 
 

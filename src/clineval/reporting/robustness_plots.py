@@ -20,6 +20,7 @@ from clineval.reporting.figure_style import (
     save,
     shorten,
 )
+from clineval.reporting.transported import spoken
 
 ACROSS = 3  # panels side by side: a column's width, so that they read on a small screen too
 ROW, BLOCK = 0.86, 0.34  # inches: the height of a row of panels, and of the name above those of a measure
@@ -28,7 +29,6 @@ ROWS = {
     "sensitivity": ("sensitivity at the frozen threshold", None),
     "calibration_intercept": ("calibration intercept", 0.0),
 }
-WITH_BAND = ("combined", "cnn")  # the first of these that is there gets its interval drawn
 
 
 def draw_measure(table: pd.DataFrame, ax: Axes, *, kind: str, measure: str) -> None:
@@ -40,7 +40,7 @@ def draw_measure(table: pd.DataFrame, ax: Axes, *, kind: str, measure: str) -> N
     measure : a column with ``_low`` and ``_high`` beside it.
     """
     models = list(dict.fromkeys(table["model"]))
-    banded = _banded(table)
+    banded = spoken(table["model"].unique())
     for place, model in enumerate(models):
         rows = table[(table["model"] == model) & table["corruption"].isin([kind, "as it is"])]
         rows = rows.sort_values("severity")
@@ -53,15 +53,17 @@ def draw_measure(table: pd.DataFrame, ax: Axes, *, kind: str, measure: str) -> N
     ax.set_xticks(range(6))
 
 
-def robustness_figure(table: pd.DataFrame, *, about: str, notice: str = "") -> Figure:
-    """A block of panels per measure, in it a panel per corruption, all of a block on one scale."""
+def robustness_figure(table: pd.DataFrame, *, about: str, level: float = 0.95, notice: str = "") -> Figure:
+    """A block of panels per measure, in it a panel per corruption, all of a block on one scale.
+
+    ``level`` is what the table's intervals aim at; those of the model that is spoken of are drawn.
+    """
     kinds = [kind for kind in dict.fromkeys(table["corruption"]) if kind != "as it is"]
     figure, axes = new_figure(panels=len(kinds) * len(ROWS))
-    banded = _banded(table)
     heading = Heading(
         "Robustness to worse scanners",
         f"{about}; severity 0 is the cohort as it is, 5 what a careful reader would reject; "
-        f"band: 95% interval of {banded}",
+        f"band: {100 * level:g}% interval of {spoken(table['model'].unique())}",
         notice,
     )
     panels = [(measure, kind) for measure in ROWS for kind in kinds]
@@ -79,15 +81,12 @@ def _block(kinds: Sequence[str]) -> float:
     return BLOCK + ROW * -(-len(kinds) // ACROSS)
 
 
-def write_robustness_figure(table: pd.DataFrame, path: Path, *, about: str, notice: str = "") -> None:
+def write_robustness_figure(
+    table: pd.DataFrame, path: Path, *, about: str, level: float = 0.95, notice: str = ""
+) -> None:
     """Draw the figure as ``path`` (png)."""
     with journal_style():
-        save(robustness_figure(table, about=about, notice=notice), path.with_suffix(""))
-
-
-def _banded(table: pd.DataFrame) -> str:
-    names = table["model"].unique().tolist()
-    return next((name for name in WITH_BAND if name in names), names[0])
+        save(robustness_figure(table, about=about, level=level, notice=notice), path.with_suffix(""))
 
 
 def _place(
@@ -116,8 +115,10 @@ def _place(
 
 
 def _limits(table: pd.DataFrame, measure: str, level: float | None) -> tuple[float, float]:
-    banded = table[table["model"] == _banded(table)]
-    edges = [banded[f"{measure}_low"].min(), banded[f"{measure}_high"].max()]
-    values = [table[measure].min(), table[measure].max(), *edges, *([level] if level is not None else [])]
-    room = 0.08 * (max(values) - min(values) or 1.0)
-    return min(values) - room, max(values) + room
+    """Room for every value, for the interval that is drawn and for ``level``, as far as they are defined."""
+    banded = table[table["model"] == spoken(table["model"].unique())]
+    drawn = [table[measure], banded[f"{measure}_low"], banded[f"{measure}_high"]]
+    values = pd.concat([*drawn, pd.Series([] if level is None else [level], dtype=float)]).dropna()
+    low, high = (values.min(), values.max()) if len(values) else (0.0, 1.0)
+    room = 0.08 * (high - low or 1.0)
+    return low - room, high + room
