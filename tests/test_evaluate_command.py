@@ -141,6 +141,20 @@ def test_what_is_scored_is_the_table_that_lies_in_the_folder(tmp_path: Path) -> 
     assert evaluation.models["a"]["test"].measures["auc"].value == roc.auc(own["outcome"], own["risk"]).value
 
 
+def test_subgroups_can_be_chosen_and_verify_scores_the_same(tmp_path: Path) -> None:
+    frame = table().assign(device=["A", "B", "C"] * 40, site=["x", "y"] * 60)
+    evaluate_file(saved(frame, tmp_path), attributes=["site"], out=tmp_path / "out", draws=20)
+    (_, scores), *_ = read_evaluation(tmp_path / "out" / "evaluation.json").models["a"].items()
+    assert {one.attribute: one.skipped for one in scores.subgroups} == {
+        "site": "",
+        "device": "not among the columns that were chosen",
+    }
+    assert cli.run_command(["verify", str(tmp_path / "out")]) == 0
+    with pytest.raises(Refusal, match="--attribute needs one of the table's further columns"):
+        evaluate_file(saved(frame, tmp_path), attributes=["sight"], out=tmp_path / "other", draws=20)
+    assert not (tmp_path / "other").exists()
+
+
 def test_coverage_is_simulated_at_the_size_of_the_table(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -43,6 +43,7 @@ def evaluate_file(
     seed: int = EvaluationSettings.seed,
     coverage: bool = False,
     shared_cases_only: bool = False,
+    attributes: Iterable[str] = (),
     out: Path = Path("results"),
     force: bool = False,
     command: Iterable[str] = ("clineval", "evaluate"),
@@ -62,6 +63,7 @@ def evaluate_file(
     level, draws, seed : of the intervals and the bootstrap.
     coverage : also simulate how often our own intervals cover at this many cases and events.
     shared_cases_only : score models that were given different cases on the shared ones.
+    attributes : columns to make subgroups of; by default all that can group cases.
     out, force : the folder to write, replaced whole or not at all.
     command : the words to record in the provenance.
     announce : called with each step's name; returns the step's ``progress(done, total)``.
@@ -77,6 +79,7 @@ def evaluate_file(
         **asdict(settings),
         "thresholds": list(thresholds),
         "shared_cases_only": shared_cases_only,
+        "attributes": list(attributes),
     }
     recorder = provenance.Recorder()
     with recorder.step("read"):
