@@ -59,6 +59,8 @@ KINDS = (
     "geometry, half",
     "geometry and scanner, each half",
 )
+NOT_WHOLE = ("geometry and intensity", "scanner and geometry", "geometry, half")
+WHOLE = tuple(kind for kind in KINDS if kind not in NOT_WHOLE)  # trained five a fold
 LOOKS = {
     "two": ("as it came", "mean and SD matched"),
     "three": ("as it came", "mean and SD matched", "blurred .8"),
@@ -66,20 +68,7 @@ LOOKS = {
 HOME = ("as it came",)
 MOVES = ((1, 0), (-1, 0), (0, 1), (0, -1))  # pixels down and right
 DRAWS = 1000
-SAID = (
-    "candidate",
-    "looks",
-    "repeat",
-    "score",
-    "gain",
-    "clean",
-    "single",
-    "scanner",
-    "worst",
-    "home",
-    "low",
-    "high",
-)
+SAID = ["candidate", "looks", "repeat", "score", "gain", "clean", "scanner", "worst", "home", "low", "high"]
 
 Member = tuple[str, int]  # how it was trained, and which of the five it is
 Said = dict[str, Floats]  # risks of the pool by KIND/LEVEL/VIEW
@@ -110,20 +99,7 @@ def main() -> None:
             rows += _rows(_world(cohort, pool, shown, repeat, asked), asked)
     table = pd.DataFrame(rows)
     table.to_csv(asked.record, index=False, float_format="%.4f")
-    columns = [
-        "candidate",
-        "repeat",
-        "score",
-        "gain",
-        "clean",
-        "single",
-        "scanner",
-        "worst",
-        "home",
-        "low",
-        "high",
-    ]
-    say(table[columns].to_string(index=False, float_format=lambda value: f"{value:.4f}"))
+    say(table[SAID].to_string(index=False, float_format=lambda value: f"{value:.4f}"))
 
 
 def _arguments() -> argparse.Namespace:
@@ -132,9 +108,10 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--record", type=Path, default=RECORD)
     parser.add_argument("--repeats", type=int, nargs="+", default=[0], help="drawings of the folds")
     parser.add_argument("--members", type=int, choices=(1, 5), default=5, help="networks a fold")
-    parser.add_argument("--kinds", nargs="+", choices=KINDS, default=list(KINDS))
+    parser.add_argument("--kinds", nargs="+", choices=KINDS, help="all, or of whole ensembles those tried")
     parser.add_argument("--moves", action="store_true")
     asked = parser.parse_args()
+    asked.kinds = asked.kinds or (KINDS if asked.members == 1 else WHOLE)
     asked.keep.mkdir(parents=True, exist_ok=True)
     return asked
 
