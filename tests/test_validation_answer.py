@@ -120,6 +120,12 @@ def test_without_test_cases_at_home_the_external_auc_stands_alone(artefacts):
     assert row[1].text == row[4].text == "–"
 
 
+def test_images_that_were_trained_on_are_spoken_of_before_anything_else(artefacts):
+    first, second, *_ = said(artefacts, content(twins=12))
+    assert first.startswith("12 of 200 images show the same picture as a training image of the run")
+    assert second == said(artefacts, content())[0]
+
+
 def test_the_table_has_every_model_the_combined_one_first(artefacts):
     found = table(artefacts.transport)
     assert [row[0] for row in found.rows] == ["combined", "logreg", "cnn"]

@@ -66,12 +66,13 @@ def transport_record(
 def _about(run: StoredRun, results: Path) -> dict[str, Any]:
     """Which run was validated, in what its own provenance says of it."""
     record = provenance.read_provenance(results / provenance.FILE)
+    data = record.get("settings", {}).get("data", {})
     return {
         "folder": results.resolve().name,
         "program": record.get("program"),
         "commit": record.get("commit"),
         "side": run.side,
-        "split": record.get("settings", {}).get("data", {}).get("split"),
+        "split": None if data.get("own") else data.get("split"),  # the table's own, or one made by group
         "models_sha256": provenance.hash_settings(provenance.hash_folder(results / "models")),
     }
 

@@ -81,10 +81,18 @@ def _title(artefacts: Artefacts, subject: Subject) -> str:
     return f"How well {'does' if count == 1 else 'do'} {models} recognise “{subject.condition}”{where}?"
 
 
+def _split(data: Mapping[str, Any]) -> str:
+    """How the cases were parted: by a rule of the set's, or own images by their table or by group."""
+    if not data.get("own"):
+        return f"{data['split']} split"
+    column = data["own"].get("split_column")
+    return f"split by column {column}" if column else "split by group, seeded"
+
+
 def _data_state(artefacts: Artefacts, subject: Subject) -> str:
     if artefacts.synthetic:
         return "synthetic phantoms, not patients"
-    split = artefacts.provenance.get("settings", {}).get("data", {}).get("split")
-    if not split:
+    data = artefacts.provenance.get("settings", {}).get("data", {})
+    if not data.get("split"):
         return "a table of predictions"
-    return f"{split} split" + (", and test clean of twins" if "test_clean" in subject.others else "")
+    return _split(data) + (", and test clean of twins" if "test_clean" in subject.others else "")

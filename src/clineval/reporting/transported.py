@@ -261,8 +261,8 @@ def _image_sentences(content: Content) -> Iterator[str]:
     named = "; ".join(f"{each['case']} as {each['training_case']}" for each in twins[:10])
     more = f"; and {len(twins) - 10} more" if len(twins) > 10 else ""
     yield (
-        f"{whole(len(twins))} images show the same picture as a training image, so these cases are not "
-        f"external: {named}{more}."
+        f"{whole(len(twins))} {'image shows' if len(twins) == 1 else 'images show'} the same picture as a "
+        f"training image, so these cases are not external: {named}{more}."
     )
 
 

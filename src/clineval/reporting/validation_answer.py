@@ -8,8 +8,8 @@ from clineval.reporting import sections, wording
 from clineval.reporting.artefacts import Artefacts
 from clineval.reporting.subject import Subject, subject_of
 from clineval.reporting.tables import Cell, Row, Table, cell, signed
-from clineval.reporting.transported import broken, in_order, spoken
-from clineval.reporting.wording import number, percent
+from clineval.reporting.transported import ELSEWHERE, broken, in_order, spoken
+from clineval.reporting.wording import number, percent, whole
 from clineval.statistics.intervals import Estimate
 
 Content = Mapping[str, Any]
@@ -70,12 +70,21 @@ def _row(model: str, record: Content) -> Row:
 
 def _sentences(content: Content, subject: Subject) -> Iterator[str]:
     record = content["models"][subject.main]
+    if content["seen_in_training"]:
+        yield _trained_on(len(content["seen_in_training"]), record["mix"][ELSEWHERE]["cases"])
     yield _ranking(record, subject.main, content["external"])
     point = _point(record)
     if point is not None:
         yield _threshold(point, subject)
         yield _meaning(point, subject.condition)
     yield _level(record, subject.condition)
+
+
+def _trained_on(known: int, cases: int) -> str:
+    return (
+        f"{whole(known)} of {whole(cases)} images {'shows' if known == 1 else 'show'} the same picture as a "
+        "training image of the run: not external, and every number here flatters the models."
+    )
 
 
 def _ranking(record: Content, model: str, name: str) -> str:
