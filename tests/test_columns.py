@@ -61,6 +61,11 @@ def test_one_value_and_too_many_words_are_left_out():
     assert found["remark"] == "60 different values are too many to group by; at most 20 are"
 
 
+def test_what_is_left_out_stands_last_whatever_its_name():
+    found = ordered_columns(table(Device=cycle("A"), score=np.linspace(0, 1, CASES)))
+    assert list(found) == ["score", "Device"]
+
+
 def test_chosen_columns_stand_first_as_chosen_and_the_others_are_said_not_to_be():
     given = table(Device=cycle("A", "B"), Width=cycle(1, 2), Side=cycle("l", "r"))
     found = ordered_columns(given, ("Width", "Device"))

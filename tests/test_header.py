@@ -23,3 +23,10 @@ def test_the_split_of_own_images_is_not_called_official(tmp_path, data, words):
     changed = type(artefacts)(**given)
     facts = {name: value for name, value, _ in header(changed, subject_in(changed))["facts"]}
     assert facts["Data"] == words
+
+
+def test_a_table_of_predictions_has_a_title_without_a_data_set(tmp_path):
+    artefacts = read_artefacts(write_results(tmp_path / "r", table(("only",), splits=("test",)), draws=20))
+    found = header(artefacts, subject_in(artefacts))
+    assert found["kind"] == "Clinical evaluation"
+    assert found["title"].startswith("How well does a model recognise “")

@@ -65,6 +65,18 @@ def test_the_interval_of_the_auc_is_as_wide_as_resampled_groups_make_it(both_sid
     assert found.high - found.low == pytest.approx(wide, rel=0.15)
 
 
+def test_groups_with_both_outcomes_widen_a_difference_as_resampled_groups_do():
+    _, _, part, group = simulated()
+    random = np.random.default_rng(5)
+    shared = np.repeat(random.normal(0, 1.5, 400), 2)
+    outcome = part ^ np.repeat(random.random(400) < 0.4, 2)  # one side has the condition, the other has not
+    risk = expit(shared + outcome + random.normal(0, 0.5, 800))
+    found = auc_of_part_less_rest(outcome, risk, part, group=group)
+    assert "correlated by −0." in found.method.replace("-", "−")
+    wide = 2 * 1.96 * by_bootstrap(naive_auc, outcome, risk, part, group, draws=200)
+    assert found.high - found.low == pytest.approx(wide, rel=0.15)
+
+
 @pytest.mark.parametrize("both_sides", [True, False])
 def test_the_interval_of_a_rate_is_as_wide_as_resampled_groups_make_it(both_sides):
     outcome, risk, part, group = simulated(both_sides=both_sides)

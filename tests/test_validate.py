@@ -129,6 +129,16 @@ def test_grey_levels_at_home_and_elsewhere_are_those_of_the_images(transport, ou
     assert transport["images"]["unlike"] == unlike.astype(int).sum()
 
 
+def test_how_many_images_are_unlike_stands_apart_for_texture_and_grey_levels(transport, finished_run, out):
+    run, images = read_run(finished_run), transport["images"]
+    files = sorted((out.parent / "cohort" / "images").iterdir())
+    far = view_images(run, prepare_files(files, size=28).images).distance
+    for name in ("texture", "grey"):
+        beyond = getattr(far, name) > getattr(run.reference.familiarity, f"{name}_limit")
+        assert images[f"unlike_{name}"] == beyond.sum()
+        assert images[f"{name}_distance"]["median"] == pytest.approx(np.median(getattr(far, name)))
+
+
 def test_provenance_says_which_run_how_prepared_and_that_grey_levels_were_matched(out):
     record = json.loads((out / "provenance.json").read_text())
     assert record["kind"] == "validate"

@@ -75,6 +75,7 @@ def test_the_verdict_says_no_more_than_the_interval(artefacts, record, gap, verd
             "the frozen threshold misses its aim, and would have to be",
         ),
         ({"value": 0.96, "low": 0.92, "high": 0.98}, "the frozen threshold keeps its aim."),
+        ({"value": 0.93, "low": 0.85, "high": 0.96}, "possible, and so does a sensitivity of 85.0%."),
         ({"value": 0.88, "low": 0.8, "high": 0.93}, "possible, and so does a sensitivity of 80.0%."),
     ],
 )

@@ -1,5 +1,6 @@
 """A check strip: a user's images as they came beside what the models see, row by row of scanner or site."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +25,8 @@ PAIR, GAP = 2.06, 0.12  # width of a pair and of the room to the next, in height
 ROW = 1.42  # height of a row with heading and captions, in heights of an image
 HEADING, CAPTION = 0.17, 0.06  # from the row's upper edge to the images, from the images to a caption
 LONGEST_NAME, LONGEST_VALUE = 22, 60  # letters
+DASHES = ("-", (0, (2.5, 1.5)))  # of the outlines: the first square, the second
+Box = tuple[float, float, float, float]  # left, upper, right and lower edge in pixels of the file
 
 
 def write_check_strip(
@@ -58,8 +61,7 @@ def draw_check_strip(drawn: RawSamples, ax: Axes, *, condition: str) -> int:
         ax.text(0, row * ROW + HEADING - 0.05, name + empty, fontsize=7, fontweight="bold", va="bottom")
         for place, sample in enumerate(samples):
             _draw_pair(sample, ax, left=place * (PAIR + GAP), top=row * ROW + HEADING)
-    for label, colour in ((shorten(condition, 30), PRESENT), (f"not {shorten(condition, 30)}", ABSENT)):
-        ax.plot([], [], color=colour, linewidth=1.5, label=f"cut of an image with outcome: {label}")
+    name_outcomes(ax, condition, what="cut")
     ax.set_xlim(0, across * (PAIR + GAP))
     ax.set_ylim(max(1, len(by_value)) * ROW, 0)
     ax.axis("off")
@@ -67,20 +69,35 @@ def draw_check_strip(drawn: RawSamples, ax: Axes, *, condition: str) -> int:
 
 
 def _draw_pair(sample: RawSample, ax: Axes, *, left: float, top: float) -> None:
-    height, width = sample.raw.shape
-    longest = max(height, width, *(abs(edge) for edge in sample.box))
-    scale = 1 / longest
-    x, y = left + (1 - width * scale) / 2, top + (1 - height * scale) / 2
-    show(sample.raw, ax, (x, x + width * scale, y + height * scale, y), smooth=True)
-    cut = [edge * scale for edge in sample.box]
-    colour = PRESENT if sample.outcome else ABSENT
-    corner = (x + cut[0], y + cut[1])
-    ax.add_patch(
-        Rectangle(corner, cut[2] - cut[0], cut[3] - cut[1], fill=False, edgecolor=colour, linewidth=1.1)
-    )
+    draw_file(sample, (sample.box,), ax, left=left, top=top)
     show(sample.prepared, ax, (left + 1.06, left + 2.06, top + 1, top), smooth=False)
     name = shorten(sample.case, LONGEST_NAME)
     ax.text(left, top + 1 + CAPTION, name, fontsize=5.4, va="top", color=INK)
+
+
+def draw_file(sample: RawSample, boxes: Sequence[Box], ax: Axes, *, left: float, top: float) -> None:
+    """A file as it came, within a square of side 1, each differing cut outlined, the second dashed."""
+    height, width = sample.raw.shape
+    scale = 1 / max(height, width, *(abs(edge) for box in boxes for edge in box))
+    x, y = left + (1 - width * scale) / 2, top + (1 - height * scale) / 2
+    show(sample.raw, ax, (x, x + width * scale, y + height * scale, y), smooth=True)
+    for place, (start, upper, end, lower) in enumerate(dict.fromkeys(boxes)):
+        outline = Rectangle(
+            (x + start * scale, y + upper * scale),
+            (end - start) * scale,
+            (lower - upper) * scale,
+            fill=False,
+            edgecolor=PRESENT if sample.outcome else ABSENT,
+            linestyle=DASHES[place % len(DASHES)],
+            linewidth=1.1,
+        )
+        ax.add_patch(outline)
+
+
+def name_outcomes(ax: Axes, condition: str, *, what: str) -> None:
+    """Entries of the legend that say which colour of an outline is which outcome."""
+    for label, colour in ((shorten(condition, 30), PRESENT), (f"not {shorten(condition, 30)}", ABSENT)):
+        ax.plot([], [], color=colour, linewidth=1.5, label=f"{what} of an image with outcome: {label}")
 
 
 def show(picture: np.ndarray, ax: Axes, extent: tuple[float, float, float, float], *, smooth: bool) -> None:

@@ -1,22 +1,19 @@
 """A check strip of a validation: files beside every square that was scored, an image a line, by scanner."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
 
 from clineval.data.raw_samples import RawSample, RawSamples
-from clineval.reporting.check_strip import show
+from clineval.reporting.check_strip import Box, draw_file, name_outcomes, show
 from clineval.reporting.figure_style import (
-    ABSENT,
     COLUMN,
     INK,
     MUTED,
-    PRESENT,
     Heading,
     journal_style,
     lay_out,
@@ -29,7 +26,6 @@ LEAST = 4  # pictures that a line has room for, so that few are not drawn huge
 GAP = 0.06  # between two pictures, in heights of one
 LINE, HEADING = 1.2, 0.3  # heights of an image's line with its caption, and of a scanner's name
 TOP = 0.42  # for the names of the columns
-DASHES = ("-", (0, (2.5, 1.5)))  # of the outlines: the first square, the second
 
 
 @dataclass(frozen=True)
@@ -40,7 +36,7 @@ class ScoredSquares:
     """
 
     sample: RawSample
-    boxes: tuple[tuple[float, float, float, float], ...]
+    boxes: tuple[Box, ...]
     pictures: tuple[NDArray[np.uint8] | None, ...]
 
 
@@ -94,8 +90,7 @@ def draw_scored_strip(
         for each in of_it:
             _draw_line(each, ax, top=top)
             top += LINE
-    for label, colour in ((shorten(condition, 30), PRESENT), (f"not {shorten(condition, 30)}", ABSENT)):
-        ax.plot([], [], color=colour, linewidth=1.5, label=f"squares of an image with outcome: {label}")
+    name_outcomes(ax, condition, what="squares")
     ax.set_xlim(0, _across(names))
     ax.set_ylim(top, 0)
     ax.axis("off")
@@ -108,15 +103,7 @@ def _across(names: Sequence[str]) -> float:
 
 
 def _draw_line(each: ScoredSquares, ax: Axes, *, top: float) -> None:
-    sample = each.sample
-    height, width = sample.raw.shape
-    edges = [abs(edge) for box in each.boxes for edge in box]
-    scale = 1 / max(height, width, *edges)
-    left, upper = (1 - width * scale) / 2, top + (1 - height * scale) / 2
-    show(sample.raw, ax, (left, left + width * scale, upper + height * scale, upper), smooth=True)
-    for outline in _outlines(each, scale):
-        outline.set_xy((left + outline.get_x(), upper + outline.get_y()))
-        ax.add_patch(outline)
+    draw_file(each.sample, each.boxes, ax, left=0, top=top)
     for place, picture in enumerate(each.pictures, start=1):
         corner = place * (1 + GAP)
         if picture is None:
@@ -124,19 +111,4 @@ def _draw_line(each: ScoredSquares, ax: Axes, *, top: float) -> None:
             ax.text(corner + 0.5, top + 0.5, words, fontsize=6, ha="center", va="center", color=MUTED)
         else:
             show(picture, ax, (corner, corner + 1, top + 1, top), smooth=False)
-    ax.text(0, top + 1.02, shorten(sample.case, 40), fontsize=5.6, va="top", color=INK)
-
-
-def _outlines(each: ScoredSquares, scale: float) -> Iterator[Rectangle]:
-    """The squares at the file's scale, each differing one by its dashes; equal ones once."""
-    colour = PRESENT if each.sample.outcome else ABSENT
-    for place, (left, upper, right, lower) in enumerate(dict.fromkeys(each.boxes)):
-        yield Rectangle(
-            (left * scale, upper * scale),
-            (right - left) * scale,
-            (lower - upper) * scale,
-            fill=False,
-            edgecolor=colour,
-            linestyle=DASHES[place % len(DASHES)],
-            linewidth=1.0,
-        )
+    ax.text(0, top + 1.02, shorten(each.sample.case, 40), fontsize=5.6, va="top", color=INK)
