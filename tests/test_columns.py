@@ -57,6 +57,8 @@ def test_numbers_that_name_cases_are_left_out_and_measurements_are_not():
 def test_one_value_and_too_many_words_are_left_out():
     found = ordered_columns(table(country=cycle("x"), remark=[f"r{row}" for row in range(CASES)]))
     assert found["country"] == "every case has the same value"
+    endless = np.where(np.arange(CASES) < 20, np.inf, np.arange(CASES) / 7)
+    assert ordered_columns(table(dose=endless)) == {"dose": "infinite values have no quartiles to be cut at"}
     assert ordered_columns(table(age=np.full(CASES, np.nan))) == {"age": "no case has a value"}
     assert found["remark"] == "60 different values are too many to group by; at most 20 are"
 

@@ -95,6 +95,8 @@ def _ungrouped(column: pd.Series) -> str:
         return "every case has the same value"
     if distinct > MOST_VALUES and not _numeric(column):
         return f"{distinct} different values are too many to group by; at most {MOST_VALUES} are"
+    if distinct > MOST_VALUES and np.isinf(column.to_numpy(dtype=np.float64)).any():
+        return "infinite values have no quartiles to be cut at"
     return ""
 
 
