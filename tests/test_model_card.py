@@ -74,3 +74,13 @@ def test_a_validations_card_sends_to_the_run_that_holds_the_models(tmp_path):
     assert "the folder `results` (commit abababababab, models cdcdcdcdcdcd)" in card
     assert "clineval predict results IMAGE.png" in card
     assert "on hospital-b combined has an AUC of" in card
+
+
+def test_the_command_of_a_validations_card_quotes_the_runs_folder(tmp_path):
+    folder = write_validation(tmp_path / "out")
+    given = json.loads((folder / "transport.json").read_text(encoding="utf-8"))
+    given["run"]["folder"] = "my `first`\nrun; x"
+    (folder / "transport.json").write_text(json.dumps(given), encoding="utf-8")
+    card = write_model_card(folder).read_text(encoding="utf-8")
+    assert "the folder `my first run; x` (commit" in card
+    assert "clineval predict 'my first run; x' IMAGE.png" in card

@@ -1,6 +1,7 @@
 """A model card in the Hugging Face layout, filled from the same numbers as the report."""
 
 import re
+import shlex
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
@@ -92,8 +93,10 @@ def _run(artefacts: Artefacts) -> dict[str, str]:
     run = artefacts.transport.get("run") or {}
     if not artefacts.transport:
         return {}
+    folder = " ".join(str(run.get("folder") or "RESULTS").replace("`", "").split())
     return {
-        "folder": str(run.get("folder") or "RESULTS"),
+        "folder": folder,
+        "quoted": shlex.quote(folder),
         "commit": commit_words(run.get("commit"), "", digits=12),
         "models_sha256": str(run.get("models_sha256") or "")[:12],
     }
