@@ -65,11 +65,11 @@ def read_image(path: Path, *, home: Path | None = None, bits: int | None = DEEP)
     try:
         with Image.open(io.BytesIO(content)) as image:
             _check(image, stored=len(content))
-            upright = ImageOps.exif_transpose(image)
-            if upright.has_transparency_data and not upright.convert("RGBA").getchannel("A").getextrema()[1]:
+            ImageOps.exif_transpose(image, in_place=True)
+            if image.has_transparency_data and not image.convert("RGBA").getchannel("A").getextrema()[1]:
                 raise Unusable("it is wholly transparent, so it shows nothing")
             deep, colour = image.mode.startswith(("I", "F")), len(image.getbands()) >= 3
-            return ReadImage(grey_of(upright, bits=bits), digest, colour=colour, deep=deep)
+            return ReadImage(grey_of(image, bits=bits), digest, colour=colour, deep=deep)
     except Unusable:
         raise
     except Exception as error:  # on a broken file Pillow's readers may raise anything, TypeError included

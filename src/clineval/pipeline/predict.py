@@ -3,11 +3,7 @@
 import csv
 import io
 import json
-import os
-import warnings
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import isnan
 from pathlib import Path
@@ -15,9 +11,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from clineval.data import dicom
-from clineval.data.image_files import SUFFIXES, as_cell, read_image
-from clineval.data.preparation import DEEP, Unusable, check_preparation, square_to_score
+from clineval.data.image_files import SUFFIXES, as_cell
+from clineval.data.preparation import DEEP, check_preparation
+from clineval.pipeline.image_blocks import find_files, read_blocks
 from clineval.pipeline.stored_run import (
     AS_TRAINED,
     FrozenThreshold,
@@ -30,10 +26,8 @@ from clineval.pipeline.stored_run import (
 from clineval.refusal import Refusal, in_short
 from clineval.run_folder import require_writable, unwritable, write_whole
 
-BLOCK = 1024  # files read and scored at a time: bounds the memory
 FORMS = ("csv", "json")
 SCHEMA = 1
-ENDINGS = (*SUFFIXES, *dicom.SUFFIXES)
 Progress = Callable[[int, int], None]
 
 
@@ -145,18 +139,18 @@ def predict(
     run = read_run(Path(results))
     fits = cut_for(run, fit, second_view=second_view)
     check_preparation(size=run.side, fit=fits[0], bits=bits)
-    files = list(_told_apart(_files(sources)))
+    files = find_files(sources)
     found: list[Prediction] = []
     bad: list[str] = []
-    for start in range(0, len(files), BLOCK):
-        paths, names = zip(*files[start : start + BLOCK], strict=True)
-        views, reasons = _read(paths, names, size=run.side, fits=fits, bits=bits)
-        bad.extend(reasons)
+    done = 0
+    for block in read_blocks(files, side=run.side, fits=fits, bits=bits):
+        bad.extend(block.reasons)
         if not bad:  # else the rest is only looked at, so that all that is wrong is said at once
-            second = views[1] if len(views) == 2 else None
-            found.extend(predict_images(run, views[0], second=second, names=names, matching=matching))
+            first, second = block.views[0], block.views[1] if len(block.views) == 2 else None
+            found.extend(predict_images(run, first, second=second, names=block.names, matching=matching))
+        done += len(block.names)
         if progress is not None:
-            progress(min(start + BLOCK, len(files)), len(files))
+            progress(done, len(files))
     if bad:
         raise Refusal(f"{len(bad)} of {len(files)} images cannot be used: {in_short(bad)}.")
     return Predictions(run.condition, run.notice, run.thresholds, _limits(run), tuple(found))
@@ -247,54 +241,3 @@ def _limits(run: StoredRun) -> dict[str, float]:
 
 def _flagged(risk: float, thresholds: Sequence[FrozenThreshold]) -> dict[str, bool]:
     return {each.name: risk >= each.threshold for each in thresholds}
-
-
-def _told_apart(files: Iterable[tuple[Path, str]]) -> Iterator[tuple[Path, str]]:
-    """The same files, each that shares its name with another under its path as given; names are UTF-8."""
-    listed = list(files)
-    counted = Counter(name for _, name in listed)
-    for path, name in listed:
-        shown = name if counted[name] == 1 else path.as_posix()
-        yield path, os.fsencode(shown).decode("utf-8", "backslashreplace")
-
-
-def _files(sources: Sequence[Path | str]) -> Iterator[tuple[Path, str]]:
-    """Every file with the name it goes by."""
-    if not sources or not all(map(str, sources)):
-        raise Refusal("predict needs image files or folders of them; none was named.")
-    for source in map(Path, sources):
-        if source.is_dir():
-            below = sorted(path for path in _walk(source) if path.suffix.lower() in ENDINGS)
-            if not below:
-                raise Refusal(f"{source} holds no images; looked for {' '.join(ENDINGS)}.")
-            yield from ((path, path.relative_to(source).as_posix()) for path in below)
-        elif source.is_file():
-            yield source, source.name
-        else:
-            raise Refusal(f"There is no file or folder {source}; name images or folders of them.")
-
-
-def _walk(folder: Path) -> Iterator[Path]:
-    for base, _, names in os.walk(folder, followlinks=False):
-        yield from (Path(base, name) for name in names)
-
-
-def _read(
-    paths: Sequence[Path], names: Sequence[str], *, size: int, fits: Sequence[str], bits: int
-) -> tuple[list[NDArray[np.uint8]], list[str]]:
-    """The files cut in each way, read on all cores, and a reason for each that cannot be used."""
-    views = [np.zeros((len(paths), size, size), np.uint8) for _ in fits]
-
-    def read(place: int) -> str:
-        try:
-            grey = read_image(paths[place], bits=bits).grey
-            for view, fit in zip(views, fits, strict=True):
-                view[place] = square_to_score(grey, side=size, fit=fit)
-        except Unusable as reason:
-            return f"{names[place]}: {reason}"
-        return ""
-
-    with warnings.catch_warnings(), ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
-        warnings.simplefilter("ignore")  # decoders warn of oddities that do not touch the pixels
-        reasons = [reason for reason in pool.map(read, range(len(paths))) if reason]
-    return views, reasons
