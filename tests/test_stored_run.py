@@ -172,7 +172,9 @@ def test_a_folder_that_is_no_run_is_refused(tmp_path, copy):
 
 def test_the_results_of_another_command_are_refused(copy):
     rewrite(copy, "provenance.json", lambda record: record.update(kind="evaluate"))
-    with pytest.raises(Refusal, match="'clineval evaluate' and no models; models with frozen thresholds are needed"):
+    with pytest.raises(
+        Refusal, match="'clineval evaluate' and no models; models with frozen thresholds are needed"
+    ):
         read_run(copy)
 
 
