@@ -155,6 +155,22 @@ def test_subgroups_can_be_chosen_and_verify_scores_the_same(tmp_path: Path) -> N
     assert not (tmp_path / "other").exists()
 
 
+def test_the_command_takes_the_columns_that_make_subgroups(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    frame = table(models=("a",)).assign(site="north", device="old")
+    out = tmp_path / "out"
+    code, _, _ = ended(capsys, "evaluate", saved(frame, tmp_path), "--attribute", "site", "--out", out, *FAST)
+    assert code == 0
+    page = (out / "report.html").read_text()
+    assert "<code>clineval evaluate --attribute COLUMN</code> chooses others" in page
+    code, _, err = ended(
+        capsys, "evaluate", saved(frame, tmp_path), "--attribute", "sight", "--out", tmp_path / "other", *FAST
+    )
+    assert code == 3
+    assert "--attribute needs one of the table's further columns" in err
+
+
 def test_coverage_is_simulated_at_the_size_of_the_table(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

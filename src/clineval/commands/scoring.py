@@ -7,7 +7,7 @@ import typer
 
 from clineval.commands.words import command
 from clineval.ending import FOUND
-from clineval.options import Force, Jobs, Seed
+from clineval.options import Attribute, Force, Jobs, Seed
 from clineval.refusal import Refusal
 from clineval.screen import complain, display, say, show_evaluation
 
@@ -39,6 +39,7 @@ def evaluate(
     coverage: Annotated[
         bool, typer.Option("--coverage", help="Simulate how often the intervals cover at this n and events.")
     ] = False,
+    attribute: Attribute = None,
     level: Annotated[float, typer.Option(help="Coverage aimed at by the intervals.")] = 0.95,
     draws: Annotated[int, typer.Option(help="Bootstrap resamples.")] = 1000,
     seed: Seed = 0,
@@ -79,6 +80,7 @@ def evaluate(
             seed=seed,
             coverage=coverage,
             shared_cases_only=shared_cases_only,
+            attributes=attribute or (),
             out=out,
             force=force,
             command=command(),
