@@ -4,6 +4,7 @@ Nothing here loads torch, pandas or statsmodels: a first answer must come in abo
 """
 
 import json
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -24,7 +25,7 @@ from clineval.refusal import Refusal
 from clineval.run_folder import MARKER, require_results
 from clineval.statistics.applied_recalibration import Recalibration
 
-CHUNK = 32  # images scored at a time; fixed and filled up, so that company changes no bit of a risk
+CHUNK = 64  # images scored at a time; fixed and filled up, so that company changes no bit of a risk
 AS_TRAINED = "as-trained"  # squares are cut as those of the training images were
 NEEDED = (MARKER, "evaluation.json", "models/shipped.json")
 Progress = Callable[[int, int], None]
@@ -146,7 +147,7 @@ def view_images(
             f"{images.dtype} of shape {images.shape}. Prepare them to that size."
         )
     parts: list[Seen] = []
-    with threadpool_limits(1), ThreadPoolExecutor(max_workers=jobs) as pool:
+    with threadpool_limits(1), ThreadPoolExecutor(max_workers=jobs or os.cpu_count()) as pool:
         for seen in pool.map(lambda chunk: _view_chunk(run, chunk, matching), _chunks(images)):
             parts.append(seen)
             if progress is not None:
