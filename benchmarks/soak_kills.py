@@ -30,11 +30,12 @@ SHORT_RUN = """
 import sys
 from dataclasses import replace
 from clineval import cli
+from clineval.commands import learning
 from clineval.data.phantom import phantom
 import clineval.pipeline.run as pipeline
 import clineval.reporting.figures as figures
 
-whole = cli._run_settings
+whole, _, _ = learning.run_settings, pipeline.load_cohort, figures.write_figures  # what is replaced is there
 
 def short(**named):
     settings = whole(**named)
@@ -45,7 +46,7 @@ def short(**named):
         evaluation=replace(settings.evaluation, draws=50),
     )
 
-cli._run_settings = short
+learning.run_settings = short
 pipeline.load_cohort = lambda *words, seed, **named: phantom(seed=seed, cases=(60, 24, 40), reason="a soak")
 figures.write_figures = lambda folder, **named: None
 sys.exit(cli.run_command(sys.argv[1:]))
