@@ -14,6 +14,7 @@ from clineval.data.audit_findings import KINDS
 from clineval.data.own_images import read_own_images
 from clineval.data.phantom import phantom, planted
 from clineval.pipeline.audit import audit_source, write_audit
+from clineval.provenance import hash_folder
 from clineval.refusal import Refusal
 
 SMALL = (60, 24, 30)
@@ -214,6 +215,25 @@ def test_no_file_name_becomes_a_formula_in_the_tables(folder, tmp_path):
         assert "./=same.png" in text
         assert not any(cell.startswith("=") for row in csv.reader(text.splitlines()) for cell in row)
     assert "=same.png" in found.audit.case
+
+
+def test_no_label_or_split_becomes_a_formula_in_the_tables(folder, tmp_path):
+    lines = ["image,split,label", "train/0.png,=1+1,@x", "test/same.png,-2,y"]
+    (folder / "table.csv").write_text("\n".join(lines))
+    found = audited(folder / "table.csv", tmp_path)
+    (pair,) = csv.DictReader((found.folder / "own_twins.csv").read_text(encoding="utf-8").splitlines())
+    told = {pair[name] for name in ("split_a", "split_b", "outcome_a", "outcome_b")}
+    assert told == {"'=1+1", "-2", "'@x", "y"}
+
+
+@pytest.mark.parametrize(("source", "out"), [("", "."), ("table.csv", "test"), ("table.csv", "")])
+def test_what_is_audited_is_never_deleted_by_writing(folder, tmp_path, source, out):
+    (folder / "table.csv").write_text("image\ntrain/0.png\ntest/same.png\n")
+    before = hash_folder(tmp_path)
+    target = tmp_path if out == "." else folder / out
+    with pytest.raises(Refusal, match="which the command reads and would delete"):
+        audit_source(folder / source, out=target, force=True)
+    assert hash_folder(tmp_path) == before
 
 
 def test_deep_colour_and_palette_images_are_read_as_grey(tmp_path, pictures):

@@ -300,6 +300,22 @@ def test_a_formula_in_a_cell_stays_text_in_the_stored_table(tmp_path: Path) -> N
     assert read_predictions(tmp_path / "out" / "predictions.csv")["model"].iloc[0] == "=cmd|'/C calc'!A1"
 
 
+def test_the_table_that_is_read_is_never_deleted_by_writing(tmp_path: Path) -> None:
+    (tmp_path / "mine").mkdir()
+    path = saved(table(), tmp_path / "mine")
+    with pytest.raises(Refusal, match=r"holds mine\.csv, which the command reads and would delete"):
+        evaluate_file(path, out=tmp_path / "mine", force=True)
+    assert path.is_file()
+
+
+def test_the_stored_table_of_an_evaluation_may_be_scored_anew_in_its_place(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    evaluate_file(saved(table(), tmp_path), out=out, draws=20)
+    before = (out / "predictions.csv").read_bytes()
+    evaluate_file(out / "predictions.csv", out=out, draws=20)
+    assert (out / "predictions.csv").read_bytes() == before
+
+
 # --- MedMNIST's own result files --------------------------------------------------------------------
 
 

@@ -573,6 +573,15 @@ def test_a_run_on_own_images_writes_the_same_artefacts_as_any_other(folder, monk
     assert run_command(["predict", "out", "images/im000.png", "--quiet"]) == 0
 
 
+def test_a_run_never_deletes_the_images_that_its_table_names(folder, capsys):
+    write(folder, [(f"images/{name}", *rest) for name, *rest in rows_of(48)])
+    words = "--image-column id --outcome-column pathology --positive malignant --split-column part --quiet"
+    place = ["--cohort", str(folder / "cohort.csv"), "--out", str(folder / "images"), "--force"]
+    assert run_command(["run", *place, *words.split()]) == REFUSED
+    assert "holds images, which the command reads and would delete" in capsys.readouterr().err
+    assert len(list((folder / "images").iterdir())) == 48
+
+
 def test_the_door_refuses_a_cohort_beside_a_data_set_and_options_without_one(folder, capsys):
     assert run_command(["run", "--cohort", "x.csv", "--dataset", "phantom"]) == REFUSED
     assert "either --cohort or --dataset" in capsys.readouterr().err

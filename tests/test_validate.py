@@ -5,6 +5,7 @@ import shutil
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from finished_run import HEADER, WORDS, read_rows, write_cohort, write_table
 from PIL import Image
@@ -418,6 +419,19 @@ def test_what_is_read_is_never_deleted_by_writing(finished_run, cohort, tmp_path
     assert "choose another folder" in capsys.readouterr().err
     assert hash_folder(copy) == before
     assert any(Path(given[given.index("--image-folder") + 1]).iterdir())
+
+
+def test_a_folder_of_images_that_only_the_table_names_is_not_deleted_either(
+    finished_run, cohort, tmp_path, capsys
+):
+    own = shutil.copytree(cohort, tmp_path / "own")
+    table = pd.read_csv(own / "cohort.csv")
+    table.assign(id="images/" + table["id"].astype(str)).to_csv(own / "cohort.csv", index=False)
+    before = hash_folder(own)
+    given = ["validate", str(finished_run), str(own / "cohort.csv"), "--name", NAME, *WORDS]
+    assert run_command([*given, "--out", str(own / "images"), "--force", "--quiet"]) == REFUSED
+    assert "holds images, which the command reads and would delete" in capsys.readouterr().err
+    assert hash_folder(own) == before
 
 
 @pytest.mark.parametrize("name", ["x" * 81, "a\nb", "\x1b[31mred"])

@@ -62,6 +62,11 @@ class OwnCohort:
     bits: int
     further: tuple[NDArray[np.uint8], ...] = ()
 
+    @property
+    def folders(self) -> tuple[Path, ...]:
+        """Every folder that one of the files lies in."""
+        return tuple(sorted({path.parent for path in self.paths}))
+
 
 def read_cohort(
     table: Path,

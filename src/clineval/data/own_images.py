@@ -52,7 +52,7 @@ class OwnImages:
     fingerprint : equal where the whole decoded images are equal.
     marked : bool, text or measuring marks lie in the whole picture, of which the square may show a part, or
         a DICOM file says so.
-    sizes : number of different sizes among the files.
+    sizes : number of different sizes among the files; ``folders`` are those that one of them lies in.
     """
 
     images: Images
@@ -64,6 +64,7 @@ class OwnImages:
     marked: NDArray[np.bool_]
     sizes: int
     unreadable: tuple[Unreadable, ...]
+    folders: tuple[Path, ...]
     source: Source
 
 
@@ -114,6 +115,7 @@ def read_own_images(source: Path, *, progress: Progress | None = None) -> OwnIma
         marked=np.array([decoded.marked for _, decoded in good], dtype=bool),
         sizes=len({decoded.size for _, decoded in good}),
         unreadable=bad,
+        folders=tuple(sorted({entry.path.parent for entry in entries})),
         source=Source(dataset="own", title=source.name, file=source.name),
     )
 

@@ -21,7 +21,8 @@ from clineval.data.pairs import Pair
 from clineval.data.similarity import Images
 from clineval.data.threshold import given
 from clineval.refusal import Refusal
-from clineval.run_folder import replace_folder
+from clineval.run_folder import replace_folder, require_apart
+from clineval.table_files import text_cell
 
 Progress = Callable[[int, int], None]
 Announce = Callable[[str], Progress]
@@ -105,14 +106,13 @@ def audit_source(
     target = out if out is not None else Path("results-audit")
     if source is not None and source.is_dir() and target.resolve().is_relative_to(source.resolve()):
         raise Refusal(f"--out {target} lies inside the audited images; choose a folder outside them.")
+    require_apart(target, source)
     with replace_folder(target, kind="audit", force=force) as folder:
         with recorder.step("audit"):
             looked = (
                 _look_at_dataset(dataset or "auto", condition, size, seed, threshold, folder, announce)
                 if source is None
-                else _look_at_own_images(
-                    read_own_images(source, progress=announce("Reading")), threshold, announce
-                )
+                else _look_at_own_images(_read(source, target, announce), threshold, announce)
             )
             _write_findings(looked.audit, looked.findings, looked.source, folder)
         with recorder.step("draw"):
@@ -174,6 +174,13 @@ def _look_at_dataset(
     return _Looked(found, every, cohort.images, cohort.condition, cohort.source)
 
 
+def _read(source: Path, target: Path, announce: Announce) -> OwnImages:
+    """The user's images, which must not lie where the findings are to."""
+    own = read_own_images(source, progress=announce("Reading"))
+    require_apart(target, *own.folders)
+    return own
+
+
 def _look_at_own_images(own: OwnImages, threshold: float | None, announce: Announce) -> _Looked:
     found = audit_images(
         own.images,
@@ -223,8 +230,7 @@ def _pair_row(pair: Pair, group: str) -> tuple[Any, ...]:
     outcomes = ("", "") if pair.outcomes is None else pair.outcomes
     return (
         *map(as_cell, pair.cases),
-        *pair.splits,
-        *outcomes,
+        *(text_cell(str(word)) for word in (*pair.splits, *outcomes)),
         pair.similarity,
         pair.detail,
         pair.kind,

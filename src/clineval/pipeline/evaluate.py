@@ -16,7 +16,7 @@ from clineval.pipeline.scoring import open_and_score
 from clineval.predictions import read_predictions, write_predictions
 from clineval.refusal import Refusal
 from clineval.reporting.report import write_report
-from clineval.run_folder import replace_folder
+from clineval.run_folder import folder_kind, replace_folder, require_apart
 from clineval.settings import EvaluationSettings
 
 MOST_CSV_ROWS = 1_000_000
@@ -74,6 +74,8 @@ def evaluate_file(
     """
     if condition is not None and not condition.strip():
         raise Refusal("--condition needs a word for what outcome 1 stands for, e.g. malignant; came nothing.")
+    if folder_kind(out) is None:  # the table of a folder of ours comes back as it was
+        require_apart(out, predictions)
     settings = EvaluationSettings(level=level, draws=draws, seed=seed)
     asked = {
         **asdict(settings),

@@ -87,8 +87,8 @@ def run(
         read = load_own(own, settings, announce=announce) if own is not None else None
         cohort = load(settings, announce=announce) if read is None else read.cohort
     target = results_folder(out, cohort.source)
-    if own is not None:
-        require_apart(target, own.table, own.folder)
+    if own is not None and read is not None:
+        require_apart(target, own.table, own.folder, *read.folders)
     with replace_folder(target, kind="run", force=force) as folder:
         finished = _finished_members(target, keep=resume)
         with recorder.step("audit"):

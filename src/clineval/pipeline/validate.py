@@ -88,6 +88,7 @@ def validate(
         fits = cut_for(run, settings.own.fit, second_view=settings.second_view)
         settings = replace(settings, own=replace(settings.own, fit=fits[0]))
         external = _read(run, own, settings, fits[1:], announce)
+        require_apart(out, *external.folders)
         _check_columns(external.cohort, settings)
     chosen = {"points": _points(run, at_home), "attributes": list(settings.attributes)}
     scoring = {**asdict(settings.evaluation), **chosen}
