@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from clineval.data.own_images import read_own_images
 from clineval.data.preparation import square
 from clineval.pipeline import image_blocks
 from clineval.pipeline.image_blocks import find_files, read_blocks
@@ -59,3 +60,18 @@ def test_a_file_that_vanishes_after_it_was_found_is_named(folder):
     (folder / "2.png").unlink()
     (block,) = read_blocks(files, side=28, fits=FITS, bits=16)
     assert block.reasons == ["2.png: no such file"]
+
+
+def test_a_file_that_cannot_even_be_looked_at_is_named(tmp_path):
+    (block,) = read_blocks([(tmp_path / ("x" * 300), "x")], side=28, fits=FITS, bits=16)
+    assert block.reasons == ["x: it cannot be read (File name too long)"]
+
+
+def test_a_folder_holds_for_predict_what_it_holds_for_the_audit(folder):
+    for name in ("scan.dcm", "deep/scan.DICOM", "deep/scan.ima", "deep/notes.txt"):
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_bytes(b"no picture")
+    names = [name for _, name in find_files([folder])]
+    audited = read_own_images(folder)
+    assert names == sorted([*audited.case, *(file.case for file in audited.unreadable)])
+    assert names[-4:] == ["4.png", "deep/scan.DICOM", "deep/scan.ima", "scan.dcm"]

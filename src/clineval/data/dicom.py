@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 from clineval.data.preparation import FEWEST_LEVELS, Unusable, grey_of_colour
 
 SUFFIXES = (".dcm", ".dicom", ".ima")
-GREY = ("MONOCHROME1", "MONOCHROME2")
 TOLERANCE = 16  # grey levels by which lossy compression may part the channels of a grey pixel
 MOST_COLOURED = 0.01  # share of the pixels: a coloured logo or marker is no Doppler image
 VIDEO = "1.2.840.10008.1.2.4.10"  # how the transfer syntaxes of MPEG-2, MPEG-4 and HEVC (.100 to .108) begin

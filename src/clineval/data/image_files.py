@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from clineval.data import dicom
 from clineval.data.preparation import DEEP, Unusable, grey_of
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".gif")
+ENDINGS = (*SUFFIXES, *dicom.SUFFIXES)  # of every file that can be read
 MOST_PIXELS = 100_000_000  # per image; a small file can unpack to more than the memory holds
 PIXELS_PER_BYTE = 10_000  # no picture packs so well: 1,032 is the most that deflate can, in eight-bit grey
 LARGE = 10_000_000  # pixels from which on that is looked at
@@ -43,6 +45,24 @@ class ReadImage:
     def without_picture(self) -> "ReadImage":
         """The same facts with an empty picture, so that thousands can be kept."""
         return replace(self, grey=Image.new("L", (1, 1)))
+
+
+def files_below(folder: Path) -> list[Path]:
+    """Every image file in a folder and below it, by its ending, in order.
+
+    Links to folders are not followed, so that no circle can be walked.
+    """
+    return sorted(
+        Path(base, name)
+        for base, _, names in os.walk(folder, followlinks=False)
+        for name in names
+        if os.path.splitext(name)[1].lower() in ENDINGS
+    )
+
+
+def in_utf8(name: str | Path) -> str:
+    """A file's name as results can hold it: one that is no UTF-8 is told by its bytes."""
+    return os.fsencode(name).decode("utf-8", "backslashreplace")
 
 
 def read_image(path: Path, *, home: Path | None = None, bits: int | None = DEEP) -> ReadImage:

@@ -12,9 +12,8 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 from numpy.typing import NDArray
 
-from clineval.data import dicom
 from clineval.data.cohort import Cohort, Source
-from clineval.data.image_files import SUFFIXES, ReadImage, read_image
+from clineval.data.image_files import ENDINGS, ReadImage, read_image
 from clineval.data.own_table import Columns, OwnTable, read_own_table
 from clineval.data.preparation import DEEP, Unusable, check_preparation, in_words, square_to_score
 from clineval.refusal import Refusal, in_short
@@ -305,7 +304,7 @@ class _Listing:
         by_stem: dict[str, list[str]] = {}
         for name in names:
             stem, ending = os.path.splitext(name)
-            if ending.lower() in (*SUFFIXES, *dicom.SUFFIXES):
+            if ending.lower() in ENDINGS:
                 by_stem.setdefault(stem, []).append(name)
         return cls(frozenset(names), by_stem)
 

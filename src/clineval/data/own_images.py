@@ -2,7 +2,7 @@
 
 import os
 import warnings
-from collections.abc import Callable, Hashable, Iterable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from clineval.data.cohort import Source
 from clineval.data.image_checks import bears_marks
-from clineval.data.image_files import SUFFIXES, fingerprint, read_image
+from clineval.data.image_files import ENDINGS, files_below, fingerprint, in_utf8, read_image
 from clineval.data.preparation import Unusable, square
 from clineval.data.similarity import Images, Progress
 from clineval.refusal import Refusal
@@ -21,7 +21,6 @@ from clineval.table_files import read_columns
 
 SIDE, SMALL_SIDE = 128, 64  # pixels of the square that every image is brought to
 MOST_AT_SIDE = 20_000  # images; beyond, the smaller square, of which 100,000 take 400 MB
-DICOM = ".dcm"
 SPLIT_OF_FOLDER = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
 COLUMNS = {
     "image": ("image", "file", "filename", "path"),
@@ -124,24 +123,12 @@ def _of_folder(folder: Path) -> tuple[list[_Entry], Path, set[str]]:
     if not folder.is_dir():
         came = "a file of another kind" if folder.exists() else "nothing of that name"
         raise Refusal(f"An audit needs a folder of images or a .csv that names them; {folder} is {came}.")
-    files = sorted(path for path in _walk(folder) if path.suffix.lower() in (*SUFFIXES, DICOM))
+    files = files_below(folder)
     if not files:
-        raise Refusal(
-            f"{folder} holds no images; looked for {' '.join((*SUFFIXES, DICOM))} in it and below it."
-        )
-    # a name that is no UTF-8 is told by its bytes, for the findings are written as UTF-8
-    names = [
-        os.fsencode(path.relative_to(folder)).decode("utf-8", "backslashreplace").replace(os.sep, "/")
-        for path in files
-    ]
+        raise Refusal(f"{folder} holds no images; looked for {' '.join(ENDINGS)} in it and below it.")
+    names = [in_utf8(path.relative_to(folder)) for path in files]
     entries = [_Entry(name, path, _split_of(name)) for name, path in zip(names, files, strict=True)]
     return entries, folder, set()
-
-
-def _walk(folder: Path) -> Iterable[Path]:
-    """Every file below a folder; links to folders are not followed, so that no circle can be walked."""
-    for base, _, names in os.walk(folder, followlinks=False):
-        yield from (Path(base, name) for name in names)
 
 
 def _split_of(name: str) -> str:

@@ -3,22 +3,21 @@
 import os
 import warnings
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from clineval.data import dicom
-from clineval.data.image_files import SUFFIXES, read_image
+from clineval.data.image_files import ENDINGS, files_below, in_utf8, read_image
 from clineval.data.preparation import Unusable, square_to_score
 from clineval.refusal import Refusal
 
 BLOCK = 1024  # files read at a time: bounds the memory
 SMALL = 8192  # bytes; to decode less is mostly Python's own work, which threads slow down to half its speed
-ENDINGS = (*SUFFIXES, *dicom.SUFFIXES)
 File = tuple[Path, str]  # and the name that it goes by
 
 
@@ -50,10 +49,7 @@ def find_files(sources: Sequence[Path | str]) -> list[File]:
     listed = list(_files(sources))
     counted = Counter(name for _, name in listed)
     shown = (path.as_posix() if counted[name] > 1 else name for path, name in listed)
-    return [
-        (path, os.fsencode(name).decode("utf-8", "backslashreplace"))
-        for (path, _), name in zip(listed, shown, strict=True)
-    ]
+    return [(path, in_utf8(name)) for (path, _), name in zip(listed, shown, strict=True)]
 
 
 def read_blocks(files: Sequence[File], *, side: int, fits: Sequence[str], bits: int) -> Iterator[Block]:
@@ -93,8 +89,12 @@ def _read(
 
 
 def _mean_size(files: Sequence[File]) -> float:
-    """Bytes of one file; what is not there any more is named when it is read."""
-    return sum(path.stat().st_size for path, _ in files if path.is_file()) / len(files)
+    """Bytes of one file; what cannot be looked at any more is named when it is read."""
+    sizes = []
+    for path, _ in files:
+        with suppress(OSError):
+            sizes.append(path.stat().st_size)
+    return sum(sizes) / len(files)
 
 
 def _files(sources: Sequence[Path | str]) -> Iterator[File]:
@@ -102,7 +102,7 @@ def _files(sources: Sequence[Path | str]) -> Iterator[File]:
         raise Refusal("predict needs image files or folders of them; none was named.")
     for source in map(Path, sources):
         if source.is_dir():
-            below = sorted(path for path in _walk(source) if path.suffix.lower() in ENDINGS)
+            below = files_below(source)
             if not below:
                 raise Refusal(f"{source} holds no images; looked for {' '.join(ENDINGS)}.")
             yield from ((path, path.relative_to(source).as_posix()) for path in below)
@@ -110,8 +110,3 @@ def _files(sources: Sequence[Path | str]) -> Iterator[File]:
             yield source, source.name
         else:
             raise Refusal(f"There is no file or folder {source}; name images or folders of them.")
-
-
-def _walk(folder: Path) -> Iterable[Path]:
-    for base, _, names in os.walk(folder, followlinks=False):
-        yield from (Path(base, name) for name in names)

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from clineval.data.image_files import SUFFIXES, as_cell
+from clineval.data.image_files import ENDINGS, as_cell
 from clineval.data.preparation import DEEP, check_preparation
 from clineval.pipeline.image_blocks import find_files, read_blocks
 from clineval.pipeline.stored_run import (
@@ -165,7 +165,7 @@ def check_answer(path: Path, *, results: Path, sources: Sequence[Path]) -> None:
     if path.is_dir():
         example = path / "risks.csv"
         raise Refusal(f"--out needs a file to write; {path} is a folder. Say for example: {example}")
-    if path.is_symlink() or (path.exists() and not path.is_file()) or path.suffix.lower() in SUFFIXES:
+    if path.is_symlink() or (path.exists() and not path.is_file()) or path.suffix.lower() in ENDINGS:
         raise Refusal(f"--out needs a plain file to write, such as risks.csv; came {path}.")
     if any(parent.exists() and not parent.is_dir() for parent in path.parents):
         raise Refusal(f"--out {path} lies below a file; choose another.")
