@@ -5,13 +5,14 @@ import io
 import json
 
 import numpy as np
+import pandas as pd
 import pytest
 from PIL import Image
 from simulated_results import DRAWS
 
 from clineval.data.phantom import phantom
 from clineval.evaluation import evaluate
-from clineval.predictions import assemble
+from clineval.predictions import check_predictions
 from clineval.reporting.failures import failures
 from clineval.reporting.gallery import NEAREST, read_gallery, write_gallery
 
@@ -24,9 +25,8 @@ def cohort():
 @pytest.fixture(scope="module")
 def gallery(cohort, tmp_path_factory):
     rng = np.random.default_rng(0)
-    risks = {"cnn": rng.random(len(cohort))}
     columns = {"split": cohort.split, "case": cohort.case, "group": cohort.group, "outcome": cohort.outcome}
-    table = assemble(**columns, risks=risks)
+    table = check_predictions(pd.DataFrame({"model": "cnn", **columns, "risk": rng.random(len(cohort))}))
     folder = tmp_path_factory.mktemp("gallery")
     write_gallery(folder, cohort=cohort, table=table, evaluation=evaluate(table, draws=DRAWS))
     return folder, table

@@ -10,7 +10,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from clineval.predictions import (
-    assemble,
     attributes,
     check_predictions,
     encode,
@@ -272,21 +271,6 @@ def test_the_same_table_gives_the_same_bytes(tmp_path: Path) -> None:
     for name in ("one.csv", "two.csv"):
         write_predictions(read_predictions(written(tmp_path, GOOD)), tmp_path / name)
     assert (tmp_path / "one.csv").read_bytes() == (tmp_path / "two.csv").read_bytes()
-
-
-def test_assembling_models_adds_their_out_of_fold_risks_as_a_split_of_their_own() -> None:
-    table = assemble(
-        split=["train", "train", "test"],
-        case=["train/0", "train/1", "test/0"],
-        group=["g0", "g1", "g0"],
-        outcome=[True, False, True],
-        risks={"logreg": np.array([0.9, 0.1, 0.6])},
-        out_of_fold={"logreg": np.array([0.7, 0.2, np.nan])},
-    )
-    held_out = table[table["split"] == "train_out_of_fold"]
-    assert held_out["case"].tolist() == ["train/0", "train/1"]
-    assert held_out["risk"].tolist() == [0.7, 0.2]
-    assert len(table) == 5
 
 
 @settings(max_examples=60, deadline=None)

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from clineval.refusal import Refusal
 from clineval.table_files import Origin, read_columns, text_cell
@@ -84,37 +84,6 @@ def write_predictions(frame: pd.DataFrame, path: str | Path) -> None:
             text[name] = _guarded(text[name])
     text.columns = [text_cell(str(name)) for name in text.columns]
     text.to_csv(path, index=False, lineterminator="\n", encoding="utf-8")
-
-
-def assemble(
-    *,
-    split: ArrayLike,
-    case: ArrayLike,
-    group: ArrayLike,
-    outcome: ArrayLike,
-    risks: Mapping[str, NDArray[np.float64]],
-    out_of_fold: Mapping[str, NDArray[np.float64]] | None = None,
-    attributes: Mapping[str, ArrayLike] | None = None,
-) -> pd.DataFrame:
-    """Put the risks of several models on the same cases into one checked table.
-
-    Parameters
-    ----------
-    split, case, group, outcome : shape (n,), as in the table; ``attributes`` likewise.
-    risks : per model the shipped model's risk of every case, shape (n,), 0 to 1.
-    out_of_fold : per model the risk of each training case by the members that never saw it, shape
-        (n,), NaN elsewhere; these become rows of the split ``train_out_of_fold``.
-    """
-    cases = pd.DataFrame(
-        {"split": split, "case": case, "group": group, "outcome": outcome, **(attributes or {})}
-    )
-    parts = []
-    for model, risk in risks.items():
-        parts.append(cases.assign(model=model, risk=np.asarray(risk, dtype=np.float64)))
-        held_out = np.asarray((out_of_fold or {}).get(model, np.full(len(cases), np.nan)))
-        known = np.isfinite(held_out)
-        parts.append(cases[known].assign(model=model, split=OUT_OF_FOLD, risk=held_out[known]))
-    return check_predictions(pd.concat(parts, ignore_index=True))
 
 
 def attributes(frame: pd.DataFrame) -> list[str]:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 
-from clineval.data.pairs import DECIMALS, About, Copies, Label, labels
+from clineval.data.pairs import DECIMALS, About, Copies, Label
 from clineval.data.similarity import Images, Indices, similarity_of
 from clineval.data.twins import Twins
 
@@ -29,16 +29,6 @@ class DuplicateGroup:
     outcomes: tuple[Label, ...] | None
     similarity: float
     least_similar: tuple[str, str]
-
-    @property
-    def mixed_labels(self) -> bool:
-        """The group holds both labels."""
-        return self.outcomes is not None and len(labels(self.outcomes)) > 1
-
-    @property
-    def across_splits(self) -> bool:
-        """The group reaches over more than one split."""
-        return len(set(self.splits)) > 1
 
     def to_json(self) -> dict[str, Any]:
         """Plain values, as they stand in ``audit.json``."""
