@@ -47,7 +47,7 @@ WAYS: Mapping[str, tuple[Way, Way]] = {
     name: (middle, upper if upper else middle)
     for name, middle, upper in (
         (
-            "six passes: every look both ways (shipped)",
+            "six passes: every look both ways (shipped until then)",
             {AS_IT_CAME: BOTH, MATCHED: BOTH, BLURRED: BOTH},
             None,
         ),

@@ -8,6 +8,7 @@ from clineval.data.own_images import read_own_images
 from clineval.data.preparation import square
 from clineval.pipeline import image_blocks
 from clineval.pipeline.image_blocks import find_files, read_blocks
+from clineval.refusal import Refusal
 
 FITS = ("crop", "top")
 
@@ -75,3 +76,8 @@ def test_a_folder_holds_for_predict_what_it_holds_for_the_audit(folder):
     audited = read_own_images(folder)
     assert names == sorted([*audited.case, *(file.case for file in audited.unreadable)])
     assert names[-4:] == ["4.png", "deep/scan.DICOM", "deep/scan.ima", "scan.dcm"]
+
+
+def test_a_name_that_no_file_can_have_is_refused_as_not_there():
+    with pytest.raises(Refusal, match="There is no file or folder x"):
+        find_files(["x" * 300])

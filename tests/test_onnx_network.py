@@ -1,11 +1,16 @@
 """The networks as an ONNX graph: the log odds of torch, whatever the image's size and company."""
 
+import os
+import subprocess
+import sys
+
 import numpy as np
 import onnx
 import pytest
 import torch
 from networks import a_network, arrays_of, images_of
 
+from clineval.ending import REFUSED
 from clineval.learning import models
 from clineval.learning.onnx_network import OnnxEnsemble, onnx_graph
 from clineval.learning.plain_network import plain_network
@@ -57,3 +62,17 @@ def test_the_graph_is_the_same_to_the_last_byte_each_time_and_passes_the_checker
     graph = onnx_graph(folded)
     assert graph == onnx_graph(folded)
     onnx.checker.check_model(onnx.load_from_string(graph), full_check=True)
+
+
+def test_where_the_runtime_cannot_be_loaded_a_command_says_so_in_one_line(tmp_path):
+    (tmp_path / "onnxruntime.py").write_text("raise ImportError('cannot enable executable stack')")
+    ended = subprocess.run(
+        [sys.executable, "-m", "clineval.cli", "predict", "results", "lesion.png"],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+    )
+    assert ended.returncode == REFUSED
+    (line,) = ended.stderr.splitlines()
+    assert "onnxruntime, which cannot be loaded here (cannot enable executable stack). Install" in line

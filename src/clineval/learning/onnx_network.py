@@ -8,12 +8,20 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import onnx
-import onnxruntime
 from numpy.typing import NDArray
-from onnx import NodeProto, TensorProto, helper, numpy_helper
 
 from clineval.learning.plain_network import Block, Convolution, PlainNetwork
+from clineval.refusal import Refusal
+
+try:
+    import onnx
+    import onnxruntime
+    from onnx import NodeProto, TensorProto, helper, numpy_helper
+except ImportError as error:  # left out, or of a build that this system does not load
+    raise Refusal(
+        f"Networks are applied by onnx and onnxruntime, which cannot be loaded here ({error}). Install them "
+        "anew: pip install --force-reinstall onnx onnxruntime"
+    ) from error
 
 OPSET, IR_VERSION = 17, 8  # what onnxruntime reads since 1.12
 EDGES = np.array([0, 0, 1, 1, 0, 0, 1, 1], np.int64)  # a line on every side of each map

@@ -101,12 +101,12 @@ def _files(sources: Sequence[Path | str]) -> Iterator[File]:
     if not sources or not all(map(str, sources)):
         raise Refusal("predict needs image files or folders of them; none was named.")
     for source in map(Path, sources):
-        if source.is_dir():
+        if os.path.isdir(source):  # False, too, of a name that no file can have
             below = files_below(source)
             if not below:
                 raise Refusal(f"{source} holds no images; looked for {' '.join(ENDINGS)}.")
             yield from ((path, path.relative_to(source).as_posix()) for path in below)
-        elif source.is_file():
+        elif os.path.isfile(source):
             yield source, source.name
         else:
             raise Refusal(f"There is no file or folder {source}; name images or folders of them.")
