@@ -92,6 +92,14 @@ def test_an_empty_folder_is_taken(tmp_path):
     assert (tmp_path / "empty" / "content.txt").exists()
 
 
+def test_a_folder_with_a_data_set_is_not_replaced_even_by_force(tmp_path):
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "breastmnist.npz").write_bytes(b"images")
+    with pytest.raises(Refusal, match=r"holds the data set breastmnist\.npz and is never replaced"):
+        write_results(tmp_path / "data", force=True)
+    assert (tmp_path / "data" / "breastmnist.npz").read_bytes() == b"images"
+
+
 def test_neither_the_home_nor_the_working_folder_is_replaced_even_by_force(tmp_path, monkeypatch):
     (tmp_path / "here").mkdir()
     monkeypatch.chdir(tmp_path / "here")

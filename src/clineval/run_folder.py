@@ -19,6 +19,7 @@ from clineval.refusal import Refusal
 
 MARKER = "provenance.json"
 LEDGER = "ledger.jsonl"
+DATA = ".npz"  # ending of a data set's file
 BEING_REPLACED = ".being-replaced"
 
 _HERE = -100  # AT_FDCWD of the C library: paths start at the working folder
@@ -252,7 +253,12 @@ def _check_replaceable(target: Path, *, kind: str, force: bool) -> None:
         raise Refusal(
             f"{_old(target)} is in the way of replacing {target.name}; move it, or choose another --out."
         )
-    if force or not target.exists() or not any(target.iterdir()):
+    if not target.exists() or not any(target.iterdir()):
+        return
+    data = next((path.name for path in sorted(target.iterdir()) if path.suffix == DATA), None)
+    if data:  # no command writes one: it is a data set that somebody downloaded
+        raise Refusal(f"{target} holds the data set {data} and is never replaced; choose another --out.")
+    if force:
         return
     found = folder_kind(target)
     if found is None:
