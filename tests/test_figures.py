@@ -8,6 +8,7 @@ import warnings
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.figure import Figure
 from PIL import Image
 from simulated_results import phantom_run, table
 
@@ -17,7 +18,7 @@ from clineval.predictions import check_predictions
 from clineval.refusal import Refusal
 from clineval.reporting.drawing import slug
 from clineval.reporting.failures import failures
-from clineval.reporting.figure_style import Heading, lay_out, new_figure, shorten
+from clineval.reporting.figure_style import Heading, lay_out, new_figure, save, shorten
 from clineval.reporting.figures import write_exploration_figures, write_figures
 
 NAMES = {
@@ -164,3 +165,11 @@ def test_failures_list_missed_cases_first_and_the_worst_of_them_first(records):
     assert missed.index.max() < alarms.index.min()
     assert np.all(np.diff(missed["risk"]) >= 0)
     assert np.all(np.diff(alarms["risk"]) <= 0)
+
+
+def test_letters_that_the_font_lacks_are_drawn_as_boxes_and_not_warned_of(tmp_path):
+    figure = Figure(figsize=(3, 2))
+    text = figure.text(0.5, 0.5, "hôpital 日本")
+    save(figure, tmp_path / "named")
+    assert text.get_text() == "hôpital □□"
+    assert (tmp_path / "named.png").is_file()

@@ -80,6 +80,15 @@ def test_openings_are_counted_by_population_and_settings(folder):
     ]
 
 
+def test_lines_without_settings_do_not_hide_what_later_ones_changed(folder):
+    path = folder / "ledger.jsonl"
+    open_ledger(path, population="test", frozen={"models_sha256": "m"})
+    opened(folder, seed=0)
+    opened(folder, seed=1)
+    changes = [row[3] for row in openings(artefacts(folder))["table"].rows]
+    assert changes == ["not recorded", "nothing", "seed 1"]
+
+
 @pytest.mark.parametrize("line", ['{"population": 3, "frozen": 7, "commit": "x"}', "{}", '{"frozen": {}}'])
 def test_a_ledger_of_another_form_says_not_recorded(folder, line):
     (folder / "ledger.jsonl").write_text(line + "\n")

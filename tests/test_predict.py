@@ -307,3 +307,10 @@ def test_images_of_one_name_are_told_apart_by_their_paths(finished_run, images, 
         shutil.copy(image, tmp_path / folder / "x.png")
     found = clineval.predict(finished_run, [tmp_path / "a", tmp_path / "b"])
     assert [one.image for one in found] == [(tmp_path / folder / "x.png").as_posix() for folder in ("a", "b")]
+
+
+def test_the_terminal_says_how_many_images_are_unlike_the_training_images(finished_run, tmp_path, capsys):
+    noise = np.random.default_rng(0).integers(0, 256, (28, 28), dtype=np.uint8)
+    Image.fromarray(noise).save(tmp_path / "noise.png")
+    assert run_command(["predict", str(finished_run), str(tmp_path / "noise.png")]) == 0
+    assert "1 of 1 images are unlike the training images" in capsys.readouterr().err

@@ -51,7 +51,10 @@ def test_it_speaks_of_the_combined_model_with_both_aucs_their_difference_and_bot
 @pytest.mark.parametrize(
     ("gap", "verdict"),
     [
-        ({"value": -0.2, "low": -0.3, "high": -0.1}, "The ranking does not hold: on hospital-b combined has"),
+        (
+            {"value": -0.2, "low": -0.3, "high": -0.1},
+            "These patients are ranked worse: on hospital-b combined has",
+        ),
         ({"value": 0.2, "low": 0.1, "high": 0.3}, "These patients are ranked better: on"),
         (
             {"value": -0.02, "low": -0.1, "high": 0.06},

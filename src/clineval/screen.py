@@ -137,8 +137,11 @@ def _study_cell(name: str, cell: Any) -> str:
     return f"{cell:{STUDY_FORMS.get(name, '.3f')}}"
 
 
-def show_evaluation(evaluation: Any) -> None:
-    """The compact table at the end: models by populations kept for testing, with intervals."""
+def show_evaluation(evaluation: Any, *, main: str) -> None:
+    """The compact table at the end: models by populations kept for testing, with intervals.
+
+    ``main`` is the model that the report speaks of first.
+    """
     if Screen.quiet:
         return
     from rich.table import Table
@@ -146,7 +149,7 @@ def show_evaluation(evaluation: Any) -> None:
     record = evaluation.to_json()
     table = Table(
         title=f"Condition: {_safe(record['condition'])}; values with {record['level']:.0%} intervals",
-        caption=f"Sensitivity and specificity at the threshold named. {_safe(_caption(record))}",
+        caption=f"Sensitivity and specificity at the threshold named. {_safe(_caption(record, main))}",
     )
     for heading in (
         "model",
@@ -182,9 +185,10 @@ def show_findings(findings: Any) -> None:
         _print(table)
 
 
-def _caption(record: dict[str, Any]) -> str:
-    for model, populations in record["models"].items():
-        for scores in populations.values():
+def _caption(record: dict[str, Any], main: str) -> str:
+    models = record["models"]
+    for model in sorted(models, key=lambda name: name != main):
+        for scores in models[model].values():
             if scores.get("adequacy"):
                 sentence = scores["adequacy"]["sentence"]
                 return f"Judged by the AUC of {model}: {sentence[0].lower()}{sentence[1:]}"

@@ -69,6 +69,7 @@ def validate(
     from clineval import settings as rooms
     from clineval.pipeline.cohort_run import OwnImages
     from clineval.pipeline.validate import validate as validate_run
+    from clineval.reporting.transported import spoken
 
     own = rooms.OwnSettings(image_column, outcome_column, positive, group_column, fit=fit, bits=bits)
     settings = rooms.ValidationSettings(
@@ -93,7 +94,7 @@ def validate(
             announce=announce,
         )
     say(found.cohort.source.notice, style="bold red")
-    show_evaluation(found.evaluation)
+    show_evaluation(found.evaluation, main=spoken(found.evaluation.models))
     say(f"Report: {found.folder / 'report.html'}")
 
 
@@ -125,13 +126,13 @@ def predict(
     from clineval.pipeline.predict import FORMS, check_answer, write_answer
     from clineval.pipeline.predict import predict as predict_files
 
+    if out is not None:
+        check_answer(out, results=results, sources=images)
     form = form or (out.suffix.removeprefix(".").lower() if out is not None else FORMS[0])
     if form not in FORMS:
         raise Refusal(
             f"--format needs one of {', '.join(FORMS)}, or --out a file that ends in one; came {form!r}."
         )
-    if out is not None:
-        check_answer(out, results=results, sources=images)
     with display() as announce:
         found = predict_files(
             results,
@@ -144,6 +145,9 @@ def predict(
         )
     if found.notice:
         complain(found.notice)
+    unlike = sum(image.unlike_training for image in found)
+    if unlike:
+        complain(f"{unlike:,} of {len(found):,} images are unlike the training images (unlike_training).")
     text = found.to_csv() if form == "csv" else found.to_json()
     if out is None:
         typer.echo(text, nl=False)

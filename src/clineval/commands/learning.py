@@ -74,6 +74,7 @@ def run(
     """
     from clineval.pipeline.cohort_run import OwnImages
     from clineval.pipeline.run import run as run_pipeline
+    from clineval.reporting.subject import subject_of
     from clineval.settings import OwnSettings
 
     if cohort is not None and dataset != "auto":
@@ -104,7 +105,7 @@ def run(
             announce=announce,
         )
     say(finished.cohort.source.notice, style="bold red")
-    show_evaluation(finished.evaluation)
+    show_evaluation(finished.evaluation, main=subject_of(finished.evaluation).main)
     say(f"Report: {finished.folder / 'report.html'}")
 
 

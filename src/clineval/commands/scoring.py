@@ -59,6 +59,7 @@ def evaluate(
         --group-column patient
     """
     from clineval.pipeline.evaluate import evaluate_file
+    from clineval.reporting.subject import subject_of
 
     named = {
         "model": model_column,
@@ -86,7 +87,7 @@ def evaluate(
             command=command(),
             announce=announce,
         )
-    show_evaluation(evaluation)
+    show_evaluation(evaluation, main=subject_of(evaluation).main)
     say(f"Report: {out / 'report.html'}")
 
 

@@ -7,6 +7,8 @@ from clineval.data.cohort import Cohort
 from clineval.data.download import Unavailable
 from clineval.refusal import Refusal
 
+STANDARD = "breastmnist"  # what ``auto`` means where it can be had
+
 
 def load_cohort(
     dataset: str = "auto",
@@ -33,7 +35,7 @@ def load_cohort(
     """
     if dataset == "phantom":
         return _phantom(size, condition, seed=seed, reason="it was asked for with --dataset phantom")
-    name = "breastmnist" if dataset == "auto" else dataset
+    name = STANDARD if dataset == "auto" else dataset
     try:
         return _official(name, size, condition, address=address, progress=progress)
     except Unavailable as error:

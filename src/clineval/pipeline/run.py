@@ -3,7 +3,7 @@
 import json
 import shutil
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from clineval.data.audit import Audit, audit
 from clineval.data.cohort import Cohort, Source
 from clineval.data.exploration import Exploration
 from clineval.data.exploration import explore as explore_cohort
+from clineval.data.load import STANDARD
 from clineval.data.own_cohort import OWN
 from clineval.evaluation import Evaluation
 from clineval.evaluation.curves import Curves, curves
@@ -86,6 +87,7 @@ def run(
     with recorder.step("load"):
         read = load_own(own, settings, announce=announce) if own is not None else None
         cohort = load(settings, announce=announce) if read is None else read.cohort
+    settings = _named(settings, cohort)
     target = results_folder(out, cohort.source)
     if own is not None and read is not None:
         require_apart(target, own.table, own.folder, *read.folders)
@@ -195,6 +197,16 @@ def audit_and_group(
     write_audit(findings, cohort, folder, seed=settings.training.seed)
     grouped = cohort.with_groups(findings.group_of)
     return findings, splits.apply_split(grouped, findings, settings.data.split, seed=settings.training.seed)
+
+
+def _named(settings: RunSettings, cohort: Cohort) -> RunSettings:
+    """The settings with the data set that ``auto`` came to: asking for it by name is no other setting.
+
+    Phantoms that stand in for it keep ``auto``, and with it the reason why.
+    """
+    if settings.data.dataset != "auto" or cohort.source.dataset != STANDARD:
+        return settings
+    return replace(settings, data=replace(settings.data, dataset=STANDARD))
 
 
 def write_exploration(cohort: Cohort, folder: Path) -> Exploration:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from markupsafe import Markup
+from numpy.typing import NDArray
 
 from clineval import __version__
 from clineval.evaluation.curves import Curves, DecisionLines
@@ -275,9 +276,10 @@ def _utility(subject: Subject, curves: Curves) -> dict[str, Any]:
         )
         found.append(every)
     useful = {model: useful_span(line) for model, (_, line) in lines.items()}
+    harmful = {model: harmful_spans(line) for model, (_, line) in lines.items()}
     return {
         "decision": [chart for chart in found if chart is not None],
-        "utility_said": sections.utility_sentences(subject, useful),
+        "utility_said": sections.utility_sentences(useful, harmful),
     }
 
 
@@ -293,13 +295,20 @@ def _decision_lines(
 
 def useful_span(lines: DecisionLines) -> tuple[float, float] | None:
     """The longest run of thresholds where the lower bound beats flagging everyone and no one, if any."""
-    above = lines.net_benefit.low > np.maximum(lines.treat_all, 0.0)
-    edges = np.flatnonzero(np.diff(np.concatenate([[False], above, [False]]).astype(int)))
-    runs = list(zip(edges[::2], edges[1::2] - 1, strict=True))
-    if not runs:
-        return None
-    start, end = max(runs, key=lambda run: run[1] - run[0])
-    return float(lines.threshold[start]), float(lines.threshold[end])
+    runs = _spans(lines, lines.net_benefit.low > np.maximum(lines.treat_all, 0.0))
+    return max(runs, key=lambda run: run[1] - run[0]) if runs else None
+
+
+def harmful_spans(lines: DecisionLines) -> list[tuple[float, float]]:
+    """The runs of thresholds where the upper bound lies below flagging everyone, or below flagging no one."""
+    return _spans(lines, lines.net_benefit.high < np.maximum(lines.treat_all, 0.0))
+
+
+def _spans(lines: DecisionLines, where: NDArray[np.bool_]) -> list[tuple[float, float]]:
+    """First and last threshold of each run where something holds."""
+    edges = np.flatnonzero(np.diff(np.concatenate([[False], where, [False]]).astype(int)))
+    ends = zip(edges[::2], edges[1::2] - 1, strict=True)
+    return [(float(lines.threshold[start]), float(lines.threshold[end])) for start, end in ends]
 
 
 def _failures(subject: Subject, artefacts: Artefacts) -> dict[str, Any]:

@@ -4,6 +4,7 @@ import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any, cast
 
@@ -14,6 +15,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties, findfont, get_font
 from matplotlib.patches import Rectangle
+from matplotlib.text import Text
 
 COLUMN = 3.5  # inches; 89 mm, one column of most journals
 DPI = 300  # dots per inch, what journals ask of line art with shading
@@ -205,13 +207,23 @@ def shorten(text: str, length: int) -> str:
     return ("\u2009" if drawable.startswith("_") else "") + drawable.replace("$", r"\$")
 
 
+@cache
 def _drawable(letter: str) -> str:
+    if letter == "\n":
+        return letter
     font = get_font(findfont(FontProperties(family=str(STYLE["font.family"]))))
     return letter if font.get_char_index(ord(letter)) else "\u25a1"
 
 
 def save(figure: Figure, stem: Path, *, formats: tuple[str, ...] = ("png",)) -> None:
-    """Write ``stem.png`` and kin; the same drawing gives the same bytes."""
+    """Write ``stem.png`` and kin; the same drawing gives the same bytes.
+
+    Letters that the font lacks, as of names in other scripts, are drawn as empty boxes.
+    """
+    for text in figure.findobj(Text):
+        drawable = "".join(map(_drawable, text.get_text()))
+        if drawable != text.get_text():
+            text.set_text(drawable)
     for kind in formats:
         # Level 4 packs line art as well as level 6 does, in half the time.
         options: dict[str, Any] = {"pil_kwargs": {"compress_level": 4}} if kind == "png" else {}

@@ -43,7 +43,14 @@ def openings(artefacts: Artefacts) -> dict[str, Any]:
     entries = read_openings(artefacts.folder / LEDGER)
     if not entries:
         return {}
-    headings = ("population", "times", "settings", "what differs from the first", "models", "program")
+    headings = (
+        "population",
+        "times",
+        "settings",
+        "what differs from the first",
+        "models",
+        "program",
+    )
     return {"sentences": list(_sentences(entries)), "table": Table(headings, tuple(_rows(entries)))}
 
 
@@ -57,7 +64,7 @@ def _sentences(entries: list[dict[str, Any]]) -> Iterator[str]:
 
 
 def _rows(entries: list[dict[str, Any]]) -> Iterator[tuple[str, ...]]:
-    first = _settings(entries[0])
+    first = next((found for entry in entries if (found := _settings(entry)) is not None), None)
     counted: dict[tuple[str, ...], int] = {}
     for entry in entries:
         frozen = _frozen(entry)

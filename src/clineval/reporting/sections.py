@@ -145,17 +145,33 @@ def calibration_sentences(subject: Subject) -> list[str]:
     return said
 
 
-def utility_sentences(subject: Subject, useful: Mapping[str, tuple[float, float] | None]) -> list[str]:
-    """Over which thresholds the lower bound of the net benefit lies above both plain strategies."""
-    said = []
-    for model, span in useful.items():
-        if span is None:
-            said.append(
-                f"{model}: at no threshold does its whole interval lie above flagging everyone and no one."
-            )
-        else:
-            said.append(
-                f"{model}: its whole interval lies above flagging everyone and no one at thresholds "
-                f"from {number(span[0], 2)} to {number(span[1], 2)}."
-            )
-    return said
+def utility_sentences(
+    useful: Mapping[str, tuple[float, float] | None], harmful: Mapping[str, list[tuple[float, float]]]
+) -> list[str]:
+    """Where the interval of the net benefit lies above both plain strategies, and where below the better."""
+    return [_useful(model, span) + _harmful(harmful.get(model, [])) for model, span in useful.items()]
+
+
+def _useful(model: str, span: tuple[float, float] | None) -> str:
+    if span is None:
+        return f"{model}: at no threshold does its whole interval lie above flagging everyone and no one."
+    return (
+        f"{model}: its whole interval lies above flagging everyone and no one at thresholds "
+        f"from {number(span[0], 2)} to {number(span[1], 2)}."
+    )
+
+
+def _harmful(spans: list[tuple[float, float]]) -> str:
+    """What a reader must not overlook: where following the model is worse than having none."""
+    if not spans:
+        return ""
+    where = wording.listed([_from_to(span) for span in spans])
+    return (
+        f" At thresholds {where} it lies wholly below the better of these two: there flagging everyone, or "
+        "no one, does more good than following the model."
+    )
+
+
+def _from_to(span: tuple[float, float]) -> str:
+    low, high = (number(end, 2) for end in span)
+    return f"of {low}" if low == high else f"from {low} to {high}"

@@ -72,7 +72,7 @@ def _sentences(content: Content, subject: Subject) -> Iterator[str]:
     record = content["models"][subject.main]
     if content["seen_in_training"]:
         yield _trained_on(len(content["seen_in_training"]), record["mix"][ELSEWHERE]["cases"])
-    yield _ranking(record, subject.main, content["external"])
+    yield _ranking(record, subject.main, content["external"]) + _seen_otherwise(content, subject.main)
     point = _point(record)
     if point is not None:
         yield _threshold(point, subject)
@@ -102,13 +102,25 @@ def _ranking(record: Content, model: str, name: str) -> str:
     )
 
 
+def _seen_otherwise(content: Content, model: str) -> str:
+    """That images here are looked at in more ways than those at home, and what comes without that."""
+    first, *further = content["steps"]
+    if not further:
+        return ""
+    ways, alone = "; ".join(step["step"] for step in further), to_estimate(first["auc"][model])
+    return (
+        f" Images here are seen in more ways than those at home ({ways}), as was chosen before; by the "
+        f"{first['step']} alone the AUC is {number(alone.value)}."
+    )
+
+
 def _verdict(gap: Estimate) -> str:
     if not wording.interval(gap):
         return "Whether the ranking holds these cases cannot tell"
     if wording.covers(gap, 0.0):
         lost = f", but one of up to {number(-gap.low)} is not excluded" if gap.low < 0 else ""
         return f"No loss in ranking can be shown{lost}"
-    return "These patients are ranked better" if gap.value > 0 else "The ranking does not hold"
+    return "These patients are ranked better" if gap.value > 0 else "These patients are ranked worse"
 
 
 def _threshold(point: Content, subject: Subject) -> str:
