@@ -243,12 +243,15 @@ def draw(
     evaluation: Evaluation,
     exploration: Exploration,
     cohort: Cohort,
-    shipped: Sequence[Shipped],
+    shipped: Sequence[Shipped] = (),
     *,
     formats: Sequence[str],
     announce: Announce = silent,
 ) -> Curves:
-    """Draw the figures of exploration, learning and evaluation; return the lines drawn, for the report."""
+    """Draw the figures of exploration, learning and evaluation; return the lines drawn, for the report.
+
+    ``shipped`` are the models that were trained; none where a finished run is applied.
+    """
     from clineval.reporting.figures import write_figures  # matplotlib is loaded only to draw
 
     table = read_predictions(folder / "predictions.csv")

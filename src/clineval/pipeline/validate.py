@@ -20,11 +20,11 @@ from clineval.pipeline.cohort_run import OwnImages
 from clineval.pipeline.external_scores import ExternalScores, looks_in_words, score_external
 from clineval.pipeline.models import DECIMALS
 from clineval.pipeline.robustness import write_robustness
-from clineval.pipeline.run import check_formats, silent, write_exploration, write_words
+from clineval.pipeline.run import check_formats, draw, silent, write_exploration, write_words
 from clineval.pipeline.scoring import open_and_score
 from clineval.pipeline.stored_run import StoredRun, cut_for, read_run
 from clineval.pipeline.transport_record import FILE, transport_record
-from clineval.pipeline.validation_figures import draw_beside, draw_evaluation, draw_scored_squares
+from clineval.pipeline.validation_figures import draw_beside, draw_scored_squares
 from clineval.predictions import OUT_OF_FOLD, read_predictions, write_predictions
 from clineval.refusal import Refusal
 from clineval.run_folder import replace_folder, require_apart
@@ -108,7 +108,7 @@ def validate(
                 write_robustness(*given, jobs=jobs, announce=announce)
         with recorder.step("draw"):
             exploration = write_exploration(external.cohort, folder)
-            lines = draw_evaluation(folder, table, evaluation, exploration, external, formats, announce)
+            lines = draw(folder, evaluation, exploration, external.cohort, formats=formats, announce=announce)
             draw_beside(beside, external, folder)
             draw_scored_squares(run, external, scored, folder, matching=settings.matching)
         with recorder.step("report"):

@@ -1,51 +1,20 @@
-"""The figures of a validation: those of every evaluation, the mix of cases, and what was scored."""
+"""The figures that a validation alone has: the mix of cases, and the squares that were scored."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
-from clineval.data.exploration import Exploration
 from clineval.data.own_cohort import OwnCohort
 from clineval.data.preparation import box_of
 from clineval.data.raw_samples import RawSample, draw_samples
-from clineval.evaluation import Evaluation
-from clineval.evaluation.curves import Curves, curves
 from clineval.learning.matching import look
 from clineval.pipeline.external_scores import ExternalScores, further_looks, looks_in_words
 from clineval.pipeline.stored_run import StoredRun
 
 SQUARES = {"crop": "middle\nsquare", "top": "upper\nsquare", "pad": "whole,\npadded"}
 BY_VALUE, ALONE = 2, 6  # images shown per scanner, and where there is no column of scanners
-Announce = Callable[[str], Callable[[int, int], None]]
-
-
-def draw_evaluation(
-    folder: Path,
-    table: pd.DataFrame,
-    evaluation: Evaluation,
-    exploration: Exploration,
-    external: OwnCohort,
-    formats: Sequence[str],
-    announce: Announce,
-) -> Curves:
-    """Draw what every evaluation has; return the lines drawn, for the report."""
-    from clineval.reporting.figures import write_figures  # matplotlib is loaded only to draw
-
-    lines = curves(table, evaluation)
-    write_figures(
-        folder,
-        table=table,
-        evaluation=evaluation,
-        curves=lines,
-        exploration=exploration,
-        cohort=external.cohort,
-        formats=formats,
-        progress=announce("Drawing the figures"),
-    )
-    return lines
 
 
 def draw_beside(beside: Mapping[str, Any], external: OwnCohort, folder: Path) -> None:
