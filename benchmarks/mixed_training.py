@@ -16,7 +16,6 @@ home (``combined`` on clean images as they came, without further looks: differen
 """
 
 import argparse
-import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -27,20 +26,17 @@ import numpy as np
 import pandas as pd
 from transport_models import (
     PREPARATIONS,
-    SIDE,
     Floats,
     Fold,
     Images,
     Shown,
     Training,
-    conditions,
+    ground,
     held_out_risks,
     trained_folds,
 )
 from transport_scores import Bench, auc, fold_auc, log_odds, mean_odds, scores
 
-from clineval.data import medmnist
-from clineval.data.audit import audit
 from clineval.data.cohort import Cohort
 from clineval.learning.member import member_risk
 from clineval.learning.preprocessing import GreyScaling
@@ -87,12 +83,7 @@ class World:
 
 def main() -> None:
     asked = _arguments()
-    folder = os.environ["CLINEVAL_DATA"]
-    cohort = medmnist.load("breastmnist", size=SIDE, folders=[folder])
-    cohort = cohort.with_groups(audit(cohort).group_of)
-    pool = np.flatnonzero(cohort.within("train", "val"))
-    large = lambda: medmnist.load("breastmnist", size=224, folders=[folder]).images[pool]  # noqa: E731
-    shown = list(conditions(cohort.images[pool], large, asked.keep))
+    cohort, pool, shown = ground(asked.keep)
     rows: list[dict[str, object]] = []
     with one_thread():
         for repeat in asked.repeats:

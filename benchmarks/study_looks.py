@@ -10,7 +10,6 @@ Trainings and shifts are kept in --keep, which may be that of study_transport.py
 """
 
 import argparse
-import os
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -20,20 +19,17 @@ import pandas as pd
 from scipy.special import expit
 from transport_models import (
     PREPARATIONS,
-    SIDE,
     TRAININGS,
     Floats,
     Fold,
     Images,
     Shown,
-    conditions,
+    ground,
     held_out_risks,
     trained_folds,
 )
 from transport_scores import Bench, log_odds, mean_odds, scores
 
-from clineval.data import medmnist
-from clineval.data.audit import audit
 from clineval.learning.onnx_network import OnnxEnsemble
 from clineval.learning.plain_network import PlainNetwork, plain_network
 from clineval.learning.threads import one_thread
@@ -71,12 +67,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, nargs="+", default=[0, 1], help="drawings of the folds")
     asked = parser.parse_args()
     asked.keep.mkdir(parents=True, exist_ok=True)
-    folder = os.environ["CLINEVAL_DATA"]
-    cohort = medmnist.load("breastmnist", size=SIDE, folders=[folder])
-    cohort = cohort.with_groups(audit(cohort).group_of)
-    pool = np.flatnonzero(cohort.within("train", "val"))
-    large = lambda: medmnist.load("breastmnist", size=224, folders=[folder]).images[pool]  # noqa: E731
-    shown = list(conditions(cohort.images[pool], large, asked.keep))
+    cohort, pool, shown = ground(asked.keep)
     rows: list[dict[str, object]] = []
     with one_thread():
         for repeat in asked.repeats:

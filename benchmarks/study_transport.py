@@ -14,7 +14,6 @@ folds) of each shift (mean over its levels) and the worst single level; and prin
 """
 
 import argparse
-import os
 import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -27,21 +26,18 @@ from transport_models import (
     LOOKS,
     PREPARATIONS,
     SETTINGS,
-    SIDE,
     TRAININGS,
     Floats,
     Fold,
     Indices,
     Shown,
     Training,
-    conditions,
+    ground,
     held_out_risks,
     trained_folds,
 )
 from transport_scores import Bench, log_odds, mean_odds, scores
 
-from clineval.data import medmnist
-from clineval.data.audit import audit
 from clineval.learning.threads import one_thread
 
 RECORD = Path(__file__).with_name("transport_choices.csv")
@@ -61,12 +57,7 @@ class Told:
 
 def main() -> None:
     asked = _arguments()
-    folder = os.environ["CLINEVAL_DATA"]
-    cohort = medmnist.load("breastmnist", size=SIDE, folders=[folder])
-    cohort = cohort.with_groups(audit(cohort).group_of)
-    pool = np.flatnonzero(cohort.within("train", "val"))
-    large = lambda: medmnist.load("breastmnist", size=224, folders=[folder]).images[pool]  # noqa: E731
-    shown = list(conditions(cohort.images[pool], large, asked.keep))
+    cohort, pool, shown = ground(asked.keep)
     told: list[Told] = []
     held_out: dict[int, list[Indices]] = {}
     with one_thread():

@@ -1,5 +1,6 @@
 """Models of grouped folds of BreastMNIST, and what they say of images as other scanners would show them."""
 
+import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import product
@@ -11,7 +12,8 @@ import shifted_training
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
-from clineval.data import corruptions
+from clineval.data import corruptions, medmnist
+from clineval.data.audit import audit
 from clineval.data.cohort import Cohort
 from clineval.data.preparation import square
 from clineval.learning.folds import derived_seed, grouped_folds
@@ -70,6 +72,16 @@ class Training:
 
 
 # What the models are shown.
+
+
+def ground(keep: Path) -> tuple[Cohort, Indices, list[Shown]]:
+    """BreastMNIST with its groups, the places of train + val in it, and all that is shown of these."""
+    folder = os.environ["CLINEVAL_DATA"]
+    cohort = medmnist.load("breastmnist", size=SIDE, folders=[folder])
+    cohort = cohort.with_groups(audit(cohort).group_of)
+    pool = np.flatnonzero(cohort.within("train", "val"))
+    large = lambda: medmnist.load("breastmnist", size=224, folders=[folder]).images[pool]  # noqa: E731
+    return cohort, pool, list(conditions(cohort.images[pool], large, keep))
 
 
 def conditions(images: Images, large: Callable[[], Images], keep: Path) -> Iterator[Shown]:

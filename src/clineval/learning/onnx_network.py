@@ -1,4 +1,4 @@
-"""The networks of an ensemble as one ONNX graph, applied by onnxruntime at twice the speed of numpy.
+"""The networks of an ensemble as one ONNX graph, applied by onnxruntime.
 
 The graph is made in memory from arrays that were checked, so that no file in another format is trusted.
 ONNX: https://onnx.ai; operators of opset 17.

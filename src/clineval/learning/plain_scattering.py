@@ -1,8 +1,8 @@
 """Wavelet scattering features in numpy and scipy alone, as ``scattering`` computes them with torch.
 
-Waves along rows or columns are separable, for their fronts do not fade: two matrix products, five times as
-fast as a Fourier transform. Diagonal waves are products of transforms; an image with its reflected border is
-32, 36 or 44 pixels wide by scale, and both diagonals share its transform.
+Waves along rows or columns are separable, for their fronts do not fade: two matrix products, which take
+less than a Fourier transform. Diagonal waves are products of transforms; an image with its reflected
+border is 32, 36 or 44 pixels wide by scale, and both diagonals share its transform.
 """
 
 import math

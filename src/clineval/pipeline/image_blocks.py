@@ -17,7 +17,7 @@ from clineval.data.preparation import Unusable, square_to_score
 from clineval.refusal import Refusal
 
 BLOCK = 1024  # files read at a time: bounds the memory
-SMALL = 8192  # bytes; to decode less is mostly Python's own work, which threads slow down to half its speed
+SMALL = 8192  # bytes; to decode less is mostly Python's own work, which threads do not share
 File = tuple[Path, str]  # and the name that it goes by
 
 
