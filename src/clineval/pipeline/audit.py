@@ -176,7 +176,7 @@ def _look_at_dataset(
 
 def _read(source: Path, target: Path, announce: Announce) -> OwnImages:
     """The user's images, which must not lie where the findings are to."""
-    own = read_own_images(source, progress=announce("Reading the images"))
+    own = read_own_images(source, progress=announce("Reading"))
     require_apart(target, *own.folders)
     return own
 
