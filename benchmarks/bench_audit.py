@@ -28,7 +28,7 @@ import numpy as np
 import scipy
 from PIL import Image
 
-from clineval.data import twins
+from clineval.data import duplicates
 from clineval.data.audit import audit
 from clineval.data.phantom import phantom, planted
 
@@ -48,9 +48,9 @@ def many_images(count):
 
 
 def one_search(images, *, exact):
-    twins.EXACT_UP_TO = sys.maxsize if exact else 0
+    duplicates.EXACT_UP_TO = sys.maxsize if exact else 0
     wall, cpu = time.perf_counter(), time.process_time()
-    found = twins.find_twins(images)
+    found = duplicates.find_twins(images)
     wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
     pairs = {
         (int(a), int(b))

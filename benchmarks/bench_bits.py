@@ -80,8 +80,8 @@ def measure(folder: Path, variables: dict[str, str]) -> None:
 def write_numbers(folder: Path) -> None:
     """Train on the images as a run does, and evaluate one simulated table, under this process's variables."""
     from clineval.evaluation import evaluate, write_evaluation
-    from clineval.pipeline.models import train_all, write_tables
     from clineval.pipeline.run import audit_and_group, load, silent
+    from clineval.pipeline.train import train_all, write_tables
     from clineval.settings import DataSettings, RunSettings
 
     settings = RunSettings(data=DataSettings(dataset="breastmnist"))
@@ -186,7 +186,7 @@ def furthest(one: list[float], other: list[float]) -> float:
 
 
 def processor() -> str:
-    from clineval.provenance import machine
+    from clineval.results import machine
 
     return str(machine()["processor"])
 

@@ -21,7 +21,7 @@ import scipy
 from scipy.special import expit, logit, ndtri
 
 from clineval.statistics import calibration
-from clineval.statistics.adequacy import coverage
+from clineval.statistics.sample_size import coverage
 
 SETS = 2000
 # Pairs of images whose scores correlate by so much; 0 for one image a patient.

@@ -28,9 +28,9 @@ from clineval.data import medmnist
 from clineval.data.audit import audit
 from clineval.data.cohort import Cohort
 from clineval.data.phantom import phantom
-from clineval.learning.study import study
-from clineval.learning.training import train_models
-from clineval.pipeline.study_scores import score, summarise
+from clineval.models.ensemble import train_models
+from clineval.models.study import study
+from clineval.pipeline.study import score, summarise
 from clineval.settings import StudySettings, TrainingSettings
 
 MODELS = ("logreg", "cnn", "scattering")

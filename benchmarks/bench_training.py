@@ -34,13 +34,13 @@ from torch.utils.flop_counter import FlopCounterMode
 from clineval.data import medmnist
 from clineval.data.audit import audit
 from clineval.data.cohort import Cohort
-from clineval.learning.jobs import Job, Material, perform
-from clineval.learning.models import build_network, parameters_of
-from clineval.learning.study import study
-from clineval.learning.threads import one_thread
-from clineval.learning.training import combine, train_models
-from clineval.learning.workers import run_jobs
-from clineval.pipeline.study_scores import score, summarise
+from clineval.models.ensemble import combine, train_models
+from clineval.models.jobs import Job, Material, perform
+from clineval.models.network import build_network, parameters_of
+from clineval.models.parallel import run_jobs
+from clineval.models.study import study
+from clineval.models.threads import one_thread
+from clineval.pipeline.study import score, summarise
 from clineval.settings import StudySettings, TrainingSettings
 from clineval.statistics.roc import auc
 

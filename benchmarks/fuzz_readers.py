@@ -34,12 +34,12 @@ from mutations import mutated
 from PIL import Image
 
 from clineval.data.preparation import Unusable
-from clineval.refusal import Refusal
+from clineval.errors import InputError
 
 MOST_SECONDS = 5  # of the processor, so that a busy machine makes no false alarm
 MOST_WAITING = 60  # seconds in all, for a reader that sleeps
 MOST_BYTES = 2 * 1024**3
-REFUSALS = (Refusal, Unusable)
+REFUSALS = (InputError, Unusable)
 
 
 @dataclass(frozen=True)
@@ -160,7 +160,7 @@ def _own_table(path: Path) -> object:
 
 def _small_set() -> tuple[bytes, Any]:
     """A set of eleven images in the form of the official file, and what would be known of it."""
-    from clineval.data.medmnist_facts import SETS
+    from clineval.data.medmnist_sets import SETS
 
     cases = {"train": 6, "val": 2, "test": 3}
     stream = io.BytesIO()
@@ -175,16 +175,16 @@ def _small_set() -> tuple[bytes, Any]:
 
 
 def _npz() -> Reader:
-    from clineval.data import medmnist, medmnist_facts
+    from clineval.data import medmnist, medmnist_sets
 
     content, facts = _small_set()
-    medmnist_facts.SETS["breastmnist"] = facts  # type: ignore[index]
+    medmnist_sets.SETS["breastmnist"] = facts  # type: ignore[index]
     return Reader([content], "npz", "breastmnist.npz", lambda path: medmnist.read(path))
 
 
 def _result_file() -> Reader:
     """MedMNIST's own result file, of a set of three test cases."""
-    from clineval.pipeline import medmnist_results
+    from clineval.pipeline import evaluate
 
     reader = _npz()
     folder = Path(tempfile.mkdtemp())
@@ -192,22 +192,22 @@ def _result_file() -> Reader:
     os.environ["CLINEVAL_DATA"] = str(folder)
     seeds = [b"0,0.25,0.75\n1,0.5,0.5\n2,1,0\n", b"index,score_0\n0,.1\n1,.2\n2,.3\n"]
     name = "breastmnist_test_[AUC]0.901_[ACC]0.863@run1.csv"
-    return Reader(seeds, "csv", name, lambda path: medmnist_results.read_result_file(path, "breastmnist"))
+    return Reader(seeds, "csv", name, lambda path: evaluate.read_result_file(path, "breastmnist"))
 
 
 def _results(folder: Path) -> Path:
     """A folder of results, by ``clineval evaluate`` on a small table."""
-    from clineval import cli
+    from clineval.cli import main
 
     _table().to_csv(folder / "t.csv", index=False)
     words = ["evaluate", str(folder / "t.csv"), "--draws", "20", "--out", str(folder / "r"), "--quiet"]
-    if cli.run_command(words):
+    if main.run_command(words):
         raise SystemExit("no results could be made to fuzz")
     return folder / "r"
 
 
 def _evaluation() -> Reader:
-    from clineval.evaluation.result import read_evaluation
+    from clineval.evaluation.codec import read_evaluation
 
     with tempfile.TemporaryDirectory() as name:
         record = json.loads((_results(Path(name)) / "evaluation.json").read_bytes())
@@ -218,7 +218,7 @@ def _evaluation() -> Reader:
 
 
 def _provenance() -> Reader:
-    from clineval.provenance.record import read_provenance
+    from clineval.results.provenance import read_provenance
 
     with tempfile.TemporaryDirectory() as name:
         content = (_results(Path(name)) / "provenance.json").read_bytes()
@@ -226,7 +226,7 @@ def _provenance() -> Reader:
 
 
 def _ledger() -> Reader:
-    from clineval import provenance
+    from clineval import results as provenance
 
     with tempfile.TemporaryDirectory() as name:
         path = Path(name) / "ledger.jsonl"
@@ -246,20 +246,20 @@ def _study() -> Reader:
 
 def _folder_of_models() -> Path:
     """Small stored models, each with arrays of the right shapes."""
-    from clineval.learning import plain_models
-    from clineval.learning.storage import write_arrays
+    from clineval.models import stored
+    from clineval.models.arrays import write_arrays
 
     folder, chance = Path(tempfile.mkdtemp()), np.random.default_rng(0)
     network = {"scaling": {"mean": 0.3, "sd": 0.2}}
-    kernels = {"gammas": [0.1, 0.2], "ends": [100, plain_models.FEATURES]}
+    kernels = {"gammas": [0.1, 0.2], "ends": [100, stored.FEATURES]}
     records: dict[str, dict[str, Any]] = {
         "logreg": {"kind": "logreg", "strength": 1.0},
         "scattering": {"kind": "scattering", "vectors": 2, **kernels},
-        "cnn": {"kind": "cnn", "architecture": plain_models.ARCHITECTURE, "members": [network]},
+        "cnn": {"kind": "cnn", "architecture": stored.ARCHITECTURE, "members": [network]},
     }
     for name, record in records.items():
-        record |= {"format": plain_models.FORMAT, "model": name, "image": [28, 28]}
-        shapes = plain_models.SHAPES[name](record, 28, 28)
+        record |= {"format": stored.FORMAT, "model": name, "image": [28, 28]}
+        shapes = stored.SHAPES[name](record, 28, 28)
         arrays = {key: chance.normal(size=shape).astype(np.float32) for key, shape in shapes.items()}
         write_arrays(folder / f"{name}.safetensors", arrays, {"format": 1, "model": name})
         (folder / f"{name}.json").write_text(json.dumps(record))
@@ -267,8 +267,7 @@ def _folder_of_models() -> Path:
 
 
 def _model_record() -> Reader:
-    from clineval.learning.plain_models import read_plain_model
-    from clineval.learning.shipping import load_model
+    from clineval.models.stored import load_model, read_plain_model
 
     folder = _folder_of_models()
     seeds = [(folder / f"{name}.json").read_bytes() for name in ("logreg", "scattering", "cnn")]
@@ -286,7 +285,7 @@ def _model_record() -> Reader:
 
 
 def _weights() -> Reader:
-    from clineval.learning.plain_models import read_plain_model
+    from clineval.models.stored import read_plain_model
 
     folder = _folder_of_models()
     seed = (folder / "logreg.safetensors").read_bytes()
@@ -302,8 +301,8 @@ def _weights() -> Reader:
 
 
 def _reference() -> Reader:
-    from clineval.learning.storage import write_arrays
-    from clineval.pipeline.training_reference import FEATURES, FILE, LEVELS, read_reference
+    from clineval.models.arrays import write_arrays
+    from clineval.pipeline.stored_run import FEATURES, FILE, LEVELS, read_reference
 
     small = {"grey": LEVELS, "centre": FEATURES, "scale": FEATURES, "variance": 1}
     arrays = {name: np.ones(size, np.float32) for name, size in small.items()}

@@ -21,9 +21,9 @@ import pandas as pd
 from numpy.typing import NDArray
 from PIL import Image
 
-from clineval.data.own_cohort import OwnCohort, read_own_cohort
+from clineval.data.own_images import OwnCohort, read_own_cohort
 from clineval.data.own_table import Columns
-from clineval.learning.plain_models import Floats, PlainEnsemble
+from clineval.models.stored import Floats, PlainEnsemble
 from clineval.pipeline.stored_run import StoredRun, read_run, shipped_risks, view_images
 from clineval.statistics.roc import auc_logit
 

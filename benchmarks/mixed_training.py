@@ -38,9 +38,9 @@ from transport_models import (
 from transport_scores import Bench, auc, fold_auc, log_odds, mean_odds, scores
 
 from clineval.data.cohort import Cohort
-from clineval.learning.member import member_risk
-from clineval.learning.preprocessing import GreyScaling
-from clineval.learning.threads import one_thread
+from clineval.models.network_training import member_risk
+from clineval.models.preprocessing import GreyScaling
+from clineval.models.threads import one_thread
 
 RECORD = Path(__file__).with_name("mixed_choices.csv")
 SHIPPED = "as shipped"

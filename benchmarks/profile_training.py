@@ -11,9 +11,9 @@ import torch
 from torch.nn import functional
 from torch.profiler import ProfilerActivity, profile
 
-from clineval.learning.adamw import AdamW
-from clineval.learning.models import build_network
-from clineval.learning.threads import one_thread
+from clineval.models.network import build_network
+from clineval.models.network_training import AdamW
+from clineval.models.threads import one_thread
 
 STEPS = 30
 SHOWN = 14

@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from clineval.learning import member
-from clineval.learning.jobs import Job, Material
-from clineval.learning.matching import histograms
-from clineval.learning.preprocessing import augment
+from clineval.models import network_training
+from clineval.models.jobs import Job, Material
+from clineval.models.preprocessing import augment
+from clineval.models.views import histograms
 
 Change = Callable[[Tensor, torch.Generator], Tensor]
 MEAN, SD = 0.33, 0.21  # of the grey levels, to undo the networks' scaling; need not be exact
@@ -29,7 +29,7 @@ def as_if(
     if training == "matched":
         yield replace(material, images=match_histograms(material.images, grey)), job
     elif training in _CHANGES and job.kind == "cnn":
-        with patch.object(member, "augment", _augmenting(training)):
+        with patch.object(network_training, "augment", _augmenting(training)):
             yield material, job
     elif training in _CHANGES:
         yield _with_copies(training, material, job)

@@ -22,15 +22,14 @@ import time
 from pathlib import Path
 
 from clineval import __version__
-from clineval.provenance import hash_folder
-from clineval.run_folder import recover
-from clineval.verify import verify_results
+from clineval.pipeline.verify import verify_results
+from clineval.results import hash_folder
+from clineval.results.folder import recover
 
 SHORT_RUN = """
 import sys
 from dataclasses import replace
-from clineval import cli
-from clineval.commands import learning
+from clineval.cli import learning, main
 from clineval.data.phantom import phantom
 import clineval.pipeline.run as pipeline
 import clineval.reporting.figures as figures
@@ -49,7 +48,7 @@ def short(**named):
 learning.run_settings = short
 pipeline.load_cohort = lambda *words, seed, **named: phantom(seed=seed, cases=(60, 24, 40), reason="a soak")
 figures.write_figures = lambda folder, **named: None
-sys.exit(cli.run_command(sys.argv[1:]))
+sys.exit(main.run_command(sys.argv[1:]))
 """
 
 

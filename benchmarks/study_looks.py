@@ -30,9 +30,8 @@ from transport_models import (
 )
 from transport_scores import Bench, log_odds, mean_odds, scores
 
-from clineval.learning.onnx_network import OnnxEnsemble
-from clineval.learning.plain_network import PlainNetwork, plain_network
-from clineval.learning.threads import one_thread
+from clineval.models.network_scoring import OnnxEnsemble, PlainNetwork, plain_network
+from clineval.models.threads import one_thread
 
 RECORD = Path(__file__).with_name("looks_choices.csv")
 AS_IT_CAME, MATCHED, BLURRED = "as it came", "mean and SD matched", "blurred .8"

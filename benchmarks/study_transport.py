@@ -38,7 +38,7 @@ from transport_models import (
 )
 from transport_scores import Bench, log_odds, mean_odds, scores
 
-from clineval.learning.threads import one_thread
+from clineval.models.threads import one_thread
 
 RECORD = Path(__file__).with_name("transport_choices.csv")
 VIEWS = ("middle", "both")

@@ -16,15 +16,15 @@ from clineval.data import corruptions, medmnist
 from clineval.data.audit import audit
 from clineval.data.cohort import Cohort
 from clineval.data.preparation import square
-from clineval.learning.folds import derived_seed, grouped_folds
-from clineval.learning.jobs import Arrays, Job, Material, perform
-from clineval.learning.logistic import LogisticModel, logistic_risk
-from clineval.learning.matching import match_mean_and_spread, mean_histogram
-from clineval.learning.member import member_risk
-from clineval.learning.preprocessing import GreyScaling, PixelScaling
-from clineval.learning.scattering import scattering_features
-from clineval.learning.storage import read_arrays, write_arrays
-from clineval.learning.support_vectors import SupportVectorModel, support_vector_risk
+from clineval.models.arrays import read_arrays, write_arrays
+from clineval.models.folds import derived_seed, grouped_folds
+from clineval.models.jobs import Arrays, Job, Material, perform
+from clineval.models.logistic import LogisticModel, logistic_risk
+from clineval.models.network_training import member_risk
+from clineval.models.preprocessing import GreyScaling, PixelScaling
+from clineval.models.scattering import scattering_features
+from clineval.models.svm import SupportVectorModel, support_vector_risk
+from clineval.models.views import match_mean_and_spread, mean_histogram
 from clineval.settings import TrainingSettings
 
 Images = NDArray[np.uint8]

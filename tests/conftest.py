@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from clineval.screen import Screen
+from clineval.cli.console import Screen
 
 # Markers that may not be skipped here, e.g. "real_data browser": set where what they need is there.
 REQUIRED = os.environ.get("CLINEVAL_REQUIRE", "").split()

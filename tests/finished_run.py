@@ -6,10 +6,10 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from clineval import provenance
+from clineval import results
 from clineval.data.phantom import phantom
-from clineval.pipeline.models import train_all, write_tables
 from clineval.pipeline.run import audit_and_group, facts, open_test, silent
+from clineval.pipeline.train import train_all, write_tables
 from clineval.settings import DataSettings, EvaluationSettings, NetworkSettings, RunSettings, TrainingSettings
 
 SETTINGS = RunSettings(
@@ -34,8 +34,8 @@ def write_run(folder: Path) -> Path:
     )
     write_tables(shipped, folder)
     open_test(folder, cohort, SETTINGS)
-    record = facts("run", ["clineval", "run"], SETTINGS, cohort, provenance.Recorder())
-    provenance.seal(folder, record)
+    record = facts("run", ["clineval", "run"], SETTINGS, cohort, results.Recorder())
+    results.seal(folder, record)
     return folder
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 import torch
 
-from clineval.learning import models
+from clineval.models import network as models
 
 
 def images_of(height: int, width: int, count: int = 5) -> np.ndarray:

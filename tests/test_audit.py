@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 
 from clineval.data.audit import audit, audit_images, case_names
-from clineval.data.audit_findings import KINDS, check_codes, counts, findings
 from clineval.data.cohort import Cohort, Source
+from clineval.data.duplicate_threshold import calibrate
+from clineval.data.duplicates import working_images
+from clineval.data.findings import KINDS, check_codes, counts, findings
 from clineval.data.phantom import phantom, planted, with_artefacts
 from clineval.data.similarity import Alignment, find_pairs
-from clineval.data.threshold import calibrate
-from clineval.data.twins import working_images
-from clineval.refusal import Refusal
+from clineval.errors import InputError
 
 SMALL = (60, 24, 30)
 DOCS = Path(__file__).parents[1] / "docs"
@@ -169,7 +169,7 @@ def test_a_given_threshold_is_applied_as_it_stands(small):
 
 @pytest.mark.parametrize("threshold", [0.0, -1.0, 1.01, float("nan")])
 def test_a_threshold_out_of_range_is_refused(small, threshold):
-    with pytest.raises(Refusal, match="above 0 and at most 1"):
+    with pytest.raises(InputError, match="above 0 and at most 1"):
         audit(small, threshold=threshold)
 
 
@@ -252,7 +252,7 @@ def test_a_patient_in_two_splits_is_a_finding():
 
 def test_codes_are_checked_and_an_unknown_one_is_refused():
     assert check_codes(["aud001", " AUD002 "]) == ("AUD001", "AUD002")
-    with pytest.raises(Refusal, match=r"AUD001 to AUD015; came AUD999"):
+    with pytest.raises(InputError, match=r"AUD001 to AUD015; came AUD999"):
         check_codes(["AUD001", "AUD999"])
 
 
@@ -260,12 +260,12 @@ def test_codes_are_checked_and_an_unknown_one_is_refused():
 
 
 def test_a_single_image_is_refused():
-    with pytest.raises(Refusal, match="at least two; came 1"):
+    with pytest.raises(InputError, match="at least two; came 1"):
         audit_of(unlike_images(1))
 
 
 def test_images_too_small_to_displace_are_refused():
-    with pytest.raises(Refusal, match="at least 8 x 8 pixels; came 5 x 28"):
+    with pytest.raises(InputError, match="at least 8 x 8 pixels; came 5 x 28"):
         audit_of(unlike_images(3)[:, :5])
     assert not audit_of(unlike_images(3)[:, :8, :8]).byte_identical
 

@@ -7,15 +7,15 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from clineval import cli
-from clineval.commands.images import audit as audit_images_command
+from clineval.cli import main
+from clineval.cli.images import audit as audit_images_command
 from clineval.data import image_files
-from clineval.data.audit_findings import KINDS
+from clineval.data.findings import KINDS
 from clineval.data.own_images import read_own_images
 from clineval.data.phantom import phantom, planted
+from clineval.errors import InputError
 from clineval.pipeline.audit import audit_source, write_audit
-from clineval.provenance import hash_folder
-from clineval.refusal import Refusal
+from clineval.results import hash_folder
 
 SMALL = (60, 24, 30)
 
@@ -82,7 +82,7 @@ def test_fail_on_names_the_codes_that_were_found(folder, tmp_path):
 
 
 def test_an_unknown_code_is_refused_before_any_image_is_read(folder, tmp_path):
-    with pytest.raises(Refusal, match="came AUD123"):
+    with pytest.raises(InputError, match="came AUD123"):
         audited(folder, tmp_path, fail_on=["AUD123"])
     assert not (tmp_path / "out").exists()
 
@@ -100,33 +100,33 @@ def test_a_corrupt_file_is_named_and_counted_and_the_rest_is_audited(folder, tmp
 
 def test_an_empty_folder_is_refused(tmp_path):
     (tmp_path / "empty").mkdir()
-    with pytest.raises(Refusal, match="holds no images"):
+    with pytest.raises(InputError, match="holds no images"):
         audited(tmp_path / "empty", tmp_path)
 
 
 def test_a_folder_of_broken_files_is_refused(tmp_path):
     (tmp_path / "broken").mkdir()
     (tmp_path / "broken" / "a.png").write_bytes(b"nothing")
-    with pytest.raises(Refusal, match="None of the 1 images of broken could be read"):
+    with pytest.raises(InputError, match="None of the 1 images of broken could be read"):
         audited(tmp_path / "broken", tmp_path)
 
 
 def test_a_single_image_is_refused(tmp_path, pictures):
     (tmp_path / "one").mkdir()
     Image.fromarray(pictures[0]).save(tmp_path / "one" / "a.png")
-    with pytest.raises(Refusal, match="at least two; came 1"):
+    with pytest.raises(InputError, match="at least two; came 1"):
         audited(tmp_path / "one", tmp_path)
 
 
 def test_what_is_not_there_is_refused(tmp_path):
-    with pytest.raises(Refusal, match="needs a folder of images"):
+    with pytest.raises(InputError, match="needs a folder of images"):
         audited(tmp_path / "nowhere", tmp_path)
-    with pytest.raises(Refusal, match="There is no table"):
+    with pytest.raises(InputError, match="There is no table"):
         audited(tmp_path / "nowhere.csv", tmp_path)
 
 
 def test_a_source_and_a_dataset_together_are_refused(folder, tmp_path):
-    with pytest.raises(Refusal, match="either images of your own or --dataset"):
+    with pytest.raises(InputError, match="either images of your own or --dataset"):
         audited(folder, tmp_path, dataset="phantom")
 
 
@@ -157,7 +157,7 @@ def test_an_image_that_claims_too_many_pixels_is_not_unpacked(folder, monkeypatc
     monkeypatch.setattr(image_files, "MOST_PIXELS", 90 * 120)
     assert not read_own_images(folder).unreadable
     monkeypatch.setattr(image_files, "MOST_PIXELS", 90 * 120 - 1)
-    with pytest.raises(Refusal, match="claims 120 x 90 pixels"):
+    with pytest.raises(InputError, match="claims 120 x 90 pixels"):
         read_own_images(folder)
 
 
@@ -197,13 +197,13 @@ def test_empty_cells_of_a_table_are_no_label_and_no_patient(folder, tmp_path):
 )
 def test_a_table_that_names_no_images_is_refused(tmp_path, text, message):
     (tmp_path / "table.csv").write_text(text, encoding="utf-8")
-    with pytest.raises(Refusal, match=message):
+    with pytest.raises(InputError, match=message):
         audited(tmp_path / "table.csv", tmp_path)
 
 
 def test_a_table_that_is_no_utf8_is_refused_by_its_line(tmp_path):
     (tmp_path / "table.csv").write_bytes(b"image,label\na.png,1\nb\xff.png,0\n")
-    with pytest.raises(Refusal, match=r"table\.csv, line 3: the text is not UTF-8"):
+    with pytest.raises(InputError, match=r"table\.csv, line 3: the text is not UTF-8"):
         audited(tmp_path / "table.csv", tmp_path)
 
 
@@ -231,7 +231,7 @@ def test_what_is_audited_is_never_deleted_by_writing(folder, tmp_path, source, o
     (folder / "table.csv").write_text("image\ntrain/0.png\ntest/same.png\n")
     before = hash_folder(tmp_path)
     target = tmp_path if out == "." else folder / out
-    with pytest.raises(Refusal, match="which the command reads and would delete"):
+    with pytest.raises(InputError, match="which the command reads and would delete"):
         audit_source(folder / source, out=target, force=True)
     assert hash_folder(tmp_path) == before
 
@@ -304,5 +304,5 @@ def test_the_help_of_audit_names_every_code_with_its_title():
 @pytest.mark.parametrize("option", [["--size", "64"], ["--seed", "3"], ["--condition", "x"]])
 def test_options_of_data_sets_are_refused_beside_images_of_ones_own(folder, tmp_path, capsys, option):
     words = ["audit", str(folder), "--out", str(tmp_path / "found"), *option]
-    assert cli.run_command(words) == 3
+    assert main.run_command(words) == 3
     assert "are for data sets" in capsys.readouterr().err

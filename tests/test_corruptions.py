@@ -7,7 +7,7 @@ import pytest
 
 from clineval.data.corruptions import KINDS, SEVERITIES, STRENGTHS, check_corruption, corrupt
 from clineval.data.phantom import phantom
-from clineval.refusal import Refusal
+from clineval.errors import InputError
 
 
 @pytest.fixture(scope="module")
@@ -83,7 +83,7 @@ def test_blur_grows_with_the_image():
     [("fog", 1, "one of speckle, .*came 'fog'"), ("blur", 0, "from 1 to 5; came 0"), ("blur", 6, "came 6")],
 )
 def test_an_unknown_kind_or_severity_is_refused(kind, severity, message):
-    with pytest.raises(Refusal, match=message):
+    with pytest.raises(InputError, match=message):
         check_corruption(kind, severity)
-    with pytest.raises(Refusal):
+    with pytest.raises(InputError):
         corrupt(np.zeros((1, 16, 16), np.uint8), kind, severity)

@@ -5,9 +5,9 @@ import re
 
 import pytest
 
-from clineval import provenance
-from clineval.provenance import CRATE
-from clineval.provenance.crate import RELEASED, write_crate
+from clineval import results
+from clineval.results import CRATE
+from clineval.results.crate import RELEASED, write_crate
 
 SOURCE = {
     "dataset": "breastmnist",
@@ -21,12 +21,12 @@ SOURCE = {
 
 
 def described(**source):
-    return provenance.describe(
+    return results.describe(
         kind="run",
         command=("clineval", "run"),
         settings={"training": {"seed": 3}},
         source={**SOURCE, **source},
-        recorder=provenance.Recorder(),
+        recorder=results.Recorder(),
     )
 
 
@@ -37,7 +37,7 @@ def folder(tmp_path):
     (tmp_path / "predictions.csv").write_text("model,risk\n")
     (tmp_path / "a name with 100% & spaces.png").write_bytes(b"x")
     (tmp_path / "ledger.jsonl").write_text("{}\n")
-    provenance.seal(tmp_path, described())
+    results.seal(tmp_path, described())
     return tmp_path
 
 
@@ -73,7 +73,7 @@ def test_every_entity_has_an_id_and_a_type_and_every_link_leads_to_one(folder):
 
 def test_every_file_is_a_part_with_its_size_and_hash(folder, graph):
     parts = {link["@id"] for link in graph["./"]["hasPart"]}
-    hashes = provenance.hash_folder(folder)
+    hashes = results.hash_folder(folder)
     assert {graph[part]["name"] for part in parts} == {*hashes, "provenance.json", "ledger.jsonl"} - {CRATE}
     assert "a%20name%20with%20100%25%20%26%20spaces.png" in parts
     weights = graph["models/cnn.safetensors"]
@@ -87,7 +87,7 @@ def test_program_versions_and_data_are_linked_from_the_run(graph):
     run = graph["#run"]
     assert run["@type"] == "CreateAction"
     program = graph[run["instrument"]["@id"]]
-    assert program["identifier"] == provenance.commit()["hash"]
+    assert program["identifier"] == results.commit()["hash"]
     versions = {graph[link["@id"]]["name"] for link in program["softwareRequirements"]}
     assert {"python", "numpy", "torch"} <= versions
     assert graph[run["object"]["@id"]]["sha256"] == SOURCE["sha256"]
@@ -96,15 +96,15 @@ def test_program_versions_and_data_are_linked_from_the_run(graph):
 def test_it_holds_no_time_and_is_the_same_on_another_day(folder, monkeypatch):
     first = (folder / CRATE).read_bytes()
     assert re.findall(rb"\d\d:\d\d", first) == []
-    monkeypatch.setattr("clineval.provenance.clock.now", lambda: "2031-01-01T00:00:00+00:00")
+    monkeypatch.setattr("clineval.files.now", lambda: "2031-01-01T00:00:00+00:00")
     (folder / "ledger.jsonl").write_text("{}\n{}\n")
-    provenance.seal(folder, described())
+    results.seal(folder, described())
     assert (folder / CRATE).read_bytes() == first
 
 
 def test_its_day_is_that_of_the_programs_commit_or_of_the_version(folder):
     record = described()
-    hashes = provenance.hash_folder(folder)
+    hashes = results.hash_folder(folder)
     for commit, day in (({"hash": "a", "day": "2020-02-02"}, "2020-02-02"), (None, RELEASED)):
         write_crate(folder, {**record, "commit": commit}, hashes=hashes)
         assert f'"datePublished": "{day}"' in (folder / CRATE).read_text()
@@ -119,4 +119,4 @@ def test_data_of_no_stated_licence_and_phantoms_say_so(folder):
 
 def test_a_seal_covers_the_crate(folder):
     sealed = json.loads((folder / "provenance.json").read_text())
-    assert sealed["artefacts"][CRATE] == provenance.hash_file(folder / CRATE)
+    assert sealed["artefacts"][CRATE] == results.hash_file(folder / CRATE)

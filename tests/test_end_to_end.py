@@ -9,9 +9,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from clineval import cli, verify
+from clineval.cli import main
 from clineval.data.phantom import phantom
-from clineval.provenance import hash_folder
+from clineval.pipeline import verify
+from clineval.results import hash_folder
 
 CASES = (150, 40, 60)
 FIGURES = (
@@ -50,7 +51,7 @@ def results(tmp_path_factory):
         patch.setattr("clineval.pipeline.run.load_cohort", small_phantom)
         patch.chdir(folder)
         words = ["run", "--dataset", "phantom", "--jobs", "1", "--out", "results", "--quiet"]
-        assert cli.run_command(words) == 0
+        assert main.run_command(words) == 0
     return folder / "results"
 
 
@@ -67,7 +68,7 @@ def test_a_run_leaves_nothing_beside_its_results(results):
 def test_a_run_is_repeated_with_other_workers_to_the_same_bytes(results, monkeypatch, capsys):
     monkeypatch.setattr("clineval.pipeline.run.load_cohort", small_phantom)
     ledger = (results / "ledger.jsonl").read_bytes()
-    assert cli.run_command(["verify", str(results), "--retrain", "--jobs", "2"]) == 0
+    assert main.run_command(["verify", str(results), "--retrain", "--jobs", "2"]) == 0
     said = " ".join(capsys.readouterr().out.split())
     assert "files came out with the same bytes, predictions.csv among them" in said
     assert (results / "ledger.jsonl").read_bytes() == ledger, "a repetition is no opening"
@@ -116,7 +117,7 @@ def test_thresholds_are_chosen_off_the_test_set(results):
 
 
 def test_verify_finds_a_run_as_it_was_written(results, capsys):
-    assert cli.run_command(["verify", str(results)]) == 0
+    assert main.run_command(["verify", str(results)]) == 0
     assert "every artefact is as it was written" in capsys.readouterr().out
 
 
@@ -128,7 +129,7 @@ def test_verify_names_every_artefact_in_which_a_byte_was_flipped(results, tmp_pa
         content = bytearray((copy / name).read_bytes())
         content[len(content) // 2] ^= 1
         (copy / name).write_bytes(content)
-    assert cli.run_command(["verify", str(copy)]) == 4
+    assert main.run_command(["verify", str(copy)]) == 4
     told = capsys.readouterr().err
     for name in names:
         assert f"clineval: {name}: its content differs" in told
@@ -148,7 +149,7 @@ def test_verify_recomputes_the_evaluation_from_the_table(results, tmp_path):
 
 def test_a_report_written_anew_is_the_same_report(results, tmp_path):
     shutil.copytree(results, tmp_path / "copy")
-    assert cli.run_command(["report", str(tmp_path / "copy"), "--quiet"]) == 0
+    assert main.run_command(["report", str(tmp_path / "copy"), "--quiet"]) == 0
     assert (tmp_path / "copy" / "report.html").read_bytes() == (results / "report.html").read_bytes()
     assert verify.verify_results(tmp_path / "copy").differences == ()
 
@@ -160,7 +161,7 @@ def real_run(real_data_folder, tmp_path_factory):
     words = [
         sys.executable,
         "-m",
-        "clineval.cli",
+        "clineval",
         "run",
         "--dataset",
         "breastmnist",

@@ -9,13 +9,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from clineval import cli
+from clineval.cli import main
 from clineval.data.cohort import Cohort, LabelMeaning, Source
+from clineval.errors import InputError
 from clineval.evaluation import read_evaluation
-from clineval.pipeline.evaluate import evaluate_file
-from clineval.pipeline.medmnist_results import read_result_file
+from clineval.pipeline.evaluate import evaluate_file, read_result_file
 from clineval.predictions import read_predictions
-from clineval.refusal import Refusal
 from clineval.statistics import roc
 
 FAST = ("--draws", "20")
@@ -43,7 +42,7 @@ def saved(frame: pd.DataFrame, folder: Path, name: str = "mine.csv") -> Path:
 
 
 def ended(capsys: pytest.CaptureFixture[str], *words: object) -> tuple[int, str, str]:
-    code = cli.run_command([str(word) for word in words])
+    code = main.run_command([str(word) for word in words])
     shown = capsys.readouterr()
     return code, shown.out, shown.err
 
@@ -72,7 +71,7 @@ def test_the_command_writes_evaluation_report_table_and_provenance(
 @pytest.mark.slow
 def test_the_installed_command_does_the_same_in_a_process_of_its_own(tmp_path: Path) -> None:
     path, out = saved(table(cases=30, models=("a",)), tmp_path), tmp_path / "out"
-    door = [sys.executable, "-c", "from clineval.cli import main; main()"]
+    door = [sys.executable, "-c", "from clineval.cli.main import main; main()"]
     done = subprocess.run(
         [*door, "evaluate", str(path), "--out", str(out), *FAST], capture_output=True, text=True
     )
@@ -149,8 +148,8 @@ def test_subgroups_can_be_chosen_and_verify_scores_the_same(tmp_path: Path) -> N
         "site": "",
         "device": "not among the columns that were chosen",
     }
-    assert cli.run_command(["verify", str(tmp_path / "out")]) == 0
-    with pytest.raises(Refusal, match="--attribute needs one of the table's further columns"):
+    assert main.run_command(["verify", str(tmp_path / "out")]) == 0
+    with pytest.raises(InputError, match="--attribute needs one of the table's further columns"):
         evaluate_file(saved(frame, tmp_path), attributes=["sight"], out=tmp_path / "other", draws=20)
     assert not (tmp_path / "other").exists()
 
@@ -174,7 +173,7 @@ def test_the_command_takes_the_columns_that_make_subgroups(
 def test_coverage_is_simulated_at_the_size_of_the_table(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("clineval.pipeline.coverage.SIMULATIONS", 40)
+    monkeypatch.setattr("clineval.pipeline.evaluate.SIMULATIONS", 40)
     evaluate_file(saved(table(models=("a",)), tmp_path), out=tmp_path / "out", draws=20, coverage=True)
     content = json.loads((tmp_path / "out" / "coverage.json").read_text())
     (simulated,) = content["populations"]
@@ -189,8 +188,8 @@ def test_coverage_is_simulated_at_the_size_of_the_table(
 def test_coverage_of_a_set_too_large_to_simulate_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("clineval.pipeline.coverage.MOST_SIMULATED", 50)
-    with pytest.raises(Refusal, match="up to 50 cases; came 60"):
+    monkeypatch.setattr("clineval.pipeline.evaluate.MOST_SIMULATED", 50)
+    with pytest.raises(InputError, match="up to 50 cases; came 60"):
         evaluate_file(saved(table(), tmp_path), out=tmp_path / "out", draws=20, coverage=True)
     assert not (tmp_path / "out").exists()
 
@@ -303,7 +302,7 @@ def test_a_formula_in_a_cell_stays_text_in_the_stored_table(tmp_path: Path) -> N
 def test_the_table_that_is_read_is_never_deleted_by_writing(tmp_path: Path) -> None:
     (tmp_path / "mine").mkdir()
     path = saved(table(), tmp_path / "mine")
-    with pytest.raises(Refusal, match=r"holds mine\.csv, which the command reads and would delete"):
+    with pytest.raises(InputError, match=r"holds mine\.csv, which the command reads and would delete"):
         evaluate_file(path, out=tmp_path / "mine", force=True)
     assert path.is_file()
 
@@ -342,7 +341,7 @@ def small_set() -> Cohort:
 def official(monkeypatch: pytest.MonkeyPatch) -> Cohort:
     """The test cases of a small set that stands in for the official one."""
     cohort = small_set()
-    monkeypatch.setattr("clineval.pipeline.medmnist_results.load_cohort", lambda name: cohort)
+    monkeypatch.setattr("clineval.pipeline.evaluate.load_cohort", lambda name: cohort)
     return cohort.select(cohort.within("test"))
 
 
@@ -407,7 +406,7 @@ def test_result_files_that_do_not_fit_the_set_are_refused(
 ) -> None:
     malignant = np.random.default_rng(0).random(len(official))
     path = result_file(tmp_path, change(np.stack([malignant, 1 - malignant], axis=1)))
-    with pytest.raises(Refusal, match=words.replace("(", r"\(")):
+    with pytest.raises(InputError, match=words.replace("(", r"\(")):
         read_result_file(path, "smallmnist")
 
 
@@ -421,17 +420,17 @@ def test_result_files_that_do_not_fit_the_set_are_refused(
 )
 def test_a_result_file_is_known_by_its_name(tmp_path: Path, name: str, words: str) -> None:
     path = result_file(tmp_path, np.full((CASES, 2), 0.5), name)
-    with pytest.raises(Refusal, match=words):
+    with pytest.raises(InputError, match=words):
         read_result_file(path, "smallmnist")
 
 
 def test_an_empty_or_unreadable_result_file_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "smallmnist_test.csv"
     path.write_text("")
-    with pytest.raises(Refusal, match="is empty; needed: index,score_0,score_1"):
+    with pytest.raises(InputError, match="is empty; needed: index,score_0,score_1"):
         read_result_file(path, "smallmnist")
     path.write_bytes(b"0,\xff\xfe\n")
-    with pytest.raises(Refusal, match="cannot be read"):
+    with pytest.raises(InputError, match="cannot be read"):
         read_result_file(path, "smallmnist")
 
 

@@ -9,7 +9,7 @@ import pytest
 from clineval.data.cohort import Cohort, LabelMeaning, Source
 from clineval.data.exploration import EXAMPLES, QUANTILES, class_name, explore
 from clineval.data.phantom import phantom
-from clineval.refusal import Refusal
+from clineval.errors import InputError
 
 
 def cohort_of(
@@ -167,9 +167,9 @@ def test_json_is_strict_and_holds_null_for_what_is_undefined(flat: Cohort, some:
 
 
 def test_an_empty_cohort_and_an_unknown_split_are_refused(some: Cohort) -> None:
-    with pytest.raises(Refusal, match="at least one case"):
+    with pytest.raises(InputError, match="at least one case"):
         explore(some.select(np.zeros(len(some), bool)))
-    with pytest.raises(Refusal, match="No split 'elsewhere' with outcome 1"):
+    with pytest.raises(InputError, match="No split 'elsewhere' with outcome 1"):
         explore(some).of("elsewhere", 1)
 
 

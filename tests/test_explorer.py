@@ -8,7 +8,7 @@ from clineval.evaluation import evaluate
 from clineval.evaluation.curves import curves
 from clineval.predictions import check_predictions
 from clineval.reporting.explorer import explorer_data, highest_share
-from clineval.statistics.counting import counts
+from clineval.statistics.counts import counts
 
 
 @pytest.fixture(scope="module")

@@ -12,14 +12,13 @@ from matplotlib.figure import Figure
 from PIL import Image
 from simulated_results import phantom_run, table
 
+from clineval.errors import InputError
 from clineval.evaluation import evaluate
 from clineval.evaluation.curves import curves
 from clineval.predictions import check_predictions
-from clineval.refusal import Refusal
-from clineval.reporting.drawing import slug
-from clineval.reporting.failures import failures
-from clineval.reporting.figure_style import Heading, lay_out, new_figure, save, shorten
-from clineval.reporting.figures import write_exploration_figures, write_figures
+from clineval.reporting.figures import slug, write_exploration_figures, write_figures
+from clineval.reporting.gallery import failures
+from clineval.reporting.style import Heading, lay_out, new_figure, save, shorten
 
 NAMES = {
     "class_distribution_by_split",
@@ -98,7 +97,7 @@ def test_pyplot_is_never_loaded():
 
 
 def test_an_unknown_format_is_refused(records, tmp_path):
-    with pytest.raises(Refusal, match="png, svg, pdf; came gif"):
+    with pytest.raises(InputError, match="png, svg, pdf; came gif"):
         write_figures(tmp_path, **records, formats=("gif",))
 
 

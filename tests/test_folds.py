@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from clineval.learning.folds import derived_seed, grouped_folds, some_cases
-from clineval.refusal import Refusal
+from clineval.errors import InputError
+from clineval.models.folds import derived_seed, grouped_folds, some_cases
 
 GROUP = np.repeat(np.arange(60), 2).astype(str)
 OUTCOME = np.repeat(np.arange(60) < 20, 2)
@@ -28,7 +28,7 @@ def test_another_seed_draws_other_folds():
 
 def test_too_few_groups_with_the_condition_are_refused():
     outcome = np.repeat(np.arange(60) < 3, 2)
-    with pytest.raises(Refusal, match=r"5 grouped folds needs at least 5 .* has 3 and 57"):
+    with pytest.raises(InputError, match=r"5 grouped folds needs at least 5 .* has 3 and 57"):
         grouped_folds(outcome, GROUP, folds=5)
 
 

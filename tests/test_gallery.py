@@ -13,8 +13,7 @@ from simulated_results import DRAWS
 from clineval.data.phantom import phantom
 from clineval.evaluation import evaluate
 from clineval.predictions import check_predictions
-from clineval.reporting.failures import failures
-from clineval.reporting.gallery import NEAREST, read_gallery, write_gallery
+from clineval.reporting.gallery import NEAREST, failures, read_gallery, write_gallery
 
 
 @pytest.fixture(scope="module")

@@ -9,16 +9,16 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from clineval import cli
+from clineval.cli import main
 from clineval.data.image_files import read_image
 from clineval.data.preparation import Unusable
-from clineval.evaluation.result import read_evaluation
-from clineval.provenance import hash_folder
-from clineval.refusal import Refusal
+from clineval.errors import InputError
+from clineval.evaluation.codec import read_evaluation
+from clineval.results import hash_folder
 
 
 def ended(capsys, *words):
-    code = cli.run_command([*map(str, words), "--quiet"])
+    code = main.run_command([*map(str, words), "--quiet"])
     return code, capsys.readouterr().err
 
 
@@ -32,7 +32,7 @@ def table(tmp_path):
 @pytest.fixture
 def results(tmp_path, table):
     assert (
-        cli.run_command(["evaluate", str(table), "--draws", "20", "--out", str(tmp_path / "r"), "--quiet"])
+        main.run_command(["evaluate", str(table), "--draws", "20", "--out", str(tmp_path / "r"), "--quiet"])
         == 0
     )
     return tmp_path / "r"
@@ -78,7 +78,7 @@ def test_risks_at_the_edge_of_floating_point_leave_the_rest_of_the_evaluation(tm
     frame = pd.DataFrame({"case": [f"c{k}" for k in range(20)], "outcome": np.arange(20) % 2, "risk": risk})
     frame.to_csv(path, index=False)
     assert (
-        cli.run_command(["evaluate", str(path), "--draws", "20", "--out", str(tmp_path / "o"), "--quiet"])
+        main.run_command(["evaluate", str(path), "--draws", "20", "--out", str(tmp_path / "o"), "--quiet"])
         == 0
     )
     scores = json.loads((tmp_path / "o" / "evaluation.json").read_text())["models"]["edge"]["test"]
@@ -91,7 +91,7 @@ def test_half_precision_names_are_read(tmp_path):
     frame = pd.DataFrame({"case": case, "outcome": [0, 1] * 3, "risk": np.linspace(0.1, 0.9, 6)})
     frame.to_parquet(path)
     assert (
-        cli.run_command(["evaluate", str(path), "--draws", "20", "--out", str(tmp_path / "o"), "--quiet"])
+        main.run_command(["evaluate", str(path), "--draws", "20", "--out", str(tmp_path / "o"), "--quiet"])
         == 0
     )
 
@@ -100,7 +100,7 @@ def test_a_threshold_named_twice_is_reported_once(tmp_path, table):
     words = ["--threshold", ".3", "--threshold", "0.30", "--threshold", "0", "--threshold", "-0.0"]
     out = tmp_path / "o"
     assert (
-        cli.run_command(["evaluate", str(table), *words, "--draws", "20", "--out", str(out), "--quiet"]) == 0
+        main.run_command(["evaluate", str(table), *words, "--draws", "20", "--out", str(out), "--quiet"]) == 0
     )
     points = json.loads((out / "evaluation.json").read_text())["models"]["s"]["test"]["operating_points"]
     assert [point["threshold"] for point in points if point["name"] == "given"] == [0.3, 0.0]
@@ -191,7 +191,7 @@ def images(folder, *names):
 
 def test_an_image_whose_name_is_no_text_is_audited_under_its_bytes(tmp_path):
     folder = images(tmp_path / "images", b"a.png", b"b.png", b"\xff\xfe.png")
-    assert cli.run_command(["audit", str(folder), "--out", str(tmp_path / "a"), "--quiet"]) == 0
+    assert main.run_command(["audit", str(folder), "--out", str(tmp_path / "a"), "--quiet"]) == 0
     assert json.loads((tmp_path / "a" / "audit.json").read_text())["cases"] == 3
 
 
@@ -229,7 +229,7 @@ def test_an_evaluation_with_something_else_where_a_number_belongs_is_refused(res
     record["models"]["s"]["test"]["operating_points"][0]["threshold"] = value
     record["points"]["s"][0]["threshold"] = value
     (results / "evaluation.json").write_text(json.dumps(record))
-    with pytest.raises(Refusal, match="not whole"):
+    with pytest.raises(InputError, match="not whole"):
         read_evaluation(results / "evaluation.json")
 
 

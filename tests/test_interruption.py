@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from clineval.provenance import hash_folder
+from clineval.results import hash_folder
 
 pytestmark = pytest.mark.slow
 
@@ -17,7 +17,7 @@ import signal, sys
 from dataclasses import replace
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job would ignore it
 from clineval import cli
-from clineval.commands import learning
+from clineval.cli import learning
 from clineval.data.phantom import phantom
 import clineval.pipeline.run as pipeline
 import clineval.reporting.figures as figures

@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from clineval import provenance
-from clineval.provenance import broken_link, ledger_state, open_ledger, read_openings
+from clineval import results
+from clineval.results import broken_link, ledger_state, open_ledger, read_openings
 
 
 @pytest.fixture
@@ -29,7 +29,7 @@ def test_a_line_says_when_which_program_and_what_was_frozen(ledger):
     assert entry["frozen"] == {"seed": 1}
     assert entry["population"] == "test"
     assert entry["opened"].endswith("+00:00")
-    assert entry["commit"] == provenance.commit()
+    assert entry["commit"] == results.commit()
 
 
 @pytest.mark.parametrize(("doomed", "noticed"), [(0, 1), (1, 2)])
@@ -82,7 +82,7 @@ def test_no_ledger_holds_no_opening(tmp_path):
 
 
 def test_a_clock_that_goes_back_does_not_break_the_chain(ledger, monkeypatch):
-    monkeypatch.setattr("clineval.provenance.clock.now", lambda: "1970-01-01T00:00:00+00:00")
+    monkeypatch.setattr("clineval.files.now", lambda: "1970-01-01T00:00:00+00:00")
     open_ledger(ledger, population="test", frozen={})
     assert broken_link(ledger) is None
     assert [json.loads(line)["opened"][:4] for line in ledger.read_text().splitlines()][-1] == "1970"

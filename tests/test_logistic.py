@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from clineval.data.phantom import phantom
-from clineval.learning.logistic import fit_logistic, logistic_risk
-from clineval.refusal import Refusal
+from clineval.errors import InputError
+from clineval.models.logistic import fit_logistic, logistic_risk
 from clineval.settings import LogisticSettings
 
 COHORT = phantom(2, cases=(100, 20, 20))
@@ -46,7 +46,7 @@ def test_twins_share_a_fold_so_that_copies_do_not_weaken_the_penalty():
 
 
 def test_a_solver_that_does_not_converge_is_refused():
-    with pytest.raises(Refusal, match=r"did not converge in 1 iterations at C = 0\.001"):
+    with pytest.raises(InputError, match=r"did not converge in 1 iterations at C = 0\.001"):
         fit_logistic(TRAIN.images, TRAIN.outcome, TRAIN.group, settings=replace(SETTINGS, iterations=1))
 
 

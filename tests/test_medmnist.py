@@ -21,8 +21,8 @@ from clineval.data import download, medmnist
 from clineval.data.cohort import Cohort
 from clineval.data.download import ATTEMPTS, Unavailable
 from clineval.data.preparation import grey_of_colour
-from clineval.pipeline.fetch import fetch_file
-from clineval.refusal import Refusal
+from clineval.errors import InputError
+from clineval.pipeline.run import fetch_file
 
 FACTS = medmnist.SETS["breastmnist"]
 
@@ -95,7 +95,7 @@ def test_the_first_folder_that_has_the_file_wins(tmp_path: Path, official: bytes
         tmp_path / "second" / "breastmnist.npz"
     )
     put(tmp_path / "first", b"wrong")
-    with pytest.raises(Refusal, match=r"first/breastmnist\.npz is not the official"):
+    with pytest.raises(InputError, match=r"first/breastmnist\.npz is not the official"):
         medmnist.load(folders=[tmp_path / "first", tmp_path / "second"])
 
 
@@ -129,14 +129,14 @@ def test_folders_are_searched_in_the_documented_order(
 
 def test_a_variable_that_names_a_file_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CLINEVAL_DATA", str(put(tmp_path, b"")))
-    with pytest.raises(Refusal, match="CLINEVAL_DATA needs to name a folder"):
+    with pytest.raises(InputError, match="CLINEVAL_DATA needs to name a folder"):
         medmnist.search_folders()
 
 
 def test_unknown_names_and_sizes_are_refused_with_the_known_ones() -> None:
-    with pytest.raises(Refusal, match=r"--dataset needs .*breastmnist.*; came 'brainmnist'"):
+    with pytest.raises(InputError, match=r"--dataset needs .*breastmnist.*; came 'brainmnist'"):
         medmnist.load("brainmnist")
-    with pytest.raises(Refusal, match=r"--size needs one of 28, 64, 128, 224 .*came 32"):
+    with pytest.raises(InputError, match=r"--size needs one of 28, 64, 128, 224 .*came 32"):
         medmnist.load(size=32)
 
 
@@ -228,7 +228,7 @@ def _with_member(name: str, member: bytes) -> bytes:
 def test_a_wrong_file_is_refused_by_name_with_what_is_wrong(tmp_path: Path, fault: str) -> None:
     make, words = WRONG[fault]
     path = put(tmp_path, make())
-    with pytest.raises(Refusal, match=words) as refused:
+    with pytest.raises(InputError, match=words) as refused:
         medmnist.load(folders=[tmp_path])
     assert str(path) in str(refused.value)
     assert "\n" not in str(refused.value)
@@ -238,7 +238,7 @@ def test_a_wrong_file_is_refused_by_name_with_what_is_wrong(tmp_path: Path, faul
 def test_a_file_larger_than_any_official_one_is_refused_unread(tmp_path: Path) -> None:
     path = put(tmp_path, b"")
     os.truncate(path, 10**12)  # a terabyte that takes no room on the disk
-    with pytest.raises(Refusal, match="has more than"):
+    with pytest.raises(InputError, match="has more than"):
         medmnist.load(folders=[tmp_path])
 
 
@@ -247,7 +247,7 @@ def test_the_file_of_another_size_under_this_name_is_refused(tmp_path: Path, rea
     if not (real_data_folder / "breastmnist_64.npz").is_file():
         pytest.skip("no breastmnist_64.npz beside the 28-pixel file")
     put(tmp_path, (real_data_folder / "breastmnist_64.npz").read_bytes())
-    with pytest.raises(Refusal, match="the most that 28 x 28 pixels take"):
+    with pytest.raises(InputError, match="the most that 28 x 28 pixels take"):
         medmnist.load(folders=[tmp_path])
 
 
@@ -260,7 +260,7 @@ def test_what_is_no_file_is_refused_and_not_waited_for(tmp_path: Path, kind: str
         "pipe": lambda: os.mkfifo(path),
     }
     make[kind]()
-    with pytest.raises(Refusal, match="needs to be a file"):
+    with pytest.raises(InputError, match="needs to be a file"):
         medmnist.load(folders=[tmp_path])
 
 
@@ -271,7 +271,7 @@ def test_a_file_that_may_not_be_read_is_refused(tmp_path: Path, monkeypatch: pyt
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
 
     monkeypatch.setattr(Path, "open", denied)
-    with pytest.raises(Refusal, match=r"cannot be read \(Permission denied\)"):
+    with pytest.raises(InputError, match=r"cannot be read \(Permission denied\)"):
         medmnist.load(folders=[tmp_path])
 
 
@@ -283,7 +283,7 @@ def test_no_damage_to_a_file_ends_in_anything_but_a_refusal(tmp_path: Path, righ
             damaged[position] = rng.integers(0, 256)
         cut = len(right) if rng.random() < 0.5 else int(rng.integers(0, len(right)))
         put(tmp_path, bytes(damaged[:cut]))
-        with pytest.raises(Refusal):
+        with pytest.raises(InputError):
             medmnist.load(folders=[tmp_path])
 
 
@@ -352,7 +352,7 @@ def test_fetch_brings_the_file_whole_and_reports_every_byte(
 
 
 def test_there_is_no_phantom_to_fetch() -> None:
-    with pytest.raises(Refusal, match="the phantom set is drawn where it is used"):
+    with pytest.raises(InputError, match="the phantom set is drawn where it is used"):
         fetch_file("phantom")
 
 
@@ -365,15 +365,15 @@ def test_fetch_again_downloads_nothing(tmp_path: Path, official: bytes, server: 
 def test_fetch_never_overwrites_a_wrong_file(tmp_path: Path, official: bytes, server: Server) -> None:
     path = put(tmp_path, b"mine")
     server.answers = [ok(official)]
-    with pytest.raises(Refusal, match="is not the official"):
+    with pytest.raises(InputError, match="is not the official"):
         medmnist.fetch(folder=tmp_path, address=server.address)
     assert path.read_bytes() == b"mine"
 
 
-def refused(tmp_path: Path, server: Server) -> Unavailable | Refusal:
+def refused(tmp_path: Path, server: Server) -> Unavailable | InputError:
     """What fetch raises, having left nothing behind, in one line and with the three remedies."""
     folder = tmp_path / "cache"
-    with pytest.raises(Refusal) as caught:
+    with pytest.raises(InputError) as caught:
         medmnist.fetch(folder=folder, address=server.address, wait=0.001)
     assert not folder.exists() or list(folder.iterdir()) == []
     words = str(caught.value)
@@ -695,7 +695,7 @@ def test_a_finding_of_a_multi_label_set_is_its_column(
 def test_a_condition_is_asked_for_by_name_and_never_guessed(
     dataset: str, condition: str | None, message: str, tmp_path: Path
 ) -> None:
-    with pytest.raises(Refusal, match=message):
+    with pytest.raises(InputError, match=message):
         medmnist.load(dataset, condition=condition, folders=[tmp_path])
 
 
@@ -705,7 +705,7 @@ def test_a_set_of_which_only_the_md5_is_known_is_checked_by_it(
     stand_in(monkeypatch, tmp_path, "bloodmnist")
     monkeypatch.setitem(medmnist.SETS, "bloodmnist", replace(medmnist.SETS["bloodmnist"], md5={28: "0" * 32}))
     with pytest.raises(
-        Refusal, match=r"not the official bloodmnist\.npz: its MD5 is .*, the official file's 000"
+        InputError, match=r"not the official bloodmnist\.npz: its MD5 is .*, the official file's 000"
     ):
         medmnist.load("bloodmnist", condition="platelet", folders=[tmp_path])
 
@@ -725,7 +725,7 @@ def test_a_file_of_another_set_is_refused(
     changes: dict[str, np.ndarray], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     stand_in(monkeypatch, tmp_path, "dermamnist", **changes)
-    with pytest.raises(Refusal, match=message):
+    with pytest.raises(InputError, match=message):
         medmnist.load("dermamnist", condition="melanoma", folders=[tmp_path])
 
 

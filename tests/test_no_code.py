@@ -12,10 +12,10 @@ import pytest
 import torch
 
 import clineval
-from clineval import cli
+from clineval.cli import main
 from clineval.data import medmnist
-from clineval.learning.storage import read_arrays
-from clineval.refusal import Refusal
+from clineval.errors import InputError
+from clineval.models.arrays import read_arrays
 
 SOURCE = Path(clineval.__file__).parent
 FORBIDDEN = (
@@ -67,7 +67,7 @@ def npz_of_objects(trace):
 
 def test_an_npz_of_pickled_objects_is_refused_and_runs_nothing(tmp_path, trace):
     (tmp_path / "breastmnist.npz").write_bytes(npz_of_objects(trace))
-    with pytest.raises(Refusal, match="needs uint8 of shape"):
+    with pytest.raises(InputError, match="needs uint8 of shape"):
         medmnist.load(folders=[tmp_path])
     assert not trace.exists()
 
@@ -88,7 +88,7 @@ def zip_of_pickle(trace):
 @pytest.mark.parametrize("content", [torch_file, zip_of_pickle, lambda trace: pickle.dumps(Bomb(trace))])
 def test_a_pickle_in_the_place_of_a_model_is_refused_and_runs_nothing(tmp_path, trace, content):
     (tmp_path / "cnn.safetensors").write_bytes(content(trace))
-    with pytest.raises(Refusal, match="not a whole model file"):
+    with pytest.raises(InputError, match="not a whole model file"):
         read_arrays(tmp_path / "cnn.safetensors")
     assert not trace.exists()
 
@@ -112,7 +112,7 @@ def test_names_from_a_table_are_neither_formulas_nor_scripts_nor_paths_in_the_re
         str(tmp_path / "in" / "out"),
         "--quiet",
     ]
-    assert cli.run_command(words) == 0
+    assert main.run_command(words) == 0
     written = [path for path in (tmp_path / "in").rglob("*") if path.is_file()]
     assert all(path.is_relative_to(tmp_path / "in" / "out") for path in written)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["in", "t.csv"]

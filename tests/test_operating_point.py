@@ -9,7 +9,7 @@ from discrimination_reference import law
 
 from clineval.statistics import operating_point as op
 from clineval.statistics import rates
-from clineval.statistics.counting import Counts, counts
+from clineval.statistics.counts import Counts, counts
 
 R = golden("operating_point")["samples"]
 MEASURES = {

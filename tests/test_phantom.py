@@ -8,7 +8,7 @@ from scipy.stats import rankdata
 
 from clineval.data.cohort import Cohort
 from clineval.data.phantom import CASES, Planted, phantom, planted, with_artefacts
-from clineval.refusal import Refusal
+from clineval.errors import InputError
 
 SMALL = (120, 30, 40)
 
@@ -71,12 +71,12 @@ def test_the_default_set_is_drawn_in_under_two_seconds(drawn: tuple[Cohort, floa
 
 @pytest.mark.parametrize("cases", [(120, 30), (120, 30, 7), (0, 0, 0)])
 def test_too_few_cases_are_refused(cases: tuple[int, ...]) -> None:
-    with pytest.raises(Refusal, match="three split sizes of at least 8"):
+    with pytest.raises(InputError, match="three split sizes of at least 8"):
         phantom(cases=cases)
 
 
 def test_a_negative_seed_is_refused() -> None:
-    with pytest.raises(Refusal, match="seed of at least 0"):
+    with pytest.raises(InputError, match="seed of at least 0"):
         phantom(seed=-1)
 
 
@@ -242,7 +242,7 @@ def test_artefacts_spoil_four_named_training_images_and_nothing_else() -> None:
 
 def test_artefacts_need_training_images_to_spoil() -> None:
     cohort = phantom(cases=(8, 8, 8))
-    with pytest.raises(Refusal, match="4 training images are needed to spoil; there are 0"):
+    with pytest.raises(InputError, match="4 training images are needed to spoil; there are 0"):
         with_artefacts(cohort, keep=cohort.case.tolist())
 
 

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from clineval.learning import plain_scattering, scattering
-from clineval.learning.plain_scattering import plain_scattering_features
+from clineval.models import plain_scattering, scattering
+from clineval.models.plain_scattering import plain_scattering_features
 
 
 def images_of(side: int, count: int = 20) -> np.ndarray:

@@ -14,12 +14,12 @@ from finished_run import write_cohort
 from PIL import Image
 
 import clineval
-from clineval.cli import run_command
-from clineval.data.own_cohort import prepare_files
-from clineval.ending import DONE, REFUSED
+from clineval.cli.exit_codes import DONE, REFUSED
+from clineval.cli.main import run_command
+from clineval.data.own_images import prepare_files
+from clineval.errors import InputError
 from clineval.pipeline.predict import predict, predict_images
 from clineval.pipeline.stored_run import read_run, shipped_risks, view_images
-from clineval.refusal import Refusal
 
 pytestmark = pytest.mark.slow
 
@@ -195,7 +195,7 @@ def test_progress_counts_every_image(finished_run, images):
 
 def test_an_answer_needs_neither_torch_nor_pandas_nor_a_solver(finished_run, images):
     code = (
-        "import sys; from clineval.cli import run_command; "
+        "import sys; from clineval.cli.main import run_command; "
         f"assert run_command(['predict', {str(finished_run)!r}, {str(sorted(images.iterdir())[0])!r}]) == 0; "
         "heavy = {'torch', 'sklearn', 'pandas', 'statsmodels', 'matplotlib', 'pyarrow', 'scipy.optimize'}; "
         "sys.exit(', '.join(sorted(heavy & set(sys.modules))) or 0)"
@@ -282,7 +282,7 @@ def test_without_a_run_it_says_how_to_make_one(images, tmp_path, capsys):
 
 
 def test_from_python_no_files_are_refused(finished_run):
-    with pytest.raises(Refusal, match="none was named"):
+    with pytest.raises(InputError, match="none was named"):
         predict(finished_run, [])
 
 

@@ -9,14 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from clineval.predictions import (
-    attributes,
-    check_predictions,
-    encode,
-    read_predictions,
-    write_predictions,
-)
-from clineval.refusal import Refusal
+from clineval.errors import InputError
+from clineval.predictions import attributes, check_predictions, encode, read_predictions, write_predictions
 
 GOOD = "model,split,case,outcome,risk\na,test,1,1,0.9\na,test,2,0,0.25\n"
 
@@ -28,7 +22,7 @@ def written(folder: Path, text: str | bytes, name: str = "mine.csv") -> Path:
 
 
 def refusal_of(path: Path, **options: object) -> str:
-    with pytest.raises(Refusal) as caught:
+    with pytest.raises(InputError) as caught:
         read_predictions(path, **options)
     message = str(caught.value)
     assert "\n" not in message
@@ -202,9 +196,9 @@ def test_contradictions_are_found_in_sparse_tables_too() -> None:
         {"model": models, "case": models, "outcome": 1, "risk": 0.5}
     )  # 60 x 60 cells for 60 rows: counting would be dearer than searching
     check_predictions(frame)
-    with pytest.raises(Refusal, match="stands twice"):
+    with pytest.raises(InputError, match="stands twice"):
         check_predictions(pd.concat([frame, frame.tail(1)]))
-    with pytest.raises(Refusal, match="has outcome 0"):
+    with pytest.raises(InputError, match="has outcome 0"):
         check_predictions(pd.concat([frame, frame.tail(1).assign(model="other", outcome=0)]))
 
 
@@ -220,9 +214,9 @@ def test_a_mapping_to_what_is_not_there_is_refused(tmp_path: Path) -> None:
 
 
 def test_only_a_data_frame_is_taken_from_memory() -> None:
-    with pytest.raises(Refusal, match="pandas DataFrame; came list"):
+    with pytest.raises(InputError, match="pandas DataFrame; came list"):
         check_predictions([1, 2])  # type: ignore[arg-type]
-    with pytest.raises(Refusal, match="two columns of one name"):
+    with pytest.raises(InputError, match="two columns of one name"):
         check_predictions(pd.DataFrame([[1, 0.5, 0.5]], columns=["outcome", "risk", "risk"]))
 
 
@@ -282,7 +276,7 @@ def test_the_same_table_gives_the_same_bytes(tmp_path: Path) -> None:
 )
 def test_any_bytes_are_a_table_or_refused(tmp_path_factory: pytest.TempPathFactory, content: bytes) -> None:
     path = written(tmp_path_factory.mktemp("bytes"), content)
-    with contextlib.suppress(Refusal):
+    with contextlib.suppress(InputError):
         assert read_predictions(path)["risk"].between(0, 1).all()
 
 

@@ -16,7 +16,7 @@ from clineval.data.preparation import (
     in_words,
     square,
 )
-from clineval.refusal import Refusal
+from clineval.errors import InputError
 
 
 def picture(height: int, width: int, *, seed: int = 0) -> np.ndarray:
@@ -59,7 +59,7 @@ def test_an_image_of_the_right_size_is_left_as_it_is():
 
 
 def test_an_unknown_fit_is_refused():
-    with pytest.raises(Refusal, match="--fit needs one of crop, top, pad; came 'squash'"):
+    with pytest.raises(InputError, match="--fit needs one of crop, top, pad; came 'squash'"):
         check_fit("squash")
 
 

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from clineval.learning import preprocessing
-from clineval.learning.preprocessing import augment, learn_grey_scaling, learn_pixel_scaling, scale_grey
-from clineval.refusal import Refusal
+from clineval.errors import InputError
+from clineval.models import preprocessing
+from clineval.models.preprocessing import augment, learn_grey_scaling, learn_pixel_scaling, scale_grey
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (40, 20, 24), dtype=np.uint8)
 
@@ -43,17 +43,17 @@ def test_a_pixel_that_never_varies_stays_at_zero():
 
 @pytest.mark.parametrize("learn", [learn_grey_scaling, learn_pixel_scaling])
 def test_constant_images_are_refused(learn):
-    with pytest.raises(Refusal, match=r"those of train are constant \(standard deviation 0\)"):
+    with pytest.raises(InputError, match=r"those of train are constant \(standard deviation 0\)"):
         learn(np.full((5, 28, 28), 9, dtype=np.uint8), learnt_on="train")
 
 
 def test_values_that_are_not_finite_after_scaling_are_refused():
-    with pytest.raises(Refusal, match="1 of 3 are NaN or infinite"):
+    with pytest.raises(InputError, match="1 of 3 are NaN or infinite"):
         preprocessing.finite(np.array([0.0, np.nan, 1.0]))
 
 
 def test_images_too_small_for_the_network_are_refused():
-    with pytest.raises(Refusal, match="at least 16 x 16 pixels are needed to learn from; came 12 x 28"):
+    with pytest.raises(InputError, match="at least 16 x 16 pixels are needed to learn from; came 12 x 28"):
         preprocessing.check_images(np.zeros((3, 12, 28), dtype=np.uint8))
 
 

@@ -9,7 +9,7 @@ from discrimination_reference import law
 from hypothesis import strategies as st
 
 from clineval.statistics import prevalence as pv
-from clineval.statistics.counting import Counts, counts
+from clineval.statistics.counts import Counts, counts
 from clineval.statistics.decision_curve import decision_curve
 from clineval.statistics.operating_point import operating_point
 

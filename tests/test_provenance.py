@@ -9,16 +9,16 @@ import sys
 
 import numpy as np
 
-from clineval import provenance
-from clineval.provenance.environment import environment_differences
-from clineval.refusal import Refusal
+from clineval import results
+from clineval.errors import InputError
+from clineval.results.environment import environment_differences
 
 
 def described(command=("clineval", "run")):
-    recorder = provenance.Recorder()
+    recorder = results.Recorder()
     with recorder.step("count"):
         np.arange(1000).sum()
-    return provenance.describe(
+    return results.describe(
         kind="run", command=command, settings={"seed": 0}, source={"dataset": "phantom"}, recorder=recorder
     )
 
@@ -45,7 +45,7 @@ def test_paths_in_the_command_are_cut_to_their_last_part():
         "--seed",
         "3",
     ]
-    assert provenance.scrub_command(words) == ["clineval", "run", "--out", "results", "--to=x", "--seed", "3"]
+    assert results.scrub_command(words) == ["clineval", "run", "--out", "results", "--to=x", "--seed", "3"]
 
 
 def test_neither_host_nor_user_is_recorded(monkeypatch):
@@ -58,7 +58,7 @@ def test_neither_host_nor_user_is_recorded(monkeypatch):
 
 def test_the_hash_of_a_file_is_its_sha256(tmp_path):
     (tmp_path / "a").write_bytes(b"abc")
-    assert provenance.hash_file(tmp_path / "a") == hashlib.sha256(b"abc").hexdigest()
+    assert results.hash_file(tmp_path / "a") == hashlib.sha256(b"abc").hexdigest()
 
 
 def test_a_seal_hashes_every_file_but_provenance_and_ledger(tmp_path):
@@ -66,14 +66,14 @@ def test_a_seal_hashes_every_file_but_provenance_and_ledger(tmp_path):
     (tmp_path / "models" / "cnn.json").write_text("{}")
     (tmp_path / "predictions.csv").write_text("x")
     (tmp_path / "ledger.jsonl").write_text("x")
-    provenance.seal(tmp_path, described())
+    results.seal(tmp_path, described())
     sealed = json.loads((tmp_path / "provenance.json").read_text())
     assert sorted(sealed["artefacts"]) == ["models/cnn.json", "predictions.csv", "ro-crate-metadata.json"]
 
 
 def test_equal_settings_have_equal_hashes_whatever_their_order():
-    one, other = provenance.hash_settings({"a": 1, "b": 2}), provenance.hash_settings({"b": 2, "a": 1})
-    assert one == other != provenance.hash_settings({"a": 1, "b": 3})
+    one, other = results.hash_settings({"a": 1, "b": 2}), results.hash_settings({"b": 2, "a": 1})
+    assert one == other != results.hash_settings({"a": 1, "b": 3})
 
 
 def test_seeds_are_named_by_their_place_in_the_settings():
@@ -82,7 +82,7 @@ def test_seeds_are_named_by_their_place_in_the_settings():
         "evaluation": {"seed": 0},
         "seed": None,
     }
-    assert provenance.seeds_of(settings) == {
+    assert results.seeds_of(settings) == {
         "training.seed": 3,
         "training.seeds": [1, 2],
         "evaluation.seed": 0,
@@ -107,7 +107,7 @@ def test_a_record_says_what_else_a_number_may_depend_on(monkeypatch):
 
 
 def test_a_words_bytes_that_are_no_text_do_not_stop_the_record(tmp_path):
-    provenance.seal(tmp_path, described(("clineval", "run", "--out", "/x/caf\udce9")))
+    results.seal(tmp_path, described(("clineval", "run", "--out", "/x/caf\udce9")))
     assert json.loads((tmp_path / "provenance.json").read_text())["command"][-1] == "caf?"
 
 
@@ -115,7 +115,7 @@ def test_time_and_memory_of_a_living_worker_are_counted(tmp_path):
     work = (
         "import sys; x = bytearray(300_000_000); sum(range(3_000_000)); print(flush=True); sys.stdin.read()"
     )
-    recorder = provenance.Recorder()
+    recorder = results.Recorder()
     with recorder.step("work"):
         worker = subprocess.Popen([sys.executable, "-c", work], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         worker.stdout.readline()
@@ -127,17 +127,17 @@ def test_time_and_memory_of_a_living_worker_are_counted(tmp_path):
 
 def refused_or_odd(path):
     try:
-        return not provenance.is_as_sealed(path, provenance.read_provenance(path))
-    except Refusal as refusal:
+        return not results.is_as_sealed(path, results.read_provenance(path))
+    except InputError as refusal:
         return path.name in str(refusal)
 
 
 def test_a_flipped_byte_of_a_provenance_no_longer_fits_its_seal(tmp_path):
     (tmp_path / "predictions.csv").write_text("x")
-    provenance.seal(tmp_path, described())
+    results.seal(tmp_path, described())
     path = tmp_path / "provenance.json"
     content = path.read_bytes()
-    assert provenance.is_as_sealed(path, provenance.read_provenance(path))
+    assert results.is_as_sealed(path, results.read_provenance(path))
     for place in range(0, len(content), 11):
         path.write_bytes(content[:place] + bytes([content[place] ^ 1]) + content[place + 1 :])
         assert refused_or_odd(path), place
@@ -146,33 +146,33 @@ def test_a_flipped_byte_of_a_provenance_no_longer_fits_its_seal(tmp_path):
 def test_a_reseal_changes_the_named_hashes_only(tmp_path):
     for name in ("report.html", "predictions.csv"):
         (tmp_path / name).write_text("old")
-    provenance.seal(tmp_path, described())
-    before = provenance.read_provenance(tmp_path / "provenance.json")
+    results.seal(tmp_path, described())
+    before = results.read_provenance(tmp_path / "provenance.json")
     for name in ("report.html", "predictions.csv"):
         (tmp_path / name).write_text("new")
-    provenance.reseal(tmp_path, before, names=("report.html", "checklist.csv"))
-    after = provenance.read_provenance(tmp_path / "provenance.json")
+    results.reseal(tmp_path, before, names=("report.html", "checklist.csv"))
+    after = results.read_provenance(tmp_path / "provenance.json")
     changed = {name for name in after["artefacts"] if after["artefacts"][name] != before["artefacts"][name]}
-    assert changed == {"report.html", provenance.CRATE}
-    assert provenance.is_as_sealed(tmp_path / "provenance.json", after)
+    assert changed == {"report.html", results.CRATE}
+    assert results.is_as_sealed(tmp_path / "provenance.json", after)
 
 
 def test_a_reseal_does_not_mend_a_broken_seal(tmp_path):
-    provenance.seal(tmp_path, described())
+    results.seal(tmp_path, described())
     path = tmp_path / "provenance.json"
     path.write_text(path.read_text().replace('"seed": 0', '"seed": 1'))
-    provenance.reseal(tmp_path, provenance.read_provenance(path), names=())
-    assert not provenance.is_as_sealed(path, provenance.read_provenance(path))
+    results.reseal(tmp_path, results.read_provenance(path), names=())
+    assert not results.is_as_sealed(path, results.read_provenance(path))
 
 
 def test_outside_a_checkout_no_commit_is_claimed(monkeypatch):
-    monkeypatch.setattr("clineval.provenance.program_and_machine._git", lambda root, *words: None)
-    assert provenance.commit() is None
+    monkeypatch.setattr("clineval.results.environment._git", lambda root, *words: None)
+    assert results.commit() is None
 
 
 def test_a_machine_without_cpuinfo_is_described_all_the_same(monkeypatch):
-    monkeypatch.setattr("clineval.provenance.program_and_machine.Path.read_text", _absent)
-    assert provenance.machine()["instruction_sets"] == []
+    monkeypatch.setattr("clineval.results.environment.Path.read_text", _absent)
+    assert results.machine()["instruction_sets"] == []
 
 
 def _absent(*_words, **_named):

@@ -7,7 +7,7 @@ import pytest
 from clinical_reference import cases, sample, triple
 from discrimination_reference import law
 
-from clineval.statistics.counting import Counts
+from clineval.statistics.counts import Counts
 from clineval.statistics.operating_point import operating_point
 from clineval.statistics.rates import independent_cases, likelihood_ratio_positive, mcc, rate
 

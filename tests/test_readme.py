@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from clineval.refusal import Refusal
+from clineval.errors import InputError
 from clineval.reporting import readme
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -41,7 +41,7 @@ def test_every_figure_and_file_that_the_readme_shows_is_there(text):
 
 
 def test_a_readme_without_the_marks_is_refused():
-    with pytest.raises(Refusal, match="results:begin"):
+    with pytest.raises(InputError, match="results:begin"):
         readme.with_results("# no marks", ROOT / "results")
     assert readme.quotes_results("# no marks", ROOT / "results") is None
 

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from clineval.cli import run_command
+from clineval.cli.main import run_command
 
 CASES = Path(__file__).parent / "cases"
 BASE = CASES / "base" / "base.csv"

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from simulated_results import phantom_run, table, write_results
 
+from clineval.errors import InputError
 from clineval.evaluation import read_evaluation
-from clineval.refusal import Refusal
 from clineval.reporting.content import embedded_json
 from clineval.reporting.gallery import write_gallery
 from clineval.reporting.report import write_report
@@ -231,13 +231,13 @@ def test_a_table_without_a_test_split_is_reported_on_what_it_has(tmp_path):
 def test_a_folder_that_lacks_a_file_is_refused_with_its_name(results, tmp_path, name):
     folder = copy_of(results, tmp_path / "r")
     (folder / name).unlink()
-    with pytest.raises(Refusal, match=f"lacks {name}.*clineval run"):
+    with pytest.raises(InputError, match=f"lacks {name}.*clineval run"):
         write_report(folder)
     assert not (folder / "report.html").exists()
 
 
 def test_a_folder_that_is_not_there_is_refused(tmp_path):
-    with pytest.raises(Refusal, match="is not a folder"):
+    with pytest.raises(InputError, match="is not a folder"):
         write_report(tmp_path / "nowhere")
 
 
@@ -245,7 +245,7 @@ def test_an_evaluation_of_another_schema_is_refused(results, tmp_path):
     folder = copy_of(results, tmp_path / "r")
     content = json.loads((folder / "evaluation.json").read_text(encoding="utf-8"))
     (folder / "evaluation.json").write_text(json.dumps({**content, "schema": 0}), encoding="utf-8")
-    with pytest.raises(Refusal, match="schema 1 is needed; came 0"):
+    with pytest.raises(InputError, match="schema 1 is needed; came 0"):
         write_report(folder)
 
 
@@ -259,7 +259,7 @@ def test_a_file_altered_after_the_run_is_refused(results, tmp_path):
     write_report(folder)
     with (folder / "predictions.csv").open("a", encoding="utf-8") as file:
         file.write("cnn,test,test/999,test/999,1,0.5\n")
-    with pytest.raises(Refusal, match=r"predictions\.csv is not the file .* clineval verify"):
+    with pytest.raises(InputError, match=r"predictions\.csv is not the file .* clineval verify"):
         write_report(folder)
 
 
@@ -267,7 +267,7 @@ def test_an_evaluation_of_another_table_is_refused(results, tmp_path):
     folder = copy_of(results, tmp_path / "r")
     text = (folder / "predictions.csv").read_text(encoding="utf-8").replace("cnn,", "other,")
     (folder / "predictions.csv").write_text(text, encoding="utf-8")
-    with pytest.raises(Refusal, match=r"scores 'cnn', a model that predictions\.csv does not hold"):
+    with pytest.raises(InputError, match=r"scores 'cnn', a model that predictions\.csv does not hold"):
         write_report(folder)
 
 
@@ -275,6 +275,6 @@ def test_an_evaluation_of_another_table_is_refused(results, tmp_path):
 def test_a_half_written_file_beside_is_refused_in_one_line(results, tmp_path, content):
     folder = copy_of(results, tmp_path / "r")
     (folder / "gallery.json").write_text(content, encoding="utf-8")
-    with pytest.raises(Refusal, match="gallery") as caught:
+    with pytest.raises(InputError, match="gallery") as caught:
         write_report(folder)
     assert "\n" not in str(caught.value)

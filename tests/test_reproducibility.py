@@ -14,8 +14,8 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 from test_dicom import dicom
 
-from clineval import cli
-from clineval.provenance import CRATE, hash_folder
+from clineval.cli import main
+from clineval.results import CRATE, hash_folder
 
 pytestmark = pytest.mark.slow
 
@@ -106,7 +106,7 @@ def place(tmp_path_factory):
             ["audit", folder, "--out", "audit"],
         ):
             words[-1] = str(top / words[-1])
-            assert cli.run_command([*words, "--quiet"]) == 0, words[0]
+            assert main.run_command([*words, "--quiet"]) == 0, words[0]
     return top
 
 
@@ -131,7 +131,7 @@ def test_no_patient_user_host_or_folder_is_named_in_any_byte_of_the_results(plac
 
 def test_each_kind_of_results_verifies(place):
     for kind in ("run", "validate", "evaluate", "audit"):
-        assert cli.run_command(["verify", str(place / kind), "--quiet"]) == 0, kind
+        assert main.run_command(["verify", str(place / kind), "--quiet"]) == 0, kind
 
 
 def odd_environment(folder):
@@ -169,7 +169,7 @@ def test_other_workers_threads_locale_zone_hash_seed_and_folder_give_the_same_by
         "--out",
         "mine",
     ]
-    command = [sys.executable, "-m", "clineval.cli", *words, "--quiet"]
+    command = [sys.executable, "-m", "clineval", *words, "--quiet"]
     environment = odd_environment(tmp_path)
     done = subprocess.run(command, cwd=deep, env=environment, capture_output=True, text=True, timeout=500)
     assert done.returncode == 0, done.stderr
@@ -186,7 +186,7 @@ def test_other_images_are_named_before_anything_is_trained(place, capsys):
     kept = path.read_bytes()
     Image.fromarray(lesion(1000)).save(path)
     words = ["--cohort", str(home / "cohort.csv"), "--image-folder", str(home / "images")]
-    code = cli.run_command(["verify", str(place / "run"), "--retrain", *words])
+    code = main.run_command(["verify", str(place / "run"), "--retrain", *words])
     told = capsys.readouterr()
     path.write_bytes(kept)
     assert code == 4

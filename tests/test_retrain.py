@@ -7,10 +7,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from clineval import provenance, retrain
-from clineval.pipeline.cohort_run import OwnImages
-from clineval.refusal import Refusal
-from clineval.retrain import MEMBER_TOLERANCE, NETWORK_TOLERANCE, TOLERANCE, repeat_run, settings_of
+from clineval import results
+from clineval.errors import InputError
+from clineval.pipeline import retrain
+from clineval.pipeline.retrain import MEMBER_TOLERANCE, NETWORK_TOLERANCE, TOLERANCE, repeat_run, settings_of
+from clineval.pipeline.run import OwnImages
 from clineval.settings import DataSettings, OwnSettings, RunSettings, TrainingSettings
 
 SETTINGS = RunSettings(data=DataSettings(dataset="phantom"), training=TrainingSettings(seed=4, seeds=(1, 2)))
@@ -41,14 +42,14 @@ def write_run(folder, *, kind="run", source=(), shift=0.0):
     (folder / "audit.json").write_text("{}")
     (folder / "models").mkdir()
     (folder / "models" / "shipped.json").write_text(json.dumps(SHIPPED))
-    record = provenance.describe(
+    record = results.describe(
         kind=kind,
         command=("clineval", kind),
         settings=asdict(SETTINGS),
         source={"dataset": "phantom", "title": "Phantoms", "sha256": "a", "condition": "ill", **dict(source)},
-        recorder=provenance.Recorder(),
+        recorder=results.Recorder(),
     )
-    provenance.seal(folder, record)
+    results.seal(folder, record)
     return folder
 
 
@@ -130,7 +131,7 @@ def test_other_cases_differ_on_any_machine(repeated):
 
 
 def test_another_program_is_named_where_the_bytes_differ(repeated, monkeypatch):
-    monkeypatch.setattr(provenance, "commit", lambda: {"hash": "f" * 40, "clean": False})
+    monkeypatch.setattr(results, "commit", lambda: {"hash": "f" * 40, "clean": False})
     (note,) = repeated(1e-11).notes
     assert note.endswith(f"commit {'f' * 12} with changes now)")
 
@@ -148,19 +149,19 @@ def test_another_program_is_named_where_the_bytes_differ(repeated, monkeypatch):
 )
 def test_what_trained_nothing_says_what_can_be_repeated_instead(tmp_path, kind, words):
     folder = write_run(tmp_path / "results", kind=kind)
-    with pytest.raises(Refusal, match=words):
+    with pytest.raises(InputError, match=words):
         repeat_run(folder, announce=None)
 
 
 def test_a_run_on_own_images_asks_for_them(tmp_path):
     folder = write_run(tmp_path / "results", source={"dataset": "own", "file": "cohort.csv"})
-    with pytest.raises(Refusal, match=r"table cohort\.csv, which no results folder holds.*--cohort TABLE"):
+    with pytest.raises(InputError, match=r"table cohort\.csv, which no results folder holds.*--cohort TABLE"):
         repeat_run(folder, announce=None)
 
 
 def test_own_images_are_not_taken_for_a_data_set(tmp_path):
     folder = write_run(tmp_path / "results")
-    with pytest.raises(Refusal, match="made from Phantoms; leave out --cohort"):
+    with pytest.raises(InputError, match="made from Phantoms; leave out --cohort"):
         repeat_run(folder, own=OwnImages(tmp_path / "x.csv"), announce=None)
 
 
@@ -197,7 +198,7 @@ def test_settings_that_an_older_record_lacks_are_as_by_default():
     ],
 )
 def test_settings_of_another_form_are_refused_by_their_name(settings, words):
-    with pytest.raises(Refusal, match=words):
+    with pytest.raises(InputError, match=words):
         settings_of({"settings": settings, "data": {"dataset": "phantom"}})
 
 

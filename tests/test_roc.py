@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from sklearn.metrics import average_precision_score, roc_auc_score
 from sklearn.metrics import roc_curve as sklearn_curve
 
-from clineval.statistics import levels as levels_module
+from clineval.statistics import risk_bins as levels_module
 from clineval.statistics.intervals import bootstrap, clopper_pearson
 from clineval.statistics.roc import (
     auc,

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from scipy.ndimage import convolve
 
-from clineval.learning import scattering
-from clineval.learning.scattering import FEATURES, scattering_features
+from clineval.models import scattering
+from clineval.models.scattering import FEATURES, scattering_features
 
 IMAGES = np.random.default_rng(3).integers(0, 256, (70, 28, 28), dtype=np.uint8)
 

@@ -10,24 +10,24 @@ import pandas as pd
 import pytest
 
 import clineval
-from clineval import provenance
+from clineval import results
+from clineval.errors import InputError
 from clineval.evaluation import evaluate
 from clineval.pipeline import scoring
-from clineval.refusal import Refusal
 
 SETTINGS = {"level": 0.95, "draws": 20, "seed": 0}
 SOURCE = Path(clineval.__file__).parent
 
 AFTER_OPENING = {
     "pipeline/scoring.py": "the door itself",
-    "pipeline/transport_record.py": "sets an external cohort, opened through the door, beside the run",
+    "pipeline/external.py": "sets an external cohort, opened through the door, beside the run",
     "pipeline/robustness.py": "scores corrupted copies of an external cohort, opened through the door",
 }
-ROOMS = ("pipeline", "learning", "data", "cli.py", "commands", "screen.py", "retrain.py")
+PACKAGES = ("pipeline", "models", "data", "results", "cli")
 NEVER_TEST = {
-    "pipeline/recalibration.py": "out-of-fold risks of train",
-    "pipeline/study_scores.py": "held-out folds of train and val",
-    "pipeline/coverage.py": "simulated cases",
+    "pipeline/train.py": "out-of-fold risks of train",
+    "pipeline/study.py": "held-out folds of train and val",
+    "pipeline/evaluate.py": "simulated cases",
 }
 
 
@@ -93,9 +93,8 @@ def test_every_step_that_computes_a_statistic_is_known_and_says_of_what():
     found = {
         name
         for name, names in imports()
-        if name.split("/")[0]
-        in ("pipeline", "learning", "data", "cli.py", "commands", "screen.py", "retrain.py")
-        and any(one.startswith((*of_outcomes, "clineval.evaluation.transport")) for one in names)
+        if name.split("/")[0] in PACKAGES
+        and any(one.startswith((*of_outcomes, "clineval.evaluation.external")) for one in names)
     }
     assert found <= {*AFTER_OPENING, *NEVER_TEST}, (
         "a new path to outcomes: open it through pipeline/scoring.py"
@@ -123,7 +122,7 @@ def test_an_opening_that_cannot_be_entered_computes_no_number(tmp_path, monkeypa
     def full(*_words, **_named):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(provenance, "open_ledger", full)
+    monkeypatch.setattr(results, "open_ledger", full)
     with pytest.raises(OSError, match="No space"):
         open_it(tmp_path)
     assert not (tmp_path / "evaluation.json").exists()
@@ -132,11 +131,11 @@ def test_an_opening_that_cannot_be_entered_computes_no_number(tmp_path, monkeypa
 def test_the_line_says_what_was_frozen(tmp_path):
     write_table(tmp_path, populations=("val", "test", "hospital-b"))
     evaluation = open_it(tmp_path, thresholds=[0.2])
-    openings = provenance.read_openings(tmp_path / "ledger.jsonl")
+    openings = results.read_openings(tmp_path / "ledger.jsonl")
     assert [entry["population"] for entry in openings] == ["test", "hospital-b"]
     frozen = openings[0]["frozen"]
     assert frozen["settings_sha256"] == "s"
-    assert frozen["predictions_sha256"] == provenance.hash_file(tmp_path / "predictions.csv")
+    assert frozen["predictions_sha256"] == results.hash_file(tmp_path / "predictions.csv")
     points = [(each["name"], each["threshold"], each["chosen_on"]) for each in frozen["thresholds"]["m"]]
     assert points == [(each.name, each.threshold, each.chosen_on) for each in evaluation.points["m"]]
     assert {"opened", "commit", "previous"} <= openings[0].keys()
@@ -165,17 +164,17 @@ def test_frozen_thresholds_do_not_depend_on_test_outcomes(tmp_path):
 def test_what_was_learnt_on_test_is_not_scored_there_and_opens_nothing(tmp_path, learnt, words):
     write_table(tmp_path)
     write_shipped(tmp_path, **learnt)
-    with pytest.raises(Refusal, match=words):
+    with pytest.raises(InputError, match=words):
         open_it(tmp_path)
     assert not (tmp_path / "ledger.jsonl").exists()
-    with pytest.raises(Refusal, match=words):
+    with pytest.raises(InputError, match=words):
         scoring.score_folder(tmp_path, SETTINGS, condition="ill")
 
 
 def test_a_threshold_chosen_on_test_is_not_scored_there_and_opens_nothing(tmp_path):
     write_table(tmp_path)
     chosen = {"name": "best", "threshold": 0.3, "chosen_on": "test", "rule": "", "choice": None}
-    with pytest.raises(Refusal, match="chosen on 'test'; it may come from fixed, given"):
+    with pytest.raises(InputError, match="chosen on 'test'; it may come from fixed, given"):
         open_it(tmp_path, points={"m": [chosen]})
     assert not (tmp_path / "ledger.jsonl").exists()
 
@@ -191,4 +190,4 @@ def test_scoring_a_folder_once_more_is_no_opening(tmp_path):
     opened = open_it(tmp_path)
     again = scoring.score_folder(tmp_path, SETTINGS, condition="ill")
     assert again.to_json() == opened.to_json()
-    assert len(provenance.read_openings(tmp_path / "ledger.jsonl")) == 1
+    assert len(results.read_openings(tmp_path / "ledger.jsonl")) == 1

@@ -2,12 +2,12 @@ import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter
 
-from clineval.data.detail import detail_of
 from clineval.data.similarity import (
     ALIGNMENTS,
     Alignment,
     TooManyPairs,
     alignments,
+    detail_of,
     find_pairs,
     nearest,
     similarity_of,
@@ -134,7 +134,7 @@ def test_a_search_among_given_pairs_finds_those_that_reach_the_threshold_and_no_
 @pytest.mark.slow
 def test_the_approximate_search_finds_what_the_exact_one_finds():
     pytest.importorskip("pynndescent", reason="the extra audit is not installed")
-    from clineval.data.approximate import find_pairs_approximately
+    from clineval.data.duplicates import find_pairs_approximately
 
     large = smooth_images(600, side=34, blur=1.5)
     images = large[:, 3:31, 3:31].copy()

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from clineval.statistics.adequacy import coverage
+from clineval.statistics.sample_size import coverage
 from clineval.statistics.simulation import _simulated, _World
 
 # Headline intervals that must cover 93 to 97 %; plain DeLong is shown beside, not held to it.

@@ -7,8 +7,8 @@ import pytest
 from PIL import Image
 
 from clineval.data.phantom import phantom
-from clineval.learning.plain_models import View, read_plain_model
-from clineval.learning.training import MODELS, load_model, predict, save_model, train_models
+from clineval.models.ensemble import MODELS, load_model, predict, save_model, train_models
+from clineval.models.stored import View, read_plain_model
 from clineval.settings import LogisticSettings, NetworkSettings, TrainingSettings
 
 SMALL = phantom(3, cases=(60, 20, 10))
@@ -33,6 +33,6 @@ def test_every_model_trains_is_stored_and_predicts_alike_with_and_without_torch(
 
 
 def test_weights_do_not_grow_with_the_image():
-    from clineval.learning.models import build_network, parameters_of
+    from clineval.models.network import build_network, parameters_of
 
     assert parameters_of(build_network(224, 224, seed=0)) < 1.3 * parameters_of(build_network(28, 28, seed=0))

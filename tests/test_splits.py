@@ -6,7 +6,7 @@ import pytest
 from clineval.data import splits
 from clineval.data.audit import audit
 from clineval.data.phantom import phantom
-from clineval.refusal import Refusal
+from clineval.errors import InputError
 
 SIZES = (80, 24, 30)
 
@@ -85,20 +85,20 @@ def test_grouped_keeps_the_images_with_their_cases(cohort, found):
 
 
 def test_an_unknown_way_to_split_is_refused(cohort, found):
-    with pytest.raises(Refusal, match="official, deduplicated, grouped; came 'random'"):
+    with pytest.raises(InputError, match="official, deduplicated, grouped; came 'random'"):
         splits.apply_split(cohort, found, "random")
 
 
 def test_grouped_is_refused_without_the_three_splits(cohort):
     only = cohort.select(cohort.within("train"))
-    with pytest.raises(Refusal, match="needs a cohort of train, val and test; came train"):
+    with pytest.raises(InputError, match="needs a cohort of train, val and test; came train"):
         splits.grouped(only, audit(only))
 
 
 def test_grouped_is_refused_where_there_are_too_few_groups(cohort, found):
     outcome = np.zeros(len(cohort), bool)
     outcome[:2] = True
-    with pytest.raises(Refusal, match="groups with and without the condition"):
+    with pytest.raises(InputError, match="groups with and without the condition"):
         splits.grouped(dataclasses.replace(cohort, outcome=outcome), found)
 
 

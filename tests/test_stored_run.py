@@ -8,14 +8,14 @@ import pytest
 from scipy.special import expit, logit
 
 from clineval.data.phantom import phantom
+from clineval.errors import InputError
 from clineval.evaluation import read_evaluation
-from clineval.learning import shipping
-from clineval.learning.matching import BOTH, LOOKS, WAYS, look
-from clineval.learning.plain_models import View
+from clineval.models import stored
+from clineval.models.stored import View
+from clineval.models.views import BOTH, LOOKS, WAYS, look
 from clineval.pipeline.stored_run import CHUNK, cut_for, read_run, shipped_risks, view_images
 from clineval.predictions import read_predictions
-from clineval.provenance import hash_file
-from clineval.refusal import Refusal
+from clineval.results import hash_file
 
 pytestmark = pytest.mark.slow
 
@@ -94,8 +94,8 @@ def test_networks_look_once_from_each_side_at_an_image_from_elsewhere():
 def test_without_matching_the_risks_are_those_of_torch(run, finished_run, images):
     plain = view_images(run, images, matching=False).risks
     for name, risk in plain.items():
-        model = shipping.load_model(finished_run / "models", name)
-        np.testing.assert_allclose(risk, shipping.predict(model, images), atol=1e-6)
+        model = stored.load_model(finished_run / "models", name)
+        np.testing.assert_allclose(risk, stored.predict(model, images), atol=1e-6)
 
 
 def test_a_risk_is_the_same_to_the_last_bit_in_any_company_and_on_any_number_of_threads(run, images):
@@ -153,27 +153,27 @@ def test_images_of_another_size_type_or_colour_are_refused(run, images):
         np.zeros((2, 28, 28, 3), np.uint8),
         images[0],
     ):
-        with pytest.raises(Refusal, match="trained on grey images of 28 x 28 pixels"):
+        with pytest.raises(InputError, match="trained on grey images of 28 x 28 pixels"):
             view_images(run, wrong)
 
 
 def test_an_unknown_cut_is_refused(run):
-    with pytest.raises(Refusal, match="--fit needs one of as-trained, crop, top, pad; came 'squash'"):
+    with pytest.raises(InputError, match="--fit needs one of as-trained, crop, top, pad; came 'squash'"):
         cut_for(run, "squash", second_view=True)
 
 
 def test_a_folder_that_is_no_run_is_refused(tmp_path, copy):
-    with pytest.raises(Refusal, match="A results folder is needed"):
+    with pytest.raises(InputError, match="A results folder is needed"):
         read_run(tmp_path / "nothing")
     (copy / "models" / "shipped.json").unlink()
-    with pytest.raises(Refusal, match=r"lacks models/shipped\.json"):
+    with pytest.raises(InputError, match=r"lacks models/shipped\.json"):
         read_run(copy)
 
 
 def test_the_results_of_another_command_are_refused(copy):
     rewrite(copy, "provenance.json", lambda record: record.update(kind="evaluate"))
     with pytest.raises(
-        Refusal, match="'clineval evaluate' and no models; models with frozen thresholds are needed"
+        InputError, match="'clineval evaluate' and no models; models with frozen thresholds are needed"
     ):
         read_run(copy)
 
@@ -182,28 +182,28 @@ def test_the_results_of_another_command_are_refused(copy):
 def test_a_model_or_threshold_that_was_changed_since_is_refused(copy, name):
     path = copy / name
     path.write_bytes(path.read_bytes() + b" ")
-    with pytest.raises(Refusal, match=f"{name} in .* is not the file that the run wrote"):
+    with pytest.raises(InputError, match=f"{name} in .* is not the file that the run wrote"):
         read_run(copy)
 
 
 def test_a_run_without_the_trace_of_its_training_images_says_to_make_it_anew(copy):
     (copy / "models" / "training_images.safetensors").unlink()
     rewrite(copy, "provenance.json", lambda own: own["artefacts"].pop("models/training_images.safetensors"))
-    with pytest.raises(Refusal, match="Make it anew with: clineval run"):
+    with pytest.raises(InputError, match="Make it anew with: clineval run"):
         read_run(copy)
 
 
 def test_models_of_different_sizes_are_refused(copy):
-    arrays, record = shipping.read_arrays(copy / "models" / "logreg.safetensors")
+    arrays, record = stored.read_arrays(copy / "models" / "logreg.safetensors")
     larger = {name: np.resize(value, 30 * 30) if value.size > 1 else value for name, value in arrays.items()}
     rewrite(copy, "models/logreg.json", lambda own: own.update(image=[20, 20]))
     smaller = {name: value[: 20 * 20] if value.size > 1 else value for name, value in larger.items()}
-    shipping.write_arrays(copy / "models" / "logreg.safetensors", smaller, record)
+    stored.write_arrays(copy / "models" / "logreg.safetensors", smaller, record)
     changed = hash_file(copy / "models" / "logreg.safetensors")
     rewrite(
         copy, "provenance.json", lambda own: own["artefacts"].update({"models/logreg.safetensors": changed})
     )
-    with pytest.raises(Refusal, match="different or oblong sizes"):
+    with pytest.raises(InputError, match="different or oblong sizes"):
         read_run(copy)
 
 
@@ -217,11 +217,11 @@ def test_models_of_different_sizes_are_refused(copy):
 )
 def test_a_run_that_lacks_something_is_refused_and_names_it(copy, name, change):
     rewrite(copy, name, change)
-    with pytest.raises(Refusal, match="is not whole"):
+    with pytest.raises(InputError, match="is not whole"):
         read_run(copy)
 
 
 def test_a_file_that_is_no_json_object_is_refused(copy):
     (copy / "provenance.json").write_text("[]")
-    with pytest.raises(Refusal, match="is not a JSON object"):
+    with pytest.raises(InputError, match="is not a JSON object"):
         read_run(copy)

@@ -14,9 +14,9 @@ import pandas as pd
 import pytest
 
 from clineval.data.phantom import phantom
-from clineval.learning import cluster, jobs
-from clineval.learning.study import plan, study
-from clineval.refusal import Refusal
+from clineval.errors import InputError
+from clineval.models import cluster, jobs
+from clineval.models.study import plan, study
 from clineval.settings import LogisticSettings, NetworkSettings, StudySettings, TrainingSettings
 
 COHORT = phantom(4, cases=(60, 16, 16))
@@ -150,7 +150,7 @@ def test_strict_early_stopping_watches_an_eighth_of_the_training_part_never_the_
     ],
 )
 def test_settings_that_make_no_study_are_refused(changes, message):
-    with pytest.raises(Refusal, match=message):
+    with pytest.raises(InputError, match=message):
         study(COHORT, settings=replace(SETTINGS, **changes), training=TRAINING, jobs=1)
 
 
@@ -161,14 +161,14 @@ def test_a_cluster_that_does_not_answer_is_refused_within_its_patience(monkeypat
         taken.bind(("127.0.0.1", 0))
         address = f"tcp://127.0.0.1:{taken.getsockname()[1]}"
         began = time.monotonic()
-        with pytest.raises(Refusal, match="did not answer within 1 s"):
+        with pytest.raises(InputError, match="did not answer within 1 s"):
             study(COHORT, settings=SETTINGS, training=TRAINING, cluster=address)
         assert time.monotonic() - began < 9
 
 
 def test_a_worker_of_another_version_refuses_the_training():
     expected = {**cluster.versions(), "torch": "1.0"}
-    with pytest.raises(Refusal, match=r"a worker has torch .* instead of 1\.0"):
+    with pytest.raises(InputError, match=r"a worker has torch .* instead of 1\.0"):
         cluster.perform_like(expected, None, None)
 
 

@@ -7,9 +7,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from clineval.pipeline.study import claim_folder, run_study
-from clineval.pipeline.study_scores import learning_curve, score, split_variance, summarise
-from clineval.refusal import Refusal
+from clineval.errors import InputError
+from clineval.pipeline.study import claim_folder, learning_curve, run_study, score, split_variance, summarise
+from clineval.pipeline.verify import verify_results
 from clineval.settings import (
     DataSettings,
     LogisticSettings,
@@ -18,7 +18,6 @@ from clineval.settings import (
     StudySettings,
     TrainingSettings,
 )
-from clineval.verify import verify_results
 
 ABOUT = {"model": "cnn", "variant": "official", "fraction": 1.0, "repeat": 0, "fold": 0, "seed": 0}
 PLAN = StudySettings(models=("logreg", "cnn_single"), seeds=(0, 1), folds=3, repeats=1, fractions=(0.5, 1.0))
@@ -111,13 +110,13 @@ def test_two_fractions_are_too_few_to_extrapolate():
 def test_a_study_folder_of_other_settings_is_refused_and_says_which_differ(tmp_path):
     claim_folder(tmp_path / "study", {"study": {"folds": 5}, "seeds": (0, 1)})
     claim_folder(tmp_path / "study", {"study": {"folds": 5}, "seeds": (0, 1)})
-    with pytest.raises(Refusal, match=r"other settings: study\.folds was 5, is now 3\. Use those"):
+    with pytest.raises(InputError, match=r"other settings: study\.folds was 5, is now 3\. Use those"):
         claim_folder(tmp_path / "study", {"study": {"folds": 3}, "seeds": (0, 1)})
 
 
 def test_a_folder_with_other_files_is_refused(tmp_path):
     (tmp_path / "thesis.tex").touch()
-    with pytest.raises(Refusal, match="is not empty and holds no study"):
+    with pytest.raises(InputError, match="is not empty and holds no study"):
         claim_folder(tmp_path, {})
 
 
@@ -159,7 +158,7 @@ def test_the_summary_so_far_is_shown_after_every_training(finished):
 
 
 def test_the_same_study_again_gives_the_same_bytes_without_training(finished, monkeypatch):
-    from clineval.learning import jobs
+    from clineval.models import jobs
 
     study, _ = finished
     before = {path.name: path.read_bytes() for path in study.folder.glob("study*")}
@@ -172,7 +171,7 @@ def test_the_same_study_again_gives_the_same_bytes_without_training(finished, mo
 def test_a_folder_of_another_study_is_refused_before_anything_is_trained(finished, monkeypatch):
     study, _ = finished
     monkeypatch.setattr("clineval.pipeline.study.load", small_phantom)
-    with pytest.raises(Refusal, match=r"study\.repeats was 1, is now 4"):
+    with pytest.raises(InputError, match=r"study\.repeats was 1, is now 4"):
         run_study(QUICK, replace(PLAN, repeats=4), out=study.folder, jobs=1)
 
 

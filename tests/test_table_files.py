@@ -6,8 +6,8 @@ import pyarrow as pa
 import pyarrow.parquet
 import pytest
 
-from clineval.refusal import Refusal
-from clineval.table_files import read_columns, text_cell
+from clineval.errors import InputError
+from clineval.files import read_columns, text_cell
 
 
 def written(folder: Path, text: str | bytes, name: str = "mine.csv") -> Path:
@@ -17,7 +17,7 @@ def written(folder: Path, text: str | bytes, name: str = "mine.csv") -> Path:
 
 
 def refusal_of(path: Path) -> str:
-    with pytest.raises(Refusal) as caught:
+    with pytest.raises(InputError) as caught:
         read_columns(path)
     message = str(caught.value)
     assert "\n" not in message

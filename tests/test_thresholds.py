@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from scipy.stats import binom
 
 from clineval.statistics import thresholds as th
-from clineval.statistics.counting import counts
+from clineval.statistics.counts import counts
 
 R = golden("operating_point")
 

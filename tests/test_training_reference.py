@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from clineval.data.phantom import phantom
-from clineval.learning.storage import read_arrays, write_arrays
-from clineval.pipeline.training_reference import FILE, learn_reference, read_reference, write_reference
-from clineval.refusal import Refusal
+from clineval.errors import InputError
+from clineval.models.arrays import read_arrays, write_arrays
+from clineval.pipeline.stored_run import FILE, learn_reference, read_reference, write_reference
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +38,7 @@ def test_without_validation_images_the_limits_are_undefined_and_stay_so(tmp_path
 
 
 def test_a_missing_file_says_to_make_the_run_anew(tmp_path):
-    with pytest.raises(Refusal, match="Make it anew with: clineval run"):
+    with pytest.raises(InputError, match="Make it anew with: clineval run"):
         read_reference(tmp_path)
 
 
@@ -49,5 +49,5 @@ def test_a_file_that_lacks_something_is_refused(reference, tmp_path, lost):
     arrays.pop(lost, None)
     record.pop(lost, None)
     write_arrays(tmp_path / FILE, arrays, record)
-    with pytest.raises(Refusal):
+    with pytest.raises(InputError):
         read_reference(tmp_path)

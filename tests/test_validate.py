@@ -11,15 +11,15 @@ from finished_run import HEADER, WORDS, read_rows, write_cohort, write_table
 from PIL import Image
 
 import clineval
-from clineval.cli import run_command
-from clineval.data.own_cohort import prepare_files
+from clineval.cli.exit_codes import DONE, REFUSED, USAGE
+from clineval.cli.main import run_command
+from clineval.data.own_images import prepare_files
 from clineval.data.phantom import phantom
-from clineval.ending import DONE, REFUSED, USAGE
 from clineval.evaluation import read_evaluation
 from clineval.pipeline.stored_run import read_run, shipped_risks, view_images
 from clineval.pipeline.validate import validate
 from clineval.predictions import read_predictions
-from clineval.provenance import hash_folder
+from clineval.results import hash_folder
 from clineval.settings import EvaluationSettings
 
 NAME = "hospital-b"

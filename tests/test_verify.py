@@ -8,8 +8,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from clineval import cli, provenance, verify
-from clineval.verify import first_difference, verify_results
+from clineval import results as provenance
+from clineval.cli import main
+from clineval.pipeline import verify
+from clineval.pipeline.verify import first_difference, verify_results
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +34,7 @@ def evaluated(tmp_path_factory):
     pd.DataFrame(rows).astype({"outcome": int}).to_csv(folder / "table.csv", index=False)
     for seed in ("0", "0", "1"):
         words = ["evaluate", str(folder / "table.csv"), "--draws", "20", "--seed", seed, "--quiet"]
-        assert cli.run_command([*words, "--out", str(folder / "results")]) == 0
+        assert main.run_command([*words, "--out", str(folder / "results")]) == 0
     return folder / "results"
 
 
@@ -43,7 +45,7 @@ def results(evaluated, tmp_path):
 
 
 def ended(capsys, folder):
-    code = cli.run_command(["verify", str(folder), "--quiet"])
+    code = main.run_command(["verify", str(folder), "--quiet"])
     return code, capsys.readouterr().err
 
 
@@ -259,5 +261,5 @@ def test_the_first_difference_is_named_by_its_path():
 
 
 def test_options_of_retrain_need_retrain(results, capsys):
-    assert cli.run_command(["verify", str(results), "--jobs", "1"]) == 3
+    assert main.run_command(["verify", str(results), "--jobs", "1"]) == 3
     assert "need --retrain" in capsys.readouterr().err

@@ -8,8 +8,8 @@ import pandas as pd
 from scipy.special import expit
 
 from clineval.evaluation import evaluate, write_evaluation
-from clineval.evaluation.record import Point
-from clineval.evaluation.transport import to_json, transport
+from clineval.evaluation.external import to_json, transport
+from clineval.evaluation.records import Point
 from clineval.predictions import check_predictions, write_predictions
 
 POINTS = (Point("half", 0.5, "fixed"), Point("sensitivity_90", 0.2, "train_out_of_fold"))

@@ -11,8 +11,8 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from clineval.evaluation import Evaluation, evaluate
-    from clineval.pipeline.cohort_run import OwnImages
     from clineval.pipeline.predict import predict
+    from clineval.pipeline.run import OwnImages
     from clineval.pipeline.validate import validate
     from clineval.predictions import read_predictions
     from clineval.settings import OwnSettings, ValidationSettings
@@ -23,7 +23,7 @@ _ROOM_OF = {
     "read_predictions": "clineval.predictions",
     "predict": "clineval.pipeline.predict",
     "validate": "clineval.pipeline.validate",
-    "OwnImages": "clineval.pipeline.cohort_run",
+    "OwnImages": "clineval.pipeline.run",
     "OwnSettings": "clineval.settings",
     "ValidationSettings": "clineval.settings",
 }

@@ -12,8 +12,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from clineval.refusal import Refusal
-from clineval.table_files import Origin, read_columns, text_cell
+from clineval.errors import InputError
+from clineval.files import Origin, read_columns, text_cell
 
 COLUMNS = ("model", "split", "case", "group", "outcome", "risk")
 """The columns of the table, in the order in which they are written."""
@@ -46,7 +46,7 @@ def read_predictions(path: str | Path, *, columns: Mapping[str, str] | None = No
 
     Raises
     ------
-    Refusal : the file cannot be read, or a row is not what the table needs; file, row and column are named.
+    InputError : the file cannot be read, or a row is wrong; file, row and column are named.
     """
     path = Path(path)
     table, origin = read_columns(path)
@@ -58,13 +58,13 @@ def check_predictions(frame: pd.DataFrame, *, columns: Mapping[str, str] | None 
 
     Raises
     ------
-    Refusal : as ``read_predictions``; rows are counted from 1.
+    InputError : as ``read_predictions``; rows are counted from 1.
     """
     if not isinstance(frame, pd.DataFrame):
-        raise Refusal(f"Predictions must be a pandas DataFrame; came {type(frame).__name__}.")
+        raise InputError(f"Predictions must be a pandas DataFrame; came {type(frame).__name__}.")
     given = {str(name): _to_arrow(frame.iloc[:, place]) for place, name in enumerate(frame.columns)}
     if len(given) != frame.shape[1]:
-        raise Refusal("The table has two columns of one name; give each column its own.")
+        raise InputError("The table has two columns of one name; give each column its own.")
     return _checked(_renamed(given, columns or {}, "the table"), origin=Origin("the table"), model="model")
 
 
@@ -119,9 +119,9 @@ def _renamed(given: Mapping[str, pa.ChunkedArray], columns: Mapping[str, str], n
     given = {key: value for key, value in given.items() if key and not _INDEX.fullmatch(key)}
     for wanted, source in columns.items():
         if wanted not in (*COLUMNS, *MEMBER_COLUMNS):
-            raise Refusal(f"{wanted!r} is no column of the table; columns are {', '.join(COLUMNS)}.")
+            raise InputError(f"{wanted!r} is no column of the table; columns are {', '.join(COLUMNS)}.")
         if source not in given:
-            raise Refusal(f"{name} has no column {source!r} for {wanted}; it has {_listed(given)}.")
+            raise InputError(f"{name} has no column {source!r} for {wanted}; it has {_listed(given)}.")
     rest = {key: value for key, value in given.items() if key not in (*columns, *columns.values())}
     return {**{wanted: given[source] for wanted, source in columns.items()}, **rest}
 
@@ -130,7 +130,7 @@ def _checked(given: dict[str, Any], *, origin: Origin, model: str) -> pd.DataFra
     _require_columns(given, origin)
     rows = len(given["risk"])
     if rows == 0:
-        raise Refusal(f"{origin.name} has a header but no rows; one row per model and case is needed.")
+        raise InputError(f"{origin.name} has a header but no rows; one row per model and case is needed.")
     given = {"model": _constant(model, rows), "split": _constant(TEST, rows), **given}
     names = {name: _as_names(given[name], name, origin) for name in _NAMES if name in given}
     if "case" not in names:
@@ -152,7 +152,7 @@ def _checked(given: dict[str, Any], *, origin: Origin, model: str) -> pd.DataFra
 def _require_columns(given: Mapping[str, Any], origin: Origin) -> None:
     for name in ("outcome", "risk"):
         if name not in given:
-            raise Refusal(
+            raise InputError(
                 f"{origin.name} lacks the column {name!r}; it has {_listed(given)}. "
                 f"Say which column holds it with --{name}-column."
             )
@@ -203,7 +203,9 @@ def _as_names(values: Any, name: str, origin: Origin) -> Any:
     nameless = pc.fill_null(pc.equal(text, ""), True)
     if name not in MEMBER_COLUMNS and pc.any(nameless).as_py():
         index = _first(nameless.to_numpy(zero_copy_only=False))
-        raise Refusal(f"{origin.row(index)}, column {name!r}: a name is needed; came nothing. Fill the cell.")
+        raise InputError(
+            f"{origin.row(index)}, column {name!r}: a name is needed; came nothing. Fill the cell."
+        )
     return pc.fill_null(text, "")
 
 
@@ -225,7 +227,7 @@ def _as_outcome(values: Any, origin: Origin) -> NDArray[np.bool_]:
     known = positive | pc.is_in(text, pa.array(_FALSE, type=text.type)).to_numpy()
     if not known.all():
         index = _first(~known)
-        raise Refusal(
+        raise InputError(
             f"{origin.row(index)}, column 'outcome': 1 or 0 (true or false) is needed, 1 where the condition "
             f"is present; came {_shown(values[index])}."
         )
@@ -238,7 +240,7 @@ def _as_risk(values: Any, origin: Origin) -> NDArray[np.float64]:
     valid = (risk >= 0) & (risk <= 1)
     if not valid.all():
         index = _first(~valid)
-        raise Refusal(
+        raise InputError(
             f"{origin.row(index)}, column 'risk': a probability from 0 to 1 is needed; came "
             f"{_shown(values[index])}.{_hint(risk[index])}"
         )
@@ -334,7 +336,7 @@ def _refuse_two_groups(columns: Mapping[str, Any], case: NDArray[np.int64], orig
     if differs.any():
         index = _first(differs)
         earlier, names = int(first[index]), columns["group"]
-        raise Refusal(
+        raise InputError(
             f"{origin.row(index)}, column 'group': case {columns['case'].iloc[index]!r} is in group "
             f"{names.iloc[index]!r} here and in {names.iloc[earlier]!r} in row {earlier + 1}; "
             "a case has one group, whatever the model."
@@ -370,9 +372,9 @@ def _first_row_of_each(case: NDArray[np.int64]) -> NDArray[np.int64]:
     return first[code]
 
 
-def _duplicate(columns: Mapping[str, Any], key: NDArray[np.int64], index: int, origin: Origin) -> Refusal:
+def _duplicate(columns: Mapping[str, Any], key: NDArray[np.int64], index: int, origin: Origin) -> InputError:
     earlier = _first(key == key[index])
-    return Refusal(
+    return InputError(
         f"{origin.row(index)}, column 'case': {columns['case'].iloc[index]!r} stands twice for model "
         f"{columns['model'].iloc[index]!r} and split {columns['split'].iloc[index]!r} "
         f"(first in row {earlier + 1}); keep one row per model and case."
@@ -381,9 +383,9 @@ def _duplicate(columns: Mapping[str, Any], key: NDArray[np.int64], index: int, o
 
 def _disagreement(
     columns: Mapping[str, Any], first: NDArray[np.int64], index: int, origin: Origin
-) -> Refusal:
+) -> InputError:
     earlier = int(first[index])
-    return Refusal(
+    return InputError(
         f"{origin.row(index)}, column 'outcome': case {columns['case'].iloc[index]!r} of split "
         f"{columns['split'].iloc[index]!r} has outcome {int(columns['outcome'][index])} for model "
         f"{columns['model'].iloc[index]!r} and {int(columns['outcome'][earlier])} for model "

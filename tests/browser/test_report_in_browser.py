@@ -14,8 +14,8 @@ from transport_content import write_validation
 
 from clineval.predictions import read_predictions
 from clineval.reporting.report import write_report
-from clineval.reporting.wording import frequencies, natural, number, percent
-from clineval.statistics.counting import counts
+from clineval.reporting.sentences import frequencies, natural, number, percent
+from clineval.statistics.counts import counts
 from clineval.statistics.intervals import wilson
 from clineval.statistics.operating_point import likelihood_ratio_negative, likelihood_ratio_positive
 from clineval.statistics.prevalence import net_benefit_at_prevalence, npv_at_prevalence, ppv_at_prevalence

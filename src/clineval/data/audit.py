@@ -7,6 +7,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clineval.data.cohort import Cohort
+from clineval.data.duplicate_threshold import Threshold
+from clineval.data.duplicates import (
+    DETAIL,
+    About,
+    Pair,
+    copies_of,
+    digests,
+    find_twins,
+    pairs_below,
+    twin_pairs,
+    working_images,
+)
 from clineval.data.groups import (
     Counts,
     DuplicateGroup,
@@ -16,11 +28,8 @@ from clineval.data.groups import (
     sensitivity,
     shares_group,
 )
-from clineval.data.pairs import About, Pair, copies_of, digests, pairs_below, twin_pairs
 from clineval.data.similarity import SHIFT, Images, Progress
-from clineval.data.threshold import Threshold
-from clineval.data.twins import DETAIL, find_twins, working_images
-from clineval.refusal import Refusal
+from clineval.errors import InputError
 
 SMALLEST = 8  # pixels; in less, displacements leave nothing to compare
 MEASURE = (
@@ -135,7 +144,7 @@ def audit(cohort: Cohort, *, threshold: float | None = None, progress: Progress 
 
     Raises
     ------
-    Refusal : fewer than two images, or a threshold out of range.
+    InputError : fewer than two images, or a threshold out of range.
     """
     return audit_images(
         cohort.images,
@@ -165,9 +174,11 @@ def audit_images(
     to one size; by default the images as given are compared.
     """
     if len(images) < 2:
-        raise Refusal(f"An audit compares images with each other and needs at least two; came {len(images)}.")
+        raise InputError(
+            f"An audit compares images with each other and needs at least two; came {len(images)}."
+        )
     if min(images.shape[1:]) < SMALLEST:
-        raise Refusal(
+        raise InputError(
             f"An audit needs images of at least {SMALLEST} x {SMALLEST} pixels; "
             f"came {images.shape[1]} x {images.shape[2]}."
         )

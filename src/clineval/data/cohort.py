@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from clineval.refusal import Refusal
+from clineval.errors import InputError
 
 PHANTOM_NOTICE = "SYNTHETIC PHANTOM DATA"
 
@@ -73,9 +73,9 @@ class Cohort:
     def __post_init__(self) -> None:
         lengths = {name: len(getattr(self, name)) for name in ("images", "outcome", "split", "case", "group")}
         if len(set(lengths.values())) != 1:
-            raise Refusal(f"A cohort needs one entry per case in every column; came {lengths}.")
+            raise InputError(f"A cohort needs one entry per case in every column; came {lengths}.")
         if self.images.ndim != 3 or self.images.dtype != np.uint8:
-            raise Refusal(
+            raise InputError(
                 f"A cohort needs grey images as uint8 of shape (cases, height, width); "
                 f"came {self.images.dtype} of shape {self.images.shape}."
             )

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from scipy.ndimage import gaussian_filter
 
-from clineval.refusal import Refusal
+from clineval.errors import InputError
 
 Grey = NDArray[np.float64]
 Change = Callable[[Grey, float, np.random.Generator], Grey]
@@ -35,7 +35,7 @@ def corrupt(images: NDArray[np.uint8], kind: str, severity: int, *, seed: int = 
 
     Raises
     ------
-    Refusal : an unknown kind or severity.
+    InputError : an unknown kind or severity.
     """
     check_corruption(kind, severity)
     strength, change = STRENGTHS[kind][severity - 1], _CHANGES[kind]
@@ -49,9 +49,9 @@ def corrupt(images: NDArray[np.uint8], kind: str, severity: int, *, seed: int = 
 def check_corruption(kind: str, severity: int) -> None:
     """Refuse a kind or a severity that there is not."""
     if kind not in KINDS:
-        raise Refusal(f"A corruption is one of {', '.join(KINDS)}; came {kind!r}.")
+        raise InputError(f"A corruption is one of {', '.join(KINDS)}; came {kind!r}.")
     if severity not in SEVERITIES:
-        raise Refusal(f"The severity of a corruption is a whole number from 1 to 5; came {severity!r}.")
+        raise InputError(f"The severity of a corruption is a whole number from 1 to 5; came {severity!r}.")
 
 
 def _speckle(image: Grey, strength: float, generator: np.random.Generator) -> Grey:

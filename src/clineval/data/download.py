@@ -11,7 +11,7 @@ import pooch
 import requests
 from urllib3.exceptions import HTTPError, MaxRetryError
 
-from clineval.refusal import Refusal
+from clineval.errors import InputError
 
 CONNECT_SECONDS = 10.0  # a machine without network should learn it soon
 READ_SECONDS = 10.0  # silence of a server, before its answer or in the middle of a transfer
@@ -24,7 +24,7 @@ ATTEMPTS = 4  # pauses of 1, 2 and 4 s: an overloaded archive answers 503 for se
 Progress = Callable[[int, int], None]
 
 
-class Unavailable(Refusal):
+class Unavailable(InputError):
     """The data are nowhere to be had. ``cause`` says why in a few words that hold no path."""
 
     def __init__(self, message: str, *, cause: str) -> None:
@@ -58,7 +58,7 @@ def download(
     Raises
     ------
     Unavailable : no connection, no answer, an error from the server, or a folder that cannot be written.
-    Refusal : the file came whole and is not the one wanted.
+    InputError : the file came whole and is not the one wanted.
     """
     attempt = 1
     while True:
@@ -91,7 +91,7 @@ def _attempt(url: str, target: Path, *, checksum: str, progress: Progress | None
     except ValueError as error:
         kind, _, value = checksum.partition(":")
         name = {"sha256": "SHA-256", "md5": "MD5"}[kind]
-        raise Refusal(
+        raise InputError(
             f"{url} was fetched and thrown away: its {name} is not {value}, so it was truncated or altered "
             f"on the way (by a network's login page, perhaps)."
         ) from error

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clineval.data.cohort import Cohort, LabelMeaning
-from clineval.refusal import Refusal
+from clineval.errors import InputError
 
 QUANTILES = (0.05, 0.25, 0.50, 0.75, 0.95)
 EXAMPLES = 8  # cases per class; enough for a row of pictures
@@ -92,7 +92,7 @@ class Exploration:
         """The grey levels of one class in ``split``, or over all splits with ``split="all"``."""
         found = [level for level in self.grey_levels if (level.split, level.outcome) == (split, outcome)]
         if not found:
-            raise Refusal(f"No split {split!r} with outcome {outcome} was explored.")
+            raise InputError(f"No split {split!r} with outcome {outcome} was explored.")
         return found[0]
 
     def to_json(self) -> dict[str, Any]:
@@ -105,10 +105,10 @@ def explore(cohort: Cohort) -> Exploration:
 
     Raises
     ------
-    Refusal : the cohort is empty.
+    InputError : the cohort is empty.
     """
     if not len(cohort):
-        raise Refusal("An exploration needs at least one case; the cohort is empty.")
+        raise InputError("An exploration needs at least one case; the cohort is empty.")
     splits = _splits(cohort)
     properties = _properties(cohort.images)
     return Exploration(

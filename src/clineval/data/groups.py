@@ -10,9 +10,8 @@ from numpy.typing import NDArray
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 
-from clineval.data.pairs import DECIMALS, About, Copies, Label
+from clineval.data.duplicates import DECIMALS, About, Copies, Label, Twins
 from clineval.data.similarity import Images, Indices, similarity_of
-from clineval.data.twins import Twins
 
 MOST_COMPARED = 60  # members of a group among which the least similar pair is sought
 THRESHOLDS = (0.95, 0.96, 0.97, 0.98, 0.99, 0.995)  # of the sensitivity table

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from clineval.data import medmnist, phantom
 from clineval.data.cohort import Cohort
 from clineval.data.download import Unavailable
-from clineval.refusal import Refusal
+from clineval.errors import InputError
 
 STANDARD = "breastmnist"  # what ``auto`` means where it can be had
 
@@ -31,7 +31,7 @@ def load_cohort(
 
     Raises
     ------
-    Refusal : unknown name, size or condition, a wrong file, or data that cannot be had (with the remedies).
+    InputError : unknown name, size or condition, a wrong file, or data that are not there (with remedies).
     """
     if dataset == "phantom":
         return _phantom(size, condition, seed=seed, reason="it was asked for with --dataset phantom")
@@ -61,9 +61,9 @@ def _official(
 
 def _phantom(size: int, condition: str | None, *, seed: int, reason: str) -> Cohort:
     if condition not in (None, phantom.CONDITION):
-        raise Refusal(f"The phantom set has one condition, {phantom.CONDITION}; came {condition!r}.")
+        raise InputError(f"The phantom set has one condition, {phantom.CONDITION}; came {condition!r}.")
     if size != phantom.SIZE:
-        raise Refusal(
+        raise InputError(
             f"The phantom set needs --size {phantom.SIZE}; came {size}. Real data exists at more sizes."
         )
     return phantom.phantom(seed=seed, reason=reason)

@@ -22,9 +22,9 @@ from numpy.typing import NDArray
 
 from clineval.data.cohort import Cohort, LabelMeaning, Source
 from clineval.data.download import Unavailable, download
-from clineval.data.medmnist_facts import SETS, SIZES, SetFacts
+from clineval.data.medmnist_sets import SETS, SIZES, SetFacts
 from clineval.data.preparation import grey_of_colour
-from clineval.refusal import Refusal
+from clineval.errors import InputError
 
 SPLITS = ("train", "val", "test")
 HEADER_BYTES = 4096  # more than any array's header in an official file
@@ -52,11 +52,11 @@ class _Arrays:
 def set_facts(dataset: str, size: int) -> SetFacts:
     """The row of ``SETS`` for a data set that exists at ``size`` pixels; refuses any other name or size."""
     if dataset not in SETS:
-        raise Refusal(f"--dataset needs auto, phantom or one of {', '.join(SETS)}; came {dataset!r}.")
+        raise InputError(f"--dataset needs auto, phantom or one of {', '.join(SETS)}; came {dataset!r}.")
     facts = SETS[dataset]
     if size not in SIZES:
         sizes = ", ".join(str(known) for known in SIZES)
-        raise Refusal(f"--size needs one of {sizes} (pixels per side) for {dataset}; came {size!r}.")
+        raise InputError(f"--size needs one of {sizes} (pixels per side) for {dataset}; came {size!r}.")
     return facts
 
 
@@ -67,7 +67,7 @@ def condition_of(dataset: str, asked: str | None = None) -> Condition:
 
     Raises
     ------
-    Refusal : a set of more classes and none asked for, an unknown name (the labels are listed), or
+    InputError : a set of more classes and none asked for, an unknown name (the labels are listed), or
         every class asked for.
     """
     facts = set_facts(dataset, SIZES[0])
@@ -75,7 +75,7 @@ def condition_of(dataset: str, asked: str | None = None) -> Condition:
     wanted = (facts.condition if asked is None else asked).strip().casefold()
     listed = ", ".join(repr(name) for name in facts.labels)
     if not wanted:
-        raise Refusal(
+        raise InputError(
             f"{facts.title} has {len(facts.labels)} {'findings' if facts.multi_label else 'classes'}; "
             f"say which is the condition, e.g. --condition {facts.labels[0]!r}: one of {listed}, or several "
             f"joined by {JOINED.strip()!r}."
@@ -83,10 +83,12 @@ def condition_of(dataset: str, asked: str | None = None) -> Condition:
     parts = [wanted] if wanted in known else [part.strip() for part in wanted.split(JOINED)]
     unknown = [part for part in parts if part not in known]
     if unknown:
-        raise Refusal(f"--condition needs a label of {facts.title}: {listed}; came {asked!r}.")
+        raise InputError(f"--condition needs a label of {facts.title}: {listed}; came {asked!r}.")
     codes = tuple(sorted({known[part] for part in parts}))
     if len(codes) == len(facts.labels) and not facts.multi_label:
-        raise Refusal(f"--condition needs some of the classes of {facts.title}, for a rest to compare with.")
+        raise InputError(
+            f"--condition needs some of the classes of {facts.title}, for a rest to compare with."
+        )
     return Condition(JOINED.join(facts.labels[code] for code in codes), codes)
 
 
@@ -105,7 +107,7 @@ def search_folders() -> tuple[Path, ...]:
     named = os.environ.get("CLINEVAL_DATA", "")
     folders = [Path(os.path.expanduser(named))] if named else []
     if folders and folders[0].exists() and not folders[0].is_dir():
-        raise Refusal(
+        raise InputError(
             f"CLINEVAL_DATA needs to name a folder; {named} is a file. Name the folder that holds it."
         )
     return (*folders, Path("data"), Path(os.path.expanduser("~/.medmnist")), cache_folder())
@@ -133,7 +135,7 @@ def load(
     Raises
     ------
     Unavailable : no folder has the file.
-    Refusal : the data set, size or condition is unknown, or the file found is not the official one.
+    InputError : the data set, size or condition is unknown, or the file found is not the official one.
     """
     condition_of(dataset, condition)
     path = find(dataset, size=size, folders=folders)
@@ -164,7 +166,7 @@ def fetch(
     Raises
     ------
     Unavailable : it cannot be had; the message names the cause and the three remedies.
-    Refusal : what came, or what already lies there, is not the official file.
+    InputError : what came, or what already lies there, is not the official file.
     """
     facts = set_facts(dataset, size)
     target = (cache_folder() if folder is None else Path(folder)) / file_name(dataset, size)
@@ -172,15 +174,15 @@ def fetch(
         _read_checked(target, dataset, size)
         return target
     if address is not None and not re.fullmatch(r"https?://[\w.-]+(:\d+)?(/[^\s]*)?", address):
-        raise Refusal(f"--address needs the http or https address of a folder of files; came {address!r}.")
+        raise InputError(f"--address needs the http or https address of a folder of files; came {address!r}.")
     url = f"{(address or facts.address).rstrip('/')}/{target.name}?download=1"
     new = not target.parent.exists()
     try:
         return download(url, target, checksum=":".join(_checksum(facts, size)), wait=wait, progress=progress)
     except Unavailable as error:
         raise Unavailable(f"{error} {_remedies(dataset, size, target)}", cause=error.cause) from error
-    except Refusal as error:
-        raise Refusal(f"{error} {_remedies(dataset, size, target)}") from error
+    except InputError as error:
+        raise InputError(f"{error} {_remedies(dataset, size, target)}") from error
     finally:
         if new:
             with suppress(OSError):  # only an empty folder goes: the one made for what could not be had
@@ -202,7 +204,7 @@ def read(path: Path, dataset: str = "breastmnist", *, size: int = 28, condition:
 
     Raises
     ------
-    Refusal : the file cannot be read, or is truncated, corrupt, altered, or another file; says which.
+    InputError : the file cannot be read, or is truncated, corrupt, altered, or another file; says which.
         Or the condition is unknown.
     """
     facts, wanted = set_facts(dataset, size), condition_of(dataset, condition)
@@ -239,9 +241,9 @@ def _read_checked(path: Path, dataset: str, size: int) -> tuple[_Arrays, str]:
         digests = {name: _digest(path, name) for name in {kind, "sha256"}}
         if digests[kind] != expected:
             name = {"sha256": "SHA-256", "md5": "MD5"}[kind]
-            raise Refusal(f"its {name} is {digests[kind]}, the official file's {expected}")
-    except Refusal as error:
-        raise Refusal(
+            raise InputError(f"its {name} is {digests[kind]}, the official file's {expected}")
+    except InputError as error:
+        raise InputError(
             f"{path} is not the official {file_name(dataset, size)}: {error}. "
             f"Remove it and fetch it again, or point CLINEVAL_DATA at another folder."
         ) from error
@@ -261,15 +263,15 @@ def _digest(path: Path, kind: str) -> str:
 def _check_extent(path: Path, dataset: str, size: int) -> None:
     """The file is one that can be read and has at most as many bytes as the official one can have."""
     if not path.is_file():  # a folder, a broken link, a pipe that would never end
-        raise Refusal(f"{path} needs to be a file; it is a folder, a broken link or a device.")
+        raise InputError(f"{path} needs to be a file; it is a folder, a broken link or a device.")
     most = _uncompressed_bytes(SETS[dataset], size)
     try:
         with path.open("rb") as file:
             length = file.seek(0, os.SEEK_END)
     except OSError as error:
-        raise Refusal(f"{path} cannot be read ({error.strerror}).") from error
+        raise InputError(f"{path} cannot be read ({error.strerror}).") from error
     if length > most:
-        raise Refusal(
+        raise InputError(
             f"{path} is not the official {file_name(dataset, size)}: it has more than {most} bytes, the most "
             f"that {size} x {size} pixels take. Remove it, or name it after its own size."
         )
@@ -298,9 +300,9 @@ def _arrays(path: Path, facts: SetFacts, size: int) -> _Arrays:
                 labels.append(_labels(archive, split, facts))
                 start = stop
     except (zipfile.BadZipFile, zlib.error, EOFError, OSError, RuntimeError, ValueError) as error:
-        if isinstance(error, Refusal):
+        if isinstance(error, InputError):
             raise
-        raise Refusal(f"it is truncated or corrupt, {path.stat().st_size} bytes long ({error})") from error
+        raise InputError(f"it is truncated or corrupt, {path.stat().st_size} bytes long ({error})") from error
     for split, of_split in zip(SPLITS, labels, strict=True):
         _check_labels(of_split, split, facts)
     return _Arrays(images, np.concatenate(labels))
@@ -335,12 +337,12 @@ def _member(
 ) -> Iterator[tuple[IO[bytes], np.dtype]]:
     """One array, open behind its header; refused by that header before anything is unpacked into memory."""
     if f"{key}.npy" not in archive.namelist():
-        raise Refusal(f"it lacks {key} and has {', '.join(archive.namelist()) or 'nothing'}"[:300])
+        raise InputError(f"it lacks {key} and has {', '.join(archive.namelist()) or 'nothing'}"[:300])
     with archive.open(f"{key}.npy") as member:
         declared, dtype, by_columns = _header(member)
         if dtype.kind not in kinds or dtype.itemsize > widest or declared != shape or by_columns:
             needed = "uint8" if widest == 1 else "whole numbers"
-            raise Refusal(f"{key} needs {needed} of shape {shape} and is {dtype} of shape {declared}")
+            raise InputError(f"{key} needs {needed} of shape {shape} and is {dtype} of shape {declared}")
         yield member, dtype
 
 
@@ -351,7 +353,7 @@ def _header(member: IO[bytes]) -> tuple[tuple[int, ...], np.dtype, bool]:
             raise ValueError("npy version other than 1.0")
         shape, by_columns, dtype = np.lib.format.read_array_header_1_0(member)
     except Exception as error:
-        raise Refusal(f"it holds an array whose header cannot be read ({type(error).__name__})") from error
+        raise InputError(f"it holds an array whose header cannot be read ({type(error).__name__})") from error
     return shape, dtype, by_columns
 
 
@@ -365,7 +367,7 @@ def _exactly(member: IO[bytes], count: int) -> bytes:
 def _check_ended(member: IO[bytes], key: str) -> None:
     """Nothing may follow; reading to the end also makes zipfile compare the member's own checksum."""
     if member.read(1):
-        raise Refusal(f"{key} unpacks to more bytes than its header declares")
+        raise InputError(f"{key} unpacks to more bytes than its header declares")
 
 
 def _check_labels(labels: NDArray[np.integer], split: str, facts: SetFacts) -> None:
@@ -373,13 +375,13 @@ def _check_labels(labels: NDArray[np.integer], split: str, facts: SetFacts) -> N
     known = list(range(2 if facts.multi_label else len(facts.labels)))
     strange = np.setdiff1d(labels, known)
     if strange.size:
-        raise Refusal(f"{split}_labels holds {strange[:5].tolist()}, labels other than {known}")
+        raise InputError(f"{split}_labels holds {strange[:5].tolist()}, labels other than {known}")
     if not facts.events:
         return
     wanted = (facts.labels.index(facts.condition),)
     events = int(_outcome(labels, facts, Condition(facts.condition, wanted)).sum())
     if events != facts.events[split]:
-        raise Refusal(
+        raise InputError(
             f"{split} has {events} {facts.condition} cases, not {facts.events[split]} (labels reversed?)"
         )
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from clineval.refusal import MOST_SHOWN, Refusal
-from clineval.table_files import Origin, read_columns
+from clineval.errors import MOST_SHOWN, InputError
+from clineval.files import Origin, read_columns
 
 Text = NDArray[np.str_]
 
@@ -66,7 +66,7 @@ def read_own_table(path: Path, columns: Columns) -> OwnTable:
 
     Raises
     ------
-    Refusal : no such table, no rows, a missing column or cell, the same image twice, the condition's
+    InputError : no such table, no rows, a missing column or cell, the same image twice, the condition's
         value not seen, one class only, a split of another name, or a patient in two splits.
     """
     cells, origin = _cells(path)
@@ -78,9 +78,9 @@ def read_own_table(path: Path, columns: Columns) -> OwnTable:
     }
     for option, column in named.items():
         if column is not None and column not in cells:
-            raise Refusal(f"{path.name} has no column {column!r} ({option}); it has {', '.join(cells)}.")
+            raise InputError(f"{path.name} has no column {column!r} ({option}); it has {', '.join(cells)}.")
     if columns.outcome in (columns.image, columns.group, columns.split):
-        raise Refusal(
+        raise InputError(
             f"--outcome-column needs a column of its own; {columns.outcome!r} means something else too."
         )
     used = {column: _filled(origin, column, cells[column]) for column in named.values() if column}
@@ -100,13 +100,13 @@ def read_own_table(path: Path, columns: Columns) -> OwnTable:
 def _cells(path: Path) -> tuple[dict[str, Text], Origin]:
     if not path.is_file():
         came = "is a folder" if path.is_dir() else "is not there"
-        raise Refusal(f"{path} {came}; name a CSV or Parquet table with one row per image.")
+        raise InputError(f"{path} {came}; name a CSV or Parquet table with one row per image.")
     if not path.stat().st_size:
-        raise Refusal(f"{path} is empty; a header line and one row per image are needed.")
+        raise InputError(f"{path} is empty; a header line and one row per image are needed.")
     found, origin = read_columns(path)
     cells = {name: np.array([_text(cell) for cell in column.to_pylist()]) for name, column in found.items()}
     if not len(next(iter(cells.values()), ())):
-        raise Refusal(f"{path.name} has a header but no rows; one row per image is needed.")
+        raise InputError(f"{path.name} has a header but no rows; one row per image is needed.")
     return cells, origin
 
 
@@ -117,7 +117,7 @@ def _text(cell: object) -> str:
 def _filled(origin: Origin, column: str, values: Text) -> Text:
     empty = np.flatnonzero(values == "")
     if len(empty):
-        raise Refusal(
+        raise InputError(
             f"{origin.row(int(empty[0]))}, column {column!r}: a value is needed; came nothing"
             f"{_and_more(len(empty))}. Fill the cell or take the row out."
         )
@@ -129,7 +129,7 @@ def _check_once(origin: Origin, column: str, image: Text) -> None:
     for index, value in enumerate(image.tolist()):
         earlier = first.setdefault(value, index)
         if earlier != index:
-            raise Refusal(
+            raise InputError(
                 f"{origin.row(index)}, column {column!r}: image {value!r} stands twice (first in row "
                 f"{earlier + 1}); keep one row per image."
             )
@@ -141,17 +141,17 @@ def _outcome(name: str, columns: Columns, given: Text) -> tuple[NDArray[np.bool_
     came = ", ".join(f"{value!r} ({number})" for value, number in list(values.items())[:MOST_SHOWN])
     wanted = columns.positive.strip()
     if wanted not in values:
-        raise Refusal(
+        raise InputError(
             f"{name}, column {columns.outcome!r}: --positive {wanted!r} is in no row; the values are {came}."
         )
     alike = [value for value in values if value != wanted and value.casefold() == wanted.casefold()]
     if alike:
-        raise Refusal(
+        raise InputError(
             f"{name}, column {columns.outcome!r}: {wanted!r} and {alike[0]!r} both occur; "
             "write the condition in one way."
         )
     if len(values) == 1:
-        raise Refusal(
+        raise InputError(
             f"{name}, column {columns.outcome!r}: both classes are needed; every row says {wanted!r}."
         )
     return given == wanted, values
@@ -161,7 +161,7 @@ def _split(origin: Origin, column: str, given: Text) -> Text:
     known = {**{split: split for split in SPLITS}, **SPLIT_NAMES}
     for index, value in enumerate(given.tolist()):
         if value.lower() not in known:
-            raise Refusal(
+            raise InputError(
                 f"{origin.row(index)}, column {column!r}: train, val or test is needed; came {value!r}."
             )
     return np.array([known[value.lower()] for value in given.tolist()])
@@ -172,7 +172,7 @@ def _check_groups(origin: Origin, columns: Columns, group: Text, split: Text) ->
     for index, who in enumerate(group.tolist()):
         earlier = first.setdefault(who, index)
         if split[earlier] != split[index]:
-            raise Refusal(
+            raise InputError(
                 f"{origin.row(index)}: {columns.group} {who!r} is in {split[index]} here and in "
                 f"{split[earlier]} in row {earlier + 1}; keep all images of a patient in one split."
             )

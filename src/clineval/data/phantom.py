@@ -1,8 +1,4 @@
-"""The phantom set: synthetic ultrasound images as a cohort, for demonstrations and tests.
-
-No image of any patient was used, and nothing that is measured on them says anything about patients.
-Near-duplicates are planted in it, known by their cases, for whoever looks for them.
-"""
+"""The phantom set: synthetic lesions with known near-duplicates and known answers."""
 
 import io
 from collections.abc import Collection, Sequence
@@ -13,10 +9,179 @@ from itertools import product
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
+from scipy.ndimage import gaussian_filter, gaussian_filter1d
+from scipy.special import expit
 
 from clineval.data.cohort import Cohort, LabelMeaning, Source
-from clineval.data.phantom_images import MARGIN, SIZE, draw
-from clineval.refusal import Refusal
+from clineval.errors import InputError
+
+SIZE = 28  # pixels per side of a finished image
+MARGIN = 2  # pixels drawn around the finished image, so that a planted copy can be a shifted crop
+CANVAS = SIZE + 2 * MARGIN
+WITHOUT_MASS = 0.23  # of the images that are not malignant; 133 of 570 in the set behind BreastMNIST
+
+_FINE = 2  # samples per pixel and axis while drawing
+
+Field = NDArray[np.floating]
+
+
+def draw(outcome: NDArray[np.bool_], *, seed: int) -> NDArray[np.uint8]:
+    """Grey images of shape (images, CANVAS, CANVAS), uint8: a malignant-looking mass where ``outcome``.
+
+    Where it is False the mass is benign-looking, or there is none. Cut ``MARGIN`` pixels off each side
+    for the finished image.
+    """
+    scenes = _scenes(outcome, np.random.default_rng([seed, 1]))
+    return _seen(scenes, np.random.default_rng([seed, 2]))
+
+
+# What is in each image -------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Scenes:
+    """Geometry and acoustics of every image, one entry per image; lengths in pixels of the canvas."""
+
+    has_mass: NDArray[np.bool_]
+    centre_x: Field
+    centre_y: Field
+    half_width: Field
+    half_height: Field
+    tilt: Field  # radians
+    lobes: Field  # amplitude of each contour harmonic, shape (images, harmonics)
+    lobe_phase: Field
+    edge: Field  # width of the boundary, as a proportion of the radius
+    echo: Field  # echogenicity of the mass as a proportion of its surroundings
+    attenuation: Field  # nepers per pixel beyond what the gain compensates; negative = enhancement
+
+
+_HARMONICS = np.arange(2, 9, dtype=np.float32)
+
+
+def _scenes(outcome: NDArray[np.bool_], rng: np.random.Generator) -> _Scenes:
+    """Draw every mass. The classes overlap in each feature, as they do in patients."""
+    count = len(outcome)
+
+    def normal() -> Field:
+        return rng.standard_normal(count, dtype=np.float32)
+
+    def uniform(low: float, high: float) -> Field:
+        return rng.uniform(low, high, count).astype(np.float32)
+
+    # How suspicious a mass looks; every sign of malignancy follows it, each with its own noise.
+    suspicion = np.where(outcome, 1.15, -1.15).astype(np.float32) + 0.75 * normal()
+    radius = uniform(3.8, 8.0)
+    height_to_width = np.exp(-0.16 + 0.20 * suspicion + 0.10 * normal())  # taller than wide is suspect
+    irregular = 0.04 + 0.20 * expit(1.8 * (suspicion + 0.4 * normal()))
+    lobes = irregular[:, None] * rng.normal(size=(count, len(_HARMONICS))).astype(np.float32)
+    return _Scenes(
+        has_mass=outcome | (rng.random(count) >= WITHOUT_MASS),
+        centre_x=uniform(8, CANVAS - 8),
+        centre_y=uniform(9, CANVAS - 14),
+        half_width=radius / np.sqrt(height_to_width),
+        half_height=radius * np.sqrt(height_to_width),
+        tilt=0.30 * normal(),
+        lobes=lobes / np.sqrt(_HARMONICS / 2),
+        lobe_phase=rng.uniform(0, 2 * np.pi, lobes.shape).astype(np.float32),
+        edge=0.10 + 0.14 * expit(suspicion + normal()),
+        echo=np.exp(-1.9 + 0.5 * normal()),
+        attenuation=np.clip(0.031 * suspicion + 0.045 * normal() - 0.01, -0.12, 0.12),
+    )
+
+
+# How it is seen ---------------------------------------------------------------------------------------
+
+
+def _seen(scenes: _Scenes, rng: np.random.Generator) -> NDArray[np.uint8]:
+    """Grey images, uint8, shape (images, canvas, canvas)."""
+    count = len(scenes.has_mass)
+    mass = _mass(scenes)
+    tissue = _tissue(count, rng)
+    amplitude = tissue * (1 - mass * (1 - scenes.echo[:, None, None]))
+    path = np.cumsum(mass, axis=1) / _FINE  # pixels of mass that the pulse has crossed
+    amplitude *= np.exp(-scenes.attenuation[:, None, None] * path)
+    amplitude *= _gain(count, rng) * _speckle(count, rng)
+    decibels = 20 * np.log10(np.maximum(amplitude, 1e-4))  # a floor far below what shows as black
+    shown = np.clip(_level(count, rng) + decibels * (255 / 58), 0, 255)  # 58 dB from black to white
+    pixels = shown.reshape(count, CANVAS, _FINE, CANVAS, _FINE).mean(axis=(2, 4))
+    return np.rint(pixels).astype(np.uint8)
+
+
+def _grid() -> tuple[Field, Field]:
+    """Depth and lateral position of every fine sample, pixels."""
+    position = (np.arange(CANVAS * _FINE, dtype=np.float32) + 0.5) / _FINE
+    return position[:, None], position[None, :]
+
+
+def _mass(scenes: _Scenes) -> Field:
+    """Proportion of each sample that lies in a mass, 0 to 1."""
+    depth, lateral = _grid()
+    x = lateral[None] - scenes.centre_x[:, None, None]
+    y = depth[None] - scenes.centre_y[:, None, None]
+    cosine, sine = np.cos(scenes.tilt)[:, None, None], np.sin(scenes.tilt)[:, None, None]
+    across = (cosine * x + sine * y) / scenes.half_width[:, None, None]
+    along = (cosine * y - sine * x) / scenes.half_height[:, None, None]
+    contour = _contour(scenes, np.arctan2(along, across))
+    inside = (contour - np.hypot(across, along)) / scenes.edge[:, None, None]
+    return np.where(scenes.has_mass[:, None, None], expit(2 * inside), 0)
+
+
+def _contour(scenes: _Scenes, angle: Field) -> Field:
+    """Radius of the boundary at ``angle``, as a proportion of the ellipse's; looked up on a fine circle."""
+    circle = np.linspace(-np.pi, np.pi, 256, endpoint=False, dtype=np.float32)
+    waves = np.cos(_HARMONICS[None, :, None] * circle + scenes.lobe_phase[:, :, None])
+    radius = np.clip(1 + np.einsum("ik,ikt->it", scenes.lobes, waves), 0.35, 1.9)
+    step = ((angle + np.pi) * (256 / (2 * np.pi))).astype(np.intp) % 256
+    return np.take_along_axis(radius, step.reshape(len(radius), -1), axis=1).reshape(angle.shape)
+
+
+def _tissue(count: int, rng: np.random.Generator) -> Field:
+    """Echogenicity of skin, fat, gland and muscle with wavy borders and a mottle of their own."""
+    depth, lateral = _grid()
+    borders = np.cumsum(rng.uniform((1.5, 3, 9), (4, 9, 18), (count, 3)), axis=1)
+    echoes = np.exp(rng.normal((0.9, -0.5, 0.2, -0.4), 0.35, (count, 4))).astype(np.float32)
+    tissue = np.broadcast_to(echoes[:, 0, None, None], (count, CANVAS * _FINE, CANVAS * _FINE)).copy()
+    for layer in range(3):
+        wave = rng.uniform(0.3, 1.8, (count, 1)) * np.sin(
+            rng.uniform(0.08, 0.35, (count, 1)) * lateral + rng.uniform(0, 2 * np.pi, (count, 1))
+        )
+        below = depth[None] > (borders[:, layer, None] + wave)[:, None, :]
+        tissue = np.where(below, echoes[:, layer + 1, None, None], tissue)
+    return tissue * np.exp(_mottle(count, rng))
+
+
+def _mottle(count: int, rng: np.random.Generator) -> Field:
+    """Lobules and septa: a smooth random field, wider than deep and tilted, in nepers."""
+    side = CANVAS * _FINE
+    spare = side // 4  # rows above and below, for the tilt
+    noise = rng.standard_normal((count, side + 2 * spare, side), dtype=np.float32)
+    field = gaussian_filter(noise, (0, 1.6, 5.0), truncate=3)
+    tilt = np.clip(rng.normal(0, 0.16, (count, 1, 1)), -0.5, 0.5)
+    row = np.arange(side)[:, None] + np.rint(tilt * (np.arange(side) - side / 2)).astype(np.intp)
+    strength = rng.uniform(0.30, 0.65, (count, 1, 1)).astype(np.float32)
+    return strength / field.std() * np.take_along_axis(field, row + spare, axis=1)
+
+
+def _speckle(count: int, rng: np.random.Generator) -> Field:
+    """Rayleigh amplitude of mean 1: the modulus of waves scattered within the pulse's width."""
+    waves = rng.standard_normal((2, count, CANVAS * _FINE, CANVAS * _FINE), dtype=np.float32)
+    waves = gaussian_filter1d(waves, 0.5, axis=3, truncate=3)  # the beam is wider than the pulse is long
+    modulus = np.hypot(waves[0], waves[1])
+    return modulus / modulus.mean()
+
+
+def _gain(count: int, rng: np.random.Generator) -> Field:
+    """What the time-gain compensation leaves: a slope in depth, and poorer contact at one side."""
+    depth, lateral = _grid()
+    slope = rng.normal(-0.038, 0.022, (count, 1, 1)).astype(np.float32)
+    side = rng.normal(0, 0.015, (count, 1, 1)).astype(np.float32)
+    return np.exp(slope * (depth - CANVAS / 2) + side * (lateral - CANVAS / 2))
+
+
+def _level(count: int, rng: np.random.Generator) -> Field:
+    """Overall brightness chosen by the operator, grey levels."""
+    return rng.normal(108, 14, (count, 1, 1)).astype(np.float32)
+
 
 __all__ = ["CASES", "CONDITION", "SIZE", "Artefact", "Planted", "phantom", "planted", "with_artefacts"]
 
@@ -86,7 +251,7 @@ def _source(seed: int, reason: str, digest: str) -> Source:
 def _layout(seed: int, cases: Sequence[int]) -> tuple[NDArray[np.bool_], NDArray[np.str_], NDArray[np.str_]]:
     """Outcome, split and case name of every image, each of shape (images,)."""
     if len(cases) != len(SPLITS) or min(cases) < 8 or seed < 0:
-        raise Refusal(
+        raise InputError(
             f"A phantom set needs three split sizes of at least 8 and a seed of at least 0; "
             f"came {tuple(cases)} and {seed}."
         )
@@ -179,7 +344,7 @@ def with_artefacts(
     """
     rows = np.flatnonzero(cohort.within("train") & ~np.isin(cohort.case, list(keep)))
     if len(rows) < len(_ARTEFACTS):
-        raise Refusal(f"{len(_ARTEFACTS)} training images are needed to spoil; there are {len(rows)}.")
+        raise InputError(f"{len(_ARTEFACTS)} training images are needed to spoil; there are {len(rows)}.")
     chosen = np.random.default_rng([seed, 4]).choice(rows, len(_ARTEFACTS), replace=False)
     images = cohort.images.copy()
     for row, spoil in zip(chosen, _ARTEFACTS.values(), strict=True):

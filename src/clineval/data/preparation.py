@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from clineval.refusal import Refusal
+from clineval.errors import InputError
 
 FITS = ("crop", "top", "pad")
 SMALLEST, LARGEST = 16, 1024  # pixels of the prepared square
@@ -15,23 +15,23 @@ FEWEST_LEVELS = 16  # of 256 grey levels; a deep image that would keep fewer was
 BLOCK = 4096  # images that are turned grey at once
 
 
-class Unusable(Refusal):
+class Unusable(InputError):
     """One image that cannot be used: its message is a clause that follows the file's name."""
 
 
 def check_fit(fit: str) -> None:
     """Refuse a way of making a square that is not one of ``FITS``."""
     if fit not in FITS:
-        raise Refusal(f"--fit needs one of {', '.join(FITS)}; came {fit!r}.")
+        raise InputError(f"--fit needs one of {', '.join(FITS)}; came {fit!r}.")
 
 
 def check_preparation(*, size: int, fit: str, bits: int) -> None:
     """Refuse a size, fit or number of bits that no image can be brought to."""
     check_fit(fit)
     if not SMALLEST <= size <= LARGEST:
-        raise Refusal(f"--size needs {SMALLEST} to {LARGEST} pixels per side; came {size}.")
+        raise InputError(f"--size needs {SMALLEST} to {LARGEST} pixels per side; came {size}.")
     if not 8 <= bits <= DEEP:
-        raise Refusal(
+        raise InputError(
             f"--bits needs 8 to {DEEP}, the bits in which deep images hold their white; came {bits}."
         )
 

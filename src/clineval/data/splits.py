@@ -9,7 +9,7 @@ from sklearn.model_selection import StratifiedGroupKFold
 from clineval.data.audit import Audit
 from clineval.data.cohort import Cohort
 from clineval.data.groups import shares_group
-from clineval.refusal import Refusal
+from clineval.errors import InputError
 
 WAYS = ("official", "deduplicated", "grouped")
 
@@ -24,10 +24,10 @@ def apply_split(cohort: Cohort, audit: Audit, how: str = "official", *, seed: in
 
     Raises
     ------
-    Refusal : an unknown way, or a cohort that has no train, val and test to split anew.
+    InputError : an unknown way, or a cohort that has no train, val and test to split anew.
     """
     if how not in WAYS:
-        raise Refusal(f"--split needs one of {', '.join(WAYS)}; came {how!r}.")
+        raise InputError(f"--split needs one of {', '.join(WAYS)}; came {how!r}.")
     if how == "grouped":
         return grouped(cohort, audit, seed=seed)
     return deduplicated(cohort, audit) if how == "deduplicated" else official(cohort, audit)
@@ -70,12 +70,12 @@ def grouped(cohort: Cohort, audit: Audit, *, seed: int = 0) -> Cohort:
 
     Raises
     ------
-    Refusal : the cohort lacks train, val or test, or has too few groups of either outcome.
+    InputError : the cohort lacks train, val or test, or has too few groups of either outcome.
     """
     sizes = {name: int(cohort.within(name).sum()) for name in ("train", "val", "test")}
     if not all(sizes.values()) or sum(sizes.values()) != len(cohort):
         came = ", ".join(np.unique(cohort.split).tolist())
-        raise Refusal(f"--split grouped needs a cohort of train, val and test; came {came}.")
+        raise InputError(f"--split grouped needs a cohort of train, val and test; came {came}.")
     shares = (sizes["val"] / len(cohort), sizes["test"] / len(cohort))
     split = by_group(cohort.outcome, audit.group_of, shares=shares, seed=seed)
     return replace(official(cohort, audit), split=split, case=audit.case)
@@ -94,7 +94,7 @@ def by_group(
 
     Raises
     ------
-    Refusal : too few groups of either outcome.
+    InputError : too few groups of either outcome.
     """
     split = np.full(len(outcome), "train", dtype="U5")
     for name, share in (("test", shares[1]), ("val", shares[0])):
@@ -112,7 +112,7 @@ def _drawn(
     folds = max(2, round(1 / share))
     scarcer = min(len(np.unique(group[outcome])), len(np.unique(group[~outcome])))
     if scarcer < folds:
-        raise Refusal(
+        raise InputError(
             f"A split by group needs at least {folds} groups with and without the condition; came {scarcer}."
         )
     splitter = StratifiedGroupKFold(n_splits=folds, shuffle=True, random_state=seed)

@@ -3,15 +3,14 @@
 import math
 from collections.abc import Iterator, Mapping
 
-from clineval.evaluation.points import points_for
+from clineval.evaluation.operating_points import points_for
 from clineval.evaluation.populations import Cases, Population
-from clineval.evaluation.record import ModelComparison, Point, PointComparison
-from clineval.evaluation.scale import Scale
+from clineval.evaluation.records import ModelComparison, Point, PointComparison, Scale
 from clineval.statistics import roc
 from clineval.statistics.decision_curve import compare_decision_curves
 from clineval.statistics.intervals import Estimate
 from clineval.statistics.operating_point import mcnemar
-from clineval.statistics.paired_scores import compare_brier
+from clineval.statistics.paired import compare_brier
 
 
 def compare(population: Population, scale: Scale) -> Iterator[ModelComparison]:

@@ -7,12 +7,12 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from clineval.evaluation.one_thread import on_one_thread
+from clineval.errors import InputError
+from clineval.evaluation.codec import Evaluation
+from clineval.evaluation.evaluate import on_one_thread
 from clineval.evaluation.populations import Cases, Population, populations, without_repeats
-from clineval.evaluation.result import Evaluation
-from clineval.evaluation.scale import Scale
+from clineval.evaluation.records import Scale
 from clineval.predictions import VAL, check_predictions
-from clineval.refusal import Refusal
 from clineval.statistics.calibration import grouped_curve, smoothed_curve
 from clineval.statistics.decision_curve import compare_decision_curves, decision_curve
 from clineval.statistics.operating_point import threshold_table
@@ -176,7 +176,7 @@ def curves(frame: pd.DataFrame, evaluation: Evaluation, *, progress: Progress | 
 
     Raises
     ------
-    Refusal : the table is not fit, or not that of the evaluation.
+    InputError : the table is not fit, or not that of the evaluation.
     """
     scale = Scale(evaluation.level, evaluation.draws, evaluation.seed)
     table = without_repeats(check_predictions(frame))
@@ -196,7 +196,7 @@ def _require_same(evaluation: Evaluation, part: Population, model: str) -> None:
     scored = evaluation.models.get(model, {}).get(part.name)
     cases = part.models[model]
     if scored is None or (scored.cases, scored.events) != (len(cases), int(cases.outcome.sum())):
-        raise Refusal(
+        raise InputError(
             f"The table is not the one that was evaluated: {model!r} on {part.name!r} differs. "
             "Evaluate the table anew."
         )

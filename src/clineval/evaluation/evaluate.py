@@ -1,25 +1,45 @@
-"""evaluate: a table of predictions to its Evaluation."""
+"""A table of predictions to an Evaluation."""
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
+from functools import wraps
+from typing import ParamSpec, TypeVar
 
 import pandas as pd
+from threadpoolctl import threadpool_limits
 
-from clineval.evaluation.columns import check_chosen
+from clineval.errors import InputError
+from clineval.evaluation.codec import Evaluation
 from clineval.evaluation.comparisons import compare, compare_points
-from clineval.evaluation.one_thread import on_one_thread
-from clineval.evaluation.points import checked_points, freeze_points, given_point, points_for
+from clineval.evaluation.operating_points import (
+    Learnt,
+    checked_points,
+    freeze_points,
+    given_point,
+    points_for,
+    refuse_learnt_there,
+)
 from clineval.evaluation.populations import TEST_CLEAN, Population, populations, without_repeats
-from clineval.evaluation.record import Point, PopulationScores, Spread
-from clineval.evaluation.result import Evaluation
-from clineval.evaluation.scale import Scale
-from clineval.evaluation.scores import score
-from clineval.evaluation.sealed import Learnt, refuse_learnt_there
-from clineval.evaluation.spread import members_by_population, spread_of
-from clineval.evaluation.subgroups import subgroup_tables
+from clineval.evaluation.records import Point, PopulationScores, Scale, Spread
+from clineval.evaluation.scores import members_by_population, score, spread_of
+from clineval.evaluation.subgroups import check_chosen, subgroup_tables
 from clineval.predictions import MEMBER_COLUMNS, check_predictions, encode
 from clineval.predictions import attributes as attributes_of
-from clineval.refusal import Refusal
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def on_one_thread(function: Callable[P, R]) -> Callable[P, R]:
+    """The same function, its sums never split over threads: added up in another order they end otherwise."""
+
+    @wraps(function)
+    def limited(*args: P.args, **named: P.kwargs) -> R:
+        with threadpool_limits(limits=1):
+            return function(*args, **named)
+
+    return limited
+
 
 Progress = Callable[[int, int], None]
 Opening = Callable[[tuple[str, ...], Mapping[str, tuple[Point, ...]]], None]
@@ -64,7 +84,7 @@ def evaluate(
 
     Raises
     ------
-    Refusal : a row is not what the table needs, models were scored on different cases, or a threshold
+    InputError : a row is not what the table needs, models were scored on different cases, or a threshold
         was chosen, or something learnt, on the cases that it would be scored on.
     """
     scale = Scale(level, draws, seed)
@@ -74,7 +94,7 @@ def evaluate(
     check_chosen(chosen, attributes_of(table))
     parts = populations(table, shared_cases_only=shared_cases_only)
     if not parts:
-        raise Refusal(
+        raise InputError(
             "The table has rows of split 'train' only, which is never evaluated; give it rows to test on."
         )
     sealed = tuple(part.name for part in parts if not part.used_for)

@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from clineval.errors import InputError
 from clineval.predictions import MEMBER_COLUMNS, OUT_OF_FOLD, TEST, TRAIN, VAL, codes_of, encode
-from clineval.refusal import Refusal
 
 TEST_CLEAN = "test_clean"
 
@@ -90,7 +90,7 @@ def populations(frame: pd.DataFrame, *, shared_cases_only: bool = False) -> tupl
 
     Raises
     ------
-    Refusal : two models were scored on different cases of a population kept for testing.
+    InputError : two models were scored on different cases of a population kept for testing.
     """
     columns = _Columns.of(frame)
     _refuse_reserved(columns)
@@ -156,7 +156,7 @@ def without_repeats(frame: pd.DataFrame) -> pd.DataFrame:
 def _refuse_reserved(columns: _Columns) -> None:
     if TEST_CLEAN in columns.splits:
         row = int(np.argmax(columns.split == columns.splits.index(TEST_CLEAN)))
-        raise Refusal(
+        raise InputError(
             f"Row {row + 1}, column 'split': the name {TEST_CLEAN!r} is kept for the test cases "
             "without a twin in development data, which are found by group; give the split another name."
         )
@@ -203,7 +203,7 @@ def _shared_part(population: Population) -> Population:
     for cases in population.models.values():
         shared = shared[np.isin(shared, cases.case)]
     if not len(shared):
-        raise Refusal(
+        raise InputError(
             f"The models share no case of {population.name!r}, so there is nothing to compare them on."
         )
     kept = {name: cases.select(np.isin(cases.case, shared)) for name, cases in population.models.items()}
@@ -211,14 +211,14 @@ def _shared_part(population: Population) -> Population:
     return replace(population, models=kept, shared=counts)
 
 
-def _different_cases(population: Population, first: str, second: str, columns: _Columns) -> Refusal:
+def _different_cases(population: Population, first: str, second: str, columns: _Columns) -> InputError:
     one, other = population.models[first], population.models[second]
     shared = int(np.isin(one.case, other.case).sum())
     alone, owner, lacking = (one, first, second) if shared < len(one) else (other, second, first)
     fellow = other if alone is one else one
     row = int(alone.rows[~np.isin(alone.case, fellow.case)][0])
     name, split = columns.names.iloc[row], population.name
-    return Refusal(
+    return InputError(
         f"Row {row + 1}, column 'case': {name!r} of split {split!r} was scored by model {owner!r} but not by "
         f"{lacking!r} ({first!r} has {len(one)} cases, {second!r} {len(other)}, {shared} shared). "
         "Give both models the same cases, or compare them on the shared ones with --shared-cases-only."

@@ -1,17 +1,137 @@
-"""Scores: every measure of one model on one population."""
+"""Scores of one model on one population: discrimination, calibration, spread over trainings, adequacy."""
 
+import math
+from collections.abc import Iterator
 from dataclasses import asdict
 from typing import Any
 
-from clineval.evaluation.adequacy import adequacy_of
-from clineval.evaluation.points import score_point
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from clineval.evaluation.operating_points import score_point
 from clineval.evaluation.populations import Cases, Population
-from clineval.evaluation.record import DecisionArrays, Point, PopulationScores
-from clineval.evaluation.scale import Scale
-from clineval.predictions import VAL
-from clineval.statistics import calibration, roc
+from clineval.evaluation.records import Adequacy, DecisionArrays, Point, PopulationScores, Scale, Spread
+from clineval.predictions import MEMBER_COLUMNS, OUT_OF_FOLD, VAL, encode
+from clineval.statistics import calibration, roc, sample_size
 from clineval.statistics.decision_curve import decision_curve
 from clineval.statistics.intervals import Estimate
+
+MEASURES = {"auc": roc.auc, "brier": calibration.brier}
+"""What is followed from member to member: one measure of ranking and one of the risks themselves."""
+
+_SD = "spread over trained members, not an interval over cases; sample standard deviation"
+_FOLDS = "; each member is scored on its own cases, so the spread holds their differences too"
+
+
+def spread_of(members: pd.DataFrame, *, population: str) -> tuple[Spread, ...]:
+    """The spread of each measure over the members of one model on one population.
+
+    Parameters
+    ----------
+    members : rows of one model and population with ``seed`` and/or ``fold`` beside outcome and risk.
+    population : its name; out-of-fold rows are told apart, for there members see different cases.
+
+    Returns
+    -------
+    A Spread per measure; none where there are fewer than two members.
+    """
+    over, codes, names = _member_codes(members)
+    if len(names) < 2:
+        return ()
+    parts = _parts(members, codes, len(names))
+    words = _SD + (_FOLDS if population == OUT_OF_FOLD else "")
+    return tuple(_spread(measure, over, names, parts, words) for measure in MEASURES)
+
+
+def _member_codes(members: pd.DataFrame) -> tuple[str, NDArray[np.int64], tuple[str, ...]]:
+    """What tells the members apart (``seed``, ``fold`` or both), each row's member, the members' names."""
+    there = [name for name in MEMBER_COLUMNS if name in members]
+    varying = [name for name in there if members[name].nunique() > 1] or there[:1]
+    keys = pd.MultiIndex.from_arrays([members[name].astype(str) for name in varying])
+    codes, values = pd.factorize(keys)
+    names = tuple(
+        ", ".join(f"{column} {part}" for column, part in zip(varying, value, strict=True)) for value in values
+    )
+    return " and ".join(varying), codes, names
+
+
+def _parts(members: pd.DataFrame, codes: NDArray[np.int64], number: int) -> list[tuple[NDArray, NDArray]]:
+    outcome, risk = members["outcome"].to_numpy(), members["risk"].to_numpy()
+    return [(outcome[codes == code], risk[codes == code]) for code in range(number)]
+
+
+def _spread(
+    measure: str, over: str, names: tuple[str, ...], parts: list[tuple[NDArray, NDArray]], words: str
+) -> Spread:
+    values = np.array([MEASURES[measure](outcome, risk).value for outcome, risk in parts])
+    known = values[~np.isnan(values)]
+    if len(known) < len(values):
+        words += f"; undefined for {len(values) - len(known)} of {len(values)} members"
+    mean, sd, lowest, highest = _summary(known)
+    return Spread(measure, over, names, tuple(values.tolist()), mean, sd, lowest, highest, words)
+
+
+def _summary(values: NDArray[np.float64]) -> tuple[float, float, float, float]:
+    """Mean, sample standard deviation, lowest and highest; NaN of fewer than two values."""
+    if len(values) < 2:
+        return np.nan, np.nan, np.nan, np.nan
+    return float(values.mean()), float(values.std(ddof=1)), float(values.min()), float(values.max())
+
+
+def members_by_population(
+    members: pd.DataFrame, clean: frozenset[str] | None
+) -> Iterator[tuple[str, str, pd.DataFrame]]:
+    """Model, population and rows of a table of members; ``clean`` are the cases of ``test_clean``."""
+    model, models = encode(members["model"])
+    split, splits = encode(members["split"])
+    for m, model_name in enumerate(models):
+        for s, split_name in enumerate(splits):
+            rows = members[(model == m) & (split == s)]
+            if len(rows):
+                yield model_name, split_name, rows
+                if split_name == "test" and clean is not None:
+                    yield model_name, "test_clean", rows[rows["case"].isin(clean)]
+
+
+def adequacy_of(cases: Cases, auc: Estimate, scale: Scale) -> Adequacy | None:
+    """The sentence for the report and the numbers behind it; None where one class is absent."""
+    events = int(cases.outcome.sum())
+    others = len(cases) - events
+    if not events or not others:
+        return None
+    level = scale.level
+    expected = sample_size.auc_precision(auc.value, events, others, level=level)
+    inner = 0 < auc.value < 1
+    return Adequacy(
+        sentence=sample_size.sentence(auc.value, events, others, level=level),
+        auc_half_width=(expected.high - expected.low) / 2,
+        smallest_detectable_difference=(
+            sample_size.smallest_detectable_difference(auc.value, events, others, level=level)
+            if inner
+            else math.nan
+        ),
+        cases_for_auc_width_10=_cases_for_auc(auc.value, events / len(cases), level),
+        cases_for_slope_width_40=_cases_for_slope(cases, level),
+        cases_for_observed_expected_width_20=sample_size.sample_size_for_observed_expected(
+            events / len(cases), level=level
+        ).cases,
+    )
+
+
+def _cases_for_auc(auc: float, prevalence: float, level: float) -> float:
+    """Cases for an interval of width .10 around an AUC like this one; NaN below .5 and at 1."""
+    if not 0.5 < auc < 1:
+        return math.nan
+    return sample_size.sample_size_for_auc(auc, prevalence, width=0.1, level=level).cases
+
+
+def _cases_for_slope(cases: Cases, level: float) -> float:
+    """Cases for a slope's interval of width .40 with risks like these; NaN where the risks are all equal."""
+    try:
+        return sample_size.sample_size_for_slope(cases.risk, width=0.4, level=level).cases
+    except ValueError:
+        return math.nan
 
 
 def score(population: Population, model: str, points: tuple[Point, ...], scale: Scale) -> PopulationScores:

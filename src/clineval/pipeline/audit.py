@@ -10,19 +10,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from clineval import provenance
+from clineval import results
 from clineval.data import load_cohort, splits
 from clineval.data.audit import Audit, audit, audit_images
-from clineval.data.audit_findings import Finding, check_codes, counts, findings, in_order
 from clineval.data.cohort import Cohort, Source
+from clineval.data.duplicate_threshold import given
+from clineval.data.duplicates import Pair
+from clineval.data.findings import Finding, check_codes, counts, findings, in_order
 from clineval.data.image_files import as_cell
 from clineval.data.own_images import OwnImages, read_own_images
-from clineval.data.pairs import Pair
 from clineval.data.similarity import Images
-from clineval.data.threshold import given
-from clineval.refusal import Refusal
-from clineval.run_folder import replace_folder, require_apart
-from clineval.table_files import text_cell
+from clineval.errors import InputError
+from clineval.files import text_cell
+from clineval.results.folder import replace_folder, require_apart
 
 Progress = Callable[[int, int], None]
 Announce = Callable[[str], Progress]
@@ -85,17 +85,17 @@ def audit_source(
 
     Raises
     ------
-    Refusal : both a source and a dataset, an unknown code, fewer than two images that can be read, or
+    InputError : both a source and a dataset, an unknown code, fewer than two images that can be read, or
         an output folder that is not fit.
     """
     asked = check_codes(fail_on)
     if threshold is not None:
         given(threshold)  # refused before thousands of images are read
     if source is not None and dataset is not None:
-        raise Refusal(
+        raise InputError(
             f"audit needs either images of your own or --dataset; came {source.name} and {dataset}."
         )
-    recorder = provenance.Recorder()
+    recorder = results.Recorder()
     settings = {
         "threshold": threshold,
         "dataset": dataset,
@@ -105,7 +105,7 @@ def audit_source(
     }
     target = out if out is not None else Path("results-audit")
     if source is not None and source.is_dir() and target.resolve().is_relative_to(source.resolve()):
-        raise Refusal(f"--out {target} lies inside the audited images; choose a folder outside them.")
+        raise InputError(f"--out {target} lies inside the audited images; choose a folder outside them.")
     require_apart(target, source)
     with replace_folder(target, kind="audit", force=force) as folder:
         with recorder.step("audit"):
@@ -120,9 +120,9 @@ def audit_source(
                 looked.audit, looked.images, folder, condition=looked.condition, notice=looked.source.notice
             )
         about = {**asdict(looked.source), "notice": looked.source.notice}
-        provenance.seal(
+        results.seal(
             folder,
-            provenance.describe(
+            results.describe(
                 kind="audit", command=command, settings=settings, source=about, recorder=recorder
             ),
         )
@@ -151,12 +151,12 @@ def write_audit(found: Audit, cohort: Cohort, folder: Path, *, seed: int) -> tup
 
 def draw_audit(found: Audit, images: Images, folder: Path, *, condition: str = "", notice: str = "") -> None:
     """Draw the gallery of twins, the gallery around the threshold and the gap that the threshold rests on."""
-    from clineval.reporting import audit_plots  # matplotlib is loaded only to draw
+    from clineval.reporting import data_plots
 
     about = {"condition": condition, "notice": notice}
-    audit_plots.write_gallery_of_twins(found, images, folder / "duplicates.png", **about)
-    audit_plots.write_gallery_at_threshold(found, images, folder / "duplicates_threshold.png", **about)
-    audit_plots.write_nearest(found, folder / "duplicates_similarity.png", notice=notice)
+    data_plots.write_gallery_of_twins(found, images, folder / "duplicates.png", **about)
+    data_plots.write_gallery_at_threshold(found, images, folder / "duplicates_threshold.png", **about)
+    data_plots.write_nearest(found, folder / "duplicates_similarity.png", notice=notice)
 
 
 def _look_at_dataset(

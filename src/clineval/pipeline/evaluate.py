@@ -1,23 +1,29 @@
-"""The evaluate step: anybody's table of predictions to a folder with its evaluation and report."""
+"""The work of clineval evaluate: table to evaluation, figures and report."""
 
-from collections.abc import Callable, Iterable, Mapping
+import csv
+import json
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
-from clineval import provenance
-from clineval.data.cohort import Source
-from clineval.evaluation import Evaluation
-from clineval.pipeline.coverage import write_coverage
-from clineval.pipeline.medmnist_results import read_result_file
+from clineval import results
+from clineval.data import load_cohort
+from clineval.data.cohort import Cohort, Source
+from clineval.errors import InputError
+from clineval.evaluation import Evaluation, codec
+from clineval.evaluation.records import PopulationScores
 from clineval.pipeline.scoring import open_and_score
-from clineval.predictions import read_predictions, write_predictions
-from clineval.refusal import Refusal
+from clineval.predictions import check_predictions, read_predictions, write_predictions
 from clineval.reporting.report import write_report
-from clineval.run_folder import folder_kind, replace_folder, require_apart
+from clineval.results.folder import folder_kind, replace_folder, require_apart
 from clineval.settings import EvaluationSettings
+from clineval.statistics import sample_size
 
 MOST_CSV_ROWS = 1_000_000
 """Rows beyond which the folder's copy of the table is Parquet: a CSV of more is slow to write and to open."""
@@ -70,10 +76,12 @@ def evaluate_file(
 
     Raises
     ------
-    Refusal : the table, an option or the folder is not fit; nothing is written then.
+    InputError : the table, an option or the folder is not fit; nothing is written then.
     """
     if condition is not None and not condition.strip():
-        raise Refusal("--condition needs a word for what outcome 1 stands for, e.g. malignant; came nothing.")
+        raise InputError(
+            "--condition needs a word for what outcome 1 stands for, e.g. malignant; came nothing."
+        )
     if folder_kind(out) is None:  # the table of a folder of ours comes back as it was
         require_apart(out, predictions)
     settings = EvaluationSettings(level=level, draws=draws, seed=seed)
@@ -83,7 +91,7 @@ def evaluate_file(
         "shared_cases_only": shared_cases_only,
         "attributes": list(attributes),
     }
-    recorder = provenance.Recorder()
+    recorder = results.Recorder()
     with recorder.step("read"):
         table, source, word = _read(predictions, columns or {}, medmnist)
     with replace_folder(out, kind="evaluate", force=force) as folder:
@@ -92,7 +100,7 @@ def evaluate_file(
         frozen = {
             "data_sha256": source.sha256,
             "settings": {"evaluation": asked},
-            "settings_sha256": provenance.hash_settings({"evaluation": asked}),
+            "settings_sha256": results.hash_settings({"evaluation": asked}),
         }
         with recorder.step("evaluate"):
             evaluation = open_and_score(
@@ -110,9 +118,9 @@ def evaluate_file(
                 )
 
         with recorder.step("report"):
-            provenance.seal(folder, _facts(command, asked, source, evaluation.condition, recorder))
+            results.seal(folder, _facts(command, asked, source, evaluation.condition, recorder))
             write_report(folder)
-        provenance.seal(folder, _facts(command, asked, source, evaluation.condition, recorder))
+        results.seal(folder, _facts(command, asked, source, evaluation.condition, recorder))
     return evaluation
 
 
@@ -132,7 +140,7 @@ def _read(path: Path, columns: Mapping[str, str], medmnist: str | None) -> tuple
         table, cohort = read_result_file(path, medmnist)
         return table, cohort.source, cohort.condition
     table = read_predictions(path, columns=columns)
-    source = Source("predictions", path.name, file=path.name, sha256=provenance.hash_file(path))
+    source = Source("predictions", path.name, file=path.name, sha256=results.hash_file(path))
     return table, source, "condition"
 
 
@@ -141,13 +149,204 @@ def _facts(
     settings: Mapping[str, Any],
     source: Source,
     condition: str,
-    recorder: provenance.Recorder,
+    recorder: results.Recorder,
 ) -> dict[str, Any]:
     """The provenance of the folder, less the hashes of what lies in it."""
-    return provenance.describe(
+    return results.describe(
         kind="evaluate",
         command=command,
         settings={"evaluation": dict(settings)},
         source={"condition": condition, **asdict(source), "notice": source.notice},
         recorder=recorder,
     )
+
+
+SIMULATIONS = 2000
+"""Simulated sets: 2,000 leave a standard error of .005 around a coverage of .95."""
+
+MOST_SIMULATED = 20_000
+"""Cases of a set beyond which 2,000 of them would take hours."""
+
+
+def write_coverage(evaluation: Evaluation, path: Path, *, progress: Progress | None = None) -> None:
+    """Simulate sets as large as each population kept for testing and write how often our intervals hold.
+
+    Raises
+    ------
+    InputError : no population can be simulated, or one is so large that simulating it would take hours.
+    """
+    wanted = list(_simulable(evaluation))
+    if not wanted:
+        raise InputError(
+            "--coverage needs a model with an AUC above .5 and below 1 on cases of both outcomes; came none."
+        )
+    simulated = [
+        _simulate(scores, evaluation, progress=_part_of(progress, part, len(wanted)))
+        for part, (_, _, scores) in enumerate(wanted)
+    ]
+    found = [
+        {"model": model, "population": name, **result}
+        for (model, name, _), result in zip(wanted, simulated, strict=True)
+    ]
+    content = {
+        "level": evaluation.level,
+        "seed": evaluation.seed,
+        "simulations": SIMULATIONS,
+        "populations": found,
+    }
+    path.write_text(
+        json.dumps(content, indent=1, allow_nan=False, ensure_ascii=False) + "\n", encoding="utf-8"
+    )
+
+
+def _simulable(evaluation: Evaluation) -> Iterator[tuple[str, str, PopulationScores]]:
+    for model, populations in evaluation.models.items():
+        for name, scores in populations.items():
+            if scores.used_for or not 0.5 < scores.measures["auc"].value < 1:
+                continue
+            if scores.cases > MOST_SIMULATED:
+                raise InputError(
+                    f"--coverage simulates sets of the size of {name!r}, up to {MOST_SIMULATED} cases; came "
+                    f"{scores.cases}, at which no interval's method is in doubt. Leave it out."
+                )
+            yield model, name, scores
+
+
+def _simulate(
+    scores: PopulationScores, evaluation: Evaluation, *, progress: Progress | None
+) -> dict[str, Any]:
+    auc = scores.measures["auc"].value
+    rows = sample_size.coverage(
+        scores.cases,
+        scores.events,
+        auc,
+        simulations=SIMULATIONS,
+        level=evaluation.level,
+        seed=evaluation.seed,
+        progress=progress,
+    )
+    measures = [{name: codec.plain(value) for name, value in asdict(row).items()} for row in rows]
+    return {"cases": scores.cases, "events": scores.events, "expected_auc": auc, "measures": measures}
+
+
+def _part_of(progress: Progress | None, part: int, parts: int) -> Progress | None:
+    """The progress of one of several equal parts, as that of the whole."""
+    return None if progress is None else lambda done, total: progress(part * total + done, parts * total)
+
+
+_NAME = re.compile(r"(?P<flag>[a-z0-9]+)(_(?P<size>64|128|224))?_(?P<split>train|val|test)(?P<rest>.*)\.csv")
+_FORM = "index,score_0,score_1 (one row per case), as MedMNIST's evaluator writes it"
+
+
+def read_result_file(path: Path, dataset: str) -> tuple[pd.DataFrame, Cohort]:
+    """The table in a result file such as ``breastmnist_test_[AUC]0.901_[ACC]0.863@run1.csv``.
+
+    A row is the case's index in the official split and a score per label, without a header; a file with
+    one score holds that of label 1. The risk is the score of the label that is the condition
+    (BreastMNIST: malignant, label 0), never the one that MedMNIST calls positive. The outcomes come
+    from the data set, whose cohort is handed back beside the table. The model is named by what follows
+    the ``@``.
+
+    Raises
+    ------
+    InputError : the name or a row is not of that form, or the cases are not those of the split.
+    """
+    flag, split, model = _parsed_name(path)
+    if flag != dataset:
+        raise InputError(f"{path.name} holds results on {flag!r} by its name; --medmnist says {dataset!r}.")
+    rows, first_line = _rows(path)
+    cohort = load_cohort(dataset)
+    official = cohort.select(cohort.within(split))
+    index = _indices(rows, path.name, first_line, cases=len(official))
+    table = pd.DataFrame(
+        {
+            "model": model,
+            "split": split,
+            "case": official.case[index],
+            "outcome": official.outcome[index],
+            "risk": _risks(rows, cohort, path.name, first_line),
+        }
+    )
+    return check_predictions(table), cohort
+
+
+def _parsed_name(path: Path) -> tuple[str, str, str]:
+    found = _NAME.fullmatch(path.name)
+    if not found:
+        raise InputError(
+            f"{path.name} is not named like a MedMNIST result file, such as "
+            "breastmnist_test_[AUC]0.901_[ACC]0.863@run1.csv; rename it, or leave out --medmnist."
+        )
+    if found["split"] == "train":
+        raise InputError(f"{path.name} holds training cases, which are never evaluated; give the test file.")
+    return found["flag"], found["split"], found["rest"].partition("@")[2] or "model"
+
+
+def _rows(path: Path) -> tuple[list[list[str]], int]:
+    """The cells of every row, and the number of the first row's line."""
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            rows = [row for row in csv.reader(file) if row]
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise InputError(f"{path} cannot be read as a CSV in UTF-8: {error}. Needed: {_FORM}.") from error
+    if not rows:
+        raise InputError(f"{path.name} is empty; needed: {_FORM}.")
+    headed = not _is_number(rows[0][0])
+    return rows[headed:], 1 + headed
+
+
+def _is_number(cell: str) -> bool:
+    try:
+        float(cell)
+    except ValueError:
+        return False
+    return True
+
+
+def _indices(rows: list[list[str]], name: str, first_line: int, *, cases: int) -> NDArray[np.int64]:
+    seen: dict[int, int] = {}
+    for line, row in enumerate(rows, start=first_line):
+        cell = row[0].strip()
+        if not cell.isdecimal() or int(cell) >= cases:
+            raise InputError(
+                f"{name}, row {line}, column 'index': a case from 0 to {cases - 1} is needed; came {cell!r}."
+            )
+        if int(cell) in seen:
+            first = seen[int(cell)]
+            raise InputError(
+                f"{name}, row {line}, column 'index': case {cell} stands twice (first in row {first})."
+            )
+        seen[int(cell)] = line
+    if len(seen) != cases:
+        missing = next(index for index in range(cases) if index not in seen)
+        raise InputError(
+            f"{name} has {len(seen)} of the split's {cases} cases; the first missing is {missing}."
+        )
+    return np.array(list(seen), dtype=np.int64)
+
+
+def _risks(rows: list[list[str]], cohort: Cohort, name: str, first_line: int) -> NDArray[np.float64]:
+    """The score of the condition's label, 0 to 1."""
+    condition = next(label.code for label in cohort.source.labels if label.is_condition)
+    return np.array(
+        [_risk(row, condition, f"{name}, row {line}") for line, row in enumerate(rows, start=first_line)]
+    )
+
+
+def _risk(row: list[str], condition: int, place: str) -> float:
+    scores = [float(cell) if _is_number(cell) else np.nan for cell in row[1:]]
+    if len(scores) not in (1, 2):
+        raise InputError(f"{place}: one or two scores are needed; came {len(scores)}. Needed: {_FORM}.")
+    for column, score in enumerate(scores):
+        if not 0 <= score <= 1:
+            came = row[1 + column]
+            raise InputError(
+                f"{place}, column 'score_{column}': a probability from 0 to 1 is needed; came {came!r}."
+            )
+    if len(scores) == 1:
+        return scores[0] if condition == 1 else 1 - scores[0]
+    if abs(sum(scores) - 1) > 0.01:
+        raise InputError(
+            f"{place}: the scores of the two labels must sum to 1; they sum to {sum(scores):.3f}."
+        )
+    return scores[condition]

@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from clineval.data.image_files import ENDINGS, as_cell
+from clineval.data.image_files import ENDINGS, as_cell, find_files, read_blocks
 from clineval.data.preparation import DEEP, check_preparation
-from clineval.pipeline.image_blocks import find_files, read_blocks
+from clineval.errors import InputError, in_short
 from clineval.pipeline.stored_run import (
     AS_TRAINED,
     FrozenThreshold,
@@ -23,8 +23,7 @@ from clineval.pipeline.stored_run import (
     shipped_risks,
     view_images,
 )
-from clineval.refusal import Refusal, in_short
-from clineval.run_folder import require_writable, unwritable, write_whole
+from clineval.results.folder import require_writable, unwritable, write_whole
 
 FORMS = ("csv", "json")
 SCHEMA = 1
@@ -41,7 +40,7 @@ class Prediction:
     risk : predicted probability of the condition by model, 0 to 1.
     flagged : by model and frozen threshold, whether the risk is at or above it.
     unlike_training : the image lies further from the training images than 99 of 100 validation images do.
-    texture_distance, grey_distance : how far; see ``clineval.learning.familiarity``.
+    texture_distance, grey_distance : how far; see ``clineval.models.novelty``.
     """
 
     image: str
@@ -134,7 +133,7 @@ def predict(
 
     Raises
     ------
-    Refusal : the run is not whole, a source is missing or holds no image, or files cannot be read (named).
+    InputError : the run is not whole, a source is missing or holds no image, or files cannot be read (named).
     """
     run = read_run(Path(results))
     fits = cut_for(run, fit, second_view=second_view)
@@ -152,23 +151,23 @@ def predict(
         if progress is not None:
             progress(done, len(files))
     if bad:
-        raise Refusal(f"{len(bad)} of {len(files)} images cannot be used: {in_short(bad)}.")
+        raise InputError(f"{len(bad)} of {len(files)} images cannot be used: {in_short(bad)}.")
     return Predictions(run.condition, run.notice, run.thresholds, _limits(run), tuple(found))
 
 
 def check_answer(path: Path, *, results: Path, sources: Sequence[Path]) -> None:
     """Refuse a file to write, before any image is looked at, that is no plain file or is itself read."""
     if path.resolve().is_relative_to(results.resolve()):
-        raise Refusal(f"--out {path} lies inside the run {results}, which stays as it is; choose another.")
+        raise InputError(f"--out {path} lies inside the run {results}, which stays as it is; choose another.")
     if any(path.resolve() == source.resolve() for source in sources):
-        raise Refusal(f"--out {path} is one of the images; choose another file.")
+        raise InputError(f"--out {path} is one of the images; choose another file.")
     if path.is_dir():
         example = path / "risks.csv"
-        raise Refusal(f"--out needs a file to write; {path} is a folder. Say for example: {example}")
+        raise InputError(f"--out needs a file to write; {path} is a folder. Say for example: {example}")
     if path.is_symlink() or (path.exists() and not path.is_file()) or path.suffix.lower() in ENDINGS:
-        raise Refusal(f"--out needs a plain file to write, such as risks.csv; came {path}.")
+        raise InputError(f"--out needs a plain file to write, such as risks.csv; came {path}.")
     if any(parent.exists() and not parent.is_dir() for parent in path.parents):
-        raise Refusal(f"--out {path} lies below a file; choose another.")
+        raise InputError(f"--out {path} lies below a file; choose another.")
     if path.parent.is_dir():
         require_writable(path.parent)
 

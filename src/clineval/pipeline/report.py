@@ -3,10 +3,10 @@
 import shutil
 from pathlib import Path
 
-from clineval import provenance
+from clineval import results as provenance
+from clineval.errors import InputError
 from clineval.pipeline.run import write_words
-from clineval.refusal import Refusal
-from clineval.run_folder import foreign_entries, replace_folder, require_results
+from clineval.results.folder import foreign_entries, replace_folder, require_results
 
 WORDS = ("report.html", "checklist.csv", "model_card.md")
 
@@ -18,13 +18,13 @@ def rewrite_report(results: Path) -> Path:
 
     Raises
     ------
-    Refusal : ``results`` is not a whole results folder, or a file in it is of another schema.
+    InputError : ``results`` is not a whole results folder, or a file in it is of another schema.
     """
     require_results(results, provenance.FILE, "evaluation.json", "predictions.csv")
     record = provenance.read_provenance(results / provenance.FILE)
     foreign = [*foreign_entries(results), *(name for name in WORDS if (results / name).is_dir())]
     if foreign:
-        raise Refusal(
+        raise InputError(
             f"{results} holds {', '.join(foreign[:10])}, which no run writes (a link, a pipe, or a folder "
             "where a file belongs); remove it, or write the results anew."
         )
@@ -40,7 +40,7 @@ def _write_words(folder: Path, results: Path) -> None:
     try:
         write_words(folder)
     except (AttributeError, KeyError, TypeError, RecursionError) as error:
-        raise Refusal(
+        raise InputError(
             f"{results}: provenance.json or evaluation.json is not of the form that this version reads "
             f"({type(error).__name__}: {error}); write the results anew."
         ) from error

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from clineval.data.cohort import Cohort
 from clineval.data.corruptions import KINDS, SEVERITIES, corrupt
-from clineval.learning.plain_models import Floats
+from clineval.models.stored import Floats
 from clineval.pipeline.stored_run import StoredRun, shipped_risks, view_images
 from clineval.settings import ValidationSettings
 from clineval.statistics.calibration import calibration_intercept, calibration_slope
@@ -35,7 +35,7 @@ def write_robustness(
     announce: Announce,
 ) -> pd.DataFrame:
     """Write ``robustness.csv`` and its figure: every corruption at every severity, nothing fitted anew."""
-    from clineval.reporting.robustness_plots import write_robustness_figure  # matplotlib only to draw
+    from clineval.reporting.plots import write_robustness_figure
 
     copies = len(KINDS) * len(SEVERITIES)
     step = f"Scoring {copies} corrupted copies of the images, about {copies} times what scoring them took"

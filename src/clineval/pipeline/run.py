@@ -1,4 +1,4 @@
-"""The main job: data, audit, exploration, learning, the table, evaluation, figures, report, provenance."""
+"""The work of clineval run and fetch: data, audit, models, evaluation, report."""
 
 import json
 import shutil
@@ -7,27 +7,129 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from clineval import provenance
-from clineval.data import load_cohort, splits
+import numpy as np
+from numpy.typing import NDArray
+
+from clineval import results
+from clineval.data import load_cohort, medmnist, splits
 from clineval.data.audit import Audit, audit
 from clineval.data.cohort import Cohort, Source
+from clineval.data.download import UNWRITABLE, Unavailable
 from clineval.data.exploration import Exploration
 from clineval.data.exploration import explore as explore_cohort
 from clineval.data.load import STANDARD
-from clineval.data.own_cohort import OWN
+from clineval.data.medmnist_sets import SIZES
+from clineval.data.own_images import OWN, OwnCohort, draw_samples, read_own_cohort
+from clineval.data.own_table import Columns
+from clineval.errors import InputError
 from clineval.evaluation import Evaluation
 from clineval.evaluation.curves import Curves, curves
 from clineval.pipeline.audit import draw_audit, write_audit
-from clineval.pipeline.cohort_run import OwnImages, draw_check_strip, load_own
-from clineval.pipeline.models import Shipped, train_all, training_seconds, write_tables
 from clineval.pipeline.scoring import open_and_score
+from clineval.pipeline.train import Shipped, train_all, training_seconds, write_tables
 from clineval.predictions import read_predictions
-from clineval.refusal import Refusal
-from clineval.run_folder import replace_folder, require_apart
-from clineval.settings import RunSettings
+from clineval.results.folder import replace_folder, require_apart
+from clineval.settings import OwnSettings, RunSettings
+
+Announce = Callable[[str], Callable[[int, int], None]]
+
+
+@dataclass(frozen=True)
+class OwnImages:
+    """Where a user's images are: the table that names them, and their folder (by default the table's)."""
+
+    table: Path
+    folder: Path | None = None
+
+
+def load_own(own: OwnImages, settings: RunSettings, *, announce: Announce) -> OwnCohort:
+    """The user's cohort in train, val and test.
+
+    Splits are those of the table's column. Without one they are made by group: a patient's images, and
+    images that show the same picture, stay together; prevalence is about the same in each; the seed of
+    the run chooses. A table that has only train and test gets its val from train in the same way.
+
+    Raises
+    ------
+    InputError : the table or an image is not fit, a split is missing or holds one class only, or the size
+        is none that the models know.
+    """
+    given = settings.data.own or OwnSettings()
+    if settings.data.size not in SIZES:
+        sizes = ", ".join(str(size) for size in SIZES)
+        raise InputError(f"--size needs one of {sizes} (pixels per side); came {settings.data.size}.")
+    read = read_own_cohort(
+        own.table,
+        Columns(
+            given.image_column, given.outcome_column, given.positive, given.group_column, given.split_column
+        ),
+        image_folder=own.folder,
+        size=settings.data.size,
+        fit=given.fit,
+        bits=given.bits,
+        condition=settings.data.condition,
+        progress=announce("Reading the images"),
+    )
+    cohort = _divided(read.cohort, settings, given, announce)
+    _check_classes(cohort)
+    return replace(read, cohort=cohort)
+
+
+def draw_check_strip(own: OwnCohort, folder: Path, *, by: str | None = None) -> None:
+    """Draw ``check_strip.png``: some images as they came beside what the models see, by scanner."""
+    from clineval.reporting.strips import write_check_strip
+
+    source = own.cohort.source
+    write_check_strip(
+        draw_samples(own, by=by),
+        folder / "check_strip.png",
+        preparation=source.preparation,
+        condition=own.cohort.condition,
+        notice=source.notice,
+    )
+
+
+def _divided(cohort: Cohort, settings: RunSettings, given: OwnSettings, announce: Announce) -> Cohort:
+    present = set(cohort.split.tolist())
+    if given.split_column is not None and not {"train", "test"} <= present:
+        came = ", ".join(sorted(present))
+        raise InputError(
+            f"--split-column needs train and test among its values (val is optional); came {came}."
+        )
+    if "val" in present:
+        return cohort
+    progress = announce("Looking for twins, so that none are parted")
+    group = audit(cohort, threshold=settings.audit.threshold, progress=progress).group_of
+    seed = settings.training.seed
+    if given.split_column is None:
+        shares = (given.val_share, given.test_share)
+        split = splits.by_group(cohort.outcome, group, shares=shares, seed=seed)
+        return _noted(replace(cohort, split=split), "Train, val and test were made by group", given)
+    split = cohort.split.astype("U5")
+    train = np.flatnonzero(split == "train")
+    of_train = (min(0.5, given.val_share * len(cohort) / len(train)), 0.0)
+    split[train] = splits.by_group(cohort.outcome[train], group[train], shares=of_train, seed=seed)
+    return _noted(replace(cohort, split=split), "Val was drawn from train by group", given)
+
+
+def _noted(cohort: Cohort, how: str, given: OwnSettings) -> Cohort:
+    patients = f"column {given.group_column} joined with twins" if given.group_column else "twins only"
+    note = f"{how} ({patients}), stratified by outcome, from the run's seed."
+    return replace(cohort, source=replace(cohort.source, notes=(*cohort.source.notes, note)))
+
+
+def _check_classes(cohort: Cohort) -> None:
+    for name in ("train", "val", "test"):
+        outcome: NDArray[np.bool_] = cohort.outcome[cohort.within(name)]
+        if not outcome.any() or outcome.all():
+            raise InputError(
+                f"{cohort.source.file}: each of train, val and test needs cases with and without "
+                f"{cohort.condition}; {name} has {int(outcome.sum())} of {len(outcome)} with it. "
+                "Mend the splits, or leave --split-column out to have them made."
+            )
+
 
 Progress = Callable[[int, int], None]
-Announce = Callable[[str], Progress]
 
 FORMATS = ("png", "svg", "pdf")
 
@@ -80,10 +182,10 @@ def run(
 
     Raises
     ------
-    Refusal : a setting, the data, or the output folder is not fit.
+    InputError : a setting, the data, or the output folder is not fit.
     """
     check_formats(formats)
-    recorder = provenance.Recorder()
+    recorder = results.Recorder()
     with recorder.step("load"):
         read = load_own(own, settings, announce=announce) if own is not None else None
         cohort = load(settings, announce=announce) if read is None else read.cohort
@@ -111,9 +213,9 @@ def run(
             if read is not None:
                 draw_check_strip(read, folder)
         with recorder.step("report"):
-            provenance.seal(folder, facts("run", command, settings, cohort, recorder))
+            results.seal(folder, facts("run", command, settings, cohort, recorder))
             write_words(folder, lines, announce=announce)
-        provenance.seal(folder, facts("run", command, settings, cohort, recorder))
+        results.seal(folder, facts("run", command, settings, cohort, recorder))
     shutil.rmtree(finished, ignore_errors=True)
     return FinishedRun(target, cohort, findings, evaluation)
 
@@ -127,7 +229,7 @@ def explore(
     announce: Announce = silent,
 ) -> Finished:
     """Write ``exploration.json`` and its figures. Raises as ``run`` does."""
-    recorder = provenance.Recorder()
+    recorder = results.Recorder()
     with recorder.step("load"):
         cohort = load(settings, announce=announce)
     target = results_folder(out, cohort.source)
@@ -138,7 +240,7 @@ def explore(
             from clineval.reporting.figures import write_exploration_figures
 
             write_exploration_figures(folder, exploration, cohort)
-        provenance.seal(folder, facts("explore", command, settings, cohort, recorder))
+        results.seal(folder, facts("explore", command, settings, cohort, recorder))
     return Finished(target, cohort)
 
 
@@ -153,7 +255,7 @@ def train(
     announce: Announce = silent,
 ) -> Finished:
     """Write models and the risks on train and val, none on test. Raises as ``run`` does."""
-    recorder = provenance.Recorder()
+    recorder = results.Recorder()
     with recorder.step("load"):
         cohort = load(settings, announce=announce)
     target = results_folder(out, cohort.source)
@@ -165,7 +267,7 @@ def train(
             shipped = train_all(cohort, findings, settings, jobs=jobs, finished=finished, announce=announce)
         with recorder.step("table"):
             write_tables(shipped, folder, leave_out="test")
-        provenance.seal(folder, facts("train", command, settings, cohort, recorder))
+        results.seal(folder, facts("train", command, settings, cohort, recorder))
     shutil.rmtree(finished, ignore_errors=True)
     return Finished(target, cohort)
 
@@ -226,8 +328,8 @@ def open_test(
         "dataset": cohort.source.dataset,
         "data_sha256": cohort.source.sha256,
         "settings": chosen,
-        "settings_sha256": provenance.hash_settings(chosen),
-        "models_sha256": provenance.hash_settings(provenance.hash_folder(folder / "models")),
+        "settings_sha256": results.hash_settings(chosen),
+        "models_sha256": results.hash_settings(results.hash_folder(folder / "models")),
     }
     return open_and_score(
         folder,
@@ -252,7 +354,7 @@ def draw(
 
     ``shipped`` are the models that were trained; none where a finished run is applied.
     """
-    from clineval.reporting.figures import write_figures  # matplotlib is loaded only to draw
+    from clineval.reporting.figures import write_figures
 
     table = read_predictions(folder / "predictions.csv")
     lines = curves(table, evaluation)
@@ -288,11 +390,11 @@ def write_words(folder: Path, lines: Curves | None = None, *, announce: Announce
 
 
 def facts(
-    kind: str, command: Iterable[str], settings: RunSettings, cohort: Cohort, recorder: provenance.Recorder
+    kind: str, command: Iterable[str], settings: RunSettings, cohort: Cohort, recorder: results.Recorder
 ) -> dict[str, Any]:
     """The provenance of a folder, less the hashes of what lies in it."""
     source = {"condition": cohort.condition, **asdict(cohort.source), "notice": cohort.source.notice}
-    return provenance.describe(
+    return results.describe(
         kind=kind, command=command, settings=asdict(settings), source=source, recorder=recorder
     )
 
@@ -309,7 +411,35 @@ def check_formats(formats: Sequence[str]) -> None:
     """Refuse figure formats that there are not, before anything is computed."""
     unknown = [name for name in formats if name not in FORMATS]
     if unknown or "png" not in formats:
-        raise Refusal(
+        raise InputError(
             f"Figures are needed as png, with svg or pdf beside it; came {', '.join(formats) or 'nothing'}. "
             "Say for example: --figures png,svg,pdf"
         )
+
+
+def fetch_file(
+    dataset: str = "breastmnist",
+    *,
+    size: int = 28,
+    folder: Path | None = None,
+    address: str | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> Path:
+    """The official file of a data set in ``folder`` (default: the cache), downloaded if it is not there.
+
+    ``address`` replaces the official folder of the files (a mirror); ``progress`` is called
+    with bytes done and bytes in all.
+
+    Raises
+    ------
+    InputError : unknown name or size, a wrong file already there, or the file cannot be had (with remedies).
+    """
+    if dataset == "phantom":
+        raise InputError("fetch needs a data set to download; the phantom set is drawn where it is used.")
+    name = "breastmnist" if dataset == "auto" else dataset
+    try:
+        return medmnist.fetch(name, size=size, folder=folder, address=address, progress=progress)
+    except Unavailable as failure:
+        if folder is not None and failure.cause.startswith(UNWRITABLE):
+            raise InputError(f"--to {folder}: {failure.cause}; choose another folder.") from failure
+        raise

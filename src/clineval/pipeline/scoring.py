@@ -8,9 +8,9 @@ from typing import Any
 
 import pandas as pd
 
-from clineval import provenance
+from clineval import results
 from clineval.evaluation import Evaluation, Learnt, Point, evaluate, write_evaluation
-from clineval.evaluation.json_form import to_point
+from clineval.evaluation.codec import to_point
 from clineval.predictions import read_predictions
 
 Progress = Callable[[int, int], None]
@@ -40,7 +40,7 @@ def open_and_score(
 
     Raises
     ------
-    Refusal : the table is not fit, or something was learnt on cases that are to be scored.
+    InputError : the table is not fit, or something was learnt on cases that are to be scored.
     """
     scored = _score(
         folder,
@@ -75,7 +75,7 @@ def score_folder(
 
     Raises
     ------
-    Refusal : a table is missing or not fit, or something was learnt on cases that are to be scored.
+    InputError : a table is missing or not fit, or something was learnt on cases that are to be scored.
     """
     return _score(folder, settings, condition=condition, models=models, opening=None, progress=progress)
 
@@ -124,11 +124,11 @@ def _enter(
     fixed = {
         **frozen,
         "thresholds": {model: [_threshold(point) for point in fixed] for model, fixed in points.items()},
-        "predictions_sha256": provenance.hash_file(_table_of(folder)),
+        "predictions_sha256": results.hash_file(_table_of(folder)),
     }
     for population in sealed:
         if population != PART_OF_TEST:
-            provenance.open_ledger(folder / provenance.LEDGER, population=population, frozen=fixed)
+            results.open_ledger(folder / results.LEDGER, population=population, frozen=fixed)
 
 
 def _points(given: Mapping[str, Sequence[Mapping[str, Any]]] | None) -> dict[str, tuple[Point, ...]] | None:

@@ -1,9 +1,7 @@
-"""A finished run read back, everything frozen: models, recalibrations, thresholds, training images.
-
-Nothing here loads torch, pandas or statsmodels: a first answer must come in about a second.
-"""
+"""A finished run read back: models, thresholds and training reference, without torch."""
 
 import json
+import math
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -15,15 +13,114 @@ import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
+from clineval.data.cohort import Cohort
 from clineval.data.preparation import FITS
-from clineval.learning.familiarity import Distance, distance
-from clineval.learning.matching import AS_IT_CAME, BOTH, LOOKS, WAYS, look
-from clineval.learning.plain_models import Floats, PlainModel, View, mean_of, read_plain_model
-from clineval.pipeline.training_reference import TrainingReference, read_reference
-from clineval.provenance import hash_file
-from clineval.refusal import Refusal
-from clineval.run_folder import MARKER, require_results
-from clineval.statistics.applied_recalibration import Recalibration
+from clineval.data.training_trace import Trace, trace
+from clineval.errors import InputError
+from clineval.models.arrays import Arrays, read_arrays, require_shapes, write_arrays
+from clineval.models.novelty import Distance, Familiarity, distance, learn_familiarity
+from clineval.models.plain_scattering import FEATURES
+from clineval.models.stored import Floats, PlainModel, View, mean_of, read_plain_model
+from clineval.models.views import AS_IT_CAME, BOTH, LEVELS, LOOKS, WAYS, look, mean_histogram
+from clineval.results import hash_file
+from clineval.results.folder import MARKER, require_results
+from clineval.statistics.recalibration import Recalibration
+
+FILE = "training_images.safetensors"
+FORMAT = 1
+MOST = 2000  # training images, at even steps, from which the directions of their variation are learnt
+
+
+@dataclass(frozen=True)
+class TrainingReference:
+    """The training images' grey levels and features, and what recognises each of them."""
+
+    familiarity: Familiarity
+    trace: Trace
+
+
+def learn_reference(cohort: Cohort) -> TrainingReference:
+    """The reference of a cohort's training images; limits come from its validation images."""
+    train = np.flatnonzero(cohort.within("train"))
+    images = cohort.images[train]
+    some = images[np.unique(np.linspace(0, len(images) - 1, min(len(images), MOST)).astype(int))]
+    validation, grey = cohort.images[cohort.within("val")], mean_histogram(images)
+    with threadpool_limits(1):  # the same bytes on any number of cores
+        return TrainingReference(
+            learn_familiarity(some, validation, grey=grey),
+            trace(images, case=cohort.case[train], group=cohort.group[train]),
+        )
+
+
+def write_reference(reference: TrainingReference, folder: Path) -> None:
+    """Write ``training_images.safetensors``: numbers of the images, none of their pixels."""
+    known, kept = reference.familiarity, reference.trace
+    arrays: Arrays = {
+        "grey": known.grey,
+        "centre": known.centre,
+        "scale": known.scale,
+        "axes": known.axes,
+        "variance": known.variance,
+        "layout": kept.layout,
+    }
+    record = {
+        "format": FORMAT,
+        "noise": known.noise,
+        "texture_limit": _or_none(known.texture_limit),
+        "grey_limit": _or_none(known.grey_limit),
+        "twin_limit": kept.limit,
+        "case": kept.case.tolist(),
+        "digest": kept.digest.tolist(),
+    }
+    write_arrays(folder / FILE, arrays, record)
+
+
+def read_reference(folder: Path) -> TrainingReference:
+    """Read the reference back.
+
+    Raises
+    ------
+    InputError : the file is missing, damaged or of another format.
+    """
+    path = folder / FILE
+    if not path.is_file():
+        raise InputError(
+            f"{path} is not there: the run was made before it was kept. Make it anew with: clineval run"
+        )
+    arrays, record = read_arrays(path)
+    try:
+        cases, directions = len(record["case"]), len(arrays["variance"])
+        shapes = {
+            "grey": (LEVELS,),
+            "centre": (FEATURES,),
+            "scale": (FEATURES,),
+            "axes": (directions, FEATURES),
+            "variance": (directions,),
+            "layout": (cases, arrays["layout"].shape[-1]),
+        }
+        require_shapes(path, arrays, shapes)
+        familiarity = Familiarity(
+            **{name: arrays[name] for name in ("grey", "centre", "scale", "axes", "variance")},
+            noise=float(record["noise"]),
+            texture_limit=_or_nan(record["texture_limit"]),
+            grey_limit=_or_nan(record["grey_limit"]),
+        )
+        case, digest = np.array(record["case"]), np.array(record["digest"])
+        kept = Trace(case, digest, arrays["layout"], float(record["twin_limit"]))
+    except (KeyError, TypeError, ValueError) as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(f"{path} is not a whole reference ({error!r}); make the run anew.") from error
+    return TrainingReference(familiarity, kept)
+
+
+def _or_none(value: float) -> float | None:
+    return None if math.isnan(value) else value
+
+
+def _or_nan(value: float | None) -> float:
+    return math.nan if value is None else float(value)
+
 
 CHUNK = 64  # images scored at a time; fixed and filled up, so that company changes no bit of a risk
 AS_TRAINED = "as-trained"  # squares are cut as those of the training images were
@@ -83,14 +180,14 @@ def read_run(results: Path) -> StoredRun:
 
     Raises
     ------
-    Refusal : not a whole folder of ``clineval run``, or a file that was changed since.
+    InputError : not a whole folder of ``clineval run``, or a file that was changed since.
     """
     require_results(results, MARKER)
     provenance = _json(results / MARKER)
     if provenance.get("kind") != "run":
         run = (provenance.get("data") or {}).get("run")
         named = f"; name the run that it validated, {run!r}" if run else ", as 'clineval run' writes them"
-        raise Refusal(
+        raise InputError(
             f"{results} holds the results of 'clineval {provenance.get('kind')}' and no models; models with "
             f"frozen thresholds are needed{named}."
         )
@@ -101,7 +198,7 @@ def read_run(results: Path) -> StoredRun:
     try:
         return _stored(results / "models", shipped, evaluation, data, fit=_fit(provenance))
     except (KeyError, TypeError, AttributeError) as error:
-        raise Refusal(f"{results} is not whole ({error!r} is missing); make it anew.") from error
+        raise InputError(f"{results} is not whole ({error!r} is missing); make it anew.") from error
 
 
 def cut_for(run: StoredRun, wanted: str, *, second_view: bool) -> tuple[str, ...]:
@@ -114,7 +211,7 @@ def cut_for(run: StoredRun, wanted: str, *, second_view: bool) -> tuple[str, ...
     """
     fit = run.fit if wanted == AS_TRAINED else wanted
     if fit not in FITS:
-        raise Refusal(f"--fit needs one of {', '.join((AS_TRAINED, *FITS))}; came {wanted!r}.")
+        raise InputError(f"--fit needs one of {', '.join((AS_TRAINED, *FITS))}; came {wanted!r}.")
     return (fit, "top") if second_view and fit == "crop" else (fit,)
 
 
@@ -139,10 +236,10 @@ def view_images(
 
     Raises
     ------
-    Refusal : images of another size or type than the run was trained on.
+    InputError : images of another size or type than the run was trained on.
     """
     if images.ndim != 3 or images.dtype != np.uint8 or images.shape[1:] != (run.side, run.side):
-        raise Refusal(
+        raise InputError(
             f"The run was trained on grey images of {run.side} x {run.side} pixels (uint8); came "
             f"{images.dtype} of shape {images.shape}. Prepare them to that size."
         )
@@ -221,7 +318,9 @@ def _stored(
     read = {name: read_plain_model(folder, name) for name in trained}
     sides = {size for _, size in read.values()}
     if len(sides) != 1 or len(set(*sides)) != 1:
-        raise Refusal(f"The models in {folder} need images of different or oblong sizes; make the run anew.")
+        raise InputError(
+            f"The models in {folder} need images of different or oblong sizes; make the run anew."
+        )
     fitted = {name: shipped[name]["recalibration"]["fitted"] for name in trained}
     return StoredRun(
         condition=str(evaluation["condition"]),
@@ -256,7 +355,7 @@ def _thresholds(points: Sequence[Mapping[str, Any]]) -> tuple[FrozenThreshold, .
 
 def _proportion(value: Any) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
-        raise Refusal(f"evaluation.json has a threshold of {value!r}, none from 0 to 1; make it anew.")
+        raise InputError(f"evaluation.json has a threshold of {value!r}, none from 0 to 1; make it anew.")
     return float(value)
 
 
@@ -266,7 +365,7 @@ def _refuse_altered(results: Path, recorded: Any) -> None:
     for name in sorted(name for name in hashes if name.startswith("models/") or name == "evaluation.json"):
         path = results / name
         if not path.is_file() or hash_file(path) != hashes[name]:
-            raise Refusal(
+            raise InputError(
                 f"{name} in {results} is not the file that the run wrote; see what differs with: "
                 f"clineval verify {results}"
             )
@@ -276,7 +375,7 @@ def _json(path: Path) -> dict[str, Any]:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
-        raise Refusal(f"{path} cannot be read ({error}); make the results anew.") from error
+        raise InputError(f"{path} cannot be read ({error}); make the results anew.") from error
     if not isinstance(content, dict):
-        raise Refusal(f"{path} is not a JSON object; make the results anew.")
+        raise InputError(f"{path} is not a JSON object; make the results anew.")
     return content

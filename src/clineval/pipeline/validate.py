@@ -10,24 +10,29 @@ import numpy as np
 import pandas as pd
 from threadpoolctl import threadpool_limits
 
-from clineval import provenance
+from clineval import results as provenance
 from clineval.data.cohort import Cohort
-from clineval.data.own_cohort import OwnCohort, read_own_cohort
+from clineval.data.own_images import OwnCohort, read_own_cohort
 from clineval.data.own_table import Columns
-from clineval.evaluation import Evaluation, json_form, read_evaluation
-from clineval.evaluation.columns import check_chosen
-from clineval.pipeline.cohort_run import OwnImages
-from clineval.pipeline.external_scores import ExternalScores, looks_in_words, score_external
-from clineval.pipeline.models import DECIMALS
+from clineval.errors import InputError
+from clineval.evaluation import Evaluation, codec, read_evaluation
+from clineval.evaluation.subgroups import check_chosen
+from clineval.pipeline.external import (
+    FILE,
+    ExternalScores,
+    draw_beside,
+    draw_scored_squares,
+    looks_in_words,
+    score_external,
+    transport_record,
+)
 from clineval.pipeline.robustness import write_robustness
-from clineval.pipeline.run import check_formats, draw, silent, write_exploration, write_words
+from clineval.pipeline.run import OwnImages, check_formats, draw, silent, write_exploration, write_words
 from clineval.pipeline.scoring import open_and_score
 from clineval.pipeline.stored_run import StoredRun, cut_for, read_run
-from clineval.pipeline.transport_record import FILE, transport_record
-from clineval.pipeline.validation_figures import draw_beside, draw_scored_squares
+from clineval.pipeline.train import DECIMALS
 from clineval.predictions import OUT_OF_FOLD, read_predictions, write_predictions
-from clineval.refusal import Refusal
-from clineval.run_folder import replace_folder, require_apart
+from clineval.results.folder import replace_folder, require_apart
 from clineval.settings import ValidationSettings
 
 RESERVED = ("train", "val", "test", "test_clean", OUT_OF_FOLD, "all")
@@ -74,13 +79,13 @@ def validate(
 
     Raises
     ------
-    Refusal : the run, the table, an image, the name or the output folder is not fit; nothing is written.
+    InputError : the run, the table, an image, the name or the output folder is not fit; nothing is written.
     """
     _check_name(settings.name)
     _check_apart(results, own, out)
     check_formats(formats)
     if jobs is not None and jobs < 1:
-        raise Refusal(f"--jobs needs a number from 1 on; came {jobs}.")
+        raise InputError(f"--jobs needs a number from 1 on; came {jobs}.")
     recorder = provenance.Recorder()
     with recorder.step("read"):
         run = read_run(results)
@@ -122,7 +127,7 @@ def validate(
 def _check_name(name: str) -> None:
     if not name.strip() or name in RESERVED or not name.isprintable() or len(name) > LONGEST_NAME:
         shown = name if len(name) <= LONGEST_NAME else f"{name[:LONGEST_NAME]}... ({len(name)} characters)"
-        raise Refusal(
+        raise InputError(
             f"--name needs a name of its own for the external cohort, of up to {LONGEST_NAME} printable "
             f"characters, none of {', '.join(RESERVED)}; came {shown!r}. Say for example: --name hospital-b"
         )
@@ -130,7 +135,7 @@ def _check_name(name: str) -> None:
 
 def _check_apart(results: Path, own: OwnImages, out: Path) -> None:
     if out.resolve().is_relative_to(results.resolve()):
-        raise Refusal(
+        raise InputError(
             f"--out {out} is the run that is to be validated, or lies inside it; choose another folder."
         )
     require_apart(out, results, own.table, own.folder)
@@ -168,7 +173,7 @@ def _check_columns(cohort: Cohort, settings: ValidationSettings) -> None:
     """Refuse a column of groups that tells nobody apart, and chosen attributes that are not there."""
     column = settings.own.group_column
     if column is not None and len(cohort) > 1 and (cohort.group == cohort.group[0]).all():
-        raise Refusal(
+        raise InputError(
             f"--group-column {column} says {str(cohort.group[0])!r} in all {len(cohort)} rows, so there "
             "would be one patient and no interval; name the column that tells patients apart, or leave "
             "--group-column out where every image is of another patient."
@@ -210,7 +215,7 @@ def _write_table(cohort: Cohort, scored: ExternalScores, folder: Path) -> pd.Dat
 
 def _points(run: StoredRun, at_home: Evaluation) -> dict[str, list[dict[str, Any]]]:
     """The frozen thresholds of each model, as the provenance keeps them for whoever scores the table anew."""
-    return {name: [json_form.point(one) for one in at_home.points[name]] for name in run.names}
+    return {name: [codec.point(one) for one in at_home.points[name]] for name in run.names}
 
 
 def _evaluate(

@@ -8,9 +8,9 @@ from typing import Any
 
 import pandas as pd
 
+from clineval.errors import InputError
 from clineval.evaluation import Evaluation, read_evaluation
 from clineval.predictions import read_predictions
-from clineval.refusal import Refusal
 from clineval.reporting.gallery import Gallery, read_gallery
 
 TABLES = ("predictions.csv", "predictions.parquet")
@@ -72,15 +72,17 @@ def read_artefacts(folder: Path) -> Artefacts:
 
     Raises
     ------
-    Refusal : the folder, its table or its evaluation is missing, of another schema, or not what the
+    InputError : the folder, its table or its evaluation is missing, of another schema, or not what the
         provenance beside it says.
     """
     if not folder.is_dir():
-        raise Refusal(f"A results folder is needed; {folder} is not a folder. Make one with: clineval run")
+        raise InputError(f"A results folder is needed; {folder} is not a folder. Make one with: clineval run")
     table_name = next((name for name in TABLES if (folder / name).is_file()), None)
     if table_name is None or not (folder / EVALUATION).is_file():
         lacking = EVALUATION if table_name else TABLES[0]
-        raise Refusal(f"{folder} lacks {lacking}, which a report is made from; write it with: clineval run")
+        raise InputError(
+            f"{folder} lacks {lacking}, which a report is made from; write it with: clineval run"
+        )
     provenance = _read_json(folder, PROVENANCE)
     written = (table_name, EVALUATION, AUDIT, EXPLORATION, SHIPPED, TRANSPORT, ROBUSTNESS, COVERAGE)
     _refuse_altered(folder, provenance, (*written, "gallery.json"))
@@ -115,9 +117,9 @@ def _read_json(folder: Path, name: str) -> dict[str, Any]:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise Refusal(f"{name} in {folder} cannot be read ({error}); write the results anew.") from error
+        raise InputError(f"{name} in {folder} cannot be read ({error}); write the results anew.") from error
     if not isinstance(content, dict):
-        raise Refusal(f"{name} in {folder} is not a JSON object; write the results anew.")
+        raise InputError(f"{name} in {folder} is not a JSON object; write the results anew.")
     return content
 
 
@@ -127,7 +129,7 @@ def _refuse_altered(folder: Path, provenance: dict[str, Any], names: tuple[str, 
     for name in names:
         path = folder / name
         if name in recorded and path.is_file() and file_hash(path) != recorded[name]:
-            raise Refusal(
+            raise InputError(
                 f"{name} is not the file that {PROVENANCE} recorded: it was changed after it was written. "
                 "See what differs with: clineval verify RESULTS"
             )
@@ -136,7 +138,7 @@ def _refuse_altered(folder: Path, provenance: dict[str, Any], names: tuple[str, 
 def _refuse_strangers(evaluation: Evaluation, table: pd.DataFrame, table_name: str) -> None:
     unknown = set(evaluation.models) - set(table["model"].unique())
     if unknown:
-        raise Refusal(
+        raise InputError(
             f"{EVALUATION} scores {sorted(unknown)[0]!r}, a model that {table_name} does not hold; "
             "they are of different runs. Write both anew with: clineval evaluate"
         )

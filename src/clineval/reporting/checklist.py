@@ -8,7 +8,7 @@ from pathlib import Path
 
 from clineval.reporting.artefacts import Artefacts, read_artefacts
 from clineval.reporting.subject import subject_of
-from clineval.run_folder import write_whole
+from clineval.results.folder import write_whole
 
 FILE = "checklist.csv"
 ITEMS = Path(__file__).parent / "checklist_items.csv"
@@ -47,7 +47,7 @@ class Row:
 
 
 def write_checklist(folder: Path) -> Path:
-    """Write ``checklist.csv`` from the artefacts in ``folder``; Refusal where they make no report."""
+    """Write ``checklist.csv`` from the artefacts in ``folder``; InputError where they make no report."""
     path = folder / FILE
     write_whole(path, _as_csv(rows_for(read_artefacts(folder))))
     return path

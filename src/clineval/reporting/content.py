@@ -11,24 +11,27 @@ from markupsafe import Markup
 from numpy.typing import NDArray
 
 from clineval import __version__
+from clineval.errors import InputError
 from clineval.evaluation.curves import Curves, DecisionLines
-from clineval.refusal import Refusal
-from clineval.reporting import charts, report_charts, sections, tables, validation_answer
+from clineval.reporting import charts, external, sections, tables
+from clineval.reporting import charts as report_charts
 from clineval.reporting.artefacts import ROBUSTNESS, Artefacts
 from clineval.reporting.checklist import STATUSES, rows_for
 from clineval.reporting.explorer import ROC_FRAME, explorer_data
-from clineval.reporting.failure_cards import failure_cards
+from clineval.reporting.external import answer, robustness_table, subject_in, transported
+from clineval.reporting.failures import failure_cards
 from clineval.reporting.gallery import MOST_ALARMS, MOST_MISSED
-from clineval.reporting.header import header
-from clineval.reporting.leak import leak_table
-from clineval.reporting.origin import openings, origin
-from clineval.reporting.simulated_coverage import simulated_coverage
-from clineval.reporting.subgroup_section import subgroup_sections
+from clineval.reporting.sections import (
+    header,
+    leak_table,
+    openings,
+    origin,
+    simulated_coverage,
+    subgroup_sections,
+)
+from clineval.reporting.sentences import chosen_words, number, people, whole
 from clineval.reporting.subject import Subject
 from clineval.reporting.tables import Table
-from clineval.reporting.transported import robustness_table, transported
-from clineval.reporting.validation_answer import answer, subject_in
-from clineval.reporting.wording import chosen_words, number, people, whole
 
 LEARNING = "learning_curve_cnn.csv"
 LARGEST_PICTURE = 700_000  # bytes of an image file that is embedded; a larger one stays beside the page
@@ -69,7 +72,7 @@ def content(artefacts: Artefacts, curves: Curves) -> dict[str, Any]:
         "level": f"{evaluation.level * 100:g}%",
         "draws": whole(evaluation.draws),
         "answer": answer(artefacts, subject),
-        "answer_table": validation_answer.table(artefacts.transport) if artefacts.transport else None,
+        "answer_table": external.table(artefacts.transport) if artefacts.transport else None,
         "leak": leak_table(subject),
         "elsewhere": _elsewhere(artefacts),
         "check_strip": "" if artefacts.transport else _picture(artefacts, "check_strip.png"),
@@ -127,7 +130,7 @@ def _learning_chart(artefacts: Artefacts) -> report_charts.Chart | None:
     try:
         return report_charts.learning(pd.read_csv(path), key="learning")
     except (ValueError, KeyError) as error:
-        raise Refusal(f"{LEARNING} is not whole ({error}); write the results anew.") from error
+        raise InputError(f"{LEARNING} is not whole ({error}); write the results anew.") from error
 
 
 def _discrimination(subject: Subject, curves: Curves, tested: list[str]) -> dict[str, Any]:

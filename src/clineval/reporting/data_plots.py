@@ -1,16 +1,35 @@
-"""What the images and the training look like: counts, grey levels, learning curves, small images."""
+"""Figures of the data and of its audit."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path, PurePosixPath
 from typing import Protocol
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
+from clineval.data.audit import Audit, case_names
+from clineval.data.cohort import Cohort
+from clineval.data.duplicates import DETAIL, Pair
 from clineval.data.exploration import GreyLevels, SplitCount
-from clineval.reporting.figure_style import ABSENT, INK, MODEL_COLOURS, MUTED, PRESENT, shorten
-from clineval.reporting.wording import percent, whole
+from clineval.reporting.sentences import percent, whole
+from clineval.reporting.style import (
+    ABSENT,
+    INK,
+    MODEL_COLOURS,
+    MUTED,
+    PRESENT,
+    Heading,
+    journal_style,
+    lay_out,
+    new_figure,
+    save,
+    shorten,
+)
 
 TILE = 1.42  # height of a small image with its two lines of caption, in widths
 
@@ -142,3 +161,258 @@ def _mosaic(images: Sequence[NDArray[np.uint8]], *, rows: int, columns: int) -> 
         top, left = place // columns * down + margin, place % columns * across + margin
         sheet[top : top + height, left : left + width] = image
     return sheet
+
+
+Images = NDArray[np.uint8]
+
+ACROSS = 4  # pairs a row
+EACH = 12  # pairs a section
+WIDTH = 7.2  # inches; 183 mm, two columns of most journals
+PAIR_HEIGHT = 1.2  # inches: height of a pair with its caption
+HEADING = 0.32  # inches, of which
+ABOVE = 0.1  # part a heading from the row above
+HEAD = 0.5  # inches for the title
+GAP = 0.06  # of an image's width, between the two images of a pair
+WARNING = "#A01616"
+LONGEST = 15  # letters of a caption's line that fit above one image of a pair
+UNDIVIDED = "all"  # the split of images that are in none
+
+
+@dataclass(frozen=True)
+class Section:
+    """Some pairs under a heading."""
+
+    heading: str
+    pairs: tuple[Pair, ...]
+
+
+def write_duplicates(audit: Audit, cohort: Cohort, path: Path) -> None:
+    """The gallery of twins of a cohort, worst findings first, as ``path`` (png).
+
+    The cohort may have lost cases since it was audited; pairs that it no longer holds are left out.
+    """
+    row = {name: position for position, name in enumerate(case_names(cohort.case, cohort.split).tolist())}
+    held = tuple(
+        replace(pair, positions=(row[pair.cases[0]], row[pair.cases[1]]))
+        for pair in audit.pairs
+        if pair.cases[0] in row and pair.cases[1] in row
+    )
+    write_gallery_of_twins(
+        replace(audit, pairs=held),
+        cohort.images,
+        path,
+        condition=cohort.condition,
+        notice=cohort.source.notice,
+    )
+
+
+def write_gallery_of_twins(
+    audit: Audit, images: Images, path: Path, *, condition: str = "", notice: str = ""
+) -> None:
+    """Twins by kind, worst first; of a kind with many, pairs from its whole range of similarity."""
+    shown = sections_by_kind(audit.pairs)
+    count = sum(len(section.pairs) for section in shown)
+    subtitle = (
+        f"{count} of {len(audit.pairs)} pairs at similarity {audit.threshold.value:.3g} and above"
+        f"{_second_look(audit)}; worst kinds first, each from its most to its least similar"
+        if audit.pairs
+        else f"No two of the {len(audit.case)} images reach similarity {audit.threshold.value:.3g}"
+    )
+    title = "Images that count as the same picture"
+    _write(shown, images, path, title=title, subtitle=subtitle, condition=condition, notice=notice)
+
+
+def write_gallery_at_threshold(
+    audit: Audit, images: Images, path: Path, *, condition: str = "", notice: str = ""
+) -> None:
+    """The pairs on both sides of the cut, so that a reader can judge it."""
+    shown = sections_at_threshold(audit)
+    subtitle = f"The cut is at similarity {audit.threshold.value:.3g}. {_origin(audit)}"
+    title = "Where twins end: pairs around the threshold"
+    _write(shown, images, path, title=title, subtitle=subtitle, condition=condition, notice=notice)
+
+
+def write_nearest(audit: Audit, path: Path, *, notice: str = "") -> None:
+    """The distribution of nearest-neighbour similarities with the threshold in its gap."""
+    with journal_style():
+        figure, (ax,) = new_figure()
+        draw_nearest(audit, ax)
+        subtitle = (
+            f"{len(audit.nearest)} different images; threshold {audit.threshold.value:.3g}. {_origin(audit)}"
+        )
+        heading = Heading("Images with and without a twin", subtitle, notice)
+        save(lay_out(figure, heading), path.with_suffix(""))
+
+
+def sections_by_kind(pairs: Sequence[Pair]) -> tuple[Section, ...]:
+    """Every pair under the worst thing that can be said of it; up to twelve of each kind."""
+    kinds: tuple[tuple[str, Callable[[Pair], bool]], ...] = (
+        ("Opposite labels on one picture", lambda pair: pair.contradictory),
+        (
+            "A test image and a training or validation image",
+            lambda pair: "test" in pair.splits and pair.across_splits,
+        ),
+        ("Across other splits", lambda pair: pair.across_splits),
+        ("Within one split", lambda pair: True),
+    )
+    sections, rest = [], list(pairs)
+    for heading, belongs in kinds:
+        chosen = sorted(filter(belongs, rest), key=lambda pair: -pair.similarity)
+        rest = [pair for pair in rest if not belongs(pair)]
+        if chosen:
+            sections.append(_section(heading, chosen))
+    return tuple(sections)
+
+
+def sections_at_threshold(audit: Audit) -> tuple[Section, ...]:
+    """The least similar twins, those that detail alone made twins, the most similar pairs that are none."""
+    cut = audit.threshold.value
+    ranked = sorted(audit.pairs, key=lambda pair: pair.similarity)
+    above = [pair for pair in ranked if pair.similarity >= cut]
+    by_detail = [pair for pair in ranked if pair.similarity < cut][::-1]
+    every = (
+        Section("Twins: the least similar at or above the cut", tuple(above[:EACH][::-1])),
+        Section(
+            f"Twins: below the cut, but fine detail agrees (at least {DETAIL:g})",
+            tuple(by_detail[: 2 * EACH]),
+        ),
+        Section("Not twins: the most similar below the cut", audit.below[:EACH]),
+    )
+    return tuple(section for section in every if section.pairs)
+
+
+def draw_pair(pair: Pair, images: Images, ax: Axes, *, condition: str = "") -> None:
+    """Two images side by side, each under its name, split and label, with their similarity below."""
+    left, right = (images[position] for position in pair.positions)
+    gap = np.full((left.shape[0], max(1, round(GAP * left.shape[1]))), 255, np.uint8)
+    ax.imshow(
+        np.hstack([left, gap, right]), cmap="gray", vmin=0, vmax=255, interpolation="nearest", aspect="equal"
+    )
+    ax.set_axis_off()
+    for place, end in ((0.0, 0), (1.0, 1)):
+        ax.text(
+            place, 1.03, _caption(pair, end, condition), transform=ax.transAxes, fontsize=5.6,
+            ha="left" if end == 0 else "right", va="bottom", color=INK, linespacing=1.15,
+        )  # fmt: skip
+    ax.text(
+        0.5, -0.03, _evidence(pair), transform=ax.transAxes, fontsize=5.6, ha="center", va="top",
+        color=WARNING if pair.contradictory else MUTED,
+    )  # fmt: skip
+
+
+def draw_nearest(audit: Audit, ax: Axes) -> None:
+    """Histogram of nearest-neighbour similarities on Fisher's z scale, and the threshold."""
+    scale = np.arctanh(np.clip(audit.nearest, -0.9999, 0.9999))
+    ax.hist(scale, bins=40, color=ABSENT, alpha=0.75)
+    ax.axvline(np.arctanh(min(audit.threshold.value, 0.9999)), color=PRESENT, label="threshold")
+    ticks = np.array([0.0, 0.5, 0.8, 0.9, 0.97, 0.99, 0.999])
+    ticks = ticks[np.arctanh(ticks) >= scale.min(initial=0.0)]
+    ax.set_xticks(np.arctanh(ticks), [f"{tick:g}" for tick in ticks])
+    ax.set_xlabel("Similarity to the nearest neighbour")
+    ax.set_ylabel("Images")
+
+
+def _section(heading: str, chosen: list[Pair]) -> Section:
+    places = np.unique(np.linspace(0, len(chosen) - 1, min(EACH, len(chosen))).astype(int))
+    words = heading if len(places) == len(chosen) else f"{heading} ({len(places)} of {len(chosen)})"
+    return Section(words, tuple(chosen[place] for place in places))
+
+
+def _caption(pair: Pair, end: int, condition: str) -> str:
+    """An image's name, its split where the name does not tell it, and its label, a line each."""
+    name, split = pair.cases[end], pair.splits[end]
+    lines = [name if len(name) <= LONGEST else name.removesuffix(PurePosixPath(name).suffix)]
+    if split != UNDIVIDED and not name.startswith(f"{split}/"):
+        lines.append(split)
+    if pair.outcomes is not None:
+        outcome = pair.outcomes[end]
+        lines.append(outcome if isinstance(outcome, str) else condition if outcome else f"not {condition}")
+    return "\n".join(_shorten_inside(line, LONGEST) for line in lines)
+
+
+def _shorten_inside(text: str, length: int) -> str:
+    """At most ``length`` characters that keep a name's beginning and its end, where file names differ."""
+    clean = " ".join(text.split())
+    if len(clean) > length:
+        tail = 2 * (length - 1) // 3
+        clean = f"{clean[: length - 1 - tail]}…{clean[-tail:]}"
+    return shorten(clean, length)
+
+
+def _evidence(pair: Pair) -> str:
+    if pair.byte_identical:
+        words = "byte-identical"
+    else:
+        words = f"similarity {pair.similarity:.4f}, detail {pair.detail:.2f}"
+    return f"{words}{', mirrored' if pair.alignment.flipped else ''}"
+
+
+def _second_look(audit: Audit) -> str:
+    below = sum(pair.similarity < audit.threshold.value for pair in audit.pairs)
+    return f" (and {below} below it whose detail agrees)" if below else ""
+
+
+def _origin(audit: Audit) -> str:
+    words = {
+        "gap": "It lies in the gap of the nearest-neighbour similarities.",
+        "fence": "The similarities show no gap; it lies far above their bulk.",
+        "fallback": "Too few images to read it off the data.",
+        "given": "It was asked for.",
+    }
+    return words[audit.threshold.origin]
+
+
+def _write(
+    sections: Sequence[Section],
+    images: Images,
+    path: Path,
+    *,
+    title: str,
+    subtitle: str,
+    condition: str,
+    notice: str,
+) -> None:
+    with journal_style():
+        figure = _page(sections, images, condition=condition)
+        height = figure.get_figheight()
+        figure.text(0.02, 1 - 0.14 / height, title, fontsize=10, fontweight="bold", va="top")
+        figure.text(0.02, 1 - 0.38 / height, subtitle, fontsize=6.8, color=MUTED, va="top")
+        if notice:
+            figure.text(
+                0.98, 1 - 0.14 / height, notice.split(":")[0], ha="right", va="top", color="white",
+                fontsize=7.5, fontweight="bold", gid="notice",
+                bbox={"facecolor": WARNING, "edgecolor": "none", "pad": 2.5},
+            )  # fmt: skip
+        save(figure, path.with_suffix(""))
+
+
+def _page(sections: Sequence[Section], images: Images, *, condition: str) -> Figure:
+    """Sections below one another, pairs in rows of four, everything placed in inches."""
+    rows = [-(-len(section.pairs) // ACROSS) for section in sections]
+    height = HEAD + sum(HEADING + count * PAIR_HEIGHT for count in rows) + 0.1
+    figure = Figure(figsize=(WIDTH, height))
+    FigureCanvasAgg(figure)
+    top = HEAD
+    for section, count in zip(sections, rows, strict=True):
+        figure.text(
+            0.02, 1 - (top + ABOVE) / height, section.heading, fontsize=8, fontweight="bold", va="top"
+        )
+        for place, pair in enumerate(section.pairs):
+            down, across = divmod(place, ACROSS)
+            box = _box(down, across, top=top + HEADING, height=height)
+            draw_pair(pair, images, figure.add_axes(box), condition=condition)
+        top += HEADING + count * PAIR_HEIGHT
+    return figure
+
+
+def _box(down: int, across: int, *, top: float, height: float) -> tuple[float, float, float, float]:
+    """Left, bottom, width and height of a pair's Axes, as proportions of the figure."""
+    cell, margin = (WIDTH - 0.24) / ACROSS, 0.12
+    picture = PAIR_HEIGHT - 0.50  # the caption needs three lines above, the evidence one below
+    bottom = top + down * PAIR_HEIGHT + 0.28 + picture
+    return (
+        (margin + across * cell + 0.06) / WIDTH,
+        1 - bottom / height,
+        (cell - 0.12) / WIDTH,
+        picture / height,
+    )

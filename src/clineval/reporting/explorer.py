@@ -9,10 +9,10 @@ from numpy.typing import NDArray
 
 from clineval.evaluation import Evaluation
 from clineval.evaluation.curves import Curves, ExplorerSteps, PopulationCurves
-from clineval.evaluation.record import COUNTS, PopulationScores, ScoredPoint
+from clineval.evaluation.records import COUNTS, PopulationScores, ScoredPoint
 from clineval.reporting import charts
-from clineval.reporting.wording import aim_words, chosen_words, number
-from clineval.statistics.counting import Counts
+from clineval.reporting.sentences import aim_words, chosen_words, number
+from clineval.statistics.counts import Counts
 from clineval.statistics.operating_point import likelihood_ratio_negative, likelihood_ratio_positive
 
 BOUNDED = ("sensitivity", "specificity", "ppv", "npv")

@@ -1,4 +1,4 @@
-"""The few images that the report shows: examples of each class, wrong calls, and what they resemble."""
+"""Images that the report shows: the cases a model gets wrong, and near-duplicate pairs."""
 
 import base64
 import io
@@ -17,9 +17,54 @@ from clineval.data.audit import working_images
 from clineval.data.cohort import Cohort
 from clineval.data.exploration import Exploration
 from clineval.data.similarity import Alignment, alignments, overlap
+from clineval.errors import InputError
 from clineval.evaluation import Evaluation
-from clineval.refusal import Refusal
-from clineval.reporting.failures import failures, main_point
+from clineval.evaluation.records import PopulationScores, ScoredPoint
+from clineval.statistics.counts import flagged
+
+PREFERRED = ("sensitivity_90", "half", "given")  # the point whose errors are looked at, the first there is
+
+
+@dataclass(frozen=True)
+class Failures:
+    """The wrong calls of one model at one operating point.
+
+    ``cases`` has the columns ``case``, ``outcome`` (1 missed, 0 false alarm) and ``risk``: missed cases
+    first, those with the lowest risk first; then false alarms, those with the highest risk first.
+    """
+
+    point: ScoredPoint
+    cases: pd.DataFrame
+
+    @property
+    def missed(self) -> int:
+        """Cases with the condition that were not flagged."""
+        return int(self.cases["outcome"].sum())
+
+    @property
+    def alarms(self) -> int:
+        """Cases without the condition that were flagged."""
+        return len(self.cases) - self.missed
+
+
+def main_point(scores: PopulationScores) -> ScoredPoint | None:
+    """The operating point that the failures and the headline speak of."""
+    there = [point for point in scores.operating_points if not np.isnan(point.threshold)]
+    return next((point for name in PREFERRED for point in there if point.name == name), None)
+
+
+def failures(table: pd.DataFrame, scores: PopulationScores, *, model: str, population: str) -> Failures:
+    """The wrong calls of ``model`` among one split of the table; ValueError without a threshold."""
+    point = main_point(scores)
+    if point is None:
+        raise ValueError(f"{model} has no threshold on {population}, so none of its calls is wrong.")
+    rows = table[(table["model"] == model) & (table["split"] == population)]
+    wrong = rows[flagged(rows["risk"], point.threshold) != rows["outcome"].astype(bool)]
+    worst_first = np.where(wrong["outcome"].astype(bool), wrong["risk"], -wrong["risk"])
+    ordered = wrong.assign(outcome=wrong["outcome"].astype(int), _worst=worst_first)
+    ordered = ordered.sort_values(["outcome", "_worst", "case"], ascending=[False, True, True], kind="stable")
+    return Failures(point, ordered[["case", "outcome", "risk"]].reset_index(drop=True))
+
 
 FILE = "gallery.json"
 SCHEMA = 1
@@ -95,7 +140,7 @@ def read_gallery(folder: Path) -> Gallery:
             (height, width), kept["images"], kept["outcome"], kept["nearest"], tuple(kept["examples"])
         )
     except (ValueError, KeyError, TypeError) as error:
-        raise Refusal(
+        raise InputError(
             f"{FILE} is not whole ({error!r}); write the results anew with: clineval run"
         ) from error
 

@@ -11,14 +11,14 @@ import jinja2
 import numpy as np
 
 from clineval import __version__
-from clineval.evaluation.record import PopulationScores
+from clineval.evaluation.records import PopulationScores
 from clineval.reporting import sections
 from clineval.reporting.artefacts import Artefacts, read_artefacts
-from clineval.reporting.origin import commit_words
+from clineval.reporting.external import answer, subject_in
+from clineval.reporting.sections import commit_words
+from clineval.reporting.sentences import chosen_words, number, percent, whole, with_interval
 from clineval.reporting.subject import Subject
-from clineval.reporting.validation_answer import answer, subject_in
-from clineval.reporting.wording import chosen_words, number, percent, whole, with_interval
-from clineval.run_folder import write_whole
+from clineval.results.folder import write_whole
 
 FILE = "model_card.md"
 SAID_ABOVE = ("condition", "image", "kind")  # keys of a model's record that the card's head already holds
@@ -26,7 +26,7 @@ METRICS = (("roc_auc", "AUC", "auc"), ("brier_score", "Brier score", "brier"))
 
 
 def write_model_card(folder: Path) -> Path:
-    """Write ``model_card.md`` from the artefacts in ``folder``; Refusal where they make no report."""
+    """Write ``model_card.md`` from the artefacts in ``folder``; InputError where they make no report."""
     artefacts = read_artefacts(folder)
     path = folder / FILE
     text = _template().render(**_content(artefacts, subject_in(artefacts)))

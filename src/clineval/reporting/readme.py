@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from clineval.refusal import Refusal
-from clineval.run_folder import require_results, write_whole
+from clineval.errors import InputError
+from clineval.results.folder import require_results, write_whole
 
 BEGIN = "<!-- results:begin (written by `make readme` from results/) -->"
 END = "<!-- results:end -->"
@@ -36,10 +36,12 @@ def with_results(readme: str, results: Path) -> str:
 
     Raises
     ------
-    Refusal : the README has no marked part, or the results are not whole.
+    InputError : the README has no marked part, or the results are not whole.
     """
     if BEGIN not in readme or END not in readme:
-        raise Refusal(f"The README needs the lines {BEGIN} and {END}, between which its numbers are written.")
+        raise InputError(
+            f"The README needs the lines {BEGIN} and {END}, between which its numbers are written."
+        )
     folder = require_results(results, "evaluation.json", "audit.json")
     evaluation = json.loads((folder / "evaluation.json").read_text(encoding="utf-8"))
     audit = json.loads((folder / "audit.json").read_text(encoding="utf-8"))

@@ -12,7 +12,7 @@ from clineval.evaluation.curves import Curves
 from clineval.evaluation.curves import curves as curves_of
 from clineval.reporting.artefacts import Artefacts, read_artefacts
 from clineval.reporting.content import content
-from clineval.run_folder import write_whole
+from clineval.results.folder import write_whole
 
 FILE = "report.html"
 HERE = Path(__file__).parent
@@ -27,7 +27,7 @@ def write_report(folder: Path, *, curves: Curves | None = None) -> Path:
 
     Raises
     ------
-    Refusal : the table or the evaluation is missing, of another schema, or altered since it was written.
+    InputError : the table or the evaluation is missing, of another schema, or altered since it was written.
     """
     artefacts = read_artefacts(folder)
     drawn = curves if curves is not None else curves_of(artefacts.table, artefacts.evaluation)

@@ -3,8 +3,11 @@
 from dataclasses import dataclass, field, replace
 
 from clineval.evaluation import Evaluation
-from clineval.evaluation.record import ModelComparison, PopulationScores
+from clineval.evaluation.records import ModelComparison, PopulationScores
 from clineval.statistics.intervals import Estimate
+
+HOME, ELSEWHERE = "test", "external"
+SPOKEN = ("combined", "cnn")  # the first of these that is there is spoken of in sentences
 
 HEADLINE = ("logreg", "cnn")  # baseline and main model, where a table has both
 

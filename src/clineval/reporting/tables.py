@@ -7,12 +7,12 @@ import numpy as np
 import pandas as pd
 
 from clineval.evaluation import Evaluation
-from clineval.evaluation.record import ModelComparison, ScoredPoint
+from clineval.evaluation.records import ModelComparison, ScoredPoint
 from clineval.predictions import read_predictions
-from clineval.reporting import wording
+from clineval.reporting import sentences
 from clineval.reporting.artefacts import Artefacts
+from clineval.reporting.sentences import chosen_words, number, percent, whole
 from clineval.reporting.subject import Subject, negated, population_name, turned
-from clineval.reporting.wording import chosen_words, number, percent, whole
 from clineval.statistics.calibration import calibration_intercept, calibration_slope, observed_expected
 from clineval.statistics.intervals import Estimate
 
@@ -96,18 +96,18 @@ class Table:
 
 def cell(estimate: Estimate | None, *, as_percent: bool = False) -> Cell:
     """A number with its interval for a table."""
-    if estimate is None or not wording.defined(estimate):
-        return Cell("not defined", "", wording.reason(estimate))
+    if estimate is None or not sentences.defined(estimate):
+        return Cell("not defined", "", sentences.reason(estimate))
     value = percent(estimate.value) if as_percent else number(estimate.value)
-    return Cell(value, wording.interval(estimate, as_percent=as_percent), estimate.method)
+    return Cell(value, sentences.interval(estimate, as_percent=as_percent), estimate.method)
 
 
-def signed(gap: Estimate | None, *, as_points: bool = False) -> Cell:
+def signed_cell(gap: Estimate | None, *, as_points: bool = False) -> Cell:
     """A difference for a table, its plus sign written; of two proportions in percentage points."""
-    if gap is None or not wording.defined(gap):
+    if gap is None or not sentences.defined(gap):
         return cell(gap)
-    bounds = wording.interval(gap, as_points=as_points)
-    return Cell(wording.signed(gap.value, as_points=as_points), bounds, gap.method)
+    bounds = sentences.interval(gap, as_points=as_points)
+    return Cell(sentences.signed(gap.value, as_points=as_points), bounds, gap.method)
 
 
 def measure_table(subject: Subject, names: Sequence[str], populations: Iterable[str]) -> Table:
@@ -181,8 +181,8 @@ def comparison_table(subject: Subject, populations: Iterable[str]) -> Table:
                     f"{each.models[0]} − {each.models[1]}",
                     population_name(each.population),
                     MEASURE_NAMES.get(each.measure, each.measure).split(",")[0],
-                    signed(each.difference),
-                    wording.p_text(each.p_value) or "–",
+                    signed_cell(each.difference),
+                    sentences.p_text(each.p_value) or "–",
                     _verdict(each),
                 )
             )
@@ -191,9 +191,9 @@ def comparison_table(subject: Subject, populations: Iterable[str]) -> Table:
 
 def _verdict(comparison: ModelComparison) -> str:
     gap = comparison.difference
-    if not wording.defined(gap) or not wording.interval(gap):
+    if not sentences.defined(gap) or not sentences.interval(gap):
         return "no interval, no statement"
-    if wording.covers(gap, 0.0):
+    if sentences.covers(gap, 0.0):
         return "covers 0: cannot tell them apart"
     lower_is_better = comparison.measure in ("brier", "log_loss", "ici")
     first = (gap.value > 0) != lower_is_better
@@ -265,8 +265,8 @@ def mcnemar_table(subject: Subject, population: str) -> Table | None:
                     f"{each.models[1]} − {each.models[0]}",
                     each.point,
                     rate,
-                    signed(negated(gap), as_points=True),
-                    f"{only[0]} / {only[1]}", wording.p_text(each.p_values.get(rate)) or "–",
+                    signed_cell(negated(gap), as_points=True),
+                    f"{only[0]} / {only[1]}", sentences.p_text(each.p_values.get(rate)) or "–",
                 )
             )  # fmt: skip
     headings = (

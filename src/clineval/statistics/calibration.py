@@ -6,11 +6,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import logit
 
-from clineval.statistics.binning import columns_by_risk
-from clineval.statistics.counting import Bools, Floats, checked_risks
+from clineval.statistics.counts import Bools, Floats, checked_risks
 from clineval.statistics.intervals import Estimate, normal_quantile, undefined, wilson_bounds
 from clineval.statistics.logistic_fit import LogisticFit, fit_logistic
-from clineval.statistics.paired_scores import compare_brier, compare_log_loss
+from clineval.statistics.paired import compare_brier, compare_log_loss
 from clineval.statistics.recalibration import (
     ChangeAfterRecalibration,
     Recalibration,
@@ -20,6 +19,7 @@ from clineval.statistics.recalibration import (
     fit_temperature,
 )
 from clineval.statistics.resampling import shared_groups
+from clineval.statistics.risk_bins import columns_by_risk
 from clineval.statistics.scores import (
     MurphyDecomposition,
     brier,

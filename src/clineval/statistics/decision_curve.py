@@ -5,14 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
-from clineval.statistics.counting import (
-    Bools,
-    Floats,
-    ascending,
-    checked_risks,
-    flagged_counts,
-    steps_reached,
-)
+from clineval.statistics.counts import Bools, Floats, ascending, checked_risks, flagged_counts, steps_reached
 from clineval.statistics.resampling import Units, resampling_units
 
 

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import betaincinv, ndtr, ndtri
 
-from clineval.statistics.cases import checked_cases, checked_outcome, group_codes
+from clineval.statistics.counts import checked_cases, checked_outcome, group_codes
 
 Floats = NDArray[np.float64]
 Progress = Callable[[int, int], None]

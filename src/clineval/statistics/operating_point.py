@@ -5,20 +5,20 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
-from clineval.statistics.cases import checked_cases
-from clineval.statistics.counting import (
+from clineval.statistics.counts import (
     Bools,
     Counts,
     Floats,
     Integers,
     ascending,
+    checked_cases,
     checked_risks,
     counts,
     flagged,
     flagged_counts,
 )
 from clineval.statistics.intervals import Estimate, wilson_bounds
-from clineval.statistics.paired_rates import PairedRate, PairedRates, mcnemar
+from clineval.statistics.paired import PairedRate, PairedRates, mcnemar
 from clineval.statistics.prevalence import (
     intercept_at_prevalence,
     net_benefit_at_prevalence,

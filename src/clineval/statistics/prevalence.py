@@ -4,8 +4,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.special import expit, logit
 
-from clineval.statistics.cases import group_codes
-from clineval.statistics.counting import Counts, Floats, checked_risks
+from clineval.statistics.counts import Counts, Floats, checked_risks, group_codes
 from clineval.statistics.intervals import Estimate, normal_quantile, undefined, wilson
 from clineval.statistics.logistic_fit import fit_logistic
 

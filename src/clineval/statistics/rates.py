@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from clineval.statistics.counting import Bools, Counts
+from clineval.statistics.counts import Bools, Counts
 from clineval.statistics.intervals import Estimate, normal_quantile, undefined, wilson, wilson_bounds
 
 

@@ -1,18 +1,57 @@
-"""Mending risks: a recalibration is fitted on one population and applied to another."""
+"""Recalibration: temperature, Platt and isotonic maps, and risks as they change them."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 from scipy.optimize import isotonic_regression
-from scipy.special import logit
+from scipy.special import expit, logit
 
-from clineval.statistics.applied_recalibration import Recalibration
-from clineval.statistics.counting import Bools, Floats, checked_risks
+from clineval.statistics.counts import Bools, Floats, checked_risks
 from clineval.statistics.intervals import Estimate
 from clineval.statistics.logistic_fit import fit_logistic
-from clineval.statistics.paired_scores import compare_brier, compare_log_loss
+from clineval.statistics.paired import compare_brier, compare_log_loss
 from clineval.statistics.scores import surely_wrong
+
+
+@dataclass(frozen=True)
+class Recalibration:
+    """How to mend a risk, and on which population that was learnt.
+
+    ``temperature`` and ``platt``: logit(new) = intercept + slope * logit(risk), temperature = 1 / slope.
+    ``isotonic``: straight lines through ``knots``, pairs of risk and new risk.
+    """
+
+    kind: str
+    fitted_on: str
+    cases: int
+    events: int
+    intercept: float = 0.0
+    slope: float = 1.0
+    knots: tuple[tuple[float, float], ...] = ()
+
+    @property
+    def temperature(self) -> float:
+        """What the log-odds are divided by; above 1 makes risks less extreme."""
+        return 1 / self.slope
+
+    def apply(self, risk: ArrayLike) -> Floats:
+        """The mended risks, shape (n,). The order of risks stays; 0 and 1 stay except under isotonic."""
+        risk = np.asarray(risk, dtype=np.float64)
+        if self.kind == "isotonic":
+            return np.interp(risk, *np.transpose(self.knots))
+        return expit(self.intercept + self.slope * logit(risk))
+
+    def to_json(self) -> dict[str, Any]:
+        """This record as plain JSON; written and read back it gives the same floats."""
+        return {**asdict(self), "knots": [list(knot) for knot in self.knots]}
+
+    @classmethod
+    def from_json(cls, fields: Mapping[str, Any]) -> "Recalibration":
+        """The record that ``to_json`` gave."""
+        return cls(**{**fields, "knots": tuple((float(x), float(y)) for x, y in fields["knots"])})
 
 
 def fit_temperature(outcome: ArrayLike, risk: ArrayLike, *, fitted_on: str) -> Recalibration:

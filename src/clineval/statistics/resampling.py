@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from clineval.statistics.cases import group_codes
+from clineval.statistics.counts import group_codes
 
 # Units per stratum. A thousand fix the bootstrap's standard error to 1 / sqrt(2 x 1000) = 2 %, which is
 # also what a thousand draws leave open; fewer groups than that are units of their own.

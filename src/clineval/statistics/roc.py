@@ -6,8 +6,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from clineval.statistics.cases import checked_cases, group_codes
-from clineval.statistics.delong import (
+from clineval.statistics.auc import (
     Comparison,
     auc,
     auc_logit,
@@ -16,6 +15,7 @@ from clineval.statistics.delong import (
     degenerate_auc,
     missing_outcome,
 )
+from clineval.statistics.counts import checked_cases, group_codes
 from clineval.statistics.intervals import (
     Estimate,
     Floats,
@@ -24,8 +24,8 @@ from clineval.statistics.intervals import (
     percentile_interval,
     undefined,
 )
-from clineval.statistics.levels import Levels, coarsened, levels_of, resampled_levels
 from clineval.statistics.resampling import MOST_UNITS, shared_groups
+from clineval.statistics.risk_bins import Levels, coarsened, levels_of, resampled_levels
 
 __all__ = [
     "Comparison",

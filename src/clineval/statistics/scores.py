@@ -6,10 +6,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import xlog1py, xlogy
 
-from clineval.statistics.binning import columns_by_risk
-from clineval.statistics.counting import Bools, Floats, checked_risks
+from clineval.statistics.counts import Bools, Floats, checked_risks
 from clineval.statistics.intervals import Estimate, normal_quantile, undefined
 from clineval.statistics.resampling import shared_groups
+from clineval.statistics.risk_bins import columns_by_risk
 
 
 def brier(

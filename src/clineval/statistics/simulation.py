@@ -9,7 +9,7 @@ from scipy.integrate import quad
 from scipy.special import entr, expit, logit, ndtr, ndtri
 
 from clineval.statistics import calibration, roc
-from clineval.statistics.counting import Bools, Floats
+from clineval.statistics.counts import Bools, Floats
 from clineval.statistics.intervals import Estimate
 from clineval.statistics.operating_point import operating_point
 

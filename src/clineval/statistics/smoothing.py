@@ -5,10 +5,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from clineval.statistics.binning import Columns, columns_by_risk
-from clineval.statistics.counting import Bools, Floats, checked_risks
+from clineval.statistics.counts import Bools, Floats, checked_risks
 from clineval.statistics.intervals import Estimate, percentile_interval, undefined
 from clineval.statistics.resampling import resampling_units
+from clineval.statistics.risk_bins import Columns, columns_by_risk
 
 # Above this many cases the curve is fitted to quantile bins.
 LARGE = 50_000

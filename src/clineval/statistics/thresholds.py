@@ -7,11 +7,10 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.special import betaincc
 
-from clineval.statistics.binning import columns_by_risk
-from clineval.statistics.cases import checked_cases
-from clineval.statistics.counting import Bools, Floats, counts
+from clineval.statistics.counts import Bools, Floats, checked_cases, counts
 from clineval.statistics.intervals import Estimate, percentile_interval, undefined, wilson
 from clineval.statistics.resampling import resampling_units, shared_groups
+from clineval.statistics.risk_bins import columns_by_risk
 
 # Cuts among which a resample chooses: every distinct risk, or as many quantile bins where there are more.
 MOST_CUTS = 1000

@@ -1,0 +1,156 @@
+"""Commands that apply a finished run to other images: validate and predict."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from clineval.cli.console import complain, display, say, show_evaluation
+from clineval.cli.options import (
+    Attribute,
+    Bits,
+    Figures,
+    Fit,
+    Force,
+    GroupColumn,
+    ImageColumn,
+    ImageFolder,
+    Matching,
+    OutcomeColumn,
+    Positive,
+    SecondView,
+    comma_list,
+    command,
+)
+from clineval.errors import InputError
+
+
+def validate(
+    results: Annotated[Path, typer.Argument(help="Folder written by clineval run.")],
+    table: Annotated[Path, typer.Argument(help="CSV or Parquet, one row per image of other patients.")],
+    name: Annotated[str, typer.Option(help="What the external cohort is called in every result.")],
+    image_folder: ImageFolder = None,
+    image_column: ImageColumn = "image",
+    outcome_column: OutcomeColumn = "outcome",
+    positive: Positive = "1",
+    group_column: GroupColumn = None,
+    fit: Fit = "as-trained",
+    bits: Bits = 16,
+    matching: Matching = True,
+    second_view: SecondView = True,
+    corruptions: Annotated[
+        bool,
+        typer.Option(
+            "--corruptions",
+            help="Score the images also as worse scanners would show them: 30 corrupted copies of each, "
+            "about 30 times the scoring.",
+        ),
+    ] = False,
+    attribute: Attribute = None,
+    seed: Annotated[int, typer.Option(help="Seed of bootstrap and corruptions.")] = 0,
+    jobs: Annotated[
+        int | None, typer.Option(help="Threads; the numbers do not depend on it.", show_default="all cores")
+    ] = None,
+    figures: Figures = "png",
+    out: Annotated[Path, typer.Option("--out", help="Folder for the results; parents are made.")] = Path(
+        "results-external"
+    ),
+    force: Force = False,
+) -> None:
+    """Does it hold elsewhere? A finished run, frozen, on the images of other patients.
+
+    Models, recalibrations and thresholds stay as the run left them; the report sets the test cases of the
+    run and these patients side by side.
+
+    Example:
+      clineval validate results cohort.csv --name hospital-b \\
+        --image-folder images --image-column id --outcome-column pathology \\
+        --positive malignant --group-column patient --out results-b
+    """
+    from clineval import settings as rooms
+    from clineval.pipeline.run import OwnImages
+    from clineval.pipeline.validate import validate as validate_run
+    from clineval.reporting.external import spoken
+
+    own = rooms.OwnSettings(image_column, outcome_column, positive, group_column, fit=fit, bits=bits)
+    settings = rooms.ValidationSettings(
+        name,
+        own,
+        matching,
+        second_view,
+        corruptions,
+        rooms.EvaluationSettings(seed=seed),
+        attributes=tuple(attribute or ()),
+    )
+    with display() as announce:
+        found = validate_run(
+            results,
+            OwnImages(table, image_folder),
+            settings,
+            out=out,
+            force=force,
+            jobs=jobs,
+            formats=comma_list(figures),
+            command=command(),
+            announce=announce,
+        )
+    say(found.cohort.source.notice, style="bold red")
+    show_evaluation(found.evaluation, main=spoken(found.evaluation.models))
+    say(f"Report: {found.folder / 'report.html'}")
+
+
+def predict(
+    results: Annotated[Path, typer.Argument(help="Folder written by clineval run.")],
+    images: Annotated[list[Path], typer.Argument(help="PNG, JPEG, TIFF or DICOM files, or folders of them.")],
+    fit: Fit = "as-trained",
+    bits: Bits = 16,
+    matching: Matching = True,
+    second_view: SecondView = True,
+    form: Annotated[
+        str | None,
+        typer.Option("--format", help="csv or json.", show_default="as --out ends, else csv"),
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", help="File to write.", show_default="standard output")
+    ] = None,
+) -> None:
+    """Risk of each image, whether it is flagged at each frozen threshold, and whether it is unlike training.
+
+    An image is unlike the training images where its texture_distance or grey_distance is beyond the run's
+    limit; texture_limit and grey_limit (in JSON: limits) give these.
+
+    Examples:
+      clineval predict results lesion.png
+      clineval predict results images/ --out risks.csv
+      clineval predict results lesion.dcm --format json
+    """
+    from clineval.pipeline.predict import FORMS, check_answer, write_answer
+    from clineval.pipeline.predict import predict as predict_files
+
+    if out is not None:
+        check_answer(out, results=results, sources=images)
+    form = form or (out.suffix.removeprefix(".").lower() if out is not None else FORMS[0])
+    if form not in FORMS:
+        raise InputError(
+            f"--format needs one of {', '.join(FORMS)}, or --out a file that ends in one; came {form!r}."
+        )
+    with display() as announce:
+        found = predict_files(
+            results,
+            images,
+            fit=fit,
+            bits=bits,
+            matching=matching,
+            second_view=second_view,
+            progress=announce("Scoring the images"),
+        )
+    if found.notice:
+        complain(found.notice)
+    unlike = sum(image.unlike_training for image in found)
+    if unlike:
+        complain(f"{unlike:,} of {len(found):,} images are unlike the training images (unlike_training).")
+    text = found.to_csv() if form == "csv" else found.to_json()
+    if out is None:
+        typer.echo(text, nl=False)
+    else:
+        write_answer(text, out)

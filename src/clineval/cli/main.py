@@ -1,0 +1,87 @@
+"""The door: parses, calls, prints, chooses the exit code; nothing else prints or exits."""
+
+import sys
+from typing import Annotated, Any
+
+import typer
+
+from clineval import __version__
+from clineval.cli import external, images, learning, scoring
+from clineval.cli.console import Screen
+from clineval.cli.exit_codes import DONE, exit_code
+from clineval.cli.options import help_text
+from clineval.errors import InputError
+
+SHARED = ("--quiet", "-q", "--version")
+
+app = typer.Typer(
+    name="clineval",
+    no_args_is_help=False,
+    add_completion=False,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    help=(
+        "From medical images to an evaluation that a clinician can check.\n\n"
+        "Start with [bold]clineval run[/]: it audits the images, trains the models, scores the test set once "
+        "and writes figures, tables and report.html. Have predictions of your own? "
+        "[bold]clineval evaluate FILE[/] scores any CSV or Parquet table of outcomes and risks.\n\n"
+        "--quiet and --version may also follow any command."
+    ),
+)
+
+
+@app.callback(invoke_without_command=True)
+def _top(
+    context: typer.Context,
+    version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print errors only.")] = False,
+) -> None:
+    Screen.quiet = quiet
+    if version:
+        typer.echo(f"clineval {__version__}")
+        raise typer.Exit(DONE)
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help())
+
+
+for _command in (
+    learning.run,
+    images.fetch,
+    images.explore,
+    learning.train,
+    scoring.evaluate,
+    images.audit,
+    learning.study,
+    external.validate,
+    external.predict,
+    scoring.report,
+    scoring.verify,
+):
+    app.command(help=help_text(_command))(_command)
+
+
+def main() -> None:
+    """Run the command line and leave with its exit code."""
+    sys.exit(run_command(sys.argv[1:]))
+
+
+def run_command(words: list[str]) -> int:
+    """Run one command line and say with which exit code it ended."""
+    return exit_code(lambda: _opened(words))
+
+
+def _opened(words: list[str]) -> Any:
+    """What the command ended with. An empty word, as an unset shell variable leaves it, names nothing."""
+    for place, word in enumerate(words):
+        if not word or (word.startswith("--") and word.endswith("=")):
+            before = word or " ".join(["clineval", *words[:place]])
+            raise InputError(f"Nothing stands after '{before}'; name what is meant, or leave the word out.")
+    door = typer.main.get_command(app)
+    return door.main(args=_shared_first(words), prog_name="clineval", standalone_mode=False)
+
+
+def _shared_first(words: list[str]) -> list[str]:
+    """The words with the options that every command shares moved before the command, where they are read."""
+    shared = [word for word in words if word in SHARED]
+    return shared + [word for word in words if word not in SHARED]

@@ -1,0 +1,141 @@
+"""Options of the commands, and what their words mean."""
+
+import sys
+from collections.abc import Callable
+from inspect import cleandoc
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.markup import escape
+
+from clineval.errors import InputError
+
+OUT_HELP = "Folder for the results; parents are made."
+Out = Annotated[
+    Path | None,
+    typer.Option("--out", help=OUT_HELP, show_default="results; results-phantom for phantom data"),
+]
+RunOut = Annotated[
+    Path | None,
+    typer.Option(
+        "--out",
+        help=OUT_HELP,
+        show_default="results; results-phantom for phantom data, results-own for --cohort",
+    ),
+]
+Force = Annotated[
+    bool, typer.Option("--force", help="Replace a folder that another command, or another program, wrote.")
+]
+Dataset = Annotated[
+    str,
+    typer.Option(
+        help="auto (BreastMNIST where it can be had, else the phantom set), phantom, or strictly breastmnist "
+        "or another 2-D MedMNIST set by name."
+    ),
+]
+Size = Annotated[int, typer.Option(help="Pixels per side: 28, 64, 128 or 224.")]
+Seed = Annotated[
+    int, typer.Option(help="Seed of training, folds and bootstrap; the same seed gives the same bytes.")
+]
+Jobs = Annotated[
+    int | None,
+    typer.Option(help="Trainings at once; the numbers do not depend on it.", show_default="all cores"),
+]
+Device = Annotated[str, typer.Option(help="cpu, cuda or mps.")]
+Split = Annotated[
+    str,
+    typer.Option(
+        help="official; deduplicated (no twin of a test image in train); grouped (split anew, twins joined)."
+    ),
+]
+Condition = Annotated[
+    str | None,
+    typer.Option(
+        help="Label that is the condition, e.g. melanoma; several joined by ' or '.",
+        show_default="the set's own, where it has two classes",
+    ),
+]
+ImageFolder = Annotated[
+    Path | None, typer.Option(help="Where the images lie.", show_default="the table's folder")
+]
+ImageColumn = Annotated[str, typer.Option(help="Column that names the file, ending optional.")]
+OutcomeColumn = Annotated[str, typer.Option(help="Column that holds the outcome.")]
+Positive = Annotated[str, typer.Option(help="Its value where the condition is present.")]
+GroupColumn = Annotated[str | None, typer.Option(help="Column shared by dependent images, e.g. patient.")]
+Fit = Annotated[
+    str, typer.Option(help="as-trained (as the run's images were cut), crop (middle square), top, or pad.")
+]
+Bits = Annotated[int, typer.Option(help="Bits of deep images: 2**bits - 1 is white.")]
+Figures = Annotated[str, typer.Option(help="Figure formats, comma-separated: png, svg, pdf.")]
+Matching = Annotated[
+    bool,
+    typer.Option(
+        "--matching/--no-matching",
+        help="Look at each image also with its grey levels brought to those of training.",
+    ),
+]
+SecondView = Annotated[
+    bool,
+    typer.Option(
+        "--second-view/--no-second-view",
+        help="Of upright images score the upper square too, and take the mean of both.",
+    ),
+]
+Attribute = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="Column to make subgroups of, such as the scanner's; may be repeated.",
+        show_default="all that can group cases",
+    ),
+]
+
+
+def command() -> list[str]:
+    """The command line as it was given, for the provenance."""
+    return ["clineval", *sys.argv[1:]]
+
+
+def comma_list(text: str) -> tuple[str, ...]:
+    """The parts between commas, less blanks."""
+    return tuple(part.strip() for part in text.split(",") if part.strip())
+
+
+def numbers(text: str, kind: type, option: str) -> tuple[Any, ...]:
+    """Numbers between commas; a InputError that names the option where one is none."""
+    try:
+        return tuple(kind(part) for part in comma_list(text))
+    except ValueError:
+        raise InputError(f"{option} needs numbers between commas; came {text!r}.") from None
+
+
+def help_text(command: Callable[..., None]) -> str:
+    """A command's docstring as ``--help`` shows it: sentences flow, lists and examples keep their indents."""
+    paragraphs = cleandoc(command.__doc__ or "").split("\n\n")
+    return "\n\n".join(_as_listed(each) if "\n  " in each else " ".join(each.split()) for each in paragraphs)
+
+
+def _as_listed(paragraph: str) -> str:
+    """Lines as they stand; a tag without effect holds an indent, which typer would take away."""
+    return "\n".join(f"[none]{escape(line)}[/none]" for line in paragraph.split("\n"))
+
+
+def run_settings(
+    *,
+    dataset: str,
+    size: int,
+    seed: int,
+    split: str = "official",
+    condition: str | None = None,
+    own: Any = None,
+    device: str = "cpu",
+    early_stopping: str = "guard",
+) -> Any:
+    """The settings of a run; loaded late, for --help must answer at once."""
+    from clineval import settings as rooms
+
+    return rooms.RunSettings(
+        data=rooms.DataSettings(dataset=dataset, size=size, split=split, condition=condition, own=own),
+        training=rooms.TrainingSettings(seed=seed, device=device, early_stopping=early_stopping),
+        evaluation=rooms.EvaluationSettings(seed=seed),
+    )

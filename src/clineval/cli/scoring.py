@@ -1,0 +1,153 @@
+"""Commands that score risks and keep results: evaluate, report, verify."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from clineval.cli.console import complain, display, say, show_evaluation
+from clineval.cli.exit_codes import FOUND
+from clineval.cli.options import Attribute, Force, Jobs, Seed, command
+from clineval.errors import InputError
+
+
+def evaluate(
+    predictions: Annotated[Path, typer.Argument(help="CSV or Parquet: one row per model and case.")],
+    condition: Annotated[
+        str | None, typer.Option(help="What outcome 1 stands for, e.g. malignant.", show_default="condition")
+    ] = None,
+    threshold: Annotated[
+        list[float] | None, typer.Option(help="A further threshold to report; may be repeated.")
+    ] = None,
+    model_column: Annotated[str | None, typer.Option(help="Column that names the model.")] = None,
+    split_column: Annotated[str | None, typer.Option(help="Column that names the split.")] = None,
+    case_column: Annotated[str | None, typer.Option(help="Column that names the case.")] = None,
+    group_column: Annotated[
+        str | None, typer.Option(help="Column shared by dependent cases, e.g. patient.")
+    ] = None,
+    outcome_column: Annotated[str | None, typer.Option(help="Column with 0/1 or true/false.")] = None,
+    risk_column: Annotated[
+        str | None, typer.Option(help="Column with the predicted probability, 0 to 1.")
+    ] = None,
+    medmnist: Annotated[
+        str | None, typer.Option(help="The file is MedMNIST's own result file on this set.", metavar="NAME")
+    ] = None,
+    shared_cases_only: Annotated[
+        bool, typer.Option("--shared-cases-only", help="Score models on the cases that all of them have.")
+    ] = False,
+    coverage: Annotated[
+        bool, typer.Option("--coverage", help="Simulate how often the intervals cover at this n and events.")
+    ] = False,
+    attribute: Attribute = None,
+    level: Annotated[float, typer.Option(help="Coverage aimed at by the intervals.")] = 0.95,
+    draws: Annotated[int, typer.Option(help="Bootstrap resamples.")] = 1000,
+    seed: Seed = 0,
+    out: Annotated[Path, typer.Option("--out", help="Folder for evaluation.json and report.html.")] = Path(
+        "results"
+    ),
+    force: Force = False,
+) -> None:
+    """Score anybody's predictions, whatever program made them.
+
+    Needed are an outcome (0/1) and a risk (0 to 1) per row; model, split, case, group and attribute
+    columns are used where they are there.
+
+    Examples:
+      clineval evaluate predictions.csv --condition malignant --out my-evaluation
+      clineval evaluate scores.parquet --risk-column p --outcome-column y \\
+        --group-column patient
+    """
+    from clineval.pipeline.evaluate import evaluate_file
+    from clineval.reporting.subject import subject_of
+
+    named = {
+        "model": model_column,
+        "split": split_column,
+        "case": case_column,
+        "group": group_column,
+        "outcome": outcome_column,
+        "risk": risk_column,
+    }
+    with display() as announce:
+        evaluation = evaluate_file(
+            predictions,
+            condition=condition,
+            thresholds=threshold or (),
+            columns={name: column for name, column in named.items() if column is not None},
+            medmnist=medmnist,
+            level=level,
+            draws=draws,
+            seed=seed,
+            coverage=coverage,
+            shared_cases_only=shared_cases_only,
+            attributes=attribute or (),
+            out=out,
+            force=force,
+            command=command(),
+            announce=announce,
+        )
+    show_evaluation(evaluation, main=subject_of(evaluation).main)
+    say(f"Report: {out / 'report.html'}")
+
+
+def report(
+    results: Annotated[
+        Path, typer.Argument(help="Folder written by clineval run, evaluate or validate.")
+    ] = Path("results"),
+) -> None:
+    """Write report.html, checklist.csv and model_card.md anew from a results folder.
+
+    Examples:
+      clineval report results
+      clineval report results-b
+    """
+    from clineval.pipeline.report import rewrite_report
+
+    say(f"Report: {rewrite_report(results)}")
+
+
+def verify(
+    results: Annotated[
+        Path, typer.Argument(help="Folder written by clineval run, evaluate, validate or another command.")
+    ] = Path("results"),
+    retrain: Annotated[
+        bool, typer.Option("--retrain", help="Also repeat the run from its settings; compare predictions.")
+    ] = False,
+    cohort: Annotated[
+        Path | None,
+        typer.Option(help="With --retrain, for images of your own: their table.", metavar="TABLE"),
+    ] = None,
+    image_folder: Annotated[
+        Path | None, typer.Option(help="With --cohort: where the images lie.", show_default="the table's")
+    ] = None,
+    jobs: Jobs = None,
+) -> None:
+    """Check every artefact's hash, recompute the evaluation, and compare report and README to it.
+
+    Exit code 4 names each file that differs.
+
+    Examples:
+      clineval verify results
+      clineval verify results --retrain
+      clineval verify results-b
+    """
+    from clineval.pipeline.verify import verify_results
+
+    if (cohort or image_folder or jobs) and not retrain:
+        raise InputError("--cohort, --image-folder and --jobs need --retrain beside them.")
+    verdicts = [verify_results(results)]
+    if retrain:
+        from clineval.pipeline.retrain import repeat_run
+        from clineval.pipeline.run import OwnImages
+
+        own = None if cohort is None else OwnImages(cohort, image_folder)
+        with display() as announce:
+            verdicts.append(repeat_run(results, own=own, jobs=jobs, announce=announce))
+    for note in (note for verdict in verdicts for note in verdict.notes):
+        say(f"{results}: {note}.")
+    differences = [line for verdict in verdicts for line in verdict.differences]
+    for line in differences:
+        complain(line)
+    if differences:
+        raise typer.Exit(FOUND)
+    say(f"{results}: every artefact is as it was written, and the evaluation follows from its table.")

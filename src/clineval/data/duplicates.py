@@ -1,0 +1,370 @@
+"""Near-duplicate images: which pairs count, their evidence, and the search in large sets."""
+
+import contextlib
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.util import find_spec
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from clineval.data.duplicate_threshold import Threshold, calibrate, given
+from clineval.data.similarity import (
+    ALIGNMENTS,
+    SHIFT,
+    Alignment,
+    Images,
+    Indices,
+    Matches,
+    Progress,
+    TooManyPairs,
+    Vectors,
+    cosines,
+    detail_of,
+    find_pairs,
+    nearest,
+    overlap,
+    working_images,
+)
+
+MOST_QUERIES, FEWEST_QUERIES = 1000, 200  # images whose nearest neighbours calibrate the threshold
+MOST_COMPARISONS = 10_000_000  # of those with all others; decides between the two
+EXACT_UP_TO = 30_000  # images; beyond, candidates come from an approximate search if it is installed
+MOST_LOOKED_AT = 500_000  # pairs, twins included, that get a second look; about half a minute
+NEAR = 0.07  # how far below the threshold the second look goes
+LOWEST = 0.85  # and not below this
+LISTED_FROM = 0.95  # every pair from here up is kept, for the table of counts per threshold
+DETAIL = 0.6  # least agreement in fine detail; it lies in a gap on BreastMNIST, at every size
+UNDECIDED = 0.1  # width of the band under DETAIL that must be nearly empty for the second look to count
+
+
+@dataclass(frozen=True)
+class Twins:
+    """What the search found.
+
+    Attributes
+    ----------
+    threshold : the least similarity of a twin.
+    second_look : pairs below the threshold count as twins too if their fine detail agrees.
+    exact : every pair was looked at; False after an approximate first pass.
+    nearest : similarity of (up to 1,000) images to their nearest neighbour.
+    listed : every pair from ``from_similarity`` up, twin or not.
+    detail : agreement in fine detail of each listed pair, at full size where it can decide.
+    twin : bool, of each listed pair.
+    """
+
+    threshold: Threshold
+    second_look: bool
+    exact: bool
+    nearest: NDArray[np.float64]
+    from_similarity: float
+    listed: Matches
+    detail: NDArray[np.float64]
+    twin: NDArray[np.bool_]
+
+    def alignment_of(self, row: int) -> Alignment:
+        """How the two images of a listed pair fit."""
+        return ALIGNMENTS[int(self.listed.alignment[row])]
+
+
+def find_twins(images: Images, *, threshold: float | None = None, progress: Progress | None = None) -> Twins:
+    """Every pair of images that shows the same picture.
+
+    A pair is a twin when its similarity reaches the threshold. Where the threshold is read off the
+    data, pairs up to .07 below it get a second look and count if their fine detail agrees; a
+    threshold that was asked for is applied as it stands.
+
+    Parameters
+    ----------
+    images : uint8, shape (cases, height, width), no two the same bytes.
+    threshold : in (0, 1]; None calibrates it on the data.
+    progress : called with (steps done, steps in all).
+    """
+    asked = None if threshold is None else given(threshold)
+    working = working_images(images)
+    neighbours = _neighbours(working, progress=_part(progress, 0))
+    cut = asked or calibrate(neighbours)
+    floor = float(np.clip(cut.value - NEAR, LOWEST, LISTED_FROM))
+    listed, floor = _listed(working, cut.value, floor, progress=_part(progress, 1))
+    similar = listed.similarity >= cut.value
+    detail = _detail(images, working, listed, similar)
+    second_look = threshold is None and _separates(detail)
+    twin = similar | (second_look & (detail >= DETAIL))
+    exact = _is_exact(len(images))
+    return Twins(cut, second_look, exact, neighbours, floor, listed, detail, twin)
+
+
+def _neighbours(working: Images, *, progress: Progress | None) -> NDArray[np.float64]:
+    """Nearest-neighbour similarities of evenly spaced images: no chance in the threshold."""
+    if len(working) < 2:
+        return np.empty(0)
+    wanted = np.clip(MOST_COMPARISONS // len(working), FEWEST_QUERIES, MOST_QUERIES)
+    queries = np.linspace(0, len(working) - 1, min(len(working), wanted)).astype(np.int64)
+    return nearest(working, np.unique(queries), progress=progress)
+
+
+def _is_exact(cases: int) -> bool:
+    return cases <= EXACT_UP_TO or not is_available()
+
+
+def _listed(
+    working: Images, threshold: float, floor: float, *, progress: Progress | None
+) -> tuple[Matches, float]:
+    """Every pair from the floor up, or from the threshold up where the floor would bring in a flood."""
+    if not _is_exact(len(working)):
+        floor = min(floor, threshold)
+        return find_pairs_approximately(working, floor, progress=progress), floor
+    if floor < threshold:
+        with contextlib.suppress(TooManyPairs):
+            return find_pairs(working, floor, most=MOST_LOOKED_AT, progress=progress), floor
+    return find_pairs(working, threshold, progress=progress), threshold
+
+
+def _detail(
+    images: Images, working: Images, listed: Matches, similar: NDArray[np.bool_]
+) -> NDArray[np.float64]:
+    """Agreement in detail: of all at the working size, then at full size of those that may count."""
+    flipped = np.array([alignment.flipped for alignment in ALIGNMENTS])[listed.alignment]
+    detail = detail_of(working, listed.first, listed.second, flipped=flipped)
+    if images is working:
+        return detail
+    promising: Indices = np.flatnonzero(similar | (detail >= DETAIL - 2 * UNDECIDED))
+    detail[promising] = detail_of(
+        images, listed.first[promising], listed.second[promising], flipped=flipped[promising]
+    )
+    return detail
+
+
+def _separates(detail: NDArray[np.float64]) -> bool:
+    """Fine detail tells twins apart here: hardly any pair lies just below the cut."""
+    return bool(2 * np.sum((detail >= DETAIL - UNDECIDED) & (detail < DETAIL)) <= np.sum(detail >= DETAIL))
+
+
+def _part(progress: Progress | None, part: int) -> Progress | None:
+    """The progress of one of the two searches as that of the whole."""
+    if progress is None:
+        return None
+    return lambda done, total: progress(part * total + done, 2 * total)
+
+
+MOST_COPIES = 50  # identical copies are listed pair by pair up to here, beyond each against the first
+SHOWN_BELOW = 24  # pairs just below the threshold that are kept for a gallery
+DECIMALS = 4  # of a similarity; single precision gives six, and more would differ between machines
+STILL = Alignment(0, 0, False)
+
+Label = int | str
+Copies = list[list[int]]
+
+
+@dataclass(frozen=True)
+class About:
+    """What is known of each image beside its pixels, one entry per image; ``outcome`` may be missing."""
+
+    case: NDArray[np.str_]
+    split: NDArray[np.str_]
+    outcome: NDArray[np.generic] | None
+
+    def outcomes(self, positions: Sequence[int]) -> tuple[Label, ...] | None:
+        """The labels of some images: 1 and 0 of a cohort, words as they came in a user's own table."""
+        if self.outcome is None:
+            return None
+        values = self.outcome[list(positions)].tolist()
+        return tuple(value if isinstance(value, str) else int(value) for value in values)
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two images of a cohort that look alike.
+
+    ``positions`` are rows of the cohort; ``outcomes`` are 1 for the condition and 0 without it (or the
+    labels of a user's own table), None where the images carry none.
+    ``similarity`` is in [-1, 1]; ``detail`` is the agreement of structures narrower than a seventh
+    of the image; ``alignment`` says how the second image is laid over the first.
+    """
+
+    positions: tuple[int, int]
+    cases: tuple[str, str]
+    splits: tuple[str, str]
+    outcomes: tuple[Label, ...] | None
+    similarity: float
+    detail: float
+    byte_identical: bool
+    alignment: Alignment
+
+    @property
+    def kind(self) -> str:
+        """``byte-identical`` or ``near-duplicate``."""
+        return "byte-identical" if self.byte_identical else "near-duplicate"
+
+    @property
+    def contradictory(self) -> bool:
+        """The two carry opposite labels; an empty label opposes none."""
+        return self.outcomes is not None and len(labels(self.outcomes)) > 1
+
+    @property
+    def across_splits(self) -> bool:
+        """The two lie in different splits."""
+        return self.splits[0] != self.splits[1]
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values, as they stand in ``audit.json``."""
+        return {
+            "cases": list(self.cases),
+            "splits": list(self.splits),
+            "outcomes": None if self.outcomes is None else list(self.outcomes),
+            "kind": self.kind,
+            "similarity": self.similarity,
+            "detail": self.detail,
+            "rows": self.alignment.dy,
+            "columns": self.alignment.dx,
+            "mirrored": self.alignment.flipped,
+        }
+
+
+def labels(outcomes: Sequence[Label]) -> set[Label]:
+    """The different labels among some images, empty ones left out."""
+    return set(outcomes) - {""}
+
+
+def digests(images: Images) -> NDArray[np.bytes_]:
+    """A fingerprint of each image, shape (cases,); equal where the images are the same bytes."""
+    digests = [hashlib.blake2b(image.tobytes(), digest_size=16).hexdigest() for image in images]
+    return np.array(digests, dtype=np.bytes_)
+
+
+def copies_of(digest: NDArray[np.bytes_]) -> list[list[int]]:
+    """Positions that share a digest, in the order of their first member."""
+    together: dict[bytes, list[int]] = {}
+    for position, key in enumerate(digest.tolist()):
+        together.setdefault(key, []).append(position)
+    return list(together.values())
+
+
+def twin_pairs(
+    twins: Twins, copies: Copies, fingerprint: NDArray[np.bytes_], about: About
+) -> tuple[Pair, ...]:
+    """Every pair of twins, byte-identical ones first, then the most similar first.
+
+    Parameters
+    ----------
+    copies : positions that show the same bytes, in the order in which the search numbered them.
+    fingerprint : shape (cases,), of the files as they came; equal where those were the same.
+    """
+    pairs = [
+        _pair(a, b, 1.0, 1.0, STILL, about, identical=bool(fingerprint[a] == fingerprint[b]))
+        for positions in copies
+        for a, b in _within(positions)
+    ]
+    for row in np.flatnonzero(twins.twin).tolist():
+        similarity, detail = float(twins.listed.similarity[row]), float(twins.detail[row])
+        first, second = copies[twins.listed.first[row]], copies[twins.listed.second[row]]
+        for a, b in _between(first, second):
+            pairs.append(_pair(a, b, similarity, detail, twins.alignment_of(row), about))
+    return tuple(sorted(pairs, key=lambda pair: (not pair.byte_identical, -pair.similarity, pair.positions)))
+
+
+def pairs_below(twins: Twins, copies: Copies, about: About) -> tuple[Pair, ...]:
+    """The most similar pairs that are not twins, so that a reader can judge the cut."""
+    rest = np.flatnonzero(~twins.twin)
+    nearest = rest[np.argsort(-twins.listed.similarity[rest], kind="stable")][:SHOWN_BELOW]
+    return tuple(
+        _pair(
+            copies[twins.listed.first[row]][0],
+            copies[twins.listed.second[row]][0],
+            float(twins.listed.similarity[row]),
+            float(twins.detail[row]),
+            twins.alignment_of(row),
+            about,
+        )
+        for row in nearest.tolist()
+    )
+
+
+def _within(positions: list[int]) -> list[tuple[int, int]]:
+    if len(positions) > MOST_COPIES:
+        return [(positions[0], other) for other in positions[1:]]
+    return list(combinations(positions, 2))
+
+
+def _between(first: list[int], second: list[int]) -> list[tuple[int, int]]:
+    if len(first) * len(second) > MOST_COPIES:
+        return [(first[0], second[0])]
+    return [(a, b) for a in first for b in second]
+
+
+def _pair(
+    a: int,
+    b: int,
+    similarity: float,
+    detail: float,
+    alignment: Alignment,
+    about: About,
+    *,
+    identical: bool = False,
+) -> Pair:
+    i, j = min(a, b), max(a, b)
+    return Pair(
+        positions=(i, j),
+        cases=(str(about.case[i]), str(about.case[j])),
+        splits=(str(about.split[i]), str(about.split[j])),
+        outcomes=about.outcomes((i, j)),
+        similarity=round(similarity, DECIMALS),
+        detail=round(detail, DECIMALS),
+        byte_identical=identical,
+        alignment=alignment,
+    )
+
+
+NEIGHBOURS = 4  # candidates per look-up, of which each image has ten
+SMOOTHEST = 24  # cosines; more of them change too much under a displacement
+DISPLACED = ((0, 0), (-1, -1), (-1, 1), (1, -1), (1, 1))  # rows down, columns to the right
+
+
+def is_available() -> bool:
+    """The neighbour library of the extra ``audit`` is installed."""
+    return find_spec("pynndescent") is not None
+
+
+def find_pairs_approximately(
+    images: Images, threshold: float, *, seed: int = 0, progress: Progress | None = None
+) -> Matches:
+    """Pairs of images whose similarity reaches ``threshold``; nearly all of them.
+
+    The middle of each image, as it is and displaced by a pixel along either diagonal, plain and
+    mirrored, is looked up among the middles of all by its smoothest cosines. So every displacement
+    of up to two pixels comes within a pixel of one that was looked up.
+
+    Parameters
+    ----------
+    images : uint8, shape (cases, height, width).
+    threshold : least similarity, in (0, 1].
+    seed : of the search.
+    progress : called with (alignments done, alignments in all).
+    """
+    return find_pairs(images, threshold, among=_candidates(images, seed=seed), progress=progress)
+
+
+def _candidates(images: Images, *, seed: int) -> tuple[Indices, Indices]:
+    from pynndescent import NNDescent  # its compiler takes ten seconds, spent only where it is needed
+
+    index = NNDescent(_middle(images, 0, 0), n_neighbors=15, random_state=seed, n_jobs=-1)
+    found = [index.neighbor_graph[0][:, : NEIGHBOURS + 1]]
+    for field in (images, images[:, :, ::-1]):
+        for dy, dx in DISPLACED:
+            found.append(index.query(_middle(field, dy, dx), k=NEIGHBOURS + 1)[0])  # one is the image itself
+    here = np.concatenate([np.repeat(np.arange(len(images)), near.shape[1]) for near in found])
+    there = np.concatenate([near.ravel() for near in found]).astype(np.int64)
+    known = (there >= 0) & (here != there)  # the search marks a neighbour that it did not find by -1
+    low, high = np.minimum(here, there)[known], np.maximum(here, there)[known]
+    code = np.unique(low * len(images) + high)
+    return code // len(images), code % len(images)
+
+
+def _middle(images: Images, dy: int, dx: int) -> Vectors:
+    """Smooth cosines of the middle of each image, displaced by rows and columns, (images, 24)."""
+    height, width = (side - SHIFT for side in images.shape[1:])
+    middle = images[:, SHIFT + dy : height + dy, SHIFT + dx : width + dx]
+    return overlap(middle, STILL)[0] @ cosines(*middle.shape[1:])[:, :SMOOTHEST]

@@ -1,0 +1,360 @@
+"""What an audit finds: kinds of finding, checks of single images, the table of findings."""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import reduce
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from clineval.data.audit import Audit
+from clineval.data.duplicates import DETAIL, Pair
+from clineval.data.similarity import Images
+from clineval.errors import InputError
+
+BLANK = 3.0  # grey levels: standard deviation below which nothing is shown
+WHITE = 250  # grey level from which a pixel counts as saturated
+SATURATED = 0.10  # of the pixels; the most in BreastMNIST is 0.04
+FAR_OUT = 3.0  # interquartile ranges beyond a quartile (Tukey's outer fence)
+FEWEST = 20  # images below which "unlike the rest" means nothing
+NARROW = 3  # pixels: letters' strokes and the arms of calipers are narrower across, speckle is wider
+UPRIGHT, STROKE_CONTRAST = 3, 25  # pixels: least height of a stroke; grey levels above both its sides
+SHORT, SHORT_CONTRAST = 2, 70  # the same of smaller images, whose calipers are no higher and tissue as fine
+LARGE_ENOUGH = 128  # pixels per side from which an image is not small
+STROKE_PIXELS = 8  # on strokes; fewer may be one bright reflection
+PRINT_SIDE = 256  # pixels of the short side to which larger pictures are reduced: print is then this narrow
+BLOCK = 1024  # images looked at together
+
+
+def blank(images: Images) -> NDArray[np.bool_]:
+    """Images that show nothing, shape (cases,)."""
+    return images.std(axis=(1, 2)) < BLANK
+
+
+def saturated(images: Images) -> NDArray[np.bool_]:
+    """Images of which at least a tenth is as good as white, shape (cases,)."""
+    return (images >= WHITE).mean(axis=(1, 2)) >= SATURATED
+
+
+def unlike_the_rest(images: Images) -> NDArray[np.bool_]:
+    """Images whose brightness, contrast or layout lies beyond Tukey's outer fences, shape (cases,).
+
+    Layout is the correlation with the average image. Of fewer than 20 images none is called unlike.
+    """
+    if len(images) < FEWEST:
+        return np.zeros(len(images), bool)
+    flat = images.reshape(len(images), -1).astype(np.float32)
+    brightness, contrast = flat.mean(axis=1), flat.std(axis=1)
+    average = flat.mean(axis=0)
+    product = (flat - brightness[:, None]) @ (average - average.mean()) / flat.shape[1]
+    scale = contrast * average.std()
+    layout = np.divide(product, scale, out=np.zeros_like(product), where=scale > 0)
+    return _far_out(brightness) | _far_out(contrast) | (_far_out(layout) & (layout < np.median(layout)))
+
+
+def marked_images(images: Images) -> NDArray[np.bool_]:
+    """Images with text or measuring marks burnt in, shape (cases,).
+
+    Letters and calipers have bright upright strokes a pixel or two across, which ultrasound's
+    speckle, smeared sideways by the beam, has not. The outermost columns are not looked at: there
+    the edge of the picture makes narrow strokes of wide structures. Marks that were shrunk with
+    the image to less than 128 pixels have mostly blurred into the tissue and are not found.
+    """
+    large = min(images.shape[1:]) >= LARGE_ENOUGH
+    height, contrast = (UPRIGHT, STROKE_CONTRAST) if large else (SHORT, SHORT_CONTRAST)
+    blocks = (images[start : start + BLOCK] for start in range(0, len(images), BLOCK))
+    found = [np.sum(_strokes(block, height=height) >= contrast, axis=(1, 2)) for block in blocks]
+    return np.concatenate([np.zeros(0, np.int64), *found]) >= STROKE_PIXELS
+
+
+def bears_marks(picture: Image.Image) -> bool:
+    """Whether a whole picture, in Pillow's mode ``L`` and of any size, bears text or measuring marks."""
+    shrink = max(1.0, min(picture.size) / PRINT_SIDE)
+    size = (round(picture.width / shrink), round(picture.height / shrink))
+    return bool(marked_images(np.asarray(picture.resize(size, Image.Resampling.BILINEAR))[None])[0])
+
+
+def _strokes(images: Images, *, height: int) -> Images:
+    """By how much each pixel of a narrow upright stroke stands out from both its sides, 0 elsewhere."""
+    narrow = images - _opened(images, NARROW, axis=2)
+    return _opened(narrow, height, axis=1)[:, :, NARROW:-NARROW]
+
+
+def _opened(images: Images, length: int, *, axis: int) -> Images:
+    """What remains of grey levels without bright things shorter than ``length`` pixels along one axis."""
+    along = np.moveaxis(images, axis, -1)
+    places = max(0, along.shape[-1] - length + 1)
+    windows = [slice(start, start + places) for start in range(length)]
+    darkest = reduce(np.minimum, (along[..., window] for window in windows))
+    opened = np.zeros_like(along)
+    for window in windows:
+        np.maximum(opened[..., window], darkest, out=opened[..., window])
+    return np.moveaxis(opened, -1, axis)
+
+
+def _far_out(values: NDArray[np.float32]) -> NDArray[np.bool_]:
+    lower, upper = np.quantile(values, [0.25, 0.75])
+    reach = FAR_OUT * (upper - lower)
+    return (values < lower - reach) | (values > upper + reach)
+
+
+@dataclass(frozen=True)
+class Kind:
+    """One kind of finding: its code (never reused), its severity, what it means and what to do."""
+
+    code: str
+    severity: str
+    title: str
+    meaning: str
+    remedy: str
+
+
+_KINDS = (
+    Kind(
+        "AUD001",
+        "error",
+        "Contradictory labels",
+        "Two images of the same picture carry opposite labels; at least one label is wrong.",
+        "Look both up in the source. Until that is settled leave both out of training.",
+    ),
+    Kind(
+        "AUD002",
+        "error",
+        "Twin across train and test",
+        "A test image shows the same picture as a training image: a model is tested on what it was shown.",
+        "Report results on the test images without twins too, or train without them (--split deduplicated).",
+    ),
+    Kind(
+        "AUD003",
+        "error",
+        "Twin across val and test",
+        "A test image shows the same picture as a validation image, by which the model was chosen.",
+        "As for AUD002.",
+    ),
+    Kind(
+        "AUD004",
+        "warning",
+        "Twin across other splits",
+        "The same picture lies in two splits (mostly train and val), so stopping and tuning look too good.",
+        "Split by group (--split grouped), or read validation scores with that in mind.",
+    ),
+    Kind(
+        "AUD005",
+        "error",
+        "One patient in several splits",
+        "Images that share a group of your own (patient, lesion) lie in more than one split.",
+        "Split by that group (--split grouped).",
+    ),
+    Kind(
+        "AUD006",
+        "warning",
+        "Byte-identical images",
+        "Two files hold the very same image.",
+        "Keep one. Inside one split it only counts a case twice; intervals must treat the two as one.",
+    ),
+    Kind(
+        "AUD007",
+        "note",
+        "Near-duplicate images",
+        "Images of one split are alike enough to count as one picture, not as independent cases.",
+        "Keep them in one group; cross-validation and intervals then respect it. Where AUD009 names the pair "
+        "too, look first.",
+    ),
+    Kind(
+        "AUD008",
+        "note",
+        "Chained group",
+        "Two images of a group are less alike than the threshold and are joined only through others.",
+        "Look at the two. If they differ, raise --threshold.",
+    ),
+    Kind(
+        "AUD009",
+        "note",
+        "Twin that detail does not confirm",
+        "A pair counted as one picture, for it is alike as a whole, though fine structures agree little: "
+        "another frame of one lesion, or two that look alike by chance.",
+        "Look at the two. If they differ, raise --threshold, and they count as two.",
+    ),
+    Kind("AUD010", "warning", "Blank image", "The image shows next to nothing.", "Leave it out."),
+    Kind(
+        "AUD011",
+        "warning",
+        "Saturated image",
+        "A tenth or more of the image is white: detail is lost.",
+        "Look at it; leave it out if the lesion cannot be seen.",
+    ),
+    Kind(
+        "AUD012",
+        "note",
+        "Text or measuring marks burnt in",
+        "Letters, calipers or a scale lie in the picture; a model may learn them instead of the tissue, and "
+        "letters may name the patient. Below 128 pixels per side most are too blurred to be found.",
+        "Look for names before you share a figure. Compare results with and without these images: calipers "
+        "are drawn where somebody saw something.",
+    ),
+    Kind(
+        "AUD013",
+        "note",
+        "Unlike the rest",
+        "Brightness, contrast or layout lies far outside that of the other images.",
+        "Look at it: another device, another organ, or a broken export.",
+    ),
+    Kind(
+        "AUD014", "error", "Unreadable file", "The file could not be read as an image.", "Mend or remove it."
+    ),
+    Kind(
+        "AUD015",
+        "note",
+        "Images of different sizes",
+        "The images were cut to a square about their middle and brought to one size to be compared.",
+        "Nothing, if that is what your models are given too.",
+    ),
+)
+KINDS: Mapping[str, Kind] = {kind.code: kind for kind in _KINDS}
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing found: its code, the cases concerned, their similarity (NaN for single images), the words."""
+
+    code: str
+    cases: tuple[str, ...]
+    similarity: float
+    words: str
+
+    @property
+    def kind(self) -> Kind:
+        """What the code stands for."""
+        return KINDS[self.code]
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values; the similarity is null where there is none."""
+        similarity = None if np.isnan(self.similarity) else self.similarity
+        return {
+            "code": self.code,
+            "severity": self.kind.severity,
+            "title": self.kind.title,
+            "cases": list(self.cases),
+            "similarity": similarity,
+            "words": self.words,
+        }
+
+
+def findings(
+    audit: Audit,
+    images: Images,
+    *,
+    own_group: NDArray[np.str_] | None = None,
+    marked: NDArray[np.bool_] | None = None,
+) -> tuple[Finding, ...]:
+    """Everything worth saying about the images of a cohort, by code, then the most similar first.
+
+    Parameters
+    ----------
+    images : uint8, shape (cases, height, width), those that were audited.
+    own_group : str, shape (cases,), the cohort's own groups (patients), before twins were joined.
+    marked : bool, shape (cases,), where text or measuring marks were found in the whole pictures of which
+        ``images`` are a part; without it they are looked for in ``images``.
+    """
+    every = [
+        *_of_pairs(audit.pairs),
+        *_of_groups(audit),
+        *_of_images(audit, images, marked),
+        *_of_own_groups(audit, own_group),
+    ]
+    return in_order(every)
+
+
+def in_order(every: Iterable[Finding]) -> tuple[Finding, ...]:
+    """By code, then the most similar first, single images last."""
+    return tuple(sorted(every, key=lambda f: (f.code, -np.nan_to_num(f.similarity, nan=-1.0), f.cases)))
+
+
+def counts(every: Sequence[Finding]) -> dict[str, int]:
+    """Number of findings of each code that occurs, in the order of the codes."""
+    return {code: number for code in KINDS if (number := sum(finding.code == code for finding in every))}
+
+
+def check_codes(codes: Iterable[str]) -> tuple[str, ...]:
+    """The codes as given, or a refusal that names the ones that exist."""
+    asked = tuple(code.strip().upper() for code in codes)
+    unknown = [code for code in asked if code not in KINDS]
+    if unknown:
+        raise InputError(
+            f"--fail-on needs codes from {_KINDS[0].code} to {_KINDS[-1].code}; came {', '.join(unknown)}."
+        )
+    return asked
+
+
+def _of_pairs(pairs: Sequence[Pair]) -> Iterator[Finding]:
+    for pair in pairs:
+        words = _words(pair)
+        if pair.contradictory:
+            yield Finding("AUD001", pair.cases, pair.similarity, words)
+        if pair.across_splits:
+            yield Finding(_crossing(pair), pair.cases, pair.similarity, words)
+        if pair.byte_identical:
+            yield Finding("AUD006", pair.cases, pair.similarity, words)
+        elif not pair.across_splits:
+            yield Finding("AUD007", pair.cases, pair.similarity, words)
+        if pair.detail < DETAIL:
+            yield Finding("AUD009", pair.cases, pair.similarity, words)
+
+
+def _crossing(pair: Pair) -> str:
+    return {("test", "train"): "AUD002", ("test", "val"): "AUD003"}.get(_sorted(pair.splits), "AUD004")
+
+
+def _sorted(splits: tuple[str, str]) -> tuple[str, str]:
+    first, second = sorted(splits)
+    return first, second
+
+
+def _words(pair: Pair) -> str:
+    parts = ["the same bytes" if pair.byte_identical else f"similarity {pair.similarity:.3f}"]
+    if pair.alignment.flipped:
+        parts.append("mirrored")
+    if pair.alignment.dy or pair.alignment.dx:
+        parts.append(f"displaced by {pair.alignment.dy} rows and {pair.alignment.dx} columns")
+    if pair.outcomes is not None:
+        parts.append(f"labels {pair.outcomes[0]} and {pair.outcomes[1]}")
+    if pair.detail < DETAIL:
+        parts.append(f"detail agrees by {pair.detail:.2f} only")
+    return ", ".join(parts)
+
+
+def _of_groups(audit: Audit) -> Iterator[Finding]:
+    for group in audit.groups:
+        if group.similarity < audit.threshold.value and len(group.cases) > 2:
+            words = (
+                f"a group of {len(group.cases)}; its least similar two correlate by {group.similarity:.3f}"
+            )
+            yield Finding("AUD008", group.least_similar, group.similarity, words)
+
+
+def _of_images(audit: Audit, images: Images, marked: NDArray[np.bool_] | None) -> Iterator[Finding]:
+    checks: dict[str, tuple[Callable[[Images], NDArray[np.bool_]], str]] = {
+        "AUD010": (blank, "its grey levels vary by less than 3"),
+        "AUD011": (saturated, "a tenth or more of it is white"),
+        "AUD012": (
+            marked_images if marked is None else lambda _: marked,
+            "bright upright strokes narrower than speckle",
+        ),
+        "AUD013": (unlike_the_rest, "brightness, contrast or layout beyond the outer fences"),
+    }
+    for code, (check, words) in checks.items():
+        for position in np.flatnonzero(check(images)):
+            yield Finding(code, (str(audit.case[position]),), float("nan"), words)
+
+
+def _of_own_groups(audit: Audit, own_group: NDArray[np.str_] | None) -> Iterator[Finding]:
+    if own_group is None:
+        return
+    for name in np.unique(own_group):
+        members = own_group == name
+        splits = np.unique(audit.split[members])
+        if len(splits) > 1:
+            cases = tuple(map(str, audit.case[members]))
+            yield Finding("AUD005", cases, float("nan"), f"group {name} lies in {', '.join(splits)}")

@@ -1,0 +1,281 @@
+"""Internal beside external: what a frozen model loses on other patients, and what would repair it."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, is_dataclass, replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from scipy.special import logit
+
+from clineval.evaluation import codec
+from clineval.evaluation.populations import Cases, populations
+from clineval.evaluation.records import Point
+from clineval.statistics import calibration, roc
+from clineval.statistics.intervals import Estimate
+from clineval.statistics.logistic_fit import fit_logistic
+from clineval.statistics.operating_point import operating_point
+from clineval.statistics.paired import compare_brier, compare_log_loss
+from clineval.statistics.recalibration import Recalibration, fit_platt
+
+INTERNAL = ("test", "test_clean")  # populations of the run that an external one is set beside
+FOLDS = 5  # grouped folds of the external cohort: a repair is fitted on four and judged on the fifth
+MEASURES = ("calibration_intercept", "calibration_slope", "observed_expected", "ici", "brier")
+RATES = ("sensitivity", "specificity")
+BINS = 20  # of the distribution of risks
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Mix:
+    """How a model sees a population.
+
+    Attributes
+    ----------
+    prevalence, mean_risk : 0 to 1.
+    mean_log_odds, sd_log_odds : of the risks that have log odds; a smaller spread is a harder mix of cases.
+    expected_auc : the AUC that the risks themselves promise, were each of them true: it differs
+        between populations by case mix alone. Van Klaveren et al. 2016, doi:10.1002/sim.6997.
+    risks : cases per twentieth of the scale from 0 to 1.
+    """
+
+    cases: int
+    events: int
+    groups: int
+    prevalence: float
+    mean_risk: float
+    mean_log_odds: float
+    sd_log_odds: float
+    expected_auc: float
+    risks: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Drop:
+    """The AUC at home and the external one less it, unpaired; below 0 the model ranks worse elsewhere."""
+
+    population: str
+    auc: Estimate
+    difference: Estimate
+    p_value: float
+
+
+@dataclass(frozen=True)
+class Repair:
+    """What a recalibration on the external cohort would mend, judged on cases that it was not fitted on.
+
+    ``reason`` says why there is none; then the mappings are empty. ``changes`` are after less before.
+    """
+
+    kind: str
+    after: Mapping[str, Estimate] = field(default_factory=dict)
+    changes: Mapping[str, Estimate] = field(default_factory=dict)
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class PointElsewhere:
+    """A frozen threshold at home and elsewhere; ``difference`` is external less internal, by rate."""
+
+    name: str
+    threshold: float
+    chosen_on: str
+    internal: Mapping[str, Estimate]
+    external: Mapping[str, Estimate]
+    difference: Mapping[str, Estimate]
+
+
+@dataclass(frozen=True)
+class TransportedModel:
+    """One model at home and elsewhere; ``calibration`` maps a measure to its Estimates at both."""
+
+    external_auc: Estimate
+    drops: tuple[Drop, ...]
+    mix: Mapping[str, Mix]
+    calibration: Mapping[str, Mapping[str, Estimate]]
+    repairs: tuple[Repair, ...]
+    points: tuple[PointElsewhere, ...]
+
+
+def transport(
+    internal: pd.DataFrame,
+    external: pd.DataFrame,
+    *,
+    points: Mapping[str, tuple[Point, ...]],
+    level: float = 0.95,
+    draws: int = 1000,
+    seed: int = 0,
+) -> dict[str, TransportedModel]:
+    """Every model of an external table beside itself on the test cases of the run that it comes from.
+
+    Parameters
+    ----------
+    internal, external : tables as ``check_predictions`` gives them; the second has one population.
+    points : the frozen thresholds of each model.
+    level, draws, seed : of the intervals and the bootstrap; the seed also draws the folds of the repairs.
+    """
+    at_home = {part.name: part.models for part in populations(internal) if part.name in INTERNAL}
+    (elsewhere,) = populations(external)
+    found = {}
+    for model, cases in elsewhere.models.items():
+        home = {name: models[model] for name, models in at_home.items() if model in models}
+        found[model] = _transported(home, cases, points[model], _Scale(level, draws, seed))
+    return found
+
+
+def to_json(record: Any) -> Any:
+    """A record of this module, or mappings of them, as plain values: None where a number is undefined."""
+    if isinstance(record, Estimate):
+        return codec.estimate(record)
+    if isinstance(record, Mapping):
+        return {name: to_json(value) for name, value in record.items()}
+    if isinstance(record, tuple):
+        return [to_json(each) for each in record]
+    return to_json(vars(record)) if is_dataclass(record) else codec.plain(record)
+
+
+@dataclass(frozen=True)
+class _Scale:
+    level: float
+    draws: int
+    seed: int
+
+
+def _transported(
+    home: Mapping[str, Cases], cases: Cases, points: tuple[Point, ...], scale: _Scale
+) -> TransportedModel:
+    first = next(iter(home.values()), None)
+    both = {"external": cases} if first is None else {"internal": first, "external": cases}
+    measured = {where: _calibration(each, scale) for where, each in both.items()}
+    return TransportedModel(
+        external_auc=roc.auc_logit(cases.outcome, cases.risk, group=cases.group, level=scale.level),
+        drops=tuple(_drop(name, each, cases, scale) for name, each in home.items()),
+        mix={where: _mix(each) for where, each in {**home, "external": cases}.items()},
+        calibration={name: {where: each[name] for where, each in measured.items()} for name in MEASURES},
+        repairs=tuple(_repairs(cases, scale)),
+        points=() if first is None else tuple(_points(first, cases, points, scale)),
+    )
+
+
+def _drop(name: str, home: Cases, cases: Cases, scale: _Scale) -> Drop:
+    compared = roc.compare_auc_unpaired(
+        cases.outcome,
+        cases.risk,
+        home.outcome,
+        home.risk,
+        group_a=cases.group,
+        group_b=home.group,
+        level=scale.level,
+    )
+    auc = roc.auc_logit(home.outcome, home.risk, group=home.group, level=scale.level)
+    return Drop(name, auc, compared.difference, compared.p_value)
+
+
+def _mix(cases: Cases) -> Mix:
+    inner = (cases.risk > 0) & (cases.risk < 1)
+    log_odds = logit(cases.risk[inner])
+    return Mix(
+        len(cases),
+        int(cases.outcome.sum()),
+        cases.groups,
+        float(cases.outcome.mean()),
+        float(cases.risk.mean()),
+        float(log_odds.mean()) if len(log_odds) else np.nan,
+        float(log_odds.std(ddof=1)) if len(log_odds) > 1 else np.nan,
+        expected_auc(cases.risk),
+        tuple(np.histogram(cases.risk, bins=BINS, range=(0, 1))[0].tolist()),
+    )
+
+
+def expected_auc(risk: Floats) -> float:
+    """The AUC that risks promise, were each true: NaN where they promise one outcome only.
+
+    Over all pairs of cases i and j, the share of risk[i] * (1 - risk[j]) in which risk[i] is the higher one,
+    ties counting half.
+    """
+    values, place = np.unique(risk, return_inverse=True)
+    present = np.bincount(place, weights=risk)
+    absent = np.bincount(place, weights=1 - risk)
+    below = np.cumsum(absent) - absent
+    # A case is not paired with itself; its own share is a tie.
+    own = float((risk * (1 - risk)).sum())
+    pairs = float(present.sum() * absent.sum()) - own
+    right = float((present * (below + absent / 2)).sum()) - own / 2
+    return right / pairs if pairs > 0 and len(values) > 0 else np.nan
+
+
+def _calibration(cases: Cases, scale: _Scale) -> dict[str, Estimate]:
+    plain: dict[str, Any] = {"group": cases.group, "level": scale.level}
+    measured = {
+        name: getattr(calibration, name)(cases.outcome, cases.risk, **plain)
+        for name in MEASURES
+        if name != "ici"
+    }
+    drawn = {**plain, "draws": scale.draws, "seed": scale.seed}
+    return {**measured, "ici": calibration.ici(cases.outcome, cases.risk, **drawn)}
+
+
+def _repairs(cases: Cases, scale: _Scale) -> Iterator[Repair]:
+    for kind, fit in (("intercept", _fit_intercept), ("intercept and slope", _fit_both)):
+        mended = np.empty_like(cases.risk)
+        fold = _folds(cases, scale.seed)
+        try:
+            for number in range(FOLDS):
+                fitted = fit(cases.outcome[fold != number], cases.risk[fold != number])
+                mended[fold == number] = fitted.apply(cases.risk[fold == number])
+        except ValueError as error:  # the statistic's own word that there is nothing to fit
+            yield Repair(kind, reason=str(error))
+            continue
+        after = replace(cases, risk=mended)
+        paired: dict[str, Any] = {"group": cases.group, "level": scale.level}
+        changes = {
+            "brier": compare_brier(cases.outcome, mended, cases.risk, **paired).difference,
+            "log_loss": compare_log_loss(cases.outcome, mended, cases.risk, **paired).difference,
+        }
+        yield Repair(kind, _calibration(after, scale), changes)
+
+
+def _fit_intercept(outcome: NDArray[np.bool_], risk: Floats) -> Recalibration:
+    inner = (risk > 0) & (risk < 1)
+    fit = fit_logistic(outcome[inner], offset=logit(risk[inner]))
+    if fit.failure:
+        raise ValueError(fit.failure)
+    cases, events = len(outcome), int(outcome.sum())
+    return Recalibration("platt", "external", cases, events, intercept=float(fit.coefficients[0]))
+
+
+def _fit_both(outcome: NDArray[np.bool_], risk: Floats) -> Recalibration:
+    return fit_platt(outcome, risk, fitted_on="external")
+
+
+def _folds(cases: Cases, seed: int) -> NDArray[np.int64]:
+    """Groups drawn into folds of about equal size, shape (cases,)."""
+    code = np.arange(len(cases)) if cases.group is None else np.unique(cases.group, return_inverse=True)[1]
+    order = np.random.default_rng(seed).permutation(code.max() + 1)
+    return (order % FOLDS)[code]
+
+
+def _points(home: Cases, cases: Cases, points: tuple[Point, ...], scale: _Scale) -> Iterator[PointElsewhere]:
+    for point in points:
+        if np.isnan(point.threshold):
+            continue
+        here, there = (_rates(each, point.threshold, scale.level) for each in (home, cases))
+        gap = {name: rate_difference(there[name], here[name]) for name in RATES}
+        yield PointElsewhere(point.name, point.threshold, point.chosen_on, here, there, gap)
+
+
+def _rates(cases: Cases, threshold: float, level: float) -> dict[str, Estimate]:
+    scored = operating_point(cases.outcome, cases.risk, threshold, group=cases.group, level=level)
+    return {name: getattr(scored, name) for name in RATES}
+
+
+def rate_difference(first: Estimate, second: Estimate) -> Estimate:
+    """Two rates on different cases: the first less the second, its interval from theirs.
+
+    Newcombe 1998, method 10, doi:10.1002/(SICI)1097-0258(19980430)17:8<873::AID-SIM779>3.0.CO;2-I.
+    """
+    value = first.value - second.value
+    low = value - np.hypot(first.value - first.low, second.high - second.value)
+    high = value + np.hypot(first.high - first.value, second.value - second.low)
+    return Estimate(value, float(low), float(high), first.level, "Newcombe, from both Wilson intervals")

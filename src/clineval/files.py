@@ -1,0 +1,272 @@
+"""Files: read and written whole, hashed, CSV and Parquet as they stand, and the time."""
+
+import contextlib
+import csv
+import hashlib
+import json
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.csv
+import pyarrow.parquet
+
+from clineval.errors import InputError
+
+_FORMULA = re.compile(r"'*[=+\-@\t\r]")
+_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where rows came from, so that a refusal names a row as its owner sees it; ``path`` is a CSV's."""
+
+    name: str
+    path: Path | None = None
+    delimiter: str = ","
+
+    def row(self, index: int) -> str:
+        """Row ``index`` (from 0) in words, counted from 1, with the line where it is a text file."""
+        line = self.line(index)
+        return f"{self.name}, row {index + 1}" + (f" (line {line})" if line else "")
+
+    def line(self, index: int) -> int | None:
+        """The line, from 1, on which a row of a CSV begins; read anew, which only a refusal has to do."""
+        if self.path is None:
+            return None
+        rows = (line for line, row in _lines_and_rows(self.path, self.delimiter) if row)
+        with contextlib.suppress(csv.Error, OSError):
+            return next((line for number, line in enumerate(rows, start=-1) if number == index), None)
+        return None
+
+
+def read_columns(path: Path) -> tuple[dict[str, pa.ChunkedArray], Origin]:
+    """The columns of a CSV (all text) or Parquet file by name, and where its rows stand.
+
+    A CSV is parted by comma, semicolon or tab, whichever its header holds most, in UTF-8; cells lose
+    the spaces around them. A Parquet file has no lines to name.
+
+    Raises
+    ------
+    InputError : the file is missing, empty, a folder, of another kind, or broken; a line is named if one is.
+    """
+    if path.is_dir():
+        raise InputError(f"{path} is a folder; predictions are one CSV or Parquet file.")
+    try:
+        with path.open("rb") as file:
+            head = file.read(8)
+    except FileNotFoundError:
+        raise InputError(f"{path} is not there; name a CSV or Parquet file of predictions.") from None
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror}.") from error
+    if not head:
+        raise InputError(f"{path} is empty; a header line and one row per model and case are needed.")
+    if head[:4] == b"PAR1":
+        return _read_parquet(path), Origin(path.name)
+    return _read_csv(path, head)
+
+
+def _read_parquet(path: Path) -> dict[str, pa.ChunkedArray]:
+    try:
+        table = pyarrow.parquet.read_table(path)
+        table.validate(full=True)  # what a broken file holds: text that is no UTF-8, indices out of bounds
+        return _columns(table.column_names, table)
+    except (pa.ArrowException, OSError, ValueError) as error:
+        raise InputError(f"{path} is not a whole Parquet file: {_first_line(error)}.") from error
+
+
+def _read_csv(path: Path, head: bytes) -> tuple[dict[str, pa.ChunkedArray], Origin]:
+    _refuse_foreign_bytes(path, head)
+    names, delimiter = _header(path)
+    try:
+        table = pyarrow.csv.read_csv(
+            path,
+            read_options=pyarrow.csv.ReadOptions(column_names=names, skip_rows=1),
+            parse_options=pyarrow.csv.ParseOptions(delimiter=delimiter, newlines_in_values=True),
+            convert_options=pyarrow.csv.ConvertOptions(column_types=dict.fromkeys(names, pa.string())),
+        )
+    except pa.ArrowInvalid as error:
+        raise _unreadable_csv(path, error, delimiter, cells=len(names)) from error
+    _refuse_swallowed_rows(path, delimiter, rows=table.num_rows)
+    trimmed = [_unguarded(pc.utf8_trim_whitespace(column)) for column in table.columns]
+    return _columns([_bare(name) for name in names], trimmed), Origin(path.name, path, delimiter)
+
+
+def _refuse_foreign_bytes(path: Path, head: bytes) -> None:
+    kinds = {
+        b"PK\x03\x04": "an Excel workbook or zip archive",
+        b"\xd0\xcf\x11\xe0": "an old Excel workbook",
+        b"\x89PNG": "a picture",
+        b"\x1f\x8b": "a gzip archive",
+        b"\x93NUM": "a NumPy file",
+        b"\xff\xfe": "text in UTF-16",
+        b"\xfe\xff": "text in UTF-16",
+    }
+    for magic, kind in kinds.items():
+        if head.startswith(magic):
+            raise InputError(f"{path} is not a CSV but {kind}; save it as CSV in UTF-8, or as Parquet.")
+    if b"\x00" in head:
+        raise InputError(f"{path} is neither a CSV nor a Parquet file; save the predictions as CSV in UTF-8.")
+
+
+def _header(path: Path) -> tuple[list[str], str]:
+    """Column names and the delimiter: the one of comma, semicolon and tab that the header holds most."""
+    with path.open("rb") as file:
+        line = file.readline(1_000_000)
+    try:
+        text = line.decode("utf-8-sig").rstrip("\r\n")
+    except UnicodeDecodeError as error:
+        raise _wrong_encoding(path, 1) from error
+    if "\r" in text or not text.strip():
+        raise InputError(
+            f"{path.name}, line 1: column names on a line of their own are needed; came "
+            f"{'an empty line' if not text.strip() else 'line ends that no system writes any more'}. "
+            "Save the file as CSV in UTF-8 anew."
+        )
+    delimiter = max(",;\t", key=text.count)
+    cells = next(csv.reader([text], delimiter=delimiter, skipinitialspace=True), [])
+    names = [cell.strip() for cell in cells]
+    if len(set(names)) < len(names):
+        twice = next(name for name in names if names.count(name) > 1)
+        raise InputError(
+            f"{path.name}, line 1: two columns are named {twice!r}; give each column its own name."
+        )
+    return names, delimiter
+
+
+def _unreadable_csv(path: Path, error: pa.ArrowInvalid, delimiter: str, *, cells: int) -> InputError:
+    if "UTF8" in str(error):
+        return _wrong_encoding(path, _first_undecodable_line(path))
+    _refuse_swallowed_rows(path, delimiter)
+    odd = _first_odd_row(path, delimiter, cells)
+    if odd:
+        return InputError(
+            f"{path.name}, line {odd[0]}: {cells} cells are needed, as in the header; came {odd[1]}."
+        )
+    return InputError(
+        f"{path.name} is not a whole CSV: {_first_line(error)}; each row needs as many cells as the header."
+    )
+
+
+def _first_odd_row(path: Path, delimiter: str, cells: int) -> tuple[int, int] | None:
+    """Line and number of cells of the first row that differs from the header; None where none does."""
+    with contextlib.suppress(csv.Error):
+        for line, row in _lines_and_rows(path, delimiter):
+            if row and len(row) != cells:
+                return line, len(row)
+    return None
+
+
+def _lines_and_rows(path: Path, delimiter: str) -> Iterator[tuple[int, list[str]]]:
+    """Each row of the file, the header and blank ones included, with the line on which it begins."""
+    with path.open(encoding="utf-8-sig", errors="replace", newline="") as file:
+        reader = csv.reader(file, delimiter=delimiter)
+        begins = 1
+        for row in reader:
+            yield begins, row
+            begins = reader.line_num + 1
+
+
+def _refuse_swallowed_rows(path: Path, delimiter: str, *, rows: int = -1) -> None:
+    """A quote that is never closed makes one cell of all the rows below it, and no reader complains."""
+    quotes = lines = 0
+    with path.open("rb") as file:
+        for line in file:
+            quotes += line.count(b'"')
+            lines += bool(line.strip(b"\r\n"))
+    if not quotes or (quotes % 2 == 0 and lines == rows + 1):
+        return
+    with path.open(encoding="utf-8-sig", errors="replace", newline="") as file:
+        reader, begins = csv.reader(file, delimiter=delimiter, strict=True), 1
+        try:
+            for _ in reader:
+                begins = reader.line_num + 1
+        except csv.Error as error:
+            expected = "expected after" in str(
+                error
+            )  # else the file, or a cell's greatest length, ended first
+            what = "closed before its cell ends" if expected else "never closed"
+            raise InputError(
+                f"{path.name}, line {begins}: a quote in this row is {what}, so that rows below it would be "
+                "read as one cell. Close it, or write a quote within a cell twice."
+            ) from error
+
+
+def _first_undecodable_line(path: Path) -> int:
+    content = path.read_bytes()
+    try:
+        content.decode("utf-8")
+    except UnicodeDecodeError as error:
+        return content.count(b"\n", 0, error.start) + 1
+    return 1
+
+
+def _wrong_encoding(path: Path, line: int) -> InputError:
+    return InputError(f"{path.name}, line {line}: the text is not UTF-8; save the file as CSV in UTF-8.")
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
+
+
+def _columns(names: list[str], columns: Any) -> dict[str, pa.ChunkedArray]:
+    return dict(zip(names, (columns[place] for place in range(len(names))), strict=True))
+
+
+def text_cell(cell: str) -> str:
+    """The same cell as a spreadsheet will show it: text that looks like a formula gets an apostrophe."""
+    return f"'{cell}" if _is_formula(cell) else cell
+
+
+def _is_formula(cell: str) -> bool:
+    return bool(_FORMULA.match(cell)) and not _NUMBER.fullmatch(cell.lstrip("'"))
+
+
+def _unguarded(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Take the apostrophe of ``text_cell`` away again; the look at every cell is one vectorised match."""
+    if not pc.any(pc.match_substring_regex(column, r"^'+[=+\-@\t\r]")).as_py():
+        return column
+    return pa.chunked_array([[_bare(cell) for cell in column.to_pylist()]], type=pa.string())
+
+
+def _bare(cell: str) -> str:
+    return cell[1:] if cell.startswith("'") and _is_formula(cell[1:]) else cell
+
+
+FILE = "provenance.json"
+LEDGER = "ledger.jsonl"
+UNHASHED = (FILE, LEDGER)
+"""What holds times, and so differs between two runs that are otherwise the same."""
+
+
+def hash_folder(folder: Path) -> dict[str, str]:
+    """SHA-256 of every plain file below ``folder`` but provenance and ledger, by its path within."""
+    paths = (path for path in folder.rglob("*") if path.is_file() and not path.is_symlink())
+    names = {path.relative_to(folder).as_posix(): path for path in paths}
+    return {name: hash_file(path) for name, path in sorted(names.items()) if name not in UNHASHED}
+
+
+def hash_file(path: Path) -> str:
+    """SHA-256 of a file, as hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def hash_settings(settings: Mapping[str, Any]) -> str:
+    """SHA-256 of settings in canonical JSON: equal settings, equal hash."""
+    return hash_text(json.dumps(settings, sort_keys=True, default=str))
+
+
+def hash_text(text: str) -> str:
+    """SHA-256 of a text in UTF-8, as hexadecimal."""
+    return hashlib.sha256(text.encode("utf-8")).hexdigest()
+
+
+def now() -> str:
+    """The time in UTC to the second, as ISO 8601."""
+    return datetime.now(UTC).isoformat(timespec="seconds")

@@ -1,0 +1,246 @@
+"""An external cohort: its risks, its record and its figures."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from clineval import results as provenance
+from clineval.data.cohort import Cohort
+from clineval.data.own_images import OwnCohort, RawSample, draw_samples
+from clineval.data.preparation import box_of
+from clineval.data.training_trace import recognise
+from clineval.evaluation import Evaluation
+from clineval.evaluation.external import to_json, transport
+from clineval.evaluation.records import Point
+from clineval.models.stored import Floats
+from clineval.models.views import AS_IT_CAME, LOOKS, MIRRORED, WAYS, look, mean_histogram
+from clineval.pipeline.stored_run import Seen, StoredRun, shipped_risks, view_images
+from clineval.predictions import read_predictions
+from clineval.settings import ValidationSettings
+from clineval.statistics.roc import auc_logit
+
+FURTHER_LOOKS = "a further look: grey levels matched"
+UPPER = "mean with the upper square"
+NETWORK = "cnn"  # alone among the models goes along an image the way that its look says
+Announce = Callable[[str], Callable[[int, int], None]]
+
+
+@dataclass(frozen=True)
+class ExternalScores:
+    """External images as the models see them and what these say.
+
+    ``views`` are the squares of each image (the middle one; the upper one where it counts); ``risks``
+    the shipped ones by model; ``steps`` those after each step of preparation, in order.
+    """
+
+    views: tuple[NDArray[np.uint8], ...]
+    seen: Seen
+    risks: Mapping[str, Floats]
+    steps: Mapping[str, Mapping[str, Floats]]
+
+
+def score_external(
+    run: StoredRun, external: OwnCohort, settings: ValidationSettings, *, jobs: int | None, announce: Announce
+) -> ExternalScores:
+    """Risks of every external image, as the run ships them and after each step on the way there."""
+    views = (external.cohort.images, *external.further)
+    plain = view_images(run, views[0], matching=False, jobs=jobs, progress=announce("Scoring the images"))
+    steps = {"middle square" if settings.own.fit == "crop" else settings.own.fit: [plain.risks]}
+    kept = [plain]
+    if settings.matching:
+        kept = [view_images(run, views[0], jobs=jobs, progress=announce("Scoring with matched grey levels"))]
+        steps[FURTHER_LOOKS] = [kept[0].risks]
+    for view in views[1:]:
+        progress = announce("Scoring the upper squares")
+        kept.append(view_images(run, view, matching=settings.matching, jobs=jobs, progress=progress))
+        steps[UPPER] = [each.risks for each in kept]
+    risks = {step: shipped_risks(run, seen) for step, seen in steps.items()}
+    return ExternalScores(views, plain, list(risks.values())[-1], risks)
+
+
+def looks_in_words() -> str:
+    """Which model looks at an image in which further ways."""
+    return "; ".join(
+        f"{model}: {', '.join(_look_in_words(model, name) for name in names)}"
+        for model, names in LOOKS.items()
+        if len(names) > 1
+    )
+
+
+def _look_in_words(model: str, name: str) -> str:
+    return f"{name} and mirrored" if model == NETWORK and WAYS[name] == (MIRRORED,) else name
+
+
+def further_looks() -> tuple[str, ...]:
+    """Every look but that at the image as it came, each once."""
+    looks = dict.fromkeys(name for names in LOOKS.values() for name in names)
+    return tuple(name for name in looks if name != AS_IT_CAME)
+
+
+FILE = "transport.json"
+SCHEMA = 1
+
+
+def transport_record(
+    run: StoredRun,
+    results: Path,
+    table: pd.DataFrame,
+    cohort: Cohort,
+    scored: ExternalScores,
+    at_home: Evaluation,
+    settings: ValidationSettings,
+) -> dict[str, Any]:
+    """Everything that the validation's report sets side by side, as plain values.
+
+    Parameters
+    ----------
+    results : the run's folder; ``at_home`` its evaluation.
+    table : the predictions on ``cohort``, as read back from disk.
+    """
+    points: dict[str, tuple[Point, ...]] = {name: at_home.points[name] for name in run.names}
+    models = transport(
+        read_predictions(results / "predictions.csv"), table, points=points, **asdict(settings.evaluation)
+    )
+    return {
+        "schema": SCHEMA,
+        "external": settings.name,
+        "group_column": settings.own.group_column,
+        "internal": run.data_title,
+        "run": _about(run, results),
+        "condition": run.condition,
+        "level": settings.evaluation.level,
+        "steps": list(_steps(cohort, scored, settings)),
+        "models": to_json(models),
+        "images": _images(run, cohort, scored),
+        "seen_in_training": [
+            _twin(run, cohort, each) for each in recognise(run.reference.trace, cohort.images)
+        ],
+    }
+
+
+def _about(run: StoredRun, results: Path) -> dict[str, Any]:
+    """Which run was validated, in what its own provenance says of it."""
+    record = provenance.read_provenance(results / provenance.FILE)
+    data = record.get("settings", {}).get("data", {})
+    return {
+        "folder": results.resolve().name,
+        "program": record.get("program"),
+        "commit": record.get("commit"),
+        "side": run.side,
+        "split": None if data.get("own") else data.get("split"),  # the table's own, or one made by group
+        "models_sha256": provenance.hash_settings(provenance.hash_folder(results / "models")),
+    }
+
+
+def _steps(cohort: Cohort, scored: ExternalScores, settings: ValidationSettings) -> Iterator[dict[str, Any]]:
+    """What each step of preparation gave; none was chosen by it."""
+    for place, (step, risks) in enumerate(scored.steps.items()):
+        aucs = {
+            model: auc_logit(cohort.outcome, risk, group=cohort.group, level=settings.evaluation.level)
+            for model, risk in risks.items()
+        }
+        matched = settings.matching and place > 0  # from the further look on; the upper square is matched too
+        yield {"step": step, "uses_grey_levels": matched, "auc": to_json(aucs)}
+
+
+def _images(run: StoredRun, cohort: Cohort, scored: ExternalScores) -> dict[str, Any]:
+    """Grey levels here and in training, and how many images are unlike those of training."""
+    known, far = run.reference.familiarity, scored.seen.distance
+    here = mean_histogram(cohort.images)
+    return {
+        "grey_levels": {"training": known.grey.tolist(), "external": here.tolist()},
+        "mean_grey": {"training": _mean(known.grey), "external": _mean(here)},
+        "sd_grey": {"training": _sd(known.grey), "external": _sd(here)},
+        "unlike": int(far.unlike.sum()),
+        "unlike_texture": int((far.texture > known.texture_limit).sum()),
+        "unlike_grey": int((far.grey > known.grey_limit).sum()),
+        "texture_distance": _quartiles(far.texture) | {"limit": to_json(known.texture_limit)},
+        "grey_distance": _quartiles(far.grey) | {"limit": to_json(known.grey_limit)},
+    }
+
+
+def _twin(run: StoredRun, cohort: Cohort, found: Any) -> dict[str, Any]:
+    about = {name: value for name, value in vars(found).items() if name != "row"}
+    return {"case": str(cohort.case[found.row]), **about}
+
+
+def _mean(shares: Floats) -> float:
+    return float(shares @ np.arange(len(shares)))
+
+
+def _sd(shares: Floats) -> float:
+    return float(np.sqrt(shares @ (np.arange(len(shares)) - _mean(shares)) ** 2))
+
+
+def _quartiles(values: Floats) -> dict[str, float]:
+    low, median, high = np.quantile(values, (0.25, 0.5, 0.75))
+    return {"lower_quartile": float(low), "median": float(median), "upper_quartile": float(high)}
+
+
+SQUARES = {"crop": "middle\nsquare", "top": "upper\nsquare", "pad": "whole,\npadded"}
+BY_VALUE, ALONE = 2, 6  # images shown per scanner, and where there is no column of scanners
+
+
+def draw_beside(beside: Mapping[str, Any], external: OwnCohort, folder: Path) -> None:
+    """Draw ``case_mix.png``: risks and grey levels at home and elsewhere."""
+    from clineval.reporting.study_plots import write_case_mix
+
+    write_case_mix(beside, folder / "case_mix.png", notice=external.cohort.source.notice)
+
+
+def draw_scored_squares(
+    run: StoredRun, external: OwnCohort, scored: ExternalScores, folder: Path, *, matching: bool
+) -> None:
+    """Draw ``check_strip.png``: files beside every square and look that was scored, by scanner."""
+    from clineval.reporting.strips import ScoredSquares, write_scored_strip
+
+    by_scanner = draw_samples(external, each=BY_VALUE)
+    drawn = by_scanner if by_scanner.by else draw_samples(external, each=ALONE)
+    row_of = {str(case): row for row, case in enumerate(external.cohort.case)}
+    fits = _fits(external, scored)
+    looks = further_looks() if matching else ()
+    squares = [
+        ScoredSquares(
+            sample,
+            tuple(_box(sample, fit) for fit in fits),
+            tuple(_tiles(run, scored, row_of[sample.case], looks)),
+        )
+        for sample in drawn.samples
+    ]
+    source = external.cohort.source
+    write_scored_strip(
+        drawn,
+        squares,
+        folder / "check_strip.png",
+        names=(*(SQUARES[fit] for fit in fits), *looks),
+        looks=looks_in_words() if matching else "",
+        condition=external.cohort.condition,
+        notice=source.notice,
+    )
+
+
+def _fits(external: OwnCohort, scored: ExternalScores) -> tuple[str, ...]:
+    return (external.fit, "top")[: len(scored.views)]
+
+
+def _box(sample: RawSample, fit: str) -> tuple[float, float, float, float]:
+    height, width = sample.raw.shape
+    left, upper, right, lower = box_of(width, height, fit=fit)
+    return float(left), float(upper), float(right), float(lower)
+
+
+def _tiles(
+    run: StoredRun, scored: ExternalScores, row: int, looks: Sequence[str]
+) -> Iterator[np.ndarray | None]:
+    """The squares of one image, None where one is the first again; then the further looks at the first."""
+    first = scored.views[0][row]
+    yield first
+    for view in scored.views[1:]:
+        yield None if np.array_equal(view[row], first) else view[row]
+    for name in looks:
+        yield look(first[None], name, run.reference.familiarity.grey)[0]

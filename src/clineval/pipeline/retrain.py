@@ -1,0 +1,252 @@
+"""A run repeated from its recorded settings, and its predictions set beside those of the first time."""
+
+import json
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, is_dataclass
+from pathlib import Path
+from types import UnionType
+from typing import Any, cast, get_args, get_origin, get_type_hints
+
+import pandas as pd
+
+from clineval import results
+from clineval.data.own_images import OWN
+from clineval.errors import InputError
+from clineval.pipeline.run import OwnImages, audit_and_group, load, load_own, write_exploration
+from clineval.pipeline.train import train_all, write_tables
+from clineval.pipeline.verify import Verdict
+from clineval.predictions import OUT_OF_FOLD, read_predictions
+from clineval.results.environment import environment_differences
+from clineval.results.folder import require_results
+from clineval.settings import RunSettings
+
+PREDICTIONS = "predictions.csv"
+TOLERANCE = 1e-3
+"""Difference of a risk that another processor or version is allowed: docs/reproducibility.md."""
+
+NETWORK_TOLERANCE = 0.025
+"""Mean difference over a split that it is allowed where the risk is the mean of several networks."""
+
+MEMBER_TOLERANCE = 0.05
+"""The same out of fold, where each risk is that of one network."""
+
+KEY = ["model", "split", "case"]
+UNSEEN = {"run": None, "train": "test"}  # kinds that can be repeated, and the split that each leaves out
+INSTEAD = {
+    "evaluate": "its numbers follow from the table alone, and verify without --retrain recomputes them all",
+    "validate": "it trained nothing; verify --retrain the run whose models it applied, "
+    "and repeat the validation with clineval validate",
+    "study": "its trainings lie beside its tables; the same clineval study with another --out repeats them",
+    "audit": "it trained nothing; the same clineval audit with another --out repeats it",
+    "explore": "it trained nothing; the same clineval explore with another --out repeats it",
+}
+Announce = Callable[[str], Callable[[int, int], None]]
+
+
+@dataclass(frozen=True)
+class Gap:
+    """How far a model's risks are from what they were.
+
+    ``largest`` is the largest difference of a risk and ``case`` whose it is; ``mean`` the largest mean
+    difference over the cases of a split; ``tolerable`` whether another processor or version may have done it.
+    """
+
+    model: str
+    largest: float
+    case: str
+    mean: float
+    tolerable: bool
+
+
+def repeat_run(
+    folder: Path, *, own: OwnImages | None = None, jobs: int | None = None, announce: Announce
+) -> Verdict:
+    """Repeat a run from its recorded settings in a temporary folder and compare what it predicts.
+
+    Loading, audit, exploration and training are repeated; the test cases are not scored, for what
+    follows from the predictions ``verify_results`` recomputes, so the ledger gets no line. All files
+    are compared byte for byte. Where they are not the same and the processor or a version is another
+    than it was, the risks are compared within the tolerances that docs/reproducibility.md derives.
+
+    Parameters
+    ----------
+    folder : results of ``clineval run`` or ``train``.
+    own : the user's own images, where the run was made from such.
+    jobs : trainings at once; all cores by default.
+
+    Raises
+    ------
+    InputError : the folder holds something that trained nothing, or its images are not at hand.
+    """
+    require_results(folder, results.FILE, PREDICTIONS)
+    record = results.read_provenance(folder / results.FILE)
+    if record["kind"] not in UNSEEN:
+        why = INSTEAD.get(record["kind"], "this version does not know how")
+        raise InputError(
+            f"{folder} holds the results of 'clineval {record['kind']}', not to be retrained: {why}."
+        )
+    settings = settings_of(record)
+    with tempfile.TemporaryDirectory(prefix="clineval-retrain-") as place:
+        other = _repeat(record, settings, Path(place), own=own, jobs=jobs, announce=announce)
+        return Verdict((other,)) if other else _compared(folder, Path(place), record)
+
+
+def settings_of(record: Mapping[str, Any]) -> RunSettings:
+    """The settings of a run, from its provenance; the data set by the name that ``auto`` came to.
+
+    Raises
+    ------
+    InputError : a setting that this version does not have.
+    """
+    given = dict(record["settings"])
+    given["data"] = {**given.get("data", {}), "dataset": record["data"].get("dataset")}
+    return cast(RunSettings, _rebuilt(RunSettings, given, "settings"))
+
+
+def _rebuilt(kind: type, values: Any, where: str) -> Any:
+    """A record of settings from its JSON; what the JSON lacks is as by default."""
+    hints = get_type_hints(kind)
+    if not isinstance(values, Mapping) or values.keys() - hints.keys():
+        raise InputError(f"{results.FILE}: {where} is not of the form that this version of clineval knows.")
+    named = {name: _value(hints[name], value, f"{where}.{name}") for name, value in values.items()}
+    return kind(**named)
+
+
+def _value(hint: Any, value: Any, where: str) -> Any:
+    kinds = _kinds(hint)
+    nested = next((kind for kind in kinds if is_dataclass(kind)), None)
+    if nested is not None and value is not None:
+        return _rebuilt(nested, value, where)
+    value = tuple(value) if isinstance(value, list) else value
+    if not isinstance(value, (*kinds, int) if float in kinds else kinds):
+        raise InputError(f"{results.FILE}: {where} is {value!r}, which is not of the kind that it must be.")
+    return value
+
+
+def _kinds(hint: Any) -> tuple[type, ...]:
+    """The plain types that a type hint allows: of ``tuple[int, ...] | None`` tuple and NoneType."""
+    parts = get_args(hint) if isinstance(hint, UnionType) else (hint,)
+    return tuple(get_origin(part) or part for part in parts)
+
+
+def _repeat(
+    record: Mapping[str, Any],
+    settings: RunSettings,
+    place: Path,
+    *,
+    own: OwnImages | None,
+    jobs: int | None,
+    announce: Announce,
+) -> str | None:
+    """Train anew into ``place``; or say, before anything is trained, that the data are others."""
+    _check_images(record, own)
+    cohort = (
+        load(settings, announce=announce)
+        if own is None
+        else load_own(own, settings, announce=announce).cohort
+    )
+    then, now = record["data"].get("sha256"), cohort.source.sha256
+    if then != now:
+        return f"data: their SHA-256 was {then}, now it is {now}; nothing was trained"
+    findings, cohort = audit_and_group(cohort, settings, place, announce=announce)
+    if record["kind"] == "run":
+        write_exploration(cohort, place)
+    shipped = train_all(cohort, findings, settings, jobs=jobs, announce=announce)
+    write_tables(shipped, place, leave_out=UNSEEN[record["kind"]])
+    return None
+
+
+def _check_images(record: Mapping[str, Any], own: OwnImages | None) -> None:
+    data = record["data"]
+    if data.get("dataset") == OWN and own is None:
+        raise InputError(
+            f"These results were made from images of your own, named by the table {data.get('file')}, which "
+            "no results folder holds; say where they are with --cohort TABLE and --image-folder FOLDER."
+        )
+    if data.get("dataset") != OWN and own is not None:
+        raise InputError(f"These results were made from {data.get('title')}; leave out --cohort.")
+
+
+def _compared(folder: Path, place: Path, record: Mapping[str, Any]) -> Verdict:
+    then, now = results.hash_folder(folder), results.hash_folder(place)
+    odd = [name for name in now if now[name] != then.get(name)]
+    if not odd:
+        same = f"retrained: {len(now)} files came out with the same bytes, {PREDICTIONS} among them"
+        return Verdict((), (same,))
+    gaps = _gaps(folder, place)
+    environment = environment_differences(record)
+    elsewhere = [*environment, *_program_differences(record)]
+    said = (f"other than when the results were written are: {'; '.join(elsewhere)}",) if elsewhere else ()
+    if environment and gaps is not None and all(gap.tolerable for gap in gaps):
+        return Verdict((), (_within(gaps, odd), *said))
+    return Verdict(tuple(_named(odd, gaps)), said)
+
+
+def _named(odd: list[str], gaps: list[Gap] | None) -> Iterator[str]:
+    for name in odd:
+        words = f"; {_words(gaps)}" if name == PREDICTIONS else ""
+        yield f"{name}: retraining gives other bytes{words}"
+
+
+def _words(gaps: list[Gap] | None) -> str:
+    if gaps is None:
+        return "other models or cases"
+    apart = [gap for gap in gaps if gap.largest > 0]
+    return "the largest difference of a risk is " + (
+        ", ".join(
+            f"{gap.largest:.2g} for {gap.model} (of {gap.case}; {gap.mean:.2g} on average)" for gap in apart
+        )
+        or "0"
+    )
+
+
+def _within(gaps: list[Gap], odd: list[str]) -> str:
+    return (
+        f"retrained: not the same bytes ({', '.join(odd)}), but within what another machine may do "
+        f"(risks of networks {NETWORK_TOLERANCE:g} on average, of single ones {MEMBER_TOLERANCE:g}, of other "
+        f"models {TOLERANCE:g} each): {_words(gaps)}"
+    )
+
+
+def _gaps(folder: Path, place: Path) -> list[Gap] | None:
+    """How far apart the tables of two folders are, a gap per model; None where they are of other cases."""
+    one, other = (
+        read_predictions(path / PREDICTIONS).set_index(KEY)["risk"].sort_index() for path in (folder, place)
+    )
+    if not one.index.equals(other.index):
+        return None
+    networks = _by_networks(place / "models" / "shipped.json")
+    apart: pd.Series = (one - other).abs()
+    return [_gap(str(model), rows, model in networks) for model, rows in apart.groupby(level="model")]
+
+
+def _gap(model: str, apart: pd.Series, by_network: bool) -> Gap:
+    _, _, case = apart.index[int(apart.to_numpy().argmax())]
+    means = {str(split): float(mean) for split, mean in apart.groupby(level="split").mean().items()}
+    allowed = {split: MEMBER_TOLERANCE if split == OUT_OF_FOLD else NETWORK_TOLERANCE for split in means}
+    tolerable = (
+        all(mean <= allowed[split] for split, mean in means.items())
+        if by_network
+        else bool(apart.max() <= TOLERANCE)
+    )
+    return Gap(model, float(apart.max()), str(case), max(means.values()), tolerable)
+
+
+def _by_networks(shipped: Path) -> frozenset[str]:
+    """The models that are networks or a mean with one."""
+    records = json.loads(shipped.read_text(encoding="utf-8")) if shipped.is_file() else {}
+    own = {name for name, record in records.items() if record.get("training", {}).get("kind") == "cnn"}
+    return frozenset(own | {name for name in records if own & set(records[name].get("mean_logit_of", ()))})
+
+
+def _program_differences(record: Mapping[str, Any]) -> Iterator[str]:
+    then, now = record.get("commit") or {}, results.commit() or {}
+    if (then.get("hash"), then.get("clean")) != (now.get("hash"), now.get("clean")):
+        yield f"the program ({_state(then)} then, {_state(now)} now)"
+
+
+def _state(commit: Mapping[str, Any]) -> str:
+    if not commit:
+        return "of no known commit"
+    return f"commit {commit.get('hash', '')[:12]}" + ("" if commit.get("clean") else " with changes")

@@ -1,0 +1,296 @@
+"""Training and scoring the models of a run: folds, recalibration, thresholds, stored forms."""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from sklearn.model_selection import StratifiedGroupKFold
+
+from clineval.data import splits
+from clineval.data.audit import Audit
+from clineval.data.cohort import Cohort
+from clineval.models.ensemble import TrainedModel, combine, save_model, train_models
+from clineval.models.network_training import LearningCurve
+from clineval.pipeline.stored_run import learn_reference, write_reference
+from clineval.predictions import write_predictions
+from clineval.settings import RunSettings
+from clineval.statistics.calibration import Recalibration, fit_platt, fit_temperature
+
+Floats = NDArray[np.float64]
+
+FITTED_ON = "train_out_of_fold"
+FITS = {"temperature": fit_temperature, "platt": fit_platt}
+LEFT_AS_IT_IS = {
+    "cnn": (
+        "its out-of-fold risks are those of single members, the shipped risk is their mean: "
+        "a recalibration fitted on members would over-soften the mean"
+    ),
+    "scattering": "its Platt scaling, learnt out of fold, is part of the model",
+}
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The recalibration chosen, why, and the cross-fitted log loss of every candidate.
+
+    ``log_loss`` maps ``none``, ``temperature`` and ``platt`` to the mean negative log likelihood per
+    case, each fitted on four grouped folds and scored on the fifth; empty where none was tried.
+    """
+
+    kind: str
+    reason: str
+    log_loss: Mapping[str, float]
+    recalibration: Recalibration | None = None
+
+    @classmethod
+    def none(cls, reason: str) -> "Choice":
+        """No recalibration, with the reason."""
+        return cls("none", reason, {})
+
+    def apply(self, risk: Floats) -> Floats:
+        """Recalibrated risks, shape (cases,)."""
+        return risk if self.recalibration is None else self.recalibration.apply(risk)
+
+    def to_json(self) -> dict[str, Any]:
+        """What was chosen, as plain JSON."""
+        fitted = None if self.recalibration is None else self.recalibration.to_json()
+        return {"kind": self.kind, "reason": self.reason, "log_loss": dict(self.log_loss), "fitted": fitted}
+
+
+def choose_recalibration(
+    model: str, outcome: NDArray[np.bool_], risk: Floats, *, group: NDArray[np.str_]
+) -> Choice:
+    """Choose none, temperature or Platt by the cross-fitted log loss of out-of-fold risks.
+
+    A candidate that cannot be fitted, as where a model ranks no better than chance, is left out and
+    the reason says so.
+
+    Parameters
+    ----------
+    outcome, risk, group : shape (training cases,); ``risk`` by models that did not see the case's group.
+    """
+    if model in LEFT_AS_IT_IS:
+        return Choice.none(LEFT_AS_IT_IS[model])
+    losses = {"none": _log_loss(outcome, risk)}
+    folds = list(StratifiedGroupKFold(5, shuffle=True, random_state=0).split(risk, outcome, group))
+    failed = ""
+    for kind, fit in FITS.items():
+        crossed = np.empty_like(risk)
+        try:
+            for others, held_out in folds:
+                fitted = fit(outcome[others], risk[others], fitted_on=FITTED_ON)
+                crossed[held_out] = fitted.apply(risk[held_out])
+        except ValueError as error:  # the statistic's own word that there is nothing to fit
+            failed += f"; {kind} cannot be fitted on every fold ({error})"
+        else:
+            losses[kind] = _log_loss(outcome, crossed)
+    best = min(losses, key=losses.__getitem__)
+    if best == "none":
+        return Choice("none", f"no candidate lowers the cross-fitted log loss{failed}", losses)
+    fitted = FITS[best](outcome, risk, fitted_on=FITTED_ON)
+    return Choice(best, f"lowest cross-fitted log loss{failed}", losses, fitted)
+
+
+def _log_loss(outcome: NDArray[np.bool_], risk: Floats) -> float:
+    return float(-np.log(np.where(outcome, risk, 1 - risk)).mean())
+
+
+Announce = Callable[[str], Callable[[int, int], None]]
+
+TRAINED = ("logreg", "cnn", "scattering")
+COMBINED = ("cnn", "scattering")  # what grouped cross-validation says belongs together: docs/training.md
+PAIR = ("logreg", "cnn")  # the headline pair, trained once more without the twins of test images
+OUT_OF_FOLD = "train_out_of_fold"
+DECIMALS = 12  # of a risk in the table: few enough for every CSV reader to read the same number back
+
+
+@dataclass(frozen=True)
+class Shipped:
+    """A model as it is shipped, with its risks.
+
+    Attributes
+    ----------
+    cohort : the cases that ``risk`` and ``out_of_fold`` belong to.
+    risk : shape (cases,), recalibrated where that was chosen.
+    out_of_fold : shape (cases,), training cases scored by models that never saw their group; NaN elsewhere.
+    uncalibrated, uncalibrated_out_of_fold : the same two before recalibration.
+    trained : weights and record; None for a combination.
+    """
+
+    name: str
+    cohort: Cohort
+    risk: Floats
+    out_of_fold: Floats
+    recalibration: Choice
+    uncalibrated: Floats
+    uncalibrated_out_of_fold: Floats
+    trained: TrainedModel | None = None
+    parts: tuple[str, ...] = ()
+
+    @property
+    def learning_curves(self) -> tuple[LearningCurve, ...]:
+        """How each network of the model learnt; empty for a model without epochs."""
+        return self.trained.curves if self.trained is not None else ()
+
+
+def train_all(
+    cohort: Cohort,
+    findings: Audit,
+    settings: RunSettings,
+    *,
+    jobs: int | None = None,
+    finished: Path | None = None,
+    announce: Announce,
+) -> tuple[Shipped, ...]:
+    """Train every model of a run, the headline pair also without the training twins of test images."""
+    models = train_models(
+        cohort,
+        settings=settings.training,
+        names=TRAINED,
+        jobs=jobs,
+        finished=finished,
+        progress=announce(f"Training {', '.join(TRAINED)}"),
+    )
+    shipped = [ship(model, cohort) for model in models]
+    shipped.append(combine_shipped([model for model in shipped if model.name in COMBINED]))
+    if settings.data.split == "official":
+        shipped.extend(_train_without_twins(cohort, findings, settings, jobs, finished, announce))
+    return tuple(shipped)
+
+
+def _train_without_twins(
+    cohort: Cohort,
+    findings: Audit,
+    settings: RunSettings,
+    jobs: int | None,
+    finished: Path | None,
+    announce: Announce,
+) -> list[Shipped]:
+    fewer = splits.deduplicated(cohort, findings)
+    if len(fewer) == len(cohort):
+        return []
+    models = train_models(
+        fewer,
+        settings=settings.training,
+        names=PAIR,
+        jobs=jobs,
+        finished=finished,
+        progress=announce(f"Training {' and '.join(PAIR)} without the twins of test images"),
+    )
+    return [ship(model, fewer, name=f"{model.name}_deduplicated") for model in models]
+
+
+def ship(model: TrainedModel, cohort: Cohort, *, name: str | None = None) -> Shipped:
+    """Recalibrate a trained model where its out-of-fold risks say that this helps."""
+    train = cohort.within("train")
+    choice = choose_recalibration(
+        model.name, cohort.outcome[train], model.out_of_fold[train], group=cohort.group[train]
+    )
+    out_of_fold = np.full(len(cohort), np.nan)
+    out_of_fold[train] = choice.apply(model.out_of_fold[train])
+    return Shipped(
+        name=name or model.name,
+        cohort=cohort,
+        risk=choice.apply(model.risk),
+        out_of_fold=out_of_fold,
+        recalibration=choice,
+        uncalibrated=model.risk,
+        uncalibrated_out_of_fold=model.out_of_fold,
+        trained=model,
+    )
+
+
+def combine_shipped(parts: Sequence[Shipped]) -> Shipped:
+    """The mean of the parts' recalibrated risks on the logit scale, as the model ``combined``."""
+    risk = combine([part.risk for part in parts])
+    out_of_fold = combine([part.out_of_fold for part in parts])
+    return Shipped(
+        name="combined",
+        cohort=parts[0].cohort,
+        risk=risk,
+        out_of_fold=out_of_fold,
+        recalibration=Choice.none("a mean of recalibrated risks; out of fold it needs no more"),
+        uncalibrated=risk,
+        uncalibrated_out_of_fold=out_of_fold,
+        parts=tuple(part.name for part in parts),
+    )
+
+
+def write_tables(shipped: tuple[Shipped, ...], folder: Path, *, leave_out: str | None = None) -> None:
+    """Write the shipped risks, the members' risks, the risks before recalibration, and the models."""
+    keep = _without(leave_out)
+    write_predictions(keep(_rows(shipped, "risk", "out_of_fold")), folder / "predictions.csv")
+    changed = tuple(model for model in shipped if model.recalibration.kind != "none")
+    if changed:
+        before = _rows(changed, "uncalibrated", "uncalibrated_out_of_fold")
+        write_predictions(keep(before), folder / "uncalibrated.csv")
+    members = [
+        model.trained.members.assign(model=model.name)
+        for model in shipped
+        if model.trained is not None and model.trained.members is not None
+    ]
+    keep(pd.concat(members, ignore_index=True)).to_csv(folder / "members.csv", index=False)
+    write_models(shipped, folder / "models")
+
+
+def training_seconds(shipped: Sequence[Shipped]) -> dict[str, float]:
+    """CPU seconds of each model's trainings, over all workers."""
+    return {model.name: round(model.trained.seconds["cpu"], 2) for model in shipped if model.trained}
+
+
+def write_models(shipped: tuple[Shipped, ...], folder: Path) -> None:
+    """Write weights, recalibrations and the trace of the training images: safetensors and JSON, no code."""
+    folder.mkdir()
+    write_reference(learn_reference(shipped[0].cohort), folder)
+    for model in shipped:
+        if model.trained is not None and model.name == model.trained.name:
+            save_model(model.trained, folder)
+    records = {model.name: _record(model) for model in shipped}
+    text = json.dumps(records, indent=2, ensure_ascii=False, allow_nan=False)
+    (folder / "shipped.json").write_text(text + "\n", encoding="utf-8")
+
+
+def _record(model: Shipped) -> Mapping[str, Any]:
+    trained_on = int(model.cohort.within("train").sum())
+    record: dict[str, Any] = {"trained_on": trained_on, "recalibration": model.recalibration.to_json()}
+    if model.parts:
+        record["mean_logit_of"] = list(model.parts)
+    if model.trained is not None:
+        record["training"] = model.trained.record
+    return record
+
+
+def _rows(shipped: tuple[Shipped, ...], risk: str, out_of_fold: str) -> pd.DataFrame:
+    frames = []
+    for model in shipped:
+        cohort = model.cohort
+        train = cohort.within("train")
+        frames.append(_frame(model.name, cohort, cohort.split, getattr(model, risk)))
+        apart = cohort.select(train)
+        frames.append(
+            _frame(model.name, apart, np.full(len(apart), OUT_OF_FOLD), getattr(model, out_of_fold)[train])
+        )
+    return pd.concat(frames, ignore_index=True)
+
+
+def _frame(name: str, cohort: Cohort, split: NDArray[np.str_], risk: Floats) -> pd.DataFrame:
+    return pd.DataFrame(
+        {
+            "model": name,
+            "split": split,
+            "case": cohort.case,
+            "group": cohort.group,
+            "outcome": cohort.outcome.astype(int),
+            "risk": np.round(risk, DECIMALS),
+            **cohort.attributes,
+        }
+    )
+
+
+def _without(split: str | None) -> Callable[[pd.DataFrame], pd.DataFrame]:
+    return lambda frame: frame if split is None else frame[frame["split"] != split]

@@ -1,0 +1,230 @@
+"""The work of clineval verify: hashes, evaluation, ledger, report and README against each other."""
+
+import html
+import json
+import math
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from clineval import results
+from clineval.errors import InputError
+from clineval.evaluation import Evaluation
+from clineval.reporting.subject import subject_of
+from clineval.reporting.tables import DISCRIMINATION, Row, measure_table, point_table
+from clineval.results.environment import environment_differences
+from clineval.results.folder import foreign_entries, require_results
+
+ROW = re.compile(r"<tr>(.*?)</tr>", re.DOTALL)
+TAG = re.compile(r"<[^>]*>")
+
+
+def misquoted(report: str, evaluation: Evaluation) -> str | None:
+    """The first row of discrimination or operating points that the report lacks; None where it has all."""
+    shown = {_words(html.unescape(TAG.sub(" ", row))) for row in ROW.findall(report)}
+    return next((" ".join(row) for row in _rows(evaluation) if row not in shown), None)
+
+
+def _rows(evaluation: Evaluation) -> Iterator[tuple[str, ...]]:
+    subject = subject_of(evaluation)
+    tested = [subject.population, *subject.others]
+    for table in (measure_table(subject, DISCRIMINATION, tested), point_table(subject, subject.population)):
+        yield from (_words(_text(row)) for row in table.rows)
+
+
+def _text(row: Row) -> str:
+    return " ".join(
+        cell if isinstance(cell, str) else f"{cell.text} {cell.interval} {cell.words}" for cell in row
+    )
+
+
+def _words(text: str) -> tuple[str, ...]:
+    return tuple(text.split())
+
+
+EVALUATION = "evaluation.json"
+REPORT = "report.html"
+TOLERANCE = 1e-9
+"""Relative difference of a recomputed number that another processor or version is allowed."""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What a verification found: a line for each thing that differs, and what is to be known beside."""
+
+    differences: tuple[str, ...]
+    notes: tuple[str, ...] = ()
+
+
+def verify_results(folder: Path) -> Verdict:
+    """Compare a results folder with its own provenance.
+
+    Checked are the SHA-256 of every artefact, the provenance's own seal, that ``evaluation.json``
+    follows from ``predictions.csv`` to the last digit (within ``TOLERANCE`` where the processor or a
+    version is another), the ledger, and that the report and, where it stands in the folder above, the
+    README quote these numbers.
+
+    Raises
+    ------
+    InputError : ``folder`` is not a results folder, or its provenance is of another schema.
+    """
+    require_results(folder, results.FILE)
+    broken = _broken_provenance(folder / results.FILE)
+    if broken:
+        return Verdict((broken,))
+    record = results.read_provenance(folder / results.FILE)
+    elsewhere = environment_differences(record)
+    return Verdict(
+        (
+            *_provenance_differences(folder, record),
+            *_artefact_differences(folder, record["artefacts"]),
+            *_evaluation_differences(folder, record, tolerance=TOLERANCE if elsewhere else 0.0),
+            *_ledger_differences(folder, record),
+            *_report_differences(folder),
+            *_readme_differences(folder),
+        ),
+        (_note(elsewhere),) if elsewhere and EVALUATION in record["artefacts"] else (),
+    )
+
+
+def first_difference(left: Any, right: Any, place: str = "", *, tolerance: float = 0.0) -> str | None:
+    """Path of the first place where two JSON values differ; None where they are equal.
+
+    Parameters
+    ----------
+    tolerance : relative difference up to which two numbers that are not whole count as equal.
+    """
+    if isinstance(left, dict) and isinstance(right, dict):
+        keys = sorted(left.keys() | right.keys())
+        pairs = [(f"{place}.{key}".lstrip("."), left.get(key), right.get(key)) for key in keys]
+    elif isinstance(left, list) and isinstance(right, list) and len(left) == len(right):
+        pairs = [(f"{place}[{index}]", *both) for index, both in enumerate(zip(left, right, strict=True))]
+    else:
+        return None if _equal(left, right, tolerance) else place or "the top"
+    found = (first_difference(one, other, where, tolerance=tolerance) for where, one, other in pairs)
+    return next((where for where in found if where), None)
+
+
+def _equal(left: Any, right: Any, tolerance: float) -> bool:
+    if tolerance and isinstance(left, float) and isinstance(right, float):
+        return math.isclose(left, right, rel_tol=tolerance, abs_tol=tolerance)
+    return bool(left == right)
+
+
+def _note(elsewhere: list[str]) -> str:
+    return (
+        f"recomputed numbers were compared within {TOLERANCE:g} instead of to the last digit, for other "
+        f"than when the results were written are: {'; '.join(elsewhere)}"
+    )
+
+
+def _broken_provenance(path: Path) -> str:
+    """What is wrong with a provenance that cannot even be read, for then no hash in it can be trusted."""
+    try:
+        json.loads(path.read_bytes())
+    except (ValueError, OSError, RecursionError) as error:
+        return f"{results.FILE}: its content differs from what the run wrote; it cannot be read ({error})"
+    return ""
+
+
+def _provenance_differences(folder: Path, record: Mapping[str, Any]) -> Iterator[str]:
+    if "seal" not in record:
+        yield f"{results.FILE}: carries no seal of its own, as this version writes; write the results anew"
+    elif not results.is_as_sealed(folder / results.FILE, record):
+        yield f"{results.FILE}: its content differs from what the run wrote"
+
+
+def _artefact_differences(folder: Path, expected: dict[str, str]) -> Iterator[str]:
+    for name in foreign_entries(folder):
+        yield f"{name}: a link or special file, not written by the run"
+    found = results.hash_folder(folder)
+    for name in sorted(expected.keys() | found.keys()):
+        if name not in found:
+            yield f"{name}: missing from {folder.name}"
+        elif name not in expected:
+            yield f"{name}: not written by the run"
+        elif found[name] != expected[name]:
+            yield f"{name}: its content differs from what the run wrote"
+
+
+def _evaluation_differences(folder: Path, record: dict[str, Any], *, tolerance: float) -> Iterator[str]:
+    if EVALUATION not in record["artefacts"]:
+        return
+    try:
+        written = json.loads((folder / EVALUATION).read_text(encoding="utf-8"))
+        computed = _recomputed(folder, record)
+    except (ValueError, KeyError, TypeError, AttributeError, OSError, RecursionError, InputError) as error:
+        yield f"{EVALUATION}: cannot be recomputed from predictions.csv ({error})"
+        return
+    place = first_difference(written, computed, tolerance=tolerance)
+    if place:
+        yield f"{EVALUATION}: does not follow from predictions.csv, first at {place}"
+
+
+def _recomputed(folder: Path, record: Mapping[str, Any]) -> Any:
+    from clineval.pipeline.scoring import score_folder
+
+    scored = score_folder(folder, record["settings"]["evaluation"], condition=record["data"]["condition"])
+    return json.loads(json.dumps(scored.to_json()))
+
+
+def _ledger_differences(folder: Path, record: Mapping[str, Any]) -> Iterator[str]:
+    path, name = folder / results.LEDGER, results.LEDGER
+    if not path.is_file():
+        if EVALUATION in record["artefacts"]:
+            yield f"{name}: missing from {folder.name}, so no opening of its test cases is on record"
+        return
+    if (number := results.broken_link(path)) is not None:
+        yield f"{name}: line {number} does not follow from the line before"
+    elif "ledger" in record and record["ledger"] != results.ledger_state(path):
+        yield f"{name}: its content differs from what the run left; lines were altered, cut off or added"
+    elif odd := _other_than_opened(record, results.read_openings(path)):
+        yield f"{name}: at its last opening other {odd} were frozen than lie here"
+
+
+def _other_than_opened(record: Mapping[str, Any], openings: list[dict[str, Any]]) -> str:
+    """Which of the things frozen at the last opening are not those of this folder; empty if none."""
+    frozen = openings[-1].get("frozen") if openings else {}
+    if not isinstance(frozen, dict):
+        return "things"
+    artefacts = record["artefacts"]
+    table = artefacts.get("predictions.parquet") or artefacts.get("predictions.csv")
+    here = {
+        "predictions": ("predictions_sha256", table),
+        "settings": ("settings_sha256", results.hash_settings(record["settings"])),
+    }
+    return " and ".join(word for word, (key, now) in here.items() if frozen.get(key, now) != now)
+
+
+def _report_differences(folder: Path) -> Iterator[str]:
+    if not (folder / REPORT).is_file() or not (folder / EVALUATION).is_file():
+        return
+    from clineval.evaluation import read_evaluation
+
+    try:
+        row = misquoted(
+            (folder / REPORT).read_text(encoding="utf-8", errors="replace"),
+            read_evaluation(folder / EVALUATION),
+        )
+    except (ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError, InputError) as error:
+        yield f"{REPORT}: cannot be compared with {EVALUATION} ({error})"
+        return
+    if row:
+        yield f"{REPORT}: does not quote {EVALUATION}; it lacks the row: {row}"
+
+
+def _readme_differences(folder: Path) -> Iterator[str]:
+    readme = folder.resolve().parent / "README.md"
+    if not readme.is_file() or not (folder / EVALUATION).is_file():
+        return
+    from clineval.reporting.readme import quotes_results
+
+    try:
+        quoted = quotes_results(readme.read_text(encoding="utf-8", errors="replace"), folder)
+    except (ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError, InputError) as error:
+        yield f"README.md: cannot be compared with {EVALUATION} ({error})"
+        return
+    if quoted is False:
+        yield f"README.md: its numbers are not those of {EVALUATION}; write them with: make readme"

@@ -1,0 +1,235 @@
+"""provenance.json: command, settings, steps, hashes, and its seal."""
+
+import contextlib
+import json
+import os
+import resource
+import sys
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from clineval import __version__, files
+from clineval.errors import InputError
+from clineval.files import FILE, LEDGER, hash_file, hash_folder, hash_text
+from clineval.results.crate import CRATE, write_crate
+from clineval.results.environment import commit, machine, versions
+from clineval.results.folder import write_whole
+from clineval.results.ledger import ledger_state
+
+PROCESSES = Path("/proc")
+TICKS = os.sysconf("SC_CLK_TCK")
+
+
+@dataclass(frozen=True)
+class Step:
+    """One step of a run: wall and CPU time in seconds, workers included, and peak memory in MB so far.
+
+    ``peak_memory_mb`` is that of the largest single process.
+    """
+
+    name: str
+    wall_seconds: float
+    cpu_seconds: float
+    peak_memory_mb: float
+
+
+@dataclass
+class Recorder:
+    """Collects the steps of one run as they end; ``training`` is CPU seconds per model, workers included."""
+
+    started: str = field(default_factory=lambda: files.now())
+    steps: list[Step] = field(default_factory=list)
+    training: dict[str, float] = field(default_factory=dict)
+
+    @contextlib.contextmanager
+    def step(self, name: str) -> Iterator[None]:
+        """Time the block under ``name``."""
+        wall, cpu = time.perf_counter(), _cpu_seconds()
+        yield
+        self.steps.append(
+            Step(
+                name,
+                round(time.perf_counter() - wall, 3),
+                round(max(0.0, _cpu_seconds() - cpu), 3),
+                round(_peak_memory_mb(), 1),
+            )
+        )
+
+
+def _cpu_seconds() -> float:
+    """Seconds of this process, of its children that have ended, and of those that still live."""
+    usage = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(each.ru_utime + each.ru_stime for each in usage) + sum(_cpu_of(each) for each in _children())
+
+
+def _peak_memory_mb() -> float:
+    unit = 1 if sys.platform == "darwin" else 1024
+    ended = (resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    return max(*(size * unit for size in ended), *(_peak_of(each) for each in _children()), 0) / 1e6
+
+
+def _children() -> list[Path]:
+    """The living children of this process, where the system lists them: workers wait between steps."""
+    own = str(os.getpid())
+    return [each for each in PROCESSES.glob("[0-9]*") if _fields(each)[1:2] == [own]]
+
+
+def _fields(process: Path) -> list[str]:
+    """The fields of a process from its state on; empty where it has just ended."""
+    try:
+        return (process / "stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
+    except OSError:
+        return []
+
+
+def _cpu_of(process: Path) -> float:
+    # proc(5): user and system time of the process and of its own ended children are fields 14 to 17.
+    return sum(int(ticks) for ticks in _fields(process)[11:15]) / TICKS
+
+
+def _peak_of(process: Path) -> int:
+    try:
+        text = (process / "status").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return 0
+    found = [line.split()[1] for line in text.splitlines() if line.startswith("VmHWM:")]
+    return int(found[0]) * 1024 if found else 0
+
+
+__all__ = [
+    "CRATE",
+    "FILE",
+    "SCHEMA",
+    "describe",
+    "is_as_sealed",
+    "read_provenance",
+    "render",
+    "reseal",
+    "scrub_command",
+    "seal",
+    "seeds_of",
+]
+
+SCHEMA = 1
+SEAL = "seal"
+KINDS = {"kind": str, "command": list, "settings": dict, "versions": dict, "platform": dict, "data": dict}
+"""What the fields of a provenance hold."""
+
+
+def describe(
+    *,
+    kind: str,
+    command: Iterable[str],
+    settings: Mapping[str, Any],
+    source: Mapping[str, Any],
+    recorder: Recorder,
+) -> dict[str, Any]:
+    """All that is known before the artefacts are hashed; paths in ``command`` become file names."""
+    return {
+        "schema": SCHEMA,
+        "kind": kind,
+        "program": f"clineval {__version__}",
+        "command": scrub_command(command),
+        "settings": dict(settings),
+        "seeds": seeds_of(settings),
+        "commit": commit(),
+        "versions": versions(),
+        "platform": machine(),
+        "data": dict(source),
+        "started": recorder.started,
+        "steps": [asdict(step) for step in recorder.steps],
+        "training_cpu_seconds": dict(recorder.training),
+    }
+
+
+def seal(folder: Path, record: Mapping[str, Any]) -> None:
+    """Write the crate and ``provenance.json`` with the SHA-256 of every artefact, the ledger and itself."""
+    write_crate(folder, record, hashes=hash_folder(folder))
+    hashed = {"ledger": ledger_state(folder / LEDGER), "artefacts": hash_folder(folder)}
+    write_whole(folder / FILE, render({**record, **hashed}))
+
+
+def reseal(folder: Path, record: Mapping[str, Any], *, names: Iterable[str]) -> None:
+    """Write the crate and the seal anew for the named files, and leave every other hash as it was.
+
+    What was changed by another hand since the run thus stays visible, in the provenance itself too.
+    """
+    write = render if is_as_sealed(folder / FILE, record) else _text
+    written = [name for name in names if (folder / name).is_file()]
+    hashes = {**record["artefacts"], **{name: hash_file(folder / name) for name in written}}
+    write_crate(folder, record, hashes=hashes)
+    hashes[CRATE] = hash_file(folder / CRATE)
+    sealed = {**record, "artefacts": dict(sorted(hashes.items()))}
+    write_whole(folder / FILE, write(sealed))
+
+
+def render(record: Mapping[str, Any]) -> str:
+    """The text of ``provenance.json``, its own hash last: a byte changed later no longer fits it."""
+    bare = {name: value for name, value in record.items() if name != SEAL}
+    return _text({**bare, SEAL: hash_text(_text(bare))})
+
+
+def is_as_sealed(path: Path, record: Mapping[str, Any]) -> bool:
+    """Whether the file is, to the last byte, what ``render`` wrote for the record read from it."""
+    return path.read_bytes() == render(record).encode("utf-8", errors="replace")
+
+
+def read_provenance(path: Path) -> dict[str, Any]:
+    """A folder's provenance, checked to be of this schema and to list a SHA-256 of each artefact.
+
+    Raises
+    ------
+    InputError : it is not JSON, of another schema, or without hashes.
+    """
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, OSError, RecursionError) as error:
+        raise InputError(f"{path} cannot be read as JSON ({error}); write the results anew.") from error
+    if not isinstance(record, dict) or record.get("schema") != SCHEMA:
+        raise InputError(
+            f"{path} is not of schema {SCHEMA}, which this version of clineval reads; "
+            "verify with the version that wrote it, or write the results anew."
+        )
+    hashes = record.get("artefacts")
+    if not isinstance(hashes, dict) or not all(_is_sha256(value) for value in hashes.values()):
+        raise InputError(f"{path} lists no SHA-256 of each artefact; write the results anew.")
+    wrong = [name for name, kind in KINDS.items() if not isinstance(record.get(name), kind)]
+    if wrong:
+        raise InputError(f"{path} lacks {', '.join(wrong)}, or holds something else there; write it anew.")
+    return record
+
+
+def scrub_command(words: Iterable[str]) -> list[str]:
+    """The command's words with every path cut to its last part: no folder of a user reaches the results."""
+    return [_scrub(word) for word in words]
+
+
+def seeds_of(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Every seed among nested settings, by its path such as ``training.seed``."""
+    return dict(_seeds(settings, ""))
+
+
+def _seeds(settings: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
+    for name, value in settings.items():
+        if isinstance(value, Mapping):
+            yield from _seeds(value, f"{prefix}{name}.")
+        elif name in ("seed", "seeds") and value is not None:
+            yield f"{prefix}{name}", value
+
+
+def _scrub(word: str) -> str:
+    # A name that is no text, as file names may be, is kept as far as it is one.
+    word = word.encode("utf-8", errors="replace").decode("utf-8")
+    option, equals, value = word.partition("=") if word.startswith("--") else ("", "", word)
+    return option + equals + (Path(value).name or value if os.sep in value else value)
+
+
+def _text(record: Mapping[str, Any]) -> str:
+    return json.dumps(record, indent=2, ensure_ascii=False) + "\n"
+
+
+def _is_sha256(value: Any) -> bool:
+    return isinstance(value, str) and len(value) == 64 and set(value) <= set("0123456789abcdef")

@@ -1,0 +1,189 @@
+"""Cases and counts: checked arrays of outcomes and risks, and the 2x2 table at thresholds."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+
+def checked_cases(outcome: ArrayLike, risk: ArrayLike) -> tuple[NDArray[np.bool_], NDArray[np.float64]]:
+    """Who had the condition and what risk they were given, as arrays of one length.
+
+    Parameters
+    ----------
+    outcome : shape (n,), True or 1 where the condition is present, False or 0 where it is absent.
+    risk : shape (n,), finite; any real score serves where only the order counts.
+
+    Raises
+    ------
+    ValueError
+        Where the two differ in shape, an outcome is neither 0 nor 1, or a risk is not finite.
+    """
+    outcome, risk = checked_outcome(outcome), np.asarray(risk, dtype=np.float64)
+    if risk.shape != outcome.shape:
+        raise ValueError(f"One risk per outcome is needed; came {outcome.shape} and {risk.shape}.")
+    # min and max say the same as isfinite().all() without an array of n flags; NaN passes through both.
+    if risk.size and not (np.isfinite(risk.min()) and np.isfinite(risk.max())):
+        row = int(np.flatnonzero(~np.isfinite(risk))[0])
+        raise ValueError(f"Every risk must be a finite number; number {row} is {risk[row]}.")
+    return outcome, risk
+
+
+def checked_outcome(outcome: ArrayLike) -> NDArray[np.bool_]:
+    """Who had the condition, shape (n,), as True and False; 0 and 1 are read as such, nothing else is."""
+    outcome = np.asarray(outcome)
+    if outcome.ndim != 1:
+        raise ValueError(f"Outcomes must stand in one dimension; came shape {outcome.shape}.")
+    if outcome.dtype == np.bool_:
+        return outcome
+    known = (outcome == 0) | (outcome == 1)
+    if not np.all(known):
+        row = int(np.flatnonzero(~known)[0])
+        raise ValueError(f"Every outcome must be 0 or 1; number {row} is {outcome[row]!r}.")
+    return outcome == 1
+
+
+def group_codes(group: ArrayLike | None, cases: int) -> NDArray[np.intp]:
+    """Which group each case belongs to, shape (cases,), numbered from 0 by first appearance.
+
+    Without groups each case is its own, so that a statistic by group then equals the plain one.
+    """
+    if group is None:
+        return np.arange(cases)
+    group = np.asarray(group)
+    if group.shape != (cases,):
+        raise ValueError(f"One group per case is needed; came {group.shape} for {cases} cases.")
+    _, first, code = np.unique(group, return_index=True, return_inverse=True)
+    rank = np.empty(len(first), dtype=np.intp)
+    rank[np.argsort(first)] = np.arange(len(first))
+    return rank[code]
+
+
+Bools = NDArray[np.bool_]
+Floats = NDArray[np.float64]
+Integers = NDArray[np.int64]
+
+# Cases per pass of `steps_reached`: its temporaries then stay within a core's cache.
+BLOCK = 2**15
+
+
+def flagged(risk: ArrayLike, threshold: ArrayLike) -> Bools:
+    """Whether a case is flagged: its risk reaches the threshold (``risk >= threshold``)."""
+    return np.asarray(risk) >= np.asarray(threshold)
+
+
+@dataclass(frozen=True)
+class Counts:
+    """The 2x2 table of flagged against condition present."""
+
+    true_positives: int
+    false_positives: int
+    false_negatives: int
+    true_negatives: int
+
+    @property
+    def events(self) -> int:
+        """Cases with the condition."""
+        return self.true_positives + self.false_negatives
+
+    @property
+    def non_events(self) -> int:
+        """Cases without the condition."""
+        return self.false_positives + self.true_negatives
+
+    @property
+    def flagged(self) -> int:
+        """Cases at or above the threshold."""
+        return self.true_positives + self.false_positives
+
+    @property
+    def cases(self) -> int:
+        """All cases."""
+        return self.events + self.non_events
+
+
+def counts(outcome: ArrayLike, risk: ArrayLike, threshold: float) -> Counts:
+    """The 2x2 table at one threshold.
+
+    Parameters
+    ----------
+    outcome : shape (n,), True where the condition is present.
+    risk : shape (n,).
+    threshold : a case is flagged where its risk is at least this.
+    """
+    outcome, risk = checked_cases(outcome, risk)
+    if np.isnan(threshold):
+        raise ValueError("A threshold must be a number; came NaN.")
+    reached = flagged(risk, threshold)
+    true_positives = int(np.count_nonzero(reached & outcome))
+    false_positives = int(np.count_nonzero(reached)) - true_positives
+    events = int(np.count_nonzero(outcome))
+    return Counts(
+        true_positives,
+        false_positives,
+        events - true_positives,
+        len(outcome) - events - false_positives,
+    )
+
+
+def checked_risks(outcome: ArrayLike, risk: ArrayLike) -> tuple[Bools, Floats]:
+    """Outcomes and risks of one length, every risk a probability in [0, 1]; ValueError otherwise."""
+    outcome, risk = checked_cases(outcome, risk)
+    if risk.size and not (risk.min() >= 0 and risk.max() <= 1):
+        row = int(np.flatnonzero((risk < 0) | (risk > 1))[0])
+        raise ValueError(f"Every risk must lie between 0 and 1; number {row} is {risk[row]}.")
+    return outcome, risk
+
+
+def steps_reached(risk: Floats, thresholds: Floats) -> NDArray[np.intp]:
+    """How many of the ascending thresholds each risk reaches, shape (n,): exact under ``>=``.
+
+    On the decision grid k/100 an index is guessed by multiplication and mended by comparison with the
+    grid itself, which costs a tenth of a search; any other grid is searched.
+    """
+    steps = _decimal_steps(thresholds)
+    if steps is None:
+        return np.searchsorted(thresholds, risk, side="right")
+    # Grid value j stands at place j + 1, between fences that no risk passes.
+    fenced = np.concatenate(([-np.inf], np.arange(steps + 1) / steps, [np.inf]))
+    first = round(float(thresholds[0]) * steps)
+    reached = np.empty(len(risk), dtype=np.intp)
+    for start in range(0, len(risk), BLOCK):
+        block = risk[start : start + BLOCK]
+        guess = (block * steps).astype(np.intp)
+        guess += block >= fenced[guess + 2]
+        guess -= block < fenced[guess + 1]
+        reached[start : start + BLOCK] = np.clip(guess - first + 1, 0, len(thresholds))
+    return reached
+
+
+def _decimal_steps(thresholds: Floats) -> int | None:
+    """100 or 1000 where the thresholds are consecutive values of k/100 or k/1000 in [0, 1], else None."""
+    if not len(thresholds) or not (thresholds[0] >= 0 and thresholds[-1] <= 1):
+        return None
+    for steps in (100, 1000):
+        first = round(float(thresholds[0]) * steps)
+        if np.array_equal(thresholds, np.arange(first, first + len(thresholds)) / steps):
+            return steps
+    return None
+
+
+def flagged_counts(outcome: Bools, risk: Floats, thresholds: Floats) -> tuple[Integers, Integers]:
+    """True and false positives at each of many ascending thresholds, each shape (k,), without a sort."""
+    reached = steps_reached(risk, thresholds)
+    every = np.bincount(reached, minlength=len(thresholds) + 1)
+    events = np.bincount(reached[outcome], minlength=len(thresholds) + 1)
+    return _from_above(events), _from_above(every - events)
+
+
+def _from_above(histogram: Integers) -> Integers:
+    """Cases that reach at least step 1, 2, ... from cases that reach exactly step 0, 1, ..."""
+    return np.cumsum(histogram[::-1])[::-1][1:]
+
+
+def ascending(thresholds: ArrayLike) -> Floats:
+    """Thresholds as an array of strictly ascending numbers, shape (k,); ValueError otherwise."""
+    thresholds = np.asarray(thresholds, dtype=np.float64)
+    if thresholds.ndim != 1 or not np.all(np.isfinite(thresholds)) or np.any(np.diff(thresholds) <= 0):
+        raise ValueError("Thresholds must be finite numbers in strictly ascending order.")
+    return thresholds

@@ -1,0 +1,228 @@
+"""Two models on the same cases: paired differences of rates and of proper scores."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.special import ndtr
+from scipy.stats import binom, binomtest
+
+from clineval.statistics.auc import Comparison
+from clineval.statistics.counts import Bools, Floats, checked_cases, checked_risks, flagged, group_codes
+from clineval.statistics.intervals import Estimate, normal_quantile, undefined, wilson
+from clineval.statistics.resampling import shared_groups
+from clineval.statistics.scores import standard_error, surely_wrong, surprise
+
+# Largest sum of discordances whose sign-flip distribution is worked out rather than taken as normal:
+# the convolution then holds 2 x 20,000 numbers.
+MOST_EXACT = 20_000
+
+
+@dataclass(frozen=True)
+class PairedRate:
+    """One rate of two models on the same cases: the difference, and whom each alone got right."""
+
+    measure: str
+    only_a: int
+    only_b: int
+    difference: Estimate
+    p_value: float
+    method: str
+
+
+@dataclass(frozen=True)
+class PairedRates:
+    """Sensitivity, specificity and accuracy of model A less those of model B on the same cases."""
+
+    sensitivity: PairedRate
+    specificity: PairedRate
+    accuracy: PairedRate
+
+
+def mcnemar(
+    outcome: ArrayLike,
+    risk_a: ArrayLike,
+    risk_b: ArrayLike,
+    *,
+    threshold_a: float,
+    threshold_b: float,
+    group: ArrayLike | None = None,
+    level: float = 0.95,
+) -> PairedRates:
+    """Whether two models, each at its threshold, differ in whom they get right on the same cases.
+
+    Parameters
+    ----------
+    outcome, risk_a, risk_b : shape (n,).
+    threshold_a, threshold_b : each model flags where its risk is at least its threshold.
+    group : shape (n,); with groups the signs of whole groups are flipped together.
+    level : of the interval of the difference.
+
+    Notes
+    -----
+    Exact McNemar test (McNemar 1947, doi:10.1007/BF02295996): the discordant cases are coin tosses if
+    the models are alike. With groups, the exact distribution of the sum of each group's surplus under a
+    toss per group; with one case per group that is the same test. The interval is Newcombe's score
+    interval for paired proportions (1998, method 10, doi:10.1002/(SICI)1097-0258(19981130)17:22
+    <2635::AID-SIM954>3.0.CO;2-C), with groups the Wald interval with the variance between groups.
+    """
+    outcome, risk_a = checked_cases(outcome, risk_a)
+    _, risk_b = checked_cases(outcome, risk_b)
+    right_a = flagged(risk_a, threshold_a) == outcome
+    right_b = flagged(risk_b, threshold_b) == outcome
+    code = None if group is None else group_codes(group, len(outcome))
+
+    def paired(measure: str, among: Bools) -> PairedRate:
+        own = None if code is None else code[among]
+        return _paired_rate(measure, right_a[among], right_b[among], own, level)
+
+    return PairedRates(
+        sensitivity=paired("sensitivity", outcome),
+        specificity=paired("specificity", ~outcome),
+        accuracy=paired("accuracy", np.ones_like(outcome)),
+    )
+
+
+def _paired_rate(
+    measure: str, right_a: Bools, right_b: Bools, code: NDArray[np.intp] | None, level: float
+) -> PairedRate:
+    only_a, only_b = int(np.count_nonzero(right_a & ~right_b)), int(np.count_nonzero(right_b & ~right_a))
+    if not len(right_a):
+        nothing = undefined("no cases to take the rate of", level=level)
+        return PairedRate(measure, 0, 0, nothing, np.nan, nothing.method)
+    if code is None:
+        both = int(np.count_nonzero(right_a & right_b))
+        difference = _newcombe(both, only_a, only_b, len(right_a), level)
+        return PairedRate(measure, only_a, only_b, difference, _coin(only_a, only_b), "McNemar exact")
+    cases = np.bincount(code)
+    surplus = np.bincount(code, weights=right_a.astype(float) - right_b).astype(np.int64)
+    p_value, method = _sign_flips(surplus)
+    difference = _between(surplus[cases > 0], cases[cases > 0], level)
+    return PairedRate(measure, only_a, only_b, difference, p_value, method)
+
+
+def _coin(only_a: int, only_b: int) -> float:
+    discordant = only_a + only_b
+    return float(binomtest(only_a, discordant).pvalue) if discordant else 1.0
+
+
+def _newcombe(both: int, only_a: int, only_b: int, cases: int, level: float) -> Estimate:
+    """Newcombe's paired score interval: two Wilson intervals joined with the correlation of the pairs."""
+    a = wilson(both + only_a, cases, level=level)
+    b = wilson(both + only_b, cases, level=level)
+    neither = cases - both - only_a - only_b
+    product = (both + only_a) * (only_b + neither) * (both + only_b) * (only_a + neither)
+    phi = 0.0
+    if product:
+        surplus = float(both * neither - only_a * only_b)
+        # Newcombe's continuity correction of a positive correlation, page 2639.
+        surplus = max(surplus - cases / 2, 0.0) if surplus > 0 else surplus
+        phi = surplus / np.sqrt(float(product))
+    value = (only_a - only_b) / cases
+    below, above = a.value - a.low, b.high - b.value
+    low = value - np.sqrt(below**2 - 2 * phi * below * above + above**2)
+    below, above = b.value - b.low, a.high - a.value
+    high = value + np.sqrt(below**2 - 2 * phi * below * above + above**2)
+    return Estimate(value, float(low), float(high), level, "Newcombe's paired score interval")
+
+
+def _between(surplus: NDArray[np.int64], cases: NDArray[np.int64], level: float) -> Estimate:
+    """Difference of rates with the variance between groups, as a ratio of two sums over groups."""
+    value, groups = float(surplus.sum() / cases.sum()), len(surplus)
+    if groups < 2:
+        return Estimate(value, np.nan, np.nan, level, "no interval: one group alone shows no spread")
+    spread = np.sum((surplus - value * cases) ** 2) * groups / (groups - 1)
+    reach = normal_quantile(level) * np.sqrt(spread) / cases.sum()
+    return Estimate(value, float(value - reach), float(value + reach), level, "Wald, variance between groups")
+
+
+def _sign_flips(surplus: NDArray[np.int64]) -> tuple[float, str]:
+    """Two-sided probability of so large a total if each group's surplus had its sign by a coin toss."""
+    sizes = np.abs(surplus[surplus != 0])
+    total, largest = abs(int(surplus.sum())), int(sizes.sum())
+    if not len(sizes):
+        return 1.0, "McNemar exact by groups"
+    if largest > MOST_EXACT:
+        z = total / np.sqrt(np.sum(sizes.astype(float) ** 2))
+        return float(2 * ndtr(-z)), "McNemar by groups, normal approximation"
+    # The commonest size at one stroke, by the binomial law; the others one group after another.
+    common = int(np.bincount(sizes).argmax())
+    equal = np.count_nonzero(sizes == common)
+    chance = np.zeros(2 * equal * common + 1)
+    chance[:: 2 * common] = binom.pmf(np.arange(equal + 1), equal, 0.5)
+    for size in sizes[sizes != common]:
+        longer = np.zeros(len(chance) + 2 * size)
+        longer[: len(chance)] += chance / 2
+        longer[2 * size :] += chance / 2
+        chance = longer
+    # Place i of ``chance`` is the total i - largest; the distribution is symmetric.
+    upper = chance[largest + total :].sum()
+    return float(min(1.0, 2 * upper)), "McNemar exact by groups"
+
+
+def compare_brier(
+    outcome: ArrayLike,
+    risk_a: ArrayLike,
+    risk_b: ArrayLike,
+    *,
+    group: ArrayLike | None = None,
+    level: float = 0.95,
+) -> Comparison:
+    """How much further one model's risks lie from the outcomes than another's: below 0 favours the first.
+
+    Parameters
+    ----------
+    outcome, risk_a, risk_b : shape (n,), risks in [0, 1].
+    group : shape (n,); with groups of several cases the variance is that between groups.
+    level : of the Wald interval around the mean difference of squared errors.
+
+    Notes
+    -----
+    The mean over cases of (a - outcome)^2 - (b - outcome)^2, tested as a mean: Redelmeier, Bloch and
+    Hickam 1991, doi:10.1016/0895-4356(91)90146-Z, with the observed variance of the differences.
+    """
+    outcome, risk_a = checked_risks(outcome, risk_a)
+    _, risk_b = checked_risks(outcome, risk_b)
+    return _paired((risk_a - outcome) ** 2 - (risk_b - outcome) ** 2, "squared errors", group, level)
+
+
+def compare_log_loss(
+    outcome: ArrayLike,
+    risk_a: ArrayLike,
+    risk_b: ArrayLike,
+    *,
+    group: ArrayLike | None = None,
+    level: float = 0.95,
+) -> Comparison:
+    """How much more one model is surprised by the outcomes than another: below 0 favours the first.
+
+    Parameters as for ``compare_brier``. Undefined where a risk of exactly 0 or 1 proved wrong, which is
+    an infinite surprise.
+    """
+    outcome, risk_a = checked_risks(outcome, risk_a)
+    _, risk_b = checked_risks(outcome, risk_b)
+    wrong = surely_wrong(outcome, risk_a) + surely_wrong(outcome, risk_b)
+    if wrong:
+        return _untested(undefined(f"infinite: {wrong} risks of exactly 0 or 1 proved wrong", level=level))
+    return _paired(surprise(outcome, risk_a) - surprise(outcome, risk_b), "log losses", group, level)
+
+
+def _paired(change: Floats, what: str, group: ArrayLike | None, level: float) -> Comparison:
+    if not len(change):
+        return _untested(undefined("no cases", level=level))
+    mean, code = float(change.mean()), shared_groups(group, len(change))
+    error = standard_error((change - mean) / len(change), code)
+    if not error > 0:
+        reason = (
+            "the two models err alike in every case" if error == 0 else "one case or group shows no spread"
+        )
+        return _untested(Estimate(mean, np.nan, np.nan, level, f"no interval: {reason}"))
+    reach, z = normal_quantile(level) * error, mean / error
+    units = "cases" if code is None else "groups"
+    method = f"paired difference of {what}, Wald, variance between {units}"
+    estimate = Estimate(mean, mean - reach, mean + reach, level, method)
+    return Comparison(estimate, z, float(2 * ndtr(-abs(z))), method)
+
+
+def _untested(difference: Estimate) -> Comparison:
+    return Comparison(difference, np.nan, np.nan, difference.method)

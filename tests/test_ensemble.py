@@ -1,0 +1,333 @@
+"""The shipped models: strictly separated splits, out-of-fold risks, the same bytes however they are run."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from clineval.data.phantom import phantom
+from clineval.errors import InputError
+from clineval.models import arrays, jobs
+from clineval.models.ensemble import combine, load_model, predict, save_model, train_models
+from clineval.settings import LogisticSettings, NetworkSettings, TrainingSettings
+
+COHORT = phantom(3, cases=(60, 16, 16))
+SETTINGS = TrainingSettings(
+    members=3,
+    network=NetworkSettings(epochs=2, batch=32),
+    logistic=LogisticSettings(strengths=(1e-3, 1e-2), folds=3),
+)
+NAMES = ("logreg", "cnn", "scattering")
+TRAIN = COHORT.within("train")
+
+
+@pytest.fixture(scope="module")
+def models():
+    return dict(zip(NAMES, train_models(COHORT, settings=SETTINGS, names=NAMES, jobs=1), strict=True))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_case_has_a_risk_between_0_and_1(models, name):
+    risk = models[name].risk
+    assert risk.shape == (len(COHORT),)
+    assert risk.dtype == np.float64
+    assert ((risk > 0) & (risk < 1)).all()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_out_of_fold_risks_are_those_of_training_cases_only(models, name):
+    assert np.array_equal(np.isfinite(models[name].out_of_fold), TRAIN)
+    assert not np.array_equal(models[name].out_of_fold[TRAIN], models[name].risk[TRAIN])
+
+
+def test_the_ensemble_is_the_mean_of_its_members(models):
+    members = models["cnn"].members
+    assert len(members) == 3 * len(COHORT)
+    mean = members.groupby("case", sort=False)["risk"].mean().loc[COHORT.case]
+    np.testing.assert_allclose(models["cnn"].risk, mean, atol=1e-12)
+
+
+def test_each_training_case_is_left_out_by_one_member_whose_risk_is_its_out_of_fold_risk(models):
+    members = models["cnn"].members
+    left_out = members[members["split"] == "train_out_of_fold"].set_index("case")["risk"]
+    assert sorted(left_out.index) == sorted(COHORT.case[TRAIN])
+    assert np.array_equal(left_out.loc[COHORT.case[TRAIN]], models["cnn"].out_of_fold[TRAIN])
+
+
+@pytest.mark.slow
+def test_members_of_several_repeats_each_leave_every_case_out_once():
+    twice = replace(SETTINGS, repeats=2, network=NetworkSettings(epochs=1, batch=64))
+    (model,) = train_models(COHORT, settings=twice, names=["cnn"], jobs=1)
+    left_out = model.members[model.members["split"] == "train_out_of_fold"]
+    assert sorted(left_out["fold"].unique()) == [0, 1, 2, 3, 4, 5]
+    assert (left_out.groupby("case").size() == 2).all()
+
+
+def test_cases_of_one_group_are_left_out_together():
+    paired = COHORT.with_groups(np.array([f"pair {number // 2}" for number in range(len(COHORT))]))
+    (model,) = train_models(paired, settings=SETTINGS, names=["cnn"], jobs=1)
+    left_out = model.members[model.members["split"] == "train_out_of_fold"]
+    assert (left_out.groupby("group")["fold"].nunique() == 1).all()
+
+
+def test_outcomes_of_the_test_split_change_nothing(models):
+    flipped = replace(COHORT, outcome=np.where(COHORT.within("test"), ~COHORT.outcome, COHORT.outcome))
+    again = train_models(flipped, settings=SETTINGS, names=NAMES, jobs=1)
+    for model in again:
+        assert np.array_equal(model.risk, models[model.name].risk)
+
+
+@pytest.mark.slow
+def test_outcomes_of_the_validation_split_change_no_risk_while_the_guard_is_silent(models):
+    val = np.flatnonzero(COHORT.within("val"))
+    outcome = COHORT.outcome.copy()
+    outcome[val] = np.roll(outcome[val], 1)
+    for model in train_models(replace(COHORT, outcome=outcome), settings=SETTINGS, names=NAMES, jobs=1):
+        assert np.array_equal(model.risk, models[model.name].risk)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_stored_model_gives_the_risks_of_training_to_the_last_bit(models, name, tmp_path):
+    save_model(models[name], tmp_path)
+    stored = load_model(tmp_path, name)
+    assert np.array_equal(predict(stored, COHORT.images), models[name].risk)
+    assert np.array_equal(predict(stored, COHORT.images[[7]]), models[name].risk[[7]])
+    assert sorted(path.suffix for path in tmp_path.iterdir()) == [".json", ".safetensors"]
+
+
+def test_a_model_may_be_stored_under_another_name(models, tmp_path):
+    save_model(replace(models["logreg"], name="logreg_deduplicated"), tmp_path)
+    stored = load_model(tmp_path, "logreg_deduplicated")
+    assert np.array_equal(predict(stored, COHORT.images), models["logreg"].risk)
+
+
+def test_weights_of_another_model_are_refused(models, tmp_path):
+    for name in ("logreg", "scattering"):
+        save_model(models[name], tmp_path)
+    (tmp_path / "logreg.safetensors").write_bytes((tmp_path / "scattering.safetensors").read_bytes())
+    with pytest.raises(InputError, match="does not fit its model"):
+        load_model(tmp_path, "logreg")
+
+
+def test_a_record_of_another_version_is_refused(models, tmp_path):
+    save_model(models["cnn"], tmp_path)
+    path = tmp_path / "cnn.json"
+    path.write_text(path.read_text().replace('"format": 3', '"format": 99'))
+    with pytest.raises(InputError, match="format 99; this version reads"):
+        load_model(tmp_path, "cnn")
+
+
+def test_a_model_that_is_not_there_is_named(tmp_path):
+    with pytest.raises(InputError, match=r"cnn.json is not there"):
+        load_model(tmp_path, "cnn")
+
+
+def test_images_of_another_size_are_refused(models):
+    with pytest.raises(InputError, match="28 x 28 pixels; came uint8 of shape"):
+        predict(models["logreg"], np.zeros((2, 64, 64), dtype=np.uint8))
+
+
+def test_finished_trainings_are_reused(models, tmp_path, monkeypatch):
+    train_models(COHORT, settings=SETTINGS, names=["cnn"], jobs=1, finished=tmp_path)
+    assert len(list(tmp_path.iterdir())) == 3
+    monkeypatch.setattr(jobs, "_TRAININGS", {})
+    (again,) = train_models(COHORT, settings=SETTINGS, names=["cnn"], jobs=1, finished=tmp_path)
+    assert np.array_equal(again.risk, models["cnn"].risk)
+    assert again.record == models["cnn"].record
+    assert again.curves == models["cnn"].curves
+
+
+def test_only_the_missing_and_the_damaged_are_trained_anew(models, tmp_path):
+    done = []
+    train_models(COHORT, settings=SETTINGS, names=["cnn"], jobs=1, finished=tmp_path)
+    first, second, third = sorted(tmp_path.iterdir())
+    first.unlink()
+    second.write_bytes(second.read_bytes()[:100])
+    kept = third.stat().st_mtime_ns
+    (again,) = train_models(
+        COHORT,
+        settings=SETTINGS,
+        names=["cnn"],
+        jobs=1,
+        finished=tmp_path,
+        progress=lambda *at: done.append(at),
+    )
+    assert done == [(0, 3), (1, 3), (2, 3), (3, 3)]
+    assert third.stat().st_mtime_ns == kept
+    assert np.array_equal(again.risk, models["cnn"].risk)
+
+
+def test_other_settings_do_not_reuse_a_finished_training(tmp_path):
+    train_models(COHORT, settings=SETTINGS, names=["scattering"], jobs=1, finished=tmp_path)
+    other = replace(SETTINGS, scattering=replace(SETTINGS.scattering, penalty=1.0))
+    train_models(COHORT, settings=other, names=["scattering"], jobs=1, finished=tmp_path)
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_a_disk_that_fills_up_keeps_what_was_saved(tmp_path, monkeypatch):
+    saved = []
+
+    def nearly_full(handle):
+        saved.append(handle)
+        if len(saved) > 1:
+            raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(arrays.os, "fsync", nearly_full)
+        with pytest.raises(InputError, match=r"the disk is full.* already saved will be reused"):
+            train_models(COHORT, settings=SETTINGS, names=["cnn"], jobs=1, finished=tmp_path)
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_training_leaves_torchs_settings_as_they_were():
+    import torch
+
+    threads, strict = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
+    train_models(COHORT, settings=SETTINGS, names=["logreg"], jobs=1)
+    assert torch.get_num_threads() == threads
+    assert torch.are_deterministic_algorithms_enabled() == strict
+
+
+def test_combining_means_on_the_logit_scale():
+    assert combine([np.array([0.5, 0.9]), np.array([0.5, 0.1])]) == pytest.approx([0.5, 0.5])
+    assert combine([np.array([0.2])] * 3) == pytest.approx([0.2])
+
+
+def train_cases(outcome, split):
+    """The first cases of the phantom set with these outcomes and splits."""
+    few = COHORT.select(np.arange(len(outcome)))
+    return replace(few, outcome=np.array(outcome), split=np.array(split))
+
+
+@pytest.mark.parametrize(("value", "said"), [(True, "all with it"), (False, "all without it")])
+def test_a_training_split_of_one_class_is_refused(value, said):
+    outcome = np.where(TRAIN, value, COHORT.outcome)
+    with pytest.raises(InputError, match=f"its 60 cases are {said}"):
+        train_models(replace(COHORT, outcome=outcome), settings=SETTINGS, jobs=1)
+
+
+def test_five_training_cases_are_refused():
+    few = train_cases([True, False, True, False, False, True, False], ["train"] * 5 + ["val"] * 2)
+    with pytest.raises(InputError, match=r"at least 3 independent groups .* has 2 and 3"):
+        train_models(few, settings=SETTINGS, jobs=1)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_constant_images_are_refused(name):
+    blank = replace(COHORT, images=np.full_like(COHORT.images, 77))
+    with pytest.raises(InputError, match="constant"):
+        train_models(blank, settings=SETTINGS, names=[name], jobs=1)
+
+
+def test_a_validation_split_without_events_is_refused():
+    outcome = COHORT.outcome & ~COHORT.within("val")
+    with pytest.raises(InputError, match="none of the 16 is with it"):
+        train_models(replace(COHORT, outcome=outcome), settings=SETTINGS, jobs=1)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"seeds": (1, 2, 1)}, "Each member needs a seed of its own; 1 came more than once"),
+        ({"seeds": (1, 2)}, "One seed per member is needed: 3; came 2"),
+        ({"members": 1}, "At least 2 members"),
+        ({"device": "abacus"}, "The device must be one of cpu, cuda, mps; came 'abacus'"),
+        ({"early_stopping": "never"}, "came 'never'"),
+    ],
+)
+def test_settings_that_make_no_sense_are_refused(changes, message):
+    with pytest.raises(InputError, match=message):
+        train_models(COHORT, settings=replace(SETTINGS, **changes), jobs=1)
+
+
+def test_a_device_that_is_not_there_is_refused():
+    import torch
+
+    absent = "cuda" if not torch.cuda.is_available() else "mps"
+    with pytest.raises(InputError, match=f"This machine has no {absent} device"):
+        train_models(COHORT, settings=replace(SETTINGS, device=absent), jobs=1)
+
+
+def test_unknown_and_repeated_models_are_refused():
+    for names in (["forest"], ["cnn", "cnn"]):
+        with pytest.raises(InputError, match="Models to train are logreg, cnn, scattering, each once"):
+            train_models(COHORT, settings=SETTINGS, names=names, jobs=1)
+
+
+def test_fewer_than_one_training_at_once_is_refused():
+    with pytest.raises(InputError, match="came --jobs 0"):
+        train_models(COHORT, settings=SETTINGS, jobs=0)
+
+
+SCRIPT = """
+import hashlib, sys
+from clineval.data.phantom import phantom
+from clineval.models.ensemble import train_models
+from clineval.settings import NetworkSettings, TrainingSettings
+
+settings = TrainingSettings(members=3, network=NetworkSettings(epochs=int(sys.argv[2]), batch=32))
+for model in train_models(phantom(3, cases=(90, 30, 20)), settings=settings, jobs=int(sys.argv[1])):
+    print(model.name, hashlib.sha256(model.risk.tobytes() + model.out_of_fold.tobytes()).hexdigest())
+"""
+
+
+def hashes(*, jobs, threads):
+    env = {
+        **os.environ,
+        "OMP_NUM_THREADS": threads,
+        "MKL_NUM_THREADS": threads,
+        "OPENBLAS_NUM_THREADS": threads,
+    }
+    done = subprocess.run(
+        [sys.executable, "-c", SCRIPT, str(jobs), "2"], env=env, capture_output=True, text=True, check=True
+    )
+    assert done.stderr == ""
+    return done.stdout
+
+
+@pytest.mark.slow
+def test_processes_and_thread_variables_change_no_byte():
+    assert hashes(jobs=1, threads="1") == hashes(jobs=2, threads="4")
+
+
+@pytest.mark.slow
+def test_ctrl_c_ends_the_run_and_its_workers():
+    run = subprocess.Popen(
+        [sys.executable, "-c", SCRIPT, "2", "2000"], stderr=subprocess.PIPE, start_new_session=True
+    )
+    try:
+        deadline = time.monotonic() + 60
+        while len(in_session(run.pid)) < 3 and time.monotonic() < deadline:
+            time.sleep(0.2)
+        time.sleep(3)
+        os.kill(run.pid, signal.SIGINT)
+        run.communicate(timeout=20)
+        assert run.returncode != 0
+        deadline = time.monotonic() + 10
+        while in_session(run.pid) and time.monotonic() < deadline:
+            time.sleep(0.2)
+        assert in_session(run.pid) == []
+    finally:
+        for process in in_session(run.pid):
+            os.kill(process, signal.SIGKILL)
+
+
+def in_session(leader):
+    """Processes of one session that have not ended, by /proc."""
+    if not os.path.isdir("/proc/self"):
+        pytest.skip("needs /proc to see whether the workers have ended")
+    found = []
+    for name in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            with open(f"/proc/{name}/stat") as file:
+                fields = file.read().rpartition(")")[2].split()
+        except OSError:
+            continue
+        if int(fields[3]) == leader and fields[0] != "Z":
+            found.append(int(name))
+    return found

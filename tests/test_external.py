@@ -1,0 +1,254 @@
+"""Internal beside external: each number by another way than the code's, and its laws."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy.special import expit, logit
+from scipy.stats import t as student
+
+from clineval.evaluation.external import FOLDS, expected_auc, rate_difference, to_json, transport
+from clineval.evaluation.records import Point
+from clineval.predictions import check_predictions
+from clineval.statistics.intervals import Estimate
+from clineval.statistics.rates import wilson
+
+POINTS = {"cnn": (Point("half", 0.5, "fixed"), Point("sensitivity_90", 0.2, "train_out_of_fold"))}
+HOME, THERE = 160, 300
+
+
+def cases(
+    split: str, count: int, *, seed: int, shift: float = 0.0, signal: float = 1.5, prefix: str = ""
+) -> pd.DataFrame:
+    """Simulated risks that are true for ``shift`` 0; two cases share a group."""
+    random = np.random.default_rng(seed)
+    log_odds = random.normal(-0.8, signal, count)
+    outcome = random.random(count) < expit(log_odds)
+    return pd.DataFrame(
+        {
+            "model": "cnn",
+            "split": split,
+            "case": [f"{prefix}{split}/{row}" for row in range(count)],
+            "group": [f"{prefix}{split}/{row // 2}" for row in range(count)],
+            "outcome": outcome.astype(int),
+            "risk": expit(log_odds + shift),
+        }
+    )
+
+
+INTERNAL = check_predictions(pd.concat([cases("train", 50, seed=1), cases("test", HOME, seed=2)]))
+EXTERNAL = check_predictions(cases("hospital-b", THERE, seed=3, shift=-1.2, signal=0.9))
+
+
+@pytest.fixture(scope="module")
+def found():
+    return transport(INTERNAL, EXTERNAL, points=POINTS, draws=50)["cnn"]
+
+
+def placements(frame: pd.DataFrame) -> tuple[float, float]:
+    """AUC and its variance for clustered cases, by loops over pairs and groups (Obuchowski 1997)."""
+    present, absent = frame[frame["outcome"] == 1], frame[frame["outcome"] == 0]
+    wins = lambda a, b: 1.0 if a > b else 0.5 if a == b else 0.0  # noqa: E731
+    of_present = {i: np.mean([wins(r, s) for s in absent["risk"]]) for i, r in present["risk"].items()}
+    of_absent = {j: np.mean([wins(r, s) for r in present["risk"]]) for j, s in absent["risk"].items()}
+    auc, m, n = np.mean(list(of_present.values())), len(present), len(absent)
+    groups = frame["group"].unique()
+    summed = []
+    for group in groups:
+        rows = frame.index[frame["group"] == group]
+        x = sum(of_present[i] - auc for i in rows if i in of_present)
+        y = sum(of_absent[j] - auc for j in rows if j in of_absent)
+        summed.append((x, y))
+    events = sum(any(i in of_present for i in frame.index[frame["group"] == g]) for g in groups)
+    others = sum(any(j in of_absent for j in frame.index[frame["group"] == g]) for g in groups)
+    x, y = np.array(summed).T
+    total = len(groups)
+    s10 = events / ((events - 1) * m) * np.sum(x**2)
+    s01 = others / ((others - 1) * n) * np.sum(y**2)
+    s11 = total / (total - 1) * np.sum(x * y)
+    return auc, s10 / m + s01 / n + 2 * s11 / (m * n)
+
+
+# Discrimination ---------------------------------------------------------------------------------------
+
+
+def test_the_drop_is_the_unpaired_difference_of_clustered_aucs(found):
+    """Different cases: the variance of the difference is the sum of both; Welch's degrees of freedom."""
+    home = INTERNAL[INTERNAL["split"] == "test"].reset_index(drop=True)
+    (auc_home, v), (auc_there, w) = placements(home), placements(EXTERNAL.reset_index(drop=True))
+    freedom = (v + w) ** 2 / (v**2 / (HOME / 2 - 1) + w**2 / (THERE / 2 - 1))
+    gap, reach = auc_there - auc_home, student.ppf(0.975, freedom) * np.sqrt(v + w)
+    drop = found.drops[0]
+    assert drop.population == "test"
+    assert drop.auc.value == pytest.approx(auc_home, abs=1e-12)
+    assert drop.difference.value == pytest.approx(gap, abs=1e-12)
+    assert drop.difference.low == pytest.approx(gap - reach, abs=1e-9)
+    assert drop.difference.high == pytest.approx(gap + reach, abs=1e-9)
+    assert drop.p_value == pytest.approx(2 * student.sf(abs(gap) / np.sqrt(v + w), freedom), abs=1e-9)
+
+
+def test_a_cohort_beside_itself_drops_by_nothing():
+    there = check_predictions(cases("elsewhere", HOME, seed=2))
+    same = transport(INTERNAL, there, points=POINTS, draws=50)["cnn"]
+    assert same.drops[0].difference.value == pytest.approx(0, abs=1e-12)
+    assert all(gap.value == 0 for point in same.points for gap in point.difference.values())
+    for measure in same.calibration.values():
+        assert measure["internal"].value == pytest.approx(measure["external"].value)
+
+
+# Case mix ---------------------------------------------------------------------------------------------
+
+
+def test_the_expected_auc_is_the_share_of_true_pairs_by_a_double_loop():
+    for risk in (np.random.default_rng(0).random(40), np.array([0.2, 0.2, 0.7, 0.7, 0.7, 1.0, 0.0])):
+        right = pairs = 0.0
+        for i, first in enumerate(risk):
+            for j, second in enumerate(risk):
+                if i != j:
+                    weight = first * (1 - second)
+                    pairs += weight
+                    right += weight * (1.0 if first > second else 0.5 if first == second else 0.0)
+        assert expected_auc(risk) == pytest.approx(right / pairs, abs=1e-12)
+
+
+def test_the_expected_auc_is_the_auc_where_the_risks_are_true():
+    random = np.random.default_rng(4)
+    risk = expit(random.normal(-1, 1.3, 4000))
+    drawn = random.random((300, 4000)) < risk
+    order = risk.argsort().argsort() + 1
+    aucs = [(order[o].sum() - o.sum() * (o.sum() + 1) / 2) / (o.sum() * (~o).sum()) for o in drawn]
+    assert expected_auc(risk) == pytest.approx(np.mean(aucs), abs=0.002)
+
+
+@pytest.mark.parametrize(
+    ("risk", "expected"), [([0.3] * 5, 0.5), ([1.0, 0.0], 1.0), ([1.0, 1.0], np.nan), ([], np.nan)]
+)
+def test_the_expected_auc_of_simple_risks(risk, expected):
+    assert expected_auc(np.array(risk)) == pytest.approx(expected, nan_ok=True)
+
+
+def test_a_population_is_described_as_the_model_sees_it(found):
+    mix, risk = found.mix["external"], EXTERNAL["risk"].to_numpy()
+    assert (mix.cases, mix.groups, mix.events) == (THERE, THERE // 2, EXTERNAL["outcome"].sum())
+    assert mix.mean_risk == pytest.approx(risk.mean())
+    assert mix.sd_log_odds == pytest.approx(np.std(logit(risk), ddof=1))
+    assert mix.risks == tuple(sum(1 for r in risk if k / 20 <= r < (k + 1) / 20) for k in range(20))
+    assert set(found.mix) == {"test", "test_clean", "external"}
+
+
+# Calibration and repair -------------------------------------------------------------------------------
+
+
+def test_the_intercept_that_is_missing_is_found_and_mended(found):
+    """Every log odds is 1.2 too low, so that is what the intercept says and what mending takes away."""
+    assert found.calibration["calibration_intercept"]["external"].value == pytest.approx(1.2, abs=0.3)
+    alone, both = found.repairs
+    assert (alone.kind, both.kind) == ("intercept", "intercept and slope")
+    assert abs(alone.after["calibration_intercept"].value) < 0.1
+    assert alone.changes["brier"].high < 0
+    assert alone.changes["log_loss"].high < 0
+
+
+def test_a_repair_is_judged_on_groups_that_it_was_not_fitted_on():
+    """Outcomes at random: a repair that had seen them would gain, this one must not."""
+    random = np.random.default_rng(8)
+    frame = cases("elsewhere", 40, seed=9)
+    frame["outcome"], frame["risk"] = (
+        random.integers(0, 2, 40),
+        np.repeat(0.5, 40) + random.normal(0, 0.01, 40),
+    )
+    found = transport(INTERNAL, check_predictions(frame), points=POINTS, draws=20)["cnn"]
+    assert found.repairs[0].changes["brier"].value > -0.002
+
+
+def test_risks_that_are_true_gain_nothing_by_mending():
+    there = check_predictions(cases("elsewhere", 400, seed=12))
+    alone = transport(INTERNAL, there, points=POINTS, draws=20)["cnn"].repairs[0]
+    assert alone.changes["brier"].value == pytest.approx(0, abs=0.003)
+
+
+def test_a_mended_intercept_is_the_one_that_makes_expected_equal_observed():
+    """In each fold the shift is found again by bisection on the other folds."""
+    frame = EXTERNAL.reset_index(drop=True)
+    codes = pd.factorize(frame["group"])[0]
+    fold = (np.random.default_rng(0).permutation(codes.max() + 1) % FOLDS)[codes]
+    outcome, log_odds = frame["outcome"].to_numpy(), logit(frame["risk"].to_numpy())
+    mended = np.empty(len(frame))
+    for number in range(FOLDS):
+        rest, low, high = fold != number, -10.0, 10.0
+        for _ in range(80):
+            middle = (low + high) / 2
+            low, high = (
+                (middle, high)
+                if expit(log_odds[rest] + middle).sum() < outcome[rest].sum()
+                else (low, middle)
+            )
+        mended[~rest] = expit(log_odds[~rest] + middle)
+    change = np.mean((mended - outcome) ** 2) - np.mean((frame["risk"] - outcome) ** 2)
+    alone = transport(INTERNAL, EXTERNAL, points=POINTS, draws=20)["cnn"].repairs[0]
+    assert alone.changes["brier"].value == pytest.approx(change, abs=1e-9)
+
+
+def test_where_nothing_can_be_fitted_the_repair_says_why():
+    there = check_predictions(cases("elsewhere", 60, seed=5).assign(outcome=[1] + [0] * 59))
+    found = transport(INTERNAL, there, points=POINTS, draws=20)["cnn"]
+    assert all(repair.reason and not repair.changes for repair in found.repairs)
+
+
+# Thresholds -------------------------------------------------------------------------------------------
+
+
+def test_rates_at_frozen_thresholds_stand_side_by_side(found):
+    home = INTERNAL[INTERNAL["split"] == "test"]
+    for point, threshold in zip(found.points, (0.5, 0.2), strict=True):
+        for rates, frame in ((point.internal, home), (point.external, EXTERNAL)):
+            events = frame[frame["outcome"] == 1]
+            assert rates["sensitivity"].value == pytest.approx((events["risk"] >= threshold).mean())
+        assert point.difference["sensitivity"].value == pytest.approx(
+            point.external["sensitivity"].value - point.internal["sensitivity"].value
+        )
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "low", "high"),
+    [
+        ((56, 70), (48, 80), 0.0524, 0.3339),
+        ((9, 10), (3, 10), 0.1705, 0.8090),
+        ((10, 10), (0, 10), 0.6075, 1.0),
+    ],
+)
+def test_the_difference_of_two_rates_has_newcombes_published_interval(first, second, low, high):
+    """Newcombe 1998, Statistics in Medicine 17:873, table II, method 10."""
+    gap = rate_difference(wilson(*first), wilson(*second))
+    assert gap.low == pytest.approx(low, abs=6e-5)
+    assert gap.high == pytest.approx(high, abs=6e-5)
+
+
+def test_an_undefined_rate_has_an_undefined_difference():
+    nothing = Estimate(np.nan, np.nan, np.nan, 0.95, "no cases with the condition")
+    assert np.isnan(rate_difference(nothing, wilson(3, 10)).value)
+
+
+def test_a_threshold_that_was_never_found_is_left_out():
+    points = {"cnn": (*POINTS["cnn"], Point("given", np.nan, "val"))}
+    assert len(transport(INTERNAL, EXTERNAL, points=points, draws=20)["cnn"].points) == 2
+
+
+# As a whole -------------------------------------------------------------------------------------------
+
+
+def test_a_model_that_was_not_scored_at_home_has_an_external_auc_and_no_drop():
+    internal = INTERNAL.assign(model="another")
+    found = transport(internal, EXTERNAL, points=POINTS, draws=20)["cnn"]
+    assert found.drops == ()
+    assert found.points == ()
+    assert found.external_auc.value > 0.5
+
+
+def test_it_is_written_as_plain_json_with_none_for_what_is_undefined(found):
+    text = json.dumps(to_json({"cnn": found}), allow_nan=False)
+    back = json.loads(text)["cnn"]
+    assert back["drops"][0]["difference"]["value"] == found.drops[0].difference.value
+    assert to_json(np.nan) is None
+    assert to_json((1.0, np.nan)) == [1.0, None]

@@ -1,0 +1,167 @@
+"""The door: one line for every ending, and the exit code that goes with it."""
+
+import errno
+import subprocess
+import sys
+
+import pytest
+
+from clineval import __version__
+from clineval.cli import main
+from clineval.errors import InputError
+from clineval.pipeline.verify import Verdict
+
+DIFFERING = Verdict(("a.png: differs", "b.csv: missing"))
+COMMANDS = (
+    "run", "fetch", "explore", "audit", "train", "evaluate",
+    "report", "study", "validate", "predict", "verify",
+)  # fmt: skip
+
+
+def ended(capsys, *words):
+    code = main.run_command(list(words))
+    shown = capsys.readouterr()
+    return code, shown.out, shown.err
+
+
+def loaded_by(statement):
+    code = f"{statement}; import sys; print(*sorted({{name.partition('.')[0] for name in sys.modules}}))"
+    return subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    ).stdout.split()
+
+
+def test_importing_the_package_loads_nothing_heavy():
+    assert not {"torch", "pandas", "numpy", "sklearn", "matplotlib"} & set(loaded_by("import clineval"))
+
+
+def test_the_door_opens_without_torch_and_without_numbers():
+    assert not {"torch", "pandas", "scipy", "sklearn", "matplotlib"} & set(
+        loaded_by("import clineval.cli.main")
+    )
+
+
+def test_everything_right_of_the_table_loads_without_torch_and_scikit_learn():
+    loaded = set(loaded_by("import clineval.evaluation, clineval.statistics.roc, clineval.predictions"))
+    assert not {"torch", "sklearn", "matplotlib"} & loaded
+
+
+@pytest.mark.parametrize("words", [[], ["--help"], ["-h"]])
+def test_help_lists_every_command(capsys, words):
+    code, out, _ = ended(capsys, *words)
+    assert code == 0
+    for command in COMMANDS:
+        assert command in out
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_of_every_command_teaches_by_example(capsys, command):
+    code, out, _ = ended(capsys, command, "--help")
+    assert code == 0
+    assert f"clineval {command}" in out.split("Example", 1)[1]
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize("columns", ["80", "120"])
+def test_examples_stand_indented_and_on_lines_of_their_own(capsys, monkeypatch, command, columns):
+    monkeypatch.setenv("COLUMNS", columns)
+    shown = ended(capsys, command, "--help")[1].splitlines()
+    start = next(row for row, line in enumerate(shown) if line.startswith((" Examples:", " Example:")))
+    listed = shown[start + 1 : shown.index(" " * int(columns), start)]
+    assert listed
+    assert all(line.startswith(("   clineval ", "     --")) for line in listed)
+
+
+@pytest.mark.parametrize("words", [["--version"], ["run", "--version"], ["verify", "x", "--version"]])
+def test_the_version_is_told_everywhere(capsys, words):
+    assert ended(capsys, *words) == (0, f"clineval {__version__}\n", "")
+
+
+@pytest.mark.parametrize(
+    "words", [["run", "--nonsense"], ["nonsense"], ["report", "a", "b"], ["predict", "a", "-x"]]
+)
+def test_wrong_usage_ends_with_2_and_points_to_help(capsys, words):
+    code, out, err = ended(capsys, *words)
+    assert (code, out) == (2, "")
+    assert "--help" in err
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["run", "--size", "many"],
+        ["run", "--size", "29"],
+        ["run", "--dataset", "chairs"],
+        ["run", "--split", "random"],
+        ["run", "--device", "abacus"],
+        ["run", "--early-stopping", "never"],
+        ["run", "--figures", "gif"],
+        ["run", "--jobs", "0"],
+        ["run", "--dataset", "phantom", "--size", "64"],
+        ["verify", "nowhere"],
+        ["report", "nowhere"],
+        ["evaluate", "nowhere.csv"],
+        ["audit", "nowhere"],
+        ["fetch", "--dataset", "chairs"],
+        ["run", "--out"],
+        ["evaluate"],
+        ["predict", "nowhere"],
+        ["validate", "nowhere", "nowhere.csv"],
+        ["predict", "nowhere", ""],
+        ["audit", ""],
+        ["run", "--out="],
+        ["audit", ".", "--fail-on", ""],
+    ],
+)
+def test_a_bad_value_ends_with_3_in_one_line_and_writes_nothing(capsys, tmp_path, monkeypatch, words):
+    monkeypatch.chdir(tmp_path)
+    code, out, err = ended(capsys, *words)
+    last = err.strip().splitlines()[-1]
+    assert code == 3, err
+    assert out == ""
+    assert last.startswith("clineval: ")
+    assert "Traceback" not in err
+    assert list(tmp_path.iterdir()) == []
+
+
+def ended_by(fault, capsys, monkeypatch):
+    def fail(_folder):
+        raise fault
+
+    monkeypatch.setattr("clineval.pipeline.verify.verify_results", fail)
+    return ended(capsys, "verify", "results")
+
+
+@pytest.mark.parametrize(
+    ("fault", "code", "words"),
+    [
+        (InputError("needed: a; came: b"), 3, "clineval: needed: a; came: b"),
+        (OSError(errno.ENOSPC, "No space left on device"), 3, "the disk is full"),
+        (OSError(errno.EROFS, "Read-only file system", "/x/y"), 3, "read-only at /x/y"),
+        (KeyboardInterrupt(), 130, "interrupted"),
+        (MemoryError(), 1, "out of memory"),
+        (ZeroDivisionError("x"), 1, "unexpected fault"),
+    ],
+)
+def test_every_fault_has_its_exit_code_and_its_line(capsys, monkeypatch, fault, code, words):
+    got, out, err = ended_by(fault, capsys, monkeypatch)
+    assert (got, out) == (code, "")
+    assert words in err
+
+
+def test_a_refusal_of_many_lines_is_printed_as_one(capsys, monkeypatch):
+    _, _, err = ended_by(InputError("one\ntwo"), capsys, monkeypatch)
+    assert err == "clineval: one two\n"
+
+
+def test_what_differs_ends_with_4_a_line_each(capsys, monkeypatch):
+    monkeypatch.setattr("clineval.pipeline.verify.verify_results", lambda folder: DIFFERING)
+    code, _, err = ended(capsys, "verify", "results")
+    assert code == 4
+    assert err == "clineval: a.png: differs\nclineval: b.csv: missing\n"
+
+
+def test_quiet_prints_nothing_when_all_is_well(capsys, monkeypatch):
+    monkeypatch.setattr("clineval.pipeline.verify.verify_results", lambda folder: Verdict(()))
+    assert ended(capsys, "verify", "results", "--quiet") == (0, "", "")
+    assert "every artefact" in ended(capsys, "verify", "results")[1]

@@ -1,0 +1,100 @@
+"""Trainings over processes: this one takes part, and none outlives the last training or a killed program."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+from clineval.data.phantom import phantom
+from clineval.models import parallel
+from clineval.models.arrays import write_arrays
+from clineval.models.jobs import Fitted, Job, Material, perform
+from clineval.models.parallel import train_in_processes
+from clineval.settings import NetworkSettings
+
+FITTED = Fitted(
+    arrays={"weight": np.arange(3.0)},
+    record={"scaling": {"mean": 0.3, "sd": 0.1, "learnt_on": "train"}, "curve": [0.5, 0.25]},
+    risk=np.array([0.1, 0.9]),
+    out_of_fold=np.array([np.nan, 0.5]),
+    seconds=1.5,
+)
+
+
+def test_a_training_comes_back_from_its_file_as_it_was_filed(tmp_path):
+    parallel._write(tmp_path / "a.safetensors", FITTED)
+    again = parallel._read(tmp_path / "a.safetensors")
+    np.testing.assert_array_equal(again.arrays["weight"], FITTED.arrays["weight"])
+    np.testing.assert_array_equal(again.risk, FITTED.risk)
+    np.testing.assert_array_equal(again.out_of_fold, FITTED.out_of_fold)
+    assert json.dumps(again.record) == json.dumps(FITTED.record)  # the order of its keys too
+
+
+@pytest.mark.parametrize("record", [{}, {"record": {"a": 1}, "seconds": 1}, {"record": "{", "seconds": 1}])
+def test_a_file_of_another_form_counts_as_no_training(tmp_path, record):
+    write_arrays(tmp_path / "a.safetensors", {"result/risk": FITTED.risk}, record)
+    assert parallel._read(tmp_path / "a.safetensors") is None
+
+
+COHORT = phantom(3, cases=(90, 30, 20))
+TRAIN = np.flatnonzero(COHORT.within("train"))
+JOBS = {
+    f"network {seed}": Job("cnn", TRAIN, TRAIN[:0], NetworkSettings(epochs=1), seed=seed) for seed in range(3)
+}
+PARENT = """
+import os, subprocess, sys, time
+child = "from clineval.models.parallel import end_with; end_with({}); import time; time.sleep(60)"
+print(subprocess.Popen([sys.executable, "-c", child.format(os.getpid())]).pid, flush=True)
+time.sleep(60)
+"""
+
+
+def children():
+    """Processes that this one has started and that still run."""
+    listed = subprocess.run(
+        ["ps", "-o", "pid=,args=", "--ppid", str(os.getpid())], capture_output=True, text=True
+    )
+    return [line for line in listed.stdout.splitlines() if "popen_loky" in line]
+
+
+@pytest.mark.slow
+def test_all_are_trained_as_in_one_process_and_the_workers_end_with_the_last():
+    found = dict(train_in_processes(Material.of(COHORT), JOBS, 2))
+    assert sorted(found) == sorted(JOBS)
+    alone = perform(Material.of(COHORT), JOBS["network 2"])
+    np.testing.assert_array_equal(found["network 2"].risk, alone.risk)
+    assert children() == []
+
+
+@pytest.mark.slow
+def test_an_error_in_a_training_ends_the_rest():
+    broken = {**JOBS, "broken": Job("no such kind", TRAIN, TRAIN[:0], NetworkSettings(), seed=0)}
+    with pytest.raises(KeyError, match="no such kind"):
+        dict(train_in_processes(Material.of(COHORT), dict(reversed(broken.items())), 2))
+    assert children() == []
+
+
+def test_a_worker_ends_when_its_program_is_killed():
+    program = subprocess.Popen([sys.executable, "-c", PARENT], stdout=subprocess.PIPE, text=True)
+    with program:
+        worker = int(program.stdout.readline())
+        time.sleep(1)
+        os.kill(worker, 0)  # it lives
+        program.kill()
+        program.wait()
+    deadline = time.monotonic() + 20
+    while runs(worker) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    if runs(worker):
+        os.kill(worker, signal.SIGKILL)
+        raise AssertionError("the worker outlived its program")
+
+
+def runs(process):
+    listed = subprocess.run(["ps", "-o", "stat=", "-p", str(process)], capture_output=True, text=True)
+    return bool(listed.stdout.strip()) and "Z" not in listed.stdout

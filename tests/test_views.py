@@ -1,0 +1,69 @@
+"""Grey levels brought to those of the training images."""
+
+import numpy as np
+import pytest
+from scipy.stats import wasserstein_distance
+
+from clineval.models.views import (
+    AS_IT_CAME,
+    LOOKS,
+    grey_distance,
+    histograms,
+    look,
+    match_mean_and_spread,
+    mean_histogram,
+)
+
+RANDOM = np.random.default_rng(5)
+TRAINING = np.clip(RANDOM.normal(90, 50, (40, 28, 28)), 0, 255).astype(np.uint8)
+IMAGES = np.clip(RANDOM.normal(60, 20, (6, 28, 28)), 0, 255).astype(np.uint8)
+REFERENCE = mean_histogram(TRAINING)
+
+
+def test_the_mean_histogram_counts_every_pixel():
+    counted = [np.sum(level == TRAINING) / TRAINING.size for level in range(256)]
+    np.testing.assert_allclose(REFERENCE, counted, atol=1e-15)
+    assert histograms(IMAGES).sum(axis=1) == pytest.approx(1)
+
+
+def test_a_matched_image_has_the_mean_and_spread_of_the_training_images():
+    matched = match_mean_and_spread(IMAGES, REFERENCE).reshape(6, -1).astype(float)
+    np.testing.assert_allclose(matched.mean(axis=1), TRAINING.mean(), atol=2)  # some are cut off at black
+    np.testing.assert_allclose(matched.std(axis=1), TRAINING.std(), atol=3)
+
+
+def test_darker_stays_darker_and_gain_and_offset_drop_out():
+    matched = match_mean_and_spread(IMAGES, REFERENCE)
+    for image, other in zip(IMAGES, matched, strict=True):
+        order = np.argsort(image, axis=None, kind="stable")
+        assert (np.diff(other.ravel()[order].astype(int)) >= 0).all()
+    half = IMAGES // 2
+    np.testing.assert_array_equal(
+        match_mean_and_spread(half * 2, REFERENCE), match_mean_and_spread(half + 40, REFERENCE)
+    )
+
+
+def test_a_constant_image_becomes_the_references_mean():
+    matched = match_mean_and_spread(np.full((1, 28, 28), 3, np.uint8), REFERENCE)
+    assert np.unique(matched).tolist() == [round(TRAINING.mean())]
+
+
+def test_an_image_is_matched_alike_in_any_company():
+    alone = np.concatenate([match_mean_and_spread(IMAGES[[row]], REFERENCE) for row in range(6)])
+    np.testing.assert_array_equal(match_mean_and_spread(IMAGES, REFERENCE), alone)
+
+
+def test_no_images_are_matched_to_none():
+    assert match_mean_and_spread(IMAGES[:0], REFERENCE).shape == (0, 28, 28)
+
+
+def test_the_grey_distance_is_wassersteins():
+    expected = [wasserstein_distance(image.ravel(), TRAINING.ravel()) for image in IMAGES]
+    np.testing.assert_allclose(grey_distance(IMAGES, REFERENCE), expected, rtol=1e-9)
+
+
+def test_every_model_sees_the_image_as_it_came_and_only_known_looks():
+    for names in LOOKS.values():
+        assert names[0] == AS_IT_CAME
+        assert {look(IMAGES, name, REFERENCE).shape for name in names} == {IMAGES.shape}
+    assert look(IMAGES, AS_IT_CAME, REFERENCE) is IMAGES
