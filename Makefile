@@ -31,7 +31,7 @@ test-fast: $(STAMP) ## The fast suite: under a minute, no network
 
 check: $(STAMP) ## Lint, format, types, and who may import whom
 	$(BIN)/ruff check .
-	$(BIN)/ruff format --check src tests benchmarks notebooks
+	$(BIN)/ruff format --check src tests benchmarks research tools notebooks
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 

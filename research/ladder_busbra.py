@@ -4,7 +4,7 @@ Runs trained on BreastMNIST alone are applied, frozen, to BUS-BRA: from one netw
 to the shipped models on images prepared as ``clineval validate`` prepares them. AUC with intervals clustered
 by patient (logit scale, 95 %).
 
-    CLINEVAL_BUSBRA=FOLDER python benchmarks/ladder_busbra.py RESULTS [RESULTS_64 RESULTS_224] [--record FILE]
+    CLINEVAL_BUSBRA=FOLDER python research/ladder_busbra.py RESULTS [RESULTS_64 RESULTS_224] [--record FILE]
 
 The first folder is the run of the headline; further ones are runs at other sizes. Writes ladder_busbra.csv.
 """

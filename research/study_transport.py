@@ -5,7 +5,7 @@ is, under the six corruptions of ``clineval validate --corruptions``, and under 
 between scanners (scanner_shifts.py). No test image and no image of another cohort is used. The rule that
 chooses is in docs/external-validation-choices.md.
 
-    CLINEVAL_DATA=FOLDER python benchmarks/study_transport.py --keep FOLDER [--repeats 0 1] [--whole NAME...]
+    CLINEVAL_DATA=FOLDER python research/study_transport.py --keep FOLDER [--repeats 0 1] [--whole NAME...]
 
 Needs breastmnist.npz and breastmnist_224.npz. Finished trainings and risks are kept in --keep and not made
 again; --whole trains five networks a fold, as shipped, also for the trainings named. Writes

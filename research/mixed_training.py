@@ -6,7 +6,7 @@ they came and matched, with or without the blurred look (each from both sides). 
 networks of five trained on changed images, the rest as shipped; each score is the mean over the five ways of
 saying which.
 
-    CLINEVAL_DATA=FOLDER python benchmarks/mixed_training.py --keep FOLDER --repeats 0 1 --members 5 [--moves]
+    CLINEVAL_DATA=FOLDER python research/mixed_training.py --keep FOLDER --repeats 0 1 --members 5 [--moves]
 
 Finished trainings and risks are kept in --keep and not made again. --members 1 is the screen with one network
 a fold; --moves also averages each look over moves of one pixel. Writes mixed_choices.csv: for every

@@ -4,9 +4,9 @@ Chosen on BreastMNIST's train + val alone, under the simulated shifts of study_t
 in docs/external-validation-choices.md ("How many passes a look needs"). Networks as shipped, five a fold; the
 scattering machine sees the image as it came.
 
-    CLINEVAL_DATA=FOLDER python benchmarks/study_looks.py --keep FOLDER [--repeats 0 1]
+    CLINEVAL_DATA=FOLDER python research/study_views.py --keep FOLDER [--repeats 0 1]
 
-Trainings and shifts are kept in --keep, which may be that of study_transport.py. Writes looks_choices.csv.
+Trainings and shifts are kept in --keep, which may be that of study_transport.py. Writes views_choices.csv.
 """
 
 import argparse
@@ -33,7 +33,7 @@ from transport_scores import Bench, log_odds, mean_odds, scores
 from clineval.models.network_scoring import OnnxEnsemble, PlainNetwork, plain_network
 from clineval.models.threads import one_thread
 
-RECORD = Path(__file__).with_name("looks_choices.csv")
+RECORD = Path(__file__).with_name("views_choices.csv")
 AS_IT_CAME, MATCHED, BLURRED = "as it came", "mean and SD matched", "blurred .8"
 STRAIGHT, MIRRORED, BOTH = (0,), (1,), (0, 1)
 Way = Mapping[str, tuple[int, ...]]
