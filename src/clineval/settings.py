@@ -107,6 +107,8 @@ class EvaluationSettings:
     level: float = 0.95  # coverage aimed at by every interval
     draws: int = 1000  # bootstrap resamples; 1,000 leaves about .005 of noise in a percentile
     seed: int = 0
+    thresholds: tuple[float, ...] = ()  # further thresholds to report, 0 to 1; the first is the primary one
+    primary: str | None = None  # model to speak of first; None = chosen out of fold on train
 
 
 @dataclass(frozen=True)

@@ -91,6 +91,20 @@ class Point:
 
 
 @dataclass(frozen=True)
+class Primary:
+    """What a report speaks of first: one model at one threshold.
+
+    ``chosen_on`` says where the threshold comes from, as in ``Point``; ``rule`` is the sentence that says
+    how model and threshold were chosen.
+    """
+
+    model: str
+    threshold: float
+    chosen_on: str
+    rule: str
+
+
+@dataclass(frozen=True)
 class Choice:
     """How firmly a chosen threshold stands.
 
