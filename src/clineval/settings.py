@@ -68,7 +68,7 @@ class ScatteringSettings:
     """How the support vector machine on scattering features learns."""
 
     penalty: float = 6.0  # the machine's C
-    sharpness: tuple[float, float] = (1.4, 0.7)  # of the kernels of orders 0 and 1 and of order 2; 1 is usual
+    sharpness: tuple[float, ...] = (1.4, 0.7)  # of the kernels of orders 0 and 1 and of order 2; 1 is usual
     folds: int = 5  # grouped folds that give the decision values on which Platt scaling is fitted
     most: int = 5000  # cases that it learns from; the kernel grows with their square (200 MB)
 

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from scipy.special import expit
 
 from clineval.errors import InputError
+from clineval.models.arrays import finite
 from clineval.models.folds import grouped_folds, some_cases
-from clineval.models.preprocessing import finite
 from clineval.settings import ScatteringSettings
 
 CHUNK = 64  # cases scored at a time; fixed, so that a risk does not depend on how many are asked for
