@@ -165,7 +165,7 @@ def _scale(features: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[
     varies = np.ptp(features, axis=0) > 0  # rounding leaves a constant feature a spread of its own
     if not varies.any():
         raise InputError(
-            "Images that differ are needed to learn from; all scattering features of the training split are "
+            "Images that differ are needed to learn from; all features of the training split are "
             "constant. Look for blank images."
         )
     return features.mean(axis=0), np.where(varies, features.std(axis=0), np.float32(1))
