@@ -74,6 +74,7 @@ def scored_point(given: ScoredPoint) -> dict[str, Any]:
         **{name: given.counts[name] for name in COUNTS},
         **{name: estimate(given.rates[name]) for name in RATES},
         "net_benefit": number(given.net_benefit),
+        "net_benefit_gain": None if given.gain is None else estimate(given.gain),
         "appendix": {
             name: estimate(given.appendix[name]) for name in APPENDIX_RATES if name in given.appendix
         },
@@ -207,6 +208,7 @@ def to_scored_point(given: Mapping[str, Any]) -> ScoredPoint:
         {name: to_estimate(given[name]) for name in RATES},
         {name: to_estimate(value) for name, value in given["appendix"].items()},
         to_number(given["net_benefit"]),
+        None if given.get("net_benefit_gain") is None else to_estimate(given["net_benefit_gain"]),
     )
 
 

@@ -131,7 +131,8 @@ class ScoredPoint:
 
     ``counts`` holds the four cells of ``COUNTS`` (None where the threshold is undefined), ``rates``
     the Estimates of ``RATES``, ``appendix`` those of ``APPENDIX_RATES``; ``net_benefit`` is that at
-    the threshold itself.
+    the threshold itself, ``gain`` the same less the better of treating all and treating none (None in
+    files of versions before it).
     """
 
     name: str
@@ -142,6 +143,7 @@ class ScoredPoint:
     rates: Mapping[str, Estimate]
     appendix: Mapping[str, Estimate] = field(default_factory=dict)
     net_benefit: float = math.nan
+    gain: Estimate | None = None
 
 
 @dataclass(frozen=True)
