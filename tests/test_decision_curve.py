@@ -118,7 +118,8 @@ def test_treating_all_by_a_model_gains_exactly_nothing():
     curve = decision_curve(outcome, np.full(len(outcome), 0.999), draws=100)
     below = curve.treat_all >= 0
     assert (curve.gain[below] == 0).all()
-    assert (curve.gain_high[:5] == 0).all() and (curve.gain_low <= 0).all()
+    assert (curve.gain_high[:5] == 0).all()
+    assert (curve.gain_low <= 0).all()
 
 
 @law(cases())

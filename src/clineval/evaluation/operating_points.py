@@ -130,8 +130,8 @@ def _net_benefit(cases: Cases, threshold: float, scale: Scale) -> tuple[float, E
     curve = decision_curve(
         cases.outcome, cases.risk, thresholds=[threshold], group=cases.group, **vars(scale)
     )
-    gain = (float(ends[0]) for ends in (curve.gain, curve.gain_low, curve.gain_high))
-    return float(curve.net_benefit[0]), Estimate(*gain, scale.level, curve.method)
+    value, low, high = (float(line[0]) for line in (curve.gain, curve.gain_low, curve.gain_high))
+    return float(curve.net_benefit[0]), Estimate(value, low, high, scale.level, curve.method)
 
 
 def _without_threshold(point: Point, level: float) -> ScoredPoint:
