@@ -6,7 +6,7 @@ STAMP := $(VENV)/.installed
 CORES := $(shell getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2)
 
 .DEFAULT_GOAL := help
-.PHONY: help install report test test-fast check notebooks bench readme verify soak fuzz mutants sbom audit-deps lock clean
+.PHONY: help install report results test test-fast check notebooks bench verify soak fuzz mutants sbom audit-deps lock clean
 
 help: ## Show what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -20,8 +20,12 @@ $(STAMP): requirements.lock pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $(STAMP)
 
-report: $(STAMP) ## Run the whole job, a minute or two: replaces results/, writes results/report.html
-	$(BIN)/clineval run
+report: $(STAMP) ## Run the whole job, a minute or two: writes my-results/ and says where its report is
+	$(BIN)/clineval run --out my-results
+
+results: $(STAMP) ## Maintainers: renew the published record results/ and the README that quotes it (needs BreastMNIST)
+	$(BIN)/clineval run --dataset breastmnist --out results --force
+	$(BIN)/python tools/readme.py results README.md
 
 test: $(STAMP) ## Prove it, some minutes: every test; real data and browser where they are, else it says why not
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(CORES) --dist loadfile
@@ -40,9 +44,6 @@ notebooks: $(STAMP) ## Run the three notebooks, each from a clean kernel
 
 bench: $(STAMP) ## Run the benchmarks (minutes each); their records lie in benchmarks/
 	@for file in benchmarks/bench_*.py; do echo "== $$file"; $(BIN)/python $$file || exit 1; done
-
-readme: $(STAMP) ## Write the numbers of results/ into README.md
-	$(BIN)/python -m clineval.reporting.readme results README.md
 
 verify: $(STAMP) ## Check the committed results against their provenance and the README
 	$(BIN)/clineval verify results
@@ -69,5 +70,5 @@ audit-deps: ## Look for known vulnerabilities in the lock (needs the network; fa
 lock: ## Write requirements.lock anew from what is installed in .venv
 	$(BIN)/python -m pip freeze --exclude-editable --all | grep -viE '^(pip|clineval|breastmnist)' | sed 's/+cpu//' > requirements.lock
 
-clean: ## Remove the environment and every cache; results/ stay
+clean: ## Remove the environment and every cache; results/ and my-results/ stay
 	rm -rf $(VENV) build dist src/*.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

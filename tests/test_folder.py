@@ -86,6 +86,18 @@ def test_results_of_another_command_are_not_replaced_unasked(tmp_path):
         write_results(tmp_path / "results", kind="evaluate")
 
 
+def test_a_published_record_is_not_replaced_unless_forced(tmp_path):
+    write_results(tmp_path / "results", "published")
+    record = {"kind": "run", run_folder.PUBLISHED: True}
+    (tmp_path / "results" / "provenance.json").write_text(json.dumps(record))
+    with pytest.raises(InputError, match=r"results is a published record .*--out my-results.*--force"):
+        write_results(tmp_path / "results", "new")
+    assert (tmp_path / "results" / "content.txt").read_text() == "published"
+    write_results(tmp_path / "results", "new", force=True)
+    assert (tmp_path / "results" / "content.txt").read_text() == "new"
+    assert not run_folder.is_published(tmp_path / "results")
+
+
 def test_an_empty_folder_is_taken(tmp_path):
     (tmp_path / "empty").mkdir()
     write_results(tmp_path / "empty")

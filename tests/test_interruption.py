@@ -16,8 +16,7 @@ RUN = """
 import signal, sys
 from dataclasses import replace
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job would ignore it
-from clineval import cli
-from clineval.cli import learning
+from clineval.cli import learning, main
 from clineval.data.phantom import phantom
 import clineval.pipeline.run as pipeline
 import clineval.reporting.figures as figures
@@ -29,7 +28,7 @@ def short(**named):
 learning.run_settings = short
 pipeline.load_cohort = lambda *words, **named: phantom(seed=0, cases=(60, 24, 40), reason="a test")
 figures.write_figures = lambda folder, **named: None
-sys.exit(cli.run_command(sys.argv[1:]))
+sys.exit(main.run_command(sys.argv[1:]))
 """
 WORDS = ["run", "--dataset", "phantom", "--jobs", "2", "--out", "results"]
 

@@ -143,7 +143,7 @@ def test_the_phantom_by_its_name_says_so_and_follows_the_seed() -> None:
 
 
 def test_the_phantom_at_another_size_is_refused() -> None:
-    with pytest.raises(InputError, match="phantom set needs --size 28; came 64"):
+    with pytest.raises(InputError, match="phantom set needs --size 28; got 64"):
         load_cohort("phantom", size=64)
 
 

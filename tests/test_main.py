@@ -14,7 +14,7 @@ from clineval.pipeline.verify import Verdict
 DIFFERING = Verdict(("a.png: differs", "b.csv: missing"))
 COMMANDS = (
     "run", "fetch", "explore", "audit", "train", "evaluate",
-    "report", "study", "validate", "predict", "verify",
+    "report", "study", "validate", "predict", "verify", "compare",
 )  # fmt: skip
 
 
@@ -102,6 +102,7 @@ def test_wrong_usage_ends_with_2_and_points_to_help(capsys, words):
         ["report", "nowhere"],
         ["evaluate", "nowhere.csv"],
         ["audit", "nowhere"],
+        ["compare", "nowhere", "nowhere"],
         ["fetch", "--dataset", "chairs"],
         ["run", "--out"],
         ["evaluate"],

@@ -1,11 +1,13 @@
 """Reading, refusing and fetching the official files."""
 
 import errno
+import gzip
 import hashlib
 import io
 import os
 import socket
 import threading
+import time
 import tracemalloc
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
@@ -342,7 +344,7 @@ def test_fetch_brings_the_file_whole_and_reports_every_byte(
         size=28,
         folder=tmp_path / "new" / "folder",
         address=server.address,
-        progress=lambda *step: seen.append(step),
+        announce=lambda step: lambda *done: seen.append(done),
     )
     assert path.read_bytes() == official
     assert path.stat().st_mode & 0o777 == 0o644
@@ -517,6 +519,64 @@ def test_a_server_that_drips_is_given_up(
 def test_the_waits_for_a_silent_server_are_bounded() -> None:
     longest = ATTEMPTS * download.READ_SECONDS + sum(2.0**pause for pause in range(ATTEMPTS - 1))
     assert longest < 60
+    assert download.ALL_ANSWERS_SECONDS < 60
+
+
+def test_headers_that_drip_have_one_deadline(
+    tmp_path: Path, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("clineval.data.download.ANSWER_SECONDS", 0.3)
+    with speaking([b"HTTP/1.1 200 OK\r\n", *[b"X: 1\r\n"] * 40], pause=0.05) as server.address:
+        assert "no answer in time" in str(refused(tmp_path, server))
+
+
+def test_redirects_share_the_deadline(
+    tmp_path: Path, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("clineval.data.download.ANSWER_SECONDS", 0.3)
+    hop = b"HTTP/1.1 302 Found\r\nLocation: /again\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+    with speaking([b"", hop], pause=0.1) as server.address:
+        began = time.monotonic()
+        assert "in time" in str(refused(tmp_path, server))
+    assert time.monotonic() - began < 3
+
+
+def test_a_redirect_to_a_file_is_named(tmp_path: Path, server: Server) -> None:
+    hop = b"HTTP/1.1 302 Found\r\nLocation: file:///etc/passwd\r\nContent-Length: 0\r\n\r\n"
+    with speaking([hop], pause=0) as server.address:
+        error = refused(tmp_path, server)
+    assert isinstance(error, Unavailable)
+    assert "127.0.0.1 redirects to no web address" in error.cause
+    assert "file:///etc/passwd" in error.cause
+
+
+@pytest.mark.parametrize("head", [b"", b"Content-Length: 9999999999\r\n"])
+def test_a_body_larger_than_the_file_can_be_is_ended(tmp_path: Path, server: Server, head: bytes) -> None:
+    words = [b"HTTP/1.1 200 OK\r\n" + head + b"\r\n", *[bytes(1 << 16)] * 64]
+    with speaking(words, pause=0) as server.address:
+        error = refused(tmp_path, server)
+    assert not isinstance(error, Unavailable)
+    assert "sends more than the" in str(error)
+
+
+def test_a_body_that_inflates_is_ended(tmp_path: Path, server: Server) -> None:
+    bomb = gzip.compress(bytes(1 << 27))
+    head = b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: %d\r\n\r\n" % len(bomb)
+    with speaking([head + bomb], pause=0) as server.address:
+        assert "sends more than the" in str(refused(tmp_path, server))
+
+
+def test_every_wait_for_the_network_is_announced(tmp_path: Path, official: bytes, server: Server) -> None:
+    server.answers, said = [(503, b"", 0), ok(official)], []
+    medmnist.fetch(
+        folder=tmp_path,
+        address=server.address,
+        wait=0.001,
+        announce=lambda step: said.append(step) or (lambda *_: None),  # type: ignore[func-returns-value]
+    )
+    assert said[0] == "Downloading breastmnist.npz from 127.0.0.1 (an answer may take 20 s)"
+    assert said[1] == "127.0.0.1 answered 503 Service Unavailable; trying again in 0.001 s"
+    assert said[2] == said[0]
 
 
 def test_a_cache_that_is_a_file_is_named(tmp_path: Path, official: bytes, server: Server) -> None:
@@ -546,7 +606,7 @@ def test_ctrl_c_during_a_download_leaves_nothing(tmp_path: Path, official: bytes
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        medmnist.fetch(folder=tmp_path, address=server.address, progress=interrupt)
+        medmnist.fetch(folder=tmp_path, address=server.address, announce=lambda step: interrupt)
     assert list(tmp_path.iterdir()) == []
 
 

@@ -1,15 +1,21 @@
-"""The README quotes the committed results and nothing else."""
+"""The README quotes the published record in results/ and nothing else."""
 
 import json
 import re
+import sys
 from pathlib import Path
 
 import pytest
 
 from clineval.errors import InputError
-from clineval.reporting import readme
+from clineval.files import hash_file, hash_text
+from clineval.pipeline.verify import QUOTATION
+from clineval.results.folder import is_published
 
 ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT / "tools"))
+
+import readme  # noqa: E402
 
 
 @pytest.fixture
@@ -17,18 +23,31 @@ def text():
     return (ROOT / "README.md").read_text(encoding="utf-8")
 
 
-def test_the_readme_quotes_the_committed_results(text):
-    assert readme.quotes_results(text, ROOT / "results") is True
+def test_the_readme_quotes_the_evaluation_of_the_published_record_by_its_hash(text):
+    quoted = QUOTATION.search(text)["evaluation"]
+    recorded = hash_file(ROOT / "results" / "evaluation.json")
+    assert quoted == recorded, (
+        f"README quotes {quoted}, results/ holds {recorded}: renew both by make results"
+    )
 
 
-def test_a_changed_number_is_noticed(text):
-    number = re.search(r"0\.\d{3} \(0\.\d{3}", text).group()
-    assert readme.quotes_results(text.replace(number, "0.999 (0.998", 1), ROOT / "results") is False
+def test_the_text_of_the_readme_is_what_the_record_says(text):
+    assert readme.with_results(text, ROOT / "results") == text, "renew README and record by make results"
 
 
-def test_outside_the_marked_part_stands_no_result(text):
-    before, rest = text.split(readme.BEGIN)
-    prose = before + rest.split(readme.END)[1]
+def test_the_record_is_marked_as_published():
+    assert is_published(ROOT / "results")
+
+
+def test_a_changed_number_no_longer_fits_the_hash_of_the_text(text):
+    quoted = QUOTATION.search(text)
+    number = re.search(r"0\.\d{3}", quoted["text"]).group()
+    assert hash_text(quoted["text"].replace(number, "0.999", 1)) != quoted["of_text"]
+    assert hash_text(quoted["text"]) == quoted["of_text"]
+
+
+def test_outside_the_marked_part_is_no_result(text):
+    prose = QUOTATION.sub("", text)
     without_links = re.sub(r"\(http[^)]*\)|doi:[^\]\s]+", "", prose)
     allowed = {"0.2", "0.5", "4.0", "3.11", "0.90"}
     assert set(re.findall(r"\d*\.\d+", without_links)) - allowed - {".90", ".3"} == set()
@@ -43,7 +62,6 @@ def test_every_figure_and_file_that_the_readme_shows_is_there(text):
 def test_a_readme_without_the_marks_is_refused():
     with pytest.raises(InputError, match="results:begin"):
         readme.with_results("# no marks", ROOT / "results")
-    assert readme.quotes_results("# no marks", ROOT / "results") is None
 
 
 def test_a_gain_is_claimed_only_where_the_interval_leaves_out_0():

@@ -7,8 +7,8 @@ import pytest
 from clineval.data.corruptions import KINDS, corrupt
 from clineval.data.phantom import phantom
 from clineval.pipeline.robustness import robustness, write_robustness
-from clineval.pipeline.run import silent
 from clineval.pipeline.stored_run import read_run, shipped_risks, view_images
+from clineval.progress import silent
 from clineval.settings import ValidationSettings
 
 pytestmark = pytest.mark.slow

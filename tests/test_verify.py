@@ -10,6 +10,7 @@ import pytest
 
 from clineval import results as provenance
 from clineval.cli import main
+from clineval.files import hash_file
 from clineval.pipeline import verify
 from clineval.pipeline.verify import first_difference, verify_results
 
@@ -207,14 +208,36 @@ def test_a_report_that_quotes_other_numbers_is_noticed_behind_fresh_hashes(resul
     assert line.startswith("report.html: does not quote evaluation.json; it lacks the row: first test")
 
 
-def test_a_readme_that_cannot_be_set_beside_the_results_is_named(results):
-    from clineval.reporting.readme import BEGIN, END
+def readme_beside(results, text="AUC 0.912", *, of):
+    (results.parent / "README.md").write_text(f"# Title\n\n{verify.marked(text, evaluation=of)}\n")
 
-    (results.parent / "README.md").write_text(f"{BEGIN}\nAUC 0.999\n{END}\n")
+
+def test_a_readme_that_names_this_evaluation_must_hold_the_text_written_from_it(results):
+    readme_beside(results, of=hash_file(results / "evaluation.json"))
+    assert verify_results(results) == verify.Verdict(())
+    path = results.parent / "README.md"
+    path.write_text(path.read_text().replace("0.912", "0.999"))
     (line,) = verify_results(results).differences
-    assert line.startswith("README.md: cannot be compared with evaluation.json")
-    (results.parent / "README.md").write_text("A README that quotes nothing.")
-    assert verify_results(results).differences == ()
+    assert line == "README.md: its numbers were altered since they were written from evaluation.json"
+
+
+def test_a_readme_that_quotes_another_run_is_said_and_is_no_difference(results, capsys):
+    readme_beside(results, of="0" * 64)
+    verdict = verify_results(results)
+    assert verdict.differences == ()
+    assert verdict.notes == (
+        "README.md quotes another run, whose evaluation.json has the SHA-256 000000000000...",
+    )
+    assert main.run_command(["verify", str(results)]) == 0
+    assert "README.md quotes another run" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "text", ["A README that quotes nothing.", "<!-- results:begin -->\n<!-- results:end -->"]
+)
+def test_a_readme_that_names_no_evaluation_is_left_alone(results, text):
+    (results.parent / "README.md").write_text(text)
+    assert verify_results(results) == verify.Verdict(())
 
 
 def test_results_without_a_seal_are_told_to_be_written_anew(results):

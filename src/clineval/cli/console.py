@@ -10,7 +10,8 @@ from typing import Any
 from rich.console import Console
 from rich.markup import escape
 
-Progress = Callable[[int, int], None]
+from clineval.progress import Announce, Progress
+
 STUDY_FORMS = {"fraction": "g", "cases": ",.0f", "events": ",.0f", "trained_on": ",.0f", "cpu_seconds": ".1f"}
 WIDTH = 170  # columns of a table that goes to a file rather than to a terminal
 
@@ -48,8 +49,14 @@ def say(line: str, *, style: str | None = None) -> None:
         Console().print(_safe(line), style=style, soft_wrap=True, highlight=False)
 
 
+def notify(notice: str) -> None:
+    """What must be known before the work begins, on standard error, above the bars where there are any."""
+    if not Screen.quiet:
+        complain(notice)
+
+
 @contextmanager
-def display() -> Iterator[Callable[[str], Progress]]:
+def display() -> Iterator[Announce]:
     """Yield ``announce(step) -> progress(done, total)``; bars on a terminal, a line a step elsewhere."""
     if Screen.quiet:
         yield lambda step: _nothing
@@ -61,7 +68,7 @@ def display() -> Iterator[Callable[[str], Progress]]:
 
 
 @contextmanager
-def study_display() -> Iterator[tuple[Callable[[str], Progress], Callable[[Any], None] | None]]:
+def study_display() -> Iterator[tuple[Announce, Callable[[Any], None] | None]]:
     """As :func:`display`, and ``show(summary)``: the table so far above the bars, None off a terminal."""
     if Screen.quiet or not sys.stderr.isatty():
         with display() as announce:
@@ -183,6 +190,65 @@ def show_findings(findings: Any) -> None:
         say("Nothing was found.")
     else:
         _print(table)
+
+
+def show_comparison(found: Any, *, names: tuple[str, str]) -> None:
+    """Two results folders side by side: what they were made with, then what differs in their numbers."""
+    for each in found.made:
+        say(f"{each.what}: {each.one} | {each.other}")
+    if Screen.quiet:
+        return
+    _print(_risk_table(found.risks))
+    _print(_threshold_table(found.thresholds, names))
+    _print_measures(found.measures, names)
+
+
+def _risk_table(gaps: Any) -> Any:
+    from rich.table import Table
+
+    table = Table(
+        "model", "split", "cases", "largest difference", "of case", "mean difference", title="Risks"
+    )
+    for gap in gaps:
+        cases = f"{gap.cases:,}" + (f" ({gap.unshared:,} in one only)" if gap.unshared else "")
+        table.add_row(
+            _safe(gap.model),
+            _safe(gap.split),
+            cases,
+            f"{gap.largest:.2g}",
+            _safe(gap.case) if gap.largest > 0 else "",
+            f"{gap.mean:.2g}",
+        )
+    return table
+
+
+def _threshold_table(gaps: Any, names: tuple[str, str]) -> Any:
+    from rich.table import Table
+
+    one, other = map(_safe, names)
+    table = Table("model", "threshold", one, other, "split", "flags that turned", title="Thresholds")
+    for gap in gaps:
+        values = ("none" if value is None else f"{value:.6g}" for value in (gap.one, gap.other))
+        turned = f"{gap.turned:,} of {gap.cases:,}"
+        table.add_row(_safe(gap.model), _safe(gap.name), *values, _safe(gap.split), turned)
+    return table
+
+
+def _print_measures(gaps: Any, names: tuple[str, str]) -> None:
+    from rich.table import Table
+
+    apart = [gap for gap in gaps if gap.differs]
+    if not apart:
+        say(f"All {len(gaps):,} measures are equal.")
+        return
+    one, other = map(_safe, names)
+    title = f"Measures: {len(apart):,} of {len(gaps):,} differ"
+    table = Table("model", "population", "measure", one, other, "difference", title=title)
+    for gap in apart:
+        values = ("undefined" if isnan(value) else f"{value:.6g}" for value in (gap.one, gap.other))
+        difference = "" if isnan(gap.difference) else f"{gap.difference:+.2g}"
+        table.add_row(_safe(gap.model), _safe(gap.population), gap.measure, *values, difference)
+    _print(table)
 
 
 def _caption(record: dict[str, Any], main: str) -> str:

@@ -31,9 +31,7 @@ def fetch(
     from clineval.pipeline.run import fetch_file
 
     with display() as announce:
-        path = fetch_file(
-            dataset, size=size, folder=to, address=address, progress=announce(f"Fetching {dataset} at {size}")
-        )
+        path = fetch_file(dataset, size=size, folder=to, address=address, announce=announce)
     say(f"{path} is there, its checksum as published.")
 
 

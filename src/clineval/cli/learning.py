@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from clineval.cli.console import display, say, show_evaluation, show_study, study_display
+from clineval.cli.console import display, notify, say, show_evaluation, show_study, study_display
 from clineval.cli.options import (
     Bits,
     Condition,
@@ -20,12 +20,10 @@ from clineval.cli.options import (
     Out,
     OutcomeColumn,
     Positive,
-    Primary,
     RunOut,
     Seed,
     Size,
     Split,
-    Threshold,
     comma_list,
     command,
     numbers,
@@ -54,8 +52,6 @@ def run(
     ] = None,
     fit: Annotated[str, typer.Option(help="crop (middle square, as BreastMNIST), top, or pad.")] = "crop",
     bits: Bits = 16,
-    threshold: Threshold = None,
-    primary: Primary = None,
     seed: Seed = 0,
     jobs: Jobs = None,
     device: Device = "cpu",
@@ -98,8 +94,6 @@ def run(
         seed=seed,
         device=device,
         early_stopping=early_stopping,
-        thresholds=tuple(threshold or ()),
-        primary=primary,
     )
     with display() as announce:
         finished = run_pipeline(
@@ -112,6 +106,7 @@ def run(
             resume=resume,
             command=command(),
             announce=announce,
+            warn=notify,
         )
     say(finished.cohort.source.notice, style="bold red")
     show_evaluation(finished.evaluation, main=subject_of(finished.evaluation).main)

@@ -57,6 +57,7 @@ for _command in (
     external.predict,
     scoring.report,
     scoring.verify,
+    scoring.compare,
 ):
     app.command(help=help_text(_command))(_command)
 

@@ -82,16 +82,6 @@ SecondView = Annotated[
         help="Of upright images score the upper square too, and take the mean of both.",
     ),
 ]
-Primary = Annotated[
-    str | None,
-    typer.Option(
-        help="Model to speak of first.", metavar="MODEL", show_default="the highest AUC out of fold on train"
-    ),
-]
-Threshold = Annotated[
-    list[float] | None,
-    typer.Option(help="A threshold to report, 0 to 1; the first is the primary one. May be repeated."),
-]
 Attribute = Annotated[
     list[str] | None,
     typer.Option(
@@ -140,8 +130,6 @@ def run_settings(
     own: Any = None,
     device: str = "cpu",
     early_stopping: str = "guard",
-    thresholds: tuple[float, ...] = (),
-    primary: str | None = None,
 ) -> Any:
     """The settings of a run; loaded late, for --help must answer at once."""
     from clineval import settings as rooms
@@ -149,5 +137,5 @@ def run_settings(
     return rooms.RunSettings(
         data=rooms.DataSettings(dataset=dataset, size=size, split=split, condition=condition, own=own),
         training=rooms.TrainingSettings(seed=seed, device=device, early_stopping=early_stopping),
-        evaluation=rooms.EvaluationSettings(seed=seed, thresholds=thresholds, primary=primary),
+        evaluation=rooms.EvaluationSettings(seed=seed),
     )

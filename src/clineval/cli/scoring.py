@@ -5,9 +5,9 @@ from typing import Annotated
 
 import typer
 
-from clineval.cli.console import complain, display, say, show_evaluation
+from clineval.cli.console import complain, display, say, show_comparison, show_evaluation
 from clineval.cli.exit_codes import FOUND
-from clineval.cli.options import Attribute, Force, Jobs, Primary, Seed, Threshold, command
+from clineval.cli.options import Attribute, Force, Jobs, Seed, command
 from clineval.errors import InputError
 
 
@@ -16,8 +16,9 @@ def evaluate(
     condition: Annotated[
         str | None, typer.Option(help="What outcome 1 stands for, e.g. malignant.", show_default="condition")
     ] = None,
-    threshold: Threshold = None,
-    primary: Primary = None,
+    threshold: Annotated[
+        list[float] | None, typer.Option(help="A further threshold to report; may be repeated.")
+    ] = None,
     model_column: Annotated[str | None, typer.Option(help="Column that names the model.")] = None,
     split_column: Annotated[str | None, typer.Option(help="Column that names the split.")] = None,
     case_column: Annotated[str | None, typer.Option(help="Column that names the case.")] = None,
@@ -74,7 +75,6 @@ def evaluate(
             thresholds=threshold or (),
             columns={name: column for name, column in named.items() if column is not None},
             medmnist=medmnist,
-            primary=primary,
             level=level,
             draws=draws,
             seed=seed,
@@ -94,6 +94,7 @@ def report(
     results: Annotated[
         Path, typer.Argument(help="Folder written by clineval run, evaluate or validate.")
     ] = Path("results"),
+    force: Annotated[bool, typer.Option("--force", help="Write into a published record, too.")] = False,
 ) -> None:
     """Write report.html, checklist.csv and model_card.md anew from a results folder.
 
@@ -103,7 +104,7 @@ def report(
     """
     from clineval.pipeline.report import rewrite_report
 
-    say(f"Report: {rewrite_report(results)}")
+    say(f"Report: {rewrite_report(results, force=force)}")
 
 
 def verify(
@@ -151,3 +152,25 @@ def verify(
     if differences:
         raise typer.Exit(FOUND)
     say(f"{results}: every artefact is as it was written, and the evaluation follows from its table.")
+
+
+def compare(
+    one: Annotated[Path, typer.Argument(help="Folder written by clineval run, evaluate or validate.")],
+    other: Annotated[Path, typer.Argument(help="Another one, of the same cases.")],
+) -> None:
+    """Two results folders side by side: settings, versions, processor, risks, thresholds, flags, measures.
+
+    Exit code 0 where risks, thresholds, flags and measures are equal, 4 where they are not. A difference
+    is the second folder's value less the first one's.
+
+    Example:
+      clineval compare results my-results
+    """
+    from clineval.pipeline.compare import compare_results
+
+    found = compare_results(one, other)
+    show_comparison(found, names=(str(one), str(other)))
+    if not found.equal:
+        complain(f"{one} and {other} differ.")
+        raise typer.Exit(FOUND)
+    say(f"{one} and {other} hold the same risks, thresholds, flags and measures.")

@@ -28,8 +28,9 @@ from clineval.data.groups import (
     sensitivity,
     shares_group,
 )
-from clineval.data.similarity import SHIFT, Images, Progress
+from clineval.data.similarity import SHIFT, Images
 from clineval.errors import InputError
+from clineval.progress import Progress
 
 SMALLEST = 8  # pixels; in less, displacements leave nothing to compare
 MEASURE = (

@@ -19,7 +19,6 @@ from clineval.data.similarity import (
     Images,
     Indices,
     Matches,
-    Progress,
     TooManyPairs,
     Vectors,
     cosines,
@@ -29,6 +28,7 @@ from clineval.data.similarity import (
     overlap,
     working_images,
 )
+from clineval.progress import Progress
 
 MOST_QUERIES, FEWEST_QUERIES = 1000, 200  # images whose nearest neighbours calibrate the threshold
 MOST_COMPARISONS = 10_000_000  # of those with all others; decides between the two

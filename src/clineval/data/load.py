@@ -1,11 +1,10 @@
 """A data set by its name, or the phantom where it cannot be had."""
 
-from collections.abc import Callable
-
 from clineval.data import medmnist, phantom
 from clineval.data.cohort import Cohort
 from clineval.data.download import Unavailable
 from clineval.errors import InputError
+from clineval.progress import Announce, silent
 
 STANDARD = "breastmnist"  # what ``auto`` means where it can be had
 
@@ -17,7 +16,7 @@ def load_cohort(
     seed: int = 0,
     condition: str | None = None,
     address: str | None = None,
-    progress: Callable[[int, int], None] | None = None,
+    announce: Announce = silent,
 ) -> Cohort:
     """The cohort of a data set by its name.
 
@@ -27,7 +26,7 @@ def load_cohort(
     ``source.reason`` then says why. A file that is present but wrong is refused, never replaced.
 
     ``condition`` names the label, or labels joined by `` or ``, that the outcome is True for: needed
-    for sets of more than two classes, never guessed.
+    for sets of more than two classes, never guessed. ``announce`` hears of every wait for the network.
 
     Raises
     ------
@@ -37,7 +36,7 @@ def load_cohort(
         return _phantom(size, condition, seed=seed, reason="it was asked for with --dataset phantom")
     name = STANDARD if dataset == "auto" else dataset
     try:
-        return _official(name, size, condition, address=address, progress=progress)
+        return _official(name, size, condition, address=address, announce=announce)
     except Unavailable as error:
         if dataset != "auto" or size != phantom.SIZE:
             raise
@@ -50,21 +49,21 @@ def _official(
     condition: str | None,
     *,
     address: str | None,
-    progress: Callable[[int, int], None] | None,
+    announce: Announce,
 ) -> Cohort:
     medmnist.condition_of(name, condition)  # refused before anything is downloaded
     path = medmnist.find(name, size=size)
     if path is None:
-        path = medmnist.fetch(name, size=size, address=address, progress=progress)
+        path = medmnist.fetch(name, size=size, address=address, announce=announce)
     return medmnist.read(path, name, size=size, condition=condition)
 
 
 def _phantom(size: int, condition: str | None, *, seed: int, reason: str) -> Cohort:
     if condition not in (None, phantom.CONDITION):
-        raise InputError(f"The phantom set has one condition, {phantom.CONDITION}; came {condition!r}.")
+        raise InputError(f"The phantom set has one condition, {phantom.CONDITION}; got {condition!r}.")
     if size != phantom.SIZE:
         raise InputError(
-            f"The phantom set needs --size {phantom.SIZE}; came {size}. Real data exists at more sizes."
+            f"The phantom set needs --size {phantom.SIZE}; got {size}. Real data exists at more sizes."
         )
     return phantom.phantom(seed=seed, reason=reason)
 

@@ -10,7 +10,7 @@ import os
 import re
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +25,7 @@ from clineval.data.download import Unavailable, download
 from clineval.data.medmnist_sets import SETS, SIZES, SetFacts
 from clineval.data.preparation import grey_of_colour
 from clineval.errors import InputError
+from clineval.progress import Announce, silent
 
 SPLITS = ("train", "val", "test")
 HEADER_BYTES = 4096  # more than any array's header in an official file
@@ -155,13 +156,14 @@ def fetch(
     folder: Path | None = None,
     address: str | None = None,
     wait: float = 1.0,
-    progress: Callable[[int, int], None] | None = None,
+    announce: Announce = silent,
 ) -> Path:
     """Download the official file into ``folder`` (default: the cache) and say where it lies.
 
     A right file already there is kept and nothing is downloaded; a wrong one is refused and not
     overwritten. ``address`` replaces the official folder of the files (a mirror inside a hospital),
-    ``wait`` is the pause in seconds before the first new attempt; ``progress`` gets bytes.
+    ``wait`` is the pause in seconds before the first new attempt; ``announce`` hears of each
+    attempt, and its progress gets bytes.
 
     Raises
     ------
@@ -178,7 +180,14 @@ def fetch(
     url = f"{(address or facts.address).rstrip('/')}/{target.name}?download=1"
     new = not target.parent.exists()
     try:
-        return download(url, target, checksum=":".join(_checksum(facts, size)), wait=wait, progress=progress)
+        return download(
+            url,
+            target,
+            checksum=":".join(_checksum(facts, size)),
+            most_bytes=_most_bytes(facts, size),
+            wait=wait,
+            announce=announce,
+        )
     except Unavailable as error:
         raise Unavailable(f"{error} {_remedies(dataset, size, target)}", cause=error.cause) from error
     except InputError as error:
@@ -187,6 +196,12 @@ def fetch(
         if new:
             with suppress(OSError):  # only an empty folder goes: the one made for what could not be had
                 target.parent.rmdir()
+
+
+def _most_bytes(facts: SetFacts, size: int) -> int:
+    """More than an official file can have: its images as they are, its labels, and something for the zip."""
+    cases = sum(facts.cases.values())
+    return 2**20 + cases * (size * size * facts.channels + LABEL_BYTES * _columns(facts)) * 11 // 10
 
 
 def _remedies(dataset: str, size: int, target: Path | None = None) -> str:

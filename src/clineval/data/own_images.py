@@ -27,9 +27,10 @@ from clineval.data.preparation import (
     square,
     square_to_score,
 )
-from clineval.data.similarity import Images, Progress
+from clineval.data.similarity import Images
 from clineval.errors import InputError, in_short
 from clineval.files import read_columns
+from clineval.progress import Progress
 
 SIDE, SMALL_SIDE = 128, 64  # pixels of the square that every image is brought to
 MOST_AT_SIDE = 20_000  # images; beyond, the smaller square, of which 100,000 take 400 MB

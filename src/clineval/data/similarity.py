@@ -1,6 +1,6 @@
 """How alike two images are: cosine of smoothed squares under small shifts, and agreement in detail."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,11 +10,11 @@ from scipy import fft
 from scipy.ndimage import gaussian_filter
 
 from clineval.errors import InputError
+from clineval.progress import Progress
 
 Images = NDArray[np.uint8]
 Vectors = NDArray[np.float32]
 Indices = NDArray[np.int64]
-Progress = Callable[[int, int], None]
 
 WORKING_SIDE = 28  # pixels; larger images are compared at this size, then looked at in full
 SHIFT = 2  # pixels each way; 7 % of the width of a 28-pixel image

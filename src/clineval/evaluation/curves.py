@@ -1,6 +1,6 @@
 """Curves: the lines and counts that figures, report and explorer draw, so that they compute nothing."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,6 +13,7 @@ from clineval.evaluation.evaluate import on_one_thread
 from clineval.evaluation.populations import Cases, Population, populations, without_repeats
 from clineval.evaluation.records import Scale
 from clineval.predictions import VAL, check_predictions
+from clineval.progress import Progress
 from clineval.statistics.calibration import grouped_curve, smoothed_curve
 from clineval.statistics.decision_curve import compare_decision_curves, decision_curve
 from clineval.statistics.operating_point import threshold_table
@@ -20,7 +21,6 @@ from clineval.statistics.roc import roc_band, roc_curve
 
 Floats = NDArray[np.float64]
 Counts = NDArray[np.int64]
-Progress = Callable[[int, int], None]
 
 BINS = 50
 """Bins of the risk histogram: .02 wide, so that .5 is an edge."""
@@ -93,8 +93,8 @@ class DecisionLines:
 
     ``net_benefit`` in true positives per case, with its band; ``treat_all`` likewise (treat none is
     0); ``standardised`` is net benefit over prevalence; ``interventions_avoided`` per 100 cases
-    against treating all; ``gain`` is the net benefit less that of the better of treating all and
-    treating none, with a band of its own.
+    against treating all; ``probability_useful``: share of bootstrap draws in which the model beats
+    both treating all and treating none (NaN where no bootstrap was made).
     """
 
     threshold: Floats
@@ -102,7 +102,7 @@ class DecisionLines:
     treat_all: Floats
     standardised: Floats
     interventions_avoided: Floats
-    gain: Band
+    probability_useful: Floats
     method: str
 
 
@@ -281,7 +281,7 @@ def _decision(cases: Cases, scale: Scale) -> DecisionLines:
         curve.treat_all,
         curve.standardised,
         curve.interventions_avoided,
-        Band(curve.gain, curve.gain_low, curve.gain_high),
+        curve.probability_useful,
         curve.method,
     )
 

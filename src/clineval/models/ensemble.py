@@ -1,7 +1,7 @@
 """Training of the models that are shipped: fold-members, out-of-fold risks, one record for each model."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from clineval.models.network_training import LearningCurve, check_stopping
 from clineval.models.parallel import run_jobs
 from clineval.models.preprocessing import check_images
 from clineval.models.stored import load_model, predict, save_model
+from clineval.progress import Progress
 from clineval.settings import TrainingSettings
 
 __all__ = ["MODELS", "TrainedModel", "combine", "load_model", "predict", "save_model", "train_models"]
@@ -60,7 +61,7 @@ def train_models(
     names: Sequence[str] = MODELS,
     jobs: int | None = None,
     cluster: str | None = None,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
     finished: Path | None = None,
 ) -> tuple[TrainedModel, ...]:
     """Train the named models on the cohort's training split; the same bytes on any number of cores.

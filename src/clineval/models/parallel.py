@@ -4,7 +4,7 @@ import json
 import os
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from itertools import chain
 from pathlib import Path
 from queue import SimpleQueue
@@ -14,6 +14,7 @@ from typing import Any
 from clineval.errors import InputError
 from clineval.models.arrays import read_arrays, write_arrays
 from clineval.models.jobs import Fitted, Job, Material, key_of, perform
+from clineval.progress import Progress
 
 LOOK_SECONDS = 0.25  # between two looks of a worker at whether its program still lives
 
@@ -30,9 +31,6 @@ def end_with(parent: int) -> None:
         os._exit(1)
 
     Thread(target=watch, daemon=True).start()
-
-
-Progress = Callable[[int, int], None]
 
 
 def run_jobs(

@@ -16,6 +16,7 @@ from clineval.models.folds import derived_seed, grouped_folds
 from clineval.models.jobs import Fitted, Job, Material
 from clineval.models.parallel import as_finished
 from clineval.models.preprocessing import check_images
+from clineval.progress import Progress
 from clineval.settings import StudySettings, TrainingSettings
 
 Indices = NDArray[np.int64]
@@ -54,7 +55,7 @@ def study(
     jobs: int | None = None,
     cluster: str | None = None,
     finished: Path | None = None,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
     watch: Callable[[pd.DataFrame], None] | None = None,
 ) -> pd.DataFrame:
     """Risks of every training on the cases it did not see: one row per training and held-out case.

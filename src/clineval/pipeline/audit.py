@@ -2,7 +2,7 @@
 
 import csv
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -22,10 +22,8 @@ from clineval.data.own_images import OwnImages, read_own_images
 from clineval.data.similarity import Images
 from clineval.errors import InputError
 from clineval.files import text_cell
+from clineval.progress import Announce, silent
 from clineval.results.folder import replace_folder, require_apart
-
-Progress = Callable[[int, int], None]
-Announce = Callable[[str], Progress]
 
 PAIR_COLUMNS = (
     "case_a", "case_b", "split_a", "split_b", "outcome_a", "outcome_b", "similarity", "detail", "kind",
@@ -54,10 +52,6 @@ class _Looked:
     source: Source
 
 
-def _silent(_step: str) -> Progress:
-    return lambda done, total: None
-
-
 def audit_source(
     source: Path | None = None,
     *,
@@ -70,7 +64,7 @@ def audit_source(
     out: Path | None = None,
     force: bool = False,
     command: Iterable[str] = ("clineval", "audit"),
-    announce: Announce = _silent,
+    announce: Announce = silent,
 ) -> AuditedImages:
     """Audit a data set, or a user's own images, and write what was found into a folder.
 
@@ -168,7 +162,8 @@ def _look_at_dataset(
     folder: Path,
     announce: Announce,
 ) -> _Looked:
-    cohort = load_cohort(dataset, size=size, seed=seed, condition=condition, progress=announce("Loading"))
+    announce("Loading")
+    cohort = load_cohort(dataset, size=size, seed=seed, condition=condition, announce=announce)
     found = audit(cohort, threshold=threshold, progress=announce("Comparing"))
     every = write_audit(found, cohort, folder, seed=seed)
     return _Looked(found, every, cohort.images, cohort.condition, cohort.source)

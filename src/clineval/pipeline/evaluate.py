@@ -3,7 +3,7 @@
 import csv
 import json
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from clineval.evaluation import Evaluation, codec
 from clineval.evaluation.records import PopulationScores
 from clineval.pipeline.scoring import open_and_score
 from clineval.predictions import check_predictions, read_predictions, write_predictions
+from clineval.progress import Announce, Progress, silent
 from clineval.reporting.report import write_report
 from clineval.results.folder import folder_kind, replace_folder, require_apart
 from clineval.settings import EvaluationSettings
@@ -27,14 +28,6 @@ from clineval.statistics import sample_size
 
 MOST_CSV_ROWS = 1_000_000
 """Rows beyond which the folder's copy of the table is Parquet: a CSV of more is slow to write and to open."""
-
-Progress = Callable[[int, int], None]
-Announce = Callable[[str], Progress]
-
-
-def silent(_step: str) -> Progress:
-    """An ``announce`` that shows nothing, for callers without a screen."""
-    return lambda done, total: None
 
 
 def evaluate_file(
@@ -47,7 +40,6 @@ def evaluate_file(
     level: float = EvaluationSettings.level,
     draws: int = EvaluationSettings.draws,
     seed: int = EvaluationSettings.seed,
-    primary: str | None = None,
     coverage: bool = False,
     shared_cases_only: bool = False,
     attributes: Iterable[str] = (),
@@ -68,7 +60,6 @@ def evaluate_file(
     columns : the file's names for the table's columns.
     medmnist : name of the MedMNIST set that the result file belongs to.
     level, draws, seed : of the intervals and the bootstrap.
-    primary : the model to speak of first; by default chosen on development data, or the table's first.
     coverage : also simulate how often our own intervals cover at this many cases and events.
     shared_cases_only : score models that were given different cases on the shared ones.
     attributes : columns to make subgroups of; by default all that can group cases.
@@ -86,10 +77,10 @@ def evaluate_file(
         )
     if folder_kind(out) is None:  # the table of a folder of ours comes back as it was
         require_apart(out, predictions)
-    settings = EvaluationSettings(level, draws, seed, tuple(thresholds), primary)
+    settings = EvaluationSettings(level=level, draws=draws, seed=seed)
     asked = {
         **asdict(settings),
-        "thresholds": list(settings.thresholds),
+        "thresholds": list(thresholds),
         "shared_cases_only": shared_cases_only,
         "attributes": list(attributes),
     }

@@ -1,7 +1,7 @@
 """An external cohort: its risks, its record and its figures."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,13 +21,13 @@ from clineval.models.stored import Floats
 from clineval.models.views import AS_IT_CAME, LOOKS, MIRRORED, WAYS, look, mean_histogram
 from clineval.pipeline.stored_run import Seen, StoredRun, shipped_risks, view_images
 from clineval.predictions import read_predictions
+from clineval.progress import Announce
 from clineval.settings import ValidationSettings
 from clineval.statistics.roc import auc_logit
 
 FURTHER_LOOKS = "a further look: grey levels matched"
 UPPER = "mean with the upper square"
 NETWORK = "cnn"  # alone among the models goes along an image the way that its look says
-Announce = Callable[[str], Callable[[int, int], None]]
 
 
 @dataclass(frozen=True)
@@ -104,12 +104,7 @@ def transport_record(
     """
     points: dict[str, tuple[Point, ...]] = {name: at_home.points[name] for name in run.names}
     models = transport(
-        read_predictions(results / "predictions.csv"),
-        table,
-        points=points,
-        level=settings.evaluation.level,
-        draws=settings.evaluation.draws,
-        seed=settings.evaluation.seed,
+        read_predictions(results / "predictions.csv"), table, points=points, **asdict(settings.evaluation)
     )
     return {
         "schema": SCHEMA,

@@ -3,7 +3,7 @@
 import csv
 import io
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import isnan
 from pathlib import Path
@@ -23,11 +23,11 @@ from clineval.pipeline.stored_run import (
     shipped_risks,
     view_images,
 )
+from clineval.progress import Progress
 from clineval.results.folder import require_writable, unwritable, write_whole
 
 FORMS = ("csv", "json")
 SCHEMA = 1
-Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)

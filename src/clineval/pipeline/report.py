@@ -11,14 +11,19 @@ from clineval.results.folder import foreign_entries, replace_folder, require_res
 WORDS = ("report.html", "checklist.csv", "model_card.md")
 
 
-def rewrite_report(results: Path) -> Path:
+def rewrite_report(results: Path, *, force: bool = False) -> Path:
     """Write report, checklist and model card anew; return the report's path.
 
     Every other artefact keeps the hash that the run gave it, so that tampering stays visible.
 
+    Parameters
+    ----------
+    force : write into a published record, too.
+
     Raises
     ------
-    InputError : ``results`` is not a whole results folder, or a file in it is of another schema.
+    InputError : ``results`` is published, or not a whole results folder, or a file in it is of another
+        schema.
     """
     require_results(results, provenance.FILE, "evaluation.json", "predictions.csv")
     record = provenance.read_provenance(results / provenance.FILE)
@@ -28,7 +33,7 @@ def rewrite_report(results: Path) -> Path:
             f"{results} holds {', '.join(foreign[:10])}, which no run writes (a link, a pipe, or a folder "
             "where a file belongs); remove it, or write the results anew."
         )
-    with replace_folder(results, kind=record["kind"]) as folder:
+    with replace_folder(results, kind=record["kind"], force=force) as folder:
         shutil.copytree(results, folder, dirs_exist_ok=True)
         _write_words(folder, results)
         provenance.reseal(folder, record, names=WORDS)

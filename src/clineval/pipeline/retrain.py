@@ -2,7 +2,7 @@
 
 import json
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, is_dataclass
 from pathlib import Path
 from types import UnionType
@@ -17,6 +17,7 @@ from clineval.pipeline.run import OwnImages, audit_and_group, load, load_own, wr
 from clineval.pipeline.train import train_all, write_tables
 from clineval.pipeline.verify import Verdict
 from clineval.predictions import OUT_OF_FOLD, read_predictions
+from clineval.progress import Announce
 from clineval.results.environment import environment_differences
 from clineval.results.folder import require_results
 from clineval.settings import RunSettings
@@ -41,7 +42,6 @@ INSTEAD = {
     "audit": "it trained nothing; the same clineval audit with another --out repeats it",
     "explore": "it trained nothing; the same clineval explore with another --out repeats it",
 }
-Announce = Callable[[str], Callable[[int, int], None]]
 
 
 @dataclass(frozen=True)

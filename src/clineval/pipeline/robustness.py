@@ -1,6 +1,6 @@
 """A cohort as worse scanners and archives would show it: what the frozen models make of that."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ from clineval.data.cohort import Cohort
 from clineval.data.corruptions import KINDS, SEVERITIES, corrupt
 from clineval.models.stored import Floats
 from clineval.pipeline.stored_run import StoredRun, shipped_risks, view_images
+from clineval.progress import Announce, Progress
 from clineval.settings import ValidationSettings
 from clineval.statistics.calibration import calibration_intercept, calibration_slope
 from clineval.statistics.intervals import Estimate
@@ -20,8 +21,6 @@ from clineval.statistics.roc import auc_logit
 
 FILE = "robustness.csv"
 AS_IT_IS = "as it is"
-Progress = Callable[[int, int], None]
-Announce = Callable[[str], Progress]
 
 
 def write_robustness(

@@ -24,15 +24,13 @@ from clineval.data.own_table import Columns
 from clineval.errors import InputError
 from clineval.evaluation import Evaluation
 from clineval.evaluation.curves import Curves, curves
-from clineval.evaluation.operating_points import given_point
 from clineval.pipeline.audit import draw_audit, write_audit
 from clineval.pipeline.scoring import open_and_score
-from clineval.pipeline.train import COMBINATION, TRAINED, Shipped, train_all, training_seconds, write_tables
+from clineval.pipeline.train import Shipped, train_all, training_seconds, write_tables
 from clineval.predictions import read_predictions
+from clineval.progress import Announce, silent
 from clineval.results.folder import replace_folder, require_apart
-from clineval.settings import EvaluationSettings, OwnSettings, RunSettings
-
-Announce = Callable[[str], Callable[[int, int], None]]
+from clineval.settings import OwnSettings, RunSettings
 
 
 @dataclass(frozen=True)
@@ -130,8 +128,6 @@ def _check_classes(cohort: Cohort) -> None:
             )
 
 
-Progress = Callable[[int, int], None]
-
 FORMATS = ("png", "svg", "pdf")
 
 
@@ -151,11 +147,6 @@ class FinishedRun(Finished):
     evaluation: Evaluation
 
 
-def silent(_step: str) -> Progress:
-    """An ``announce`` that shows nothing, for callers without a screen."""
-    return lambda done, total: None
-
-
 def run(
     settings: RunSettings,
     *,
@@ -167,6 +158,7 @@ def run(
     resume: bool = False,
     command: Iterable[str] = ("clineval", "run"),
     announce: Announce = silent,
+    warn: Callable[[str], None] = lambda notice: None,
 ) -> FinishedRun:
     """Take a data set from images to a report; the folder appears whole or not at all.
 
@@ -180,17 +172,19 @@ def run(
     resume : reuse the trainings that an interrupted run of the same settings finished.
     command : the words to record in the provenance.
     announce : called with each step's name; returns the step's ``progress(done, total)``.
+    warn : called before anything is trained with what must be known of the data: that they are synthetic.
 
     Raises
     ------
     InputError : a setting, the data, or the output folder is not fit.
     """
     check_formats(formats)
-    _check_evaluation(settings.evaluation)
     recorder = results.Recorder()
     with recorder.step("load"):
         read = load_own(own, settings, announce=announce) if own is not None else None
         cohort = load(settings, announce=announce) if read is None else read.cohort
+    if cohort.source.notice:
+        warn(cohort.source.notice)
     settings = _named(settings, cohort)
     target = results_folder(out, cohort.source)
     if own is not None and read is not None:
@@ -276,12 +270,13 @@ def train(
 
 def load(settings: RunSettings, *, announce: Announce = silent) -> Cohort:
     """The cohort that the settings name; its source says whether it is real."""
+    announce("Loading the images")
     return load_cohort(
         settings.data.dataset,
         size=settings.data.size,
         seed=settings.training.seed,
         condition=settings.data.condition,
-        progress=announce("Loading the images"),
+        announce=announce,
     )
 
 
@@ -419,27 +414,18 @@ def check_formats(formats: Sequence[str]) -> None:
         )
 
 
-def _check_evaluation(asked: EvaluationSettings) -> None:
-    """Refuse thresholds and a primary model that there cannot be, before anything is trained."""
-    for threshold in asked.thresholds:
-        given_point(threshold)
-    known = (*TRAINED, COMBINATION)
-    if asked.primary is not None and asked.primary not in known:
-        raise InputError(f"--primary needs one of {', '.join(known)}; got {asked.primary!r}.")
-
-
 def fetch_file(
     dataset: str = "breastmnist",
     *,
     size: int = 28,
     folder: Path | None = None,
     address: str | None = None,
-    progress: Callable[[int, int], None] | None = None,
+    announce: Announce = silent,
 ) -> Path:
     """The official file of a data set in ``folder`` (default: the cache), downloaded if it is not there.
 
-    ``address`` replaces the official folder of the files (a mirror); ``progress`` is called
-    with bytes done and bytes in all.
+    ``address`` replaces the official folder of the files (a mirror); ``announce`` hears of each
+    attempt, and its progress gets bytes done and bytes in all.
 
     Raises
     ------
@@ -449,7 +435,7 @@ def fetch_file(
         raise InputError("fetch needs a data set to download; the phantom set is drawn where it is used.")
     name = "breastmnist" if dataset == "auto" else dataset
     try:
-        return medmnist.fetch(name, size=size, folder=folder, address=address, progress=progress)
+        return medmnist.fetch(name, size=size, folder=folder, address=address, announce=announce)
     except Unavailable as failure:
         if folder is not None and failure.cause.startswith(UNWRITABLE):
             raise InputError(f"--to {folder}: {failure.cause}; choose another folder.") from failure

@@ -3,7 +3,7 @@
 import json
 import math
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +22,7 @@ from clineval.models.novelty import Distance, Familiarity, distance, learn_famil
 from clineval.models.plain_scattering import FEATURES
 from clineval.models.stored import Floats, PlainModel, View, mean_of, read_plain_model
 from clineval.models.views import AS_IT_CAME, BOTH, LEVELS, LOOKS, WAYS, look, mean_histogram
+from clineval.progress import Progress
 from clineval.results import hash_file
 from clineval.results.folder import MARKER, require_results
 from clineval.statistics.recalibration import Recalibration
@@ -125,7 +126,6 @@ def _or_nan(value: float | None) -> float:
 CHUNK = 64  # images scored at a time; fixed and filled up, so that company changes no bit of a risk
 AS_TRAINED = "as-trained"  # squares are cut as those of the training images were
 NEEDED = (MARKER, "evaluation.json", "models/shipped.json")
-Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,8 @@ from clineval.data.audit import audit
 from clineval.data.cohort import Cohort
 from clineval.errors import InputError
 from clineval.models.study import study
-from clineval.pipeline.run import Announce, facts, load, silent
+from clineval.pipeline.run import facts, load
+from clineval.progress import Announce, silent
 from clineval.results.folder import hold_folder, move_whole, write_whole
 from clineval.settings import RunSettings, StudySettings
 from clineval.statistics.intervals import normal_quantile

@@ -18,6 +18,7 @@ from clineval.models.ensemble import TrainedModel, combine, save_model, train_mo
 from clineval.models.network_training import LearningCurve
 from clineval.pipeline.stored_run import learn_reference, write_reference
 from clineval.predictions import write_predictions
+from clineval.progress import Announce
 from clineval.settings import RunSettings
 from clineval.statistics.calibration import Recalibration, fit_platt, fit_temperature
 
@@ -100,10 +101,7 @@ def _log_loss(outcome: NDArray[np.bool_], risk: Floats) -> float:
     return float(-np.log(np.where(outcome, risk, 1 - risk)).mean())
 
 
-Announce = Callable[[str], Callable[[int, int], None]]
-
 TRAINED = ("logreg", "cnn", "scattering")
-COMBINATION = "combined"
 COMBINED = ("cnn", "scattering")  # what grouped cross-validation says belongs together: docs/training.md
 PAIR = ("logreg", "cnn")  # the headline pair, trained once more without the twins of test images
 OUT_OF_FOLD = "train_out_of_fold"
@@ -211,7 +209,7 @@ def combine_shipped(parts: Sequence[Shipped]) -> Shipped:
     risk = combine([part.risk for part in parts])
     out_of_fold = combine([part.out_of_fold for part in parts])
     return Shipped(
-        name=COMBINATION,
+        name="combined",
         cohort=parts[0].cohort,
         risk=risk,
         out_of_fold=out_of_fold,

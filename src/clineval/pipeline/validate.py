@@ -1,7 +1,7 @@
 """The validate step: a finished run, frozen, on the images of other patients."""
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -27,11 +27,12 @@ from clineval.pipeline.external import (
     transport_record,
 )
 from clineval.pipeline.robustness import write_robustness
-from clineval.pipeline.run import OwnImages, check_formats, draw, silent, write_exploration, write_words
+from clineval.pipeline.run import OwnImages, check_formats, draw, write_exploration, write_words
 from clineval.pipeline.scoring import open_and_score
 from clineval.pipeline.stored_run import StoredRun, cut_for, read_run
 from clineval.pipeline.train import DECIMALS
 from clineval.predictions import OUT_OF_FOLD, read_predictions, write_predictions
+from clineval.progress import Announce, silent
 from clineval.results.folder import replace_folder, require_apart
 from clineval.settings import ValidationSettings
 
@@ -39,7 +40,6 @@ RESERVED = ("train", "val", "test", "test_clean", OUT_OF_FOLD, "all")
 LONGEST_NAME = 80  # characters of a cohort's name
 UNLIKE = "unlike_training"  # attribute of every external image
 OWN_UNLIKE = f"own_{UNLIKE}"  # a column of that name in the table
-Announce = Callable[[str], Callable[[int, int], None]]
 
 
 @dataclass(frozen=True)
@@ -95,11 +95,7 @@ def validate(
         external = _read(run, own, settings, fits[1:], announce)
         require_apart(out, *external.folders)
         _check_columns(external.cohort, settings)
-    chosen = {
-        "points": _points(run, at_home),
-        "attributes": list(settings.attributes),
-        "primary": None if at_home.primary is None else codec.plain_record(at_home.primary),
-    }
+    chosen = {"points": _points(run, at_home), "attributes": list(settings.attributes)}
     scoring = {**asdict(settings.evaluation), **chosen}
     with replace_folder(out, kind="validate", force=force) as folder, threadpool_limits(1):
         with recorder.step("score"):

@@ -12,6 +12,7 @@ from typing import Any
 from clineval import results
 from clineval.errors import InputError
 from clineval.evaluation import Evaluation
+from clineval.files import hash_file, hash_text
 from clineval.reporting.subject import subject_of
 from clineval.reporting.tables import DISCRIMINATION, Row, measure_table, point_table
 from clineval.results.environment import environment_differences
@@ -46,6 +47,15 @@ def _words(text: str) -> tuple[str, ...]:
 
 EVALUATION = "evaluation.json"
 REPORT = "report.html"
+README = "README.md"
+QUOTATION = re.compile(
+    r"<!-- results:begin"
+    r"(?: evaluation\.json (?P<evaluation>[0-9a-f]{64}) text (?P<of_text>[0-9a-f]{64}))?[^\n]*-->\n"
+    r"(?P<text>.*?)\n?<!-- results:end -->",
+    re.DOTALL,
+)
+"""The part of a README that quotes results, with the SHA-256 of their ``evaluation.json`` and of the text."""
+
 TOLERANCE = 1e-9
 """Relative difference of a recomputed number that another processor or version is allowed."""
 
@@ -63,8 +73,8 @@ def verify_results(folder: Path) -> Verdict:
 
     Checked are the SHA-256 of every artefact, the provenance's own seal, that ``evaluation.json``
     follows from ``predictions.csv`` to the last digit (within ``TOLERANCE`` where the processor or a
-    version is another), the ledger, and that the report and, where it stands in the folder above, the
-    README quote these numbers.
+    version is another), the ledger, and that the report quotes these numbers. So must a README in the
+    folder above that names this ``evaluation.json`` as its source; one that quotes another is a note.
 
     Raises
     ------
@@ -85,8 +95,17 @@ def verify_results(folder: Path) -> Verdict:
             *_report_differences(folder),
             *_readme_differences(folder),
         ),
-        (_note(elsewhere),) if elsewhere and EVALUATION in record["artefacts"] else (),
+        (
+            *((_note(elsewhere),) if elsewhere and EVALUATION in record["artefacts"] else ()),
+            *_readme_notes(folder),
+        ),
     )
+
+
+def marked(text: str, *, evaluation: str) -> str:
+    """A quoting text between its two marks; ``evaluation`` is the SHA-256 of the file that it quotes."""
+    mark = f"<!-- results:begin evaluation.json {evaluation} text {hash_text(text)} (make results) -->"
+    return f"{mark}\n{text}\n<!-- results:end -->"
 
 
 def first_difference(left: Any, right: Any, place: str = "", *, tolerance: float = 0.0) -> str | None:
@@ -215,16 +234,26 @@ def _report_differences(folder: Path) -> Iterator[str]:
         yield f"{REPORT}: does not quote {EVALUATION}; it lacks the row: {row}"
 
 
-def _readme_differences(folder: Path) -> Iterator[str]:
-    readme = folder.resolve().parent / "README.md"
-    if not readme.is_file() or not (folder / EVALUATION).is_file():
-        return
-    from clineval.reporting.readme import quotes_results
+def _readme(folder: Path) -> str:
+    """The README beside a results folder; empty where there is none."""
+    path = folder.resolve().parent / README
+    return path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
 
-    try:
-        quoted = quotes_results(readme.read_text(encoding="utf-8", errors="replace"), folder)
-    except (ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError, InputError) as error:
-        yield f"README.md: cannot be compared with {EVALUATION} ({error})"
-        return
-    if quoted is False:
-        yield f"README.md: its numbers are not those of {EVALUATION}; write them with: make readme"
+
+def _readme_differences(folder: Path) -> Iterator[str]:
+    """A README that names this evaluation must still hold the text that was written from it."""
+    quoted = QUOTATION.search(_readme(folder))
+    if quoted and _quotes(quoted, folder) and hash_text(quoted["text"]) != quoted["of_text"]:
+        yield f"{README}: its numbers were altered since they were written from {EVALUATION}"
+
+
+def _readme_notes(folder: Path) -> Iterator[str]:
+    quoted = QUOTATION.search(_readme(folder))
+    source = quoted["evaluation"] if quoted else None
+    if quoted and source and (folder / EVALUATION).is_file() and not _quotes(quoted, folder):
+        yield f"{README} quotes another run, whose {EVALUATION} has the SHA-256 {source[:12]}..."
+
+
+def _quotes(quoted: re.Match[str], folder: Path) -> bool:
+    path = folder / EVALUATION
+    return path.is_file() and quoted["evaluation"] == hash_file(path)

@@ -20,6 +20,7 @@ from clineval.evaluation import Evaluation
 from clineval.evaluation.curves import Curves, PopulationCurves
 from clineval.evaluation.records import COUNTS, RATES, PopulationScores
 from clineval.files import text_cell
+from clineval.progress import Progress
 from clineval.reporting import data_plots, plots
 from clineval.reporting.data_plots import LearningCurve, write_duplicates
 from clineval.reporting.gallery import failures, main_point, write_gallery
@@ -473,9 +474,6 @@ def _learning(
         f"condition: {shorten(condition, 24)}; early stopping fired in {fired} of {members}"
     )
     return lay_out(figure, setting.heading("Learning curve: cnn", subtitle), height=2.1)
-
-
-Progress = Callable[[int, int], None]
 
 
 def write_figures(

@@ -14,6 +14,7 @@ import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from clineval.errors import InputError
 
@@ -21,6 +22,7 @@ MARKER = "provenance.json"
 LEDGER = "ledger.jsonl"
 DATA = ".npz"  # ending of a data set's file
 BEING_REPLACED = ".being-replaced"
+PUBLISHED = "published"  # field of a provenance: a record that no command replaces unless forced
 
 _HERE = -100  # AT_FDCWD of the C library: paths start at the working folder
 _RENAME_EXCHANGE = 2  # of renameat2 in linux/fs.h
@@ -109,12 +111,22 @@ def recover(target: Path) -> None:
 
 def folder_kind(folder: Path) -> str | None:
     """The command that wrote ``folder``, by its provenance; None where the program did not write it."""
+    kind = _provenance(folder).get("kind")
+    return kind if isinstance(kind, str) else None
+
+
+def is_published(folder: Path) -> bool:
+    """Whether the folder is marked as a published record."""
+    return _provenance(folder).get(PUBLISHED) is True
+
+
+def _provenance(folder: Path) -> dict[str, Any]:
+    """What ``provenance.json`` holds, unchecked; empty where there is none that can be read."""
     try:
         record = json.loads((folder / MARKER).read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError):
-        return None
-    kind = record.get("kind") if isinstance(record, dict) else None
-    return kind if isinstance(kind, str) else None
+        return {}
+    return record if isinstance(record, dict) else {}
 
 
 def foreign_entries(folder: Path) -> list[str]:
@@ -265,6 +277,11 @@ def _check_replaceable(target: Path, *, kind: str, force: bool) -> None:
         raise InputError(
             f"{target} is not empty and was not written by clineval; nothing was touched. "
             "Choose another --out, or replace the folder with --force."
+        )
+    if is_published(target):
+        raise InputError(
+            f"{target} is a published record and stays as it is: choose another folder, for example "
+            "--out my-results, or replace the record with --force."
         )
     if found != kind:
         raise InputError(

@@ -16,7 +16,7 @@ from clineval.errors import InputError
 from clineval.files import FILE, LEDGER, hash_file, hash_folder, hash_text
 from clineval.results.crate import CRATE, write_crate
 from clineval.results.environment import commit, machine, versions
-from clineval.results.folder import write_whole
+from clineval.results.folder import PUBLISHED, write_whole
 from clineval.results.ledger import ledger_state
 
 PROCESSES = Path("/proc")
@@ -105,6 +105,7 @@ __all__ = [
     "SCHEMA",
     "describe",
     "is_as_sealed",
+    "publish",
     "read_provenance",
     "render",
     "reseal",
@@ -164,6 +165,12 @@ def reseal(folder: Path, record: Mapping[str, Any], *, names: Iterable[str]) -> 
     hashes[CRATE] = hash_file(folder / CRATE)
     sealed = {**record, "artefacts": dict(sorted(hashes.items()))}
     write_whole(folder / FILE, write(sealed))
+
+
+def publish(folder: Path) -> None:
+    """Mark a folder as a published record, which no command replaces unless forced; its seal stays valid."""
+    record = read_provenance(folder / FILE)
+    write_whole(folder / FILE, render({**record, PUBLISHED: True}))
 
 
 def render(record: Mapping[str, Any]) -> str:

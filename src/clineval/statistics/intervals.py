@@ -7,10 +7,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import betaincinv, ndtr, ndtri
 
+from clineval.progress import Progress
 from clineval.statistics.counts import checked_cases, checked_outcome, group_codes
 
 Floats = NDArray[np.float64]
-Progress = Callable[[int, int], None]
 
 # Numbers in one block of bootstrap weights: 2 MB, which stays in the cache of one core.
 BLOCK = 2**18

@@ -8,12 +8,11 @@ from numpy.typing import NDArray
 from scipy.integrate import quad
 from scipy.special import entr, expit, logit, ndtr, ndtri
 
+from clineval.progress import Progress
 from clineval.statistics import calibration, roc
 from clineval.statistics.counts import Bools, Floats
 from clineval.statistics.intervals import Estimate
 from clineval.statistics.operating_point import operating_point
-
-Progress = Callable[[int, int], None]
 
 # The threshold at which the simulated rates are taken.
 THRESHOLD = 0.5

@@ -1,4 +1,10 @@
-"""The numbers of a run in a README, between two marks, so that a test can hold them to the results."""
+"""Write the numbers of results/ between two marks of README.md, and mark results/ as the published record.
+
+    python tools/readme.py results README.md        (last step of: make results)
+
+The first mark names the SHA-256 of the evaluation.json that is quoted and of the text itself, so that
+``clineval verify`` can tell which results a README quotes and whether its numbers were altered since.
+"""
 
 import json
 import sys
@@ -7,10 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from clineval.errors import InputError
+from clineval.files import hash_file
+from clineval.pipeline.verify import QUOTATION, marked
 from clineval.results.folder import require_results, write_whole
-
-BEGIN = "<!-- results:begin (written by `make readme` from results/) -->"
-END = "<!-- results:end -->"
+from clineval.results.provenance import publish
 
 TITLES = {
     "logreg": "logistic regression",
@@ -24,13 +30,6 @@ POPULATIONS = {"test": "official test", "test_clean": "clean test"}
 POINTS = {"half": "0.5", "sensitivity_90": "chosen for sensitivity .90"}
 
 
-def quotes_results(readme: str, results: Path) -> bool | None:
-    """Whether the marked part of a README is what the results say; None where it has no marked part."""
-    if BEGIN not in readme or END not in readme:
-        return None
-    return readme == with_results(readme, results)
-
-
 def with_results(readme: str, results: Path) -> str:
     """The README with its marked part written anew from ``results/evaluation.json``.
 
@@ -38,16 +37,13 @@ def with_results(readme: str, results: Path) -> str:
     ------
     InputError : the README has no marked part, or the results are not whole.
     """
-    if BEGIN not in readme or END not in readme:
-        raise InputError(
-            f"The README needs the lines {BEGIN} and {END}, between which its numbers are written."
-        )
+    if not QUOTATION.search(readme):
+        raise InputError("The README needs two lines, results:begin and results:end, around its numbers.")
     folder = require_results(results, "evaluation.json", "audit.json")
     evaluation = json.loads((folder / "evaluation.json").read_text(encoding="utf-8"))
     audit = json.loads((folder / "audit.json").read_text(encoding="utf-8"))
-    before, rest = readme.split(BEGIN, 1)
-    after = rest.split(END, 1)[1]
-    return f"{before}{BEGIN}\n{results_in_words(evaluation, audit)}\n{END}{after}"
+    text = marked(results_in_words(evaluation, audit), evaluation=hash_file(folder / "evaluation.json"))
+    return QUOTATION.sub(lambda _: text, readme, count=1)
 
 
 def results_in_words(evaluation: dict[str, Any], audit: dict[str, Any]) -> str:
@@ -227,9 +223,11 @@ def _interval(estimate: dict[str, Any]) -> str:
 
 
 def main() -> None:
-    """Write the numbers of a results folder into a README; both are named on the command line."""
+    """Write the numbers of a results folder into a README and mark the folder as published."""
     results, readme = Path(sys.argv[1]), Path(sys.argv[2])
-    write_whole(readme, with_results(readme.read_text(encoding="utf-8"), results))
+    text = with_results(readme.read_text(encoding="utf-8"), results)
+    publish(results)
+    write_whole(readme, text)
 
 
 if __name__ == "__main__":
