@@ -1,0 +1,308 @@
+"""A model beside one reader on the same cases: ranking, rates, agreement, and whether it is as good."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from clineval.statistics.cases import checked_cases, group_codes
+from clineval.statistics.counting import Bools, Floats, flagged
+from clineval.statistics.delong import Comparison, compare_auc, missing_outcome
+from clineval.statistics.intervals import (
+    Estimate,
+    normal_quantile,
+    percentile_interval,
+    undefined,
+    weight_blocks,
+)
+from clineval.statistics.paired_rates import PairedRates, mcnemar
+
+KAPPA_WEIGHTS = {"none": 0, "linear": 1, "quadratic": 2}
+
+
+@dataclass(frozen=True)
+class NonInferiority:
+    """Whether a difference is shown to be no worse than the margin given beforehand.
+
+    ``bound``: the lower one-sided bound of the difference. ``met``: whether it lies above -margin, None
+    where there is no bound.
+    """
+
+    margin: float
+    difference: Estimate
+    bound: float
+    met: bool | None
+    method: str
+
+
+@dataclass(frozen=True)
+class AtReader:
+    """The model where it is as specific, or as sensitive, as the reader.
+
+    ``sensitivity``: the model's at the reader's specificity; ``sensitivity_difference``: that less the
+    reader's sensitivity; the other two are the mirror image.
+    """
+
+    sensitivity: Estimate
+    sensitivity_difference: Estimate
+    specificity: Estimate
+    specificity_difference: Estimate
+
+
+@dataclass(frozen=True)
+class FlaggedBy:
+    """How many cases both flag, one alone flags, or neither flags."""
+
+    both: int
+    model_only: int
+    reader_only: int
+    neither: int
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """Who flags whom, among cases with and without the condition, and kappa over all."""
+
+    events: FlaggedBy
+    non_events: FlaggedBy
+    kappa: Estimate
+
+
+@dataclass(frozen=True)
+class AgainstReader:
+    """A model less a reader on the same cases, at the model's threshold and the reader's cut."""
+
+    auc: Comparison
+    at_reader: AtReader
+    agreement: Agreement
+    rates: PairedRates
+    ppv: Estimate
+    npv: Estimate
+
+
+def against_reader(
+    outcome: ArrayLike,
+    risk: ArrayLike,
+    reading: ArrayLike,
+    *,
+    threshold: float,
+    cut: float,
+    group: ArrayLike | None = None,
+    draws: int = 1000,
+    seed: int = 0,
+    level: float = 0.95,
+) -> AgainstReader:
+    """How a model does beside one reader on the same cases; every difference is model less reader.
+
+    Parameters
+    ----------
+    outcome, risk, reading : shape (n,), finite; readings may be ordinal categories as numbers.
+    threshold, cut : the model flags where the risk is at least the one, the reader where the reading is
+        at least the other; both fixed beforehand.
+    group : shape (n,); every interval and test then respects it.
+    draws, seed : of the bootstrap of ``at_reader``.
+
+    Raises
+    ------
+    ValueError
+        Where the arrays differ in length or a number is not finite.
+    """
+    outcome, risk = checked_cases(outcome, risk)
+    _, reading = checked_cases(outcome, reading)
+    model, reader = flagged(risk, threshold), flagged(reading, cut)
+    return AgainstReader(
+        auc=compare_auc(outcome, risk, reading, group=group, level=level),
+        at_reader=at_reader(
+            outcome, risk, reading, cut=cut, group=group, draws=draws, seed=seed, level=level
+        ),
+        agreement=Agreement(
+            _flagged_by(model[outcome], reader[outcome]),
+            _flagged_by(model[~outcome], reader[~outcome]),
+            kappa(model, reader, group=group, level=level),
+        ),
+        rates=mcnemar(
+            outcome, risk, reading, threshold_a=threshold, threshold_b=cut, group=group, level=level
+        ),
+        ppv=_predictive_difference(outcome, model, reader, "flags", group, level),
+        npv=_predictive_difference(~outcome, ~model, ~reader, "clears", group, level),
+    )
+
+
+def _flagged_by(model: Bools, reader: Bools) -> FlaggedBy:
+    cells = (model & reader, model & ~reader, ~model & reader, ~model & ~reader)
+    return FlaggedBy(*(int(np.count_nonzero(cell)) for cell in cells))
+
+
+def non_inferiority(difference: Estimate, *, margin: float) -> NonInferiority:
+    """Whether a difference (new less standard) shows that the new one is worse by less than the margin.
+
+    The lower bound of a two-sided 95 % interval is a one-sided 97.5 % bound: met where it lies above
+    -margin. The margin must have been given before the numbers were seen; it is the loss that would still
+    be accepted. Piaggio et al. 2012 (CONSORT), doi:10.1001/jama.2012.87802.
+
+    Parameters
+    ----------
+    difference : with its two-sided interval, such as that of an AUC or of a sensitivity.
+    margin : above 0, on the scale of the difference.
+    """
+    if not (margin > 0 and np.isfinite(margin)):
+        raise ValueError(f"Expected a margin above 0, got {margin}.")
+    if np.isnan(difference.low):
+        return NonInferiority(margin, difference, np.nan, None, f"no bound: {difference.method}")
+    method = f"one-sided {(1 + difference.level) / 2:.1%} bound of: {difference.method}"
+    return NonInferiority(margin, difference, difference.low, bool(difference.low > -margin), method)
+
+
+def at_reader(
+    outcome: ArrayLike,
+    risk: ArrayLike,
+    reading: ArrayLike,
+    *,
+    cut: float,
+    group: ArrayLike | None = None,
+    draws: int = 1000,
+    seed: int = 0,
+    level: float = 0.95,
+) -> AtReader:
+    """The model's sensitivity where it is as specific as the reader, and the mirror image.
+
+    Read off the model's ROC curve, straight between its points. Each resample draws cases, or groups,
+    and takes the reader's point and the model's curve anew, so that the interval holds the chance in both.
+
+    Parameters as for ``against_reader``.
+    """
+    outcome, risk = checked_cases(outcome, risk)
+    _, reading = checked_cases(outcome, reading)
+    if reason := missing_outcome(outcome):
+        return AtReader(*[undefined(reason, level=level)] * 4)
+    acts = flagged(reading, cut)
+    found = _read_off_at(outcome, risk, acts, np.ones((1, len(outcome))))[0]
+    blocks = weight_blocks(outcome, group=group, draws=draws, seed=seed)
+    drawn = np.concatenate([_read_off_at(outcome, risk, acts, weights) for weights in blocks])
+    words = f"percentile bootstrap of both, {draws} draws of {'cases' if group is None else 'groups'}"
+    return AtReader(*(_with_width(v, d, level, words) for v, d in zip(found, drawn.T, strict=True)))
+
+
+def _read_off_at(outcome: Bools, risk: Floats, acts: Bools, weights: Floats) -> Floats:
+    """The four numbers of ``AtReader`` in each resample, shape (draws, 4)."""
+    order = np.argsort(-risk, kind="stable")
+    last = np.append(np.flatnonzero(np.diff(risk[order])), len(risk) - 1)
+    event, other = weights * outcome, weights * ~outcome
+    caught, alarmed = (_cumulated(each[:, order])[:, np.append(0, last + 1)] for each in (event, other))
+    sensitivity = event @ acts / event.sum(axis=1)
+    specificity = other @ ~acts / other.sum(axis=1)
+    rows = zip(caught / caught[:, -1:], alarmed / alarmed[:, -1:], sensitivity, specificity, strict=True)
+    # np.interp takes the last of equal abscissae: of a vertical step of the curve its better end.
+    read = np.array([(np.interp(1 - p, x, y), 1 - np.interp(-s, -y[::-1], x[::-1])) for y, x, s, p in rows])
+    return np.column_stack([read[:, 0], read[:, 0] - sensitivity, read[:, 1], read[:, 1] - specificity])
+
+
+def _cumulated(weights: Floats) -> Floats:
+    return np.concatenate([np.zeros((len(weights), 1)), np.cumsum(weights, axis=1)], axis=1)
+
+
+def _with_width(value: float, drawn: Floats, level: float, words: str) -> Estimate:
+    found = percentile_interval(float(value), drawn, level=level, method=words)
+    if found.low == found.high:
+        return Estimate(
+            found.value, np.nan, np.nan, level, "no interval: every resample gives the same number"
+        )
+    return found
+
+
+def kappa(
+    first: ArrayLike,
+    second: ArrayLike,
+    *,
+    weights: str = "none",
+    categories: ArrayLike | None = None,
+    group: ArrayLike | None = None,
+    level: float = 0.95,
+) -> Estimate:
+    """How far two readers agree beyond chance: 1 is perfect agreement, 0 what chance alone would give.
+
+    Parameters
+    ----------
+    first, second : shape (n,), flags or ordinal categories as numbers.
+    weights : "none" counts agreement only; "linear" and "quadratic" give part of it to near categories.
+    categories : all categories in order; None takes those seen. It matters for weights alone.
+    group : shape (n,); with groups of several cases the variance is that between groups.
+
+    Notes
+    -----
+    Cohen 1968, doi:10.1037/h0026256; large-sample variance of Fleiss, Cohen and Everitt 1969,
+    doi:10.1037/h0028106. Kappa falls where one category is rare, at the same share of agreement.
+    """
+    if weights not in KAPPA_WEIGHTS:
+        raise ValueError(f"Expected weights none, linear or quadratic, got {weights!r}.")
+    first, second, seen = _categorised(first, second, categories)
+    if not len(first):
+        return undefined("no cases", level=level)
+    agreed = _agreement_weights(seen, KAPPA_WEIGHTS[weights])
+    share = np.zeros((seen, seen))
+    np.add.at(share, (first, second), 1 / len(first))
+    row, column = agreed @ share.sum(axis=0), share.sum(axis=1) @ agreed
+    observed, expected = float((agreed * share).sum()), float(share.sum(axis=1) @ row)
+    if 1 - expected < 1e-12:
+        return undefined("kappa is undefined: both give one and the same category throughout", level=level)
+    value = (observed - expected) / (1 - expected)
+    # How far each case moves kappa: the terms of Fleiss, Cohen and Everitt's equation 13.
+    moved = agreed[first, second] * (1 - expected) - (row[first] + column[second]) * (1 - observed)
+    moved -= observed * expected - 2 * expected + observed
+    return _wald(value, moved / (1 - expected) ** 2 / len(first), group, level, "kappa, large-sample")
+
+
+def _categorised(
+    first: ArrayLike, second: ArrayLike, categories: ArrayLike | None
+) -> tuple[NDArray[np.intp], NDArray[np.intp], int]:
+    first, second = np.asarray(first, dtype=np.float64), np.asarray(second, dtype=np.float64)
+    if first.shape != second.shape or first.ndim != 1:
+        raise ValueError(f"Expected two ratings per case, got {first.shape} and {second.shape}.")
+    both = np.concatenate([first, second])
+    known = np.unique(both) if categories is None else np.asarray(categories, dtype=np.float64)
+    strange = both[~np.isin(both, known)]
+    if len(strange):
+        raise ValueError(f"Expected ratings among the categories given, got {strange[0]:g}.")
+    place = np.argmax(both[:, None] == known[None, :], axis=1) if len(both) else np.zeros(0, np.intp)
+    return place[: len(first)], place[len(first) :], len(known)
+
+
+def _agreement_weights(categories: int, exponent: int) -> Floats:
+    apart = np.abs(np.subtract.outer(np.arange(categories), np.arange(categories)))
+    if not exponent:
+        return (apart == 0).astype(np.float64)
+    return 1 - (apart / max(1, categories - 1)) ** exponent
+
+
+def _predictive_difference(
+    outcome: Bools, model: Bools, reader: Bools, does: str, group: ArrayLike | None, level: float
+) -> Estimate:
+    """PPV of the model less that of the reader, by the delta method (Wang et al. 2006, doi:10.1002/sim.2332)."""
+    idle = [who for who, acts in (("model", model), ("reader", reader)) if not acts.any()]
+    if idle:
+        return undefined(f"the {' and the '.join(idle)} {does} no case", level=level)
+    values = [float(outcome[acts].mean()) for acts in (model, reader)]
+    moved = sum(
+        sign * acts * (outcome - value) / np.count_nonzero(acts)
+        for sign, acts, value in zip((1, -1), (model, reader), values, strict=True)
+    )
+    return _wald(
+        values[0] - values[1], np.asarray(moved), group, level, "paired predictive values, delta method"
+    )
+
+
+def _wald(value: float, moved: Floats, group: ArrayLike | None, level: float, words: str) -> Estimate:
+    """A value and the interval from how far each case moves it, summed over the cases of a group."""
+    code = group_codes(group, len(moved))
+    by_group = np.bincount(code, weights=moved)
+    groups = len(by_group)
+    variance = float(by_group @ by_group) * (
+        groups / (groups - 1) if groups < len(moved) and groups > 1 else 1
+    )
+    if variance < 1e-14 or groups < 2:
+        return Estimate(
+            value, np.nan, np.nan, level, f"no interval: no spread between cases or groups ({words})"
+        )
+    reach = normal_quantile(level) * np.sqrt(variance)
+    words += ", variance between groups" if groups < len(moved) else ""
+    return Estimate(value, float(value - reach), float(value + reach), level, words)

@@ -1,0 +1,432 @@
+"""Multi-reader multi-case studies: the average reader, between modalities and beside a model.
+
+The analysis is Obuchowski and Rockette's (1995, doi:10.1080/03610919508813243) with Hillis' degrees of
+freedom (2007, doi:10.1002/sim.2532; 2014, doi:10.1002/sim.5926), as R's MRMCaov 0.3.0 gives it.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike
+from scipy.special import ndtr, stdtr, stdtrit
+from scipy.stats import chi2, f, ncf, ncx2
+
+from clineval.statistics.cases import checked_cases
+from clineval.statistics.counting import Floats, flagged
+from clineval.statistics.intervals import Estimate, normal_quantile
+from clineval.statistics.readings import Performance, Readings, known_word, reader_performance
+
+DESIGNS = {
+    "random": "random readers and cases",
+    "fixed_readers": "these readers, random cases",
+    "fixed_cases": "random readers, these cases",
+}
+NO_SPREAD = 1e-14  # a smaller variance, a standard error of 1e-7, is the rounding of numbers between 0 and 1
+MOST_CASES = 1_000_000  # a planned study that needs more is reported as out of reach
+
+
+@dataclass(frozen=True)
+class Components:
+    """Where the variation comes from: readers, modality by reader, and the error with its covariances.
+
+    ``cov1``: same reader, other modality; ``cov2``: same modality, other reader; ``cov3``: both other.
+    Estimates may be below 0. ``cases``: how many cases the error belongs to.
+    """
+
+    reader: float
+    modality_reader: float
+    error: float
+    cov1: float
+    cov2: float
+    cov3: float
+    cases: int
+
+
+@dataclass(frozen=True)
+class Difference:
+    """One reader-averaged number less another: ``df`` is infinite where the test is a normal one."""
+
+    names: tuple[str, str]
+    difference: Estimate
+    standard_error: float
+    df: float
+    statistic: float
+    p_value: float
+
+
+@dataclass(frozen=True)
+class ModalityTest:
+    """Whether the modalities differ at all (F; chi-squared for fixed readers), and each pair's difference."""
+
+    design: str
+    statistic: float
+    df: tuple[float, float]
+    p_value: float
+    differences: tuple[Difference, ...]
+    method: str
+
+
+@dataclass(frozen=True)
+class ReaderAverage:
+    """The average reader of one modality, with an interval."""
+
+    modality: str
+    average: Estimate
+    standard_error: float
+    df: float
+
+
+@dataclass(frozen=True)
+class PlannedStudy:
+    """Readers and cases that reach a power; ``cases`` is None where no number of cases does."""
+
+    readers: int
+    cases: int | None
+    power: float
+
+
+def variance_components(performance: Performance) -> Components:
+    """How much readers differ, and how their errors are correlated through the cases they share."""
+    value, T, R = performance.value, *performance.value.shape
+    cov1, cov2, cov3, error = _mean_covariances(performance)
+    _, MS_R, MS_TR = _mean_squares(value)
+    return Components(
+        reader=(MS_R - MS_TR) / T - cov1 + cov3 if R > 1 and T > 1 else np.nan,
+        modality_reader=MS_TR - error + cov1 + (cov2 - cov3) if R > 1 and T > 1 else np.nan,
+        error=error,
+        cov1=cov1,
+        cov2=cov2,
+        cov3=cov3,
+        cases=performance.cases,
+    )
+
+
+def _mean_covariances(performance: Performance) -> tuple[float, float, float, float]:
+    """Cov1, Cov2, Cov3 and the mean variance; 0 between what shares no case by design, as in MRMCaov."""
+    C, (T, R) = performance.covariance, performance.value.shape
+    own = float(np.einsum("trtr->", C))
+    of_reader = float(np.einsum("trur->", C)) - own
+    of_modality = float(np.einsum("trts->", C)) - own
+    neither = float(C.sum()) - own - of_reader - of_modality
+    apart = performance.nested
+    cov1 = of_reader / (R * T * (T - 1)) if T > 1 and apart != "modalities" else 0.0
+    cov2 = of_modality / (T * R * (R - 1)) if R > 1 and apart != "readers" else 0.0
+    cov3 = neither / (T * (T - 1) * R * (R - 1)) if T > 1 and R > 1 and not apart else 0.0
+    return cov1, cov2, cov3, own / (T * R)
+
+
+def _mean_squares(value: Floats) -> tuple[float, float, float]:
+    """Mean squares of modality, reader and their interaction; NaN where there is one level only."""
+    T, R = value.shape
+    t, r, overall = value.mean(axis=1, keepdims=True), value.mean(axis=0, keepdims=True), value.mean()
+    return (
+        _mean_square(R * np.sum((t - overall) ** 2), T - 1),
+        _mean_square(T * np.sum((r - overall) ** 2), R - 1),
+        _mean_square(np.sum((value - t - r + overall) ** 2), (T - 1) * (R - 1)),
+    )
+
+
+def _mean_square(squares: float, df: int) -> float:
+    return float(squares / df) if df else np.nan
+
+
+def compare_modalities(
+    performance: Performance, *, design: str = "random", level: float = 0.95
+) -> ModalityTest:
+    """Whether readers do better with one modality than with another, over the average reader.
+
+    Parameters
+    ----------
+    performance : of two modalities or more, from ``reader_performance``.
+    design : "random" (speaks for other readers and other cases), "fixed_readers" (these readers only) or
+        "fixed_cases" (these cases only).
+
+    Raises
+    ------
+    ValueError
+        With one modality, or with one reader unless the readers are fixed.
+    """
+    T, R = performance.value.shape
+    _check_design(design, R)
+    if T < 2:
+        raise ValueError(f"Expected at least two modalities to compare, got {T}.")
+    variance, df = _variance_of_difference(performance, design)
+    MS_T = _mean_squares(performance.value)[0]
+    method = _words(performance, design)
+    # 2/R of the denominator is the variance of a difference of two averages.
+    test = MS_T / (variance * R / 2) if variance > NO_SPREAD else np.nan
+    if design == "fixed_readers":
+        statistic, p_value = test * (T - 1), float(chi2.sf(test * (T - 1), T - 1))
+    else:
+        statistic, p_value = test, float(f.sf(test, T - 1, df))
+    average = performance.value.mean(axis=1)
+    pairs = [(a, b) for a in range(T) for b in range(a + 1, T)]
+    differences = tuple(
+        _difference(
+            (performance.modalities[a], performance.modalities[b]),
+            float(average[a] - average[b]),
+            variance,
+            df,
+            level,
+            method,
+        )
+        for a, b in pairs
+    )
+    return ModalityTest(design, float(statistic), (float(T - 1), df), p_value, differences, method)
+
+
+def _check_design(design: str, readers: int) -> None:
+    known_word(design, DESIGNS, "design")
+    if readers < 2 and design != "fixed_readers":
+        raise ValueError(
+            f"Expected at least two readers to speak for others, got {readers}. Take the readers as fixed."
+        )
+
+
+def _variance_of_difference(performance: Performance, design: str) -> tuple[float, float]:
+    """Variance of a difference of two modalities' averages, and its degrees of freedom."""
+    T, R = performance.value.shape
+    MS_TR = _mean_squares(performance.value)[2]
+    if design == "fixed_cases":
+        return 2 / R * MS_TR, float((T - 1) * (R - 1))
+    cov1, cov2, cov3, error = _mean_covariances(performance)
+    if design == "fixed_readers":
+        return 2 / R * (error - cov1 + (R - 1) * (cov2 - cov3)), np.inf
+    denominator = MS_TR + R * max(cov2 - cov3, 0)
+    return 2 / R * denominator, _hillis_df(denominator, MS_TR, (T - 1) * (R - 1))
+
+
+def _hillis_df(denominator: float, mean_square: float, df: int) -> float:
+    """Hillis 2007, equation 6: infinite where all the variance comes from the cases."""
+    return float(df * (denominator / mean_square) ** 2) if mean_square > NO_SPREAD else np.inf
+
+
+def average_reader(
+    performance: Performance, *, design: str = "random", level: float = 0.95
+) -> tuple[ReaderAverage, ...]:
+    """The average reader of each modality, with an interval of that modality's readings alone.
+
+    Parameters as for ``compare_modalities``. Bounds are cut at 0 and 1. Hillis 2014,
+    doi:10.1002/sim.5926.
+    """
+    _check_design(design, performance.value.shape[1])
+    method = _words(performance, design)
+    averages = []
+    for place, modality in enumerate(performance.modalities):
+        value, C = performance.value[place], performance.covariance[place, :, place, :]
+        cov2 = 0.0 if performance.nested == "readers" else _mean_off_diagonal(C)
+        variance, df = _variance_of_average(value, float(np.trace(C)) / len(C), cov2, design)
+        found = _interval(float(value.mean()), variance, df, level, method)
+        averages.append(ReaderAverage(modality, _within_0_and_1(found), float(np.sqrt(variance)), df))
+    return tuple(averages)
+
+
+def _mean_off_diagonal(C: Floats) -> float:
+    R = len(C)
+    return float(C.sum() - np.trace(C)) / (R * (R - 1)) if R > 1 else 0.0
+
+
+def _variance_of_average(value: Floats, error: float, cov2: float, design: str) -> tuple[float, float]:
+    """Variance of the mean of readers' values, and its degrees of freedom."""
+    R = len(value)
+    if design == "fixed_readers":
+        return (error + (R - 1) * max(cov2, 0)) / R, np.inf
+    MS_R = float(value.var(ddof=1))
+    if design == "fixed_cases":
+        return MS_R / R, float(R - 1)
+    return MS_R / R + max(cov2, 0), _hillis_df(MS_R + R * max(cov2, 0), MS_R, R - 1)
+
+
+def each_reader(performance: Performance, *, level: float = 0.95) -> tuple[tuple[Estimate, ...], ...]:
+    """Each reader's value with each modality, as rows of modalities; normal intervals, cut at 0 and 1."""
+    rows = []
+    for place, values in enumerate(performance.value):
+        variances = np.diagonal(performance.covariance[place, :, place, :])
+        found = [
+            _interval(float(v), float(s), np.inf, level, performance.method)
+            for v, s in zip(values, variances, strict=True)
+        ]
+        rows.append(tuple(_within_0_and_1(each) for each in found))
+    return tuple(rows)
+
+
+def model_against_panel(
+    study: Readings,
+    risk: ArrayLike,
+    *,
+    modality: str | None = None,
+    measure: str = "auc",
+    threshold: float | None = None,
+    cut: float | None = None,
+    covariance: str = "delong",
+    design: str = "random",
+    level: float = 0.95,
+) -> Difference:
+    """How much better (above 0) or worse a model is than the average reader, on the cases that they read.
+
+    Parameters
+    ----------
+    risk : shape (cases,), in the order of ``study.cases``; any score serves for the AUC.
+    modality : with which the readers read; None: the only one.
+    threshold, cut : at which the model flags and the readers act; needed for sensitivity and specificity.
+    measure, covariance, design, level : as for ``reader_performance`` and ``compare_modalities``.
+
+    Notes
+    -----
+    Each reader's difference to the model is analysed as a single modality (Hillis et al. 2005,
+    doi:10.1002/sim.2024; Hillis 2007, doi:10.1002/sim.2532, page 607), as in RJafroc:
+    t with (J - 1) ((MS + max(J Cov2, 0)) / MS)^2 degrees of freedom, Cov2 that of two differences.
+    """
+    _check_design(design, len(study.readers))
+    place = _modality(study, modality)
+    panel = study.rating[place]
+    _, risk = checked_cases(study.outcome, risk)
+    if measure != "auc":
+        if threshold is None or cut is None:
+            raise ValueError(
+                f"Expected the model's threshold and the readers' cut for the {measure}; got one or none."
+            )
+        panel = np.where(np.isnan(panel), np.nan, flagged(panel, cut))
+        risk = flagged(risk, threshold).astype(np.float64)
+    if measure == "auc" and risk.min() == risk.max():
+        raise ValueError(f"Expected different risks from the model, got {risk[0]:g} for every case.")
+    both = np.vstack([risk[None, :], panel])[None, :, :]
+    names = ("model", *study.readers)
+    joined = Readings(both, study.outcome, study.group, (study.modalities[place],), names, study.cases)
+    found = reader_performance(
+        joined, measure=measure, cut=None if measure == "auc" else 1, covariance=covariance
+    )
+    C = found.covariance[0, :, 0, :]
+    psi = found.value[0, 0] - found.value[0, 1:]
+    spread = C[1:, 1:] - C[1:, :1] - C[:1, 1:] + C[0, 0]
+    variance, df = _variance_of_average(
+        psi, float(np.trace(spread)) / len(psi), _mean_off_diagonal(spread), design
+    )
+    words = _words(found, design)
+    return _difference(("model", "average reader"), float(psi.mean()), variance, df, level, words)
+
+
+def _modality(study: Readings, modality: str | None) -> int:
+    if modality is None and len(study.modalities) == 1:
+        return 0
+    if modality not in study.modalities:
+        raise ValueError(f"Expected as modality one of {', '.join(study.modalities)}, got {modality!r}.")
+    return study.modalities.index(modality)
+
+
+def power(
+    components: Components,
+    *,
+    difference: float,
+    readers: int,
+    cases: int,
+    design: str = "random",
+    level: float = 0.95,
+) -> float:
+    """The chance that a study of so many readers and cases finds a difference between two modalities.
+
+    Parameters
+    ----------
+    components : of a pilot study with two modalities, from ``variance_components``; cases like those.
+    difference : of the reader-averaged measure, true in the planned study.
+    level : 1 less the size of the two-sided test.
+
+    Notes
+    -----
+    Hillis, Obuchowski and Berbaum 2011, doi:10.1016/j.acra.2010.09.007, equation 10 and table 2: errors
+    shrink with the number of cases, negative estimates count as 0.
+    """
+    _check_design(design, readers)
+    _known_components(components)
+    var_TR, shared = max(components.modality_reader, 0.0), max(components.cov2 - components.cov3, 0.0)
+    own = components.cases / cases * (components.error - components.cov1 - shared)
+    shared *= components.cases / cases
+    if design == "fixed_readers":
+        noncentrality = difference**2 * readers / 2 / (own + readers * shared)
+        return float(ncx2.sf(chi2.ppf(level, 1), 1, noncentrality))
+    denominator = var_TR + own + (readers * shared if design == "random" else 0.0)
+    df = readers - 1 if design == "fixed_cases" else _hillis_df(denominator, var_TR + own, readers - 1)
+    return float(ncf.sf(f.ppf(level, 1, df), 1, df, difference**2 * readers / 2 / denominator))
+
+
+def study_sizes(
+    components: Components,
+    *,
+    difference: float,
+    readers: Iterable[int],
+    wanted: float = 0.8,
+    design: str = "random",
+    level: float = 0.95,
+) -> tuple[PlannedStudy, ...]:
+    """For each number of readers, the least number of cases that gives the power wanted.
+
+    Parameters as for ``power``; ``wanted`` is the power, between 0 and 1.
+    """
+    if not 0 < wanted < 1:
+        raise ValueError(f"Expected a power between 0 and 1, got {wanted}.")
+
+    def planned(number: int) -> PlannedStudy:
+        def at(cases: int) -> float:
+            return power(
+                components, difference=difference, readers=number, cases=cases, design=design, level=level
+            )
+
+        if at(MOST_CASES) < wanted:
+            return PlannedStudy(number, None, at(MOST_CASES))
+        low, high = 1, MOST_CASES
+        while high - low > 1:
+            middle = (low + high) // 2
+            low, high = (low, middle) if at(middle) >= wanted else (middle, high)
+        return PlannedStudy(number, high, at(high))
+
+    return tuple(planned(number) for number in readers)
+
+
+def _known_components(components: Components) -> None:
+    if not np.isfinite([components.modality_reader, components.error, components.cov1]).all():
+        raise ValueError(
+            "Expected components of a study with two modalities and several readers, got undefined ones."
+        )
+    if components.error - components.cov1 - max(components.cov2 - components.cov3, 0.0) <= 0:
+        raise ValueError(
+            "Expected an error variance above its covariances, got one below: the pilot study is too small."
+        )
+
+
+def _words(performance: Performance, design: str) -> str:
+    how = "Student's t, Hillis' degrees of freedom" if design == "random" else "Student's t"
+    if design == "fixed_cases":
+        return f"Obuchowski-Rockette, {DESIGNS[design]}, Student's t"
+    how = "normal" if design == "fixed_readers" else how
+    return f"Obuchowski-Rockette, {DESIGNS[design]}, {performance.method}, {how}"
+
+
+def _difference(
+    names: tuple[str, str], value: float, variance: float, df: float, level: float, method: str
+) -> Difference:
+    estimate = _interval(value, variance, df, level, method)
+    error = float(np.sqrt(variance)) if variance >= 0 else np.nan
+    if np.isnan(estimate.low):
+        return Difference(names, estimate, error, df, np.nan, np.nan)
+    t = value / error
+    p_value = 2 * (stdtr(df, -abs(t)) if np.isfinite(df) else ndtr(-abs(t)))
+    return Difference(names, estimate, error, df, float(t), float(p_value))
+
+
+def _interval(value: float, variance: float, df: float, level: float, method: str) -> Estimate:
+    """Value and quantile times standard error; no bounds, with the reason, where there is no variance."""
+    normal = normal_quantile(level)  # refuses a level outside (0, 1)
+    if np.isnan(variance):
+        return Estimate(value, np.nan, np.nan, level, method)
+    if variance <= NO_SPREAD:
+        kind = "below 0" if variance < -NO_SPREAD else "0"
+        return Estimate(value, np.nan, np.nan, level, f"no interval: the variance is {kind} ({method})")
+    reach = (stdtrit(df, (1 + level) / 2) if np.isfinite(df) else normal) * np.sqrt(variance)
+    return Estimate(value, float(value - reach), float(value + reach), level, method)
+
+
+def _within_0_and_1(found: Estimate) -> Estimate:
+    if np.isnan(found.low):
+        return found
+    return Estimate(found.value, max(found.low, 0.0), min(found.high, 1.0), found.level, found.method)
