@@ -191,9 +191,10 @@ def _read_off_at(outcome: Bools, risk: Floats, acts: Bools, weights: Floats) -> 
     caught, alarmed = (_cumulated(each[:, order])[:, np.append(0, last + 1)] for each in (event, other))
     sensitivity = event @ acts / event.sum(axis=1)
     specificity = other @ ~acts / other.sum(axis=1)
-    rows = zip(caught / caught[:, -1:], alarmed / alarmed[:, -1:], sensitivity, specificity, strict=True)
+    alarm = other @ acts / other.sum(axis=1)
+    rows = zip(caught / caught[:, -1:], alarmed / alarmed[:, -1:], sensitivity, alarm, strict=True)
     # np.interp takes the last of equal abscissae: of a vertical step of the curve its better end.
-    read = np.array([(np.interp(1 - p, x, y), 1 - np.interp(-s, -y[::-1], x[::-1])) for y, x, s, p in rows])
+    read = np.array([(np.interp(a, x, y), 1 - np.interp(-s, -y[::-1], x[::-1])) for y, x, s, a in rows])
     return np.column_stack([read[:, 0], read[:, 0] - sensitivity, read[:, 1], read[:, 1] - specificity])
 
 
@@ -286,9 +287,7 @@ def _predictive_difference(
         sign * acts * (outcome - value) / np.count_nonzero(acts)
         for sign, acts, value in zip((1, -1), (model, reader), values, strict=True)
     )
-    return _wald(
-        values[0] - values[1], np.asarray(moved), group, level, "paired predictive values, delta method"
-    )
+    return _wald(values[0] - values[1], np.asarray(moved), group, level, "predictive values, delta method")
 
 
 def _wald(value: float, moved: Floats, group: ArrayLike | None, level: float, words: str) -> Estimate:
