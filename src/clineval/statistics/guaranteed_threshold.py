@@ -1,4 +1,4 @@
-"""A threshold that is shown, with stated confidence, to reach a sensitivity or specificity on cases like these."""
+"""A threshold shown with stated confidence to reach a sensitivity or a specificity on cases like these."""
 
 from dataclasses import dataclass
 
@@ -6,10 +6,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.stats import binom
 
-from clineval.statistics.cases import checked_cases, group_codes
-from clineval.statistics.counting import Bools, Floats, flagged
-from clineval.statistics.intervals import Estimate, undefined
-from clineval.statistics.rates import independent_cases, rate
+from clineval.statistics.counts import Bools, Floats, checked_cases, flagged, group_codes
+from clineval.statistics.intervals import Estimate
+from clineval.statistics.rates import grouped_rate
 from clineval.statistics.thresholds import events_to_guarantee
 
 
@@ -93,11 +92,8 @@ def guaranteed_threshold(
     hardest = _hardest(risk[side], code[side], sensitivity=rule == "sensitivity")
     units = len(hardest)
     right = int(binom.ppf(confidence, units, target)) + 1 if units else 1
-    kind = (
-        ("groups" if grouped else "cases")
-        + (" with" if rule == "sensitivity" else " without")
-        + " the condition"
-    )
+    side_words = "with" if rule == "sensitivity" else "without"
+    kind = f"{'groups' if grouped else 'cases'} {side_words} the condition"
     if right > units:
         reason = f"cannot be guaranteed with {units} {kind}: it takes at least {needed}, none of them wrong"
         return GuaranteedThreshold(np.nan, rule, target, confidence, units, -1, needed, reason)
@@ -155,7 +151,7 @@ def defer_region(
     decided = out | ruled_in
 
     def share(of: Bools, right: Bools, reason: str) -> Estimate:
-        return _share(right[of], code[of], reason, level)
+        return grouped_rate(right[of], code[of], reason=reason, level=level)
 
     return DeferRegion(
         float(rule_out),
@@ -169,12 +165,3 @@ def defer_region(
         sensitivity=share(outcome & decided, ruled_in, "no case with the condition is decided"),
         specificity=share(~outcome & decided, out, "no case without the condition is decided"),
     )
-
-
-def _share(right: Bools, code: NDArray[np.intp], reason: str, level: float) -> Estimate:
-    if not len(right):
-        return undefined(reason, level=level)
-    own = np.unique(code, return_inverse=True)[1]
-    single = int(own.max()) + 1 == len(own)
-    worth = float(len(right)) if single else independent_cases(right, own)
-    return rate(int(np.count_nonzero(right)), len(right), worth, reason=reason, level=level)

@@ -6,11 +6,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
-from clineval.statistics.cases import checked_cases, checked_outcome, group_codes
-from clineval.statistics.counting import Bools, Floats, flagged
+from clineval.statistics.counts import Bools, Floats, checked_cases, checked_outcome, flagged, group_codes
 from clineval.statistics.intervals import Estimate, undefined
-from clineval.statistics.paired_rates import PairedRates, mcnemar
-from clineval.statistics.rates import independent_cases, rate
+from clineval.statistics.paired import PairedRates, mcnemar
+from clineval.statistics.rates import grouped_rate
 
 STRATEGIES = {
     "reader alone": "the reader reads every case and decides",
@@ -27,11 +26,11 @@ STRATEGIES = {
 class JointReading:
     """One way of combining model and reader, per 1,000 cases at a prevalence.
 
-    ``read``: readings by a person, a second one of the same case included; ``flagged``, ``caught``, ``missed``,
-    ``false_alarms``: what comes of it. ``lost``: cases with the condition that the reader alone would have
-    flagged; ``gained``: those found beyond the reader; ``spared`` and ``added``: false alarms fewer and
-    more. ``referred``: cases left to another reader, counted beside it in ``read`` only. What cannot occur in a
-    way is 0 by design.
+    ``read``: readings by a person, a second one of the same case included. ``flagged``, ``caught``,
+    ``missed``, ``false_alarms``: what comes of it. ``lost``: cases with the condition that the reader alone
+    would have flagged; ``gained``: those found beyond the reader; ``spared`` and ``added``: false alarms
+    fewer and more. ``referred``: cases left to another reader, counted beside it in ``read`` only. What
+    cannot occur in a way is 0 by design.
     ``net_benefit``: per case, at the threshold at which one acts.
     """
 
@@ -176,7 +175,7 @@ def within_category(
         raise ValueError(f"Expected one category per case, got {len(inside)} for {len(outcome)} cases.")
     code = group_codes(np.arange(len(outcome)) if group is None else group, len(outcome))[inside]
     cleared, event = ~flagged(risk[inside], threshold), outcome[inside]
-    spared, missed = (_share(cleared & side, code, level) for side in (~event, event))
+    spared, missed = (grouped_rate(cleared & side, code, level=level) for side in (~event, event))
     return WithinCategory(len(event), int(event.sum()), _times(spared, 100), _times(missed, 100))
 
 
@@ -230,7 +229,7 @@ def _joined(
             return _fixed(0, level)
         side = outcome if what in ("caught", "missed", "lost", "gained") else ~outcome
         share = setting.prevalence if side is outcome else 1 - setting.prevalence
-        return _times(_share(which[side], setting.code[side], level), 1000 * share)
+        return _times(grouped_rate(which[side], setting.code[side], level=level), 1000 * share)
 
     def if_settled(found: Estimate) -> Estimate:
         return undefined("left open: it depends on the other reader", level=level) if refers else found
@@ -240,8 +239,8 @@ def _joined(
         float(threshold),
         float(cut),
         setting.prevalence,
-        sensitivity=if_settled(_share(final[outcome], setting.code[outcome], level)),
-        specificity=if_settled(_share(~final[~outcome], setting.code[~outcome], level)),
+        sensitivity=if_settled(grouped_rate(final[outcome], setting.code[outcome], level=level)),
+        specificity=if_settled(grouped_rate(~final[~outcome], setting.code[~outcome], level=level)),
         read=_read(strategy, way, setting),
         flagged=_times(_weighted(final, setting), 1000),
         caught=count("caught", final),
@@ -283,19 +282,11 @@ def _paired(final: Bools, reader: Bools, setting: _Setting) -> PairedRates:
     )
 
 
-def _share(which: Bools, code: np.ndarray, level: float) -> Estimate:
-    """A proportion with Wilson's interval, as wide as the groups make it."""
-    own = np.unique(code, return_inverse=True)[1]
-    single = len(own) == (int(own.max()) + 1 if len(own) else 0)
-    worth = float(len(which)) if single else independent_cases(which, own)
-    return rate(int(np.count_nonzero(which)), len(which), worth, reason="no such case", level=level)
-
-
 def _weighted(which: Bools, setting: _Setting, *, cost: float = 1.0) -> Estimate:
     """prevalence x share among events + cost x (1 - prevalence) x share among the others."""
     outcome, code, level = setting.outcome, setting.code, setting.level
     weights = (setting.prevalence, cost * (1 - setting.prevalence))
-    one, two = (_share(which[side], code[side], level) for side in (outcome, ~outcome))
+    one, two = (grouped_rate(which[side], code[side], level=level) for side in (outcome, ~outcome))
     value = weights[0] * one.value + weights[1] * two.value
     sums = [_deviations(which, side, code) for side in (outcome, ~outcome)]
     shared = _correlation(*sums)

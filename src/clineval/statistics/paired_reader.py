@@ -5,9 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from clineval.statistics.cases import checked_cases, group_codes
-from clineval.statistics.counting import Bools, Floats, flagged
-from clineval.statistics.delong import Comparison, compare_auc, missing_outcome
+from clineval.statistics.auc import Comparison, compare_auc, missing_outcome
+from clineval.statistics.counts import Bools, Floats, checked_cases, flagged, group_codes
 from clineval.statistics.intervals import (
     Estimate,
     normal_quantile,
@@ -15,7 +14,7 @@ from clineval.statistics.intervals import (
     undefined,
     weight_blocks,
 )
-from clineval.statistics.paired_rates import PairedRates, mcnemar
+from clineval.statistics.paired import PairedRates, mcnemar
 
 KAPPA_WEIGHTS = {"none": 0, "linear": 1, "quadratic": 2}
 
@@ -278,7 +277,7 @@ def _agreement_weights(categories: int, exponent: int) -> Floats:
 def _predictive_difference(
     outcome: Bools, model: Bools, reader: Bools, does: str, group: ArrayLike | None, level: float
 ) -> Estimate:
-    """PPV of the model less that of the reader, by the delta method (Wang et al. 2006, doi:10.1002/sim.2332)."""
+    """PPV of model less reader, by the delta method (Wang et al. 2006, doi:10.1002/sim.2332)."""
     idle = [who for who, acts in (("model", model), ("reader", reader)) if not acts.any()]
     if idle:
         return undefined(f"the {' and the '.join(idle)} {does} no case", level=level)

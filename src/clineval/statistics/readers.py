@@ -12,8 +12,7 @@ from numpy.typing import ArrayLike
 from scipy.special import ndtr, stdtr, stdtrit
 from scipy.stats import chi2, f, ncf, ncx2
 
-from clineval.statistics.cases import checked_cases
-from clineval.statistics.counting import Floats, flagged
+from clineval.statistics.counts import Floats, checked_cases, flagged
 from clineval.statistics.intervals import Estimate, normal_quantile
 from clineval.statistics.readings import Performance, Readings, known_word, reader_performance
 

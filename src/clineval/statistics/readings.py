@@ -7,8 +7,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.stats import rankdata
 
-from clineval.statistics.cases import checked_cases, group_codes
-from clineval.statistics.counting import Bools, Floats, flagged
+from clineval.statistics.counts import Bools, Floats, checked_cases, flagged, group_codes
 
 Codes = NDArray[np.intp]
 

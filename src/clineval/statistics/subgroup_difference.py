@@ -12,7 +12,7 @@ from scipy.stats import rankdata
 from clineval.statistics.auc import auc_logit
 from clineval.statistics.counts import Bools, checked_cases, group_codes
 from clineval.statistics.intervals import Estimate, undefined
-from clineval.statistics.rates import independent_cases, rate
+from clineval.statistics.rates import grouped_rate
 
 Floats = NDArray[np.float64]
 
@@ -55,18 +55,11 @@ def rate_of_part_less_rest(
     """
     code = group_codes(group, len(right))
     sides = (part, ~part)
-    rates = [_rate(right[on], code[on], level) for on in sides]
+    rates = [grouped_rate(right[on], code[on], level=level) for on in sides]
     if not all(np.isfinite(each.value) for each in rates):
         return undefined(_lacking(rates), level=level)
     shares = [_sums(right[on] - right[on].mean(), code[on], code) for on in sides]
     return _difference(rates[0], rates[1], _correlation(*shares), what="rate")
-
-
-def _rate(right: Bools, code: NDArray[np.intp], level: float) -> Estimate:
-    single = len(np.unique(code)) == len(code)
-    worth = float(len(right)) if single else independent_cases(right, np.unique(code, return_inverse=True)[1])
-    reason = "no case to take the rate of"
-    return rate(int(np.count_nonzero(right)), len(right), worth, reason=reason, level=level)
 
 
 def _auc_influence(outcome: Bools, risk: Floats) -> Floats:

@@ -1,0 +1,187 @@
+"""Whether the intervals of reader studies keep their level, and how long a large study takes.
+
+Claims: over simulated studies of 5 readers and 114 cases, intervals for the difference of two modalities,
+and of a model from the average reader, hold the truth in 93 to 97 %; a model that is worse by exactly the
+margin is called non-inferior in at most 3 %; 20 readers, 1,000 cases, 2 modalities take under 5 s.
+
+    python benchmarks/bench_readers.py --studies 2000 --out benchmarks/readers.md
+"""
+
+import argparse
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from scipy.special import ndtri
+
+from clineval.statistics.paired_reader import against_reader, non_inferiority
+from clineval.statistics.readers import average_reader, compare_modalities, model_against_panel
+from clineval.statistics.readings import Readings, reader_performance
+
+MARGIN = 0.05
+EVENTS, OTHERS = 45, 69  # of Van Dyke's study
+
+# Variances of reader (also of modality by reader), case, modality by case, reader by case, and the rest,
+# after Roe and Metz 1997, doi:10.1016/S1076-6332(97)80032-3: high or low correlation of ratings through
+# the case (first letter), high or low variation between readers (second).
+STRUCTURES = {
+    "HL": (0.0055, 0.3, 0.3, 0.2, 0.2),
+    "LL": (0.0055, 0.1, 0.1, 0.2, 0.6),
+    "HH": (0.03, 0.3, 0.3, 0.2, 0.2),
+    "LH": (0.03, 0.1, 0.1, 0.2, 0.6),
+}
+
+
+@dataclass(frozen=True)
+class SimulatedStudy:
+    """Two modalities read by a panel, a model's scores of the same cases, and the true AUCs."""
+
+    readings: Readings
+    model: np.ndarray
+    auc: tuple[float, float]
+    model_auc: float
+
+
+def simulated_study(
+    seed, *, structure="HL", readers=5, events=EVENTS, others=OTHERS, auc=0.855, gain=0.0, model=0.0
+):
+    """One study by Roe and Metz's model.
+
+    Parameters
+    ----------
+    auc, gain : of the average reader with the first modality, and what the second adds.
+    model : the model's AUC less that of the average reader with the first modality.
+    """
+    rng = np.random.default_rng(seed)
+    of_reader, of_case, of_modality, of_both, rest = STRUCTURES[structure]
+    outcome = np.arange(events + others) < events
+    cases = len(outcome)
+    spread = np.sqrt(2 * (1 + 2 * of_reader))
+    signal = spread * ndtri([auc, auc + gain])
+
+    def effect(variance, *shape):
+        return rng.normal(0, np.sqrt(variance), shape)
+
+    # A reader's shift differs between cases with and without the condition: that is what moves the AUC.
+    shift = effect(of_reader, 1, readers, 2) + effect(of_reader, 2, readers, 2)
+    shared = effect(of_case, cases)
+    score = shift[:, :, outcome.astype(int)] + shared + effect(of_modality, 2, 1, cases)
+    score = score + effect(of_both, 1, readers, cases) + effect(rest, 2, readers, cases)
+    score = score + signal[:, None, None] * outcome
+    names = [
+        tuple(f"{letter}{i}" for i in range(n)) for letter, n in (("m", 2), ("r", readers), ("c", cases))
+    ]
+    alone = shared + effect(1 - of_case, cases) + np.sqrt(2) * ndtri(auc + model) * outcome
+    return SimulatedStudy(
+        Readings(score, outcome, np.arange(cases), *names), alone, (auc, auc + gain), auc + model
+    )
+
+
+def first_modality(readings):
+    """The first modality as a study of its own."""
+    return Readings(
+        readings.rating[:1],
+        readings.outcome,
+        readings.group,
+        readings.modalities[:1],
+        readings.readers,
+        readings.cases,
+    )
+
+
+def holds(estimate, truth):
+    return estimate.low <= truth <= estimate.high
+
+
+def verdicts(seed, **setting):
+    """Of one study: which intervals hold the truth, and whether the model is called non-inferior."""
+    study = simulated_study(seed, **setting)
+    performance = reader_performance(study.readings)
+    (modalities,) = compare_modalities(performance).differences
+    panel = first_modality(study.readings)
+    against = model_against_panel(panel, study.model).difference
+    by_jackknife = model_against_panel(panel, study.model, covariance="jackknife").difference
+    average = average_reader(performance)[0].average
+    return (
+        holds(modalities.difference, study.auc[0] - study.auc[1]),
+        holds(average, study.auc[0]),
+        holds(against, study.model_auc - study.auc[0]),
+        holds(by_jackknife, study.model_auc - study.auc[0]),
+        bool(non_inferiority(against, margin=MARGIN).met),
+    )
+
+
+def one_reader(seed, *, events=EVENTS, others=OTHERS):
+    """A model worse than one reader by the margin in AUC, and in sensitivity at .85: called non-inferior?"""
+    rng = np.random.default_rng(seed)
+    outcome = np.arange(events + others) < events
+    shared = np.sqrt(0.5) * rng.normal(size=len(outcome))
+    reader, model = (shared + np.sqrt(0.5) * rng.normal(size=len(outcome)) for _ in range(2))
+    aucs = (reader + np.sqrt(2) * ndtri(0.9) * outcome, model + np.sqrt(2) * ndtri(0.9 - MARGIN) * outcome)
+    # At a cut of 0, the shift for a sensitivity of .85 and .80.
+    rates = (reader + ndtri(0.85) * outcome, model + ndtri(0.85 - MARGIN) * outcome)
+    given = {"threshold": 0.0, "cut": 0.0, "draws": 1}
+    by_auc = against_reader(outcome, aucs[1], aucs[0], **given).auc.difference
+    by_rate = against_reader(outcome, rates[1], rates[0], **given).rates.sensitivity.difference
+    return tuple(bool(non_inferiority(each, margin=MARGIN).met) for each in (by_auc, by_rate))
+
+
+def seconds():
+    """Time of 20 readers, 1,000 cases, 2 modalities, by DeLong and by jackknife."""
+    study = simulated_study(0, readers=20, events=400, others=600)
+    taken = []
+    for covariance in ("delong", "jackknife"):
+        start = time.perf_counter()
+        compare_modalities(reader_performance(study.readings, covariance=covariance))
+        taken.append(time.perf_counter() - start)
+    return taken
+
+
+def report(studies):
+    yield "# Reader studies: coverage and speed"
+    yield ""
+    error, small = (np.sqrt(share * (1 - share) / studies) for share in (0.95, 0.025))
+    yield (
+        f"{EVENTS} events of {EVENTS + OTHERS} cases, 5 readers, {studies:,} simulated studies a row (Roe and "
+        f"Metz), level .95 (standard error of a share near it {error:.3f}, near .025 {small:.3f}). "
+        "The model is worse than the average reader by the margin of .05. "
+        f"`python benchmarks/bench_readers.py --studies {studies}`, numpy {np.__version__}."
+    )
+    yield ""
+    yield (
+        "| structure | AUC | modality gain | difference of modalities | average reader "
+        "| model against panel | by jackknife | called non-inferior |"
+    )
+    yield "|---|---|---|---|---|---|---|---|"
+    for structure in STRUCTURES:
+        for auc, gain in ((0.855, 0.0), (0.855, 0.05), (0.702, 0.0)):
+            setting = {"structure": structure, "auc": auc, "gain": gain, "model": -MARGIN}
+            shares = np.mean([verdicts(seed, **setting) for seed in range(studies)], axis=0)
+            yield f"| {structure} | {auc} | {gain} | " + " | ".join(f"{share:.3f}" for share in shares) + " |"
+    yield ""
+    by_auc, by_rate = np.mean([one_reader(seed) for seed in range(studies)], axis=0)
+    yield (
+        f"Against one reader of AUC .90 (sensitivity .85), a model worse by the margin of .05 is called "
+        f"non-inferior in {by_auc:.3f} by AUC, in {by_rate:.3f} by sensitivity."
+    )
+    yield ""
+    delong, jackknife = seconds()
+    yield (
+        f"20 readers, 1,000 cases, 2 modalities: {delong:.2f} s by DeLong, {jackknife:.2f} s by jackknife."
+    )
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--studies", type=int, default=2000)
+    parser.add_argument("--out", type=Path)
+    options = parser.parse_args()
+    lines = []
+    for line in report(options.studies):
+        print(line, flush=True)
+        lines.append(line)
+    if options.out:
+        options.out.write_text("\n".join(lines) + "\n")
