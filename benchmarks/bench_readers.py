@@ -143,8 +143,8 @@ def report(studies):
     yield ""
     error, small = (np.sqrt(share * (1 - share) / studies) for share in (0.95, 0.025))
     yield (
-        f"{EVENTS} events of {EVENTS + OTHERS} cases, 5 readers, {studies:,} simulated studies a row (Roe and "
-        f"Metz), level .95 (standard error of a share near it {error:.3f}, near .025 {small:.3f}). "
+        f"{EVENTS} events of {EVENTS + OTHERS} cases, 5 readers, {studies:,} simulated studies a row (Roe "
+        f"and Metz), level .95 (standard error of a share near it {error:.3f}, near .025 {small:.3f}). "
         "The model is worse than the average reader by the margin of .05. "
         f"`python benchmarks/bench_readers.py --studies {studies}`, numpy {np.__version__}."
     )

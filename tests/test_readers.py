@@ -406,7 +406,7 @@ def test_refusals_name_what_is_wrong():
 
     with pytest.raises(ValueError, match="Expected one outcome per case, got two for case 1"):
         given(outcome=[1, 0, 1, 0, 0, 0, 1, 0])
-    with pytest.raises(ValueError, match="several from reader a for case 3"):
+    with pytest.raises(ValueError, match="by reader a of case 3 with modality 0, got several"):
         given(case=[1, 2, 3, 3, *case[4:]], outcome=[1, 0, 1, 1, 1, 0, 1, 0])
     with pytest.raises(ValueError, match="Expected one group per case, got two for case 2"):
         given(group=[1, 1, 2, 2, 1, 2, 2, 2])
@@ -414,10 +414,12 @@ def test_refusals_name_what_is_wrong():
         given(rating=[3, np.nan, *rating[2:]])
     with pytest.raises(ValueError, match="Expected different ratings from reader b, got 2 for"):
         reader_performance(given(rating=rating[:4] + [2.0] * 4))
-    with pytest.raises(ValueError, match="two without the condition from reader a for the auc, got 4 and 0"):
+    with pytest.raises(ValueError, match="two without the condition from reader a, got 4 and 0"):
         reader_performance(given(outcome=[1] * 8))
     with pytest.raises(ValueError, match="reader b did not read case 5"):
-        reader_performance(given(rating=[*rating, 2], outcome=[*outcome, 1], case=[*case, 5], reader=[*reader, "a"]))
+        reader_performance(
+            given(rating=[*rating, 2], outcome=[*outcome, 1], case=[*case, 5], reader=[*reader, "a"])
+        )
     with pytest.raises(ValueError, match="Expected a cut"):
         reader_performance(given(), measure="sensitivity")
     with pytest.raises(
@@ -443,7 +445,7 @@ def test_refusals_name_what_is_wrong():
 def test_a_modality_that_a_reader_did_not_use_is_named():
     rows = STUDIES[(STUDIES["study"] == "factorial")]
     rows = rows[~((rows["reader"] == "r2") & (rows["modality"] == "m2"))]
-    with pytest.raises(ValueError, match="from reader r2 with modality m2 for the auc, got 0 and 0"):
+    with pytest.raises(ValueError, match="from reader r2 with modality m2, got 0 and 0"):
         reader_performance(arranged(rows), covariance="jackknife")
 
 

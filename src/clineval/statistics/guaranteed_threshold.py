@@ -106,7 +106,7 @@ def guaranteed_threshold(
 
 
 def _hardest(risk: Floats, code: NDArray[np.intp], *, sensitivity: bool) -> Floats:
-    """Each unit's lowest risk (for specificity the highest), ascending: a group is right when all of it is."""
+    """Each unit's lowest risk (for specificity the highest), ascending: right when all of it is."""
     if not len(risk):
         return np.zeros(0)
     own = np.unique(code, return_inverse=True)[1]

@@ -117,7 +117,7 @@ def joint_readings(
         outcome, group_codes(group, len(outcome)), group is not None, at, level, acting_threshold
     )
     model, reader = flagged(risk, threshold), flagged(reading, cut)
-    ways = _ways(model, reader, None if category is None else checked_outcome(category))
+    ways = _ways(model, reader, None if category is None else _inside(category, len(outcome)))
     return tuple(_joined(name, threshold, cut, reader, way, setting) for name, way in ways.items())
 
 
@@ -170,13 +170,18 @@ def within_category(
     threshold : cases of the category below it would be left alone.
     """
     outcome, risk = checked_cases(outcome, risk)
-    inside = checked_outcome(category)
-    if len(inside) != len(outcome):
-        raise ValueError(f"Expected one category per case, got {len(inside)} for {len(outcome)} cases.")
+    inside = _inside(category, len(outcome))
     code = group_codes(np.arange(len(outcome)) if group is None else group, len(outcome))[inside]
     cleared, event = ~flagged(risk[inside], threshold), outcome[inside]
     spared, missed = (grouped_rate(cleared & side, code, level=level) for side in (~event, event))
     return WithinCategory(len(event), int(event.sum()), _times(spared, 100), _times(missed, 100))
+
+
+def _inside(category: ArrayLike, cases: int) -> Bools:
+    inside = checked_outcome(category)
+    if len(inside) != cases:
+        raise ValueError(f"Expected one category per case, got {len(inside)} for {cases} cases.")
+    return inside
 
 
 @dataclass(frozen=True)

@@ -76,16 +76,15 @@ def arrange_readings(
     outcome, rating = checked_cases(outcome, rating)
     modality = np.zeros(len(rating), dtype=np.int64) if modality is None else modality
     group = case if group is None else group
+    if not len(rating):
+        raise ValueError("Expected at least one reading, got none.")
     names, codes = zip(*(_named(each, len(rating)) for each in (modality, reader, case, group)), strict=True)
     table = np.full([len(each) for each in names[:3]], np.nan)
     place = np.ravel_multi_index(codes[:3], table.shape)
     if len(np.unique(place)) < len(place):
-        twice = int(np.flatnonzero(np.bincount(place)[place] > 1)[0])
-        m, r, c = (each[code[twice]] for each, code in zip(names[:3], codes[:3], strict=True))
-        raise ValueError(
-            f"Expected one rating per reader, case and modality, got several from reader {r} for case {c} "
-            f"(modality {m})."
-        )
+        row = int(np.flatnonzero(np.bincount(place)[place] > 1)[0])
+        m, r, c = (each[code[row]] for each, code in zip(names[:3], codes[:3], strict=True))
+        raise ValueError(f"Expected one rating by reader {r} of case {c} with modality {m}, got several.")
     table.flat[place] = rating
     truth = _one_per_case(outcome.astype(np.intp), codes[2], names[2], "outcome")
     code = _one_per_case(codes[3], codes[2], names[2], "group")
@@ -184,19 +183,16 @@ def _check_cells(study: Readings, right: Floats, kept: Bools, measure: str) -> N
     """Refuses a reader of whom nothing can be said, by name."""
     read, outcome = ~np.isnan(right), study.outcome[kept]
     events, others = (read & outcome).sum(axis=1), (read & ~outcome).sum(axis=1)
-    least = np.minimum(events, others) if measure == "auc" else events + others
-    for cell, who in enumerate(_cell_names(study)):
-        if least[cell] < 2:
+    for who, m, n, row in zip(_cell_names(study), events, others, right, strict=True):
+        if measure != "auc":
+            if m + n < 2:
+                raise ValueError(f"Expected at least two cases from {who} for the {measure}, got {m + n}.")
+        elif min(m, n) < 2:
             raise ValueError(
-                f"Expected at least two cases with and two without the condition from {who} for the "
-                f"{measure}, got {events[cell]} and {others[cell]}."
-                if measure == "auc"
-                else f"Expected at least two cases from {who} for the {measure}, got {least[cell]}."
+                f"Expected at least two cases with and two without the condition from {who}, got {m} and {n}."
             )
-        if measure == "auc" and np.nanmin(right[cell]) == np.nanmax(right[cell]):
-            raise ValueError(
-                f"Expected different ratings from {who}, got {right[cell][read[cell]][0]:g} for every case."
-            )
+        elif np.nanmin(row) == np.nanmax(row):
+            raise ValueError(f"Expected different ratings from {who}, got {np.nanmin(row):g} for every case.")
 
 
 def _check_complete(study: Readings, right: Floats, kept: Bools) -> None:
