@@ -22,14 +22,15 @@ from clineval.statistics.readings import Readings, reader_performance
 MARGIN = 0.05
 EVENTS, OTHERS = 45, 69  # of Van Dyke's study
 
-# Variances of reader (also of modality by reader), case, modality by case, reader by case, and the rest,
-# after Roe and Metz 1997, doi:10.1016/S1076-6332(97)80032-3: high or low correlation of ratings through
-# the case (first letter), high or low variation between readers (second).
+# Variances of reader, modality by reader, case, modality by case, reader by case, and the rest, after Roe and
+# Metz 1997, doi:10.1016/S1076-6332(97)80032-3: high or low correlation of ratings through the case (first
+# letter), high or low variation between readers (second); the last are Van Dyke's, from its components.
 STRUCTURES = {
-    "HL": (0.0055, 0.3, 0.3, 0.2, 0.2),
-    "LL": (0.0055, 0.1, 0.1, 0.2, 0.6),
-    "HH": (0.03, 0.3, 0.3, 0.2, 0.2),
-    "LH": (0.03, 0.1, 0.1, 0.2, 0.6),
+    "HL": (0.0055, 0.0055, 0.3, 0.3, 0.2, 0.2),
+    "LL": (0.0055, 0.0055, 0.1, 0.1, 0.2, 0.6),
+    "HH": (0.03, 0.03, 0.3, 0.3, 0.2, 0.2),
+    "LH": (0.03, 0.03, 0.1, 0.1, 0.2, 0.6),
+    "Van Dyke": (0.068, 0.009, 0.3, 0.13, 0.13, 0.44),
 }
 
 
@@ -54,17 +55,17 @@ def simulated_study(
     model : the model's AUC less that of the average reader with the first modality.
     """
     rng = np.random.default_rng(seed)
-    of_reader, of_case, of_modality, of_both, rest = STRUCTURES[structure]
+    of_reader, of_interaction, of_case, of_modality, of_both, rest = STRUCTURES[structure]
     outcome = np.arange(events + others) < events
     cases = len(outcome)
-    spread = np.sqrt(2 * (1 + 2 * of_reader))
+    spread = np.sqrt(2 * (1 + of_reader + of_interaction))
     signal = spread * ndtri([auc, auc + gain])
 
     def effect(variance, *shape):
         return rng.normal(0, np.sqrt(variance), shape)
 
     # A reader's shift differs between cases with and without the condition: that is what moves the AUC.
-    shift = effect(of_reader, 1, readers, 2) + effect(of_reader, 2, readers, 2)
+    shift = effect(of_reader, 1, readers, 2) + effect(of_interaction, 2, readers, 2)
     shared = effect(of_case, cases)
     score = shift[:, :, outcome.astype(int)] + shared + effect(of_modality, 2, 1, cases)
     score = score + effect(of_both, 1, readers, cases) + effect(rest, 2, readers, cases)
@@ -155,7 +156,8 @@ def report(studies):
     )
     yield "|---|---|---|---|---|---|---|---|"
     for structure in STRUCTURES:
-        for auc, gain in ((0.855, 0.0), (0.855, 0.05), (0.702, 0.0)):
+        settings = ((0.897, 0.044),) if structure == "Van Dyke" else ((0.855, 0.05), (0.702, 0.0))
+        for auc, gain in settings:
             setting = {"structure": structure, "auc": auc, "gain": gain, "model": -MARGIN}
             shares = np.mean([verdicts(seed, **setting) for seed in range(studies)], axis=0)
             yield f"| {structure} | {auc} | {gain} | " + " | ".join(f"{share:.3f}" for share in shares) + " |"

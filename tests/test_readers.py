@@ -346,6 +346,22 @@ def test_a_model_against_the_panel_by_rates_takes_threshold_and_cut():
         assert found.difference.low < found.difference.value < found.difference.high
 
 
+def test_a_model_is_compared_on_the_cases_of_its_modality_alone():
+    rows = STUDIES[STUDIES["study"] == "partly_shared"]
+    study = arranged(rows)
+    risk = rows.drop_duplicates("case").sort_values("case")["risk"].to_numpy()
+    found = model_against_panel(study, risk, modality="m2", covariance="jackknife")
+    alone = rows[rows["modality"] == "m2"]
+    read = np.isin(study.cases, alone["case"].unique())
+    assert found == model_against_panel(arranged(alone), risk[read], covariance="jackknife")
+    changed = np.where(read, risk, 1 - risk)
+    assert found == model_against_panel(study, changed, modality="m2", covariance="jackknife")
+    with pytest.raises(ValueError, match="Expected as modality one of m1, m2, got 'm3'"):
+        model_against_panel(study, risk, modality="m3")
+    with pytest.raises(ValueError, match="Expected as modality one of m1, m2, got None"):
+        model_against_panel(study, risk)
+
+
 def test_perfect_readers_have_no_interval_and_say_why():
     study = panel([[[1, 2, 3, 4, 5, 6]] * 2], [0, 0, 0, 1, 1, 1])
     (average,) = average_reader(reader_performance(study))
@@ -449,6 +465,7 @@ def test_a_modality_that_a_reader_did_not_use_is_named():
         reader_performance(arranged(rows), covariance="jackknife")
 
 
+@pytest.mark.slow
 def test_intervals_keep_their_level_in_simulated_studies():
     # 400 studies by Roe and Metz's model of 5 readers and 114 cases: three standard errors of a share of
     # .95 are .033, of .025 they are .023. benchmarks/bench_readers.py has more studies and settings.
@@ -457,6 +474,7 @@ def test_intervals_keep_their_level_in_simulated_studies():
     assert shares[4] < 0.048
 
 
+@pytest.mark.slow
 def test_one_reader_s_margin_is_passed_by_chance_in_one_of_forty():
     shares = np.mean([one_reader(seed) for seed in range(400)], axis=0)
     assert np.all(shares < 0.048)

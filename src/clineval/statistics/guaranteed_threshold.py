@@ -1,6 +1,6 @@
 """A threshold shown with stated confidence to reach a sensitivity or a specificity on cases like these."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -87,22 +87,19 @@ def guaranteed_threshold(
         raise ValueError(f"Expected a confidence between 0 and 1, got {confidence}.")
     needed = events_to_guarantee(target, level=confidence)
     outcome, risk = checked_cases(outcome, risk)
-    side = outcome if rule == "sensitivity" else ~outcome
-    code, grouped = group_codes(group, len(outcome)), group is not None
-    hardest = _hardest(risk[side], code[side], sensitivity=rule == "sensitivity")
+    sensitivity = rule == "sensitivity"
+    side, code = outcome == sensitivity, group_codes(group, len(outcome))
+    hardest = _hardest(risk[side], code[side], sensitivity=sensitivity)
     units = len(hardest)
     right = int(binom.ppf(confidence, units, target)) + 1 if units else 1
-    side_words = "with" if rule == "sensitivity" else "without"
-    kind = f"{'groups' if grouped else 'cases'} {side_words} the condition"
+    kind = f"{'cases' if group is None else 'groups'} {'with' if sensitivity else 'without'} the condition"
+    found = GuaranteedThreshold(np.nan, rule, target, confidence, units, -1, needed, "")
     if right > units:
         reason = f"cannot be guaranteed with {units} {kind}: it takes at least {needed}, none of them wrong"
-        return GuaranteedThreshold(np.nan, rule, target, confidence, units, -1, needed, reason)
-    if rule == "sensitivity":
-        threshold = float(hardest[units - right])
-    else:
-        threshold = _next_above(risk, float(hardest[right - 1]))
+        return replace(found, method=reason)
+    threshold = float(hardest[units - right]) if sensitivity else _next_above(risk, hardest[right - 1])
     method = f"exact, order statistic {right} of {units} {kind}"
-    return GuaranteedThreshold(threshold, rule, target, confidence, units, units - right, needed, method)
+    return replace(found, threshold=threshold, allowed=units - right, method=method)
 
 
 def _hardest(risk: Floats, code: NDArray[np.intp], *, sensitivity: bool) -> Floats:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -135,21 +136,19 @@ def joint_reading_curve(
     level: float = 0.95,
 ) -> tuple[tuple[JointReading, ...], ...]:
     """``joint_readings`` at each of the model's thresholds, to draw what a lower or higher one would do."""
-    return tuple(
-        joint_readings(
-            outcome,
-            risk,
-            reading,
-            threshold=threshold,
-            cut=cut,
-            prevalence=prevalence,
-            acting_threshold=acting_threshold,
-            category=category,
-            group=group,
-            level=level,
-        )
-        for threshold in thresholds
+    at = partial(
+        joint_readings,
+        outcome,
+        risk,
+        reading,
+        cut=cut,
+        prevalence=prevalence,
+        acting_threshold=acting_threshold,
+        category=category,
+        group=group,
+        level=level,
     )
+    return tuple(at(threshold=threshold) for threshold in thresholds)
 
 
 def within_category(

@@ -246,7 +246,7 @@ def kappa(
     if 1 - expected < 1e-12:
         return undefined("kappa is undefined: both give one and the same category throughout", level=level)
     value = (observed - expected) / (1 - expected)
-    # How far each case moves kappa: the terms of Fleiss, Cohen and Everitt's equation 13.
+    # How far each case moves kappa: summed in square, Fleiss, Cohen and Everitt's variance.
     moved = agreed[first, second] * (1 - expected) - (row[first] + column[second]) * (1 - observed)
     moved -= observed * expected - 2 * expected + observed
     return _wald(value, moved / (1 - expected) ** 2 / len(first), group, level, "kappa, large-sample")

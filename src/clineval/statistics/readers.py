@@ -5,7 +5,8 @@ freedom (2007, doi:10.1002/sim.2532; 2014, doi:10.1002/sim.5926), as R's MRMCaov
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import combinations
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -14,7 +15,7 @@ from scipy.stats import chi2, f, ncf, ncx2
 
 from clineval.statistics.counts import Floats, checked_cases, flagged
 from clineval.statistics.intervals import Estimate, normal_quantile
-from clineval.statistics.readings import Performance, Readings, known_word, reader_performance
+from clineval.statistics.readings import MEASURES, Performance, Readings, known_word, reader_performance
 
 DESIGNS = {
     "random": "random readers and cases",
@@ -151,28 +152,27 @@ def compare_modalities(
     if T < 2:
         raise ValueError(f"Expected at least two modalities to compare, got {T}.")
     variance, df = _variance_of_difference(performance, design)
-    MS_T = _mean_squares(performance.value)[0]
-    method = _words(performance, design)
-    # 2/R of the denominator is the variance of a difference of two averages.
-    test = MS_T / (variance * R / 2) if variance > NO_SPREAD else np.nan
-    if design == "fixed_readers":
-        statistic, p_value = test * (T - 1), float(chi2.sf(test * (T - 1), T - 1))
-    else:
-        statistic, p_value = test, float(f.sf(test, T - 1, df))
-    average = performance.value.mean(axis=1)
-    pairs = [(a, b) for a in range(T) for b in range(a + 1, T)]
+    statistic, p_value = _overall_test(performance.value, variance, df, design)
+    method, average = _words(performance, design), performance.value.mean(axis=1)
     differences = tuple(
-        _difference(
-            (performance.modalities[a], performance.modalities[b]),
-            float(average[a] - average[b]),
-            variance,
-            df,
-            level,
-            method,
-        )
-        for a, b in pairs
+        _difference((one, two), float(average[a] - average[b]), variance, df, level, method)
+        for (a, one), (b, two) in combinations(enumerate(performance.modalities), 2)
     )
-    return ModalityTest(design, float(statistic), (float(T - 1), df), p_value, differences, method)
+    return ModalityTest(design, statistic, (float(T - 1), df), p_value, differences, method)
+
+
+def _overall_test(value: Floats, variance: float, df: float, design: str) -> tuple[float, float]:
+    """Whether the modalities differ at all: F, or for fixed readers chi-squared, and its p value."""
+    T, R = value.shape
+    if not variance > NO_SPREAD:
+        return np.nan, np.nan
+    # R/2 of a difference's variance is the denominator of the F test.
+    F = _mean_squares(value)[0] / (variance * R / 2)
+    if design == "fixed_readers":
+        return F * (T - 1), float(chi2.sf(F * (T - 1), T - 1))
+    # Hillis' degrees of freedom are infinite where all readers differ alike.
+    p_value = f.sf(F, T - 1, df) if np.isfinite(df) else chi2.sf(F * (T - 1), T - 1)
+    return F, float(p_value)
 
 
 def _check_design(design: str, readers: int) -> None:
@@ -197,7 +197,7 @@ def _variance_of_difference(performance: Performance, design: str) -> tuple[floa
 
 
 def _hillis_df(denominator: float, mean_square: float, df: int) -> float:
-    """Hillis 2007, equation 6: infinite where all the variance comes from the cases."""
+    """Hillis 2007: infinite where all the variance comes from the cases."""
     return float(df * (denominator / mean_square) ** 2) if mean_square > NO_SPREAD else np.inf
 
 
@@ -278,40 +278,57 @@ def model_against_panel(
     t with (J - 1) ((MS + max(J Cov2, 0)) / MS)^2 degrees of freedom, Cov2 that of two differences.
     """
     _check_design(design, len(study.readers))
-    place = _modality(study, modality)
-    panel = study.rating[place]
+    known_word(measure, MEASURES, "measure")
+    panel = _of_modality(study, modality)
     _, risk = checked_cases(study.outcome, risk)
-    if measure != "auc":
-        if threshold is None or cut is None:
-            raise ValueError(
-                f"Expected the model's threshold and the readers' cut for the {measure}; got one or none."
-            )
-        panel = np.where(np.isnan(panel), np.nan, flagged(panel, cut))
-        risk = flagged(risk, threshold).astype(np.float64)
-    if measure == "auc" and risk.min() == risk.max():
-        raise ValueError(f"Expected different risks from the model, got {risk[0]:g} for every case.")
-    both = np.vstack([risk[None, :], panel])[None, :, :]
-    names = ("model", *study.readers)
-    joined = Readings(both, study.outcome, study.group, (study.modalities[place],), names, study.cases)
-    found = reader_performance(
-        joined, measure=measure, cut=None if measure == "auc" else 1, covariance=covariance
-    )
+    joined = _with_model(panel, risk[np.isin(study.cases, panel.cases)], measure, threshold, cut)
+    at = None if measure == "auc" else 1
+    found = reader_performance(joined, measure=measure, cut=at, covariance=covariance)
     C = found.covariance[0, :, 0, :]
     psi = found.value[0, 0] - found.value[0, 1:]
     spread = C[1:, 1:] - C[1:, :1] - C[:1, 1:] + C[0, 0]
-    variance, df = _variance_of_average(
-        psi, float(np.trace(spread)) / len(psi), _mean_off_diagonal(spread), design
-    )
+    error = float(np.trace(spread)) / len(psi)
+    variance, df = _variance_of_average(psi, error, _mean_off_diagonal(spread), design)
     words = _words(found, design)
     return _difference(("model", "average reader"), float(psi.mean()), variance, df, level, words)
 
 
-def _modality(study: Readings, modality: str | None) -> int:
-    if modality is None and len(study.modalities) == 1:
-        return 0
-    if modality not in study.modalities:
-        raise ValueError(f"Expected as modality one of {', '.join(study.modalities)}, got {modality!r}.")
-    return study.modalities.index(modality)
+def _of_modality(study: Readings, modality: str | None) -> Readings:
+    """The study of one modality, with the cases that somebody read with it."""
+    place = 0 if modality is None and len(study.modalities) == 1 else _place(study.modalities, modality)
+    rating = study.rating[place]
+    read = ~np.isnan(rating).all(axis=0)
+    return Readings(
+        rating[None][:, :, read],
+        study.outcome[read],
+        study.group[read],
+        (study.modalities[place],),
+        study.readers,
+        tuple(name for name, kept in zip(study.cases, read, strict=True) if kept),
+    )
+
+
+def _place(modalities: tuple[str, ...], modality: str | None) -> int:
+    if modality not in modalities:
+        raise ValueError(f"Expected as modality one of {', '.join(modalities)}, got {modality!r}.")
+    return modalities.index(modality)
+
+
+def _with_model(
+    panel: Readings, risk: Floats, measure: str, threshold: float | None, cut: float | None
+) -> Readings:
+    """The panel with the model as its first reader; for a rate, each with 1 where it flags."""
+    rating = panel.rating
+    if measure == "auc":
+        if risk.min() == risk.max():
+            raise ValueError(f"Expected different risks from the model, got {risk[0]:g} for every case.")
+    elif threshold is None or cut is None:
+        raise ValueError(f"Expected the model's threshold and the readers' cut for the {measure}.")
+    else:
+        rating = np.where(np.isnan(rating), np.nan, flagged(rating, cut))
+        risk = flagged(risk, threshold).astype(np.float64)
+    both = np.concatenate([risk[None, None, :], rating], axis=1)
+    return replace(panel, rating=both, readers=("model", *panel.readers))
 
 
 def power(
