@@ -9,7 +9,7 @@ margin is called non-inferior in at most 3 %; 20 readers, 1,000 cases, 2 modalit
 
 import argparse
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -45,7 +45,16 @@ class SimulatedStudy:
 
 
 def simulated_study(
-    seed, *, structure="HL", readers=5, events=EVENTS, others=OTHERS, auc=0.855, gain=0.0, model=0.0
+    seed,
+    *,
+    structure="HL",
+    readers=5,
+    events=EVENTS,
+    others=OTHERS,
+    auc=0.855,
+    gain=0.0,
+    model=0.0,
+    together=1,
 ):
     """One study by Roe and Metz's model.
 
@@ -53,6 +62,7 @@ def simulated_study(
     ----------
     auc, gain : of the average reader with the first modality, and what the second adds.
     model : the model's AUC less that of the average reader with the first modality.
+    together : images of a patient, of one outcome, which share three quarters of every case effect.
     """
     rng = np.random.default_rng(seed)
     of_reader, of_interaction, of_case, of_modality, of_both, rest = STRUCTURES[structure]
@@ -61,34 +71,32 @@ def simulated_study(
     spread = np.sqrt(2 * (1 + of_reader + of_interaction))
     signal = spread * ndtri([auc, auc + gain])
 
+    group = np.concatenate([np.arange(events) // together, events + np.arange(others) // together])
+
     def effect(variance, *shape):
         return rng.normal(0, np.sqrt(variance), shape)
 
+    def of_cases(variance, *shape):
+        if together == 1:
+            return effect(variance, *shape, cases)
+        return effect(0.75 * variance, *shape, cases)[..., group] + effect(0.25 * variance, *shape, cases)
+
     # A reader's shift differs between cases with and without the condition: that is what moves the AUC.
     shift = effect(of_reader, 1, readers, 2) + effect(of_interaction, 2, readers, 2)
-    shared = effect(of_case, cases)
-    score = shift[:, :, outcome.astype(int)] + shared + effect(of_modality, 2, 1, cases)
-    score = score + effect(of_both, 1, readers, cases) + effect(rest, 2, readers, cases)
+    shared = of_cases(of_case)
+    score = shift[:, :, outcome.astype(int)] + shared + of_cases(of_modality, 2, 1)
+    score = score + of_cases(of_both, 1, readers) + of_cases(rest, 2, readers)
     score = score + signal[:, None, None] * outcome
     names = [
         tuple(f"{letter}{i}" for i in range(n)) for letter, n in (("m", 2), ("r", readers), ("c", cases))
     ]
-    alone = shared + effect(1 - of_case, cases) + np.sqrt(2) * ndtri(auc + model) * outcome
-    return SimulatedStudy(
-        Readings(score, outcome, np.arange(cases), *names), alone, (auc, auc + gain), auc + model
-    )
+    alone = shared + of_cases(1 - of_case) + np.sqrt(2) * ndtri(auc + model) * outcome
+    return SimulatedStudy(Readings(score, outcome, group, *names), alone, (auc, auc + gain), auc + model)
 
 
 def first_modality(readings):
     """The first modality as a study of its own."""
-    return Readings(
-        readings.rating[:1],
-        readings.outcome,
-        readings.group,
-        readings.modalities[:1],
-        readings.readers,
-        readings.cases,
-    )
+    return replace(readings, rating=readings.rating[:1], modalities=readings.modalities[:1])
 
 
 def holds(estimate, truth):
@@ -111,6 +119,22 @@ def verdicts(seed, **setting):
         holds(by_jackknife, study.model_auc - study.auc[0]),
         bool(non_inferiority(against, margin=MARGIN).met),
     )
+
+
+def by_group(seed):
+    """Two images of each patient: which intervals hold the truth, with the groups and without."""
+    study = simulated_study(seed, gain=0.05, model=-MARGIN, events=46, others=70, together=2)
+    found = []
+    for group in (study.readings.group, np.arange(len(study.readings.outcome))):
+        readings = replace(study.readings, group=group)
+        for covariance in ("delong", "jackknife"):
+            (modalities,) = compare_modalities(
+                reader_performance(readings, covariance=covariance)
+            ).differences
+            found.append(holds(modalities.difference, study.auc[0] - study.auc[1]))
+            against = model_against_panel(first_modality(readings), study.model, covariance=covariance)
+            found.append(holds(against.difference, study.model_auc - study.auc[0]))
+    return found
 
 
 def one_reader(seed, *, events=EVENTS, others=OTHERS):
@@ -161,6 +185,13 @@ def report(studies):
             setting = {"structure": structure, "auc": auc, "gain": gain, "model": -MARGIN}
             shares = np.mean([verdicts(seed, **setting) for seed in range(studies)], axis=0)
             yield f"| {structure} | {auc} | {gain} | " + " | ".join(f"{share:.3f}" for share in shares) + " |"
+    yield ""
+    held = np.mean([by_group(seed) for seed in range(studies)], axis=0).reshape(4, 2)
+    yield "| two images a patient | difference of modalities | model against panel |"
+    yield "|---|---|---|"
+    names = ("by group, DeLong", "by group, jackknife", "no groups, DeLong", "no groups, jackknife")
+    for name, shares in zip(names, held, strict=True):
+        yield f"| {name} | " + " | ".join(f"{share:.3f}" for share in shares) + " |"
     yield ""
     by_auc, by_rate = np.mean([one_reader(seed) for seed in range(studies)], axis=0)
     yield (
