@@ -371,9 +371,10 @@ def test_perfect_readers_have_no_interval_and_say_why():
     assert np.isnan(each_reader(reader_performance(study))[0][0].high)
 
 
-def test_a_group_that_holds_every_event_leaves_no_jackknife():
-    study = panel([[[1, 2, 3, 4], [3, 1, 4, 2]]], [0, 0, 1, 1], group=[0, 1, 2, 2])
-    for covariance in ("jackknife", "delong"):
+def test_a_group_that_holds_every_event_leaves_no_covariance():
+    ratings, outcome = [[[1, 2, 3, 4], [3, 1, 4, 2]]], [0, 0, 1, 1]
+    for group, covariance in itertools.product(([0, 1, 2, 2], [0, 0, 0, 0]), ("jackknife", "delong")):
+        study = panel(ratings, outcome, group=group)
         performance = reader_performance(study, covariance=covariance)
         assert np.isnan(performance.covariance).all()
         assert each_reader(performance)[0][0].method.startswith("no interval")

@@ -224,9 +224,8 @@ def _left_out(sample: _Sample) -> tuple[Floats, Floats]:
         return right.sum(axis=0) / of.sum(axis=0), _ratio(right.sum(axis=0) - right, of.sum(axis=0) - of)
     event, other = sample.outcome, ~sample.outcome
     beaten, exceeded = _pairs_won(sample)
-    won = _by_group(beaten, sample.code[event], sample.groups) + _by_group(
-        exceeded, sample.code[other], sample.groups
-    )
+    won = _by_group(beaten, sample.code[event], sample.groups)
+    won += _by_group(exceeded, sample.code[other], sample.groups)
     events, others = (_by_group(read[:, side], sample.code[side], sample.groups) for side in (event, other))
     m, n = events.sum(axis=0), others.sum(axis=0)
     left = beaten.sum(axis=1) - won + _won_within(sample)
@@ -277,28 +276,31 @@ def _jackknife(left_out: Floats) -> Floats:
 
 def _delong(sample: _Sample) -> Floats:
     """Covariance (rows, rows) by DeLong in Obuchowski's clustered form (1997), whose letters these are."""
-    groups, sides = sample.groups, [side for side in (sample.outcome, ~sample.outcome) if side.any()]
+    groups = sample.groups
+    sides = [side for side in (sample.outcome, ~sample.outcome) if side.any()]
     if sample.auc:
         beaten, exceeded = _pairs_won(sample)
         placed = [beaten / exceeded.shape[1], exceeded / beaten.shape[1]]
     else:
         placed = [sample.right]
     codes = [sample.code[side] for side in sides]
-    V = [
-        _by_group(X - X.mean(axis=1, keepdims=True), code, groups)
-        for X, code in zip(placed, codes, strict=True)
-    ]
-    total = sum(
-        _scaled(len(np.unique(code)), len(code)) * (v.T @ v) for v, code in zip(V, codes, strict=True)
-    )
+    V = [_deviations(X, code, groups) for X, code in zip(placed, codes, strict=True)]
+    total = np.zeros((len(sample.right),) * 2)
+    for v, code in zip(V, codes, strict=True):
+        total += _few(len(np.unique(code))) / len(code) ** 2 * (v.T @ v)
     if len(V) == 2:
-        S11 = groups / (groups - 1) * (V[0].T @ V[1])
-        total = total + (S11 + S11.T) / (len(codes[0]) * len(codes[1]))
-    return np.asarray(total)
+        S11 = _few(groups) * (V[0].T @ V[1])
+        total += (S11 + S11.T) / (len(codes[0]) * len(codes[1]))
+    return total
 
 
-def _scaled(groups: int, cases: int) -> float:
-    return groups / ((groups - 1) * cases**2) if groups > 1 else np.nan
+def _deviations(placed: Floats, code: Codes, groups: int) -> Floats:
+    """What each group adds beyond the mean of its row, shape (groups, rows)."""
+    return _by_group(placed - placed.mean(axis=1, keepdims=True), code, groups)
+
+
+def _few(groups: int) -> float:
+    return groups / (groups - 1) if groups > 1 else np.nan
 
 
 def _nesting(read: NDArray[np.bool_]) -> str:
@@ -310,7 +312,7 @@ def _nesting(read: NDArray[np.bool_]) -> str:
 
 def _covariance_method(covariance: str, sample: _Sample, *, undefined: bool) -> str:
     if undefined:
-        return "no interval: with one group left out a reader has no case of one outcome"
+        return "no interval: the variance needs either outcome in at least two groups, of every reader"
     clustered = sample.groups < len(sample.code)
     over = f"{sample.groups} {'groups' if clustered else 'cases'}"
     if covariance == "jackknife":
