@@ -50,7 +50,7 @@ def many_images(count):
 def one_search(images, *, exact):
     duplicates.EXACT_UP_TO = sys.maxsize if exact else 0
     wall, cpu = time.perf_counter(), time.process_time()
-    found = duplicates.find_twins(images)
+    found = duplicates.find_duplicates(images)
     wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
     pairs = {
         (int(a), int(b))

@@ -137,7 +137,7 @@ def test_a_groups_similarity_is_that_of_its_least_similar_pair():
     assert "AUD008" in counts(findings(found, np.stack(steps)))
 
 
-def test_own_groups_are_joined_with_twins(small):
+def test_own_groups_are_joined_with_near_duplicates(small):
     patients = np.array([f"patient{row // 2}" for row in range(len(small))])
     found = audit(dataclasses.replace(small, group=patients))
     for i, j in combinations(range(len(small)), 2):
@@ -252,7 +252,7 @@ def test_a_patient_in_two_splits_is_a_finding():
 
 def test_codes_are_checked_and_an_unknown_one_is_refused():
     assert check_codes(["aud001", " AUD002 "]) == ("AUD001", "AUD002")
-    with pytest.raises(InputError, match=r"AUD001 to AUD015; came AUD999"):
+    with pytest.raises(InputError, match=r"AUD001 to AUD015; got AUD999"):
         check_codes(["AUD001", "AUD999"])
 
 
@@ -260,12 +260,12 @@ def test_codes_are_checked_and_an_unknown_one_is_refused():
 
 
 def test_a_single_image_is_refused():
-    with pytest.raises(InputError, match="at least two; came 1"):
+    with pytest.raises(InputError, match="at least two; got 1"):
         audit_of(unlike_images(1))
 
 
 def test_images_too_small_to_displace_are_refused():
-    with pytest.raises(InputError, match="at least 8 x 8 pixels; came 5 x 28"):
+    with pytest.raises(InputError, match="at least 8 x 8 pixels; got 5 x 28"):
         audit_of(unlike_images(3)[:, :5])
     assert not audit_of(unlike_images(3)[:, :8, :8]).byte_identical
 
@@ -308,7 +308,7 @@ def test_large_images_are_compared_at_28_pixels():
     assert working_images(large[:, ::4, ::4]).shape == (3, 28, 28)
 
 
-def test_a_large_image_and_its_displaced_mirror_image_are_twins():
+def test_a_large_image_and_its_displaced_mirror_image_are_near_duplicates():
     rng = np.random.default_rng(0)
     large = np.kron(rng.integers(0, 200, (30, 16, 16)), np.ones((1, 8, 8))).astype(np.uint8)
     moved = np.roll(large[0], 5, axis=1)[:, ::-1] + 20
@@ -368,13 +368,13 @@ def test_the_note_on_breastmnist_states_what_the_audit_finds(real_audit):
     text = (DOCS / "breastmnist-audit.md").read_text(encoding="utf-8")
     groups = real_audit.groups
     rows = {
-        "pairs of twins": len(real_audit.pairs),
+        "pairs of near-duplicates": len(real_audit.pairs),
         "groups (images in them)": f"{len(groups)} ({sum(len(group.cases) for group in groups)})",
-        "groups that reach over more than one split": sum(len(set(group.splits)) > 1 for group in groups),
+        "groups that span more than one split": sum(len(set(group.splits)) > 1 for group in groups),
         "groups that hold both labels": sum(len(set(group.outcomes)) > 1 for group in groups),
         "pairs across splits": real_audit.cross_split_pairs,
-        "test images with a twin in train or val": f"{real_audit.test_with_twin} of 156",
-        "validation images with a twin in train": f"{real_audit.val_with_twin} of 78",
+        "test images with a near-duplicate in train or val": f"{real_audit.test_with_twin} of 156",
+        "validation images with a near-duplicate in train": f"{real_audit.val_with_twin} of 78",
         "byte-identical pairs": len(real_audit.byte_identical),
     }
     for words, number in rows.items():

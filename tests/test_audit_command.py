@@ -71,7 +71,12 @@ def test_a_folder_of_images_is_audited_and_written(folder, tmp_path, drawn):
     assert record["test_with_twin"] == 2
     assert record["test_clean"] == ["test/6.png", "test/7.png"]
     assert record["groups"][0]["outcomes"] is None
-    for name in ("duplicates.png", "duplicates_threshold.png", "duplicates_similarity.png", "own_twins.csv"):
+    for name in (
+        "duplicates.png",
+        "duplicates_threshold.png",
+        "duplicates_similarity.png",
+        "own_near_duplicates.csv",
+    ):
         assert (tmp_path / "out" / name).is_file()
     assert codes(result) >= {"AUD002", "AUD006"}
 
@@ -82,7 +87,7 @@ def test_fail_on_names_the_codes_that_were_found(folder, tmp_path):
 
 
 def test_an_unknown_code_is_refused_before_any_image_is_read(folder, tmp_path):
-    with pytest.raises(InputError, match="came AUD123"):
+    with pytest.raises(InputError, match="got AUD123"):
         audited(folder, tmp_path, fail_on=["AUD123"])
     assert not (tmp_path / "out").exists()
 
@@ -114,7 +119,7 @@ def test_a_folder_of_broken_files_is_refused(tmp_path):
 def test_a_single_image_is_refused(tmp_path, pictures):
     (tmp_path / "one").mkdir()
     Image.fromarray(pictures[0]).save(tmp_path / "one" / "a.png")
-    with pytest.raises(InputError, match="at least two; came 1"):
+    with pytest.raises(InputError, match="at least two; got 1"):
         audited(tmp_path / "one", tmp_path)
 
 
@@ -188,11 +193,11 @@ def test_empty_cells_of_a_table_are_no_label_and_no_patient(folder, tmp_path):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("name,label\na,b\n", "needs a column image .* came name, label"),
+        ("name,label\na,b\n", "needs a column image .* (came|got) name, label"),
         ("image,label\n", "names no images"),
         ("", "is empty; a header line and one row per image"),
         ('image\n"a\n', "line 2: a quote in this row is never closed"),
-        ("image,label\na.png,1\nb.png,0,4\n", "line 3: 2 cells are needed, as in the header; came 3"),
+        ("image,label\na.png,1\nb.png,0,4\n", "line 3: 2 cells are needed, as in the header; (came|got) 3"),
     ],
 )
 def test_a_table_that_names_no_images_is_refused(tmp_path, text, message):
@@ -210,7 +215,7 @@ def test_a_table_that_is_no_utf8_is_refused_by_its_line(tmp_path):
 def test_no_file_name_becomes_a_formula_in_the_tables(folder, tmp_path):
     (folder / "test" / "same.png").rename(folder / "=same.png")
     found = audited(folder, tmp_path)
-    for table in ("own_twins.csv", "audit_findings.csv"):
+    for table in ("own_near_duplicates.csv", "audit_findings.csv"):
         text = (found.folder / table).read_text(encoding="utf-8")
         assert "./=same.png" in text
         assert not any(cell.startswith("=") for row in csv.reader(text.splitlines()) for cell in row)
@@ -221,7 +226,9 @@ def test_no_label_or_split_becomes_a_formula_in_the_tables(folder, tmp_path):
     lines = ["image,split,label", "train/0.png,=1+1,@x", "test/same.png,-2,y"]
     (folder / "table.csv").write_text("\n".join(lines))
     found = audited(folder / "table.csv", tmp_path)
-    (pair,) = csv.DictReader((found.folder / "own_twins.csv").read_text(encoding="utf-8").splitlines())
+    (pair,) = csv.DictReader(
+        (found.folder / "own_near_duplicates.csv").read_text(encoding="utf-8").splitlines()
+    )
     told = {pair[name] for name in ("split_a", "split_b", "outcome_a", "outcome_b")}
     assert told == {"'=1+1", "-2", "'@x", "y"}
 
@@ -259,7 +266,7 @@ def test_images_are_prepared_by_centre_crop_and_bilinear_resize(tmp_path, pictur
 def test_a_data_set_is_audited_by_name_with_its_grouped_split(tmp_path, monkeypatch):
     monkeypatch.setattr("clineval.pipeline.audit.load_cohort", lambda *_, **__: phantom(0, cases=SMALL))
     audited(None, tmp_path, dataset="phantom")
-    with (tmp_path / "out" / "phantom_twins.csv").open(encoding="utf-8") as file:
+    with (tmp_path / "out" / "phantom_near_duplicates.csv").open(encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     assert {frozenset((row["case_a"], row["case_b"])) for row in rows} == {
         frozenset((pair.original, pair.copy)) for pair in planted(0, cases=SMALL)
@@ -281,7 +288,7 @@ def test_a_cohort_without_three_splits_gets_no_grouped_split(tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == [
         "audit.json",
         "audit_findings.csv",
-        "phantom_twins.csv",
+        "phantom_near_duplicates.csv",
     ]
 
 

@@ -132,7 +132,7 @@ def test_an_audit_without_twins_still_draws_a_page_that_says_so(tmp_path, monkey
     from clineval.data.audit import audit_images
 
     none = audit_images(images, case=np.arange(6).astype(str), split=np.full(6, "all"))
-    data_plots.write_gallery_of_twins(none, images, tmp_path / "duplicates.png")
+    data_plots.write_gallery_of_duplicates(none, images, tmp_path / "duplicates.png")
     with Image.open(tmp_path / "duplicates.png") as picture:
         assert picture.size[0] > 1000
 

@@ -85,13 +85,13 @@ def test_grouped_keeps_the_images_with_their_cases(cohort, found):
 
 
 def test_an_unknown_way_to_split_is_refused(cohort, found):
-    with pytest.raises(InputError, match="official, deduplicated, grouped; came 'random'"):
+    with pytest.raises(InputError, match="official, deduplicated, grouped; got 'random'"):
         splits.apply_split(cohort, found, "random")
 
 
 def test_grouped_is_refused_without_the_three_splits(cohort):
     only = cohort.select(cohort.within("train"))
-    with pytest.raises(InputError, match="needs a cohort of train, val and test; came train"):
+    with pytest.raises(InputError, match="needs a cohort of train, val and test; got train"):
         splits.grouped(only, audit(only))
 
 

@@ -79,7 +79,8 @@ def audit(
         int | None, typer.Option(help="Pixels per side of a data set: 28, 64, 128 or 224.", show_default="28")
     ] = None,
     threshold: Annotated[
-        float | None, typer.Option(help="Least similarity of a twin.", show_default="read off the data")
+        float | None,
+        typer.Option(help="Least similarity of a near-duplicate.", show_default="read off the data"),
     ] = None,
     fail_on: Annotated[
         str, typer.Option(help="Codes such as AUD001,AUD003: exit 4 where one of them is found.")
@@ -92,18 +93,18 @@ def audit(
     ] = None,
     force: Force = False,
 ) -> None:
-    """Near-duplicate images, twins across splits, contradictory labels, single images worth a look.
+    """Near-duplicate images, near-duplicates across splits, contradictory labels, single images worth a look.
 
     A CSV needs a column image (or file, filename, path). Columns split,
     outcome (or label) and group (or patient) are used where they are there.
     In a folder, subfolders named train, val and test are the splits.
 
     Codes:
-      AUD001 contradictory labels           AUD002 twin across train and test
-      AUD003 twin across val and test       AUD004 twin across other splits
+      AUD001 contradictory labels           AUD002 near-duplicate across train and test
+      AUD003 near-duplicate across val and test       AUD004 near-duplicate across other splits
       AUD005 one patient in several splits  AUD006 byte-identical images
       AUD007 near-duplicate images          AUD008 chained group
-      AUD009 twin that detail does not confirm
+      AUD009 near-duplicate that detail does not confirm
       AUD010 blank image                    AUD011 saturated image
       AUD012 text or measuring marks burnt in
       AUD013 unlike the rest                AUD014 unreadable file

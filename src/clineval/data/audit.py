@@ -1,4 +1,4 @@
-"""The audit: images that show the same picture, twins across splits, contradictory labels."""
+"""The audit: images that show the same picture, near-duplicates across splits, contradictory labels."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -14,9 +14,9 @@ from clineval.data.duplicates import (
     Pair,
     copies_of,
     digests,
-    find_twins,
+    duplicate_pairs,
+    find_duplicates,
     pairs_below,
-    twin_pairs,
     working_images,
 )
 from clineval.data.groups import (
@@ -45,13 +45,13 @@ class Audit:
 
     Attributes
     ----------
-    threshold : the least similarity of a twin, with its reason.
+    threshold : the least similarity of a near-duplicate, with its reason.
     second_look : pairs a little below the threshold count too where their fine detail agrees.
     exact : every pair of images was looked at; False after an approximate first pass.
     case, split : str, shape (cases,); a case is made ``split/case`` where bare names repeat.
-    group_of : str, shape (cases,), twins joined with the cohort's own groups (patients).
-    pairs : every pair of twins, byte-identical ones first, then the most similar first.
-    below : the most similar pairs that are not twins.
+    group_of : str, shape (cases,), near-duplicates joined with the cohort's own groups (patients).
+    pairs : every pair of near-duplicates, byte-identical ones first, then the most similar first.
+    below : the most similar pairs that are not near-duplicates.
     groups : every group of two images or more.
     sensitivity : the counts at other thresholds.
     nearest : similarity of (up to 1,000) images to their nearest neighbour.
@@ -81,7 +81,7 @@ class Audit:
 
     @property
     def cross_split_pairs(self) -> int:
-        """Pairs of twins whose two images lie in different splits."""
+        """Pairs of near-duplicates whose two images lie in different splits."""
         return sum(pair.across_splits for pair in self.pairs)
 
     @property
@@ -130,8 +130,8 @@ class Audit:
             return ""
         below = sum(pair.similarity < self.threshold.value for pair in self.pairs)
         return (
-            f"{below} pairs below the threshold count as twins because structures narrower than a seventh of "
-            f"the image agree (correlation of at least {DETAIL:g})."
+            f"{below} pairs below the threshold count as near-duplicates because structures narrower than a "
+            f"seventh of the image agree (correlation of at least {DETAIL:g})."
         )
 
 
@@ -140,7 +140,7 @@ def audit(cohort: Cohort, *, threshold: float | None = None, progress: Progress 
 
     Parameters
     ----------
-    threshold : least similarity of a twin, above 0 and at most 1; None reads it off the data.
+    threshold : least similarity of a near-duplicate, above 0 and at most 1; None reads it off the data.
     progress : called with (steps done, steps in all).
 
     Raises
@@ -176,32 +176,32 @@ def audit_images(
     """
     if len(images) < 2:
         raise InputError(
-            f"An audit compares images with each other and needs at least two; came {len(images)}."
+            f"An audit compares images with each other and needs at least two; got {len(images)}."
         )
     if min(images.shape[1:]) < SMALLEST:
         raise InputError(
             f"An audit needs images of at least {SMALLEST} x {SMALLEST} pixels; "
-            f"came {images.shape[1]} x {images.shape[2]}."
+            f"got {images.shape[1]} x {images.shape[2]}."
         )
     about = About(case, split, outcome)
     digest = digests(images)
     copies = copies_of(digest)
     originals = [positions[0] for positions in copies]
-    twins = find_twins(images[originals], threshold=threshold, progress=progress)
-    pairs = twin_pairs(twins, copies, digest if fingerprint is None else fingerprint, about)
+    found = find_duplicates(images[originals], threshold=threshold, progress=progress)
+    pairs = duplicate_pairs(found, copies, digest if fingerprint is None else fingerprint, about)
     component = components([pair.positions for pair in pairs], len(images))
     return Audit(
-        threshold=twins.threshold,
-        second_look=twins.second_look,
-        exact=twins.exact,
+        threshold=found.threshold,
+        second_look=found.second_look,
+        exact=found.exact,
         case=case,
         split=split,
         group_of=joined_groups(component, case, group),
         pairs=pairs,
-        below=pairs_below(twins, copies, about),
+        below=pairs_below(found, copies, about),
         groups=duplicate_groups(working_images(images), component, about),
-        sensitivity=sensitivity(twins, copies, about),
-        nearest=twins.nearest,
+        sensitivity=sensitivity(found, copies, about),
+        nearest=found.nearest,
     )
 
 

@@ -1,4 +1,4 @@
-"""Where twins end and different images begin: a similarity threshold read off the data, with its reason."""
+"""The similarity from which images count as near-duplicates, read off the data, with its reason."""
 
 from dataclasses import dataclass
 
@@ -17,7 +17,7 @@ EMPTY = 10.0  # and with humps this many times as high it is as good as empty: n
 FEWEST_TWINS = 10  # images above a gap; fewer may be the ragged end of one hump
 FEWEST_IMAGES = 20  # below, no distribution to speak of
 FALLBACK = 0.97  # what the gap in BreastMNIST comes to; used where nothing can be read off the data
-FAR_OUT = 3.0  # standard deviations above the hump of images without a twin; chance exceeds it once in 740
+FAR_OUT = 3.0  # standard deviations above the hump of single images; chance exceeds it once in 740
 
 
 @dataclass(frozen=True)
@@ -36,15 +36,15 @@ class Threshold:
 def given(value: float) -> Threshold:
     """The threshold that the user asked for, above 0 and at most 1."""
     if not 0.0 < value <= 1.0:
-        raise InputError(f"A similarity threshold must be above 0 and at most 1; came {value:g}. Try 0.97.")
+        raise InputError(f"A similarity threshold must be above 0 and at most 1; got {value:g}. Try 0.97.")
     return Threshold(value, "given", f"{value:g} was asked for.")
 
 
 def calibrate(nearest: NDArray[np.float64]) -> Threshold:
-    """The gap in the nearest-neighbour similarities, between images without a twin and images with one.
+    """The gap between the similarities of images without a near-duplicate and of images with one.
 
     An image's similarity to its nearest neighbour comes from one of two populations: images
-    without a twin, as a broad hump, and images with one, close to 1. On Fisher's z scale, which
+    without a near-duplicate, as a broad hump, and images with one, close to 1. On Fisher's z scale, which
     spreads the crowded end out, a kernel density shows both. The threshold is the first low point
     to the right of the broad hump.
 
@@ -91,7 +91,7 @@ def _first_low_point(density: NDArray[np.float64], allowed: NDArray[np.bool_]) -
 
 
 def _fence(scale: NDArray[np.float64]) -> Threshold:
-    """Far above the hump of images without a twin, whose width is read off its left side alone."""
+    """Far above the hump of images without a near-duplicate, whose width is read off its left side alone."""
     grid, density = _density(scale)
     peak = grid[np.argmax(density)]
     spread = np.sqrt(np.mean((peak - scale[scale <= peak]) ** 2))

@@ -33,7 +33,7 @@ from clineval.progress import Progress
 MOST_QUERIES, FEWEST_QUERIES = 1000, 200  # images whose nearest neighbours calibrate the threshold
 MOST_COMPARISONS = 10_000_000  # of those with all others; decides between the two
 EXACT_UP_TO = 30_000  # images; beyond, candidates come from an approximate search if it is installed
-MOST_LOOKED_AT = 500_000  # pairs, twins included, that get a second look; about half a minute
+MOST_LOOKED_AT = 500_000  # pairs, near-duplicates included, that get a second look; about half a minute
 NEAR = 0.07  # how far below the threshold the second look goes
 LOWEST = 0.85  # and not below this
 LISTED_FROM = 0.95  # every pair from here up is kept, for the table of counts per threshold
@@ -42,18 +42,18 @@ UNDECIDED = 0.1  # width of the band under DETAIL that must be nearly empty for 
 
 
 @dataclass(frozen=True)
-class Twins:
+class Duplicates:
     """What the search found.
 
     Attributes
     ----------
-    threshold : the least similarity of a twin.
-    second_look : pairs below the threshold count as twins too if their fine detail agrees.
+    threshold : the least similarity of a near-duplicate.
+    second_look : pairs below the threshold count as near-duplicates too if their fine detail agrees.
     exact : every pair was looked at; False after an approximate first pass.
     nearest : similarity of (up to 1,000) images to their nearest neighbour.
-    listed : every pair from ``from_similarity`` up, twin or not.
+    listed : every pair from ``from_similarity`` up, counted or not.
     detail : agreement in fine detail of each listed pair, at full size where it can decide.
-    twin : bool, of each listed pair.
+    counted : bool, of each listed pair: whether it counts as near-duplicates.
     """
 
     threshold: Threshold
@@ -63,19 +63,21 @@ class Twins:
     from_similarity: float
     listed: Matches
     detail: NDArray[np.float64]
-    twin: NDArray[np.bool_]
+    counted: NDArray[np.bool_]
 
     def alignment_of(self, row: int) -> Alignment:
         """How the two images of a listed pair fit."""
         return ALIGNMENTS[int(self.listed.alignment[row])]
 
 
-def find_twins(images: Images, *, threshold: float | None = None, progress: Progress | None = None) -> Twins:
+def find_duplicates(
+    images: Images, *, threshold: float | None = None, progress: Progress | None = None
+) -> Duplicates:
     """Every pair of images that shows the same picture.
 
-    A pair is a twin when its similarity reaches the threshold. Where the threshold is read off the
-    data, pairs up to .07 below it get a second look and count if their fine detail agrees; a
-    threshold that was asked for is applied as it stands.
+    A pair counts when its similarity reaches the threshold. Where the threshold is read off the data,
+    pairs up to .07 below it get a second look and count if their fine detail agrees; a threshold that
+    was asked for is applied as it stands.
 
     Parameters
     ----------
@@ -92,9 +94,9 @@ def find_twins(images: Images, *, threshold: float | None = None, progress: Prog
     similar = listed.similarity >= cut.value
     detail = _detail(images, working, listed, similar)
     second_look = threshold is None and _separates(detail)
-    twin = similar | (second_look & (detail >= DETAIL))
+    counted = similar | (second_look & (detail >= DETAIL))
     exact = _is_exact(len(images))
-    return Twins(cut, second_look, exact, neighbours, floor, listed, detail, twin)
+    return Duplicates(cut, second_look, exact, neighbours, floor, listed, detail, counted)
 
 
 def _neighbours(working: Images, *, progress: Progress | None) -> NDArray[np.float64]:
@@ -139,7 +141,7 @@ def _detail(
 
 
 def _separates(detail: NDArray[np.float64]) -> bool:
-    """Fine detail tells twins apart here: hardly any pair lies just below the cut."""
+    """Fine detail tells near-duplicates apart here: hardly any pair lies just below the cut."""
     return bool(2 * np.sum((detail >= DETAIL - UNDECIDED) & (detail < DETAIL)) <= np.sum(detail >= DETAIL))
 
 
@@ -243,10 +245,10 @@ def copies_of(digest: NDArray[np.bytes_]) -> list[list[int]]:
     return list(together.values())
 
 
-def twin_pairs(
-    twins: Twins, copies: Copies, fingerprint: NDArray[np.bytes_], about: About
+def duplicate_pairs(
+    found: Duplicates, copies: Copies, fingerprint: NDArray[np.bytes_], about: About
 ) -> tuple[Pair, ...]:
-    """Every pair of twins, byte-identical ones first, then the most similar first.
+    """Every pair of near-duplicates, byte-identical ones first, then the most similar first.
 
     Parameters
     ----------
@@ -258,25 +260,25 @@ def twin_pairs(
         for positions in copies
         for a, b in _within(positions)
     ]
-    for row in np.flatnonzero(twins.twin).tolist():
-        similarity, detail = float(twins.listed.similarity[row]), float(twins.detail[row])
-        first, second = copies[twins.listed.first[row]], copies[twins.listed.second[row]]
+    for row in np.flatnonzero(found.counted).tolist():
+        similarity, detail = float(found.listed.similarity[row]), float(found.detail[row])
+        first, second = copies[found.listed.first[row]], copies[found.listed.second[row]]
         for a, b in _between(first, second):
-            pairs.append(_pair(a, b, similarity, detail, twins.alignment_of(row), about))
+            pairs.append(_pair(a, b, similarity, detail, found.alignment_of(row), about))
     return tuple(sorted(pairs, key=lambda pair: (not pair.byte_identical, -pair.similarity, pair.positions)))
 
 
-def pairs_below(twins: Twins, copies: Copies, about: About) -> tuple[Pair, ...]:
-    """The most similar pairs that are not twins, so that a reader can judge the cut."""
-    rest = np.flatnonzero(~twins.twin)
-    nearest = rest[np.argsort(-twins.listed.similarity[rest], kind="stable")][:SHOWN_BELOW]
+def pairs_below(found: Duplicates, copies: Copies, about: About) -> tuple[Pair, ...]:
+    """The most similar pairs that are not near-duplicates, so that a reader can judge the cut."""
+    rest = np.flatnonzero(~found.counted)
+    nearest = rest[np.argsort(-found.listed.similarity[rest], kind="stable")][:SHOWN_BELOW]
     return tuple(
         _pair(
-            copies[twins.listed.first[row]][0],
-            copies[twins.listed.second[row]][0],
-            float(twins.listed.similarity[row]),
-            float(twins.detail[row]),
-            twins.alignment_of(row),
+            copies[found.listed.first[row]][0],
+            copies[found.listed.second[row]][0],
+            float(found.listed.similarity[row]),
+            float(found.detail[row]),
+            found.alignment_of(row),
             about,
         )
         for row in nearest.tolist()

@@ -122,21 +122,21 @@ _KINDS = (
     Kind(
         "AUD002",
         "error",
-        "Twin across train and test",
+        "Near-duplicate across train and test",
         "A test image shows the same picture as a training image: a model is tested on what it was shown.",
-        "Report results on the test images without twins too, or train without them (--split deduplicated).",
+        "Report the test images without near-duplicates too, or train without them (--split deduplicated).",
     ),
     Kind(
         "AUD003",
         "error",
-        "Twin across val and test",
+        "Near-duplicate across val and test",
         "A test image shows the same picture as a validation image, by which the model was chosen.",
         "As for AUD002.",
     ),
     Kind(
         "AUD004",
         "warning",
-        "Twin across other splits",
+        "Near-duplicate across other splits",
         "The same picture lies in two splits (mostly train and val), so stopping and tuning look too good.",
         "Split by group (--split grouped), or read validation scores with that in mind.",
     ),
@@ -172,7 +172,7 @@ _KINDS = (
     Kind(
         "AUD009",
         "note",
-        "Twin that detail does not confirm",
+        "Near-duplicate that detail does not confirm",
         "A pair counted as one picture, for it is alike as a whole, though fine structures agree little: "
         "another frame of one lesion, or two that look alike by chance.",
         "Look at the two. If they differ, raise --threshold, and they count as two.",
@@ -202,7 +202,7 @@ _KINDS = (
         "Look at it: another device, another organ, or a broken export.",
     ),
     Kind(
-        "AUD014", "error", "Unreadable file", "The file could not be read as an image.", "Mend or remove it."
+        "AUD014", "error", "Unreadable file", "The file could not be read as an image.", "Fix or remove it."
     ),
     Kind(
         "AUD015",
@@ -254,7 +254,7 @@ def findings(
     Parameters
     ----------
     images : uint8, shape (cases, height, width), those that were audited.
-    own_group : str, shape (cases,), the cohort's own groups (patients), before twins were joined.
+    own_group : str, shape (cases,), the cohort's own groups (patients), before near-duplicates were joined.
     marked : bool, shape (cases,), where text or measuring marks were found in the whole pictures of which
         ``images`` are a part; without it they are looked for in ``images``.
     """
@@ -283,7 +283,7 @@ def check_codes(codes: Iterable[str]) -> tuple[str, ...]:
     unknown = [code for code in asked if code not in KINDS]
     if unknown:
         raise InputError(
-            f"--fail-on needs codes from {_KINDS[0].code} to {_KINDS[-1].code}; came {', '.join(unknown)}."
+            f"--fail-on needs codes from {_KINDS[0].code} to {_KINDS[-1].code}; got {', '.join(unknown)}."
         )
     return asked
 

@@ -1,4 +1,4 @@
-"""Groups of images that are not independent: twins of twins, joined with a cohort's own groups."""
+"""Groups of images that are not independent: chains of near-duplicates, joined with a cohort's own groups."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 
-from clineval.data.duplicates import DECIMALS, About, Copies, Label, Twins
+from clineval.data.duplicates import DECIMALS, About, Copies, Duplicates, Label
 from clineval.data.similarity import Images, Indices, similarity_of
 
 MOST_COMPARED = 60  # members of a group among which the least similar pair is sought
@@ -19,7 +19,7 @@ THRESHOLDS = (0.95, 0.96, 0.97, 0.98, 0.99, 0.995)  # of the sensitivity table
 
 @dataclass(frozen=True)
 class DuplicateGroup:
-    """Images joined by a chain of twins; ``similarity`` is that of the two least alike."""
+    """Images joined by a chain of near-duplicates; ``similarity`` is that of the two least alike."""
 
     name: str
     positions: tuple[int, ...]
@@ -43,7 +43,7 @@ class DuplicateGroup:
 
 @dataclass(frozen=True)
 class Counts:
-    """What one threshold would find, by similarity alone: pairs, groups, images, cases with a twin."""
+    """What one threshold would find by similarity alone."""
 
     threshold: float
     pairs: int
@@ -119,7 +119,7 @@ def _group(
 def joined_groups(
     component: Indices, case: NDArray[np.str_], group: NDArray[np.str_] | None
 ) -> NDArray[np.str_]:
-    """Groups of twins joined with the cases' own groups, each named after its first case."""
+    """Groups of near-duplicates joined with the cases' own groups, each named after its first case."""
     if group is not None:
         _, own = np.unique(group, return_inverse=True)
         links = np.stack([component, own + component.max() + 1], axis=1)  # each case ties one to the other
@@ -128,7 +128,7 @@ def joined_groups(
     return case[first[number]]
 
 
-def sensitivity(twins: Twins, copies: Copies, about: About) -> tuple[Counts, ...]:
+def sensitivity(found: Duplicates, copies: Copies, about: About) -> tuple[Counts, ...]:
     """What other thresholds would find by similarity alone, as far down as pairs were listed."""
     original = np.array([positions[0] for positions in copies])
     identical = [(positions[0], other) for positions in copies for other in positions[1:]]
@@ -136,9 +136,9 @@ def sensitivity(twins: Twins, copies: Copies, about: About) -> tuple[Counts, ...
     inside = int(np.sum(size * (size - 1) // 2))
     rows = []
     for threshold in THRESHOLDS:
-        if threshold < twins.from_similarity:
+        if threshold < found.from_similarity:
             continue
-        kept = twins.listed.select(twins.listed.similarity >= threshold)
+        kept = found.listed.select(found.listed.similarity >= threshold)
         near = np.stack([original[kept.first], original[kept.second]], axis=1)
         edges = np.concatenate([near, np.array(identical, dtype=np.int64).reshape(-1, 2)])
         pairs = inside + int(np.sum(size[kept.first] * size[kept.second]))

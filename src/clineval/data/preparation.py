@@ -22,17 +22,17 @@ class Unusable(InputError):
 def check_fit(fit: str) -> None:
     """Refuse a way of making a square that is not one of ``FITS``."""
     if fit not in FITS:
-        raise InputError(f"--fit needs one of {', '.join(FITS)}; came {fit!r}.")
+        raise InputError(f"--fit needs one of {', '.join(FITS)}; got {fit!r}.")
 
 
 def check_preparation(*, size: int, fit: str, bits: int) -> None:
     """Refuse a size, fit or number of bits that no image can be brought to."""
     check_fit(fit)
     if not SMALLEST <= size <= LARGEST:
-        raise InputError(f"--size needs {SMALLEST} to {LARGEST} pixels per side; came {size}.")
+        raise InputError(f"--size needs {SMALLEST} to {LARGEST} pixels per side; got {size}.")
     if not 8 <= bits <= DEEP:
         raise InputError(
-            f"--bits needs 8 to {DEEP}, the bits in which deep images hold their white; came {bits}."
+            f"--bits needs 8 to {DEEP}, the bits in which deep images hold their white; got {bits}."
         )
 
 
@@ -88,8 +88,8 @@ def grey_of(image: Image.Image, *, bits: int | None = DEEP) -> Image.Image:
 
     Colour becomes grey by the luma of ITU-R BT.601, as Pillow's ``L`` has it. A deep image (one
     channel of 16 bits) is scaled so that ``2**bits - 1`` is white, the same for every image, for
-    absolute brightness carries information. Only where that does not matter, as in looking for twins,
-    ``bits`` may be None: a deep image is then stretched from its darkest to its brightest pixel.
+    absolute brightness carries information. Where it does not matter, as in a search for
+    near-duplicates, ``bits`` may be None: a deep image is then stretched over its own range.
 
     Raises
     ------

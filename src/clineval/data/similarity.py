@@ -130,7 +130,9 @@ def nearest(
         fixed, moved = overlap(images, alignment)
         for rows in _blocks(len(queries), 256):
             correlation = fixed[queries[rows]] @ moved.T
-            correlation[np.arange(len(correlation)), queries[rows]] = -1.0  # an image is not its own twin
+            correlation[
+                np.arange(len(correlation)), queries[rows]
+            ] = -1.0  # an image is not its own near-duplicate
             np.maximum(best[rows], correlation.max(axis=1), out=best[rows])
         if progress is not None:
             progress(position + 1, len(over))

@@ -27,7 +27,7 @@ def apply_split(cohort: Cohort, audit: Audit, how: str = "official", *, seed: in
     InputError : an unknown way, or a cohort that has no train, val and test to split anew.
     """
     if how not in WAYS:
-        raise InputError(f"--split needs one of {', '.join(WAYS)}; came {how!r}.")
+        raise InputError(f"--split needs one of {', '.join(WAYS)}; got {how!r}.")
     if how == "grouped":
         return grouped(cohort, audit, seed=seed)
     return deduplicated(cohort, audit) if how == "deduplicated" else official(cohort, audit)
@@ -39,7 +39,7 @@ def official(cohort: Cohort, audit: Audit) -> Cohort:
 
 
 def deduplicated(cohort: Cohort, audit: Audit) -> Cohort:
-    """Train and val without images that have a twin in test, and without contradictory ones.
+    """Train and val without images that have a near-duplicate in test, and without contradictory ones.
 
     Test stays whole, so that a model trained on this can be compared case by case with one trained
     on everything. Where two images outside test contradict each other both go, for nobody can
@@ -75,7 +75,7 @@ def grouped(cohort: Cohort, audit: Audit, *, seed: int = 0) -> Cohort:
     sizes = {name: int(cohort.within(name).sum()) for name in ("train", "val", "test")}
     if not all(sizes.values()) or sum(sizes.values()) != len(cohort):
         came = ", ".join(np.unique(cohort.split).tolist())
-        raise InputError(f"--split grouped needs a cohort of train, val and test; came {came}.")
+        raise InputError(f"--split grouped needs a cohort of train, val and test; got {came}.")
     shares = (sizes["val"] / len(cohort), sizes["test"] / len(cohort))
     split = by_group(cohort.outcome, audit.group_of, shares=shares, seed=seed)
     return replace(official(cohort, audit), split=split, case=audit.case)
@@ -113,7 +113,7 @@ def _drawn(
     scarcer = min(len(np.unique(group[outcome])), len(np.unique(group[~outcome])))
     if scarcer < folds:
         raise InputError(
-            f"A split by group needs at least {folds} groups with and without the condition; came {scarcer}."
+            f"A split by group needs at least {folds} groups with and without the condition; got {scarcer}."
         )
     splitter = StratifiedGroupKFold(n_splits=folds, shuffle=True, random_state=seed)
     _, drawn = next(iter(splitter.split(outcome, outcome, groups=group)))

@@ -72,7 +72,7 @@ def audit_source(
     ----------
     source : a folder of images or a CSV that names them; without it ``dataset`` is audited.
     dataset, condition, size, seed : as for ``load_cohort``; ``dataset`` defaults to ``auto``.
-    threshold : least similarity of a twin, above 0 and at most 1; None reads it off the data.
+    threshold : least similarity of a near-duplicate, above 0 and at most 1; None reads it off the data.
     fail_on : codes of findings, ``failing`` of the result says which of them were found.
     out : results folder; by default ``results-audit``.
     announce : called with each step's name; returns the step's ``progress(done, total)``.
@@ -87,7 +87,7 @@ def audit_source(
         given(threshold)  # refused before thousands of images are read
     if source is not None and dataset is not None:
         raise InputError(
-            f"audit needs either images of your own or --dataset; came {source.name} and {dataset}."
+            f"audit needs either images of your own or --dataset; got {source.name} and {dataset}."
         )
     recorder = results.Recorder()
     settings = {
@@ -128,7 +128,7 @@ def audit_source(
 
 
 def write_audit(found: Audit, cohort: Cohort, folder: Path, *, seed: int) -> tuple[Finding, ...]:
-    """Write ``audit.json``, the list of twins and the split by group of a cohort; return the findings.
+    """Write ``audit.json``, the near-duplicates and the split by group of a cohort; return the findings.
 
     Parameters
     ----------
@@ -144,11 +144,11 @@ def write_audit(found: Audit, cohort: Cohort, folder: Path, *, seed: int) -> tup
 
 
 def draw_audit(found: Audit, images: Images, folder: Path, *, condition: str = "", notice: str = "") -> None:
-    """Draw the gallery of twins, the gallery around the threshold and the gap that the threshold rests on."""
+    """Draw the near-duplicates, the pairs around the threshold, and the gap that the threshold rests on."""
     from clineval.reporting import data_plots
 
     about = {"condition": condition, "notice": notice}
-    data_plots.write_gallery_of_twins(found, images, folder / "duplicates.png", **about)
+    data_plots.write_gallery_of_duplicates(found, images, folder / "duplicates.png", **about)
     data_plots.write_gallery_at_threshold(found, images, folder / "duplicates_threshold.png", **about)
     data_plots.write_nearest(found, folder / "duplicates_similarity.png", notice=notice)
 
@@ -211,7 +211,7 @@ def _write_findings(found: Audit, every: Sequence[Finding], source: Source, fold
     (folder / "audit.json").write_text(text + "\n", encoding="utf-8")
     group = dict(zip(found.case.tolist(), found.group_of.tolist(), strict=True))
     rows = (_pair_row(pair, group[pair.cases[0]]) for pair in found.pairs)
-    _write_csv(folder / f"{source.dataset}_twins.csv", PAIR_COLUMNS, rows)
+    _write_csv(folder / f"{source.dataset}_near_duplicates.csv", PAIR_COLUMNS, rows)
     lines = (
         (f.code, f.kind.severity, f.kind.title, as_cell(" ".join(f.cases)), f.similarity, f.words)
         for f in every

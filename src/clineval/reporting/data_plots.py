@@ -197,7 +197,7 @@ def write_duplicates(audit: Audit, cohort: Cohort, path: Path) -> None:
         for pair in audit.pairs
         if pair.cases[0] in row and pair.cases[1] in row
     )
-    write_gallery_of_twins(
+    write_gallery_of_duplicates(
         replace(audit, pairs=held),
         cohort.images,
         path,
@@ -206,10 +206,10 @@ def write_duplicates(audit: Audit, cohort: Cohort, path: Path) -> None:
     )
 
 
-def write_gallery_of_twins(
+def write_gallery_of_duplicates(
     audit: Audit, images: Images, path: Path, *, condition: str = "", notice: str = ""
 ) -> None:
-    """Twins by kind, worst first; of a kind with many, pairs from its whole range of similarity."""
+    """Duplicates by kind, worst first; of a kind with many, pairs from its whole range of similarity."""
     shown = sections_by_kind(audit.pairs)
     count = sum(len(section.pairs) for section in shown)
     subtitle = (
@@ -271,9 +271,9 @@ def sections_at_threshold(audit: Audit) -> tuple[Section, ...]:
     above = [pair for pair in ranked if pair.similarity >= cut]
     by_detail = [pair for pair in ranked if pair.similarity < cut][::-1]
     every = (
-        Section("Twins: the least similar at or above the cut", tuple(above[:EACH][::-1])),
+        Section("Duplicates: the least similar at or above the cut", tuple(above[:EACH][::-1])),
         Section(
-            f"Twins: below the cut, but fine detail agrees (at least {DETAIL:g})",
+            f"Duplicates: below the cut, but fine detail agrees (at least {DETAIL:g})",
             tuple(by_detail[: 2 * EACH]),
         ),
         Section("Not twins: the most similar below the cut", audit.below[:EACH]),

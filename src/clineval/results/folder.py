@@ -1,4 +1,4 @@
-"""A results folder is replaced whole or not at all: its lock, its temporary twin, the swap, the recovery."""
+"""A results folder is replaced whole or not at all: lock, temporary folder beside it, swap, recovery."""
 
 import contextlib
 import ctypes
