@@ -10,13 +10,14 @@ simulated images: AUC and sensitivity as the package estimates them, by the canc
 """
 
 import argparse
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 from scipy.special import expit, logit, ndtri
 from scipy.stats import t as student
 
-from clineval.statistics.meta_analysis import logit_rate, on_scale, random_effects
+from clineval.statistics.meta_analysis import logit_rates, on_scale, random_effects
 from clineval.statistics.roc import auc_logit
 
 TAIL = 0.025
@@ -24,13 +25,18 @@ TAU = 0.4  # of the simulated images
 
 
 def held(values, errors, new):
-    """Whether each interval holds its target: ours, k - 2, k - 2 with Hartung and Knapp, ours of the mean."""
+    """Whether ours, k - 2, k - 2 with Hartung and Knapp hold ``new``, and ours of the mean 0; the mean."""
     summary = random_effects(values, errors)
     tau2, sites = summary.tau.value**2, len(values)
     plain = 1 / np.sum(1 / (np.asarray(errors) ** 2 + tau2))
     half = student.ppf(1 - TAIL, sites - 2) * np.sqrt([tau2 + plain, tau2 + summary.standard_error**2])
     ours = TAIL <= summary.next_site.chance_below(new) <= 1 - TAIL
-    return [ours, *(np.abs(new - summary.mean.value) <= half), summary.mean.low <= 0 <= summary.mean.high]
+    return [
+        ours,
+        *(np.abs(new - summary.mean.value) <= half),
+        summary.mean.low <= 0 <= summary.mean.high,
+        summary.scale_mean,
+    ]
 
 
 def normal_sites(rng, sites, tau):
@@ -38,29 +44,42 @@ def normal_sites(rng, sites, tau):
     return rng.normal(0, np.hypot(errors, tau)), errors
 
 
-def auc_sites(rng, sites, tau, cancers):
-    """logit AUC less its mean, .85, from so many cancers a site and three times as many others."""
+def auc_sites(rng, sites, tau, cancers, mean):
+    """logit AUC less its mean, from so many cancers a site and three times as many others."""
     rows = []
     while len(rows) < sites:
-        true = expit(logit(0.85) + tau * rng.normal())
+        true = expit(logit(mean) + tau * rng.normal())
         outcome = np.arange(4 * cancers) < cancers
         score = rng.normal(size=4 * cancers) + np.sqrt(2) * ndtri(true) * outcome
         row = on_scale(auc_logit(outcome, score), "logit")
         if np.isfinite(row[1]):
-            rows.append((row[0] - logit(0.85), row[1]))
+            rows.append((row[0] - logit(mean), row[1]))
     return np.array(rows).T
 
 
-def rate_sites(rng, sites, tau, cancers):
-    """logit sensitivity less its mean, .85, from so many cancers a site."""
-    true = expit(logit(0.85) + tau * rng.normal(size=sites))
-    rows = [logit_rate(int(found), cancers) for found in rng.binomial(cancers, true)]
-    return np.array([(value - logit(0.85), error) for value, error in rows]).T
+def rate_counts(rng, sites, tau, cancers, mean):
+    return rng.binomial(cancers, expit(logit(mean) + tau * rng.normal(size=sites)))
+
+
+def rate_sites(rng, sites, tau, cancers, mean):
+    """logit sensitivity less its mean, from so many cancers a site."""
+    values, errors = logit_rates(rate_counts(rng, sites, tau, cancers, mean), np.full(sites, cancers))
+    return values - logit(mean), errors
+
+
+def rate_sites_own(rng, sites, tau, cancers, mean):
+    """The same with each site's own variance, and half a case added at none and all only."""
+    found = rate_counts(rng, sites, tau, cancers, mean)
+    half = 0.5 * ((found == 0) | (found == cancers))
+    hit, missed = found + half, cancers - found + half
+    return np.log(hit / missed) - logit(mean), np.sqrt(1 / hit + 1 / missed)
 
 
 def coverage(sets, draw, tau, seed):
+    """The shares of sets whose intervals hold their target, and the mean of the means, which should be 0."""
     rng = np.random.default_rng([2019, *seed])
-    return np.mean([held(*draw(rng), tau * rng.normal()) for _ in range(sets)], axis=0)
+    rows = np.mean([held(*draw(rng), tau * rng.normal()) for _ in range(sets)], axis=0)
+    return rows[:-1], rows[-1]
 
 
 def line(name, shares):
@@ -80,22 +99,31 @@ def report(sets):
     yield "|---|---|---|---|---|"
     for sites in (4, 6, 8, 10):
         for tau in (0.1, 0.2, 0.4, 0.8):
-            shares = coverage(
-                sets, lambda rng, k=sites, t=tau: normal_sites(rng, k, t), tau, [sites, int(10 * tau)]
-            )
-            yield line(f"{sites}, {tau}", shares)
+            draw = partial(normal_sites, sites=sites, tau=tau)
+            yield line(f"{sites}, {tau}", coverage(sets, draw, tau, [sites, int(10 * tau)])[0])
     yield ""
-    yield f"Sites of simulated images, six sites, tau {TAU} on the logit scale, mean .85:"
+    yield (
+        f"Sites of simulated images: six sites, tau {TAU} on the logit scale; *found* is the mean of the "
+        "means. Rates once with the variance of each site's own rate."
+    )
     yield ""
-    yield f"| measure, cancers a site | {head}"
-    yield "|---|---|---|---|---|"
-    for number, (name, draw) in enumerate([("AUC", auc_sites), ("sensitivity", rate_sites)]):
+    yield f"| measure, cancers a site | true | found | {head}"
+    yield "|---|---|---|---|---|---|---|"
+    for number, (name, images, true) in enumerate(MEASURES):
         for cancers in (5, 10, 20, 40):
-            shares = coverage(
-                sets, lambda rng, each=draw, m=cancers: each(rng, 6, TAU, m), TAU, [number, cancers]
-            )
-            yield line(f"{name}, {cancers}", shares)
+            draw = partial(images, sites=6, tau=TAU, cancers=cancers, mean=true)
+            shares, mean = coverage(sets, draw, TAU, [number, cancers])
+            found = expit(logit(true) + mean)
+            yield line(f"{name}, {cancers} | {true:.2f} | {found:.3f}", shares)
 
+
+MEASURES = [
+    ("AUC", auc_sites, 0.85),
+    ("sensitivity", rate_sites, 0.85),
+    ("sensitivity", rate_sites, 0.95),
+    ("sensitivity, own variance", rate_sites_own, 0.85),
+    ("sensitivity, own variance", rate_sites_own, 0.95),
+]
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(

@@ -15,7 +15,7 @@ from clineval.statistics.intervals import Estimate
 from clineval.statistics.meta_analysis import (
     from_scale,
     leave_one_site_out,
-    logit_rate,
+    logit_rates,
     next_site,
     on_scale,
     on_scale_by_variance,
@@ -221,11 +221,31 @@ def test_a_slope_of_1_has_a_place_and_an_auc_of_1_has_none():
     assert all(map(math.isnan, on_scale(Estimate(1.0, 0.8, 1.0), "logit")))
 
 
-def test_a_rate_goes_to_the_logit_scale_by_hand():
-    assert logit_rate(18, 20) == pytest.approx((math.log(9), math.sqrt(1 / 18 + 1 / 2)))
-    assert logit_rate(20, 20) == pytest.approx((math.log(20.5 / 0.5), math.sqrt(1 / 20.5 + 1 / 0.5)))
-    assert logit_rate(0, 20)[0] == -logit_rate(20, 20)[0]
-    assert logit_rate(18, 20, independent=10) == pytest.approx((math.log(9), math.sqrt(1 / 9 + 1 / 1)))
+def test_rates_go_to_the_logit_scale_by_hand():
+    value, error = logit_rates([18, 20], [20, 20])
+    assert value == pytest.approx([math.log(18.5 / 2.5), math.log(20.5 / 0.5)])
+    share = 38.5 / 41
+    assert error == pytest.approx([1 / math.sqrt(20 * share * (1 - share))] * 2)
+    worth_half = logit_rates([18, 20], [20, 20], independent=[10, 10])
+    assert worth_half[0][0] == pytest.approx(math.log(9.5 / 1.5))
+    assert np.all(worth_half[1] > error)
+
+
+@law(st.lists(st.integers(0, 20), min_size=2, max_size=8))
+def test_the_rates_of_the_other_outcome_are_the_mirror(successes):
+    value, error = logit_rates(successes, np.full(len(successes), 20))
+    other, other_error = logit_rates(20 - np.array(successes), np.full(len(successes), 20))
+    assert other == pytest.approx(-value)
+    assert other_error == pytest.approx(error)
+
+
+def test_rates_near_1_are_not_drawn_towards_a_half():
+    rng = np.random.default_rng(0)
+    means = [
+        random_effects(*logit_rates(rng.binomial(40, 0.95, 6), np.full(6, 40))).scale_mean for _ in range(200)
+    ]
+    # With the variance of its own rate for each site the same simulation gives .943; 200 sets leave .001.
+    assert from_scale(np.mean(means), "logit") == pytest.approx(0.95, abs=0.005)
 
 
 def test_small_sites_are_pooled_where_together_they_suffice_and_else_left_out():
@@ -249,7 +269,7 @@ def test_small_sites_are_pooled_where_together_they_suffice_and_else_left_out():
         (lambda: random_effects([1.0, 2.0], [0.1, 0.1], estimator="ml"), "got 'ml'"),
         (lambda: leave_one_site_out([1.0, 2.0], [0.1, 0.1]), "at least 3 sites; got 2"),
         (lambda: next_site([1.0, 2.0], [0.1, 0.1]), "at least 3 sites; got 2"),
-        (lambda: logit_rate(3, 2), "got 3 of 2"),
+        (lambda: logit_rates([3, 1], [2, 2]), r"got \[3. 1.\] of \[2. 2.\]"),
     ],
 )
 def test_what_cannot_be_summed_up_is_refused_with_the_reason(call, message):

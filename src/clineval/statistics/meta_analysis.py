@@ -15,8 +15,8 @@ Floats = NDArray[np.float64]
 SCALES = ("logit", "log", "identity")
 ESTIMATORS = {"reml": "REML", "dersimonian-laird": "DerSimonian-Laird"}
 
-# Fewer events or non-events than this and the standard error of a logit AUC, a slope or a logit rate is
-# itself little more than a guess: benchmarks/meta_analysis.md.
+# Sites with fewer draw the mean of rates towards 1/2, and an AUC or a slope may have no standard error at
+# all: benchmarks/meta_analysis.md.
 LEAST_OF_A_CLASS = 10
 # Sites that a prediction needs: two show that sites differ, not how they are spread.
 LEAST_TO_PREDICT = 3
@@ -112,7 +112,7 @@ def random_effects(
     Parameters
     ----------
     value, standard_error : shape (k,), k >= 2, one per site, both already on the scale (``on_scale``,
-        ``logit_rate``); finite, standard errors above 0.
+        ``logit_rates``); finite, standard errors above 0.
     scale : ``"logit"`` for an AUC or a rate, ``"log"`` for O/E, ``"identity"`` for a slope, an intercept or
         a difference.
     site : names, shape (k,); 1 to k unless given.
@@ -241,26 +241,30 @@ def on_scale_by_variance(value: float, variance: float, scale: str) -> tuple[flo
     return (to_scale(value, scale), error) if np.isfinite(error) else (np.nan, np.nan)
 
 
-def logit_rate(successes: int, total: int, *, independent: float | None = None) -> tuple[float, float]:
-    """A rate such as sensitivity and its standard error on the logit scale: (value, error).
+def logit_rates(
+    successes: ArrayLike, totals: ArrayLike, *, independent: ArrayLike | None = None
+) -> tuple[Floats, Floats]:
+    """The sites' sensitivities, or other rates, and their standard errors on the logit scale: (k,) each.
 
     Parameters
     ----------
-    successes, total : counts, 0 <= successes <= total, total above 0.
-    independent : cases that the total is worth where cases come in groups (``rates.independent_cases``).
+    successes, totals : counts, shape (k,), 0 <= successes <= totals, totals above 0.
+    independent : cases that each total is worth where cases come in groups
+        (``rates.independent_cases``), shape (k,).
 
     Notes
     -----
-    Variance 1/x + 1/(n - x); where none or all are successes, half a case is added to both (Haldane 1956,
-    doi:10.1111/j.1469-1809.1955.tb01285.x).
+    log((x + 1/2) / (n - x + 1/2)), with variance 1 / (n p (1 - p)) at the rate p of all sites together
+    (Chang et al. 2001, doi:10.1002/sim.823). With each site's own variance, 1/x + 1/(n - x), sites with
+    high rates would weigh less and draw the summary towards 1/2: benchmarks/meta_analysis.md.
     """
-    if not 0 <= successes <= total or total == 0:
-        raise ValueError(f"Expected 0 <= successes <= total and a total above 0; got {successes} of {total}.")
-    worth = total if independent is None else independent
-    hit, missed = successes / total * worth, (1 - successes / total) * worth
-    if successes in (0, total):
-        hit, missed = hit + 0.5, missed + 0.5
-    return float(np.log(hit / missed)), float(np.sqrt(1 / hit + 1 / missed))
+    hit, total = np.asarray(successes, dtype=np.float64), np.asarray(totals, dtype=np.float64)
+    if hit.shape != total.shape or not np.all((hit >= 0) & (hit <= total) & (total > 0)):
+        raise ValueError(f"Expected 0 <= successes <= totals and totals above 0; got {hit} of {total}.")
+    worth = total if independent is None else np.asarray(independent, dtype=np.float64)
+    hit = hit / total * worth
+    share = (hit.sum() + 0.5) / (worth.sum() + 1)
+    return np.log((hit + 0.5) / (worth - hit + 0.5)), np.sqrt(1 / (worth * share * (1 - share)))
 
 
 def to_scale(value: float, scale: str) -> float:
