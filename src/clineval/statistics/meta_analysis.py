@@ -15,8 +15,8 @@ Floats = NDArray[np.float64]
 SCALES = ("logit", "log", "identity")
 ESTIMATORS = {"reml": "REML", "dersimonian-laird": "DerSimonian-Laird"}
 
-# Sites with fewer draw the mean of rates towards 1/2, and an AUC or a slope may have no standard error at
-# all: benchmarks/meta_analysis.md.
+# With 5 cancers a site the intervals of a sensitivity of .95 cover 84 to 86 %, with 10 they cover 92 to
+# 95 %: benchmarks/meta_analysis.md. And an AUC or a slope of a few cancers may have no standard error.
 LEAST_OF_A_CLASS = 10
 # Sites that a prediction needs: two show that sites differ, not how they are spread.
 LEAST_TO_PREDICT = 3
@@ -427,9 +427,8 @@ def _heterogeneity(data: _Data, tau2: float, estimator: str, level: float) -> tu
     weight = data.at(0.0).weight
     total = weight.sum()
     typical = (data.sites - 1) * total / (total**2 - (weight**2).sum())
-    tau = Estimate(
-        float(np.sqrt(tau2)), np.sqrt(low), np.sqrt(high), level, f"{ESTIMATORS[estimator]}, {words}"
-    )
+    root, least, most = (float(np.sqrt(each)) for each in (tau2, low, high))
+    tau = Estimate(root, least, most, level, f"{ESTIMATORS[estimator]}, {words}")
     value, least, most = (float(each / (each + typical)) for each in (tau2, low, high))
     return tau, Estimate(value, least, most, level, tau.method)
 
