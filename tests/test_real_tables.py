@@ -245,8 +245,8 @@ OWN_NAMES = {
 @pytest.mark.parametrize(
     "name",
     [
-        pytest.param(name, marks=TO_DO)
-        for name in ("semicolon.csv", "quoted.csv", "sep.csv", "two.csv", "rows.csv", "tie.csv", "more.csv")
+        *(pytest.param(name, marks=TO_DO) for name in ("semicolon.csv", "quoted.csv")),
+        *("sep.csv", "two.csv", "rows.csv", "tie.csv", "more.csv"),
     ],
 )
 def test_a_table_as_excel_writes_it_has_the_scores_of_the_plain_one(score, name):
@@ -268,7 +268,6 @@ def test_a_column_of_commas_and_points_is_refused_by_the_comma(score, tmp_path):
     assert "comma" in refusal(score(write(tmp_path / "mixed.csv", text)))
 
 
-@TO_DO
 def test_semicolons_at_the_end_of_every_line_are_empty_columns(score, tmp_path):
     text = "".join(f"{line};;;\n" for line in BASE.read_text().replace(",", ";").splitlines())
     assert_base(measures(score(write(tmp_path / "trailing.csv", f"sep=;\n{text}"))))

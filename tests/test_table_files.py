@@ -38,6 +38,31 @@ def test_the_delimiter_is_the_one_that_the_header_holds_most(tmp_path: Path) -> 
     assert cells(written(tmp_path, "a;b, c;d\n1;2;3\n")) == {"a": ["1"], "b, c": ["2"], "d": ["3"]}
 
 
+@pytest.mark.parametrize("first", ["sep=;", "SEP=;", '"sep=;"', "sep=;;;"])
+def test_a_first_line_of_excel_says_what_separates_the_cells(tmp_path: Path, first: str) -> None:
+    path = written(tmp_path, f"{first}\r\na,b;c\r\n1;2\r\n")
+    assert cells(path) == {"a,b": ["1"], "c": ["2"]}
+    assert read_columns(path)[1].row(0) == "mine.csv, row 1 (line 3)"
+
+
+def test_a_delimiter_within_quotes_of_the_header_separates_nothing(tmp_path: Path) -> None:
+    assert cells(written(tmp_path, '"a, 1, 2";"b"\n1;2\n')) == {"a, 1, 2": ["1"], "b": ["2"]}
+
+
+def test_rows_and_unnamed_columns_without_content_are_left_out(tmp_path: Path) -> None:
+    path = written(tmp_path, "a,b,,\n1,2,,\n,,,\n3,,,\n,,,\n")
+    assert cells(path) == {"a": ["1", "3"], "b": ["2", ""]}
+    assert read_columns(path)[1].row(1) == "mine.csv, row 2 (line 4)"
+
+
+def test_one_unnamed_column_is_kept_as_the_row_numbers_of_pandas_are(tmp_path: Path) -> None:
+    assert cells(written(tmp_path, ",a\n0,5\n1,6\n")) == {"": ["0", "1"], "a": ["5", "6"]}
+
+
+def test_several_unnamed_columns_with_content_are_refused_by_their_places(tmp_path: Path) -> None:
+    assert "the columns 2, 3 hold values and have no name" in refusal_of(written(tmp_path, "a,,\n1,2,3\n"))
+
+
 def test_a_parquet_keeps_its_types_and_has_no_lines(tmp_path: Path) -> None:
     pyarrow.parquet.write_table(pa.table({"a": [1, 2], "b": [0.5, None]}), tmp_path / "x")
     assert cells(tmp_path / "x") == {"a": [1, 2], "b": [0.5, None]}

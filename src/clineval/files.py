@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import reduce
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,8 @@ import pyarrow.parquet
 from clineval.errors import InputError
 
 _FORMULA = re.compile(r"'*[=+\-@\t\r]")
+_SEPARATOR = re.compile(r'"?sep=(?P<by>[,;\t|])"?[,;\t]*', re.IGNORECASE)  # Excel's own first line
+_QUOTED = re.compile(r'"[^"]*"')
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 
 
@@ -39,7 +42,7 @@ class Origin:
         """The line, from 1, on which a row of a CSV begins; read anew, which only a refusal has to do."""
         if self.path is None:
             return None
-        rows = (line for line, row in _lines_and_rows(self.path, self.delimiter) if row)
+        rows = (line for line, row in _lines_and_rows(self.path, self.delimiter) if _is_filled(row))
         with contextlib.suppress(csv.Error, OSError):
             return next((line for number, line in enumerate(rows, start=-1) if number == index), None)
         return None
@@ -48,8 +51,9 @@ class Origin:
 def read_columns(path: Path) -> tuple[dict[str, pa.ChunkedArray], Origin]:
     """The columns of a CSV (all text) or Parquet file by name, and where its rows stand.
 
-    A CSV is parted by comma, semicolon or tab, whichever its header holds most, in UTF-8; cells lose
-    the spaces around them. A Parquet file has no lines to name.
+    A CSV is in UTF-8 and separated by what a first line ``sep=;`` says, else by comma, semicolon or tab,
+    whichever its header holds most outside quotes; cells lose the spaces around them. Rows and unnamed
+    columns that hold nothing, as spreadsheets leave them, are left out. A Parquet file has no lines to name.
 
     Raises
     ------
@@ -82,19 +86,34 @@ def _read_parquet(path: Path) -> dict[str, pa.ChunkedArray]:
 
 def _read_csv(path: Path, head: bytes) -> tuple[dict[str, pa.ChunkedArray], Origin]:
     _refuse_foreign_bytes(path, head)
-    names, delimiter = _header(path)
+    names, delimiter, header_line = _header(path)
+    places = [str(place) for place in range(len(names))]  # of unnamed columns there may be several
     try:
         table = pyarrow.csv.read_csv(
             path,
-            read_options=pyarrow.csv.ReadOptions(column_names=names, skip_rows=1),
+            read_options=pyarrow.csv.ReadOptions(column_names=places, skip_rows=header_line),
             parse_options=pyarrow.csv.ParseOptions(delimiter=delimiter, newlines_in_values=True),
-            convert_options=pyarrow.csv.ConvertOptions(column_types=dict.fromkeys(names, pa.string())),
+            convert_options=pyarrow.csv.ConvertOptions(column_types=dict.fromkeys(places, pa.string())),
         )
     except pa.ArrowInvalid as error:
         raise _unreadable_csv(path, error, delimiter, cells=len(names)) from error
-    _refuse_swallowed_rows(path, delimiter, rows=table.num_rows)
+    _refuse_swallowed_rows(path, delimiter, rows=table.num_rows + header_line)
     trimmed = [_unguarded(pc.utf8_trim_whitespace(column)) for column in table.columns]
-    return _columns([_bare(name) for name in names], trimmed), Origin(path.name, path, delimiter)
+    return _filled([_bare(name) for name in names], trimmed, path.name), Origin(path.name, path, delimiter)
+
+
+def _filled(names: list[str], columns: list[pa.ChunkedArray], file: str) -> dict[str, pa.ChunkedArray]:
+    """The columns by name, without the unnamed ones and the rows that hold nothing."""
+    filled = [pc.not_equal(column, "") for column in columns]
+    kept = [place for place, name in enumerate(names) if name or pc.any(filled[place]).as_py()]
+    unnamed = [place + 1 for place in kept if not names[place]]
+    if len(unnamed) > 1:
+        listed = ", ".join(map(str, unnamed))
+        raise InputError(f"{file}, line 1: the columns {listed} hold values and have no name; name them.")
+    rows = reduce(pc.or_, [filled[place] for place in kept]) if kept else None
+    if rows is None or pc.all(rows).as_py():
+        return {names[place]: columns[place] for place in kept}
+    return {names[place]: columns[place].filter(rows) for place in kept}
 
 
 def _refuse_foreign_bytes(path: Path, head: bytes) -> None:
@@ -114,29 +133,31 @@ def _refuse_foreign_bytes(path: Path, head: bytes) -> None:
         raise InputError(f"{path} is neither a CSV nor a Parquet file; save the predictions as CSV in UTF-8.")
 
 
-def _header(path: Path) -> tuple[list[str], str]:
-    """Column names and the delimiter: the one of comma, semicolon and tab that the header holds most."""
+def _header(path: Path) -> tuple[list[str], str, int]:
+    """Column names, the delimiter, and the line that the names are on."""
     with path.open("rb") as file:
-        line = file.readline(1_000_000)
+        lines = [file.readline(1_000_000), file.readline(1_000_000)]
     try:
-        text = line.decode("utf-8-sig").rstrip("\r\n")
+        first, second = (line.decode("utf-8-sig").rstrip("\r\n") for line in lines)
     except UnicodeDecodeError as error:
-        raise _wrong_encoding(path, 1) from error
+        raise _wrong_encoding(path, _first_undecodable_line(path)) from error
+    declared = _SEPARATOR.fullmatch(first)
+    text, line = (second, 2) if declared else (first, 1)
     if "\r" in text or not text.strip():
         raise InputError(
-            f"{path.name}, line 1: column names on a line of their own are needed; came "
+            f"{path.name}, line {line}: column names on a line of their own are needed; came "
             f"{'an empty line' if not text.strip() else 'line ends that no system writes any more'}. "
             "Save the file as CSV in UTF-8 anew."
         )
-    delimiter = max(",;\t", key=text.count)
+    delimiter = declared["by"] if declared else max(",;\t", key=_QUOTED.sub("", text).count)
     cells = next(csv.reader([text], delimiter=delimiter, skipinitialspace=True), [])
     names = [cell.strip() for cell in cells]
-    if len(set(names)) < len(names):
-        twice = next(name for name in names if names.count(name) > 1)
+    twice = next((name for name in names if name and names.count(name) > 1), None)
+    if twice:
         raise InputError(
-            f"{path.name}, line 1: two columns are named {twice!r}; give each column its own name."
+            f"{path.name}, line {line}: two columns are named {twice!r}; give each column its own name."
         )
-    return names, delimiter
+    return names, delimiter, line
 
 
 def _unreadable_csv(path: Path, error: pa.ArrowInvalid, delimiter: str, *, cells: int) -> InputError:
@@ -157,19 +178,24 @@ def _first_odd_row(path: Path, delimiter: str, cells: int) -> tuple[int, int] | 
     """Line and number of cells of the first row that differs from the header; None where none does."""
     with contextlib.suppress(csv.Error):
         for line, row in _lines_and_rows(path, delimiter):
-            if row and len(row) != cells:
+            if _is_filled(row) and len(row) != cells:
                 return line, len(row)
     return None
 
 
 def _lines_and_rows(path: Path, delimiter: str) -> Iterator[tuple[int, list[str]]]:
-    """Each row of the file, the header and blank ones included, with the line on which it begins."""
+    """Each row, the header and blank ones included, with its first line; a line ``sep=`` is left out."""
     with path.open(encoding="utf-8-sig", errors="replace", newline="") as file:
         reader = csv.reader(file, delimiter=delimiter)
         begins = 1
         for row in reader:
-            yield begins, row
+            if begins > 1 or not _SEPARATOR.fullmatch(delimiter.join(row)):
+                yield begins, row
             begins = reader.line_num + 1
+
+
+def _is_filled(row: list[str]) -> bool:
+    return any(cell.strip() for cell in row)
 
 
 def _refuse_swallowed_rows(path: Path, delimiter: str, *, rows: int = -1) -> None:
@@ -179,7 +205,7 @@ def _refuse_swallowed_rows(path: Path, delimiter: str, *, rows: int = -1) -> Non
         for line in file:
             quotes += line.count(b'"')
             lines += bool(line.strip(b"\r\n"))
-    if not quotes or (quotes % 2 == 0 and lines == rows + 1):
+    if not quotes or (quotes % 2 == 0 and lines == rows):
         return
     with path.open(encoding="utf-8-sig", errors="replace", newline="") as file:
         reader, begins = csv.reader(file, delimiter=delimiter, strict=True), 1

@@ -1,7 +1,7 @@
 """A user's table of images, checked row by row: which file, which outcome, whose patient, which split."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -9,12 +9,11 @@ from numpy.typing import NDArray
 
 from clineval.errors import MOST_SHOWN, InputError
 from clineval.files import Origin, read_columns
+from clineval.table_words import is_value, split_of
 
 Text = NDArray[np.str_]
 
 RESERVED = ("model", "split", "case", "group", "outcome", "risk", "seed", "fold")  # columns of the tables
-SPLIT_NAMES = {"training": "train", "valid": "val", "validation": "val", "testing": "test"}
-SPLITS = ("train", "val", "test")
 IDENTIFYING = (
     "patientname", "name", "surname", "lastname", "firstname", "forename", "birthdate", "patientbirthdate",
     "dateofbirth", "dob", "address", "phone", "telephone", "email", "ssn", "nhsnumber", "mrn",
@@ -59,6 +58,17 @@ class OwnTable:
     def row(self, index: int) -> str:
         """A row as its owner counts it."""
         return self.origin.row(index)
+
+    def select(self, kept: NDArray[np.int64]) -> "OwnTable":
+        """The table of some of its rows only."""
+        return replace(
+            self,
+            image=self.image[kept],
+            outcome=self.outcome[kept],
+            group=None if self.group is None else self.group[kept],
+            split=None if self.split is None else self.split[kept],
+            attributes={name: values[kept] for name, values in self.attributes.items()},
+        )
 
 
 def read_own_table(path: Path, columns: Columns) -> OwnTable:
@@ -140,31 +150,32 @@ def _outcome(name: str, columns: Columns, given: Text) -> tuple[NDArray[np.bool_
     values = dict(zip(seen.tolist(), count.tolist(), strict=True))
     came = ", ".join(f"{value!r} ({number})" for value, number in list(values.items())[:MOST_SHOWN])
     wanted = columns.positive.strip()
-    if wanted not in values:
+    outcome = is_value(given, wanted)
+    if not outcome.any():
         raise InputError(
             f"{name}, column {columns.outcome!r}: --positive {wanted!r} is in no row; the values are {came}."
         )
-    alike = [value for value in values if value != wanted and value.casefold() == wanted.casefold()]
+    alike = [value for value in given[~outcome].tolist() if value.casefold() == wanted.casefold()]
     if alike:
         raise InputError(
             f"{name}, column {columns.outcome!r}: {wanted!r} and {alike[0]!r} both occur; "
             "write the condition in one way."
         )
-    if len(values) == 1:
+    if outcome.all():
         raise InputError(
             f"{name}, column {columns.outcome!r}: both classes are needed; every row says {wanted!r}."
         )
-    return given == wanted, values
+    return outcome, values
 
 
 def _split(origin: Origin, column: str, given: Text) -> Text:
-    known = {**{split: split for split in SPLITS}, **SPLIT_NAMES}
+    meant = {word: split_of(word) for word in np.unique(given).tolist()}
     for index, value in enumerate(given.tolist()):
-        if value.lower() not in known:
+        if meant[value] is None:
             raise InputError(
-                f"{origin.row(index)}, column {column!r}: train, val or test is needed; came {value!r}."
+                f"{origin.row(index)}, column {column!r}: expected train, val or test, got {value!r}."
             )
-    return np.array([known[value.lower()] for value in given.tolist()])
+    return np.array([meant[value] for value in given.tolist()])
 
 
 def _check_groups(origin: Origin, columns: Columns, group: Text, split: Text) -> None:

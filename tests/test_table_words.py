@@ -1,0 +1,45 @@
+"""Words in the cells of tables: splits in every spelling, outcomes as text and as numbers."""
+
+import doctest
+
+import numpy as np
+import pytest
+
+from clineval import table_words
+from clineval.table_words import is_value, split_meant, split_of
+
+
+def test_the_examples_hold():
+    assert doctest.testmod(table_words).failed == 0
+
+
+@pytest.mark.parametrize(
+    ("split", "words"),
+    [
+        ("train", "train Train TRAINING training"),
+        ("val", "val Val VALID valid Validation dev Dev"),
+        ("test", "test TEST Testing"),
+    ],
+)
+def test_a_split_is_known_in_every_spelling(split, words):
+    assert {split_of(word) for word in words.split()} == {split}
+
+
+@pytest.mark.parametrize("word", ["hospital-b", "external", "site 2", "2024", "", "all", "cohort"])
+def test_a_cohort_is_no_split_and_no_misspelt_one(word):
+    assert split_of(word) is None
+    assert split_meant(word) is None
+
+
+@pytest.mark.parametrize(("word", "meant"), [("trian", "train"), ("vald", "val"), ("tset", "test")])
+def test_a_misspelt_split_is_told_from_a_cohort(word, meant):
+    assert split_of(word) is None
+    assert split_meant(word) == meant
+
+
+def test_a_value_is_the_same_text_or_the_same_number():
+    cells = np.array(["1", "1.0", "01", "0", "one", "1e0", "nan"])
+    assert is_value(cells, "1").tolist() == [True, True, True, False, False, True, False]
+    assert is_value(cells, "one").tolist() == [False] * 4 + [True, False, False]
+    assert is_value(np.array(["nan", "NaN"]), "nan").tolist() == [True, False]
+    assert is_value(np.array([], dtype=str), "1").tolist() == []
