@@ -60,7 +60,8 @@ def _pictures() -> list[bytes]:
     grey = Image.fromarray(np.random.default_rng(0).integers(0, 256, (20, 30), dtype=np.uint8))
     kinds = {
         "PNG": [{}, {"optimize": True}], "JPEG": [{}, {"progressive": True}], "BMP": [{}], "GIF": [{}],
-        "WEBP": [{}], "TIFF": [{}, {"compression": "tiff_lzw"}, {"compression": "tiff_deflate"}],
+        "WEBP": [{}], "JPEG2000": [{}],
+        "TIFF": [{}, {"compression": "tiff_lzw"}, {"compression": "tiff_deflate"}],
     }  # fmt: skip
     deep = Image.fromarray(np.arange(600, dtype=np.uint16).reshape(20, 30) * 100)
     found = []
@@ -79,11 +80,17 @@ def _pictures() -> list[bytes]:
 
 def _dicom_files() -> list[bytes]:
     import pydicom
-    from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian, RLELossless
+    from pydicom.uid import (
+        DeflatedExplicitVRLittleEndian,
+        ExplicitVRLittleEndian,
+        ImplicitVRLittleEndian,
+        RLELossless,
+    )
 
     found = []
     for bits, photometric, tags, syntax in (
         (8, "MONOCHROME2", {}, ExplicitVRLittleEndian),
+        (12, "MONOCHROME2", {"HighBit": 15, "WindowCenter": None}, DeflatedExplicitVRLittleEndian),
         (8, "MONOCHROME1", {"PixelPaddingValue": 3}, ImplicitVRLittleEndian),
         (12, "MONOCHROME2", {"WindowCenter": 500, "WindowWidth": 900}, ExplicitVRLittleEndian),
         (16, "MONOCHROME2", {"RescaleSlope": "2", "RescaleIntercept": "-9"}, ExplicitVRLittleEndian),

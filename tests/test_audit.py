@@ -252,7 +252,7 @@ def test_a_patient_in_two_splits_is_a_finding():
 
 def test_codes_are_checked_and_an_unknown_one_is_refused():
     assert check_codes(["aud001", " AUD002 "]) == ("AUD001", "AUD002")
-    with pytest.raises(InputError, match=r"AUD001 to AUD015; got AUD999"):
+    with pytest.raises(InputError, match=r"AUD001 to AUD016; got AUD999"):
         check_codes(["AUD001", "AUD999"])
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from clineval.data.dicom import looks_like_dicom, read_dicom, window
+from clineval.data.dicom import is_dicom, read_dicom, window
 from clineval.data.image_files import read_image
 from clineval.data.preparation import Unusable
 
@@ -52,7 +52,7 @@ RAMP = np.arange(256, dtype=np.uint8).reshape(16, 16)
 
 def test_a_broken_tag_that_no_pixel_depends_on_is_refused_too():
     content = dicom(RAMP, PatientName="A^B").replace(b"\x10\x00\x10\x00PN", b"\x10\x00\x10\x00QN")
-    with pytest.raises(Unusable, match=r"broken DICOM file .Unknown Value Representation"):
+    with pytest.raises(Unusable, match=r"damaged or incomplete DICOM file"):
         grey_of(content)
 
 
@@ -179,8 +179,9 @@ def test_a_file_is_known_by_its_preamble_or_its_ending(tmp_path):
     path = tmp_path / "no_ending"
     path.write_bytes(dicom(RAMP))
     assert np.array_equal(np.asarray(read_image(path).grey), RAMP)
-    assert looks_like_dicom(Path("A.DCM"), b"")
-    assert not looks_like_dicom(Path("a.png"), b"\x89PNG")
+    assert is_dicom(path.read_bytes())
+    assert not is_dicom(b"\x89PNG\r\n\x1a\n" + bytes(200))
+    assert not is_dicom(b"")
 
 
 # What is refused --------------------------------------------------------------------------------------
@@ -205,7 +206,7 @@ def video() -> bytes:
 
 
 REFUSED = {
-    "no pixels": (without_pixels, r"without a picture \(modality SR\)"),
+    "no pixels": (without_pixels, r"of a structured report \(modality SR\)"),
     "video": (video, "a DICOM video; export the frame"),
     "several frames": (
         lambda: dicom(np.zeros((32, 16), np.uint8), Rows=16, NumberOfFrames=2),
@@ -213,15 +214,15 @@ REFUSED = {
     ),
     "colour": (
         lambda: dicom(np.random.default_rng(0).integers(0, 256, (20, 20, 3))),
-        "in colour .* where grey is needed",
+        "in colour .* as Doppler pictures are",
     ),
     "too many pixels": (lambda: dicom(RAMP, Rows=60000, Columns=60000), "claims 60000 x 60000 pixels"),
     "no window": (
         lambda: dicom(np.array([[0, 500, 1000]]), bits=16),
-        r"no window and its pixels fill 1,000 of 65,535 grey levels",
+        r"spans 5 of 256 grey levels",
     ),
     "a broken window": (lambda: dicom(RAMP, WindowCenter=10, WindowWidth=0), "none that DICOM allows"),
-    "truncated": (lambda: dicom(RAMP)[:-100], "no DICOM image that can be read"),
+    "truncated": (lambda: dicom(RAMP)[:-100], "its pixels are cut short or cannot be decoded"),
     "no DICOM": (lambda: b"hello", "no DICOM file, although its name ends like one"),
 }
 
@@ -258,7 +259,6 @@ SHIPPED = Path(pydicom.__file__).parent / "data" / "test_files"
         ("693_J2KI.dcm", (512, 512)),
         ("examples_overlay.dcm", (300, 484)),
         ("image_dfl.dcm", (512, 512)),
-        ("liver_1frame.dcm", (512, 512)),
     ],
 )
 def test_real_files_are_read(name, shape):

@@ -283,7 +283,7 @@ def test_a_file_named_with_its_ending_and_without_is_refused(folder):
 
 def test_a_name_that_fits_two_files_is_refused(folder):
     picture(0).save(folder / "images" / "im000.jpg")
-    with pytest.raises(InputError, match=r"row 1 .*'im000' fits im000\.jpg and im000\.png; write its ending"):
+    with pytest.raises(InputError, match=r"'im000': it fits im000\.jpg and im000\.png; write its whole"):
         read(folder)
 
 
@@ -373,7 +373,7 @@ BROKEN_TABLES = {
     "an unknown split": (
         changed(1, 4, "fold 3"),
         {"split_column": "part"},
-        r"row 2 \(line 3\), column 'part': train, val or test is needed; came 'fold 3'",
+        r"row 2 \(line 3\), column 'part': expected train, val or test, got 'fold 3'",
     ),
     "no such column": (
         rows_of(48),

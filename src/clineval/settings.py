@@ -120,6 +120,7 @@ class ValidationSettings:
     corruptions: bool = False  # score the cohort as worse scanners and archives would show it, too
     evaluation: EvaluationSettings = field(default_factory=EvaluationSettings)
     attributes: tuple[str, ...] = ()  # columns to make subgroups of; none = all that can group cases
+    skip_unreadable: bool = False  # score the images that can be used and list the others, not refuse all
 
 
 @dataclass(frozen=True)

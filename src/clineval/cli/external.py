@@ -19,6 +19,7 @@ from clineval.cli.options import (
     OutcomeColumn,
     Positive,
     SecondView,
+    SkipUnreadable,
     comma_list,
     command,
 )
@@ -38,6 +39,7 @@ def validate(
     bits: Bits = 16,
     matching: Matching = True,
     second_view: SecondView = True,
+    skip_unreadable: SkipUnreadable = False,
     corruptions: Annotated[
         bool,
         typer.Option(
@@ -81,6 +83,7 @@ def validate(
         corruptions,
         rooms.EvaluationSettings(seed=seed),
         attributes=tuple(attribute or ()),
+        skip_unreadable=skip_unreadable,
     )
     with display() as announce:
         found = validate_run(
@@ -94,6 +97,7 @@ def validate(
             command=command(),
             announce=announce,
         )
+    _complain_unreadable(len(found.unreadable), of=len(found.cohort) + len(found.unreadable))
     say(found.cohort.source.notice, style="bold red")
     show_evaluation(found.evaluation, main=spoken(found.evaluation.models))
     say(f"Report: {found.folder / 'report.html'}")
@@ -101,11 +105,12 @@ def validate(
 
 def predict(
     results: Annotated[Path, typer.Argument(help="Folder written by clineval run.")],
-    images: Annotated[list[Path], typer.Argument(help="PNG, JPEG, TIFF or DICOM files, or folders of them.")],
+    images: Annotated[list[Path], typer.Argument(help="PNG, JPEG, TIFF, DICOM files, or folders.")],
     fit: Fit = "as-trained",
     bits: Bits = 16,
     matching: Matching = True,
     second_view: SecondView = True,
+    skip_unreadable: SkipUnreadable = False,
     form: Annotated[
         str | None,
         typer.Option("--format", help="csv or json.", show_default="as --out ends, else csv"),
@@ -142,10 +147,15 @@ def predict(
             bits=bits,
             matching=matching,
             second_view=second_view,
+            skip_unreadable=skip_unreadable,
             progress=announce("Scoring the images"),
         )
     if found.notice:
         complain(found.notice)
+    if found.note:
+        complain(f"{found.note}.")
+    bad = len(found.unreadable or ())
+    _complain_unreadable(bad, of=len(found) + bad)
     unlike = sum(image.unlike_training for image in found)
     if unlike:
         complain(f"{unlike:,} of {len(found):,} images are unlike the training images (unlike_training).")
@@ -154,3 +164,8 @@ def predict(
         typer.echo(text, nl=False)
     else:
         write_answer(text, out)
+
+
+def _complain_unreadable(count: int, *, of: int) -> None:
+    if count:
+        complain(f"{count:,} of {of:,} images cannot be used and were left out; the output names each.")

@@ -108,7 +108,7 @@ def audit(
       AUD010 blank image                    AUD011 saturated image
       AUD012 text or measuring marks burnt in
       AUD013 unlike the rest                AUD014 unreadable file
-      AUD015 images of different sizes
+      AUD015 images of different sizes      AUD016 files passed over
 
     Examples:
       clineval audit --dataset breastmnist --out audit

@@ -82,6 +82,13 @@ SecondView = Annotated[
         help="Of upright images score the upper square too, and take the mean of both.",
     ),
 ]
+SkipUnreadable = Annotated[
+    bool,
+    typer.Option(
+        "--skip-unreadable",
+        help="Score the images that can be used and list the others with the reason.",
+    ),
+]
 Attribute = Annotated[
     list[str] | None,
     typer.Option(

@@ -93,7 +93,7 @@ def _jpeg(image: Grey, strength: float, _generator: np.random.Generator) -> Grey
     """Stored as JPEG of quality ``strength`` and read again: an archive that saves room."""
     stored = io.BytesIO()
     Image.fromarray(image.astype(np.uint8)).save(stored, format="JPEG", quality=int(strength))
-    return np.asarray(Image.open(stored), dtype=np.float64)
+    return np.asarray(Image.open(stored, formats=("JPEG",)), dtype=np.float64)
 
 
 _CHANGES: Mapping[str, Change] = {

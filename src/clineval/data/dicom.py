@@ -1,20 +1,59 @@
-"""One DICOM file as the grey picture that a viewer would show, and what it gives away about a patient."""
+"""One DICOM file as the grey picture that a viewer shows, and its tags that identify a patient."""
 
 import io
 import warnings
+import zlib
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
-from clineval.data.preparation import FEWEST_LEVELS, Unusable, grey_of_colour
+from clineval.data.preparation import FEWEST_LEVELS, TOLERANCE, Unusable, colour_spread, looked_up
 
 SUFFIXES = (".dcm", ".dicom", ".ima")
-TOLERANCE = 16  # grey levels by which lossy compression may part the channels of a grey pixel
-MOST_COLOURED = 0.01  # share of the pixels: a coloured logo or marker is no Doppler image
+MARKER = 0.01  # share of coloured pixels up to which even a colour Doppler file shows none of its colour
+MOST_COLOURED = 0.10  # share of coloured pixels up to which the colour is a legend's, a marker's or a logo's
+MOST_COLOURED_IN_THE_MIDDLE = 0.05  # the same of the middle half, where tissue and Doppler colours lie
+COLOUR_FLOW = 2  # RegionDataType of an ultrasound region (PS3.3 C.8.5.5.1.2)
+WIDEST_PIXEL = 4.0  # times as wide as high, or as high as wide; beyond, the tag cannot be meant
+NEGATIVE = 2**15  # from here on a tag that was read as unsigned stands for a negative number
+LONG_FORM = (b"OB", b"OW", b"OF", b"SQ", b"UT", b"UN")  # with a length of four bytes, two unused before it
+REPRESENTATIONS = (*LONG_FORM, b"UL", b"UI", b"CS", b"DA", b"TM", b"DT", b"LO", b"SH", b"PN", b"UC", b"AE")
+DEFLATED = b"1.2.840.10008.1.2.1.99"
 VIDEO = "1.2.840.10008.1.2.4.10"  # how the transfer syntaxes of MPEG-2, MPEG-4 and HEVC (.100 to .108) begin
+RUN_LENGTH = "1.2.840.10008.1.2.5"
+NO_PICTURE = {
+    "SEG": "a segmentation object",
+    "SR": "a structured report",
+    "KO": "a key object selection",
+    "PR": "a presentation state",
+    "DOC": "a document",
+    "RTSTRUCT": "a radiotherapy structure set",
+    "RTPLAN": "a radiotherapy plan",
+    "RTDOSE": "a radiotherapy dose",
+    "RTRECORD": "a radiotherapy record",
+    "REG": "a spatial registration",
+    "RWV": "a real world value map",
+    "ECG": "a waveform",
+    "HD": "a waveform",
+    "EPS": "a waveform",
+    "AU": "a sound recording",
+    "M3D": "a model of a surface",
+}
+OF_STORAGE_CLASS = {
+    "1.2.840.10008.5.1.4.1.1.66.4": "SEG",
+    "1.2.840.10008.5.1.4.1.1.88.": "SR",
+    "1.2.840.10008.5.1.4.1.1.11.": "PR",
+    "1.2.840.10008.5.1.4.1.1.104.": "DOC",
+    "1.2.840.10008.5.1.4.1.1.481.2": "RTDOSE",
+    "1.2.840.10008.5.1.4.1.1.9.": "ECG",
+}
+IN_GROUPS = ("FrameVOILUTSequence", "PixelValueTransformationSequence", "PixelMeasuresSequence")
+SPACINGS = ("PixelSpacing", "ImagerPixelSpacing", "NominalScannedPixelSpacing")
 IDENTIFYING = (
     "PatientName", "PatientID", "IssuerOfPatientID", "PatientBirthDate", "PatientBirthTime",
     "OtherPatientIDs", "OtherPatientNames", "PatientBirthName", "PatientMotherBirthName",
@@ -24,6 +63,8 @@ IDENTIFYING = (
     "PhysiciansOfRecord", "NameOfPhysiciansReadingStudy", "StationName", "DeviceSerialNumber",
     "RequestingPhysician", "ResponsiblePerson", "PersonName", "InsurancePlanIdentification",
 )  # fmt: skip
+BROKEN = "it is a damaged or incomplete DICOM file"
+Decoding = Callable[[int], AbstractContextManager[None]]
 
 
 @dataclass(frozen=True)
@@ -32,38 +73,72 @@ class DicomImage:
 
     Attributes
     ----------
-    grey : uint8, shape (rows, columns), dark to bright as displayed.
+    grey : uint8, shape (rows, columns), dark to bright as displayed, of square pixels.
     bits : bits stored per pixel.
     burnt_in : the file says that its pixels hold identifying or other text (BurnedInAnnotation YES).
     identifying : keywords of the filled tags that identify a patient; never their content.
+    coloured : share of the pixels that have a colour, 0 to 1.
     """
 
     grey: NDArray[np.uint8]
     bits: int
     burnt_in: bool
     identifying: tuple[str, ...]
+    coloured: float = 0.0
 
 
-def looks_like_dicom(path: Path, content: bytes) -> bool:
-    """By its preamble, else by the ending of its name."""
-    return content[128:132] == b"DICM" or path.suffix.lower() in SUFFIXES
+@dataclass(frozen=True)
+class _Samples:
+    """How a pixel is stored: bits in use of those allotted, the highest of them, and whether signed.
+
+    ``plain`` is True where the stored words are at hand, bits that are not in use included.
+    """
+
+    allotted: int
+    bits: int
+    high: int
+    signed: bool
+    plain: bool
+
+    @property
+    def ends(self) -> tuple[int, int]:
+        """The least and the greatest value that the bits can hold."""
+        return (-(2 ** (self.bits - 1)), 2 ** (self.bits - 1) - 1) if self.signed else (0, 2**self.bits - 1)
 
 
-def read_dicom(content: bytes, *, most_pixels: int) -> DicomImage:
+def is_dicom(head: bytes) -> bool:
+    """Whether a file begins as DICOM does: with a preamble, or else with an element of group 2 or 8."""
+    if head[128:132] == b"DICM":
+        return True
+    group, element = int.from_bytes(head[:2], "little"), int.from_bytes(head[2:4], "little")
+    if len(head) < 16 or group not in (2, 8) or element > 0x2000:
+        return False
+    explicit = head[4:6] in REPRESENTATIONS
+    return explicit or (group == 8 and 0 < int.from_bytes(head[4:8], "little") <= 64)
+
+
+def read_dicom(content: bytes, *, most_pixels: int, decoding: Decoding | None = None) -> DicomImage:
     """The grey picture in a DICOM file, as displayed (PS3.3 C.7.6.3, C.11.1 and C.11.2, PS3.4 N.2).
 
     Rescale slope and intercept (or the modality table) are applied, then the first window (or the
     VOI table, which comes first where both are there); without either the whole range of the stored
-    bits becomes 0 to 255. MONOCHROME1, where low means bright, is inverted at the end. Padding is black.
-    Grey that is kept in three colour channels is read as grey.
+    bits becomes 0 to 255. MONOCHROME1, where low means bright, is inverted at the end. Padding is black
+    and counts for nothing else. A tag that is there but empty counts as absent. A file without a
+    preamble or file meta information is read as its first element shows. Pixels that are not square
+    are made so. Colour that is a minor part of a frame becomes grey by its luma (ITU-R BT.601).
+
+    Parameters
+    ----------
+    decoding : called with the bytes that decoding may take; the context that it gives is held meanwhile.
 
     Raises
     ------
-    Unusable : no pixels, a video, several frames, colour, more than ``most_pixels``, a compression
-        that is not at hand, or pixels that fill next to nothing of a range without a window.
+    Unusable : no picture, a video, several frames, a Doppler picture or another in colour, more than
+        ``most_pixels``, a compression that cannot be undone here, a damaged file, pixels beyond the
+        bits that the file states, or a picture of next to no grey levels.
     """
     try:
-        import pydicom
+        import pydicom  # noqa: F401
     except ImportError:
         raise Unusable(
             "it is a DICOM file, for which pydicom is needed: "
@@ -72,89 +147,312 @@ def read_dicom(content: bytes, *, most_pixels: int) -> DicomImage:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # pydicom warns of every irregularity, most of them harmless
         try:
-            dataset = pydicom.dcmread(io.BytesIO(content))
+            dataset = _dataset(content, most_bytes=4 * most_pixels)
             _check(dataset, most_pixels)
-            return _read(dataset)
-        except Unusable:
+            with decoding(_memory(dataset)) if decoding else nullcontext():
+                return _read(dataset)
+        except (Unusable, MemoryError):
             raise
         except Exception as error:  # pydicom and its decoders may raise anything on a broken file
-            raise Unusable(_in_words(error)) from error
+            raise Unusable(BROKEN) from error
 
 
-def _read(dataset: Any) -> DicomImage:
-    return DicomImage(
-        grey=_picture(dataset),
-        bits=int(dataset.BitsStored),
-        burnt_in=str(dataset.get("BurnedInAnnotation", "")).strip().upper() == "YES",
-        identifying=tuple(keyword for keyword in IDENTIFYING if str(dataset.get(keyword, "")).strip()),
-    )
+# The file ---------------------------------------------------------------------------------------------
+
+
+def _dataset(content: bytes, *, most_bytes: int) -> Any:
+    """The file's tags, with those of its one frame, and a transfer syntax even where it names none."""
+    import pydicom
+
+    if not is_dicom(content):
+        raise Unusable("it is no DICOM file, although its name ends like one")
+    _check_inflated(content, most_bytes)
+    dataset = pydicom.dcmread(io.BytesIO(content), force=True)
+    if "TransferSyntaxUID" not in dataset.file_meta:
+        dataset.file_meta.TransferSyntaxUID = _syntax_as_read(dataset)
+    _bring_up_frame_tags(dataset)
+    return dataset
+
+
+def _check_inflated(content: bytes, most_bytes: int) -> None:
+    """Refuse a deflated file that inflates beyond all measure, before it is inflated."""
+    start = _end_of_meta(content)
+    if DEFLATED in content[132:start]:
+        inflated = zlib.decompressobj(-zlib.MAX_WBITS).decompress(content[start:], most_bytes + 1)
+        if len(inflated) > most_bytes:
+            raise Unusable(f"it inflates to more than {most_bytes:,} bytes, as a decompression bomb does")
+
+
+def _end_of_meta(content: bytes) -> int:
+    """Where the file meta information (group 2, always explicit and little endian) ends."""
+    place = 132
+    while content[place : place + 2] == b"\x02\x00":
+        long = content[place + 4 : place + 6] in LONG_FORM
+        size = content[place + 8 : place + 12] if long else content[place + 6 : place + 8]
+        place += (12 if long else 8) + int.from_bytes(size, "little")
+    return place
+
+
+def _syntax_as_read(dataset: Any) -> Any:
+    from pydicom import uid
+
+    implicit, little = dataset.original_encoding
+    if "PixelData" in dataset and dataset["PixelData"].is_undefined_length:
+        raise Unusable("it does not state how its pixels are compressed; export it again")
+    if implicit:
+        return uid.ImplicitVRLittleEndian
+    return uid.ExplicitVRLittleEndian if little else uid.ExplicitVRBigEndian
+
+
+def _bring_up_frame_tags(dataset: Any) -> None:
+    """Enhanced objects keep window, rescaling and spacing of their one frame in functional groups."""
+    for groups in ("PerFrameFunctionalGroupsSequence", "SharedFunctionalGroupsSequence"):
+        for group in list(dataset.get(groups) or ())[:1]:
+            inner = [item for keyword in IN_GROUPS for item in group.get(keyword) or ()]
+            for element in (element for item in inner for element in item):
+                if _given(dataset, element.keyword) is None:
+                    dataset[element.tag] = element
+
+
+def _given(dataset: Any, keyword: str) -> Any:
+    """A tag's value; None where the tag is absent or empty."""
+    value = dataset.get(keyword) if keyword else None
+    if value is None or (hasattr(value, "__len__") and not len(value)):
+        return None
+    return value
 
 
 def _check(dataset: Any, most_pixels: int) -> None:
-    syntax = str(getattr(getattr(dataset, "file_meta", None), "TransferSyntaxUID", ""))
+    syntax = str(dataset.file_meta.TransferSyntaxUID)
     if syntax.startswith(VIDEO):
         raise Unusable("it is a DICOM video; export the frame that is meant as one image")
-    if "PixelData" not in dataset:
-        kind = str(dataset.get("Modality", "")).strip() or "unknown"
-        raise Unusable(f"it is a DICOM file without a picture (modality {kind})")
-    frames = int(dataset.get("NumberOfFrames", 1) or 1)
+    modality = _modality(dataset)
+    if modality in NO_PICTURE:
+        raise Unusable(f"it is a DICOM file of {NO_PICTURE[modality]} (modality {modality}), not a picture")
+    if _given(dataset, "PixelData") is None:
+        raise Unusable(f"it is a DICOM file without a picture (modality {modality or 'unknown'})")
+    frames = int(_given(dataset, "NumberOfFrames") or 1)
     if frames > 1:
         raise Unusable(f"it is a DICOM file of {frames} frames; export the one that is meant as one image")
     if dataset.Rows * dataset.Columns > most_pixels:
         raise Unusable(f"it claims {dataset.Columns} x {dataset.Rows} pixels, more than {most_pixels:,}")
+    if dataset.BitsAllocated not in (8, 16):
+        raise Unusable(f"its pixels have {dataset.BitsAllocated} bits each; expected 8 or 16")
 
 
-def _picture(dataset: Any) -> NDArray[np.uint8]:
-    from pydicom.pixels import apply_color_lut, pixel_array
+def _modality(dataset: Any) -> str:
+    """The modality as the kind of the object states it, else as the file names it."""
+    kind = str(dataset.get("SOPClassUID") or "")
+    by_class = (name for start, name in OF_STORAGE_CLASS.items() if kind.startswith(start))
+    return next(by_class, str(dataset.get("Modality") or "").strip().upper())
 
-    stored = np.asarray(pixel_array(dataset))  # YBR comes as RGB
-    if dataset.PhotometricInterpretation == "PALETTE COLOR":
+
+def _memory(dataset: Any) -> int:
+    """Bytes that decoding takes at most: the file's pixels, the decoder's copy of them and the picture."""
+    pixels = dataset.Rows * dataset.Columns
+    return int(pixels * (1 + int(dataset.SamplesPerPixel) * 4 * dataset.BitsAllocated / 8))
+
+
+def _read(dataset: Any) -> DicomImage:
+    bits = int(dataset.BitsStored)
+    grey, coloured = _picture(dataset)
+    return DicomImage(
+        grey=_with_square_pixels(grey, dataset),
+        bits=bits,
+        burnt_in=str(dataset.get("BurnedInAnnotation", "")).strip().upper() == "YES",
+        identifying=tuple(keyword for keyword in IDENTIFYING if str(dataset.get(keyword, "")).strip()),
+        coloured=coloured,
+    )
+
+
+# Pixels -----------------------------------------------------------------------------------------------
+
+
+def _picture(dataset: Any) -> tuple[NDArray[np.uint8], float]:
+    """The grey picture, and the share of its pixels that have a colour."""
+    from pydicom.pixels import apply_color_lut
+
+    samples = _samples(dataset)
+    palette = dataset.PhotometricInterpretation == "PALETTE COLOR"
+    stored = _decoded(dataset, raw=samples.plain and int(dataset.SamplesPerPixel) == 1 and not palette)
+    if palette:
         stored = apply_color_lut(stored, dataset)
     if stored.ndim == 3 and stored.shape[2] in (3, 4):
-        return _grey_in_colour(stored[..., :3])
-    if stored.ndim != 2:
-        raise Unusable(f"its pixels have the shape {stored.shape} where rows and columns are needed")
-    return _displayed(dataset, stored)
-
-
-def _grey_in_colour(stored: NDArray[Any]) -> NDArray[np.uint8]:
-    """Grey kept in three channels, as many ultrasound scanners do; true colour is refused."""
-    eight = stored if stored.dtype == np.uint8 else (stored >> (8 * stored.itemsize - 8)).astype(np.uint8)
-    coloured = float((np.ptp(eight, axis=2) > TOLERANCE).mean())
-    if coloured > MOST_COLOURED:
-        raise Unusable(
-            f"it is a DICOM file in colour ({coloured:.0%} of its pixels) where grey is needed; "
-            "export it as grey, or as PNG, of which the luma is taken"
+        return _grey_of_colours(
+            dataset, stored[..., :3], bits=8 * stored.itemsize if palette else samples.bits
         )
-    return grey_of_colour(eight[None])[0]
+    if stored.ndim != 2:
+        raise Unusable(f"its pixels have the shape {stored.shape}; expected rows and columns")
+    return _displayed(dataset, stored, samples), 0.0
 
 
-def _displayed(dataset: Any, stored: NDArray[Any]) -> NDArray[np.uint8]:
-    from pydicom.pixels import apply_modality_lut
+def _samples(dataset: Any) -> _Samples:
+    syntax = dataset.file_meta.TransferSyntaxUID
+    bits, allotted = int(dataset.BitsStored), int(dataset.BitsAllocated)
+    high = _given(dataset, "HighBit")
+    high = bits - 1 if high is None else int(high)
+    if not 1 <= bits <= high + 1 <= allotted:
+        raise Unusable(f"it states {bits} bits of {allotted}, the highest of them at {high}, which cannot be")
+    signed = bool(_given(dataset, "PixelRepresentation"))
+    return _Samples(allotted, bits, high, signed, plain=not syntax.is_encapsulated or syntax == RUN_LENGTH)
 
-    share = _windowed(dataset, np.asarray(apply_modality_lut(stored, dataset), dtype=np.float64))
+
+def _decoded(dataset: Any, *, raw: bool) -> NDArray[Any]:
+    """The pixels (YBR as RGB); ``raw`` gives the stored words with all their bits, unsigned."""
+    from pydicom.pixels import get_decoder, pixel_array
+
+    syntax = dataset.file_meta.TransferSyntaxUID
+    unknown = f"its compression ({syntax.name}) cannot be undone here; "
+    advice = f"{unknown}install pylibjpeg[all], or export it uncompressed"
+    try:
+        decoder = get_decoder(syntax)
+    except NotImplementedError:
+        raise Unusable(f"{unknown}export it uncompressed") from None
+    if not decoder.is_available:
+        raise Unusable(advice)
+    _check_stream(dataset, syntax)
+    if raw:
+        dataset.BitsStored, dataset.HighBit = dataset.BitsAllocated, dataset.BitsAllocated - 1
+        dataset.PixelRepresentation = 0
+    try:
+        return np.asarray(pixel_array(dataset))
+    except MemoryError:
+        raise
+    except Exception as error:
+        if "not support" in str(error) or "annot decode" in str(error):
+            raise Unusable(advice) from error
+        raise Unusable(f"{BROKEN}: its pixels are cut short or cannot be decoded") from error
+
+
+def _check_stream(dataset: Any, syntax: Any) -> None:
+    """Refuse a compressed stream that would unpack to more than the size that the file states."""
+    if not syntax.is_encapsulated:
+        return
+    from pydicom.encaps import generate_frames
+
+    frame = next(generate_frames(dataset.PixelData, number_of_frames=1))
+    if syntax == RUN_LENGTH:
+        words = dataset.Rows * dataset.Columns * int(dataset.SamplesPerPixel) * dataset.BitsAllocated // 8
+        if len(frame) > 2 * words + 1024:  # run lengths never lengthen a picture so much
+            raise Unusable(BROKEN)
+        return
+    try:
+        with Image.open(io.BytesIO(frame), formats=("JPEG", "JPEG2000")) as stream:
+            size = stream.size
+    except Exception:  # what Pillow does not know is another decoder's; damage shows when it is decoded
+        return
+    if size != (dataset.Columns, dataset.Rows):
+        raise Unusable(f"it states {dataset.Columns} x {dataset.Rows} pixels and holds {size[0]} x {size[1]}")
+
+
+def _grey_of_colours(dataset: Any, stored: NDArray[Any], *, bits: int) -> tuple[NDArray[np.uint8], float]:
+    """The luma of a frame whose colour is a minor part, and its share; a frame in colour is refused."""
+    eight = stored if stored.dtype == np.uint8 else (stored >> (bits - 8)).astype(np.uint8)
+    picture = Image.fromarray(np.ascontiguousarray(eight))
+    coloured = np.asarray(colour_spread(picture)) > TOLERANCE
+    rows, columns = coloured.shape
+    share = float(coloured.mean())
+    middle = float(coloured[rows // 4 : rows - rows // 4, columns // 4 : columns - columns // 4].mean())
+    doppler = share > MARKER and _is_colour_flow(dataset)
+    if doppler or share > MOST_COLOURED or middle > MOST_COLOURED_IN_THE_MIDDLE:
+        raise Unusable(
+            f"it is a DICOM file in colour ({share:.0%} of its pixels, {middle:.0%} in the middle), as "
+            "Doppler pictures are; expected grey, with colour in a legend or marker at most"
+        )
+    return np.asarray(picture.convert("L")), share
+
+
+def _is_colour_flow(dataset: Any) -> bool:
+    regions = dataset.get("SequenceOfUltrasoundRegions") or ()
+    by_region = any(_given(region, "RegionDataType") == COLOUR_FLOW for region in regions)
+    return by_region or _given(dataset, "UltrasoundColorDataPresent") == 1
+
+
+# From stored words to what is displayed ---------------------------------------------------------------
+
+
+def _displayed(dataset: Any, stored: NDArray[Any], samples: _Samples) -> NDArray[np.uint8]:
+    """The displayed grey of every pixel, worked out once for each of the 256 or 65,536 stored words."""
+    words = np.arange(2 ** (8 * stored.itemsize))
+    found = stored.view(f"{stored.dtype.byteorder}u{stored.itemsize}")
+    values = _values(words, samples)
+    padding = _padding(dataset, words, values)
+    shown = _occurring(found, len(words)) & ~padding
+    low, high = samples.ends
+    if ((values < low) | (values > high))[shown].any():
+        raise Unusable(f"its pixels hold values beyond the {samples.bits} bits that it states")
+    share = _windowed(dataset, _rescaled(dataset, values), samples)
     if dataset.PhotometricInterpretation == "MONOCHROME1":
         share = 1 - share
-    share[_padding(dataset, stored)] = 0.0
-    return np.rint(255 * share).astype(np.uint8)
+    grey = np.rint(255 * np.where(padding, 0.0, share)).astype(np.uint8)
+    _check_levels(grey[shown])
+    return looked_up(found, grey)
 
 
-def _windowed(dataset: Any, values: NDArray[np.float64]) -> NDArray[np.float64]:
+def _values(words: NDArray[np.int64], samples: _Samples) -> NDArray[np.int64]:
+    """The number that each stored word stands for; unused bits count for nothing (PS3.5 8.1.1)."""
+    bits, values = len(words).bit_length() - 1, words
+    if samples.plain:
+        bits = samples.bits
+        values = (words >> (samples.high + 1 - bits)) & (2**bits - 1)
+    return np.where(values >= 2 ** (bits - 1), values - 2**bits, values) if samples.signed else values
+
+
+def _occurring(found: NDArray[Any], count: int) -> NDArray[np.bool_]:
+    """Which of the words occur, shape (count,)."""
+    seen = np.zeros(count, bool)
+    for row in found:
+        seen[row] = True
+    return seen
+
+
+def _padding(dataset: Any, words: NDArray[np.int64], values: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Which words the scanner filled in where it had nothing to show."""
+    value = _given(dataset, "PixelPaddingValue")
+    if value is None:
+        return np.zeros(len(words), bool)
+    limit = _given(dataset, "PixelPaddingRangeLimit")
+    low, high = sorted((int(value), int(value if limit is None else limit)))
+    as_word = (words >= low % len(words)) & (words <= high % len(words))
+    return ((values >= low) & (values <= high)) | as_word
+
+
+def _rescaled(dataset: Any, values: NDArray[np.int64]) -> NDArray[np.float64]:
+    table = _given(dataset, "ModalityLUTSequence")
+    if table is not None:
+        return _through_table(values, table[0], dataset)[0]
+    slope, intercept = _given(dataset, "RescaleSlope"), _given(dataset, "RescaleIntercept")
+    scaled = values.astype(np.float64) * (1.0 if slope is None else float(slope))
+    return scaled + (0.0 if intercept is None else float(intercept))
+
+
+def _through_table(values: NDArray[Any], item: Any, dataset: Any) -> tuple[NDArray[np.float64], int]:
+    """Values through a modality or VOI table (PS3.3 C.11.1.1), and the most that its bits can hold."""
+    entries, first, bits = (int(number) for number in item.LUTDescriptor)
+    entries = entries or 2**16
+    if first >= NEGATIVE and _given(dataset, "PixelRepresentation"):
+        first -= 2**16
+    content = item.LUTData
+    if isinstance(content, bytes):
+        little = dataset.original_encoding[1]
+        width = "u1" if len(content) < 2 * entries else f"{'<' if little else '>'}u2"
+        content = np.frombuffer(content, width)
+    table: NDArray[np.float64] = np.asarray(content, dtype=np.float64)[:entries]
+    place = np.clip(np.rint(values).astype(np.int64) - first, 0, len(table) - 1)
+    return table[place], 2**bits - 1
+
+
+def _windowed(dataset: Any, values: NDArray[np.float64], samples: _Samples) -> NDArray[np.float64]:
     """Position of each value in what the display shows, 0 to 1."""
-    from pydicom.pixels import apply_voi
-
-    if "VOILUTSequence" in dataset:
-        bits = int(dataset.VOILUTSequence[0].LUTDescriptor[2])
-        return np.clip(np.asarray(apply_voi(values.astype(np.int64), dataset)) / (2**bits - 1), 0, 1)
-    if "WindowCenter" in dataset and "WindowWidth" in dataset:
-        center, width = _first(dataset.WindowCenter), _first(dataset.WindowWidth)
-        return window(values, center, width, function=str(dataset.get("VOILUTFunction", "LINEAR")))
-    low, high = _whole_range(dataset)
-    if dataset.BitsStored > 8 and 0 < np.ptp(values) * 256 < (high - low) * FEWEST_LEVELS:
-        raise Unusable(
-            f"it has no window and its pixels fill {np.ptp(values):,.0f} of {high - low:,.0f} grey levels, "
-            "so that nothing would be seen; export it with a window (WindowCenter, WindowWidth)"
-        )
+    table = _given(dataset, "VOILUTSequence")
+    if table is not None:
+        looked, white = _through_table(values, table[0], dataset)
+        return np.clip(looked / white, 0, 1)
+    center, width = _given(dataset, "WindowCenter"), _given(dataset, "WindowWidth")
+    if center is not None and width is not None:
+        function = str(_given(dataset, "VOILUTFunction") or "LINEAR").strip().upper()
+        return window(values, _first(center), _first(width), function=function)
+    low, high = _whole_range(dataset, samples)
     return np.clip((values - low) / (high - low), 0, 1)
 
 
@@ -167,46 +465,51 @@ def window(
     ------
     Unusable : a width that the function does not allow, or an unknown function.
     """
-    if function == "SIGMOID" and width > 0:
-        return 1 / (1 + np.exp(-4 * (values - center) / width))
-    if function == "LINEAR_EXACT" and width > 0:
+    if np.isfinite(center) and function == "SIGMOID" and 0 < width < np.inf:
+        return 1 / (1 + np.exp(np.clip(-4 * (values - center) / width, -700, 700)))
+    if np.isfinite(center) and function == "LINEAR_EXACT" and 0 < width < np.inf:
         return np.clip((values - center) / width + 0.5, 0, 1)
-    if function != "LINEAR" or width < 1:
+    if function != "LINEAR" or not np.isfinite(center) or not 1 <= width < np.inf:
         raise Unusable(f"its window (function {function}, width {width:g}) is none that DICOM allows")
     if width == 1:  # a step: the formula would divide by zero
         return (values > center - 0.5).astype(np.float64)
     return np.clip((values - (center - 0.5)) / (width - 1) + 0.5, 0, 1)
 
 
-def _whole_range(dataset: Any) -> tuple[float, float]:
+def _whole_range(dataset: Any, samples: _Samples) -> tuple[float, float]:
     """What the stored bits can hold, after rescaling."""
-    bits, signed = int(dataset.BitsStored), int(dataset.PixelRepresentation)
-    ends = np.array([-(2 ** (bits - 1)), 2 ** (bits - 1) - 1] if signed else [0, 2**bits - 1], dtype=float)
-    if "ModalityLUTSequence" in dataset:
-        return 0.0, float(2 ** int(dataset.ModalityLUTSequence[0].LUTDescriptor[2]) - 1)
-    ends = ends * float(dataset.get("RescaleSlope", 1)) + float(dataset.get("RescaleIntercept", 0))
-    return float(ends.min()), float(ends.max())
+    table = _given(dataset, "ModalityLUTSequence")
+    if table is not None:
+        return 0.0, float(2 ** int(table[0].LUTDescriptor[2]) - 1)
+    low, high = sorted(_rescaled(dataset, np.array(samples.ends)).tolist())
+    if not low < high < np.inf:
+        raise Unusable(f"its rescale slope leaves one grey level; {BROKEN.removeprefix('it is ')}")
+    return low, high
 
 
-def _padding(dataset: Any, stored: NDArray[Any]) -> NDArray[np.bool_]:
-    """Where the scanner had nothing to show and filled in a value of its own."""
-    value = dataset.get("PixelPaddingValue")
-    if value is None:
-        return np.zeros(stored.shape, bool)
-    low, high = sorted((int(value), int(dataset.get("PixelPaddingRangeLimit", value))))
-    return (stored >= low) & (stored <= high)
+def _check_levels(grey: NDArray[np.uint8]) -> None:
+    """Refuse a picture of next to no grey levels: its window, table or range was meant for other values."""
+    spread = int(np.ptp(grey)) if len(grey) else 0
+    if 0 < spread < FEWEST_LEVELS:
+        raise Unusable(
+            f"its picture as displayed spans {spread + 1} of 256 grey levels, so that nothing would be seen; "
+            "export it with a window (WindowCenter, WindowWidth) or table that fits its values"
+        )
+
+
+def _with_square_pixels(grey: NDArray[np.uint8], dataset: Any) -> NDArray[np.uint8]:
+    """The picture with its longer pixel side resampled, where the file says that pixels are not square."""
+    spacing = next((found for name in SPACINGS if (found := _given(dataset, name)) is not None), None)
+    ratio = _given(dataset, "PixelAspectRatio")
+    high, wide = (float(side) for side in (ratio if ratio is not None else spacing) or (1, 1))
+    if not (high > 0 and wide > 0) or abs(wide / high - 1) < 0.01:
+        return grey
+    if not 1 / WIDEST_PIXEL <= wide / high <= WIDEST_PIXEL:
+        raise Unusable(f"its pixels are {wide / high:.3g} times as wide as high, which cannot be")
+    rows, columns = grey.shape
+    size = (round(columns * max(1, wide / high)), round(rows * max(1, high / wide)))
+    return np.asarray(Image.fromarray(grey).resize(size, Image.Resampling.BILINEAR))
 
 
 def _first(value: Any) -> float:
     return float(value[0] if hasattr(value, "__len__") and not isinstance(value, str) else value)
-
-
-def _in_words(error: Exception) -> str:
-    words = " ".join(str(error).split())
-    if words.startswith("Unknown Value Representation"):
-        return f"it is a broken DICOM file ({words[:200]})"
-    if isinstance(error, NotImplementedError) or "missing dependencies" in words or "plugin" in words:
-        return "its compression cannot be undone here; install pylibjpeg[all], or export it uncompressed"
-    if type(error).__name__ == "InvalidDicomError":
-        return "it is no DICOM file, although its name ends like one"
-    return f"it is no DICOM image that can be read ({words[:200] or type(error).__name__})"

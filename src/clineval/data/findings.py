@@ -211,6 +211,14 @@ _KINDS = (
         "The images were cut to a square about their middle and brought to one size to be compared.",
         "Nothing, if that is what your models are given too.",
     ),
+    Kind(
+        "AUD016",
+        "note",
+        "Files passed over",
+        "Files of the folder neither begin as an image does nor have an image's ending, or macOS or Windows "
+        "left them behind.",
+        "Nothing, if none of them was meant as an image.",
+    ),
 )
 KINDS: Mapping[str, Kind] = {kind.code: kind for kind in _KINDS}
 

@@ -1,32 +1,62 @@
-"""Image files of users: decoded with limits, and read in blocks by several threads."""
+"""Image files of any source: found by their content, read with care, and described."""
 
 import hashlib
 import io
 import os
+import struct
+import threading
 import warnings
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 from clineval.data import dicom
-from clineval.data.preparation import DEEP, Unusable, grey_of, square_to_score
-from clineval.errors import InputError
+from clineval.data.preparation import (
+    DEEP,
+    Unusable,
+    grey_of,
+    grey_of_levels,
+    is_deep,
+    share_coloured,
+    square_to_score,
+)
+from clineval.errors import InputError, in_short
+from clineval.progress import Progress
 
-SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".gif")
-ENDINGS = (*SUFFIXES, *dicom.SUFFIXES)  # of every file that can be read
-MOST_PIXELS = 100_000_000  # per image; a small file can unpack to more than the memory holds
+FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "WEBP", "GIF", "JPEG2000")  # the readers of Pillow that may run
+SUFFIXES = (
+    ".png", ".jpg", ".jpeg", ".jfif", ".bmp", ".tif", ".tiff", ".webp", ".gif", ".jp2", ".j2k", ".jpf",
+)  # fmt: skip
+ENDINGS = (*SUFFIXES, *dicom.SUFFIXES)  # a file with one of these is meant as an image, whatever it holds
+TIFF_STARTS = (b"II*\x00", b"MM\x00*", b"II+\x00", b"MM\x00+")
+MAGIC = (
+    *TIFF_STARTS, b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"GIF8",
+    b"\x00\x00\x00\x0cjP  \r\n\x87\n", b"\xff\x4f\xff\x51",
+)  # fmt: skip
+LEFT_BEHIND = ("thumbs.db", "ehthumbs.db", "desktop.ini", ".ds_store")  # by Windows and macOS
+LEFT_BEHIND_FOLDER = "__MACOSX"
+HEAD = 256  # bytes that tell what a file holds
+MOST_PIXELS = 50_000_000  # per image; a small file can unpack to more than the memory holds
 PIXELS_PER_BYTE = 10_000  # no picture packs so well: 1,032 is the most that deflate can, in eight-bit grey
 LARGE = 10_000_000  # pixels from which on that is looked at
-MOST_BYTES = 500_000_000  # per file; one for each core is in memory at once
+MOST_BYTES = 500_000_000  # per file
+MOST_AT_ONCE = 400_000_000  # bytes that all threads together may take for decoding
+READERS = min(os.cpu_count() or 1, 8)  # threads; each keeps one file and one decoded image
+SMALL = 8192  # bytes; to decode less is mostly Python's own work, which threads do not share
 FORMULA = ("=", "+", "-", "@", "\t", "\r")  # with what a cell begins that spreadsheets compute
 SEVERAL_VIEWS = "MPO"  # a camera's format: the first frame is the picture
+PHOTOMETRIC, BITS_PER_SAMPLE, SAMPLE_FORMAT = 262, 258, 339  # TIFF tags
+WHITE_IS_ZERO, BLACK_IS_ZERO, SIGNED = 0, 1, 2  # their values
+MOST_TAGS = 1000  # of a TIFF file that are looked at
+Made = TypeVar("Made")
 
 
 @dataclass(frozen=True)
@@ -38,6 +68,7 @@ class ReadImage:
     grey : in Pillow's mode ``L``, of the file's own size.
     sha256 : of the file's bytes.
     colour, deep : it was stored in colour; with more than eight bits.
+    coloured : share of the pixels that have a colour, 0 to 1.
     burnt_in : a DICOM file says that names or marks are drawn into its picture.
     identifying : keywords of a DICOM file's filled tags that identify a patient; never their content.
     """
@@ -46,6 +77,7 @@ class ReadImage:
     sha256: str
     colour: bool = False
     deep: bool = False
+    coloured: float = 0.0
     burnt_in: bool = False
     identifying: tuple[str, ...] = ()
 
@@ -54,17 +86,135 @@ class ReadImage:
         return replace(self, grey=Image.new("L", (1, 1)))
 
 
-def files_below(folder: Path) -> list[Path]:
-    """Every image file in a folder and below it, by its ending, in order.
+@dataclass(frozen=True)
+class Unreadable:
+    """A file that could not be used, and why."""
 
-    Links to folders are not followed, so that no circle can be walked.
+    case: str
+    reason: str
+
+
+class Room:
+    """Memory shared by threads: who wants more than is free waits until others have given theirs back."""
+
+    def __init__(self, size: int) -> None:
+        self._size, self._taken = size, 0
+        self._changed = threading.Condition()
+
+    @contextmanager
+    def take(self, amount: int) -> Iterator[None]:
+        """Hold so many bytes; more than there are in all are given to one alone."""
+        amount = min(amount, self._size)
+        with self._changed:
+            self._changed.wait_for(lambda: self._taken + amount <= self._size)
+            self._taken += amount
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._taken -= amount
+                self._changed.notify_all()
+
+
+DECODING = Room(MOST_AT_ONCE)
+
+
+# Found ------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Found:
+    """Image files with the names that they go by (UTF-8), and the names of files that are no images."""
+
+    images: tuple[tuple[Path, str], ...]
+    passed_over: tuple[str, ...]
+
+    @property
+    def note(self) -> str:
+        """How many files were passed over and which; empty where none was."""
+        if not self.passed_over:
+            return ""
+        count = len(self.passed_over)
+        what = "file passed over as no image" if count == 1 else "files passed over as no images"
+        return f"{count:,} {what}: {in_short(self.passed_over)}"
+
+
+def find_images(sources: Sequence[Path | str]) -> Found:
+    """Every image file named, or below a folder that was.
+
+    A file in a folder goes by its path below it; one that shares its name with another by its path as
+    given. In a folder files are known by their content; one with an image's ending counts as an image
+    whatever it holds, so that a broken one is named. What macOS and Windows leave behind (``._x``,
+    ``__MACOSX``, ``.DS_Store``, ``Thumbs.db``) is passed over. Links to folders are not followed, so that
+    no circle can be walked.
+
+    Raises
+    ------
+    InputError : nothing was named, something is not there, or there is no image.
     """
-    return sorted(
-        Path(base, name)
-        for base, _, names in os.walk(folder, followlinks=False)
-        for name in names
-        if os.path.splitext(name)[1].lower() in ENDINGS
+    images: list[tuple[Path, str]] = []
+    others: list[tuple[Path, str]] = []
+    for path, name, kept in _files(sources):
+        (images if kept else others).append((path, name))
+    counted = Counter(name for _, name in images)
+    shown = [path.as_posix() if counted[name] > 1 else name for path, name in images]
+    paths = [path for path, _ in images]
+    return Found(
+        tuple(zip(paths, map(in_utf8, shown), strict=True)), tuple(in_utf8(name) for _, name in others)
     )
+
+
+def _files(sources: Sequence[Path | str]) -> Iterator[tuple[Path, str, bool]]:
+    """Each file, the name it goes by, and whether it counts as an image."""
+    if not sources or not all(map(str, sources)):
+        raise InputError("expected image files or folders of them; none was named.")
+    for source in map(Path, sources):
+        if os.path.isdir(source):  # False, too, of a name that no file can have
+            below = [(path, path.relative_to(source).as_posix(), is_image(path)) for path in _below(source)]
+            if not any(kept for _, _, kept in below):
+                others = f" Of {len(below):,} files none begins as an image does." if below else ""
+                raise InputError(f"{source} holds no images; looked for {' '.join(ENDINGS)}.{others}")
+            yield from below
+        elif os.path.isfile(source):
+            yield source, source.name, not _left_behind(source)
+        else:
+            raise InputError(f"There is no file or folder {source}; name images or folders of them.")
+
+
+def _below(folder: Path) -> list[Path]:
+    return sorted(Path(base, name) for base, _, names in os.walk(folder, followlinks=False) for name in names)
+
+
+def is_image(path: Path) -> bool:
+    """Whether a file is meant as an image: by its content, or by its ending if no system left it behind."""
+    if _left_behind(path):
+        return False
+    return path.suffix.lower() in ENDINGS or _holds_image(path)
+
+
+def _left_behind(path: Path) -> bool:
+    name = path.name.lower()
+    if name in LEFT_BEHIND or LEFT_BEHIND_FOLDER in path.parts:
+        return True
+    return name.startswith("._") and not _holds_image(path)
+
+
+def _holds_image(path: Path) -> bool:
+    try:
+        if not path.is_file():  # a pipe would be waited for
+            return False
+        with path.open("rb") as file:
+            head = file.read(HEAD)
+    except OSError:
+        return False
+    return _is_picture(head) or dicom.is_dicom(head)
+
+
+def _is_picture(head: bytes) -> bool:
+    """Whether a file begins like one of the formats that Pillow may read."""
+    riff = head[:4] == b"RIFF" and head[8:12] == b"WEBP"
+    bitmap = head[:2] == b"BM" and head[6:10] == bytes(4)
+    return head.startswith(MAGIC) or riff or bitmap
 
 
 def in_utf8(name: str | Path) -> str:
@@ -72,13 +222,100 @@ def in_utf8(name: str | Path) -> str:
     return os.fsencode(name).decode("utf-8", "backslashreplace")
 
 
+def as_cell(name: str) -> str:
+    """A file's name as a cell of a table: it still leads to the file, and no spreadsheet computes it."""
+    return f"./{name}" if name.startswith(FORMULA) else name
+
+
+# Read -------------------------------------------------------------------------------------------------
+
+
+def read_images(
+    paths: Sequence[Path],
+    make: Callable[[int, ReadImage], Made],
+    *,
+    home: Path | None = None,
+    bits: int | None = DEEP,
+    progress: Progress | None = None,
+) -> Iterator[Made | Unusable]:
+    """What ``make`` makes of each file's number and image, in order, or why the file cannot be used.
+
+    Files are read on several cores, or by one thread where they are small; ``make`` is called in the
+    thread that read the file and may itself raise ``Unusable``.
+
+    Parameters
+    ----------
+    home, bits : as for ``read_image``.
+    progress : called with (files read, files in all).
+    """
+
+    def one(place: int) -> Made | Unusable:
+        try:
+            return make(place, read_image(paths[place], home=home, bits=bits))
+        except Unusable as reason:
+            return reason
+
+    with warnings.catch_warnings(), ThreadPoolExecutor(READERS) as pool:
+        warnings.simplefilter("ignore")  # decoders warn of oddities that do not touch the pixels
+        made = (map if _mean_size(paths) < SMALL else pool.map)(one, range(len(paths)))
+        for done, each in enumerate(made, start=1):
+            yield each
+            if progress is not None:
+                progress(done, len(paths))
+
+
+@dataclass(frozen=True)
+class Squares:
+    """Files brought to squares, in their order.
+
+    Attributes
+    ----------
+    views : for each way of cutting uint8, shape (files, side, side); black where a file cannot be used.
+    read : of each file what it holds, less its picture, or why it cannot be used.
+    """
+
+    views: tuple[NDArray[np.uint8], ...]
+    read: tuple[ReadImage | Unusable, ...]
+
+    @property
+    def usable(self) -> NDArray[np.bool_]:
+        """Which files can be used, shape (files,)."""
+        return np.array([isinstance(each, ReadImage) for each in self.read], bool)
+
+
+def read_squares(
+    paths: Sequence[Path],
+    *,
+    side: int,
+    fits: Sequence[str],
+    home: Path | None = None,
+    bits: int = DEEP,
+    progress: Progress | None = None,
+) -> Squares:
+    """Read files and cut squares of ``side`` pixels from each, one for each of ``fits``.
+
+    Other parameters are those of ``read_images``.
+    """
+    views = tuple(np.zeros((len(paths), side, side), np.uint8) for _ in fits)
+
+    def cut(place: int, read: ReadImage) -> ReadImage:
+        alone = read.grey.width == read.grey.height  # then there is but one square
+        squares = [square_to_score(read.grey, side=side, fit=fit) for fit in (fits[:1] if alone else fits)]
+        for view, found in zip(views, squares * len(fits) if alone else squares, strict=True):
+            view[place] = found
+        return read.without_picture()
+
+    return Squares(views, tuple(read_images(paths, cut, home=home, bits=bits, progress=progress)))
+
+
 def read_image(path: Path, *, home: Path | None = None, bits: int | None = DEEP) -> ReadImage:
-    """Decode one PNG, JPEG, TIFF, DICOM or similar file into eight-bit grey.
+    """Decode one PNG, JPEG, JPEG 2000, TIFF, DICOM, BMP, WebP or GIF file into eight-bit grey.
 
     Parameters
     ----------
     home : folder, resolved, that the file must lie in, links followed; None allows any place.
-    bits : white of deep images is ``2**bits - 1``; see ``preparation.grey_of``. DICOM files say their own.
+    bits : white of deep images is ``2**bits - 1``; see ``preparation.grey_of``. DICOM files say their
+        own, and so do TIFF files of 12 bits and of signed samples.
 
     Raises
     ------
@@ -87,28 +324,88 @@ def read_image(path: Path, *, home: Path | None = None, bits: int | None = DEEP)
     """
     content = _content(path, home)
     digest = hashlib.sha256(content).hexdigest()
-    if dicom.looks_like_dicom(path, content):
+    if dicom.is_dicom(content) or (path.suffix.lower() in dicom.SUFFIXES and not _is_picture(content)):
         return _of_dicom(content, digest)
     try:
-        with Image.open(io.BytesIO(content)) as image:
+        content, inverted = _with_black_zero(content)
+        with Image.open(io.BytesIO(content), formats=FORMATS) as image:
             _check(image, stored=len(content))
-            ImageOps.exif_transpose(image, in_place=True)
-            if image.has_transparency_data and not image.convert("RGBA").getchannel("A").getextrema()[1]:
-                raise Unusable("it is wholly transparent, so it shows nothing")
-            deep, colour = image.mode.startswith(("I", "F")), len(image.getbands()) >= 3
-            return ReadImage(grey_of(image, bits=bits), digest, colour=colour, deep=deep)
-    except Unusable:
+            with DECODING.take(_memory(image)):
+                return _decoded(image, digest, bits=bits, inverted=inverted)
+    except (Unusable, MemoryError):
         raise
     except Exception as error:  # on a broken file Pillow's readers may raise anything, TypeError included
         raise Unusable(_in_words(error)) from error
 
 
+def _decoded(image: Image.Image, digest: str, *, bits: int | None, inverted: bool) -> ReadImage:
+    ImageOps.exif_transpose(image, in_place=True)
+    if image.format == "TIFF" and (inverted or _says_its_white(image)):
+        levels, bits = _levels_of_tiff(image, bits, inverted=inverted)
+        grey = Image.fromarray(grey_of_levels(levels, bits=bits))
+        return ReadImage(grey, digest, deep=levels.itemsize > 1)
+    colour = len(image.getbands()) >= 3
+    coloured = share_coloured(image) if colour or image.mode == "P" else 0.0
+    return ReadImage(grey_of(image, bits=bits), digest, colour=colour, deep=is_deep(image), coloured=coloured)
+
+
+def _with_black_zero(content: bytes) -> tuple[bytes, bool]:
+    """A TIFF file of more than eight bits marked as one whose zero is black, and whether it is white.
+
+    Pillow inverts up to eight bits only; deeper files it reads as they are, and some of them not at all.
+    """
+    if not content.startswith(TIFF_STARTS):
+        return content, False
+    order, wide = "<" if content[:2] == b"II" else ">", content[2:4] in (b"+\x00", b"\x00+")
+    start = struct.unpack_from(f"{order}Q" if wide else f"{order}I", content, 8 if wide else 4)[0]
+    count = struct.unpack_from(f"{order}Q" if wide else f"{order}H", content, start)[0]
+    first, size, value = start + (8 if wide else 2), 20 if wide else 12, 12 if wide else 8
+    places = {
+        struct.unpack_from(f"{order}H", content, first + size * number)[0]: first + size * number + value
+        for number in range(min(count, MOST_TAGS))
+    }
+    bits, photometric = (
+        struct.unpack_from(f"{order}H", content, places[tag])[0] if tag in places else 1
+        for tag in (BITS_PER_SAMPLE, PHOTOMETRIC)
+    )
+    if photometric != WHITE_IS_ZERO or not 8 < bits <= DEEP:
+        return content, False
+    place = places[PHOTOMETRIC]
+    return content[:place] + struct.pack(f"{order}H", BLACK_IS_ZERO) + content[place + 2 :], True
+
+
+def _tiff_samples(image: Any) -> tuple[int, bool]:
+    """Bits of each sample of a TIFF file, and whether they are signed."""
+    bits = int(image.tag_v2.get(BITS_PER_SAMPLE, (1,))[0])
+    return bits, SIGNED in np.ravel(image.tag_v2.get(SAMPLE_FORMAT, 1))
+
+
+def _says_its_white(image: Image.Image) -> bool:
+    """Whether samples are signed, or of 9 to 15 bits: then the file says what their white is."""
+    bits, signed = _tiff_samples(image)
+    return len(image.getbands()) == 1 and (8 < bits < DEEP or (signed and 8 <= bits <= DEEP))
+
+
+def _levels_of_tiff(
+    image: Image.Image, bits: int | None, *, inverted: bool
+) -> tuple[NDArray[Any], int | None]:
+    """The grey levels of such a TIFF file, 0 black, and the bits of their white."""
+    stated, signed = _tiff_samples(image)
+    levels = np.asarray(image).view(np.int8) if stated == 8 else np.asarray(image)
+    if levels.min(initial=0) < 0:
+        raise Unusable("it holds negative grey levels, whose black nobody can know; save it unsigned")
+    if inverted:
+        levels = (2 ** (stated - signed) - 1 - levels.astype(np.int32)).astype(np.uint16)
+    return levels, None if bits is None and stated > 8 else min(bits or DEEP, stated - signed)
+
+
 def _of_dicom(content: bytes, digest: str) -> ReadImage:
-    picture = dicom.read_dicom(content, most_pixels=MOST_PIXELS)
+    picture = dicom.read_dicom(content, most_pixels=MOST_PIXELS, decoding=DECODING.take)
     return ReadImage(
         Image.fromarray(picture.grey),
         digest,
         deep=picture.bits > 8,
+        coloured=picture.coloured,
         burnt_in=picture.burnt_in,
         identifying=picture.identifying,
     )
@@ -144,116 +441,28 @@ def _check(image: Image.Image, *, stored: int) -> None:
         raise Unusable(f"it holds {frames} pictures; save the one that is meant as a file of its own")
 
 
+def _memory(image: Image.Image) -> int:
+    """Bytes that decoding takes at most: channels as stored, what is made of them, the grey picture."""
+    per_pixel = 6 if is_deep(image) else 3 if image.mode in ("1", "L") else 12
+    return image.width * image.height * (per_pixel + 12 * (image.format == "JPEG2000"))
+
+
 def _in_words(error: Exception) -> str:
     if isinstance(error, Image.DecompressionBombError):
         return f"it claims more than {MOST_PIXELS:,} pixels, as a decompression bomb does"
-    words = " ".join(str(error).split())
-    if isinstance(error, Image.UnidentifiedImageError):  # its message is the address of a buffer
-        words = "no known format"
-    return f"it is no image that can be read ({words or type(error).__name__})"
+    if isinstance(error, Image.UnidentifiedImageError):
+        return "it is no image that can be read (no known format)"
+    cut = "truncated" in str(error) or "incomplete" in str(error)
+    return f"it is no image that can be read ({'cut short' if cut else 'damaged'})"
 
 
-def as_cell(name: str) -> str:
-    """A file's name as a cell of a table: it still leads to the file, and no spreadsheet computes it."""
-    return f"./{name}" if name.startswith(FORMULA) else name
+def _mean_size(paths: Sequence[Path]) -> float:
+    """Bytes of one file; what cannot be looked at any more is named when it is read."""
+    return sum(os.path.getsize(path) for path in paths if os.path.isfile(path)) / max(1, len(paths))
 
 
 def fingerprint(grey: Image.Image) -> bytes:
     """Equal where two decoded images have the same size and pixels."""
-    return hashlib.blake2b(f"{grey.size}".encode() + np.asarray(grey).tobytes(), digest_size=16).digest()
-
-
-BLOCK = 1024  # files read at a time: bounds the memory
-SMALL = 8192  # bytes; to decode less is mostly Python's own work, which threads do not share
-File = tuple[Path, str]  # and the name that it goes by
-
-
-@dataclass(frozen=True)
-class Block:
-    """Some files as they are to be scored.
-
-    Attributes
-    ----------
-    names : of the files.
-    views : for each way of cutting the square uint8, shape (files, side, side); black where unusable.
-    reasons : a clause for each file that cannot be used.
-    """
-
-    names: Sequence[str]
-    views: Sequence[NDArray[np.uint8]]
-    reasons: Sequence[str]
-
-
-def find_files(sources: Sequence[Path | str]) -> list[File]:
-    """Every image file named, or below a folder that was, and the name it goes by (UTF-8).
-
-    A file in a folder goes by its path below it; one that shares its name with another by its path as given.
-
-    Raises
-    ------
-    InputError : nothing was named, something is not there, or a folder holds no image.
-    """
-    listed = list(_files(sources))
-    counted = Counter(name for _, name in listed)
-    shown = (path.as_posix() if counted[name] > 1 else name for path, name in listed)
-    return [(path, in_utf8(name)) for (path, _), name in zip(listed, shown, strict=True)]
-
-
-def read_blocks(files: Sequence[File], *, side: int, fits: Sequence[str], bits: int) -> Iterator[Block]:
-    """The files in blocks, in order, read on all cores, or by one thread where they are small.
-
-    Parameters
-    ----------
-    side : pixels of the squares; ``fits`` are the ways of cutting them.
-    bits : white of deep images; see ``clineval.data.preparation``.
-    """
-    with warnings.catch_warnings(), ThreadPoolExecutor(os.cpu_count()) as pool:
-        warnings.simplefilter("ignore")  # decoders warn of oddities that do not touch the pixels
-        for start in range(0, len(files), BLOCK):
-            yield _read(pool, files[start : start + BLOCK], side=side, fits=fits, bits=bits)
-
-
-def _read(
-    pool: ThreadPoolExecutor, files: Sequence[File], *, side: int, fits: Sequence[str], bits: int
-) -> Block:
-    views = [np.zeros((len(files), side, side), np.uint8) for _ in fits]
-
-    def read(place: int) -> str:
-        path, name = files[place]
-        try:
-            grey = read_image(path, bits=bits).grey
-            views[0][place] = square_to_score(grey, side=side, fit=fits[0])
-            for view, fit in zip(views[1:], fits[1:], strict=True):
-                alone = grey.width == grey.height  # then there is but one square
-                view[place] = views[0][place] if alone else square_to_score(grey, side=side, fit=fit)
-        except Unusable as reason:
-            return f"{name}: {reason}"
-        return ""
-
-    each = map if _mean_size(files) < SMALL else pool.map
-    reasons = [reason for reason in each(read, range(len(files))) if reason]
-    return Block([name for _, name in files], views, reasons)
-
-
-def _mean_size(files: Sequence[File]) -> float:
-    """Bytes of one file; what cannot be looked at any more is named when it is read."""
-    sizes = []
-    for path, _ in files:
-        with suppress(OSError):
-            sizes.append(path.stat().st_size)
-    return sum(sizes) / len(files)
-
-
-def _files(sources: Sequence[Path | str]) -> Iterator[File]:
-    if not sources or not all(map(str, sources)):
-        raise InputError("predict needs image files or folders of them; none was named.")
-    for source in map(Path, sources):
-        if os.path.isdir(source):  # False, too, of a name that no file can have
-            below = files_below(source)
-            if not below:
-                raise InputError(f"{source} holds no images; looked for {' '.join(ENDINGS)}.")
-            yield from ((path, path.relative_to(source).as_posix()) for path in below)
-        elif os.path.isfile(source):
-            yield source, source.name
-        else:
-            raise InputError(f"There is no file or folder {source}; name images or folders of them.")
+    digest = hashlib.blake2b(f"{grey.size}".encode(), digest_size=16)
+    digest.update(np.ascontiguousarray(grey).data)
+    return digest.digest()

@@ -2,10 +2,8 @@
 
 import hashlib
 import os
-import warnings
 from collections import Counter
-from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -16,7 +14,16 @@ from PIL import Image
 
 from clineval.data.cohort import Cohort, Source
 from clineval.data.findings import bears_marks
-from clineval.data.image_files import ENDINGS, ReadImage, files_below, fingerprint, in_utf8, read_image
+from clineval.data.image_files import (
+    ReadImage,
+    Unreadable,
+    find_images,
+    fingerprint,
+    read_image,
+    read_images,
+    read_squares,
+)
+from clineval.data.named_files import Missing, NamedFiles, in_slashes
 from clineval.data.own_table import Columns, OwnTable, read_own_table
 from clineval.data.preparation import (
     DEEP,
@@ -25,30 +32,21 @@ from clineval.data.preparation import (
     check_preparation,
     in_words,
     square,
-    square_to_score,
 )
 from clineval.data.similarity import Images
 from clineval.errors import InputError, in_short
 from clineval.files import read_columns
 from clineval.progress import Progress
+from clineval.table_words import split_of
 
 SIDE, SMALL_SIDE = 128, 64  # pixels of the square that every image is brought to
 MOST_AT_SIDE = 20_000  # images; beyond, the smaller square, of which 100,000 take 400 MB
-SPLIT_OF_FOLDER = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
 COLUMNS = {
     "image": ("image", "file", "filename", "path"),
     "split": ("split",),
     "outcome": ("outcome", "label"),
     "group": ("group", "patient"),
 }
-
-
-@dataclass(frozen=True)
-class Unreadable:
-    """A file that could not be used, and why."""
-
-    case: str
-    reason: str
 
 
 @dataclass(frozen=True)
@@ -65,6 +63,7 @@ class OwnImages:
     marked : bool, text or measuring marks lie in the whole picture, of which the square may show a part, or
         a DICOM file says so.
     sizes : number of different sizes among the files; ``folders`` are those that one of them lies in.
+    passed_over : how many files of the folder are no images and which, in words; empty where none is.
     """
 
     images: Images
@@ -78,12 +77,13 @@ class OwnImages:
     unreadable: tuple[Unreadable, ...]
     folders: tuple[Path, ...]
     source: Source
+    passed_over: str = ""
 
 
 @dataclass(frozen=True)
 class _Entry:
     case: str
-    path: Path
+    path: Path | Unusable
     split: str = "all"
     outcome: str = ""
     group: str = ""
@@ -109,10 +109,12 @@ def read_own_images(source: Path, *, progress: Progress | None = None) -> OwnIma
     ------
     InputError : no such folder or table, a table without a file column, or not one image to read.
     """
-    entries, root, has = _of_table(source) if source.suffix.lower() == ".csv" else _of_folder(source)
+    entries, root, has, passed_over = (
+        _of_table(source) if source.suffix.lower() == ".csv" else _of_folder(source)
+    )
     read = _read_all(entries, root, progress)
     good = [(entry, result) for entry, result in read if isinstance(result, _Decoded)]
-    bad = tuple(Unreadable(entry.case, result) for entry, result in read if isinstance(result, str))
+    bad = tuple(Unreadable(entry.case, str(result)) for entry, result in read if isinstance(result, Unusable))
     if not good:
         raise InputError(
             f"None of the {len(bad)} images of {source.name} could be read; the first: {bad[0].reason}."
@@ -127,29 +129,25 @@ def read_own_images(source: Path, *, progress: Progress | None = None) -> OwnIma
         marked=np.array([decoded.marked for _, decoded in good], dtype=bool),
         sizes=len({decoded.size for _, decoded in good}),
         unreadable=bad,
-        folders=tuple(sorted({entry.path.parent for entry in entries})),
+        folders=tuple(sorted({entry.path.parent for entry in entries if isinstance(entry.path, Path)})),
         source=Source(dataset="own", title=source.name, file=source.name),
+        passed_over=passed_over,
     )
 
 
-def _of_folder(folder: Path) -> tuple[list[_Entry], Path, set[str]]:
+def _of_folder(folder: Path) -> tuple[list[_Entry], Path, set[str], str]:
     if not folder.is_dir():
         came = "a file of another kind" if folder.exists() else "nothing of that name"
         raise InputError(f"An audit needs a folder of images or a .csv that names them; {folder} is {came}.")
-    files = files_below(folder)
-    if not files:
-        raise InputError(f"{folder} holds no images; looked for {' '.join(ENDINGS)} in it and below it.")
-    names = [in_utf8(path.relative_to(folder)) for path in files]
-    entries = [_Entry(name, path, _split_of(name)) for name, path in zip(names, files, strict=True)]
-    return entries, folder, set()
+    found = find_images([folder])
+    return [_Entry(name, path, _split_of(name)) for path, name in found.images], folder, set(), found.note
 
 
 def _split_of(name: str) -> str:
-    parts = [part.lower() for part in PurePosixPath(name).parts[:-1]]
-    return next((SPLIT_OF_FOLDER[part] for part in parts if part in SPLIT_OF_FOLDER), "all")
+    return next(filter(None, map(split_of, PurePosixPath(name).parts[:-1])), "all")
 
 
-def _of_table(table: Path) -> tuple[list[_Entry], Path, set[str]]:
+def _of_table(table: Path) -> tuple[list[_Entry], Path, set[str], str]:
     frame = _read_table(table)
     found = {
         name: column for name, names in COLUMNS.items() if (column := _first_of(names, frame)) is not None
@@ -160,11 +158,19 @@ def _of_table(table: Path) -> tuple[list[_Entry], Path, set[str]]:
     if frame.empty:
         raise InputError(f"{table.name} names no images: it has a header and no rows.")
     kept = frame[list(found.values())].set_axis(list(found), axis=1)
+    files = NamedFiles(table.parent)
     entries = [
-        _Entry(case=row["image"], path=table.parent / row["image"], **_rest(row))
+        _Entry(case=row["image"], path=_path_of(files, row["image"]), **_rest(row))
         for row in kept.to_dict("records")
     ]
-    return entries, table.parent, set(found)
+    return entries, table.parent, set(found), ""
+
+
+def _path_of(files: NamedFiles, name: str) -> Path | Unusable:
+    try:
+        return files.find(name)
+    except Unusable as reason:
+        return reason
 
 
 def _read_table(table: Path) -> pd.DataFrame:
@@ -183,32 +189,23 @@ def _first_of(names: tuple[str, ...], frame: pd.DataFrame) -> str | None:
 
 def _rest(row: Mapping[Hashable, str]) -> dict[str, str]:
     rest = {str(name): value for name, value in row.items() if name != "image"}
-    return {**rest, "split": rest.get("split") or "all"}
+    split = rest.get("split") or "all"
+    return {**rest, "split": split_of(split) or split}
 
 
 def _read_all(
     entries: list[_Entry], root: Path, progress: Progress | None
-) -> list[tuple[_Entry, "_Decoded | str"]]:
+) -> list[tuple[_Entry, _Decoded | Unusable]]:
     """Each entry with its image, or with the reason why there is none."""
-    read = []
-    home, side = root.resolve(), SIDE if len(entries) <= MOST_AT_SIDE else SMALL_SIDE
-    with warnings.catch_warnings(), ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
-        warnings.simplefilter("ignore")  # decoders warn of oddities that do not touch the pixels
-        decode: Callable[[_Entry], _Decoded | str] = lambda entry: _read_one(entry.path, home, side)  # noqa: E731
-        for done, (entry, result) in enumerate(zip(entries, pool.map(decode, entries), strict=True), start=1):
-            read.append((entry, result))
-            if progress is not None:
-                progress(done, len(entries))
-    return read
+    side = SIDE if len(entries) <= MOST_AT_SIDE else SMALL_SIDE
 
+    def decode(_place: int, read: ReadImage) -> _Decoded:
+        grey, marked = read.grey, read.burnt_in or bears_marks(read.grey)
+        return _Decoded(square(grey, side=side), grey.size, fingerprint(grey), marked)
 
-def _read_one(path: Path, home: Path, side: int) -> "_Decoded | str":
-    try:
-        read = read_image(path, home=home, bits=None)
-    except Unusable as reason:
-        return str(reason)
-    grey, marked = read.grey, read.burnt_in or bears_marks(read.grey)
-    return _Decoded(square(grey, side=side), grey.size, fingerprint(grey), marked)
+    paths = [entry.path for entry in entries if isinstance(entry.path, Path)]
+    read = read_images(paths, decode, home=root.resolve(), bits=None, progress=progress)
+    return [(entry, entry.path if isinstance(entry.path, Unusable) else next(read)) for entry in entries]
 
 
 OWN = "own"  # the name of a user's images among the data sets
@@ -223,18 +220,19 @@ class Prepared:
     ----------
     images : uint8, shape (files, side, side).
     further : the same files cut in further ways, each of that shape.
-    sha256 : of each file's bytes.
-    colour, deep, burnt_in : bool, shape (files,), what ``ReadImage`` says of each.
-    identifying : keywords of identifying DICOM tags, and how many files have each filled.
+    read : what each file holds, less its picture.
+    left_out : why each file that cannot be used cannot, by its place; its images are left out above.
     """
 
     images: NDArray[np.uint8]
     further: tuple[NDArray[np.uint8], ...]
-    sha256: tuple[str, ...]
-    colour: NDArray[np.bool_]
-    deep: NDArray[np.bool_]
-    burnt_in: NDArray[np.bool_]
-    identifying: Counter[str]
+    read: tuple[ReadImage, ...]
+    left_out: Mapping[int, str]
+
+    @property
+    def burnt_in(self) -> NDArray[np.bool_]:
+        """Which files say that their picture holds text, shape (files,)."""
+        return np.array([each.burnt_in for each in self.read], dtype=bool)
 
 
 @dataclass(frozen=True)
@@ -242,7 +240,8 @@ class OwnCohort:
     """A cohort with the file of each of its cases and how it was prepared, to draw a check strip from.
 
     ``burnt_in``, bool of shape (cases,), is True where a file says that its picture holds text;
-    ``further`` holds the images cut in further ways, where these were asked for.
+    ``further`` holds the images cut in further ways, where these were asked for; ``unreadable`` names the
+    files that could not be used, where these were to be left out.
     """
 
     cohort: Cohort
@@ -251,6 +250,7 @@ class OwnCohort:
     fit: str
     bits: int
     further: tuple[NDArray[np.uint8], ...] = ()
+    unreadable: tuple[Unreadable, ...] = ()
 
     @property
     def folders(self) -> tuple[Path, ...]:
@@ -318,37 +318,55 @@ def read_own_cohort(
     bits: int = DEEP,
     condition: str | None = None,
     name: str | None = None,
+    skip_unreadable: bool = False,
     progress: Progress | None = None,
 ) -> OwnCohort:
-    """``read_cohort`` with what a check strip needs beside it, and the images cut ``also`` in other ways."""
+    """``read_cohort`` with what a check strip needs beside it, and the images cut ``also`` in other ways.
+
+    ``skip_unreadable`` leaves out the images that are missing or cannot be used, and names them.
+    """
     check_preparation(size=size, fit=fit, bits=bits)
     table = Path(table)
     rows = read_own_table(table, columns)
     folder = table.parent if image_folder is None else Path(image_folder)
     if not folder.is_dir():
         raise InputError(f"--image-folder needs a folder of images; {folder} is none.")
-    paths = find_files(rows, folder)
+    paths = find_files(rows, folder, skip_missing=skip_unreadable)
+    names = _named(rows)
     prepared = prepare_files(
         paths,
-        names=_named(rows),
+        names=names,
         home=folder.resolve(),
         size=size,
         fit=fit,
         also=also,
         bits=bits,
+        skip_unreadable=skip_unreadable,
         progress=progress,
     )
+    unreadable = tuple(Unreadable(names[place], why) for place, why in prepared.left_out.items())
+    kept = np.setdiff1d(np.arange(len(paths)), list(prepared.left_out))
+    rows = rows.select(kept)
+    _check_both_classes(rows, columns)
     source = Source(
         dataset=OWN,
         title=name or table.stem,
         file=table.name,
-        sha256=_digest(table, prepared.sha256),
+        sha256=_digest(table, [each.sha256 for each in prepared.read]),
         preparation=in_words(side=size, fit=fit),
-        notes=tuple(_notes(rows, columns, prepared)),
+        notes=tuple(_notes(rows, columns, prepared.read, unreadable)),
     )
     case, wanted = _cases(rows, folder), condition or columns.positive
     cohort = _cohort(rows, prepared.images, source, case=case, condition=wanted, name=name)
-    return OwnCohort(cohort, tuple(paths), prepared.burnt_in, fit, bits, prepared.further)
+    return OwnCohort(
+        cohort,
+        tuple(paths[place] for place in kept),
+        prepared.burnt_in,
+        fit,
+        bits,
+        prepared.further,
+        unreadable,
+    )
 
 
 def _cohort(
@@ -373,6 +391,14 @@ def _cohort(
     )
 
 
+def _check_both_classes(rows: OwnTable, columns: Columns) -> None:
+    if rows.outcome.all() or not rows.outcome.any():
+        raise InputError(
+            f"{rows.name}: {int(rows.outcome.sum())} of the {len(rows.outcome)} images that can be used are "
+            f"{columns.positive}; expected some of each class."
+        )
+
+
 def prepare_files(
     paths: Sequence[Path],
     *,
@@ -382,87 +408,56 @@ def prepare_files(
     fit: str = "crop",
     also: Sequence[str] = (),
     bits: int = DEEP,
+    skip_unreadable: bool = False,
     progress: Progress | None = None,
 ) -> Prepared:
-    """Read and prepare files, a few at a time in memory, on all cores.
+    """Read and prepare files, a few at a time in memory, on several cores.
 
     Parameters
     ----------
     names : what each file is called in a refusal; by default its file name.
     home : folder, resolved, outside which no file is opened; None allows any place.
     also : further ways to cut each file, beside ``fit``; it is read once.
+    skip_unreadable : leave out files that cannot be used.
 
     Raises
     ------
-    InputError : one or more files cannot be used; counted, and up to ten named with the reason.
+    InputError : one or more files cannot be used (counted, and up to ten named with the reason), or none can.
     """
     shown = [path.name for path in paths] if names is None else names
-    views = {cut: np.zeros((len(paths), size, size), np.uint8) for cut in (fit, *also)}
-    told: list[ReadImage | str] = []
-
-    def prepare(place: int) -> ReadImage | str:
-        try:
-            read = read_image(paths[place], home=home, bits=bits)
-            for cut, images in views.items():
-                images[place] = square_to_score(read.grey, side=size, fit=cut)
-        except Unusable as reason:
-            return str(reason)
-        return read.without_picture()
-
-    with warnings.catch_warnings(), ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
-        warnings.simplefilter("ignore")  # decoders warn of oddities that do not touch the pixels
-        for done, result in enumerate(pool.map(prepare, range(len(paths))), start=1):
-            told.append(result)
-            if progress is not None:
-                progress(done, len(paths))
-    bad = [f"{shown[place]}: {why}" for place, why in enumerate(told) if isinstance(why, str)]
-    if bad:
-        raise InputError(f"{len(bad)} of {len(paths)} images cannot be used: {in_short(bad)}.")
-    return _gathered(tuple(views.values()), [read for read in told if isinstance(read, ReadImage)])
-
-
-def _gathered(views: tuple[NDArray[np.uint8], ...], read: Sequence[ReadImage]) -> Prepared:
+    squares = read_squares(paths, side=size, fits=(fit, *also), home=home, bits=bits, progress=progress)
+    bad = {place: str(why) for place, why in enumerate(squares.read) if isinstance(why, Unusable)}
+    if bad and not (skip_unreadable and len(bad) < len(paths)):
+        listed = in_short([f"{shown[place]}: {why}" for place, why in bad.items()])
+        raise InputError(f"{len(bad)} of {len(paths)} images cannot be used: {listed}.")
+    views = tuple(view[squares.usable] if bad else view for view in squares.views)
     return Prepared(
-        images=views[0],
-        further=views[1:],
-        sha256=tuple(each.sha256 for each in read),
-        colour=np.array([each.colour for each in read], dtype=bool),
-        deep=np.array([each.deep for each in read], dtype=bool),
-        burnt_in=np.array([each.burnt_in for each in read], dtype=bool),
-        identifying=Counter(keyword for each in read for keyword in each.identifying),
+        views[0], views[1:], tuple(each for each in squares.read if isinstance(each, ReadImage)), bad
     )
 
 
-def find_files(rows: OwnTable, folder: Path) -> list[Path]:
-    """The file of every row, its ending filled in where the table leaves it out.
+def find_files(rows: OwnTable, folder: Path, *, skip_missing: bool = False) -> list[Path]:
+    """The file of every row, also of a table that leaves endings out or was written on another system.
+
+    Where ``skip_missing``, a file that is not there has the path under which it was looked for.
 
     Raises
     ------
     InputError : files are missing (all counted, up to ten named), outside the folder or named twice, or a
         name without its ending fits several files.
     """
-    listings: dict[Path, _Listing] = {}
+    files = NamedFiles(folder)
     paths, missing = [], []
     for index, named in enumerate(rows.image.tolist()):
-        wanted = folder / named
-        if ".." in PurePosixPath(named).parts or not _inside(wanted, folder):
-            raise InputError(
-                f"{rows.row(index)}: image {named!r} lies outside the image folder; only files below "
-                f"{folder.name or folder} are opened. Copy it in, or name another --image-folder."
-            )
-        if wanted.parent not in listings:
-            listings[wanted.parent] = _Listing.of(wanted.parent)
-        found = listings[wanted.parent].names_of(wanted.name)
-        if len(found) > 1:
-            raise InputError(
-                f"{rows.row(index)}: image {named!r} fits {' and '.join(found)}; "
-                "write its ending into the table."
-            )
-        if not found:
+        try:
+            paths.append(files.find(named))
+        except Missing:
             missing.append(f"row {index + 1}: {named}")
-        paths.append(wanted.parent / found[0] if found else wanted)
+            paths.append(folder / named)
+        except Unusable as reason:
+            raise InputError(f"{rows.row(index)}: image {named!r}: {reason}.") from None
     _check_named_once(rows, paths)
-    if missing:
+    if missing and not skip_missing:
         raise InputError(
             f"{len(missing)} of {len(paths)} images that {rows.name} names are not in "
             f"{folder.name or folder}: {in_short(missing)}. Name their folder with --image-folder."
@@ -482,35 +477,12 @@ def _check_named_once(rows: OwnTable, paths: Sequence[Path]) -> None:
             )
 
 
-@dataclass(frozen=True)
-class _Listing:
-    """The files of one folder, looked up once: 10,000 rows ask 10,000 times."""
-
-    names: frozenset[str]
-    by_stem: dict[str, list[str]]
-
-    @classmethod
-    def of(cls, folder: Path) -> "_Listing":
-        names = sorted(os.listdir(folder)) if folder.is_dir() else []
-        by_stem: dict[str, list[str]] = {}
-        for name in names:
-            stem, ending = os.path.splitext(name)
-            if ending.lower() in ENDINGS:
-                by_stem.setdefault(stem, []).append(name)
-        return cls(frozenset(names), by_stem)
-
-    def names_of(self, wanted: str) -> list[str]:
-        return [wanted] if wanted in self.names else self.by_stem.get(wanted, [])
-
-
-def _inside(wanted: Path, folder: Path) -> bool:
-    return os.path.abspath(wanted).startswith(os.path.join(os.path.abspath(folder), ""))
-
-
 def _cases(rows: OwnTable, folder: Path) -> NDArray[np.str_]:
     """Each image as the table names it, below the folder: no other folder's name reaches a result."""
     home = os.path.abspath(folder)
-    return np.array([os.path.relpath(os.path.join(home, named), home) for named in rows.image.tolist()])
+    return np.array(
+        [os.path.relpath(os.path.join(home, in_slashes(named)), home) for named in rows.image.tolist()]
+    )
 
 
 def _named(rows: OwnTable) -> list[str]:
@@ -525,26 +497,40 @@ def _digest(table: Path, files: Iterable[str]) -> str:
     return whole.hexdigest()
 
 
-def _notes(rows: OwnTable, columns: Columns, prepared: Prepared) -> Iterable[str]:
+def _notes(
+    rows: OwnTable, columns: Columns, read: Sequence[ReadImage], unreadable: Sequence[Unreadable]
+) -> Iterable[str]:
     """What a reader of the results should know of the files, in sentences without any patient's data."""
     values = ", ".join(f"{value} ({count})" for value, count in rows.values.items())
     yield f"Column {columns.outcome}: {columns.positive} is the condition; the values are {values}."
-    total = len(prepared.images)
+    if unreadable:
+        listed = in_short([f"{each.case}: {each.reason}" for each in unreadable])
+        yield (
+            f"{len(unreadable)} of {len(read) + len(unreadable)} images cannot be used and were left out: "
+            f"{listed}."
+        )
     if rows.left_out:
         yield f"Columns left out because their names say that they identify: {', '.join(rows.left_out)}."
-    for flags, words in (
-        (prepared.colour, "were stored in colour and turned grey (ITU-R BT.601)"),
-        (prepared.deep, "were stored with more than 8 bits and scaled to 8"),
+    for count, words in (
+        (sum(each.colour for each in read), "were stored in colour and turned grey (ITU-R BT.601)"),
+        (sum(each.deep for each in read), "were stored with more than 8 bits and scaled to 8"),
         (
-            prepared.burnt_in,
+            sum(each.burnt_in for each in read),
             "say that text is burnt into the picture (BurnedInAnnotation YES); look for names",
         ),
     ):
-        if flags.any():
-            yield f"{int(flags.sum())} of {total} images {words}."
-    if prepared.identifying:
-        tags = ", ".join(f"{keyword} ({count})" for keyword, count in sorted(prepared.identifying.items()))
-        yield f"Filled DICOM tags that identify a patient, their content copied nowhere: {tags}."
+        if count:
+            yield f"{count} of {len(read)} images {words}."
+    coloured = [each.coloured for each in read if each.coloured]
+    if coloured:
+        yield (
+            f"{len(coloured)} of {len(read)} images have coloured pixels, at most {max(coloured):.1%} of an "
+            "image's; their luma was taken."
+        )
+    tags = Counter(keyword for each in read for keyword in each.identifying)
+    if tags:
+        listed = ", ".join(f"{keyword} ({count})" for keyword, count in sorted(tags.items()))
+        yield f"Filled DICOM tags that identify a patient, their content copied nowhere: {listed}."
 
 
 SCANNER = ("device", "scanner", "manufacturer", "vendor", "machine", "site", "hospital", "centre", "center")

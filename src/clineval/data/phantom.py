@@ -272,7 +272,7 @@ def _cropped(canvas: Grey, *, down: int = 0, right: int = 0) -> Grey:
 def _compressed(image: Grey, *, quality: int) -> Grey:
     stream = io.BytesIO()
     Image.fromarray(image).save(stream, "JPEG", quality=quality)
-    with Image.open(stream) as again:
+    with Image.open(stream, formats=("JPEG",)) as again:
         return np.asarray(again)
 
 

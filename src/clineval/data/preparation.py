@@ -1,10 +1,11 @@
 """Any image brought to the grey square that a model takes, by the steps that made BreastMNIST."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageChops
 
 from clineval.errors import InputError
 
@@ -12,6 +13,7 @@ FITS = ("crop", "top", "pad")
 SMALLEST, LARGEST = 16, 1024  # pixels of the prepared square
 DEEP = 16  # bits of a deep image's container, its white unless told otherwise
 FEWEST_LEVELS = 16  # of 256 grey levels; a deep image that would keep fewer was meant for another white
+TOLERANCE = 16  # levels by which lossy compression may part the channels of a grey pixel
 BLOCK = 4096  # images that are turned grey at once
 
 
@@ -84,7 +86,7 @@ def box_of(width: int, height: int, *, fit: str = "crop") -> tuple[int, int, int
 
 
 def grey_of(image: Image.Image, *, bits: int | None = DEEP) -> Image.Image:
-    """An image of any depth and colour as eight-bit grey.
+    """An image of any depth and colour as eight-bit grey; what is transparent is black.
 
     Colour becomes grey by the luma of ITU-R BT.601, as Pillow's ``L`` has it. A deep image (one
     channel of 16 bits) is scaled so that ``2**bits - 1`` is white, the same for every image, for
@@ -93,17 +95,38 @@ def grey_of(image: Image.Image, *, bits: int | None = DEEP) -> Image.Image:
 
     Raises
     ------
-    Unusable : floating-point or 32-bit grey levels, whose white nobody can know; or a deep image that
-        uses more than ``bits`` bits, or so few that it was meant for another number of them.
+    Unusable : floating-point or 32-bit grey levels, whose white nobody can know; a deep image that
+        uses more than ``bits`` bits, or so few that it was meant for another number of them; an image
+        that is wholly transparent.
     """
-    if not image.mode.startswith(("I", "F")):
+    if is_deep(image):
+        levels = np.asarray(image)
+        hidden = image.info.get("transparency")
+        return Image.fromarray(
+            grey_of_levels(levels if hidden is None else np.where(levels == hidden, 0, levels), bits=bits)
+        )
+    if not image.has_transparency_data:
         return image.convert("L")
-    values = np.asarray(image)
+    seen = image.convert("RGBA")
+    alpha = seen.getchannel("A")
+    least, most = alpha.getextrema()
+    if not most:
+        raise Unusable("it is wholly transparent, so it shows nothing")
+    return seen.convert("L") if least == 255 else ImageChops.multiply(seen.convert("L"), alpha)
+
+
+def is_deep(image: Image.Image) -> bool:
+    """Whether an image has one channel of more than eight bits."""
+    return image.mode.startswith(("I", "F"))
+
+
+def grey_of_levels(levels: NDArray[Any], *, bits: int | None) -> NDArray[np.uint8]:
+    """Deep grey levels of any type, shape (height, width), as eight-bit grey. Raises as ``grey_of`` does."""
     if bits is None:
-        return Image.fromarray(_stretched(values.astype(np.float64)))
-    if image.mode == "F" or values.min(initial=0) < 0 or values.max(initial=0) >= 2**DEEP:
+        return _stretched(levels)
+    if levels.dtype.kind == "f" or levels.min(initial=0) < 0 or levels.max(initial=0) >= 2**DEEP:
         raise Unusable("its grey levels are not whole numbers of 8 or 16 bits; save it as 8-bit grey")
-    return Image.fromarray(grey_of_deep(values, bits=bits))
+    return grey_of_deep(levels, bits=bits)
 
 
 def grey_of_deep(values: NDArray[np.integer], *, bits: int) -> NDArray[np.uint8]:
@@ -117,14 +140,38 @@ def grey_of_deep(values: NDArray[np.integer], *, bits: int) -> NDArray[np.uint8]
             f"its brightest pixel is {brightest:,} of {white:,}, nearly black; "
             f"if its grey levels have {needed} bits, say --bits {needed}"
         )
-    return np.rint(values * (255 / white)).astype(np.uint8)
+    return looked_up(values, np.rint(np.arange(white + 1) * (255 / white)).astype(np.uint8))
 
 
-def _stretched(values: NDArray[np.float64]) -> NDArray[np.uint8]:
-    low, spread = values.min(), np.ptp(values)
-    if not spread > 0:  # constant, or not a number somewhere
-        return np.zeros(values.shape, np.uint8)
-    return np.rint((values - low) * (255 / spread)).astype(np.uint8)
+def looked_up(levels: NDArray[Any], table: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """What a table holds for each level, whole numbers from 0; row by row, for pictures may be large."""
+    grey = np.empty(levels.shape, np.uint8)
+    for row, found in zip(levels, grey, strict=True):
+        found[...] = table[row]
+    return grey
+
+
+def _stretched(levels: NDArray[Any]) -> NDArray[np.uint8]:
+    low, high = float(levels.min()), float(levels.max())
+    grey = np.zeros(levels.shape, np.uint8)
+    if not high > low:  # constant, or not a number somewhere
+        return grey
+    for row, found in zip(levels, grey, strict=True):
+        found[...] = np.rint((row.astype(np.float64) - low) * (255 / (high - low)))
+    return grey
+
+
+def colour_spread(picture: Image.Image) -> Image.Image:
+    """By how many levels red, green and blue of each pixel lie apart, in mode ``L``; 0 where it is grey."""
+    red, green, blue = picture.convert("RGB").split()
+    brightest = ImageChops.lighter(ImageChops.lighter(red, green), blue)
+    return ImageChops.subtract(brightest, ImageChops.darker(ImageChops.darker(red, green), blue))
+
+
+def share_coloured(picture: Image.Image) -> float:
+    """Share of the pixels whose red, green and blue lie further apart than lossy compression parts them."""
+    counts = colour_spread(picture).histogram()
+    return sum(counts[TOLERANCE + 1 :]) / max(1, sum(counts))
 
 
 def grey_of_colour(images: NDArray[np.uint8]) -> NDArray[np.uint8]:

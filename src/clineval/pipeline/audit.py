@@ -197,6 +197,8 @@ def _about_files(own: OwnImages) -> list[Finding]:
     if own.sizes > 1:
         words = f"{own.sizes} different sizes; compared as squares of {own.images.shape[1]} pixels"
         every.append(Finding("AUD015", (), nothing, words))
+    if own.passed_over:
+        every.append(Finding("AUD016", (), nothing, own.passed_over))
     return every
 
 

@@ -4,15 +4,23 @@ import csv
 import io
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import isnan
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from clineval.data.image_files import ENDINGS, as_cell, find_files, read_blocks
-from clineval.data.preparation import DEEP, check_preparation
+from clineval.data.image_files import (
+    ENDINGS,
+    ReadImage,
+    Squares,
+    Unreadable,
+    as_cell,
+    find_images,
+    read_squares,
+)
+from clineval.data.preparation import DEEP, Unusable, check_preparation
 from clineval.errors import InputError, in_short
 from clineval.pipeline.stored_run import (
     AS_TRAINED,
@@ -28,6 +36,7 @@ from clineval.results.folder import require_writable, unwritable, write_whole
 
 FORMS = ("csv", "json")
 SCHEMA = 1
+BLOCK = 1024  # images read at a time: bounds the memory
 
 
 @dataclass(frozen=True)
@@ -41,6 +50,7 @@ class Prediction:
     flagged : by model and frozen threshold, whether the risk is at or above it.
     unlike_training : the image lies further from the training images than 99 of 100 validation images do.
     texture_distance, grey_distance : how far; see ``clineval.models.novelty``.
+    coloured : share of the file's pixels that have a colour, 0 to 1; their luma was taken.
     """
 
     image: str
@@ -49,6 +59,7 @@ class Prediction:
     unlike_training: bool
     texture_distance: float
     grey_distance: float
+    coloured: float = 0.0
 
     def to_row(self) -> dict[str, str]:
         """One line of a table: a column per model's risk and per threshold, in words that read back."""
@@ -57,7 +68,8 @@ class Prediction:
             row[f"risk_{model}"] = repr(risk)
             row |= {f"flagged_{model}_{name}": str(int(yes)) for name, yes in self.flagged[model].items()}
         distances = {"texture_distance": self.texture_distance, "grey_distance": self.grey_distance}
-        return row | {name: f"{value:.4f}" for name, value in distances.items()}
+        shares = {"coloured": self.coloured}
+        return row | {name: f"{value:.4f}" for name, value in (distances | shares).items()}
 
 
 @dataclass(frozen=True)
@@ -69,6 +81,8 @@ class Predictions:
     notice : says that the run learnt from synthetic images; empty where it did not.
     limits : of ``texture_distance`` and ``grey_distance``; an image beyond either is unlike the training
         images. NaN where the run had no validation images to learn them from: then none is.
+    unreadable : files that could not be used, where these were to be left out, else None.
+    passed_over : names of files in the folders that are no images; ``note`` says how many and which.
     """
 
     condition: str
@@ -76,6 +90,9 @@ class Predictions:
     thresholds: Mapping[str, tuple[FrozenThreshold, ...]]
     limits: Mapping[str, float]
     images: tuple[Prediction, ...]
+    unreadable: tuple[Unreadable, ...] | None = None
+    passed_over: tuple[str, ...] = ()
+    note: str = ""
 
     def __iter__(self) -> Iterator[Prediction]:
         return iter(self.images)
@@ -84,7 +101,7 @@ class Predictions:
         return len(self.images)
 
     def to_json(self) -> str:
-        """One JSON object: condition, thresholds by model, limits of the distances, images."""
+        """One JSON object: condition, thresholds by model, limits of the distances, images, other files."""
         record = {
             "schema": SCHEMA,
             "condition": self.condition,
@@ -92,18 +109,28 @@ class Predictions:
             "thresholds": {model: [vars(one) for one in given] for model, given in self.thresholds.items()},
             "limits": {name: None if isnan(limit) else limit for name, limit in self.limits.items()},
             "images": [vars(image) for image in self.images],
+            "passed_over": list(self.passed_over),
         }
+        if self.unreadable is not None:
+            record["unreadable"] = [{"image": file.case, "reason": file.reason} for file in self.unreadable]
         return json.dumps(record, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
     def to_csv(self) -> str:
-        """One line per image under a header, comma-separated; the limits of the distances end each line."""
+        """One line per image under a header, comma-separated; the limits of the distances end each line.
+
+        Files that could not be used follow without a risk, their reason in the last column.
+        """
         text = io.StringIO()
         limits = {
             name.replace("distance", "limit"): "" if isnan(limit) else f"{limit:.4f}"
             for name, limit in self.limits.items()
         }
         rows = [image.to_row() | limits for image in self.images]
-        writer = csv.DictWriter(text, fieldnames=list(rows[0]), lineterminator="\n")
+        names = list(rows[0])
+        if self.unreadable is not None:
+            names.append("reason")
+            rows.extend({"image": as_cell(file.case), "reason": file.reason} for file in self.unreadable)
+        writer = csv.DictWriter(text, fieldnames=names, lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)
         return text.getvalue()
@@ -117,6 +144,7 @@ def predict(
     bits: int = DEEP,
     matching: bool = True,
     second_view: bool = True,
+    skip_unreadable: bool = False,
     progress: Progress | None = None,
 ) -> Predictions:
     """Risks of image files by the models of a finished run.
@@ -124,11 +152,13 @@ def predict(
     Parameters
     ----------
     results : folder of ``clineval run``.
-    sources : PNG, JPEG, TIFF or DICOM files, or folders of them, which are searched to the bottom.
+    sources : PNG, JPEG, TIFF, DICOM or other image files, or folders of them, which are searched to the
+        bottom.
     fit, bits : how the square is cut (by default as the run's were), and the white of deep images; see
         ``clineval.data.preparation``.
     matching : bring grey levels to those of the training images, for the models that gain by it.
     second_view : of an upright image also score the upper square, and take the mean of both.
+    skip_unreadable : score the images that can be used and list the others, instead of refusing all.
     progress : called with (images done, images in all).
 
     Raises
@@ -138,21 +168,42 @@ def predict(
     run = read_run(Path(results))
     fits = cut_for(run, fit, second_view=second_view)
     check_preparation(size=run.side, fit=fits[0], bits=bits)
-    files = find_files(sources)
+    files = find_images(sources)
     found: list[Prediction] = []
-    bad: list[str] = []
-    done = 0
-    for block in read_blocks(files, side=run.side, fits=fits, bits=bits):
-        bad.extend(block.reasons)
-        if not bad:  # else the rest is only looked at, so that all that is wrong is said at once
-            first, second = block.views[0], block.views[1] if len(block.views) == 2 else None
-            found.extend(predict_images(run, first, second=second, names=block.names, matching=matching))
-        done += len(block.names)
+    bad: list[Unreadable] = []
+    for start in range(0, len(files.images), BLOCK):
+        paths, names = zip(*files.images[start : start + BLOCK], strict=True)
+        squares = read_squares(paths, side=run.side, fits=fits, bits=bits)
+        read = zip(names, squares.read, strict=True)
+        bad.extend(Unreadable(name, str(why)) for name, why in read if isinstance(why, Unusable))
+        if squares.usable.any() and (skip_unreadable or not bad):
+            found.extend(_predict_squares(run, squares, names, matching=matching))
         if progress is not None:
-            progress(done, len(files))
-    if bad:
-        raise InputError(f"{len(bad)} of {len(files)} images cannot be used: {in_short(bad)}.")
-    return Predictions(run.condition, run.notice, run.thresholds, _limits(run), tuple(found))
+            progress(start + len(paths), len(files.images))
+    if bad and not (skip_unreadable and found):
+        listed = in_short([f"{file.case}: {file.reason}" for file in bad])
+        raise InputError(f"{len(bad)} of {len(files.images)} images cannot be used: {listed}.")
+    return Predictions(
+        run.condition,
+        run.notice,
+        run.thresholds,
+        _limits(run),
+        tuple(found),
+        tuple(bad) if skip_unreadable else None,
+        files.passed_over,
+        files.note,
+    )
+
+
+def _predict_squares(
+    run: StoredRun, squares: Squares, names: Sequence[str], *, matching: bool
+) -> list[Prediction]:
+    """Risks of the files that can be used, in their order."""
+    first, *second = (view[squares.usable] for view in squares.views)
+    shown = [name for name, usable in zip(names, squares.usable, strict=True) if usable]
+    shares = [each.coloured for each in squares.read if isinstance(each, ReadImage)]
+    found = predict_images(run, first, second=next(iter(second), None), names=shown, matching=matching)
+    return [replace(each, coloured=share) for each, share in zip(found, shares, strict=True)]
 
 
 def check_answer(path: Path, *, results: Path, sources: Sequence[Path]) -> None:

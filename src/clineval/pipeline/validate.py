@@ -1,5 +1,6 @@
 """The validate step: a finished run, frozen, on the images of other patients."""
 
+import csv
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -12,6 +13,7 @@ from threadpoolctl import threadpool_limits
 
 from clineval import results as provenance
 from clineval.data.cohort import Cohort
+from clineval.data.image_files import Unreadable, as_cell
 from clineval.data.own_images import OwnCohort, read_own_cohort
 from clineval.data.own_table import Columns
 from clineval.errors import InputError
@@ -44,12 +46,16 @@ OWN_UNLIKE = f"own_{UNLIKE}"  # a column of that name in the table
 
 @dataclass(frozen=True)
 class Validated:
-    """Where the validation lies, the external cohort, its evaluation, and what ``transport.json`` holds."""
+    """Where the validation lies, the external cohort, its evaluation, and what ``transport.json`` holds.
+
+    ``unreadable`` are the images that were left out because they cannot be used.
+    """
 
     folder: Path
     cohort: Cohort
     evaluation: Evaluation
     transport: Mapping[str, Any]
+    unreadable: tuple[Unreadable, ...] = ()
 
 
 def validate(
@@ -101,6 +107,8 @@ def validate(
         with recorder.step("score"):
             scored = score_external(run, external, settings, jobs=jobs, announce=announce)
             table = _write_table(external.cohort, scored, folder)
+            if settings.skip_unreadable:
+                _write_unreadable(external, folder)
         with recorder.step("evaluate"):
             evaluation = _evaluate(run, scoring, settings, results, folder, announce)
         with recorder.step("transport"):
@@ -121,7 +129,7 @@ def validate(
             provenance.seal(folder, _facts(*about, recorder))
             write_words(folder, lines, announce=announce)
         provenance.seal(folder, _facts(*about, recorder))
-    return Validated(out, external.cohort, evaluation, beside)
+    return Validated(out, external.cohort, evaluation, beside, external.unreadable)
 
 
 def _check_name(name: str) -> None:
@@ -156,6 +164,7 @@ def _read(
         bits=given.bits,
         condition=run.condition,
         name=settings.name,
+        skip_unreadable=settings.skip_unreadable,
         progress=announce("Reading the images"),
     )
     source = replace(
@@ -211,6 +220,14 @@ def _write_table(cohort: Cohort, scored: ExternalScores, folder: Path) -> pd.Dat
     ]
     write_predictions(pd.concat(frames, ignore_index=True), folder / "predictions.csv")
     return read_predictions(folder / "predictions.csv")
+
+
+def _write_unreadable(external: OwnCohort, folder: Path) -> None:
+    """Write ``unreadable.csv``: the images that could not be used, and why."""
+    with (folder / "unreadable.csv").open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(("image", "reason"))
+        writer.writerows((as_cell(each.case), each.reason) for each in external.unreadable)
 
 
 def _points(run: StoredRun, at_home: Evaluation) -> dict[str, list[dict[str, Any]]]:
