@@ -70,13 +70,18 @@ def test_the_band_is_that_of_a_loop_over_resamples(grouped, stratified):
     units = [np.flatnonzero(group == g) for g in np.unique(group)] if grouped else np.arange(156)[:, None]
     kind = [outcome[unit].mean() if stratified else 0 for unit in units]
     kind = np.digitize(kind, [1e-9, 1]) if stratified else np.zeros(len(units), int)
-    looped = []
+    looped, gains = [], []
     for _ in range(700):
         drawn = np.concatenate(
             [rng.choice(np.flatnonzero(kind == k), np.count_nonzero(kind == k)) for k in np.unique(kind)]
         )
         rows = np.concatenate([units[i] for i in drawn])
-        looped.append(decision_curve(outcome[rows], risk[rows], thresholds=grid, draws=0).net_benefit)
+        one = decision_curve(outcome[rows], risk[rows], thresholds=grid, draws=0)
+        looped.append(one.net_benefit)
+        gains.append(one.net_benefit - [max(everyone, 0) for everyone in one.treat_all])
+    assert (found.gain_low, found.gain_high) == pytest.approx(
+        np.quantile(gains, [0.025, 0.975], axis=0), abs=0.015
+    )
     low, high = np.quantile(looped, [0.025, 0.975], axis=0)
     assert found.low == pytest.approx(low, abs=0.015)
     assert found.high == pytest.approx(high, abs=0.015)
@@ -98,6 +103,23 @@ def test_a_useful_model_is_probably_useful_and_a_useless_one_is_not():
     # Between .5 and .59 the risks part the classes; turned over they flag the wrong class alone.
     assert (decision_curve(outcome, risk).probability_useful[49:59] > 0.99).all()
     assert (decision_curve(outcome, 1 - risk).probability_useful[49:59] == 0).all()
+
+
+def test_the_gain_is_what_the_model_adds_to_the_better_of_treating_all_and_none_by_hand():
+    # 4 of 10 ill. At .2 all are flagged but two of the healthy; treating all: (4 - 6/4) / 10 = .25.
+    outcome = np.array([1, 1, 1, 1, 0, 0, 0, 0, 0, 0], bool)
+    risk = np.array([0.9, 0.8, 0.6, 0.3, 0.7, 0.5, 0.4, 0.3, 0.1, 0.1])
+    curve = decision_curve(outcome, risk, thresholds=[0.2, 0.75], draws=0)
+    assert curve.gain == pytest.approx([(4 - 4 / 4) / 10 - 0.25, 2 / 10])
+
+
+def test_treating_all_by_a_model_gains_exactly_nothing():
+    outcome, _, _, _ = sample("breastmnist")
+    curve = decision_curve(outcome, np.full(len(outcome), 0.999), draws=100)
+    below = curve.treat_all >= 0
+    assert (curve.gain[below] == 0).all()
+    assert (curve.gain_high[:5] == 0).all()
+    assert (curve.gain_low <= 0).all()
 
 
 @law(cases())

@@ -15,6 +15,7 @@ from clineval.evaluation.curves import curves
 from clineval.evaluation.evaluate import on_one_thread
 from clineval.evaluation.operating_points import checked_points, given_point, points_for, score_point
 from clineval.evaluation.populations import populations, without_repeats
+from clineval.evaluation.records import Scale
 from clineval.predictions import check_predictions, read_predictions, write_predictions
 from clineval.statistics import roc
 from clineval.statistics.operating_point import threshold_for_sensitivity
@@ -382,7 +383,7 @@ def test_a_threshold_chosen_on_the_population_being_scored_is_refused() -> None:
     test = populations(check_predictions(only(TABLE, "test")))[0]
     chosen = Point("sensitivity_90", 0.3, "test")
     with pytest.raises(InputError, match="was chosen on 'test' and cannot be scored there"):
-        score_point(test.models["cnn"], chosen, population="test", level=0.95)
+        score_point(test.models["cnn"], chosen, population="test", scale=Scale())
     with pytest.raises(InputError, match="chosen on 'test'; it may come from fixed, given"):
         evaluate(only(TABLE, "test"), points={"cnn": [chosen], "logreg": [chosen]}, **FAST)
     assert points_for("val", [Point("half", 0.5, "fixed")]) == ()

@@ -97,7 +97,7 @@ def test_platt_scaling_is_learnt_on_machines_that_saw_no_outcome_of_the_case(mod
 
 
 def test_constant_features_are_refused():
-    with pytest.raises(InputError, match="all scattering features of the training split are constant"):
+    with pytest.raises(InputError, match="all features of the training split are constant"):
         fit_support_vectors(np.ones_like(FEATURES), OUTCOME, GROUP, ends=ENDS, settings=ScatteringSettings())
 
 

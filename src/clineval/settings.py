@@ -68,7 +68,7 @@ class ScatteringSettings:
     """How the support vector machine on scattering features learns."""
 
     penalty: float = 6.0  # the machine's C
-    sharpness: tuple[float, float] = (1.4, 0.7)  # of the kernels of orders 0 and 1 and of order 2; 1 is usual
+    sharpness: tuple[float, ...] = (1.4, 0.7)  # of the kernels of orders 0 and 1 and of order 2; 1 is usual
     folds: int = 5  # grouped folds that give the decision values on which Platt scaling is fitted
     most: int = 5000  # cases that it learns from; the kernel grows with their square (200 MB)
 
@@ -107,6 +107,8 @@ class EvaluationSettings:
     level: float = 0.95  # coverage aimed at by every interval
     draws: int = 1000  # bootstrap resamples; 1,000 leaves about .005 of noise in a percentile
     seed: int = 0
+    thresholds: tuple[float, ...] = ()  # further thresholds to report, 0 to 1; the first is the primary one
+    primary: str | None = None  # model to speak of first; None = chosen out of fold on train
 
 
 @dataclass(frozen=True)

@@ -20,10 +20,12 @@ from clineval.cli.options import (
     Out,
     OutcomeColumn,
     Positive,
+    Primary,
     RunOut,
     Seed,
     Size,
     Split,
+    Threshold,
     comma_list,
     command,
     numbers,
@@ -52,6 +54,8 @@ def run(
     ] = None,
     fit: Annotated[str, typer.Option(help="crop (middle square, as BreastMNIST), top, or pad.")] = "crop",
     bits: Bits = 16,
+    threshold: Threshold = None,
+    primary: Primary = None,
     seed: Seed = 0,
     jobs: Jobs = None,
     device: Device = "cpu",
@@ -94,6 +98,8 @@ def run(
         seed=seed,
         device=device,
         early_stopping=early_stopping,
+        thresholds=tuple(threshold or ()),
+        primary=primary,
     )
     with display() as announce:
         finished = run_pipeline(

@@ -89,6 +89,16 @@ SkipUnreadable = Annotated[
         help="Score the images that can be used and list the others with the reason.",
     ),
 ]
+Primary = Annotated[
+    str | None,
+    typer.Option(
+        help="Model to speak of first.", metavar="MODEL", show_default="the highest AUC out of fold on train"
+    ),
+]
+Threshold = Annotated[
+    list[float] | None,
+    typer.Option(help="A threshold to report, 0 to 1; the first is the primary one. May be repeated."),
+]
 Attribute = Annotated[
     list[str] | None,
     typer.Option(
@@ -137,6 +147,8 @@ def run_settings(
     own: Any = None,
     device: str = "cpu",
     early_stopping: str = "guard",
+    thresholds: tuple[float, ...] = (),
+    primary: str | None = None,
 ) -> Any:
     """The settings of a run; loaded late, for --help must answer at once."""
     from clineval import settings as rooms
@@ -144,5 +156,5 @@ def run_settings(
     return rooms.RunSettings(
         data=rooms.DataSettings(dataset=dataset, size=size, split=split, condition=condition, own=own),
         training=rooms.TrainingSettings(seed=seed, device=device, early_stopping=early_stopping),
-        evaluation=rooms.EvaluationSettings(seed=seed),
+        evaluation=rooms.EvaluationSettings(seed=seed, thresholds=thresholds, primary=primary),
     )

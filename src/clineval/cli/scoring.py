@@ -7,7 +7,7 @@ import typer
 
 from clineval.cli.console import complain, display, say, show_comparison, show_evaluation
 from clineval.cli.exit_codes import FOUND
-from clineval.cli.options import Attribute, Force, Jobs, Seed, command
+from clineval.cli.options import Attribute, Force, Jobs, Primary, Seed, Threshold, command
 from clineval.errors import InputError
 
 
@@ -16,9 +16,8 @@ def evaluate(
     condition: Annotated[
         str | None, typer.Option(help="What outcome 1 stands for, e.g. malignant.", show_default="condition")
     ] = None,
-    threshold: Annotated[
-        list[float] | None, typer.Option(help="A further threshold to report; may be repeated.")
-    ] = None,
+    threshold: Threshold = None,
+    primary: Primary = None,
     model_column: Annotated[str | None, typer.Option(help="Column that names the model.")] = None,
     split_column: Annotated[str | None, typer.Option(help="Column that names the split.")] = None,
     case_column: Annotated[str | None, typer.Option(help="Column that names the case.")] = None,
@@ -75,6 +74,7 @@ def evaluate(
             thresholds=threshold or (),
             columns={name: column for name, column in named.items() if column is not None},
             medmnist=medmnist,
+            primary=primary,
             level=level,
             draws=draws,
             seed=seed,

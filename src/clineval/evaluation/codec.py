@@ -24,6 +24,7 @@ from clineval.evaluation.records import (
     Point,
     PointComparison,
     PopulationScores,
+    Primary,
     ScoredPoint,
     Spread,
     SubgroupCell,
@@ -59,7 +60,7 @@ def point(given: Point) -> dict[str, Any]:
         "threshold": number(given.threshold),
         "chosen_on": given.chosen_on,
         "rule": given.rule,
-        "choice": None if given.choice is None else _plain(given.choice),
+        "choice": None if given.choice is None else plain_record(given.choice),
     }
 
 
@@ -73,6 +74,7 @@ def scored_point(given: ScoredPoint) -> dict[str, Any]:
         **{name: given.counts[name] for name in COUNTS},
         **{name: estimate(given.rates[name]) for name in RATES},
         "net_benefit": number(given.net_benefit),
+        "net_benefit_gain": None if given.gain is None else estimate(given.gain),
         "appendix": {
             name: estimate(given.appendix[name]) for name in APPENDIX_RATES if name in given.appendix
         },
@@ -91,8 +93,8 @@ def population(given: PopulationScores) -> dict[str, Any]:
         "operating_points": [scored_point(one) for one in given.operating_points],
         "decision_curve": None if given.decision_curve is None else _decision(given.decision_curve),
         "subgroups": [_subgroup_table(one) for one in given.subgroups],
-        "spread": [_plain(one) for one in given.spread],
-        "adequacy": None if given.adequacy is None else _plain(given.adequacy),
+        "spread": [plain_record(one) for one in given.spread],
+        "adequacy": None if given.adequacy is None else plain_record(given.adequacy),
         "removed": given.removed,
         "brier_parts": {name: number(value) for name, value in given.brier_parts.items()},
         "notes": list(given.notes),
@@ -126,7 +128,7 @@ def point_comparison(given: PointComparison) -> dict[str, Any]:
     }
 
 
-def _plain(record: Any) -> dict[str, Any]:
+def plain_record(record: Any) -> dict[str, Any]:
     """A flat record as it stands: numbers through ``number``, tuples as lists."""
     return {name: plain(value) for name, value in vars(record).items()}
 
@@ -190,6 +192,11 @@ def to_point(given: Mapping[str, Any]) -> Point:
     )
 
 
+def to_primary(given: Mapping[str, Any]) -> Primary:
+    """The primary model and threshold."""
+    return Primary(given["model"], to_number(given["threshold"]), given["chosen_on"], given["rule"])
+
+
 def to_scored_point(given: Mapping[str, Any]) -> ScoredPoint:
     """The record of ``scored_point``."""
     return ScoredPoint(
@@ -201,6 +208,7 @@ def to_scored_point(given: Mapping[str, Any]) -> ScoredPoint:
         {name: to_estimate(given[name]) for name in RATES},
         {name: to_estimate(value) for name, value in given["appendix"].items()},
         to_number(given["net_benefit"]),
+        None if given.get("net_benefit_gain") is None else to_estimate(given["net_benefit_gain"]),
     )
 
 
@@ -310,6 +318,7 @@ class Evaluation:
     comparisons : every pair of models on every population.
     point_comparisons : every pair of models at the operating points that both have.
     points : the thresholds of each model, frozen, for scoring further cohorts.
+    primary : the model and threshold to speak of first; None in files of versions before it.
     shared_cases : per population the cases kept and those of each model, where only shared cases
         were scored because that was asked for.
     notes : what a reader must know beside the numbers.
@@ -325,6 +334,7 @@ class Evaluation:
     points: Mapping[str, tuple[Point, ...]] = field(default_factory=dict)
     shared_cases: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    primary: Primary | None = None
     schema: int = SCHEMA
 
     @property
@@ -340,6 +350,7 @@ class Evaluation:
             "level": self.level,
             "draws": self.draws,
             "seed": self.seed,
+            "primary": None if self.primary is None else plain_record(self.primary),
             "models": {
                 model: {name: population(scores) for name, scores in populations.items()}
                 for model, populations in self.models.items()
@@ -382,6 +393,7 @@ def _fields(content: Mapping[str, Any]) -> dict[str, Any]:
         },
         "shared_cases": content["shared_cases"],
         "notes": tuple(content["notes"]),
+        "primary": None if content.get("primary") is None else to_primary(content["primary"]),
     }
 
 

@@ -93,8 +93,8 @@ class DecisionLines:
 
     ``net_benefit`` in true positives per case, with its band; ``treat_all`` likewise (treat none is
     0); ``standardised`` is net benefit over prevalence; ``interventions_avoided`` per 100 cases
-    against treating all; ``probability_useful``: share of bootstrap draws in which the model beats
-    both treating all and treating none (NaN where no bootstrap was made).
+    against treating all; ``gain`` is the net benefit less that of the better of treating all and
+    treating none, with a band of its own.
     """
 
     threshold: Floats
@@ -102,7 +102,7 @@ class DecisionLines:
     treat_all: Floats
     standardised: Floats
     interventions_avoided: Floats
-    probability_useful: Floats
+    gain: Band
     method: str
 
 
@@ -281,7 +281,7 @@ def _decision(cases: Cases, scale: Scale) -> DecisionLines:
         curve.treat_all,
         curve.standardised,
         curve.interventions_avoided,
-        curve.probability_useful,
+        Band(curve.gain, curve.gain_low, curve.gain_high),
         curve.method,
     )
 

@@ -20,7 +20,8 @@ from clineval.evaluation.operating_points import (
     refuse_learnt_there,
 )
 from clineval.evaluation.populations import TEST_CLEAN, Population, populations, without_repeats
-from clineval.evaluation.records import Point, PopulationScores, Scale, Spread
+from clineval.evaluation.primary import choose_primary
+from clineval.evaluation.records import Point, PopulationScores, Primary, Scale, Spread
 from clineval.evaluation.scores import members_by_population, score, spread_of
 from clineval.evaluation.subgroups import check_chosen, subgroup_tables
 from clineval.predictions import MEMBER_COLUMNS, check_predictions, encode
@@ -59,6 +60,7 @@ def evaluate(
     shared_cases_only: bool = False,
     learnt: Iterable[Learnt] = (),
     attributes: Iterable[str] = (),
+    primary: str | Primary | None = None,
     opening: Opening | None = None,
     progress: Progress | None = None,
 ) -> Evaluation:
@@ -78,6 +80,8 @@ def evaluate(
     shared_cases_only : score models that were given different cases on the shared ones only.
     learnt : what was learnt on which population, such as a recalibration; refused where that one is scored.
     attributes : columns to make subgroups of; by default all that can group cases, see ``columns``.
+    primary : the model to speak of first, or the model and threshold that were frozen elsewhere; by default
+        chosen on development data, see ``choose_primary``.
     opening : called once, with the names of the populations kept for testing and the frozen thresholds,
         when these are frozen and before any number is computed from an outcome of those populations.
     progress : called with (done, total) after each model on each population.
@@ -106,6 +110,16 @@ def evaluate(
         else freeze_points(development, model, given=given, scale=scale)
         for model in encode(table["model"])[1]
     }
+    first = (
+        primary
+        if isinstance(primary, Primary)
+        else choose_primary(
+            development,
+            frozen,
+            scored=next((part.models for part in parts if not part.used_for), ()),
+            named=primary,
+        )
+    )
     if opening is not None:
         opening(sealed, frozen)
     spreads = _spreads(checked if members is None else check_predictions(members), table, parts)
@@ -120,6 +134,7 @@ def evaluate(
         points=frozen,
         shared_cases={part.name: part.shared for part in parts if part.shared},
         notes=_notes(parts),
+        primary=first,
     )
 
 

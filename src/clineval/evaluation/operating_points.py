@@ -9,7 +9,7 @@ from clineval.evaluation.populations import TEST_CLEAN, Cases, Population
 from clineval.evaluation.records import APPENDIX_RATES, COUNTS, RATES, Choice, Point, Scale, ScoredPoint
 from clineval.predictions import OUT_OF_FOLD, TEST, VAL
 from clineval.statistics.decision_curve import decision_curve
-from clineval.statistics.intervals import undefined
+from clineval.statistics.intervals import Estimate, undefined
 from clineval.statistics.operating_point import choose_threshold, operating_point
 
 
@@ -87,7 +87,7 @@ def points_for(population: str, points: Iterable[Point]) -> tuple[Point, ...]:
     return () if population == VAL else tuple(point for point in points if point.chosen_on != population)
 
 
-def score_point(cases: Cases, point: Point, *, population: str, level: float) -> ScoredPoint:
+def score_point(cases: Cases, point: Point, *, population: str, scale: Scale) -> ScoredPoint:
     """The 2x2 and its rates at a frozen threshold.
 
     Raises
@@ -100,10 +100,16 @@ def score_point(cases: Cases, point: Point, *, population: str, level: float) ->
             "would be flattered. Score it on cases that took no part in the choice."
         )
     if math.isnan(point.threshold):
-        return _without_threshold(point, level)
+        return _without_threshold(point, scale.level)
     scored = operating_point(
-        cases.outcome, cases.risk, point.threshold, name=point.name, chosen_on=point.chosen_on, level=level
+        cases.outcome,
+        cases.risk,
+        point.threshold,
+        name=point.name,
+        chosen_on=point.chosen_on,
+        level=scale.level,
     )
+    net_benefit, gain = _net_benefit(cases, point.threshold, scale)
     return ScoredPoint(
         point.name,
         point.threshold,
@@ -112,15 +118,20 @@ def score_point(cases: Cases, point: Point, *, population: str, level: float) ->
         {name: getattr(scored, name) for name in COUNTS},
         {name: getattr(scored, name) for name in RATES},
         {"balanced_accuracy": scored.balanced_accuracy, "f1": scored.appendix.f1, "mcc": scored.appendix.mcc},
-        _net_benefit(cases, point.threshold),
+        net_benefit,
+        gain,
     )
 
 
-def _net_benefit(cases: Cases, threshold: float) -> float:
-    """Net benefit at the threshold itself; NaN at 0 and 1, where the odds leave nothing to weigh."""
+def _net_benefit(cases: Cases, threshold: float, scale: Scale) -> tuple[float, Estimate]:
+    """Net benefit at the threshold itself and its gain; NaN at 0 and 1, where nothing is left to weigh."""
     if not 0 < threshold < 1:
-        return math.nan
-    return float(decision_curve(cases.outcome, cases.risk, thresholds=[threshold], draws=0).net_benefit[0])
+        return math.nan, undefined("thresholds of 0 and 1 leave nothing to weigh", level=scale.level)
+    curve = decision_curve(
+        cases.outcome, cases.risk, thresholds=[threshold], group=cases.group, **vars(scale)
+    )
+    value, low, high = (float(line[0]) for line in (curve.gain, curve.gain_low, curve.gain_high))
+    return float(curve.net_benefit[0]), Estimate(value, low, high, scale.level, curve.method)
 
 
 def _without_threshold(point: Point, level: float) -> ScoredPoint:

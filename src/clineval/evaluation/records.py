@@ -91,6 +91,20 @@ class Point:
 
 
 @dataclass(frozen=True)
+class Primary:
+    """What a report speaks of first: one model at one threshold.
+
+    ``chosen_on`` says where the threshold comes from, as in ``Point``; ``rule`` is the sentence that says
+    how model and threshold were chosen.
+    """
+
+    model: str
+    threshold: float
+    chosen_on: str
+    rule: str
+
+
+@dataclass(frozen=True)
 class Choice:
     """How firmly a chosen threshold stands.
 
@@ -117,7 +131,8 @@ class ScoredPoint:
 
     ``counts`` holds the four cells of ``COUNTS`` (None where the threshold is undefined), ``rates``
     the Estimates of ``RATES``, ``appendix`` those of ``APPENDIX_RATES``; ``net_benefit`` is that at
-    the threshold itself.
+    the threshold itself, ``gain`` the same less the better of treating all and treating none (None in
+    files of versions before it).
     """
 
     name: str
@@ -128,6 +143,7 @@ class ScoredPoint:
     rates: Mapping[str, Estimate]
     appendix: Mapping[str, Estimate] = field(default_factory=dict)
     net_benefit: float = math.nan
+    gain: Estimate | None = None
 
 
 @dataclass(frozen=True)

@@ -149,9 +149,7 @@ def score(population: Population, model: str, points: tuple[Point, ...], scale: 
         groups=cases.groups,
         used_for=population.used_for,
         measures=measures,
-        operating_points=tuple(
-            score_point(cases, point, population=name, level=scale.level) for point in points
-        ),
+        operating_points=tuple(score_point(cases, point, population=name, scale=scale) for point in points),
         decision_curve=_decision(cases, scale) if decided else None,
         adequacy=None if population.used_for else adequacy_of(cases, measures["auc"], scale),
         removed=population.removed,

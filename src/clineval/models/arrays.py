@@ -98,6 +98,22 @@ def require_shapes(
             )
 
 
+def finite(values: NDArray[Any]) -> NDArray[Any]:
+    """The values themselves, refused where any is not a finite number.
+
+    Raises
+    ------
+    InputError : a value is NaN or infinite.
+    """
+    bad = int(np.count_nonzero(~np.isfinite(values)))
+    if bad:
+        raise InputError(
+            f"Values must be finite after scaling; {bad} of {values.size} are NaN or infinite. "
+            "Look for constant or corrupt images in the training split."
+        )
+    return values
+
+
 def _unwritable(path: Path, error: OSError) -> InputError:
     reason = "the disk is full" if error.errno == errno.ENOSPC else (error.strerror or str(error))
     return InputError(

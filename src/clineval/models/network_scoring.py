@@ -2,12 +2,11 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from clineval.errors import InputError
+from clineval.models.onnx_graph import Graph, one_thread_session
 
 ARCHITECTURE = "depthnet-3"  # the one of clineval.models.network that this is the twin of
 GRID, WIDTH, BLOCKS = 14, 16, 3
@@ -129,33 +128,15 @@ def _norm_shapes(name: str, channels: int) -> dict[str, tuple[int, ...]]:
     return {f"{name}.{part}": (channels,) for part in ("weight", "bias", "running_mean", "running_var")}
 
 
-try:
-    import onnx
-    import onnxruntime
-    from onnx import NodeProto, TensorProto, helper, numpy_helper
-except ImportError as error:  # left out, or of a build that this system does not load
-    raise InputError(
-        f"Networks are applied by onnx and onnxruntime, which cannot be loaded here ({error}). Install them "
-        "anew: pip install --force-reinstall onnx onnxruntime"
-    ) from error
-
-OPSET, IR_VERSION = 17, 8  # what onnxruntime reads since 1.12
 EDGES = np.array([0, 0, 1, 1, 0, 0, 1, 1], np.int64)  # a line on every side of each map
 BLUR = np.outer([0.25, 0.5, 0.25], [0.25, 0.5, 0.25]).astype(np.float32)
-ERRORS_ONLY = 3
 
 
 class OnnxEnsemble:
     """Several networks, ready to be applied by one thread; safe to be asked by many at once."""
 
     def __init__(self, members: Sequence[PlainNetwork]) -> None:
-        onnxruntime.disable_telemetry_events()
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = options.inter_op_num_threads = 1
-        options.log_severity_level = ERRORS_ONLY
-        self._session = onnxruntime.InferenceSession(
-            onnx_graph(members), options, providers=["CPUExecutionProvider"]
-        )
+        self._session = one_thread_session(onnx_graph(members))
 
     def __call__(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Log odds of the condition, shape (cases, members), of images (cases, height, width)."""
@@ -167,44 +148,14 @@ def onnx_graph(members: Sequence[PlainNetwork]) -> bytes:
 
     The answer has the shape (cases, members).
     """
-    graph = _Graph()
-    grey = graph.add("Cast", "images", to=TensorProto.FLOAT)
-    grey = graph.add("Unsqueeze", grey, graph.constant(np.array([1], np.int64)))
+    graph = Graph()
+    grey = graph.grey("images")
     found = [_member(graph, grey, member) for member in members]
-    graph.nodes.append(helper.make_node("Concat", found, ["log_odds"], axis=1))
-    whole = helper.make_graph(
-        graph.nodes,
-        "depthnet",
-        [helper.make_tensor_value_info("images", TensorProto.UINT8, ["cases", "height", "width"])],
-        [helper.make_tensor_value_info("log_odds", TensorProto.FLOAT, ["cases", len(members)])],
-        graph.constants,
-    )
-    model = helper.make_model(whole, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR_VERSION)
-    onnx.checker.check_model(model)
-    return model.SerializeToString()
+    output = ("log_odds", len(members))
+    return graph.finished(found, name="depthnet", image=("height", "width"), output=output)
 
 
-class _Graph:
-    """Nodes and constants under way; each node's output goes by its number."""
-
-    def __init__(self) -> None:
-        self.nodes: list[NodeProto] = []
-        self.constants: list[TensorProto] = []
-
-    def add(self, operator: str, *inputs: str, **attributes: Any) -> str:
-        """One more operation; the name of its output."""
-        name = f"{operator}_{len(self.nodes)}"
-        self.nodes.append(helper.make_node(operator, list(inputs), [name], **attributes))
-        return name
-
-    def constant(self, values: NDArray[np.generic]) -> str:
-        """One more array of weights; its name."""
-        name = f"constant_{len(self.constants)}"
-        self.constants.append(numpy_helper.from_array(np.ascontiguousarray(values), name))
-        return name
-
-
-def _member(graph: _Graph, grey: str, network: PlainNetwork) -> str:
+def _member(graph: Graph, grey: str, network: PlainNetwork) -> str:
     """One network's log odds, shape (cases, 1), of grey levels 0 to 255."""
     centred = graph.add("Sub", grey, graph.constant(np.array(255 * network.mean, np.float32)))
     scaled = graph.add("Div", centred, graph.constant(np.array(255 * network.sd, np.float32)))
@@ -216,7 +167,7 @@ def _member(graph: _Graph, grey: str, network: PlainNetwork) -> str:
     return graph.add("Gemm", depth, head, graph.constant(np.array([network.head_bias], np.float32)))
 
 
-def _block(graph: _Graph, maps: str, block: Block) -> str:
+def _block(graph: Graph, maps: str, block: Block) -> str:
     if block.shortcut is not None:
         maps = _halved(graph, maps, channels=block.channels_in)
     inner = graph.add("Relu", _convolution(graph, maps, block.first))
@@ -225,14 +176,14 @@ def _block(graph: _Graph, maps: str, block: Block) -> str:
     return graph.add("Relu", graph.add("Add", inner, around))
 
 
-def _halved(graph: _Graph, maps: str, *, channels: int) -> str:
+def _halved(graph: Graph, maps: str, *, channels: int) -> str:
     """Every second row and column after a blur of 1 2 1 in both directions, edges repeated."""
     edged = graph.add("Pad", maps, graph.constant(EDGES), mode="edge")
     blur = graph.constant(np.tile(BLUR, (channels, 1, 1, 1)))
     return graph.add("Conv", edged, blur, kernel_shape=[3, 3], strides=[2, 2], group=channels)
 
 
-def _convolution(graph: _Graph, maps: str, layer: Convolution) -> str:
+def _convolution(graph: Graph, maps: str, layer: Convolution) -> str:
     weights, bias = graph.constant(layer.weights), graph.constant(layer.bias)
     side, reach = layer.side, layer.side // 2
     return graph.add(

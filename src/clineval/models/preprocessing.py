@@ -1,7 +1,6 @@
 """Images to numbers: scaling learnt on the training split, flattening, augmentation."""
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
@@ -10,6 +9,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from clineval.errors import InputError
+from clineval.models.arrays import finite
 
 GREY_LEVELS = 255.0
 SMALLEST_SIDE = 16  # pixels; below it the network's three halvings leave no image
@@ -138,22 +138,6 @@ def check_images(images: NDArray[np.uint8]) -> None:
             f"Images of at least {SMALLEST_SIDE} x {SMALLEST_SIDE} pixels are needed to learn from; "
             f"came {height} x {width}. Use larger images."
         )
-
-
-def finite(values: NDArray[Any]) -> NDArray[Any]:
-    """The values themselves, refused where any is not a finite number.
-
-    Raises
-    ------
-    InputError : a value is NaN or infinite.
-    """
-    bad = int(np.count_nonzero(~np.isfinite(values)))
-    if bad:
-        raise InputError(
-            f"Values must be finite after scaling; {bad} of {values.size} are NaN or infinite. "
-            "Look for constant or corrupt images in the training split."
-        )
-    return values
 
 
 def _require_variety(low: ArrayLike, high: ArrayLike, learnt_on: str) -> None:

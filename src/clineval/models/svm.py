@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from scipy.special import expit
 
 from clineval.errors import InputError
+from clineval.models.arrays import finite
 from clineval.models.folds import grouped_folds, some_cases
-from clineval.models.preprocessing import finite
 from clineval.settings import ScatteringSettings
 
 CHUNK = 64  # cases scored at a time; fixed, so that a risk does not depend on how many are asked for
@@ -165,7 +165,7 @@ def _scale(features: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[
     varies = np.ptp(features, axis=0) > 0  # rounding leaves a constant feature a spread of its own
     if not varies.any():
         raise InputError(
-            "Images that differ are needed to learn from; all scattering features of the training split are "
+            "Images that differ are needed to learn from; all features of the training split are "
             "constant. Look for blank images."
         )
     return features.mean(axis=0), np.where(varies, features.std(axis=0), np.float32(1))

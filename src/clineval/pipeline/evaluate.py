@@ -40,6 +40,7 @@ def evaluate_file(
     level: float = EvaluationSettings.level,
     draws: int = EvaluationSettings.draws,
     seed: int = EvaluationSettings.seed,
+    primary: str | None = None,
     coverage: bool = False,
     shared_cases_only: bool = False,
     attributes: Iterable[str] = (),
@@ -60,6 +61,7 @@ def evaluate_file(
     columns : the file's names for the table's columns.
     medmnist : name of the MedMNIST set that the result file belongs to.
     level, draws, seed : of the intervals and the bootstrap.
+    primary : the model to speak of first; by default chosen on development data, or the table's first.
     coverage : also simulate how often our own intervals cover at this many cases and events.
     shared_cases_only : score models that were given different cases on the shared ones.
     attributes : columns to make subgroups of; by default all that can group cases.
@@ -77,10 +79,10 @@ def evaluate_file(
         )
     if folder_kind(out) is None:  # the table of a folder of ours comes back as it was
         require_apart(out, predictions)
-    settings = EvaluationSettings(level=level, draws=draws, seed=seed)
+    settings = EvaluationSettings(level, draws, seed, tuple(thresholds), primary)
     asked = {
         **asdict(settings),
-        "thresholds": list(thresholds),
+        "thresholds": list(settings.thresholds),
         "shared_cases_only": shared_cases_only,
         "attributes": list(attributes),
     }

@@ -1,7 +1,7 @@
 """An external cohort: its risks, its record and its figures."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -104,7 +104,12 @@ def transport_record(
     """
     points: dict[str, tuple[Point, ...]] = {name: at_home.points[name] for name in run.names}
     models = transport(
-        read_predictions(results / "predictions.csv"), table, points=points, **asdict(settings.evaluation)
+        read_predictions(results / "predictions.csv"),
+        table,
+        points=points,
+        level=settings.evaluation.level,
+        draws=settings.evaluation.draws,
+        seed=settings.evaluation.seed,
     )
     return {
         "schema": SCHEMA,

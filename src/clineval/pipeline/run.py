@@ -24,13 +24,14 @@ from clineval.data.own_table import Columns
 from clineval.errors import InputError
 from clineval.evaluation import Evaluation
 from clineval.evaluation.curves import Curves, curves
+from clineval.evaluation.operating_points import given_point
 from clineval.pipeline.audit import draw_audit, write_audit
 from clineval.pipeline.scoring import open_and_score
-from clineval.pipeline.train import Shipped, train_all, training_seconds, write_tables
+from clineval.pipeline.train import COMBINATION, TRAINED, Shipped, train_all, training_seconds, write_tables
 from clineval.predictions import read_predictions
 from clineval.progress import Announce, silent
 from clineval.results.folder import replace_folder, require_apart
-from clineval.settings import OwnSettings, RunSettings
+from clineval.settings import EvaluationSettings, OwnSettings, RunSettings
 
 
 @dataclass(frozen=True)
@@ -179,6 +180,7 @@ def run(
     InputError : a setting, the data, or the output folder is not fit.
     """
     check_formats(formats)
+    _check_evaluation(settings.evaluation)
     recorder = results.Recorder()
     with recorder.step("load"):
         read = load_own(own, settings, announce=announce) if own is not None else None
@@ -412,6 +414,15 @@ def check_formats(formats: Sequence[str]) -> None:
             f"Figures are needed as png, with svg or pdf beside it; came {', '.join(formats) or 'nothing'}. "
             "Say for example: --figures png,svg,pdf"
         )
+
+
+def _check_evaluation(asked: EvaluationSettings) -> None:
+    """Refuse thresholds and a primary model that there cannot be, before anything is trained."""
+    for threshold in asked.thresholds:
+        given_point(threshold)
+    known = (*TRAINED, COMBINATION)
+    if asked.primary is not None and asked.primary not in known:
+        raise InputError(f"--primary needs one of {', '.join(known)}; got {asked.primary!r}.")
 
 
 def fetch_file(

@@ -9,8 +9,8 @@ from typing import Any
 import pandas as pd
 
 from clineval import results
-from clineval.evaluation import Evaluation, Learnt, Point, evaluate, write_evaluation
-from clineval.evaluation.codec import to_point
+from clineval.evaluation import Evaluation, Learnt, Point, Primary, evaluate, write_evaluation
+from clineval.evaluation.codec import to_point, to_primary
 from clineval.predictions import read_predictions
 from clineval.progress import Progress
 
@@ -69,7 +69,7 @@ def score_folder(
     ----------
     settings : ``level``, ``draws`` and ``seed``, as in EvaluationSettings; where they were given,
         ``thresholds``, ``shared_cases_only``, ``attributes``, and ``points``: by model, frozen elsewhere,
-        as in ``evaluation.json``.
+        as in ``evaluation.json``, and ``primary``: a model's name, or the record of ``evaluation.json``.
     condition : what ``outcome`` is 1 for.
     models : the folder that says what the models learnt where; by default ``models`` of the folder.
 
@@ -111,6 +111,7 @@ def _score(
         thresholds=settings.get("thresholds", ()),
         shared_cases_only=settings.get("shared_cases_only", False),
         attributes=settings.get("attributes", ()),
+        primary=_primary(settings.get("primary")),
         learnt=learnt_by(folder / "models" if models is None else models),
         opening=opening,
         progress=progress,
@@ -135,6 +136,10 @@ def _points(given: Mapping[str, Sequence[Mapping[str, Any]]] | None) -> dict[str
     if given is None:
         return None
     return {model: tuple(to_point(one) for one in points) for model, points in given.items()}
+
+
+def _primary(given: str | Mapping[str, Any] | None) -> str | Primary | None:
+    return given if given is None or isinstance(given, str) else to_primary(given)
 
 
 def _threshold(point: Point) -> dict[str, Any]:

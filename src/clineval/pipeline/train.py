@@ -102,6 +102,7 @@ def _log_loss(outcome: NDArray[np.bool_], risk: Floats) -> float:
 
 
 TRAINED = ("logreg", "cnn", "scattering")
+COMBINATION = "combined"
 COMBINED = ("cnn", "scattering")  # what grouped cross-validation says belongs together: docs/training.md
 PAIR = ("logreg", "cnn")  # the headline pair, trained once more without the twins of test images
 OUT_OF_FOLD = "train_out_of_fold"
@@ -209,7 +210,7 @@ def combine_shipped(parts: Sequence[Shipped]) -> Shipped:
     risk = combine([part.risk for part in parts])
     out_of_fold = combine([part.out_of_fold for part in parts])
     return Shipped(
-        name="combined",
+        name=COMBINATION,
         cohort=parts[0].cohort,
         risk=risk,
         out_of_fold=out_of_fold,

