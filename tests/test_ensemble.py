@@ -12,7 +12,7 @@ import pytest
 
 from clineval.data.phantom import phantom
 from clineval.errors import InputError
-from clineval.models import arrays, jobs
+from clineval.models import jobs
 from clineval.models.ensemble import combine, load_model, predict, save_model, train_models
 from clineval.settings import LogisticSettings, NetworkSettings, TrainingSettings
 
@@ -178,8 +178,8 @@ def test_a_disk_that_fills_up_keeps_what_was_saved(tmp_path, monkeypatch):
             raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr(arrays.os, "fsync", nearly_full)
-        with pytest.raises(InputError, match=r"the disk is full.* already saved will be reused"):
+        patch.setattr(os, "fsync", nearly_full)
+        with pytest.raises(InputError, match=r"the disk is full.*with --resume reuses the trainings"):
             train_models(COHORT, settings=SETTINGS, names=["cnn"], jobs=1, finished=tmp_path)
     assert len(list(tmp_path.iterdir())) == 1
 

@@ -81,11 +81,14 @@ KILLED_AT_EVERY_CHANGE = """
     from clineval.results import folder as run_folder
     if sys.argv[2] == "two renames":
         run_folder._exchange = lambda one, other: False
+    if sys.argv[2] == "in place":
+        Path(sys.argv[1]).mkdir(parents=True)
+        os.path.ismount = lambda path: os.fspath(path) == sys.argv[1]
     target, at, seen = Path(sys.argv[1]), 0, 0
 
     def write(content):
         with run_folder.replace_folder(target, kind="run") as folder:
-            (folder / "provenance.json").write_text('{"kind": "run"}')
+            (folder / "provenance.json").write_text('{"kind": "run", "artefacts": {"content.txt": ""}}')
             (folder / "content.txt").write_text(content)
 
     def hook(event, words):
@@ -118,7 +121,7 @@ KILLED_AT_EVERY_CHANGE = """
 """
 
 
-@pytest.mark.parametrize("way", ["exchange", "two renames"])
+@pytest.mark.parametrize("way", ["exchange", "two renames", "in place"])
 def test_a_kill_before_any_change_on_disk_leaves_the_old_results_or_the_new(tmp_path, way):
     command = [
         sys.executable,
@@ -141,20 +144,17 @@ def test_without_an_exchange_the_folder_is_replaced_in_two_renames(tmp_path, mon
     monkeypatch.setattr(run_folder.ctypes, "CDLL", lambda name: object())
     for content in ("first", "second"):
         with replace_folder(tmp_path / "results", kind="run") as folder:
-            (folder / "provenance.json").write_text('{"kind": "run"}')
+            (folder / "provenance.json").write_text('{"kind": "run", "artefacts": {"content.txt": ""}}')
             (folder / "content.txt").write_text(content)
     assert (tmp_path / "results" / "content.txt").read_text() == "second"
     assert [path.name for path in tmp_path.iterdir()] == ["results"]
 
 
 def test_a_reader_leaves_the_folder_of_a_living_run_alone(tmp_path):
-    with run_folder.hold_folder(tmp_path / "results"):
-        (tmp_path / "results.old").mkdir()
-        (tmp_path / "results.old" / run_folder.BEING_REPLACED).touch()
+    with replace_folder(tmp_path / "results", kind="run") as folder:
+        (folder / "half.txt").write_text("half")
         run_folder.recover(tmp_path / "results")
-        assert (tmp_path / "results.old").exists()
-    run_folder.recover(tmp_path / "results")
-    assert not (tmp_path / "results.old").exists()
+        assert (folder / "half.txt").exists()
 
 
 def test_every_file_is_on_the_disk_before_the_results_get_their_name(tmp_path, monkeypatch):
@@ -169,7 +169,7 @@ def test_every_file_is_on_the_disk_before_the_results_get_their_name(tmp_path, m
     monkeypatch.setattr(run_folder, "_exchange", noted)
     for _ in range(2):
         with replace_folder(tmp_path / "results", kind="run") as folder:
-            (folder / "provenance.json").write_text('{"kind": "run"}')
+            (folder / "provenance.json").write_text('{"kind": "run", "artefacts": {"models/a.json": ""}}')
             (folder / "models").mkdir()
             (folder / "models" / "a.json").write_text("a")
     assert order == []
@@ -285,7 +285,7 @@ def test_a_small_disk_that_runs_full_is_named(tmp_path, table, kilobytes, capsys
 def test_a_disk_that_turns_out_full_when_synced_leaves_the_old_results(tmp_path, monkeypatch, at):
     def write(content):
         with replace_folder(tmp_path / "results", kind="run") as folder:
-            (folder / "provenance.json").write_text('{"kind": "run"}')
+            (folder / "provenance.json").write_text('{"kind": "run", "artefacts": {"content.txt": ""}}')
             (folder / "content.txt").write_text(content)
 
     write("old")
@@ -367,6 +367,7 @@ def test_only_the_known_modules_write_files():
     whole_files = {
         "results/folder.py",
         "data/download.py",
+        "files.py",
         "models/arrays.py",
         "models/stored.py",
         "pipeline/study.py",

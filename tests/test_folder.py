@@ -1,5 +1,6 @@
 """A results folder is replaced whole or not at all."""
 
+import errno
 import json
 import os
 import signal
@@ -11,13 +12,14 @@ import time
 import pytest
 
 from clineval.errors import InputError
+from clineval.files import write_whole
 from clineval.results import folder as run_folder
 from clineval.results.folder import replace_folder
 
 
 def write_results(target, content="old", kind="run", **options):
     with replace_folder(target, kind=kind, **options) as folder:
-        (folder / "provenance.json").write_text(json.dumps({"kind": kind}))
+        (folder / "provenance.json").write_text(json.dumps({"kind": kind, "artefacts": {"content.txt": ""}}))
         (folder / "content.txt").write_text(content)
 
 
@@ -128,32 +130,137 @@ def test_a_file_in_the_place_of_the_folder_is_refused(tmp_path):
         write_results(tmp_path / "results" / "below")
 
 
-def test_a_users_own_old_folder_is_never_removed(tmp_path):
-    write_results(tmp_path / "results")
-    (tmp_path / "results.old").mkdir()
-    (tmp_path / "results.old" / "mine").write_text("mine")
-    with pytest.raises(InputError, match="in the way"):
-        write_results(tmp_path / "results")
-    assert (tmp_path / "results.old" / "mine").exists()
+def make_workshop(target, *inside):
+    """What a run leaves when it is killed: folders of its workshop, with its sign."""
+    workshop = target.with_name(f".{target.name}.tmp-abc")
+    workshop.mkdir()
+    (workshop / run_folder.SIGN).write_text(json.dumps(run_folder._sign(target)))
+    for name in inside:
+        (workshop / name).mkdir()
+        (workshop / name / "content.txt").write_text(name)
+    return workshop
 
 
-def test_a_kill_between_the_two_renames_is_put_right(tmp_path):
-    write_results(tmp_path / "results", "first")
-    (tmp_path / "results" / run_folder.BEING_REPLACED).touch()
-    os.rename(tmp_path / "results", tmp_path / "results.old")
+def test_a_kill_between_the_two_renames_is_undone(tmp_path):
+    make_workshop(tmp_path / "results", "new", "old")
     run_folder.recover(tmp_path / "results")
-    assert (tmp_path / "results" / "content.txt").read_text() == "first"
+    assert (tmp_path / "results" / "content.txt").read_text() == "old"
     assert names_beside(tmp_path / "results") == ["results"]
-    assert not (tmp_path / "results" / run_folder.BEING_REPLACED).exists()
 
 
-def test_a_kill_after_the_two_renames_is_put_right(tmp_path):
+def test_what_a_kill_after_the_swap_leaves_is_removed(tmp_path):
     write_results(tmp_path / "results", "new")
-    write_results(tmp_path / "results.old", "old")
-    (tmp_path / "results.old" / run_folder.BEING_REPLACED).touch()
+    make_workshop(tmp_path / "results", "old")
     run_folder.recover(tmp_path / "results")
     assert (tmp_path / "results" / "content.txt").read_text() == "new"
     assert names_beside(tmp_path / "results") == ["results"]
+
+
+@pytest.mark.parametrize("name", [".results.tmp-mine", "results.old", ".results.tmp-x.txt"])
+def test_a_users_own_folder_of_such_a_name_is_never_removed(tmp_path, name):
+    write_results(tmp_path / "results")
+    (tmp_path / name).mkdir()
+    (tmp_path / name / "mine").write_text("mine")
+    write_results(tmp_path / "results")
+    run_folder.recover(tmp_path / "results")
+    assert (tmp_path / name / "mine").read_text() == "mine"
+
+
+def test_a_folder_with_files_of_others_is_refused_by_their_names(tmp_path):
+    write_results(tmp_path / "results", "first")
+    (tmp_path / "results" / "notes.txt").write_text("mine")
+    (tmp_path / "results" / ".git").mkdir()
+    (tmp_path / "results" / ".git" / "config").write_text("mine")
+    (tmp_path / "results" / "link").symlink_to("/etc/hosts")
+    with pytest.raises(InputError, match=r"did not write and would delete: \.git/config; link; notes\.txt\."):
+        write_results(tmp_path / "results", "second")
+    assert (tmp_path / "results" / "notes.txt").read_text() == "mine"
+    write_results(tmp_path / "results", "second", force=True)
+    assert not (tmp_path / "results" / "notes.txt").exists()
+
+
+def test_what_file_managers_leave_is_no_file_of_others(tmp_path):
+    write_results(tmp_path / "results", "first")
+    (tmp_path / "results" / ".DS_Store").write_bytes(b"x")
+    write_results(tmp_path / "results", "second")
+    assert (tmp_path / "results" / "content.txt").read_text() == "second"
+
+
+def in_place(monkeypatch, target):
+    """As if the target were a mount point."""
+    monkeypatch.setattr(os.path, "ismount", lambda path: os.fspath(path) == os.fspath(target))
+
+
+def test_a_mount_point_is_filled_in_place_and_left_clean(tmp_path, monkeypatch):
+    target = tmp_path / "results"
+    target.mkdir()
+    inode = target.stat().st_ino
+    in_place(monkeypatch, target)
+    for content in ("first", "second"):
+        write_results(target, content)
+        assert (target / "content.txt").read_text() == content
+    assert target.stat().st_ino == inode
+    assert names_beside(target) == ["results"]
+    assert sorted(path.name for path in target.iterdir()) == ["content.txt", "provenance.json"]
+
+
+def test_a_failing_run_leaves_the_content_of_a_mount_point(tmp_path, monkeypatch):
+    target = tmp_path / "results"
+    target.mkdir()
+    in_place(monkeypatch, target)
+    write_results(target, "first")
+
+    def fail():
+        with replace_folder(target, kind="run") as folder:
+            (folder / "content.txt").write_text("half")
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        fail()
+    assert (target / "content.txt").read_text() == "first"
+    assert sorted(path.name for path in target.iterdir()) == ["content.txt", "provenance.json"]
+
+
+@pytest.mark.parametrize("code", [errno.EBUSY, errno.EXDEV, errno.EACCES])
+def test_a_folder_that_turns_out_not_to_be_renamed_gets_its_results_all_the_same(tmp_path, monkeypatch, code):
+    target, rename = tmp_path / "results", os.rename
+    write_results(target, "first")
+
+    def refuse(one, other):
+        crossing = code == errno.EXDEV and os.path.basename(other) == run_folder.STAGED and "new" in str(one)
+        if os.fspath(one) == os.fspath(target) or (crossing and target not in one.parents):
+            raise OSError(code, os.strerror(code), str(one))
+        rename(one, other)
+
+    monkeypatch.setattr(run_folder, "_exchange", lambda one, other: False)
+    monkeypatch.setattr(os, "rename", refuse)
+    write_results(target, "second")
+    assert (target / "content.txt").read_text() == "second"
+    assert names_beside(target) == ["results"]
+    assert sorted(path.name for path in target.iterdir()) == ["content.txt", "provenance.json"]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may mount a disk")
+def test_a_real_mount_point_is_filled(tmp_path):
+    target = tmp_path / "disk"
+    target.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "tmpfs", str(target)], capture_output=True).returncode:
+        pytest.skip("no disk may be mounted here")
+    try:
+        for content in ("first", "second"):
+            write_results(target, content)
+            assert (target / "content.txt").read_text() == content
+    finally:
+        subprocess.run(["umount", str(target)], check=True)
+
+
+def test_a_folder_replaced_while_it_is_read_is_noticed(tmp_path):
+    write_results(tmp_path / "results", "first")
+    unchanged = run_folder.watch(tmp_path / "results")
+    unchanged()
+    write_results(tmp_path / "results", "second")
+    with pytest.raises(InputError, match="was replaced by another run while it was read"):
+        unchanged()
 
 
 HOLD = """
@@ -198,9 +305,9 @@ def test_a_killed_run_leaves_no_lock_and_no_half_results(tmp_path, holder, kill)
 
 def test_a_file_is_written_whole_or_not_at_all(tmp_path):
     path = tmp_path / "a.txt"
-    run_folder.write_whole(path, "first")
+    write_whole(path, "first")
     with pytest.raises(TypeError):
-        run_folder.write_whole(path, 3)
+        write_whole(path, 3)
     assert path.read_text() == "first"
     assert [found.name for found in tmp_path.iterdir()] == ["a.txt"]
 

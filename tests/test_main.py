@@ -1,6 +1,7 @@
 """The door: one line for every ending, and the exit code that goes with it."""
 
 import errno
+import os
 import subprocess
 import sys
 
@@ -148,6 +149,58 @@ def test_every_fault_has_its_exit_code_and_its_line(capsys, monkeypatch, fault, 
     got, out, err = ended_by(fault, capsys, monkeypatch)
     assert (got, out) == (code, "")
     assert words in err
+
+
+TABLE = "case,outcome,risk\na,1,.5\nb,0,.4\nc,1,.7\nd,0,.2\n"
+
+
+def started(tmp_path, shell, **changes):
+    """The exit code and standard error of a shell line in which ``clineval`` is the program."""
+    (tmp_path / "t.csv").write_text(TABLE)
+    line = shell.replace("clineval", f"{sys.executable} -m clineval")
+    environment = {**os.environ, **changes}
+    words = ["bash", "-o", "pipefail", "-c", line]
+    done = subprocess.run(words, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=60)
+    return done.returncode, done.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("shell", "code", "words"),
+    [
+        ("clineval --help | true", 3, "standard output was closed before everything was written"),
+        ("clineval --help >&-", 0, ""),
+        ("clineval --version >/dev/full", 3, "the disk is full"),
+        ("mkdir x; cd x; rmdir ../x; clineval verify ..", 3, "The working folder is no longer there"),
+        ("ulimit -v 500000; clineval verify .", 3, "needs 1,024 MB of address space to start"),
+    ],
+)
+def test_odd_surroundings_are_one_line(tmp_path, shell, code, words):
+    got, err = started(tmp_path, shell)
+    assert (got, "Traceback" in err) == (code, False), err
+    assert words in err
+    assert len(err.splitlines()) == bool(words)
+
+
+@pytest.mark.slow
+def test_a_terminal_that_knows_ascii_only_gets_letters_written_out(tmp_path):
+    got, err = started(tmp_path, "clineval evaluate süd.csv", PYTHONIOENCODING="ascii")
+    assert got == 3
+    assert "s\\xfcd.csv" in err
+    ascii_only = "clineval evaluate t.csv --draws 20 --out out | cat"
+    assert started(tmp_path, ascii_only, PYTHONIOENCODING="ascii")[0] == 0
+
+
+def test_a_library_that_wants_memory_in_its_own_words_is_out_of_memory(capsys, monkeypatch):
+    for fault in (
+        ImportError("x.so: failed to map segment from shared object"),
+        RuntimeError("can't start new thread"),
+        OSError(errno.ENOMEM, "Cannot allocate memory"),
+    ):
+        code, _, err = ended_by(fault, capsys, monkeypatch)
+        assert code == 1
+        assert "out of memory" in err
+        assert "Traceback" not in err
 
 
 def test_a_refusal_of_many_lines_is_printed_as_one(capsys, monkeypatch):

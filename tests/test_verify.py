@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import shutil
 
 import numpy as np
@@ -134,6 +135,27 @@ def test_a_provenance_that_cannot_be_read_is_named_as_altered(results, capsys, b
     assert code == 4
     assert "provenance.json: its content differs from what the run wrote" in err
     assert len(err.splitlines()) == 1
+
+
+@pytest.mark.parametrize("name", ["evaluation.json", "report.html", "ledger.jsonl", "predictions.csv"])
+@pytest.mark.parametrize("way", ["pipe", "device", "link"])
+def test_what_is_no_regular_file_is_named_and_not_read(results, capsys, name, way):
+    (results / name).unlink()
+    if way == "pipe":
+        os.mkfifo(results / name)
+    else:
+        (results / name).symlink_to("/dev/zero" if way == "device" else "/etc/hosts")
+    code, err = ended(capsys, results)
+    assert code == 4
+    assert f"{name}: a link or special file, not written by the run" in err
+    assert "were not read: regular files are needed" in err
+
+
+def test_a_provenance_that_is_a_pipe_is_refused_at_once(results, capsys):
+    (results / "provenance.json").unlink()
+    os.mkfifo(results / "provenance.json")
+    assert ended(capsys, results)[0] == 3
+    assert main.run_command(["evaluate", "nowhere.csv", "--out", str(results)]) == 3
 
 
 def test_a_folder_without_a_provenance_is_no_results_folder(results, capsys):

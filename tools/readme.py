@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from clineval.errors import InputError
-from clineval.files import hash_file
+from clineval.files import hash_file, write_whole
 from clineval.pipeline.verify import QUOTATION, marked
-from clineval.results.folder import require_results, write_whole
+from clineval.results.folder import require_results
 from clineval.results.provenance import publish
 
 TITLES = {

@@ -4,7 +4,10 @@ import contextlib
 import csv
 import hashlib
 import json
+import os
 import re
+import stat
+import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -278,7 +281,9 @@ def hash_folder(folder: Path) -> dict[str, str]:
 
 
 def hash_file(path: Path) -> str:
-    """SHA-256 of a file, as hexadecimal."""
+    """SHA-256 of a regular file, as hexadecimal."""
+    if not path.is_file():
+        raise InputError(f"{path} is missing or no regular file.")
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
@@ -296,3 +301,50 @@ def hash_text(text: str) -> str:
 def now() -> str:
     """The time in UTC to the second, as ISO 8601."""
     return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+MOST_BYTES = 1 << 30  # of a file that is read as a whole; results hold none near it
+
+
+def read_regular(path: Path, *, most: int = MOST_BYTES) -> bytes:
+    """The content of a regular file; a pipe, a device or a file beyond ``most`` bytes is refused unread.
+
+    Raises
+    ------
+    InputError : it is no regular file, or too large.
+    OSError : it is missing or cannot be read.
+    """
+    # without blocking, for opening a pipe waits for somebody to write into it
+    with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
+        found = os.fstat(file.fileno())
+        if not stat.S_ISREG(found.st_mode):
+            raise InputError(f"{path} is a pipe, a device or a folder; a regular file is needed.")
+        if found.st_size > most:
+            raise InputError(f"{path} has {found.st_size:,} bytes; at most {most:,} are read.")
+        return file.read()
+
+
+def write_whole(path: Path, content: str | bytes) -> None:
+    """Write a file so that a reader sees the old content or the new, never a part."""
+    data = content.encode("utf-8") if isinstance(content, str) else content
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.tmp-")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(name, 0o644)
+        os.replace(name, path)
+        sync(path.parent)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+
+
+def sync(path: Path) -> None:
+    """Have the system bring a file or folder to the disk."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

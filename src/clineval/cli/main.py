@@ -1,6 +1,9 @@
-"""The door: parses, calls, prints, chooses the exit code; nothing else prints or exits."""
+"""The command line: parses, calls, prints, chooses the exit code; nothing else prints or exits."""
 
+import resource
 import sys
+from io import TextIOWrapper
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -8,10 +11,11 @@ import typer
 from clineval import __version__
 from clineval.cli import external, images, learning, scoring
 from clineval.cli.console import Screen
-from clineval.cli.exit_codes import DONE, exit_code
+from clineval.cli.exit_codes import DONE, exit_code, interrupt_on_signals
 from clineval.cli.options import help_text
 from clineval.errors import InputError
 
+LEAST_MEMORY = 1 << 30  # bytes; the libraries for arithmetic end without a word below about 0.8 of it
 SHARED = ("--quiet", "-q", "--version")
 
 app = typer.Typer(
@@ -64,6 +68,10 @@ for _command in (
 
 def main() -> None:
     """Run the command line and leave with its exit code."""
+    interrupt_on_signals()
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):  # a letter that the terminal cannot show is written out
+            stream.reconfigure(errors="backslashreplace")
     sys.exit(run_command(sys.argv[1:]))
 
 
@@ -74,12 +82,29 @@ def run_command(words: list[str]) -> int:
 
 def _opened(words: list[str]) -> Any:
     """What the command ended with. An empty word, as an unset shell variable leaves it, names nothing."""
+    _check_surroundings()
     for place, word in enumerate(words):
-        if not word or (word.startswith("--") and word.endswith("=")):
-            before = word or " ".join(["clineval", *words[:place]])
-            raise InputError(f"Nothing stands after '{before}'; name what is meant, or leave the word out.")
-    door = typer.main.get_command(app)
-    return door.main(args=_shared_first(words), prog_name="clineval", standalone_mode=False)
+        if word.startswith("--") and word.endswith("="):
+            raise InputError(f"{word[:-1]} needs a value.")
+        if not word:
+            before = " ".join(["clineval", *words[:place]])
+            raise InputError(f"An empty word follows '{before}'; name what is meant, or leave it out.")
+    parser = typer.main.get_command(app)
+    return parser.main(args=_shared_first(words), prog_name="clineval", standalone_mode=False)
+
+
+def _check_surroundings() -> None:
+    """Refuse what no command can work in, before libraries fail on it in ways of their own."""
+    try:
+        Path.cwd()
+    except FileNotFoundError:
+        raise InputError("The working folder is no longer there; change to one that is.") from None
+    limit, _ = resource.getrlimit(resource.RLIMIT_AS)
+    if 0 < limit < LEAST_MEMORY:
+        raise InputError(
+            f"clineval needs {LEAST_MEMORY >> 20:,} MB of address space to start; the limit is "
+            f"{limit >> 20:,} MB. Raise it with: ulimit -v unlimited"
+        )
 
 
 def _shared_first(words: list[str]) -> list[str]:

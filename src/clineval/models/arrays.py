@@ -2,8 +2,6 @@
 
 import errno
 import json
-import os
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -14,6 +12,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
 from clineval.errors import InputError
+from clineval.files import write_whole
 
 RECORD = "record"  # the one metadata entry, a JSON text
 Arrays = dict[str, NDArray[Any]]
@@ -38,22 +37,11 @@ def write_bytes(path: Path, content: bytes) -> None:
     ------
     InputError : the folder cannot be written, or the disk is full; no partial file is left.
     """
-    temporary = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.tmp-")
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    except BaseException as error:
-        if temporary is not None:
-            Path(temporary).unlink(missing_ok=True)
-        if isinstance(error, OSError):
-            raise _unwritable(path, error) from error
-        raise
+        write_whole(path, content)
+    except OSError as error:
+        raise _unwritable(path, error) from error
 
 
 def read_arrays(path: Path) -> tuple[Arrays, dict[str, Any]]:
@@ -117,6 +105,6 @@ def finite(values: NDArray[Any]) -> NDArray[Any]:
 def _unwritable(path: Path, error: OSError) -> InputError:
     reason = "the disk is full" if error.errno == errno.ENOSPC else (error.strerror or str(error))
     return InputError(
-        f"Cannot save {path.name} in {path.parent}: {reason}. Make room or choose another folder; "
-        "trainings that are already saved will be reused."
+        f"Cannot save {path.name} in {path.parent}: {reason}. Make room or choose another folder; the same "
+        "command with --resume reuses the trainings that are finished (a study always does)."
     )

@@ -22,6 +22,7 @@ from clineval.data.image_files import (
 )
 from clineval.data.preparation import DEEP, Unusable, check_preparation
 from clineval.errors import InputError, in_short
+from clineval.files import write_whole
 from clineval.pipeline.stored_run import (
     AS_TRAINED,
     FrozenThreshold,
@@ -32,7 +33,7 @@ from clineval.pipeline.stored_run import (
     view_images,
 )
 from clineval.progress import Progress
-from clineval.results.folder import require_writable, unwritable, write_whole
+from clineval.results.folder import require_writable, unwritable
 
 FORMS = ("csv", "json")
 SCHEMA = 1

@@ -33,7 +33,7 @@ def rewrite_report(results: Path, *, force: bool = False) -> Path:
             f"{results} holds {', '.join(foreign[:10])}, which no run writes (a link, a pipe, or a folder "
             "where a file belongs); remove it, or write the results anew."
         )
-    with replace_folder(results, kind=record["kind"], force=force) as folder:
+    with replace_folder(results, kind=record["kind"], force=force, carries=True) as folder:
         shutil.copytree(results, folder, dirs_exist_ok=True)
         _write_words(folder, results)
         provenance.reseal(folder, record, names=WORDS)

@@ -17,10 +17,11 @@ from clineval import results
 from clineval.data.audit import audit
 from clineval.data.cohort import Cohort
 from clineval.errors import InputError
+from clineval.files import write_whole
 from clineval.models.study import study
 from clineval.pipeline.run import facts, load
 from clineval.progress import Announce, silent
-from clineval.results.folder import hold_folder, move_whole, write_whole
+from clineval.results.folder import hold_folder, move_whole
 from clineval.settings import RunSettings, StudySettings
 from clineval.statistics.intervals import normal_quantile
 from clineval.statistics.roc import auc
@@ -224,6 +225,8 @@ def run_study(
                 split_variance(scores),
                 learning_curve(scores, level=settings.evaluation.level, seed=settings.evaluation.seed),
             )
+        seconds = scores.groupby("model", sort=False)["cpu_seconds"].sum().round(2)
+        recorder.training.update({str(model): float(each) for model, each in seconds.items()})
         with recorder.step("write"):
             write_tables(found, risks)
             _draw(found, cohort)
@@ -273,7 +276,9 @@ def write_tables(found: FinishedStudy, risks: pd.DataFrame) -> None:
     for name in ("scores", "summary", "variance", "curve"):
         table: pd.DataFrame = getattr(found, name)
         if len(table):
-            write_whole(folder / f"study_{name}.csv", table.to_csv(index=False, lineterminator="\n"))
+            timeless = table.drop(columns="cpu_seconds", errors="ignore")  # times are in the provenance
+            text = timeless.to_csv(index=False, lineterminator="\n")
+            write_whole(folder / f"study_{name}.csv", text)
 
 
 def _draw(found: FinishedStudy, cohort: Cohort) -> None:

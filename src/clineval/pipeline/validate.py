@@ -35,7 +35,7 @@ from clineval.pipeline.stored_run import StoredRun, cut_for, read_run
 from clineval.pipeline.train import DECIMALS
 from clineval.predictions import OUT_OF_FOLD, read_predictions, write_predictions
 from clineval.progress import Announce, silent
-from clineval.results.folder import replace_folder, require_apart
+from clineval.results.folder import replace_folder, require_apart, watch
 from clineval.settings import ValidationSettings
 
 RESERVED = ("train", "val", "test", "test_clean", OUT_OF_FOLD, "all")
@@ -92,7 +92,7 @@ def validate(
     check_formats(formats)
     if jobs is not None and jobs < 1:
         raise InputError(f"--jobs needs a number from 1 on; came {jobs}.")
-    recorder = provenance.Recorder()
+    recorder, unchanged = provenance.Recorder(), watch(results)
     with recorder.step("read"):
         run = read_run(results)
         at_home = read_evaluation(results / "evaluation.json")
@@ -101,6 +101,7 @@ def validate(
         external = _read(run, own, settings, fits[1:], announce)
         require_apart(out, *external.folders)
         _check_columns(external.cohort, settings)
+        unchanged()
     chosen = {
         "points": _points(run, at_home),
         "attributes": list(settings.attributes),
@@ -133,6 +134,7 @@ def validate(
             provenance.seal(folder, _facts(*about, recorder))
             write_words(folder, lines, announce=announce)
         provenance.seal(folder, _facts(*about, recorder))
+        unchanged()  # all that was read of the run, and hashed, is of one run
     return Validated(out, external.cohort, evaluation, beside, external.unreadable)
 
 

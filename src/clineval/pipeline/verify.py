@@ -6,13 +6,13 @@ import math
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from clineval import results
 from clineval.errors import InputError
 from clineval.evaluation import Evaluation
-from clineval.files import hash_file, hash_text
+from clineval.files import hash_file, hash_text, read_regular
 from clineval.reporting.subject import subject_of
 from clineval.reporting.tables import DISCRIMINATION, Row, measure_table, point_table
 from clineval.results.environment import environment_differences
@@ -86,6 +86,14 @@ def verify_results(folder: Path) -> Verdict:
         return Verdict((broken,))
     record = results.read_provenance(folder / results.FILE)
     elsewhere = environment_differences(record)
+    if _foreign_among(folder, record["artefacts"]):  # a pipe or device would never end; a link leads outside
+        return Verdict(
+            (
+                *_provenance_differences(folder, record),
+                *_artefact_differences(folder, record["artefacts"]),
+                f"{EVALUATION}, {results.LEDGER} and {REPORT} were not read: regular files are needed",
+            )
+        )
     return Verdict(
         (
             *_provenance_differences(folder, record),
@@ -142,10 +150,17 @@ def _note(elsewhere: list[str]) -> str:
 def _broken_provenance(path: Path) -> str:
     """What is wrong with a provenance that cannot even be read, for then no hash in it can be trusted."""
     try:
-        json.loads(path.read_bytes())
+        json.loads(read_regular(path))
     except (ValueError, OSError, RecursionError) as error:
         return f"{results.FILE}: its content differs from what the run wrote; it cannot be read ({error})"
     return ""
+
+
+def _foreign_among(folder: Path, artefacts: Mapping[str, Any]) -> bool:
+    """Whether a link, pipe or device has the place of a file of the results, or of a folder of them."""
+    names = {*artefacts, results.FILE, results.LEDGER}
+    parents = {str(parent) for name in names for parent in PurePosixPath(name).parents}
+    return any(entry in names | parents for entry in foreign_entries(folder))
 
 
 def _provenance_differences(folder: Path, record: Mapping[str, Any]) -> Iterator[str]:

@@ -6,9 +6,9 @@ from dataclasses import asdict, dataclass, fields
 from functools import cache
 from pathlib import Path
 
+from clineval.files import write_whole
 from clineval.reporting.artefacts import Artefacts, read_artefacts
 from clineval.reporting.subject import subject_of
-from clineval.results.folder import write_whole
 
 FILE = "checklist.csv"
 ITEMS = Path(__file__).parent / "checklist_items.csv"

@@ -12,13 +12,13 @@ import numpy as np
 
 from clineval import __version__
 from clineval.evaluation.records import PopulationScores
+from clineval.files import write_whole
 from clineval.reporting import sections
 from clineval.reporting.artefacts import Artefacts, read_artefacts
 from clineval.reporting.external import answer, subject_in
 from clineval.reporting.sections import commit_words
 from clineval.reporting.sentences import chosen_words, number, percent, whole, with_interval
 from clineval.reporting.subject import Subject
-from clineval.results.folder import write_whole
 
 FILE = "model_card.md"
 SAID_ABOVE = ("condition", "image", "kind")  # keys of a model's record that the card's head already holds

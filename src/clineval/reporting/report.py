@@ -10,9 +10,9 @@ from markupsafe import Markup
 
 from clineval.evaluation.curves import Curves
 from clineval.evaluation.curves import curves as curves_of
+from clineval.files import write_whole
 from clineval.reporting.artefacts import Artefacts, read_artefacts
 from clineval.reporting.content import content
-from clineval.results.folder import write_whole
 
 FILE = "report.html"
 HERE = Path(__file__).parent

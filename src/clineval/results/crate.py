@@ -7,8 +7,7 @@ from typing import Any
 from urllib.parse import quote
 
 from clineval import __version__
-from clineval.files import FILE, LEDGER, UNHASHED
-from clineval.results.folder import write_whole
+from clineval.files import FILE, LEDGER, UNHASHED, write_whole
 
 CRATE = "ro-crate-metadata.json"
 SPECIFICATION = "https://w3id.org/ro/crate/1.1"

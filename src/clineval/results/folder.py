@@ -1,9 +1,8 @@
-"""A results folder is replaced whole or not at all: lock, temporary folder beside it, swap, recovery."""
+"""A results folder is replaced whole or not at all: its lock, its workshop, the swap, the recovery."""
 
 import contextlib
 import ctypes
 import errno
-import fcntl
 import glob
 import json
 import os
@@ -11,21 +10,28 @@ import shutil
 import socket
 import stat
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from clineval.errors import InputError
+from filelock import FileLock, Timeout
+
+from clineval.errors import InputError, in_short
+from clineval.files import read_regular, sync
 
 MARKER = "provenance.json"
 LEDGER = "ledger.jsonl"
 DATA = ".npz"  # ending of a data set's file
-BEING_REPLACED = ".being-replaced"
 PUBLISHED = "published"  # field of a provenance: a record that no command replaces unless forced
+LITTER = (".DS_Store", "Thumbs.db", "desktop.ini")  # what file managers leave, never worth keeping
+STAGED = ".clineval-new"  # finished results inside a folder that cannot be renamed
+NAMES = ".names"  # in STAGED: every name that the folder will hold
+SIGN = ".clineval"  # in a workshop: the program made it
 
 _HERE = -100  # AT_FDCWD of the C library: paths start at the working folder
 _RENAME_EXCHANGE = 2  # of renameat2 in linux/fs.h
+_NOT_TO_BE_RENAMED = (errno.EBUSY, errno.EXDEV, errno.EPERM, errno.EACCES)
 
 
 def require_apart(out: Path, *read: Path | None) -> None:
@@ -40,41 +46,48 @@ def require_apart(out: Path, *read: Path | None) -> None:
 
 
 @contextlib.contextmanager
-def replace_folder(target: Path, *, kind: str, force: bool = False) -> Iterator[Path]:
+def replace_folder(target: Path, *, kind: str, force: bool = False, carries: bool = False) -> Iterator[Path]:
     """Hand out an empty folder beside ``target`` and put it in its place when the block ends well.
 
     Where the block raises, or the process is killed, ``target`` stays as it was. A ledger in the
-    old folder is copied into the new one first, for it must outlive every run.
+    old folder is copied into the new one first, for it must outlive every run. A folder that cannot be
+    renamed (a mount point, a folder of a container's lower layer, one whose parent is not writable) is
+    filled in place instead; the next command finishes that where a kill interrupted it.
 
     Parameters
     ----------
     kind : the command whose results these are; a folder of another kind is not replaced.
-    force : replace a folder that is of another kind or not the program's own.
+    force : replace a folder that is of another kind, published, not the program's own, or holds files
+        that the program did not write.
+    carries : the block copies every file of the old folder, whoever wrote it.
 
     Raises
     ------
-    InputError : ``target`` is a file, a stranger's folder, locked by another run, or cannot be written.
+    InputError : ``target`` is a file, not the program's own, locked by another run, or cannot be written.
     """
     target = Path(os.path.abspath(target))
     with hold_folder(target):
         _put_right(target)
-        _check_replaceable(target, kind=kind, force=force)
-        fresh = _make_temporary(target)
+        _check_replaceable(target, kind=kind, force=force, carries=carries)
+        workshop = _make_workshop(target)
+        fresh = workshop / "new"
         try:
+            fresh.mkdir()
+            fresh.chmod(0o755)
             if (target / LEDGER).is_file():
                 shutil.copy2(target / LEDGER, fresh / LEDGER)
             yield fresh
             _sync_tree(fresh)
             _swap(fresh, target)
+            _remove(workshop)
         except BaseException:
-            shutil.rmtree(fresh, ignore_errors=True)
             _put_right(target)
             raise
 
 
 @contextlib.contextmanager
 def hold_folder(target: Path) -> Iterator[None]:
-    """Let nobody else write ``target`` while the block runs; the folders above it are made.
+    """Keep every other process from writing ``target`` while the block runs; its parents are made.
 
     The system drops the lock with the process, so a dead run leaves none behind.
 
@@ -87,26 +100,50 @@ def hold_folder(target: Path) -> Iterator[None]:
         raise InputError(f"{target} is a whole disk, not a results folder; choose another --out.")
     _make_parents(target)
     path = _lock_file(target)
-    handle = _acquire(path, target)
+    lock = _acquire(path, target)
     try:
-        os.ftruncate(handle, 0)
-        os.pwrite(handle, json.dumps({"process": os.getpid(), "host": socket.gethostname()}).encode(), 0)
+        with contextlib.suppress(OSError):  # it only serves the message of a process that finds the lock
+            path.write_text(json.dumps({"process": os.getpid(), "host": socket.gethostname()}))
         yield
     finally:
-        path.unlink(missing_ok=True)
-        os.close(handle)
+        path.unlink(missing_ok=True)  # while it is held: whoever opened it meanwhile sees that it is gone
+        lock.release()
 
 
 def recover(target: Path) -> None:
-    """Undo what a killed run left: put an old folder back where no new one came, drop leftovers.
+    """Undo or finish what a killed run left: restore an old folder that has no successor, drop leftovers.
 
     Where a living run is at work on the folder, it is left to that run.
     """
     target = Path(os.path.abspath(target))
-    left_over = target.name and ((_old(target) / BEING_REPLACED).exists() or _is_marked(target))
-    if left_over:
+    if target.name and _is_left_over(target):
         with contextlib.suppress(InputError), hold_folder(target):
             _put_right(target)
+
+
+def watch(folder: Path) -> Callable[[], None]:
+    """A function that refuses if ``folder`` was replaced since: what was read may then be of two runs.
+
+    Raises
+    ------
+    InputError : by the function, where another run replaced the folder in the meantime.
+    """
+    before = _identity(folder)
+
+    def unchanged() -> None:
+        if _identity(folder) != before:
+            raise InputError(f"{folder} was replaced by another run while it was read; repeat the command.")
+
+    return unchanged
+
+
+def _identity(folder: Path) -> tuple[int, ...]:
+    """What changes when a folder, or the provenance in it, is replaced."""
+    try:
+        whole, record = folder.stat(), (folder / MARKER).stat()
+    except OSError:
+        return ()
+    return (whole.st_dev, whole.st_ino, record.st_ino, record.st_mtime_ns)
 
 
 def folder_kind(folder: Path) -> str | None:
@@ -123,8 +160,8 @@ def is_published(folder: Path) -> bool:
 def _provenance(folder: Path) -> dict[str, Any]:
     """What ``provenance.json`` holds, unchecked; empty where there is none that can be read."""
     try:
-        record = json.loads((folder / MARKER).read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
+        record = json.loads(read_regular(folder / MARKER))
+    except (OSError, ValueError, RecursionError):  # an InputError is a ValueError
         return {}
     return record if isinstance(record, dict) else {}
 
@@ -138,8 +175,17 @@ def foreign_entries(folder: Path) -> list[str]:
     ]
 
 
+def unknown_files(folder: Path) -> list[str]:
+    """Names below a results folder, links and pipes included, that its provenance does not list."""
+    listed = _provenance(folder).get("artefacts")
+    known = {*(listed if isinstance(listed, dict) else ()), MARKER, LEDGER, _lock_file(folder).name}
+    found = (path for path in sorted(folder.rglob("*")) if path.is_symlink() or not path.is_dir())
+    names = (path.relative_to(folder).as_posix() for path in found if path.name not in LITTER)
+    return [name for name in names if name not in known]
+
+
 def require_results(folder: Path, *needed: str) -> Path:
-    """The folder itself, put right after a kill; a InputError where it or a file in it is missing."""
+    """The folder itself, recovered after a kill; an InputError where it or a file in it is missing."""
     recover(folder)
     if not folder.is_dir():
         raise InputError(f"A results folder is needed; {folder} is not a folder. Make one with: clineval run")
@@ -172,28 +218,11 @@ def require_writable(folder: Path) -> None:
         raise unwritable(folder, error) from error
 
 
-def write_whole(path: Path, content: str | bytes) -> None:
-    """Write a file so that a reader sees the old content or the new, never a part."""
-    data = content.encode("utf-8") if isinstance(content, str) else content
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.tmp-")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(name, 0o644)
-        os.replace(name, path)
-        _sync(path.parent)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
-
-
 def move_whole(source: Path, folder: Path) -> None:
     """Move a finished file of the same disk into a folder, over one of its name, in one step."""
-    _sync(source)
+    sync(source)
     os.replace(source, folder / source.name)
-    _sync(folder)
+    sync(folder)
 
 
 @dataclass(frozen=True)
@@ -204,33 +233,78 @@ class _Holder:
     host: str
 
 
-def _old(target: Path) -> Path:
-    return target.with_name(target.name + ".old")
+def _in_place(target: Path) -> bool:
+    """Whether the folder is filled where it is: a mount point, or one beside which nothing can be made."""
+    return target.is_dir() and (os.path.ismount(target) or not os.access(target.parent, os.W_OK))
 
 
-def _temporary_prefix(target: Path) -> str:
-    return f".{target.name}.tmp-"
+def _place(target: Path) -> Path:
+    """The folder in which lock and workshop of ``target`` are made."""
+    return target if _in_place(target) else target.parent
 
 
 def _lock_file(target: Path) -> Path:
-    return target.with_name(f".{target.name}.lock")
+    return _place(target) / f".{target.name}.lock"
 
 
-def _is_marked(target: Path) -> bool:
-    return (target / BEING_REPLACED).exists()
+def _workshops(target: Path) -> Iterator[Path]:
+    """Folders in which a run of this program was making new results for ``target``."""
+    for place in dict.fromkeys((target.parent, target)):
+        for path in place.glob(f"{glob.escape(_prefix(target))}*"):
+            if path.is_dir() and not path.is_symlink() and _is_workshop(path, target):
+                yield path
+
+
+def _is_workshop(path: Path, target: Path) -> bool:
+    """Whether the program made it, by its sign; or it is empty, as a kill before the sign leaves it."""
+    try:
+        return not any(path.iterdir()) or json.loads(read_regular(path / SIGN)) == _sign(target)
+    except (OSError, ValueError, RecursionError):
+        return False
+
+
+def _sign(target: Path) -> dict[str, str]:
+    return {"made by": "clineval", "for": target.name}
+
+
+def _prefix(target: Path) -> str:
+    return f".{target.name}.tmp-"
+
+
+def _make_workshop(target: Path) -> Path:
+    place = _place(target)
+    try:
+        workshop = Path(tempfile.mkdtemp(dir=place, prefix=_prefix(target)))
+        (workshop / SIGN).write_text(json.dumps(_sign(target)))
+    except OSError as error:
+        raise unwritable(place, error) from error
+    return workshop
+
+
+def _remove(workshop: Path) -> None:
+    """Remove a workshop, its sign last, so that a kill halfway leaves one that is still known."""
+    for path in workshop.iterdir():
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        elif path.name != SIGN:
+            path.unlink(missing_ok=True)
+    shutil.rmtree(workshop, ignore_errors=True)
+
+
+def _is_left_over(target: Path) -> bool:
+    """Whether a run is at work on the folder, or was killed at it."""
+    lock_inside = _place(target) == target and _lock_file(target).exists()
+    return lock_inside or any(_workshops(target)) or (target / STAGED).is_dir()
 
 
 def _put_right(target: Path) -> None:
     """What :func:`recover` does, for the one who holds the lock."""
-    old = _old(target)
-    if _is_marked(old):
-        if target.exists():
-            _discard(old, target)
-        else:
-            os.rename(old, target)
-    if _is_marked(target):
-        with contextlib.suppress(OSError):
-            (target / BEING_REPLACED).unlink()
+    for workshop in list(_workshops(target)):
+        if (workshop / "old").is_dir() and not target.exists():
+            os.rename(workshop / "old", target)
+        _remove(workshop)
+    if (target / STAGED).is_dir():
+        _finish(target)
 
 
 def _make_parents(target: Path) -> None:
@@ -242,30 +316,14 @@ def _make_parents(target: Path) -> None:
         raise unwritable(target.parent, error) from error
 
 
-def _make_temporary(target: Path) -> Path:
-    prefix = _temporary_prefix(target)
-    for leftover in target.parent.glob(f"{glob.escape(prefix)}*"):
-        shutil.rmtree(leftover, ignore_errors=True)
-    try:
-        fresh = Path(tempfile.mkdtemp(dir=target.parent, prefix=prefix))
-    except OSError as error:
-        raise unwritable(target.parent, error) from error
-    fresh.chmod(0o755)
-    return fresh
-
-
-def _check_replaceable(target: Path, *, kind: str, force: bool) -> None:
+def _check_replaceable(target: Path, *, kind: str, force: bool, carries: bool) -> None:
     if target.is_symlink() or (target.exists() and not target.is_dir()):
         raise InputError(f"The output folder {target} is a file or a link; choose another --out.")
     if _holds_the_user(target):
         raise InputError(
             f"{target} holds the working or home folder and is never replaced; choose another --out."
         )
-    if _old(target).exists():
-        raise InputError(
-            f"{_old(target)} is in the way of replacing {target.name}; move it, or choose another --out."
-        )
-    if not target.exists() or not any(target.iterdir()):
+    if not target.exists() or {path.name for path in target.iterdir()} <= {_lock_file(target).name}:
         return
     data = next((path.name for path in sorted(target.iterdir()) if path.suffix == DATA), None)
     if data:  # no command writes one: it is a data set that somebody downloaded
@@ -288,6 +346,12 @@ def _check_replaceable(target: Path, *, kind: str, force: bool) -> None:
             f"{target} holds the results of 'clineval {found}'; 'clineval {kind}' would replace them. "
             "Choose another --out, or replace them with --force."
         )
+    unknown = [] if carries else unknown_files(target)
+    if unknown:
+        raise InputError(
+            f"{target} holds files that clineval did not write and would delete: {in_short(unknown)}. Move "
+            "them, choose another --out, or have them deleted with --force."
+        )
 
 
 def _holds_the_user(target: Path) -> bool:
@@ -296,28 +360,64 @@ def _holds_the_user(target: Path) -> bool:
 
 
 def _swap(fresh: Path, target: Path) -> None:
-    """Put the fresh folder in the place of the old; without an exchange there is a moment between."""
+    """Put the fresh folder in the place of the old, in one step where the system can exchange two names."""
     if not target.exists():
         os.rename(fresh, target)
-        _sync(target.parent)
-    elif _exchange(fresh, target):
-        _sync(target.parent)
-        shutil.rmtree(fresh, ignore_errors=True)
-    else:
-        (target / BEING_REPLACED).touch()
-        os.rename(target, _old(target))
+    elif _in_place(target):
+        _fill(fresh, target)
+    elif not _exchange(fresh, target):
+        try:
+            os.rename(target, fresh.with_name("old"))
+        except OSError as error:
+            if error.errno not in _NOT_TO_BE_RENAMED:
+                raise
+            _fill(fresh, target)
+            return
         os.rename(fresh, target)
-        _sync(target.parent)
-        _discard(_old(target), target)
+    sync(target.parent)
 
 
-def _discard(old: Path, target: Path) -> None:
-    """Remove a replaced folder; under the name of a leftover, so that a kill halfway leaves no riddle."""
-    leftover = old
-    with contextlib.suppress(OSError):  # on a full disk no name can be made
-        leftover = Path(tempfile.mkdtemp(dir=target.parent, prefix=_temporary_prefix(target)))
-        os.rename(old, leftover)
-    shutil.rmtree(leftover, ignore_errors=True)
+def _fill(fresh: Path, target: Path) -> None:
+    """Bring finished results into a folder that cannot be renamed: staged whole first, then moved up."""
+    (fresh / NAMES).write_text(json.dumps([path.name for path in fresh.iterdir()]))
+    try:
+        os.rename(fresh, target / STAGED)
+    except OSError as error:
+        if error.errno != errno.EXDEV:
+            raise
+        inside = Path(tempfile.mkdtemp(dir=target, prefix=_prefix(target)))
+        (inside / SIGN).write_text(json.dumps(_sign(target)))
+        shutil.copytree(fresh, inside / "new")
+        _sync_tree(inside / "new")
+        os.rename(inside / "new", target / STAGED)
+        _remove(inside)
+    sync(target)
+    _finish(target)
+
+
+def _finish(target: Path) -> None:
+    """Move staged results up and remove what is not theirs; may be repeated after a kill at any moment."""
+    staged = target / STAGED
+    if (staged / NAMES).is_file():
+        kept = {*json.loads(read_regular(staged / NAMES)), STAGED, _lock_file(target).name}
+        for path in list(target.iterdir()):
+            if path.name not in kept and not _is_workshop(path, target):
+                _delete(path)
+        for path in list(staged.iterdir()):
+            if path.name != NAMES:
+                _delete(target / path.name, folder_only=True)
+                os.replace(path, target / path.name)
+        sync(target)
+        (staged / NAMES).unlink()
+    shutil.rmtree(staged, ignore_errors=True)
+    sync(target)
+
+
+def _delete(path: Path, *, folder_only: bool = False) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    elif not folder_only:
+        path.unlink(missing_ok=True)
 
 
 def _exchange(one: Path, other: Path) -> bool:
@@ -328,62 +428,43 @@ def _exchange(one: Path, other: Path) -> bool:
     return rename(_HERE, os.fsencode(one), _HERE, os.fsencode(other), _RENAME_EXCHANGE) == 0
 
 
-def _sync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
 def _sync_tree(folder: Path) -> None:
     for path in sorted(folder.rglob("*")):
-        _sync(path)
-    _sync(folder)
+        sync(path)
+    sync(folder)
 
 
-def _acquire(path: Path, target: Path) -> int:
-    while True:
-        handle = _open_lock(path)
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            holder = _read_holder(handle)
-            os.close(handle)
-            who = f"process {holder.process} on {holder.host}" if holder else "another process"
-            raise InputError(
-                f"{target} is being written by {who}; wait for it to end, or choose another --out."
-            ) from error
-        if _is_still(path, handle):
-            return handle
-        os.close(handle)
-
-
-def _open_lock(path: Path) -> int:
-    """Open or make the lock file; a link or pipe of that name, as another user may lay, is not followed."""
+def _acquire(path: Path, target: Path) -> FileLock:
+    _refuse_odd_lock(path)
+    lock = FileLock(path, timeout=0, mode=0o644, thread_local=False)
     try:
-        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK, 0o644)
+        lock.acquire()
+    except Timeout as error:
+        holder = _read_holder(path)
+        who = f"process {holder.process} on {holder.host}" if holder else "another process"
+        raise InputError(
+            f"{target} is being written by {who}; wait for it to end, or choose another --out."
+        ) from error
     except OSError as error:
-        if error.errno == errno.ELOOP:
-            raise InputError(f"{path} is a link where a lock file is needed; remove it.") from error
         raise unwritable(path.parent, error) from error
-    if not stat.S_ISREG(os.fstat(handle).st_mode):
-        os.close(handle)
+    return lock
+
+
+def _refuse_odd_lock(path: Path) -> None:
+    """Refuse a link or pipe of the lock's name, which another user may have put there."""
+    try:
+        mode = path.lstat().st_mode
+    except OSError:
+        return
+    if stat.S_ISLNK(mode):
+        raise InputError(f"{path} is a link where a lock file is needed; remove it.")
+    if not stat.S_ISREG(mode):
         raise InputError(f"{path} is a device or pipe where a lock file is needed; remove it.")
-    return handle
 
 
-def _is_still(path: Path, handle: int) -> bool:
-    """Whether the locked file is the one that the name leads to, not one just removed by its holder."""
+def _read_holder(path: Path) -> _Holder | None:
     try:
-        return os.path.samestat(os.stat(path), os.fstat(handle))
-    except FileNotFoundError:
-        return False
-
-
-def _read_holder(handle: int) -> _Holder | None:
-    try:
-        record = json.loads(os.pread(handle, 1000, 0))
+        record = json.loads(read_regular(path))
         return _Holder(int(record["process"]), str(record["host"]))
-    except (ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None

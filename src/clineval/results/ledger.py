@@ -6,9 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from clineval import files
-from clineval.files import LEDGER, hash_file, hash_text
+from clineval.files import LEDGER, hash_file, hash_text, write_whole
 from clineval.results.environment import commit
-from clineval.results.folder import write_whole
 
 __all__ = ["LEDGER", "broken_link", "ledger_state", "open_ledger", "read_openings"]
 

@@ -13,10 +13,10 @@ from typing import Any
 
 from clineval import __version__, files
 from clineval.errors import InputError
-from clineval.files import FILE, LEDGER, hash_file, hash_folder, hash_text
+from clineval.files import FILE, LEDGER, hash_file, hash_folder, hash_text, read_regular, write_whole
 from clineval.results.crate import CRATE, write_crate
 from clineval.results.environment import commit, machine, versions
-from clineval.results.folder import PUBLISHED, write_whole
+from clineval.results.folder import PUBLISHED
 from clineval.results.ledger import ledger_state
 
 PROCESSES = Path("/proc")
@@ -181,7 +181,7 @@ def render(record: Mapping[str, Any]) -> str:
 
 def is_as_sealed(path: Path, record: Mapping[str, Any]) -> bool:
     """Whether the file is, to the last byte, what ``render`` wrote for the record read from it."""
-    return path.read_bytes() == render(record).encode("utf-8", errors="replace")
+    return read_regular(path) == render(record).encode("utf-8", errors="replace")
 
 
 def read_provenance(path: Path) -> dict[str, Any]:
@@ -192,7 +192,7 @@ def read_provenance(path: Path) -> dict[str, Any]:
     InputError : it is not JSON, of another schema, or without hashes.
     """
     try:
-        record = json.loads(path.read_text(encoding="utf-8"))
+        record = json.loads(read_regular(path))
     except (ValueError, OSError, RecursionError) as error:
         raise InputError(f"{path} cannot be read as JSON ({error}); write the results anew.") from error
     if not isinstance(record, dict) or record.get("schema") != SCHEMA:
