@@ -20,7 +20,8 @@ from clineval.statistics.scores import surely_wrong
 class Recalibration:
     """How to mend a risk, and on which population that was learnt.
 
-    ``temperature`` and ``platt``: logit(new) = intercept + slope * logit(risk), temperature = 1 / slope.
+    ``temperature``, ``intercept`` and ``platt``: logit(new) = intercept + slope * logit(risk), where
+    temperature = 1 / slope.
     ``isotonic``: straight lines through ``knots``, pairs of risk and new risk.
     """
 
@@ -73,11 +74,26 @@ def fit_temperature(outcome: ArrayLike, risk: ArrayLike, *, fitted_on: str) -> R
     Guo et al. 2017, arXiv:1706.04599.
     """
     outcome, risk = checked_risks(outcome, risk)
-    own, log_odds = _learnable(outcome, risk)
+    own, log_odds = learnable(outcome, risk)
     # Every case told twice, as itself and in the mirror, has its likeliest intercept at 0.
     fit = fit_logistic(np.concatenate([own, ~own]), x=np.concatenate([log_odds, -log_odds]))
     slope = _rising(fit.coefficients[1], fit.failure)
     return Recalibration("temperature", fitted_on, len(outcome), int(outcome.sum()), slope=slope)
+
+
+def fit_intercept(outcome: ArrayLike, risk: ArrayLike, *, fitted_on: str) -> Recalibration:
+    """One number that moves all risks up or down, the likeliest shift of the log-odds.
+
+    Parameters and errors as for ``fit_temperature``, but the risks need not rise with the outcome.
+    Steyerberg et al. 2004, doi:10.1002/sim.1844.
+    """
+    outcome, risk = checked_risks(outcome, risk)
+    own, log_odds = learnable(outcome, risk)
+    fit = fit_logistic(own, offset=log_odds)
+    if fit.failure:
+        raise ValueError(f"No recalibration can be fitted: {fit.failure}.")
+    shift = float(fit.coefficients[0])
+    return Recalibration("intercept", fitted_on, len(outcome), int(outcome.sum()), intercept=shift)
 
 
 def fit_platt(outcome: ArrayLike, risk: ArrayLike, *, fitted_on: str) -> Recalibration:
@@ -88,7 +104,7 @@ def fit_platt(outcome: ArrayLike, risk: ArrayLike, *, fitted_on: str) -> Recalib
     intercept 0 and slope 1.
     """
     outcome, risk = checked_risks(outcome, risk)
-    own, log_odds = _learnable(outcome, risk)
+    own, log_odds = learnable(outcome, risk)
     fit = fit_logistic(own, x=log_odds)
     slope = _rising(fit.coefficients[1], fit.failure)
     return Recalibration(
@@ -165,8 +181,14 @@ def change_after_recalibration(
     )
 
 
-def _learnable(outcome: Bools, risk: Floats) -> tuple[Bools, Floats]:
-    """Outcomes and log-odds of the cases whose risk has a logit; the others must have proved right."""
+def learnable(outcome: Bools, risk: Floats) -> tuple[Bools, Floats]:
+    """Outcomes and log-odds of the cases whose risk has a logit; the others must have proved right.
+
+    Raises
+    ------
+    ValueError
+        Where one class is absent, or a risk of exactly 0 or 1 proved wrong.
+    """
     _both_classes(outcome)
     wrong = surely_wrong(outcome, risk)
     if wrong:

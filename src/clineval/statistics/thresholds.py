@@ -175,6 +175,20 @@ def events_to_guarantee(target: float, *, level: float = 0.95) -> int:
     return math.ceil(math.log1p(-level) / math.log(target))
 
 
+def least_sure_count(total: int, target: float, level: float) -> int:
+    """The least k whose cut truly reaches the target with probability ``level``; total + 1 where none.
+
+    Parameters
+    ----------
+    total : events (or non-events) that choose, at least 1; the cut is the risk of the k-th from the top.
+    target : sensitivity (or specificity) to reach on new cases, in (0, 1].
+    level : the probability wanted, between 0 and 1; cases are taken as independent.
+    """
+    k = np.arange(_least_count(target, total), total + 1)
+    sure = betaincc(k, total + 1.0 - k, target) >= level
+    return int(k[np.argmax(sure)]) if sure.any() else total + 1
+
+
 @dataclass(frozen=True)
 class _Cases:
     """The cases that choose, and how they are resampled."""
@@ -244,7 +258,7 @@ def _for_rate(cases: _Cases, rule: str, target: float) -> ChosenThreshold:
     met, total = (
         (table.true_positives, table.events) if sensitivity else (table.true_negatives, table.non_events)
     )
-    sure = _least_sure_count(total, target, cases.level)
+    sure = least_sure_count(total, target, cases.level)
     guaranteed = choose(cases.outcome, cases.risk, sure / total) if sure <= total else np.nan
     probability = probability_target_met(_least_count(target, total), total, target)
     promise = _promise(rule, target, total, probability, guaranteed, cases.level)
@@ -261,13 +275,6 @@ def _for_rate(cases: _Cases, rule: str, target: float) -> ChosenThreshold:
         sentence=promise,
         bootstrap=drawn,
     )
-
-
-def _least_sure_count(total: int, target: float, level: float) -> int:
-    """The least k whose cut truly reaches the target with probability ``level``; total + 1 where none."""
-    k = np.arange(_least_count(target, total), total + 1)
-    sure = betaincc(k, total + 1.0 - k, target) >= level
-    return int(k[np.argmax(sure)]) if sure.any() else total + 1
 
 
 def _promise(
