@@ -20,7 +20,7 @@ from PIL import Image
 
 import clineval
 from clineval.cli.main import run_command
-from clineval.data.image_files import read_image
+from clineval.data.image_files import find_images, read_image
 from clineval.data.own_images import read_cohort
 from clineval.data.preparation import Unusable
 from clineval.errors import InputError
@@ -500,6 +500,18 @@ def test_json_names_the_files_passed_over(finished_run):
     assert found["passed_over"] == ["t.csv"]
 
 
+def test_the_index_of_a_dicom_disc_is_passed_over(tmp_path):
+    shutil.copy(DICOM / "reference.dcm", tmp_path / "IM0")
+    content = (DICOM / "reference.dcm").read_bytes()
+    kind = content.index(b"1.2.840.10008.5.1.4")
+    length = content[kind - 2]
+    index = content[: kind - 2] + b"\x14\x00" + b"1.2.840.10008.1.3.10" + content[kind + length :]
+    (tmp_path / "DICOMDIR").write_bytes(index)
+    found = find_images([tmp_path])
+    assert [name for _, name in found.images] == ["IM0"]
+    assert found.passed_over == ("DICOMDIR",)
+
+
 def test_a_wrong_ending_does_not_hide_what_a_file_is(tmp_path):
     for source, name in ((REFERENCE, "x.dcm"), (REFERENCE, "x.jpg"), (DICOM / "reference.dcm", "x.png")):
         shutil.copy(source, tmp_path / name)
@@ -628,11 +640,13 @@ READ = {
 def test_bombs_are_refused_before_they_are_unpacked(tmp_path, command):
     for number in range(2):
         (tmp_path / f"deep{number}.png").write_bytes(png(20_000, 20_000, depth=16))
-    (tmp_path / "deflated.dcm").write_bytes(deflated(3000))
+    bomb = deflated(3000)
+    (tmp_path / "deflated.dcm").write_bytes(bomb)
+    (tmp_path / "no-preamble.dcm").write_bytes(bomb[132:])
     seconds, gigabytes, said = measured(tmp_path, READ[command])
     assert "more than 50,000,000" in said
     if command == "prepare":
-        assert "it inflates to more than" in said
+        assert said.count("it inflates to more than") == 2
     assert seconds < 5
     assert gigabytes < 1
 

@@ -1,5 +1,6 @@
 """Files of rows and columns: what is read as it stands, what is refused by its kind and line."""
 
+import os
 from pathlib import Path
 
 import pyarrow as pa
@@ -36,6 +37,11 @@ def test_cells_of_a_csv_are_text_without_the_spaces_around_them(tmp_path: Path) 
 
 def test_the_delimiter_is_the_one_that_the_header_holds_most(tmp_path: Path) -> None:
     assert cells(written(tmp_path, "a;b, c;d\n1;2;3\n")) == {"a": ["1"], "b, c": ["2"], "d": ["3"]}
+
+
+def test_a_pipe_is_refused_and_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.csv")
+    assert "pipe.csv is a pipe or a device" in refusal_of(tmp_path / "pipe.csv")
 
 
 @pytest.mark.parametrize("first", ["sep=;", "SEP=;", '"sep=;"', "sep=;;;"])

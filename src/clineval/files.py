@@ -64,6 +64,8 @@ def read_columns(path: Path) -> tuple[dict[str, pa.ChunkedArray], Origin]:
     """
     if path.is_dir():
         raise InputError(f"{path} is a folder; predictions are one CSV or Parquet file.")
+    if path.exists() and not path.is_file():  # a pipe would be waited for, a device has no end
+        raise InputError(f"{path} is a pipe or a device; expected a plain CSV or Parquet file.")
     try:
         with path.open("rb") as file:
             head = file.read(8)

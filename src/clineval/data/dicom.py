@@ -12,20 +12,20 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from clineval.data.preparation import FEWEST_LEVELS, TOLERANCE, Unusable, colour_spread, looked_up
+from clineval.data.dicom_display import RUN_LENGTH, displayed, given, samples_of, with_square_pixels
+from clineval.data.preparation import TOLERANCE, Unusable, colour_spread
 
 SUFFIXES = (".dcm", ".dicom", ".ima")
 MARKER = 0.01  # share of coloured pixels up to which even a colour Doppler file shows none of its colour
 MOST_COLOURED = 0.10  # share of coloured pixels up to which the colour is a legend's, a marker's or a logo's
 MOST_COLOURED_IN_THE_MIDDLE = 0.05  # the same of the middle half, where tissue and Doppler colours lie
 COLOUR_FLOW = 2  # RegionDataType of an ultrasound region (PS3.3 C.8.5.5.1.2)
-WIDEST_PIXEL = 4.0  # times as wide as high, or as high as wide; beyond, the tag cannot be meant
-NEGATIVE = 2**15  # from here on a tag that was read as unsigned stands for a negative number
-LONG_FORM = (b"OB", b"OW", b"OF", b"SQ", b"UT", b"UN")  # with a length of four bytes, two unused before it
-REPRESENTATIONS = (*LONG_FORM, b"UL", b"UI", b"CS", b"DA", b"TM", b"DT", b"LO", b"SH", b"PN", b"UC", b"AE")
+LONG_FORM = (  # representations with a length of four bytes, two unused before it
+    b"OB", b"OD", b"OF", b"OL", b"OV", b"OW", b"SQ", b"SV", b"UC", b"UN", b"UR", b"UT", b"UV",
+)  # fmt: skip
+REPRESENTATIONS = (*LONG_FORM, b"UL", b"UI", b"CS", b"DA", b"TM", b"DT", b"LO", b"SH", b"PN", b"AE", b"US")
 DEFLATED = b"1.2.840.10008.1.2.1.99"
 VIDEO = "1.2.840.10008.1.2.4.10"  # how the transfer syntaxes of MPEG-2, MPEG-4 and HEVC (.100 to .108) begin
-RUN_LENGTH = "1.2.840.10008.1.2.5"
 NO_PICTURE = {
     "SEG": "a segmentation object",
     "SR": "a structured report",
@@ -53,7 +53,6 @@ OF_STORAGE_CLASS = {
     "1.2.840.10008.5.1.4.1.1.9.": "ECG",
 }
 IN_GROUPS = ("FrameVOILUTSequence", "PixelValueTransformationSequence", "PixelMeasuresSequence")
-SPACINGS = ("PixelSpacing", "ImagerPixelSpacing", "NominalScannedPixelSpacing")
 IDENTIFYING = (
     "PatientName", "PatientID", "IssuerOfPatientID", "PatientBirthDate", "PatientBirthTime",
     "OtherPatientIDs", "OtherPatientNames", "PatientBirthName", "PatientMotherBirthName",
@@ -85,25 +84,6 @@ class DicomImage:
     burnt_in: bool
     identifying: tuple[str, ...]
     coloured: float = 0.0
-
-
-@dataclass(frozen=True)
-class _Samples:
-    """How a pixel is stored: bits in use of those allotted, the highest of them, and whether signed.
-
-    ``plain`` is True where the stored words are at hand, bits that are not in use included.
-    """
-
-    allotted: int
-    bits: int
-    high: int
-    signed: bool
-    plain: bool
-
-    @property
-    def ends(self) -> tuple[int, int]:
-        """The least and the greatest value that the bits can hold."""
-        return (-(2 ** (self.bits - 1)), 2 ** (self.bits - 1) - 1) if self.signed else (0, 2**self.bits - 1)
 
 
 def is_dicom(head: bytes) -> bool:
@@ -176,16 +156,19 @@ def _dataset(content: bytes, *, most_bytes: int) -> Any:
 
 def _check_inflated(content: bytes, most_bytes: int) -> None:
     """Refuse a deflated file that inflates beyond all measure, before it is inflated."""
+    if DEFLATED not in content:
+        return
     start = _end_of_meta(content)
-    if DEFLATED in content[132:start]:
-        inflated = zlib.decompressobj(-zlib.MAX_WBITS).decompress(content[start:], most_bytes + 1)
-        if len(inflated) > most_bytes:
-            raise Unusable(f"it inflates to more than {most_bytes:,} bytes, as a decompression bomb does")
+    if DEFLATED not in content[:start]:
+        raise Unusable(BROKEN)
+    inflated = zlib.decompressobj(-zlib.MAX_WBITS).decompress(content[start:], most_bytes + 1)
+    if len(inflated) > most_bytes:
+        raise Unusable(f"it inflates to more than {most_bytes:,} bytes, as a decompression bomb does")
 
 
 def _end_of_meta(content: bytes) -> int:
     """Where the file meta information (group 2, always explicit and little endian) ends."""
-    place = 132
+    place = 132 if content[128:132] == b"DICM" else 0
     while content[place : place + 2] == b"\x02\x00":
         long = content[place + 4 : place + 6] in LONG_FORM
         size = content[place + 8 : place + 12] if long else content[place + 6 : place + 8]
@@ -210,16 +193,8 @@ def _bring_up_frame_tags(dataset: Any) -> None:
         for group in list(dataset.get(groups) or ())[:1]:
             inner = [item for keyword in IN_GROUPS for item in group.get(keyword) or ()]
             for element in (element for item in inner for element in item):
-                if _given(dataset, element.keyword) is None:
+                if given(dataset, element.keyword) is None:
                     dataset[element.tag] = element
-
-
-def _given(dataset: Any, keyword: str) -> Any:
-    """A tag's value; None where the tag is absent or empty."""
-    value = dataset.get(keyword) if keyword else None
-    if value is None or (hasattr(value, "__len__") and not len(value)):
-        return None
-    return value
 
 
 def _check(dataset: Any, most_pixels: int) -> None:
@@ -229,9 +204,9 @@ def _check(dataset: Any, most_pixels: int) -> None:
     modality = _modality(dataset)
     if modality in NO_PICTURE:
         raise Unusable(f"it is a DICOM file of {NO_PICTURE[modality]} (modality {modality}), not a picture")
-    if _given(dataset, "PixelData") is None:
+    if given(dataset, "PixelData") is None:
         raise Unusable(f"it is a DICOM file without a picture (modality {modality or 'unknown'})")
-    frames = int(_given(dataset, "NumberOfFrames") or 1)
+    frames = int(given(dataset, "NumberOfFrames") or 1)
     if frames > 1:
         raise Unusable(f"it is a DICOM file of {frames} frames; export the one that is meant as one image")
     if dataset.Rows * dataset.Columns > most_pixels:
@@ -257,7 +232,7 @@ def _read(dataset: Any) -> DicomImage:
     bits = int(dataset.BitsStored)
     grey, coloured = _picture(dataset)
     return DicomImage(
-        grey=_with_square_pixels(grey, dataset),
+        grey=with_square_pixels(grey, dataset),
         bits=bits,
         burnt_in=str(dataset.get("BurnedInAnnotation", "")).strip().upper() == "YES",
         identifying=tuple(keyword for keyword in IDENTIFYING if str(dataset.get(keyword, "")).strip()),
@@ -272,7 +247,7 @@ def _picture(dataset: Any) -> tuple[NDArray[np.uint8], float]:
     """The grey picture, and the share of its pixels that have a colour."""
     from pydicom.pixels import apply_color_lut
 
-    samples = _samples(dataset)
+    samples = samples_of(dataset)
     palette = dataset.PhotometricInterpretation == "PALETTE COLOR"
     stored = _decoded(dataset, raw=samples.plain and int(dataset.SamplesPerPixel) == 1 and not palette)
     if palette:
@@ -283,18 +258,7 @@ def _picture(dataset: Any) -> tuple[NDArray[np.uint8], float]:
         )
     if stored.ndim != 2:
         raise Unusable(f"its pixels have the shape {stored.shape}; expected rows and columns")
-    return _displayed(dataset, stored, samples), 0.0
-
-
-def _samples(dataset: Any) -> _Samples:
-    syntax = dataset.file_meta.TransferSyntaxUID
-    bits, allotted = int(dataset.BitsStored), int(dataset.BitsAllocated)
-    high = _given(dataset, "HighBit")
-    high = bits - 1 if high is None else int(high)
-    if not 1 <= bits <= high + 1 <= allotted:
-        raise Unusable(f"it states {bits} bits of {allotted}, the highest of them at {high}, which cannot be")
-    signed = bool(_given(dataset, "PixelRepresentation"))
-    return _Samples(allotted, bits, high, signed, plain=not syntax.is_encapsulated or syntax == RUN_LENGTH)
+    return displayed(dataset, stored, samples), 0.0
 
 
 def _decoded(dataset: Any, *, raw: bool) -> NDArray[Any]:
@@ -364,152 +328,5 @@ def _grey_of_colours(dataset: Any, stored: NDArray[Any], *, bits: int) -> tuple[
 
 def _is_colour_flow(dataset: Any) -> bool:
     regions = dataset.get("SequenceOfUltrasoundRegions") or ()
-    by_region = any(_given(region, "RegionDataType") == COLOUR_FLOW for region in regions)
-    return by_region or _given(dataset, "UltrasoundColorDataPresent") == 1
-
-
-# From stored words to what is displayed ---------------------------------------------------------------
-
-
-def _displayed(dataset: Any, stored: NDArray[Any], samples: _Samples) -> NDArray[np.uint8]:
-    """The displayed grey of every pixel, worked out once for each of the 256 or 65,536 stored words."""
-    words = np.arange(2 ** (8 * stored.itemsize))
-    found = stored.view(f"{stored.dtype.byteorder}u{stored.itemsize}")
-    values = _values(words, samples)
-    padding = _padding(dataset, words, values)
-    shown = _occurring(found, len(words)) & ~padding
-    low, high = samples.ends
-    if ((values < low) | (values > high))[shown].any():
-        raise Unusable(f"its pixels hold values beyond the {samples.bits} bits that it states")
-    share = _windowed(dataset, _rescaled(dataset, values), samples)
-    if dataset.PhotometricInterpretation == "MONOCHROME1":
-        share = 1 - share
-    grey = np.rint(255 * np.where(padding, 0.0, share)).astype(np.uint8)
-    _check_levels(grey[shown])
-    return looked_up(found, grey)
-
-
-def _values(words: NDArray[np.int64], samples: _Samples) -> NDArray[np.int64]:
-    """The number that each stored word stands for; unused bits count for nothing (PS3.5 8.1.1)."""
-    bits, values = len(words).bit_length() - 1, words
-    if samples.plain:
-        bits = samples.bits
-        values = (words >> (samples.high + 1 - bits)) & (2**bits - 1)
-    return np.where(values >= 2 ** (bits - 1), values - 2**bits, values) if samples.signed else values
-
-
-def _occurring(found: NDArray[Any], count: int) -> NDArray[np.bool_]:
-    """Which of the words occur, shape (count,)."""
-    seen = np.zeros(count, bool)
-    for row in found:
-        seen[row] = True
-    return seen
-
-
-def _padding(dataset: Any, words: NDArray[np.int64], values: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """Which words the scanner filled in where it had nothing to show."""
-    value = _given(dataset, "PixelPaddingValue")
-    if value is None:
-        return np.zeros(len(words), bool)
-    limit = _given(dataset, "PixelPaddingRangeLimit")
-    low, high = sorted((int(value), int(value if limit is None else limit)))
-    as_word = (words >= low % len(words)) & (words <= high % len(words))
-    return ((values >= low) & (values <= high)) | as_word
-
-
-def _rescaled(dataset: Any, values: NDArray[np.int64]) -> NDArray[np.float64]:
-    table = _given(dataset, "ModalityLUTSequence")
-    if table is not None:
-        return _through_table(values, table[0], dataset)[0]
-    slope, intercept = _given(dataset, "RescaleSlope"), _given(dataset, "RescaleIntercept")
-    scaled = values.astype(np.float64) * (1.0 if slope is None else float(slope))
-    return scaled + (0.0 if intercept is None else float(intercept))
-
-
-def _through_table(values: NDArray[Any], item: Any, dataset: Any) -> tuple[NDArray[np.float64], int]:
-    """Values through a modality or VOI table (PS3.3 C.11.1.1), and the most that its bits can hold."""
-    entries, first, bits = (int(number) for number in item.LUTDescriptor)
-    entries = entries or 2**16
-    if first >= NEGATIVE and _given(dataset, "PixelRepresentation"):
-        first -= 2**16
-    content = item.LUTData
-    if isinstance(content, bytes):
-        little = dataset.original_encoding[1]
-        width = "u1" if len(content) < 2 * entries else f"{'<' if little else '>'}u2"
-        content = np.frombuffer(content, width)
-    table: NDArray[np.float64] = np.asarray(content, dtype=np.float64)[:entries]
-    place = np.clip(np.rint(values).astype(np.int64) - first, 0, len(table) - 1)
-    return table[place], 2**bits - 1
-
-
-def _windowed(dataset: Any, values: NDArray[np.float64], samples: _Samples) -> NDArray[np.float64]:
-    """Position of each value in what the display shows, 0 to 1."""
-    table = _given(dataset, "VOILUTSequence")
-    if table is not None:
-        looked, white = _through_table(values, table[0], dataset)
-        return np.clip(looked / white, 0, 1)
-    center, width = _given(dataset, "WindowCenter"), _given(dataset, "WindowWidth")
-    if center is not None and width is not None:
-        function = str(_given(dataset, "VOILUTFunction") or "LINEAR").strip().upper()
-        return window(values, _first(center), _first(width), function=function)
-    low, high = _whole_range(dataset, samples)
-    return np.clip((values - low) / (high - low), 0, 1)
-
-
-def window(
-    values: NDArray[np.float64], center: float, width: float, *, function: str = "LINEAR"
-) -> NDArray[np.float64]:
-    """Position of each value in a window, 0 to 1 (DICOM PS3.3 C.11.2.1.2 and C.11.2.1.3).
-
-    Raises
-    ------
-    Unusable : a width that the function does not allow, or an unknown function.
-    """
-    if np.isfinite(center) and function == "SIGMOID" and 0 < width < np.inf:
-        return 1 / (1 + np.exp(np.clip(-4 * (values - center) / width, -700, 700)))
-    if np.isfinite(center) and function == "LINEAR_EXACT" and 0 < width < np.inf:
-        return np.clip((values - center) / width + 0.5, 0, 1)
-    if function != "LINEAR" or not np.isfinite(center) or not 1 <= width < np.inf:
-        raise Unusable(f"its window (function {function}, width {width:g}) is none that DICOM allows")
-    if width == 1:  # a step: the formula would divide by zero
-        return (values > center - 0.5).astype(np.float64)
-    return np.clip((values - (center - 0.5)) / (width - 1) + 0.5, 0, 1)
-
-
-def _whole_range(dataset: Any, samples: _Samples) -> tuple[float, float]:
-    """What the stored bits can hold, after rescaling."""
-    table = _given(dataset, "ModalityLUTSequence")
-    if table is not None:
-        return 0.0, float(2 ** int(table[0].LUTDescriptor[2]) - 1)
-    low, high = sorted(_rescaled(dataset, np.array(samples.ends)).tolist())
-    if not low < high < np.inf:
-        raise Unusable(f"its rescale slope leaves one grey level; {BROKEN.removeprefix('it is ')}")
-    return low, high
-
-
-def _check_levels(grey: NDArray[np.uint8]) -> None:
-    """Refuse a picture of next to no grey levels: its window, table or range was meant for other values."""
-    spread = int(np.ptp(grey)) if len(grey) else 0
-    if 0 < spread < FEWEST_LEVELS:
-        raise Unusable(
-            f"its picture as displayed spans {spread + 1} of 256 grey levels, so that nothing would be seen; "
-            "export it with a window (WindowCenter, WindowWidth) or table that fits its values"
-        )
-
-
-def _with_square_pixels(grey: NDArray[np.uint8], dataset: Any) -> NDArray[np.uint8]:
-    """The picture with its longer pixel side resampled, where the file says that pixels are not square."""
-    spacing = next((found for name in SPACINGS if (found := _given(dataset, name)) is not None), None)
-    ratio = _given(dataset, "PixelAspectRatio")
-    high, wide = (float(side) for side in (ratio if ratio is not None else spacing) or (1, 1))
-    if not (high > 0 and wide > 0) or abs(wide / high - 1) < 0.01:
-        return grey
-    if not 1 / WIDEST_PIXEL <= wide / high <= WIDEST_PIXEL:
-        raise Unusable(f"its pixels are {wide / high:.3g} times as wide as high, which cannot be")
-    rows, columns = grey.shape
-    size = (round(columns * max(1, wide / high)), round(rows * max(1, high / wide)))
-    return np.asarray(Image.fromarray(grey).resize(size, Image.Resampling.BILINEAR))
-
-
-def _first(value: Any) -> float:
-    return float(value[0] if hasattr(value, "__len__") and not isinstance(value, str) else value)
+    by_region = any(given(region, "RegionDataType") == COLOUR_FLOW for region in regions)
+    return by_region or given(dataset, "UltrasoundColorDataPresent") == 1

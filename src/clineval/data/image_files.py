@@ -43,6 +43,7 @@ MAGIC = (
 )  # fmt: skip
 LEFT_BEHIND = ("thumbs.db", "ehthumbs.db", "desktop.ini", ".ds_store")  # by Windows and macOS
 LEFT_BEHIND_FOLDER = "__MACOSX"
+DISC_INDEX = b"\x02\x00\x02\x00UI\x14\x001.2.840.10008.1.3.10"  # the kind of a DICOMDIR, in its header
 HEAD = 256  # bytes that tell what a file holds
 MOST_PIXELS = 50_000_000  # per image; a small file can unpack to more than the memory holds
 PIXELS_PER_BYTE = 10_000  # no picture packs so well: 1,032 is the most that deflate can, in eight-bit grey
@@ -145,8 +146,8 @@ def find_images(sources: Sequence[Path | str]) -> Found:
     A file in a folder goes by its path below it; one that shares its name with another by its path as
     given. In a folder files are known by their content; one with an image's ending counts as an image
     whatever it holds, so that a broken one is named. What macOS and Windows leave behind (``._x``,
-    ``__MACOSX``, ``.DS_Store``, ``Thumbs.db``) is passed over. Links to folders are not followed, so that
-    no circle can be walked.
+    ``__MACOSX``, ``.DS_Store``, ``Thumbs.db``) and the index of a DICOM disc are passed over. Links to
+    folders are not followed, so that no circle can be walked.
 
     Raises
     ------
@@ -207,7 +208,7 @@ def _holds_image(path: Path) -> bool:
             head = file.read(HEAD)
     except OSError:
         return False
-    return _is_picture(head) or dicom.is_dicom(head)
+    return _is_picture(head) or (dicom.is_dicom(head) and DISC_INDEX not in head)
 
 
 def _is_picture(head: bytes) -> bool:
