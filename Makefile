@@ -6,7 +6,7 @@ STAMP := $(VENV)/.installed
 CORES := $(shell getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2)
 
 .DEFAULT_GOAL := help
-.PHONY: help install report results test test-fast check notebooks bench verify soak fuzz mutants sbom audit-deps lock clean
+.PHONY: help install report results test test-fast check notebooks bench verify soak fuzz mutants docs sbom audit-deps lock clean
 
 help: ## Show what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -57,6 +57,9 @@ fuzz: $(STAMP) ## 100,000 broken files for every reader; coverage-guided too whe
 
 mutants: $(STAMP) ## Plant 300 small defects in statistics/ and count those that the tests notice
 	$(BIN)/python -W ignore benchmarks/mutants.py 300 0
+
+docs: $(STAMP) ## Build the documentation site in build/site; a broken link fails
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
 
 sbom: $(STAMP) ## Write build/sbom.cdx.json, the bill of materials (CycloneDX) of the lock
 	$(BIN)/python .ci/sbom.py
