@@ -184,6 +184,23 @@ def test_a_tiff_of_12_bits_says_its_white(tmp_path, white_is_zero):
     assert np.array_equal(grey(tmp_path / "x.tif"), np.rint(levels / 4095 * 255))
 
 
+def test_a_damaged_tiff_is_refused_in_one_line_and_nothing_else_is_written(tmp_path):
+    content = bytearray(tiff(RAMP16, deflate=True))
+    content[140:200] = b"\xff" * 60
+    (tmp_path / "x.tif").write_bytes(content)
+    code = f"""
+from pathlib import Path
+from clineval.data.image_files import read_image
+try:
+    read_image(Path({str(tmp_path / "x.tif")!r}))
+except ValueError as reason:
+    print(reason)
+"""
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "it is no image that can be read" in ended.stdout
+    assert ended.stderr == ""
+
+
 # DICOM ------------------------------------------------------------------------------------------------
 
 RAMP12 = np.arange(1024, dtype=np.uint16).reshape(32, 32) * 4
@@ -259,6 +276,18 @@ def test_a_compressed_picture_beyond_the_stated_bits_is_refused(written):
     assert "beyond the 12 bits" in refusal(written(again.getvalue()))
 
 
+def test_a_big_endian_file_without_preamble_is_read(written):
+    data = pydicom.dcmread(io.BytesIO(dicom(RAMP12)))
+    data.file_meta.TransferSyntaxUID = pydicom.uid.ExplicitVRBigEndian
+    data.PixelData = RAMP12.astype(">u2").tobytes()
+    stream = io.BytesIO()
+    pydicom.dcmwrite(stream, data, little_endian=False, implicit_vr=False, force_encoding=True)
+    content = stream.getvalue()
+    assert np.array_equal(grey(written(content)), TWELVE_BITS)
+    start = content.index(b"\x00\x08\x00")
+    assert np.array_equal(grey(written(content[start:])), TWELVE_BITS)
+
+
 def test_bits_that_cannot_be_are_refused(written):
     assert "cannot be" in refusal(written(dicom(RAMP12, BitsStored=12, HighBit=3)))
 
@@ -283,6 +312,11 @@ def test_a_picture_of_next_to_no_grey_levels_is_refused_on_every_path(written, p
         assert np.ptp(grey(written(content))) == 0  # a picture of one level is refused when it is scored
     else:
         assert "grey levels" in reason
+
+
+def test_a_colour_file_of_next_to_no_grey_levels_is_refused(written):
+    pixels = np.repeat(np.random.default_rng(0).integers(0, 9, (40, 40, 1), dtype=np.uint8), 3, axis=2)
+    assert "of 256 grey levels" in refusal(written(dicom(pixels, bits=8)))
 
 
 def test_a_table_of_more_bits_than_its_entries_use_is_refused():

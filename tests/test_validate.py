@@ -288,7 +288,7 @@ def test_a_path_and_a_link_out_of_the_folder_are_refused(finished_run, broken, c
     (broken / "images" / "im007.png").symlink_to(broken.parent / "outside.png")
     assert "row 8, im007: it lies outside the image folder" in refused(capsys, finished_run, broken)
     change(broken, 7, "id", "../../outside.png")
-    assert "'../../outside.png' lies outside the image folder" in refused(capsys, finished_run, broken)
+    assert "'../../outside.png': it lies outside the image folder" in refused(capsys, finished_run, broken)
 
 
 def test_one_group_for_all_cases_is_refused(finished_run, broken, capsys):

@@ -12,7 +12,14 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from clineval.data.dicom_display import RUN_LENGTH, displayed, given, samples_of, with_square_pixels
+from clineval.data.dicom_display import (
+    RUN_LENGTH,
+    check_levels,
+    displayed,
+    given,
+    samples_of,
+    with_square_pixels,
+)
 from clineval.data.preparation import TOLERANCE, Unusable, colour_spread
 
 SUFFIXES = (".dcm", ".dicom", ".ima")
@@ -24,6 +31,7 @@ LONG_FORM = (  # representations with a length of four bytes, two unused before 
     b"OB", b"OD", b"OF", b"OL", b"OV", b"OW", b"SQ", b"SV", b"UC", b"UN", b"UR", b"UT", b"UV",
 )  # fmt: skip
 REPRESENTATIONS = (*LONG_FORM, b"UL", b"UI", b"CS", b"DA", b"TM", b"DT", b"LO", b"SH", b"PN", b"AE", b"US")
+BIG_ENDIAN_8 = 0x0800  # group 8 of a big-endian file, read as little-endian
 DEFLATED = b"1.2.840.10008.1.2.1.99"
 VIDEO = "1.2.840.10008.1.2.4.10"  # how the transfer syntaxes of MPEG-2, MPEG-4 and HEVC (.100 to .108) begin
 NO_PICTURE = {
@@ -91,7 +99,7 @@ def is_dicom(head: bytes) -> bool:
     if head[128:132] == b"DICM":
         return True
     group, element = int.from_bytes(head[:2], "little"), int.from_bytes(head[2:4], "little")
-    if len(head) < 16 or group not in (2, 8) or element > 0x2000:
+    if len(head) < 16 or group not in (2, 8, BIG_ENDIAN_8) or element > 0x2000:
         return False
     explicit = head[4:6] in REPRESENTATIONS
     return explicit or (group == 8 and 0 < int.from_bytes(head[4:8], "little") <= 64)
@@ -323,7 +331,9 @@ def _grey_of_colours(dataset: Any, stored: NDArray[Any], *, bits: int) -> tuple[
             f"it is a DICOM file in colour ({share:.0%} of its pixels, {middle:.0%} in the middle), as "
             "Doppler pictures are; expected grey, with colour in a legend or marker at most"
         )
-    return np.asarray(picture.convert("L")), share
+    grey = np.asarray(picture.convert("L"))
+    check_levels(grey)
+    return grey, share
 
 
 def _is_colour_flow(dataset: Any) -> bool:

@@ -59,7 +59,7 @@ def displayed(dataset: Any, stored: NDArray[Any], samples: Samples) -> NDArray[n
     if dataset.PhotometricInterpretation == "MONOCHROME1":
         share = 1 - share
     grey = np.rint(255 * np.where(padding, 0.0, share)).astype(np.uint8)
-    _check_levels(grey[shown])
+    check_levels(grey[shown])
     return looked_up(found, grey)
 
 
@@ -186,7 +186,7 @@ def _whole_range(dataset: Any, samples: Samples) -> tuple[float, float]:
     return low, high
 
 
-def _check_levels(grey: NDArray[np.uint8]) -> None:
+def check_levels(grey: NDArray[np.uint8]) -> None:
     """Refuse a picture of next to no grey levels: its window, table or range was meant for other values."""
     spread = int(np.ptp(grey)) if len(grey) else 0
     if 0 < spread < FEWEST_LEVELS:

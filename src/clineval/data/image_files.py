@@ -3,7 +3,6 @@
 import hashlib
 import io
 import os
-import struct
 import threading
 import warnings
 from collections import Counter
@@ -12,13 +11,13 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
-from clineval.data import dicom
+from clineval.data import dicom, tiff
 from clineval.data.preparation import (
     DEEP,
     Unusable,
@@ -36,9 +35,8 @@ SUFFIXES = (
     ".png", ".jpg", ".jpeg", ".jfif", ".bmp", ".tif", ".tiff", ".webp", ".gif", ".jp2", ".j2k", ".jpf",
 )  # fmt: skip
 ENDINGS = (*SUFFIXES, *dicom.SUFFIXES)  # a file with one of these is meant as an image, whatever it holds
-TIFF_STARTS = (b"II*\x00", b"MM\x00*", b"II+\x00", b"MM\x00+")
 MAGIC = (
-    *TIFF_STARTS, b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"GIF8",
+    *tiff.STARTS, b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"GIF8",
     b"\x00\x00\x00\x0cjP  \r\n\x87\n", b"\xff\x4f\xff\x51",
 )  # fmt: skip
 LEFT_BEHIND = ("thumbs.db", "ehthumbs.db", "desktop.ini", ".ds_store")  # by Windows and macOS
@@ -54,9 +52,6 @@ READERS = min(os.cpu_count() or 1, 8)  # threads; each keeps one file and one de
 SMALL = 8192  # bytes; to decode less is mostly Python's own work, which threads do not share
 FORMULA = ("=", "+", "-", "@", "\t", "\r")  # with what a cell begins that spreadsheets compute
 SEVERAL_VIEWS = "MPO"  # a camera's format: the first frame is the picture
-PHOTOMETRIC, BITS_PER_SAMPLE, SAMPLE_FORMAT = 262, 258, 339  # TIFF tags
-WHITE_IS_ZERO, BLACK_IS_ZERO, SIGNED = 0, 1, 2  # their values
-MOST_TAGS = 1000  # of a TIFF file that are looked at
 Made = TypeVar("Made")
 
 
@@ -328,7 +323,7 @@ def read_image(path: Path, *, home: Path | None = None, bits: int | None = DEEP)
     if dicom.is_dicom(content) or (path.suffix.lower() in dicom.SUFFIXES and not _is_picture(content)):
         return _of_dicom(content, digest)
     try:
-        content, inverted = _with_black_zero(content)
+        content, inverted = tiff.with_black_zero(content)
         with Image.open(io.BytesIO(content), formats=FORMATS) as image:
             _check(image, stored=len(content))
             with DECODING.take(_memory(image)):
@@ -341,63 +336,13 @@ def read_image(path: Path, *, home: Path | None = None, bits: int | None = DEEP)
 
 def _decoded(image: Image.Image, digest: str, *, bits: int | None, inverted: bool) -> ReadImage:
     ImageOps.exif_transpose(image, in_place=True)
-    if image.format == "TIFF" and (inverted or _says_its_white(image)):
-        levels, bits = _levels_of_tiff(image, bits, inverted=inverted)
+    if image.format == "TIFF" and (inverted or tiff.says_its_white(image)):
+        levels, bits = tiff.grey_levels(image, bits, inverted=inverted)
         grey = Image.fromarray(grey_of_levels(levels, bits=bits))
         return ReadImage(grey, digest, deep=levels.itemsize > 1)
     colour = len(image.getbands()) >= 3
     coloured = share_coloured(image) if colour or image.mode == "P" else 0.0
     return ReadImage(grey_of(image, bits=bits), digest, colour=colour, deep=is_deep(image), coloured=coloured)
-
-
-def _with_black_zero(content: bytes) -> tuple[bytes, bool]:
-    """A TIFF file of more than eight bits marked as one whose zero is black, and whether it is white.
-
-    Pillow inverts up to eight bits only; deeper files it reads as they are, and some of them not at all.
-    """
-    if not content.startswith(TIFF_STARTS):
-        return content, False
-    order, wide = "<" if content[:2] == b"II" else ">", content[2:4] in (b"+\x00", b"\x00+")
-    start = struct.unpack_from(f"{order}Q" if wide else f"{order}I", content, 8 if wide else 4)[0]
-    count = struct.unpack_from(f"{order}Q" if wide else f"{order}H", content, start)[0]
-    first, size, value = start + (8 if wide else 2), 20 if wide else 12, 12 if wide else 8
-    places = {
-        struct.unpack_from(f"{order}H", content, first + size * number)[0]: first + size * number + value
-        for number in range(min(count, MOST_TAGS))
-    }
-    bits, photometric = (
-        struct.unpack_from(f"{order}H", content, places[tag])[0] if tag in places else 1
-        for tag in (BITS_PER_SAMPLE, PHOTOMETRIC)
-    )
-    if photometric != WHITE_IS_ZERO or not 8 < bits <= DEEP:
-        return content, False
-    place = places[PHOTOMETRIC]
-    return content[:place] + struct.pack(f"{order}H", BLACK_IS_ZERO) + content[place + 2 :], True
-
-
-def _tiff_samples(image: Any) -> tuple[int, bool]:
-    """Bits of each sample of a TIFF file, and whether they are signed."""
-    bits = int(image.tag_v2.get(BITS_PER_SAMPLE, (1,))[0])
-    return bits, SIGNED in np.ravel(image.tag_v2.get(SAMPLE_FORMAT, 1))
-
-
-def _says_its_white(image: Image.Image) -> bool:
-    """Whether samples are signed, or of 9 to 15 bits: then the file says what their white is."""
-    bits, signed = _tiff_samples(image)
-    return len(image.getbands()) == 1 and (8 < bits < DEEP or (signed and 8 <= bits <= DEEP))
-
-
-def _levels_of_tiff(
-    image: Image.Image, bits: int | None, *, inverted: bool
-) -> tuple[NDArray[Any], int | None]:
-    """The grey levels of such a TIFF file, 0 black, and the bits of their white."""
-    stated, signed = _tiff_samples(image)
-    levels = np.asarray(image).view(np.int8) if stated == 8 else np.asarray(image)
-    if levels.min(initial=0) < 0:
-        raise Unusable("it holds negative grey levels, whose black nobody can know; save it unsigned")
-    if inverted:
-        levels = (2 ** (stated - signed) - 1 - levels.astype(np.int32)).astype(np.uint16)
-    return levels, None if bits is None and stated > 8 else min(bits or DEEP, stated - signed)
 
 
 def _of_dicom(content: bytes, digest: str) -> ReadImage:
