@@ -15,7 +15,7 @@ from clineval.pipeline.verify import Verdict
 DIFFERING = Verdict(("a.png: differs", "b.csv: missing"))
 COMMANDS = (
     "run", "fetch", "explore", "audit", "train", "evaluate",
-    "report", "study", "validate", "predict", "verify", "compare",
+    "report", "study", "validate", "predict", "readers", "verify", "compare",
 )  # fmt: skip
 
 

@@ -126,6 +126,20 @@ class ValidationSettings:
 
 
 @dataclass(frozen=True)
+class ReaderSettings:
+    """How a study of several readers is analysed; docs/methods/readers.md says what each means."""
+
+    design: str = "random"  # random (speaks for other readers and cases), fixed_readers or fixed_cases
+    covariance: str = "delong"  # or jackknife, where not every reader read every case
+    cut: float | None = None  # rating from which readers act; None leaves sensitivity and specificity out
+    threshold: float | None = None  # from which the model flags; needed beside a cut
+    margins: dict[str, float] = field(default_factory=dict)  # of non-inferiority, by measure
+    power: float | None = None  # wanted of a planned study, between 0 and 1
+    difference: float | None = None  # true difference in AUC that the planned study should find
+    level: float = 0.95  # coverage aimed at by every interval
+
+
+@dataclass(frozen=True)
 class RunSettings:
     """All rooms' settings of one run: with the data they decide every number it writes."""
 

@@ -176,6 +176,37 @@ def show_evaluation(evaluation: Any, *, main: str) -> None:
     _print(table)
 
 
+def show_readers(study: Any) -> None:
+    """Each modality's average reader and each reader, then the differences of the chosen design."""
+    if Screen.quiet:
+        return
+    from rich.table import Table
+
+    content = study.to_json()
+    table = Table(
+        title=f"{content['cases']:,} cases ({content['events']:,} {_safe(content['condition'])}); AUC with "
+        f"{content['level']:.0%} intervals"
+    )
+    for heading in ("modality", "reader", "AUC"):
+        table.add_column(heading, overflow="fold")
+    for modality, panel in content["modalities"].items():
+        for reader, auc in {**panel["readers"], "average reader": panel["auc"]}.items():
+            table.add_row(_safe(modality), _safe(reader), _interval(auc))
+    _print(table)
+    for each in content["comparisons"]:
+        if each["design"] == content["design"]:
+            one, other = each["modalities"]
+            say(f"{one} less {other}, {each['measure']}: {_interval(each['difference'])}")
+    for each in content["model_against_readers"]:
+        margin = "" if each["margin"] is None else f", margin {each['margin']:g} {_met(each['non_inferior'])}"
+        what = f"{each['model']} less average reader ({each['modality']}), {each['measure']}"
+        say(f"{what}: {_interval(each['difference'])}{margin}")
+
+
+def _met(non_inferior: bool | None) -> str:
+    return {True: "met", False: "not met", None: "cannot be judged"}[non_inferior]
+
+
 def show_findings(findings: Any) -> None:
     """How often each kind of finding was made, the worst kinds first."""
     if Screen.quiet:

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from clineval import __version__
-from clineval.cli import external, images, learning, scoring
+from clineval.cli import external, images, learning, readers, scoring
 from clineval.cli.console import Screen
 from clineval.cli.exit_codes import DONE, exit_code, interrupt_on_signals
 from clineval.cli.options import help_text
@@ -59,6 +59,7 @@ for _command in (
     learning.study,
     external.validate,
     external.predict,
+    readers.readers,
     scoring.report,
     scoring.verify,
     scoring.compare,
