@@ -22,6 +22,7 @@ from clineval.evaluation.reader_study import (
     ReaderCurve,
     ReaderStudy,
 )
+from clineval.files import write_whole
 from clineval.reporting.figures import write
 from clineval.reporting.report import content_policy
 from clineval.reporting.sentences import defined, level_name, number, p_text, whole
@@ -38,7 +39,6 @@ from clineval.reporting.style import (
     shorten,
 )
 from clineval.reporting.tables import Cell, Table, cell
-from clineval.results.folder import write_whole
 from clineval.statistics.intervals import Estimate
 
 HERE = Path(__file__).parent
