@@ -1,17 +1,17 @@
 """What the explorer of thresholds looks up: counts and intervals, a row per change of the counts."""
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from clineval.evaluation import Evaluation
 from clineval.evaluation.curves import Curves, ExplorerSteps, PopulationCurves
 from clineval.evaluation.records import COUNTS, PopulationScores, ScoredPoint
-from clineval.reporting import charts
+from clineval.reporting import svg
 from clineval.reporting.sentences import aim_words, chosen_words, number
+from clineval.reporting.subject import Subject
 from clineval.statistics.counts import Counts
 from clineval.statistics.operating_point import likelihood_ratio_negative, likelihood_ratio_positive
 
@@ -21,49 +21,79 @@ LOWEST_SHARE, HIGHEST_SHARE = 0.001, 0.5
 REASONS = {
     "sensitivity": "no case has the condition",
     "specificity": "every case has the condition",
-    "ppv": "nobody is flagged",
-    "npv": "everybody is flagged",
-    "net_benefit": "infinite price of a false alarm at threshold 1",
+    "ppv": "no one is flagged",
+    "npv": "everyone is flagged",
+    "net_benefit": "undefined at threshold 1",
     "lr_positive": "undefined at this threshold",
     "lr_negative": "undefined at this threshold",
 }
 
-ROC_FRAME = charts.Frame(
-    charts.unit_axis("1 − specificity"), charts.unit_axis("sensitivity"), width=300, height=300
-)
+ROC_FRAME = svg.Frame(svg.unit_axis("1 − specificity"), svg.unit_axis("sensitivity"), width=300, height=280)
 
 
-def explorer_data(
-    evaluation: Evaluation, curves: Curves, *, people: str, opens_on: str, opens_at: str = "half"
-) -> dict[str, Any]:
+COLUMNS = 40  # dots across; 25 rows make 1,000
+SHAPES = {
+    "found": (0.8, 5.0, "a4.2 4.2 0 1 0 8.4 0a4.2 4.2 0 1 0 -8.4 0Z"),
+    "missed": (1.7, 1.7, "l6.6 6.6m0 -6.6l-6.6 6.6"),
+    "alarms": (1.9, 1.9, "h6.2v6.2h-6.2Z"),
+    "cleared": (3.7, 5.0, "a1.3 1.3 0 1 0 2.6 0a1.3 1.3 0 1 0 -2.6 0Z"),
+}
+"""Of each call where its sign starts within a square of side 10, and the rest of its outline."""
+
+
+def sign(call: str, place: int = 0) -> str:
+    """The outline of one person's sign in its place among the dots."""
+    x, y, outline = SHAPES[call]
+    return f"M{place % COLUMNS * 10 + x:g} {place // COLUMNS * 10 + y:g}{outline}"
+
+
+def signs(counts: Mapping[str, int]) -> dict[str, str]:
+    """The outlines of all people, call by call, in the order of ``SHAPES``."""
+    drawn, place = {}, 0
+    for call in SHAPES:
+        drawn[call] = "".join(sign(call, place + each) for each in range(counts[call]))
+        place += counts[call]
+    return drawn
+
+
+def explorer_data(subject: Subject, curves: Curves, *, people: str) -> dict[str, Any]:
     """Everything that ``explorer.js`` reads, JSON-able; empty where no population has thresholds.
 
-    Parameters
-    ----------
-    opens_on, opens_at : the population and the operating point that stand there first; a model without
-        that point opens at one half.
+    It opens at the primary model and threshold on the main population.
     """
+    evaluation = subject.evaluation
     populations: dict[str, dict[str, Any]] = {}
     for model, by_population in curves.models.items():
         for population, drawn in by_population.items():
             scores = evaluation.models[model][population]
             if drawn.explorer is None or drawn.cases == 0 or scores.used_for:
                 continue
-            entry = populations.setdefault(population, {"prevalence": scores.prevalence, "models": {}})
+            entry = populations.setdefault(
+                population, {"prevalence": scores.prevalence, "cases": scores.cases, "models": {}}
+            )
             entry["models"][model] = _rows(scores, drawn, drawn.explorer, level=evaluation.level)
     if not populations:
         return {}
+    opens_on = subject.population if subject.population in populations else next(iter(populations))
     return {
         "condition": evaluation.condition,
         "people": people,
-        "level": f"{evaluation.level * 100:g}% CI",
-        "opens_on": opens_on if opens_on in populations else next(iter(populations)),
-        "opens_at": opens_at,
+        "opens_on": opens_on,
+        "opens_at": _opens_at(subject, opens_on),
         "reasons": REASONS,
+        "columns": COLUMNS,
+        "shapes": SHAPES,
         "roc_frame": roc_corners(),
         "highest_share": highest_share(entry["prevalence"] for entry in populations.values()),
         "populations": populations,
     }
+
+
+def _opens_at(subject: Subject, population: str) -> str:
+    """The primary threshold's name among those of its model."""
+    point, scores = subject.point(population=population), subject.scores(subject.main, population)
+    there = named(scores.operating_points) if scores is not None else []
+    return next((name for name, each in there if each is point), "half")
 
 
 def highest_share(prevalences: Iterable[float]) -> float:
@@ -86,7 +116,7 @@ def _rows(
 ) -> dict[str, Any]:
     """One row per change of the counts, then one per operating point at its exact threshold."""
     starts = _changes(steps)
-    points = named([point for point in scores.operating_points if not math.isnan(point.threshold)])
+    points = named(scores.operating_points)
     tables = [*_tables(steps, starts), *(_table(point) for _, point in points)]
     ratios = {
         "lr_positive": [likelihood_ratio_positive(table, level=level) for table in tables],
@@ -149,25 +179,27 @@ def _exact(value: float) -> float | None:
 def _roc_path(drawn: PopulationCurves) -> str:
     if drawn.roc is None:
         return ""
-    return charts.path(ROC_FRAME, drawn.roc.false_positive_rate, drawn.roc.sensitivity)
+    return svg.path(ROC_FRAME, drawn.roc.false_positive_rate, drawn.roc.sensitivity)
 
 
 def named(points: Sequence[ScoredPoint]) -> list[tuple[str, ScoredPoint]]:
-    """Operating points under names that differ: ``given``, ``given-2`` and so on."""
+    """Operating points with a threshold under names that differ: ``given``, ``given-2`` and so on."""
     seen: dict[str, int] = {}
     pairs = []
     for point in points:
+        if math.isnan(point.threshold):
+            continue
         seen[point.name] = seen.get(point.name, 0) + 1
         pairs.append((point.name if seen[point.name] == 1 else f"{point.name}-{seen[point.name]}", point))
     return pairs
 
 
 def _point(name: str, point: ScoredPoint, row: int) -> dict[str, Any]:
-    words = chosen_words(point)
     return {
         "name": name,
         "row": row,
         "threshold": point.threshold,
-        "words": f"{number(point.threshold, 3 if point.chosen_on in ('fixed', 'given') else 5)} ({words})",
+        "value": number(point.threshold, 3 if point.chosen_on in ("fixed", "given") else 5),
+        "words": chosen_words(point),
         "label": f"{number(point.threshold)}, {aim_words(point)}",
     }

@@ -3,64 +3,70 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from clineval.evaluation.records import ScoredPoint
 from clineval.reporting.artefacts import Artefacts
-from clineval.reporting.gallery import MOST_ALARMS, MOST_MISSED, failures, main_point
-from clineval.reporting.sections import twin_cases
+from clineval.reporting.gallery import failures, worst
 from clineval.reporting.sentences import chosen_words, number, whole
-from clineval.reporting.subject import SPOKEN, Subject
+from clineval.reporting.subject import Subject
 from clineval.reporting.tables import Table
 
+IN_SHORT = 9  # missed cases, and false alarms, shown as small images in the clinician's part
 OPEN_CARDS = 12  # failures shown per model before the rest is folded away
 MOST_CARDS = 60  # failures of one population that the page holds; the table has them all
 
 
 def failure_cards(subject: Subject, artefacts: Artefacts) -> list[dict[str, Any]]:
-    """The main model's wrong calls, then the combined one's and the baseline's; empty without a threshold."""
+    """The wrong calls of the primary model, then of the baseline; empty without a threshold."""
     if not (artefacts.table["split"] == subject.population).any():
         return []
-    first = [name for name in (subject.main, *SPOKEN, subject.baseline) if name]
     return [
-        _failures_of(model, subject, artefacts)
-        for model in dict.fromkeys(first)
-        if (scores := subject.scores(model)) is not None and main_point(scores) is not None
+        _of_model(model, point, subject, artefacts)
+        for model in subject.pair
+        if (point := subject.point(model)) is not None
     ]
 
 
-def _failures_of(model: str, subject: Subject, artefacts: Artefacts) -> dict[str, Any]:
-    scores = subject.evaluation.models[model][subject.population]
-    found = failures(artefacts.table, scores, model=model, population=subject.population)
-    missed = found.cases[found.cases["outcome"] == 1].head(MOST_MISSED)
-    alarms = found.cases[found.cases["outcome"] == 0].head(MOST_ALARMS)
-    shown = [*missed["case"], *alarms["case"]][:MOST_CARDS]
-    risks = _risks_of(shown, subject, artefacts)
-    twins = twin_cases(artefacts)
-    outcomes = {**dict.fromkeys(missed["case"], 1), **dict.fromkeys(alarms["case"], 0)}
-    models = list(dict.fromkeys([subject.main, *subject.models()]))
+def _of_model(model: str, point: ScoredPoint, subject: Subject, artefacts: Artefacts) -> dict[str, Any]:
+    found = failures(artefacts.table, point, model=model, population=subject.population)
+    shown = worst(found.cases).head(MOST_CARDS)
+    risks = _risks_of(shown["case"], subject, artefacts)
+    near = near_duplicate_cases(artefacts)
+    models = [model, *(name for name in subject.models() if name != model)]
     cards = [
-        _card(case, outcomes[case], risks.get(case, {}), models, twin=case in twins, artefacts=artefacts)
-        for case in shown
+        _card(case, outcome, risks.get(case, {}), models, near=case in near, artefacts=artefacts)
+        for case, outcome in zip(shown["case"].astype(str), shown["outcome"].astype(int), strict=True)
     ]
-    with_images = any(card["image"] for card in cards)
-    threshold = f"threshold {number(found.point.threshold)}, {chosen_words(found.point)}"
+    missed, alarms = ([card for card in cards if card["outcome"] == outcome] for outcome in (1, 0))
+    threshold = f"threshold {number(point.threshold)}, {chosen_words(point)}"
     return {
         "name": model,
-        "table": None if with_images else _failure_table(cards, subject),
+        "table": None if any(card["image"] for card in cards) else _table(cards, subject),
         "title": f"{model} at {threshold}: {whole(found.missed)} missed, {whole(found.alarms)} false alarms",
+        "missed": found.missed,
+        "alarms": found.alarms,
         "cards": cards,
+        "shown": [*missed[:IN_SHORT], *alarms[:IN_SHORT]],
         "open": OPEN_CARDS,
         "left_out": len(found.cases) - len(cards),
     }
 
 
-def _failure_table(cards: Iterable[Mapping[str, Any]], subject: Subject) -> Table:
-    """The wrong calls as plain rows, for a table that came without images."""
+def near_duplicate_cases(artefacts: Artefacts) -> set[str]:
+    """Test cases that have a near-duplicate in development data."""
+    groups = artefacts.audit.get("groups", [])
+    clean = set(artefacts.audit.get("test_clean", []))
+    return {case for group in groups for case in group["cases"] if case not in clean}
+
+
+def _table(cards: Iterable[Mapping[str, Any]], subject: Subject) -> Table:
+    """The wrong calls as plain rows, for a table without images."""
     models = subject.models()
     rows = []
     for card in cards:
         risks = dict(card["risks"])
         kind = "missed" if card["outcome"] else "false alarm"
         rows.append((card["case"], kind, *(risks.get(model, "–") for model in models)))
-    return Table(("case", "call", *(f"risk by {model}" for model in models)), tuple(rows))
+    return Table(("case", "call", *(f"risk by {model}" for model in models)), tuple(rows), first=12)
 
 
 def _risks_of(
@@ -80,7 +86,7 @@ def _card(
     risks: Mapping[str, float],
     models: Sequence[str],
     *,
-    twin: bool,
+    near: bool,
     artefacts: Artefacts,
 ) -> dict[str, Any]:
     gallery = artefacts.gallery
@@ -102,6 +108,6 @@ def _card(
         "image": gallery.images.get(case, ""),
         "size": 112,
         "risks": [(model, number(risks[model], 2)) for model in models if model in risks],
-        "twin": twin,
+        "near_duplicate": near,
         "nearest": nearest,
     }

@@ -18,12 +18,12 @@ from clineval.data.exploration import Example, Exploration
 from clineval.errors import InputError
 from clineval.evaluation import Evaluation
 from clineval.evaluation.curves import Curves, PopulationCurves
-from clineval.evaluation.records import COUNTS, RATES, PopulationScores
+from clineval.evaluation.records import COUNTS, RATES, PopulationScores, ScoredPoint
 from clineval.files import text_cell
 from clineval.progress import Progress
 from clineval.reporting import data_plots, plots
 from clineval.reporting.data_plots import LearningCurve, write_duplicates
-from clineval.reporting.gallery import failures, main_point, write_gallery
+from clineval.reporting.gallery import Failures, failures, write_gallery
 from clineval.reporting.sentences import aim_words, number, whole
 from clineval.reporting.style import (
     ABSENT,
@@ -37,7 +37,7 @@ from clineval.reporting.style import (
     save,
     shorten,
 )
-from clineval.reporting.subject import HEADLINE
+from clineval.reporting.subject import main_point, subject_of
 
 
 def write(frame: pd.DataFrame, path: Path) -> None:
@@ -298,6 +298,10 @@ class _Scene:
         return self.material.evaluation.models[self.model][self.population]
 
     @property
+    def point(self) -> ScoredPoint | None:
+        return main_point(self.scores, self.material.evaluation.primary)
+
+    @property
     def condition(self) -> str:
         return self.material.evaluation.condition
 
@@ -321,9 +325,11 @@ def _of_model(scene: _Scene) -> Iterator[Drawing]:
         )
     yield Drawing(f"risk_distribution_{scene.ending}", lambda: _risks(scene), lambda: of_risks(curves))
     cohort = scene.material.cohort
-    if cohort is not None and scene.population in cohort.split and main_point(scene.scores) is not None:
+    if cohort is not None and scene.population in cohort.split and scene.point is not None:
         yield Drawing(
-            f"failures_{scene.ending}", lambda: _failures(scene, cohort), lambda: _failure_data(scene)
+            f"failures_{scene.ending}",
+            lambda: _failures(scene, cohort),
+            lambda: _wrong_calls(scene).cases,
         )
 
 
@@ -362,7 +368,7 @@ def _risks(scene: _Scene) -> Figure:
 
 
 def _failures(scene: _Scene, cohort: Cohort) -> Figure:
-    found = failures(scene.material.table, scene.scores, model=scene.model, population=scene.population)
+    found = _wrong_calls(scene)
     shown = found.cases[found.cases["case"].isin(cohort.case)].head(MOST_TILES)
     captions = [
         f"{'MISSED' if row.outcome else 'alarm'} {row.risk:.2f}\n{shorten(str(row.case), 14)}"
@@ -376,8 +382,11 @@ def _failures(scene: _Scene, cohort: Cohort) -> Figure:
     )  # fmt: skip
 
 
-def _failure_data(scene: _Scene) -> pd.DataFrame:
-    return failures(scene.material.table, scene.scores, model=scene.model, population=scene.population).cases
+def _wrong_calls(scene: _Scene) -> Failures:
+    point = scene.point
+    if point is None:
+        raise ValueError(f"{scene.model} has no threshold on {scene.population}, so no call of it is wrong.")
+    return failures(scene.material.table, point, model=scene.model, population=scene.population)
 
 
 def _decision(material: Material, population: str) -> Figure:
@@ -388,7 +397,7 @@ def _decision(material: Material, population: str) -> Figure:
     }
     figure, (ax,) = new_figure()
     drawn = {model: line for model, line in lines.items() if line is not None}
-    plots.draw_decision_curves(drawn, ax, with_band=HEADLINE)
+    plots.draw_decision_curves(drawn, ax, with_band=subject_of(material.evaluation).pair)
     first = material.evaluation.models[next(iter(lines))][population]
     heading = material.setting.heading("Decision curve", material.subtitle(population, first))
     return lay_out(figure, heading, height=2.5)
@@ -446,7 +455,7 @@ def class_words(example: Example) -> str:
 def _examples(cohort: Cohort, example: Example, setting: Setting) -> Figure:
     captions = [shorten(case, 16) for case in example.cases]
     title = f"Examples, {class_words(example)}"
-    words = f"{setting.where('train')}: evenly spaced through the class, chosen by nobody"
+    words = f"{setting.where('train')}: picked at even intervals"
     return tiles(
         cohort, list(example.cases), captions, columns=4, setting=setting, title=title, subtitle=words
     )
@@ -508,7 +517,7 @@ def write_figures(
     unknown = [kind for kind in formats if kind not in FORMATS]
     if unknown:
         raise InputError(
-            f"Figures come as {', '.join(FORMATS)}; came {', '.join(unknown)}. Name them as --figures png,pdf"
+            f"Figures come as {', '.join(FORMATS)}; got {', '.join(unknown)}. Name them as --figures png,pdf"
         )
     setting = Setting.of(cohort, exploration)
     drawings = [

@@ -1,4 +1,4 @@
-"""Images that the report shows: the cases a model gets wrong, and near-duplicate pairs."""
+"""The cases that a model calls wrongly, with their images and the training images most like them."""
 
 import base64
 import io
@@ -19,10 +19,9 @@ from clineval.data.exploration import Exploration
 from clineval.data.similarity import Alignment, alignments, overlap
 from clineval.errors import InputError
 from clineval.evaluation import Evaluation
-from clineval.evaluation.records import PopulationScores, ScoredPoint
+from clineval.evaluation.records import ScoredPoint
+from clineval.reporting.subject import main_point
 from clineval.statistics.counts import flagged
-
-PREFERRED = ("sensitivity_90", "half", "given")  # the point whose errors are looked at, the first there is
 
 
 @dataclass(frozen=True)
@@ -47,17 +46,8 @@ class Failures:
         return len(self.cases) - self.missed
 
 
-def main_point(scores: PopulationScores) -> ScoredPoint | None:
-    """The operating point that the failures and the headline speak of."""
-    there = [point for point in scores.operating_points if not np.isnan(point.threshold)]
-    return next((point for name in PREFERRED for point in there if point.name == name), None)
-
-
-def failures(table: pd.DataFrame, scores: PopulationScores, *, model: str, population: str) -> Failures:
-    """The wrong calls of ``model`` among one split of the table; ValueError without a threshold."""
-    point = main_point(scores)
-    if point is None:
-        raise ValueError(f"{model} has no threshold on {population}, so none of its calls is wrong.")
+def failures(table: pd.DataFrame, point: ScoredPoint, *, model: str, population: str) -> Failures:
+    """The wrong calls of ``model`` at a threshold among one split of the table."""
     rows = table[(table["model"] == model) & (table["split"] == population)]
     wrong = rows[flagged(rows["risk"], point.threshold) != rows["outcome"].astype(bool)]
     worst_first = np.where(wrong["outcome"].astype(bool), wrong["risk"], -wrong["risk"])
@@ -141,7 +131,7 @@ def read_gallery(folder: Path) -> Gallery:
         )
     except (ValueError, KeyError, TypeError) as error:
         raise InputError(
-            f"{FILE} is not whole ({error!r}); write the results anew with: clineval run"
+            f"{FILE} is incomplete ({error!r}); write the results again with: clineval run"
         ) from error
 
 
@@ -150,15 +140,17 @@ def _wrong_calls(table: pd.DataFrame, evaluation: Evaluation) -> list[str]:
     splits = set(table["split"].unique())
     for model, by_population in evaluation.models.items():
         for population, scores in by_population.items():
-            if population not in splits or main_point(scores) is None:
-                continue
-            found = failures(table, scores, model=model, population=population).cases
-            shown = [
-                found[found["outcome"] == 1].head(MOST_MISSED),
-                found[found["outcome"] == 0].head(MOST_ALARMS),
-            ]
-            cases.update(dict.fromkeys(str(case) for part in shown for case in part["case"]))
+            point = main_point(scores, evaluation.primary)
+            if population in splits and point is not None:
+                found = failures(table, point, model=model, population=population).cases
+                cases.update(dict.fromkeys(str(case) for case in worst(found)["case"]))
     return list(cases)
+
+
+def worst(found: pd.DataFrame) -> pd.DataFrame:
+    """The wrong calls that a report shows: missed cases, then false alarms, the worst of each."""
+    missed, alarms = (found[found["outcome"] == outcome] for outcome in (1, 0))
+    return pd.concat([missed.head(MOST_MISSED), alarms.head(MOST_ALARMS)])
 
 
 def _nearest(cohort: Cohort, rows: list[int]) -> dict[str, list[dict[str, Any]]]:

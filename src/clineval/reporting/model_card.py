@@ -2,7 +2,7 @@
 
 import re
 import shlex
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -15,8 +15,9 @@ from clineval.evaluation.records import PopulationScores
 from clineval.files import write_whole
 from clineval.reporting import sections
 from clineval.reporting.artefacts import Artefacts, read_artefacts
-from clineval.reporting.external import answer, subject_in
-from clineval.reporting.sections import commit_words
+from clineval.reporting.content import verdict_on
+from clineval.reporting.external import subject_in
+from clineval.reporting.origin import commit_words
 from clineval.reporting.sentences import chosen_words, number, percent, whole, with_interval
 from clineval.reporting.subject import Subject
 
@@ -74,7 +75,7 @@ def _content(artefacts: Artefacts, subject: Subject) -> dict[str, Any]:
         "limits": [plain(sentence) for sentence in sections.limits(subject, artefacts)],
         "training": _training(artefacts, subject),
         "data_sentence": _data_sentence(subject),
-        "answer": [plain(sentence) for sentence in answer(artefacts, subject)],
+        "answer": [plain(sentence) for sentence in _answer(artefacts, subject)],
         "results": _results(subject),
         "points": _points(subject),
         "level": f"{subject.evaluation.level * 100:g}%",
@@ -84,12 +85,12 @@ def _content(artefacts: Artefacts, subject: Subject) -> dict[str, Any]:
 
 def _title(artefacts: Artefacts, subject: Subject) -> str:
     name = plain(artefacts.dataset or subject.population)
-    home = artefacts.transport.get("internal")
-    return f"models trained on {plain(str(home))}, validated on {name}" if home else name
+    internal = artefacts.transport.get("internal")
+    return f"models trained on {plain(str(internal))}, validated on {name}" if internal else name
 
 
 def _run(artefacts: Artefacts) -> dict[str, str]:
-    """Where the models lie that a validation scored; empty for a run, which holds its own."""
+    """Where the models are that a validation scored; empty for a run, which holds its own."""
     run = artefacts.transport.get("run") or {}
     if not artefacts.transport:
         return {}
@@ -167,12 +168,12 @@ def _training(artefacts: Artefacts, subject: Subject) -> str:
     for split in artefacts.exploration.get("splits", ()):
         if split["split"] == "train":
             events = f"{whole(split['events'])} {plain(subject.condition)} ({percent(split['prevalence'])})"
-            twins = artefacts.audit.get("test_with_twin")
-            leak = f" {twins} test images have a near-duplicate in train or val." if twins else ""
+            near = artefacts.audit.get("test_with_twin")
+            leak = f" {near} test images have a near-duplicate in train or val." if near else ""
             return f"{plain(artefacts.dataset)}, split train: {whole(split['cases'])} images, {events}.{leak}"
     if artefacts.transport:
-        home = plain(str(artefacts.transport["internal"]))
-        return f"{home}; the card of that run describes it. No model learnt from the cases scored here."
+        internal = plain(str(artefacts.transport["internal"]))
+        return f"{internal}; the card of that run describes it. No model learnt from the cases scored here."
     return "Not described beside the table of predictions."
 
 
@@ -182,6 +183,14 @@ def _data_sentence(subject: Subject) -> str:
         return ""
     events = f"{whole(scores.events)} with the condition ({percent(scores.prevalence)})"
     return f"Population {plain(subject.population)}: {whole(scores.cases)} cases, {events}."
+
+
+def _answer(artefacts: Artefacts, subject: Subject) -> Iterator[str]:
+    """The headline of the report, then each light."""
+    found = verdict_on(subject, where=str(artefacts.transport.get("external", "")))
+    yield f"{subject.main}: {found.headline}"
+    for light in found.lights:
+        yield f"{light.question} {light.answer}. {light.sentence}"
 
 
 def _results(subject: Subject) -> list[tuple[str, ...]]:

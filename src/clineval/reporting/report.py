@@ -38,7 +38,7 @@ def write_report(folder: Path, *, curves: Curves | None = None) -> Path:
 
 def render(artefacts: Artefacts, curves: Curves) -> str:
     """The page as text; the same artefacts give the same text."""
-    style, script = _asset("report.css"), _asset("explorer.js")
+    style, script = _asset("report.css"), _asset("report.js")
     page = _template().render(
         **content(artefacts, curves),
         style=Markup(style),

@@ -1,282 +1,141 @@
-"""Sections of the report that every kind of results shares."""
+"""What every kind of report says: the question, the limits, the labels, the audit, the subgroups."""
 
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
-from clineval.evaluation.records import PopulationScores, ScoredPoint, SubgroupCell, SubgroupTable
-from clineval.reporting import sentences
-from clineval.reporting import sentences as wording
-from clineval.reporting.artefacts import Artefacts, file_hash
-from clineval.reporting.gallery import main_point
+from clineval.evaluation.records import SubgroupCell, SubgroupTable
+from clineval.reporting.artefacts import Artefacts
 from clineval.reporting.sentences import (
-    chosen_words,
+    covers,
     defined,
     interval,
     listed,
     number,
-    percent,
     signed,
+    two_decimals,
     whole,
+    whole_percent,
 )
-from clineval.reporting.subject import ELSEWHERE, Subject, main_comparison, turned
+from clineval.reporting.subject import CLEAN, Subject, turned
 from clineval.reporting.tables import AS_PERCENT, MEASURE_NAMES, Cell, Row, Table, cell, signed_cell
-from clineval.results import LEDGER, read_openings
 from clineval.statistics.intervals import Estimate
 
-Fact = tuple[str, str, str]  # name, value, and what stands small behind it
+WITHOUT_NEAR_DUPLICATES = "_deduplicated"  # how the name of a model ends that was trained without them
 
 
-def header(artefacts: Artefacts, subject: Subject) -> dict[str, Any]:
-    """Title, kind and facts, by the names that the template uses."""
-    if artefacts.transport:
-        return _of_validation(artefacts.transport, subject)
-    return {
-        "kind": " · ".join(filter(None, ("Clinical evaluation", artefacts.dataset))),
-        "title": _page_title(artefacts, subject),
-        "facts": [
-            ("Condition", subject.condition, ""),
-            ("Population", subject.population, ""),
-            *_counted(subject),
-            ("Models", str(len(subject.evaluation.models)), ""),
-            ("Data", _data_state(artefacts, subject), ""),
-        ],
-    }
-
-
-def _of_validation(content: Mapping[str, Any], subject: Subject) -> dict[str, Any]:
-    home, name = content["internal"], content["external"]
-    cases, events = _counted(subject)
-    return {
-        "kind": f"External validation · {name}",
-        "title": f"Do the models trained on {home} hold among the patients of {name}?",
-        "facts": [
-            ("Condition", subject.condition, ""),
-            ("Run that was validated", *_run(content)),
-            ("External cohort", name, ""),
-            ("Images", *cases[1:]),
-            *_patients(content, subject),
-            events,
-            ("Models", str(len(subject.evaluation.models)), ""),
-            ("Frozen", "everything", "scaling, models, recalibrations, thresholds"),
-        ],
-    }
-
-
-def _run(content: Mapping[str, Any]) -> tuple[str, str]:
-    """The data set of the run, and its size, split and commit where they are recorded."""
-    run = content.get("run") or {}
-    side = f"{run['side']} × {run['side']} pixels" if run.get("side") else ""
-    split = f"{run['split']} split" if run.get("split") else ""
-    digits = commit_words(run.get("commit"), "", digits=12)
-    commit = f"commit {digits}" if digits else ""
-    return str(content["internal"]), ", ".join(filter(None, (side, split, commit)))
-
-
-def _patients(content: Mapping[str, Any], subject: Subject) -> list[Fact]:
-    column = content.get("group_column")
-    if not column:
-        return [("Patients", "not told apart", "every image counts alone")]
-    mix = content["models"][subject.main]["mix"][ELSEWHERE]
-    return [("Patients or groups", whole(mix["groups"]), f"column {column}")]
-
-
-def _counted(subject: Subject) -> tuple[Fact, Fact]:
-    scores = subject.scores(subject.main)
-    if scores is None:
-        scores = subject.evaluation.models[subject.models()[0]][subject.population]
-    share = f"({percent(scores.prevalence)})"
-    return ("Cases", whole(scores.cases), ""), ("With the condition", whole(scores.events), share)
-
-
-def _page_title(artefacts: Artefacts, subject: Subject) -> str:
+def asked(artefacts: Artefacts, subject: Subject) -> dict[str, str]:
+    """What was asked of which cases: the page's title, the line above it and the one below."""
+    scores = subject.evaluation.models[subject.main][subject.population]
+    present = f"{whole(scores.events)} {subject.condition} ({whole_percent(scores.prevalence)})"
+    counted = f"{whole(scores.cases)} cases, {present}"
+    transport = artefacts.transport
+    if transport:
+        name = str(transport["external"])
+        return {
+            "title": f"Does the model “{subject.main}”, trained on {transport['internal']}, hold in {name}?",
+            "kind": f"External validation · {name} · {counted}{_patients(transport, subject)}",
+        }
     where = f" in {artefacts.dataset}" if artefacts.dataset else ""
-    count = len(subject.models())
-    models = "a model" if count == 1 else f"{count} models"
-    return f"How well {'does' if count == 1 else 'do'} {models} recognise “{subject.condition}”{where}?"
+    data = artefacts.dataset or artefacts.table_name
+    return {
+        "title": f"Does the model “{subject.main}” recognise {subject.condition} cases{where}?",
+        "kind": f"Clinical evaluation · {data} · {subject.population}: {counted}",
+    }
 
 
-def _split(data: Mapping[str, Any]) -> str:
-    """How the cases were parted: by a rule of the set's, or own images by their table or by group."""
-    if not data.get("own"):
-        return f"{data['split']} split"
-    column = data["own"].get("split_column")
-    return f"split by column {column}" if column else "split by group, seeded"
+def _patients(transport: Mapping[str, Any], subject: Subject) -> str:
+    if not transport.get("group_column"):
+        return " · every image counts as a patient"
+    mix = transport["models"][subject.main]["mix"]["external"]
+    return f" · {whole(mix['groups'])} patients"
 
 
-def _data_state(artefacts: Artefacts, subject: Subject) -> str:
-    if artefacts.synthetic:
-        return "synthetic phantoms, not patients"
-    data = artefacts.provenance.get("settings", {}).get("data", {})
-    if not data.get("split"):
-        return "a table of predictions"
-    return _split(data) + (", and test clean of twins" if "test_clean" in subject.others else "")
+def limits(subject: Subject, artefacts: Artefacts) -> list[str]:
+    """What the results cannot show, in sentences."""
+    said = []
+    scores = subject.scores(subject.main)
+    near = artefacts.audit.get("test_with_twin")
+    if near and scores is not None:
+        said.append(
+            f"{near} of {scores.cases} test images have a near-duplicate in the data that the models learnt "
+            f"from.{_clean_words(subject)}"
+        )
+    if not subject.external and not artefacts.transport:
+        said.append(
+            "No external cohort was scored: nothing here says how the model does in another hospital."
+        )
+    if not artefacts.transport:
+        said.append(
+            "The share with the condition is that of this collection, not of a clinic: set your own in the "
+            "explorer."
+        )
+    return [*said, *(scores.notes if scores is not None else ()), *subject.evaluation.notes]
 
 
-Rows = list[tuple[str, str]]
-
-WITHOUT_NUMBERS = ("cores", "thread_variables", "arithmetic_libraries")
-"""Of the machine: no number depends on them, so that the page does not either."""
-
-SHORT = 12  # digits of a hash that tell it from others to the eye
-NOT_RECORDED = "not recorded"
-
-
-def origin(artefacts: Artefacts) -> list[tuple[str, Rows]]:
-    """What does not change between two runs of the same program on the same data and settings."""
-    record = artefacts.provenance
-    if not record:
-        return []
-    program = [
-        ("Program", str(record.get("program", ""))),
-        ("Commit", commit_words(record.get("commit"), "not from a checkout")),
-        (f"SHA-256 of {artefacts.table_name}", file_hash(artefacts.folder / artefacts.table_name)),
-        ("SHA-256 of evaluation.json", file_hash(artefacts.folder / "evaluation.json")),
-    ]
-    machine = {k: v for k, v in record.get("platform", {}).items() if k not in WITHOUT_NUMBERS}
-    groups = [
-        ("Program and tables", program),
-        ("Data", _flat({k: v for k, v in artefacts.source.items() if k != "labels"})),
-        ("Settings", _flat(record.get("settings", {}))),
-        ("Versions", _flat(record.get("versions", {}))),
-        ("Machine", _flat(machine)),
-    ]
-    return [(heading, rows) for heading, rows in groups if rows]
+def _clean_words(subject: Subject) -> str:
+    scores = subject.scores(subject.main, CLEAN)
+    if scores is None:
+        return ""
+    clean = scores.measures.get("auc_logit")
+    return f" Without them ({whole(scores.cases)} images) the AUC of {subject.main} is {two_decimals(clean)}."
 
 
-def openings(artefacts: Artefacts) -> dict[str, Any]:
-    """How often each population kept for testing was opened and by which settings; empty if unknown."""
-    entries = read_openings(artefacts.folder / LEDGER)
-    if not entries:
+def labels(subject: Subject, artefacts: Artefacts) -> dict[str, Any]:
+    """Which label is the condition, with example images of both classes."""
+    images = artefacts.gallery.images
+    examples = [
+        {
+            "name": each["name"], "label": each["label"], "outcome": each["outcome"],
+            "images": [(case, images[case]) for case in each["cases"] if case in images],
+        }
+        for each in artefacts.gallery.examples
+    ]  # fmt: skip
+    return {"labels": artefacts.source.get("labels") or [], "examples": examples}
+
+
+def audit_facts(artefacts: Artefacts) -> dict[str, Any]:
+    """What the audit found, in counts."""
+    audit = artefacts.audit
+    if not audit:
         return {}
-    headings = (
-        "population",
-        "times",
-        "settings",
-        "what differs from the first",
-        "models",
-        "program",
-    )
-    return {"sentences": list(_sentences(entries)), "table": Table(headings, tuple(_rows(entries)))}
+    groups = audit.get("groups", [])
+    return {
+        "measure": audit.get("measure", ""),
+        "threshold": number(audit.get("threshold")),
+        "reason": audit.get("threshold_reason", ""),
+        "second_look": audit.get("second_look", ""),
+        "groups": len(groups),
+        "images": sum(len(group["cases"]) for group in groups),
+        "byte_identical": audit.get("byte_identical", []),
+        "contradictory": audit.get("contradictory", []),
+        "cross_split_pairs": audit.get("cross_split_pairs", 0),
+        "test_with_near_duplicate": audit.get("test_with_twin", 0),
+        "val_with_near_duplicate": audit.get("val_with_twin", 0),
+        "test_clean": len(audit.get("test_clean", [])),
+    }
 
 
-def _sentences(entries: list[dict[str, Any]]) -> Iterator[str]:
-    for population in dict.fromkeys(str(entry.get("population")) for entry in entries):
-        of_it = [entry for entry in entries if str(entry.get("population")) == population]
-        settings = {_frozen(entry).get("settings_sha256") for entry in of_it}
-        times = "once" if len(of_it) == 1 else f"{len(of_it)} times"
-        by = "one setting" if len(settings) == 1 else f"{len(settings)} different settings"
-        yield f"“{population}” was opened {times} in this results folder, under {by}."
+IN_SHORT = ("auc_logit", "sensitivity", "specificity")
 
 
-def _rows(entries: list[dict[str, Any]]) -> Iterator[tuple[str, ...]]:
-    first = next((found for entry in entries if (found := _settings(entry)) is not None), None)
-    counted: dict[tuple[str, ...], int] = {}
-    for entry in entries:
-        frozen = _frozen(entry)
-        key = (
-            str(entry.get("population")),
-            _short(frozen.get("settings_sha256")),
-            _changes(first, _settings(entry)),
-            _short(frozen.get("models_sha256")),
-            commit_words(entry.get("commit"), "not from a checkout", digits=SHORT),
-        )
-        counted[key] = counted.get(key, 0) + 1
-    for (population, *rest), times in counted.items():
-        yield (population, str(times), *rest)
-
-
-def _frozen(entry: Mapping[str, Any]) -> Mapping[str, Any]:
-    frozen = entry.get("frozen")
-    return frozen if isinstance(frozen, Mapping) else {}
-
-
-def _settings(entry: Mapping[str, Any]) -> dict[str, str] | None:
-    frozen = _frozen(entry)
-    settings = frozen.get("settings")
-    if not isinstance(settings, Mapping):
-        return None
-    return {**dict(_flat(settings)), "data": _short(frozen.get("data_sha256"))}
-
-
-def _changes(first: Mapping[str, str] | None, other: Mapping[str, str] | None) -> str:
-    if first is None or other is None:
-        return NOT_RECORDED
-    names = dict.fromkeys((*first, *other))
-    said = [f"{name} {other.get(name, 'not set')}" for name in names if first.get(name) != other.get(name)]
-    return "; ".join(said) or "nothing"
-
-
-def _short(digest: Any) -> str:
-    return str(digest)[:SHORT] if digest else NOT_RECORDED
-
-
-def commit_words(commit: Any, otherwise: str, *, digits: int = 40) -> str:
-    """A recorded commit in words, ``otherwise`` where there is none."""
-    if not isinstance(commit, Mapping) or not commit.get("hash"):
-        return otherwise
-    return (
-        f"{str(commit['hash'])[:digits]}{'' if commit.get('clean', True) else ', with changes not committed'}"
-    )
-
-
-def _flat(values: Mapping[str, Any], prefix: str = "") -> Rows:
-    """Names and values, a row each; what was not set, and lists of records, are left out."""
-    rows: Rows = []
-    for name, value in values.items():
-        if isinstance(value, Mapping):
-            rows += _flat(value, f"{prefix}{name}.")
-        elif isinstance(value, list):
-            words = [str(each) for each in value if not isinstance(each, Mapping)]
-            rows += [(f"{prefix}{name}", ", ".join(words))] if words else []
-        elif value not in ("", None):
-            rows.append((f"{prefix}{name}", str(value)))
-    return rows
-
-
-HEADINGS = ("measure", "truth", "intervals that held it", "all too high", "all too low", "mean width")
-
-
-@dataclass(frozen=True)
-class SimulatedCoverage:
-    """How often our intervals hold the truth on simulated sets of one model's size, events and AUC."""
-
-    title: str
-    table: Table
-
-
-def simulated_coverage(record: Mapping[str, Any]) -> list[SimulatedCoverage]:
-    """One table per model and population of ``coverage.json``; none where nothing was simulated."""
-    return [
-        SimulatedCoverage(
-            _coverage_title(each, record), Table(HEADINGS, tuple(map(_coverage_row, each["measures"])))
-        )
-        for each in record.get("populations", ())
+def subgroup_summary(subject: Subject) -> Table | None:
+    """The primary model in every subgroup with an estimate, each beside all other cases."""
+    scores = subject.scores(subject.main)
+    rows: list[Row] = [
+        (f"{table.attribute}: {each.value}", whole(each.cases), whole(each.events), *_in_short(each))
+        for table in (scores.subgroups if scores is not None else ())
+        for each in table.cells
+        if not table.skipped and _estimated(table)
     ]
+    headings = ("subgroup", "cases", subject.condition, *(MEASURE_NAMES[name] for name in IN_SHORT))
+    return Table(headings, tuple(rows)) if rows else None
 
 
-def _coverage_title(simulated: Mapping[str, Any], record: Mapping[str, Any]) -> str:
-    return (
-        f"{simulated['model']} on {simulated['population']}: {whole(record['simulations'])} simulated sets "
-        f"of {whole(simulated['cases'])} cases, {whole(simulated['events'])} with the condition, "
-        f"AUC {number(simulated['expected_auc'])}"
-    )
-
-
-def _coverage_row(measure: Mapping[str, Any]) -> Row:
-    held = Cell(
-        percent(measure["covered"]),
-        f"± {percent(1.96 * measure['error'])}" if measure["error"] is not None else "",
-        words=f"undefined in {whole(measure['undefined'])}" if measure["undefined"] else "",
-    )
-    return (
-        MEASURE_NAMES.get(measure["measure"], measure["measure"]),
-        number(measure["truth"]),
-        held,
-        percent(measure["too_high"]),
-        percent(measure["too_low"]),
-        number(measure["mean_width"]),
-    )
+def _in_short(each: SubgroupCell) -> list[Cell]:
+    if each.suppressed:
+        return [Cell("–", "", each.suppressed) for _ in IN_SHORT]
+    return [_cell(each, name) for name in IN_SHORT]
 
 
 def subgroup_sections(subject: Subject) -> list[dict[str, Any]]:
@@ -284,8 +143,7 @@ def subgroup_sections(subject: Subject) -> list[dict[str, Any]]:
     found = []
     for population in (subject.population, *subject.external):
         names = subject.models(population)
-        first = [subject.main] if subject.main in names else []
-        models = [_of_model(name, population, subject) for name in dict.fromkeys([*first, *names])]
+        models = [_of_model(name, population, subject) for name in names]
         shown = [each for each in models if each["tables"] or each["counts"]]
         left_out = _left_out(subject, names, population)
         if shown or left_out:
@@ -351,27 +209,27 @@ def _apart(gap: Estimate, *, as_points: bool) -> str:
     return f"{size}{' pp' if as_points else ''} ({bounds})"
 
 
-WITHOUT_TWINS = "_deduplicated"
-CLEAN = "test_clean"
-
-
 def leak_table(subject: Subject) -> Table | None:
-    """Per model its AUC on all of test, on the clean test, and trained without twins; None with neither."""
-    pairs = [name for name in subject.models() if f"{name}{WITHOUT_TWINS}" in subject.models()]
-    shown = pairs or [name for name in (subject.baseline, subject.main) if name and CLEAN in subject.others]
+    """Per model its AUC on all of test, on the clean test, and trained without near-duplicates."""
+    pairs = [name for name in subject.models() if f"{name}{WITHOUT_NEAR_DUPLICATES}" in subject.models()]
+    clean = [name for name in subject.pair if CLEAN in subject.others]
+    shown = list(dict.fromkeys([subject.main, *pairs] if pairs else clean))
     if not shown:
         return None
     headings = ["model", "all of test", "clean test"]
     if pairs:
-        headings += ["all of test, trained without twins", "change", "what it says"]
+        headings += ["all of test, trained without near-duplicates", "change", "what it says"]
     return Table(tuple(headings), tuple(_leak_row(subject, name, changed=bool(pairs)) for name in shown))
 
 
 def _leak_row(subject: Subject, model: str, *, changed: bool) -> Row:
     row: list[str | Cell] = [model, cell(_auc(subject, model)), cell(_auc(subject, model, CLEAN))]
-    if changed:
+    if changed and f"{model}{WITHOUT_NEAR_DUPLICATES}" not in subject.models():
+        row += ["not trained so", "–", "–"]
+    elif changed:
         change = _change(subject, model)
-        row += [cell(_auc(subject, f"{model}{WITHOUT_TWINS}")), signed_cell(change), verdict(change)]
+        without = _auc(subject, f"{model}{WITHOUT_NEAR_DUPLICATES}")
+        row += [cell(without), signed_cell(change), change_words(change)]
     return tuple(row)
 
 
@@ -381,8 +239,8 @@ def _auc(subject: Subject, model: str, population: str | None = None) -> Estimat
 
 
 def _change(subject: Subject, model: str) -> Estimate | None:
-    """AUC trained without twins minus AUC trained on everything, on the same test cases."""
-    wanted = (f"{model}{WITHOUT_TWINS}", model)
+    """AUC trained without near-duplicates minus AUC trained on everything, on the same test cases."""
+    wanted = (f"{model}{WITHOUT_NEAR_DUPLICATES}", model)
     for found in subject.evaluation.comparisons:
         for each in (found, turned(found)):
             if (each.measure, each.population, each.models) == ("auc", subject.population, wanted):
@@ -390,176 +248,11 @@ def _change(subject: Subject, model: str) -> Estimate | None:
     return None
 
 
-def verdict(change: Estimate | None) -> str:
-    """What the paired interval of the change allows to be said of an inflation by twins."""
-    if change is None or not sentences.defined(change) or not sentences.interval(change):
-        return "no interval, no statement"
-    if sentences.covers(change, 0.0):
-        return "compatible with no inflation by twins"
-    return "lower without twins; fewer images may play a part" if change.value < 0 else "higher without twins"
-
-
-def answer(subject: Subject) -> list[str]:
-    """The answer in three sentences, as far as the numbers allow them."""
-    scores = subject.scores(subject.main)
-    if scores is None:
-        return []
-    sentences = [_ranking(subject, scores)]
-    pair = main_comparison(subject)
-    if pair is not None:
-        sentences.append(
-            wording.difference(*pair.models, pair.difference, measure="AUC", p_value=pair.p_value)
-        )
-    point = main_point(scores)
-    if point is not None:
-        sentences.append(detection(subject.main, point, subject.condition))
-    return sentences
-
-
-def _ranking(subject: Subject, scores: PopulationScores) -> str:
-    best = scores.measures.get("auc_logit") or scores.measures.get("auc")
-    said = wording.discrimination(subject.main, best, condition=subject.condition)
-    other = subject.scores(subject.baseline) if subject.baseline else None
-    if other is None or not wording.defined(other.measures.get("auc_logit")):
-        return said
-    return f"{said[:-1]}; {subject.baseline} reaches {wording.with_interval(other.measures['auc_logit'])}."
-
-
-def detection(model: str, point: ScoredPoint, condition: str) -> str:
-    """What happens at one operating point, in counts first."""
-    count = {name: int(value or 0) for name, value in point.counts.items()}
-    return wording.detection(
-        model,
-        condition=condition,
-        threshold=f"{number(point.threshold)} ({chosen_words(point)})",
-        found=count["true_positives"],
-        present=count["true_positives"] + count["false_negatives"],
-        alarms=count["false_positives"],
-        absent=count["false_positives"] + count["true_negatives"],
-        sensitivity=point.rates["sensitivity"],
-        specificity=point.rates["specificity"],
-    )
-
-
-def limits(subject: Subject, artefacts: Artefacts) -> list[str]:
-    """What the page cannot tell, in sentences."""
-    said = []
-    scores = subject.scores(subject.main)
-    if scores is not None and scores.adequacy is not None:
-        sentence = scores.adequacy.sentence
-        said.append(f"Judged by the AUC of {subject.main}: {sentence[0].lower()}{sentence[1:]}")
-    twins = artefacts.audit.get("test_with_twin")
-    if twins and scores is not None:
-        said.append(
-            f"The split leaks: {twins} of {scores.cases} test images have a near-duplicate in the "
-            "data that the models learnt from; results without them stand beside as test_clean."
-        )
-    if not subject.external and not artefacts.transport:
-        said.append(
-            "No external cohort was scored, so nothing here says how the models do at another hospital."
-        )
-    return [*said, *(scores.notes if scores is not None else ()), *subject.evaluation.notes]
-
-
-def polarity(subject: Subject, artefacts: Artefacts) -> dict[str, Any]:
-    """Which label is the condition, with counts and example images of both classes."""
-    scores = subject.scores(subject.main)
-    labels, images = artefacts.source.get("labels") or [], artefacts.gallery.images
-    examples = [
-        {
-            "name": each["name"], "label": each["label"], "outcome": each["outcome"],
-            "images": [(case, images[case]) for case in each["cases"] if case in images],
-        }
-        for each in artefacts.gallery.examples
-    ]  # fmt: skip
-    return {"labels": labels, "examples": examples, "scores": scores}
-
-
-def audit_facts(artefacts: Artefacts) -> dict[str, Any]:
-    """What the audit found, in counts."""
-    audit = artefacts.audit
-    if not audit:
-        return {}
-    groups = audit.get("groups", [])
-    return {
-        "measure": audit.get("measure", ""),
-        "threshold": number(audit.get("threshold")),
-        "reason": audit.get("threshold_reason", ""),
-        "second_look": audit.get("second_look", ""),
-        "groups": len(groups),
-        "images": sum(len(group["cases"]) for group in groups),
-        "byte_identical": audit.get("byte_identical", []),
-        "contradictory": audit.get("contradictory", []),
-        "cross_split_pairs": audit.get("cross_split_pairs", 0),
-        "test_with_twin": audit.get("test_with_twin", 0),
-        "val_with_twin": audit.get("val_with_twin", 0),
-        "test_clean": len(audit.get("test_clean", [])),
-    }
-
-
-def twin_cases(artefacts: Artefacts) -> set[str]:
-    """Test cases that have a twin in development data."""
-    groups = artefacts.audit.get("groups", [])
-    clean = set(artefacts.audit.get("test_clean", []))
-    return {case for group in groups for case in group["cases"] if case not in clean}
-
-
-def frequency_sentences(subject: Subject, people: str) -> list[str]:
-    """What the main operating point of the main model and of its baseline means for 1,000 people."""
-    said = []
-    for model in filter(None, (subject.baseline, subject.main)):
-        scores = subject.scores(model)
-        point = main_point(scores) if scores is not None else None
-        if scores is None or point is None:
-            continue
-        cells = wording.frequencies(
-            prevalence=scores.prevalence,
-            sensitivity=point.rates["sensitivity"].value,
-            specificity=point.rates["specificity"].value,
-        )
-        lead = f"{model} at threshold {number(point.threshold)}, with the condition as common as here"
-        said.append(f"{lead}: {wording.natural(cells, people=people, condition=subject.condition)}")
-    return said
-
-
-def calibration_sentences(subject: Subject) -> list[str]:
-    """What the calibration of each model allows one to say."""
-    said = []
-    for model in subject.models():
-        scores = subject.scores(model)
-        if scores is not None:
-            slope, intercept = (scores.measures.get(f"calibration_{name}") for name in ("slope", "intercept"))
-            said.append(wording.calibration(model, slope, intercept))
-    return said
-
-
-def utility_sentences(
-    useful: Mapping[str, tuple[float, float] | None], harmful: Mapping[str, list[tuple[float, float]]]
-) -> list[str]:
-    """Where the interval of the net benefit lies above both plain strategies, and where below the better."""
-    return [_useful(model, span) + _harmful(harmful.get(model, [])) for model, span in useful.items()]
-
-
-def _useful(model: str, span: tuple[float, float] | None) -> str:
-    if span is None:
-        return f"{model}: at no threshold does its whole interval lie above flagging everyone and no one."
-    return (
-        f"{model}: its whole interval lies above flagging everyone and no one at thresholds "
-        f"from {number(span[0], 2)} to {number(span[1], 2)}."
-    )
-
-
-def _harmful(spans: list[tuple[float, float]]) -> str:
-    """What a reader must not overlook: where following the model is worse than having none."""
-    if not spans:
-        return ""
-    where = wording.listed([_from_to(span) for span in spans])
-    return (
-        f" At thresholds {where} it lies wholly below the better of these two: there flagging everyone, or "
-        "no one, does more good than following the model."
-    )
-
-
-def _from_to(span: tuple[float, float]) -> str:
-    low, high = (number(end, 2) for end in span)
-    return f"of {low}" if low == high else f"from {low} to {high}"
+def change_words(change: Estimate | None) -> str:
+    """What the paired interval of the change says of an inflation by near-duplicates."""
+    if change is None or not defined(change) or not interval(change):
+        return "no interval"
+    if covers(change, 0.0):
+        return "no evidence of inflation by near-duplicates"
+    lower = "lower without near-duplicates; fewer images may play a part"
+    return lower if change.value < 0 else "higher without near-duplicates"

@@ -35,6 +35,11 @@ def percent(value: float | None) -> str:
     return f"{thousandths / 10:.1f}%".replace("-", "−")
 
 
+def whole_percent(value: float | None) -> str:
+    """A proportion in whole percent, for sentences."""
+    return "–" if value is None or math.isnan(value) else f"{100 * value:.0f}%"
+
+
 def points(value: float | None) -> str:
     """A difference of two proportions in percentage points, one decimal, without the words."""
     return percent(value).removesuffix("%")
@@ -85,12 +90,6 @@ def with_interval(estimate: Estimate | None, *, as_percent: bool = False, name_l
     return f"{value} ({level_name(estimate)} {bounds})" if name_level else f"{value} ({bounds})"
 
 
-def with_interval_after_comma(estimate: Estimate | None, *, as_percent: bool = False) -> str:
-    """``0.905, 95% CI 0.850 to 0.941``, for use inside brackets."""
-    said = with_interval(estimate, as_percent=as_percent)
-    return said.replace(" (", ", ", 1).removesuffix(")") if defined(estimate) else said
-
-
 def covers(estimate: Estimate, value: float) -> bool:
     """Whether the interval leaves ``value`` possible; an undefined bound leaves everything possible."""
     return not (estimate.low > value or estimate.high < value)
@@ -115,7 +114,7 @@ def aim_words(point: ScoredPoint) -> str:
     if point.chosen_on in ("fixed", "given"):
         return point.chosen_on
     target = point.name.removeprefix("sensitivity_")
-    return f"chosen for sensitivity {target}%" if target.isdigit() else "chosen"
+    return f"chosen for {target}% sensitivity" if target.isdigit() else "chosen"
 
 
 def split_name(split: str) -> str:
@@ -128,68 +127,34 @@ def listed(names: Sequence[str]) -> str:
     return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
 
 
-def discrimination(model: str, auc: Estimate | None, *, condition: str) -> str:
-    """How well a model orders cases, in the words of the AUC's definition."""
-    if auc is None or not defined(auc):
-        return f"For {model} the AUC is not defined: {reason(auc)}."
-    return (
-        f"Shown one {condition} case and one other, {model} gives the {condition} one the higher risk with "
-        f"probability {with_interval(auc)} (the AUC)."
-    )
+def two_decimals(estimate: Estimate | None) -> str:
+    """``0.91 (0.83 to 0.95)``, for headlines; or why there is no such number."""
+    if estimate is None or not defined(estimate):
+        return f"not defined ({reason(estimate)})"
+    if math.isnan(estimate.low) or math.isnan(estimate.high):
+        return f"{number(estimate.value, 2)} (no interval)"
+    return f"{number(estimate.value, 2)} ({number(estimate.low, 2)} to {number(estimate.high, 2)})"
 
 
-def difference(first: str, second: str, estimate: Estimate, *, measure: str, p_value: float | None) -> str:
+def difference(first: str, second: str, estimate: Estimate, *, measure: str) -> str:
     """What a paired difference ``first`` minus ``second`` allows one to say."""
     if not defined(estimate):
         return f"The difference in {measure} between {first} and {second} is not defined: {reason(estimate)}."
-    p = f", {p_text(p_value)}" if p_text(p_value) else ""
-    bounds = f"({level_name(estimate)} {interval(estimate)}{p})" if interval(estimate) else "(no interval)"
-    lead = f"The paired difference in {measure}, {first} minus {second}, is {signed(estimate.value)} {bounds}"
+    lead = f"Difference in {measure}, {first} minus {second}: {with_interval(estimate)}"
     if covers(estimate, 0.0) or not interval(estimate):
-        return f"{lead}: the interval covers 0, so these cases do not tell which of the two is better."
-    winner = first if estimate.value > 0 else second
-    return f"{lead}: the interval excludes 0, so {winner} discriminates better on these cases."
+        return f"{lead}; these cases do not show which of the two is better."
+    return f"{lead}; {first if estimate.value > 0 else second} is better on these cases."
 
 
-def detection(
-    model: str, *, condition: str, threshold: str, found: int, present: int, alarms: int, absent: int,
-    sensitivity: Estimate, specificity: Estimate,
-) -> str:  # fmt: skip
-    """What happens to the cases at one threshold, in counts first."""
-    parts = []
-    if present:
-        parts.append(
-            f"found {found} of {present} {condition} cases "
-            f"(sensitivity {with_interval_after_comma(sensitivity, as_percent=True)})"
-        )
-    if absent:
-        parts.append(
-            f"raised {alarms} false alarms among {absent} others "
-            f"(specificity {with_interval_after_comma(specificity, as_percent=True)})"
-        )
-    return f"At the threshold {threshold}, {model} {' and '.join(parts)}."
-
-
-def calibration(model: str, slope: Estimate | None, intercept: Estimate | None) -> str:
-    """Whether the risks can be taken at face value, as far as the intervals can tell."""
-    if slope is None or intercept is None or not (defined(slope) and defined(intercept)):
-        lacking = slope if not defined(slope) else intercept
-        return f"The calibration of {model} cannot be summarised: {reason(lacking)}."
-    return f"{model}: {_level(intercept)}; {_spread(slope)}."
-
-
-def _level(intercept: Estimate) -> str:
-    bounds = f"intercept {with_interval(intercept, name_level=False)}"
-    if covers(intercept, 0.0):
-        return f"no departure of the mean risk can be shown ({bounds} covers 0)"
-    return f"risks are too {'low' if intercept.value > 0 else 'high'} on average ({bounds})"
-
-
-def _spread(slope: Estimate) -> str:
-    bounds = f"slope {with_interval(slope, name_level=False)}"
-    if covers(slope, 1.0):
-        return f"no departure of their spread ({bounds} covers 1)"
-    return f"risks are too {'extreme' if slope.value < 1 else 'timid'} ({bounds})"
+def detection(point: ScoredPoint, *, condition: str) -> str:
+    """What happens to the cases at one threshold, in counts."""
+    count = {name: int(value or 0) for name, value in point.counts.items()}
+    present = count["true_positives"] + count["false_negatives"]
+    absent = count["false_positives"] + count["true_negatives"]
+    found = f"it finds {count['true_positives']} of {present} {condition} cases" if present else ""
+    alarms = f"raises {count['false_positives']} false alarms among {absent} others" if absent else ""
+    said = listed([part for part in (found, alarms) if part])
+    return f"At the threshold {number(point.threshold, 2)} ({chosen_words(point)}) {said}."
 
 
 def frequencies(

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
-from clineval.reporting.external import spoken_model
+from clineval.reporting.external import spoken
 from clineval.reporting.sentences import number, whole
 from clineval.reporting.style import (
     ABSENT,
@@ -25,7 +25,7 @@ from clineval.reporting.style import (
     save,
     shorten,
 )
-from clineval.reporting.subject import ELSEWHERE, HOME
+from clineval.reporting.subject import EXTERNAL, INTERNAL
 
 SOURCES = {
     "cases": "held-out cases (sampling)",
@@ -167,14 +167,16 @@ def draw_grey(shares: Mapping[str, Sequence[float]], ax: Axes) -> None:
     ax.set_ylabel("% of pixels, per 8 grey levels")
 
 
-def write_case_mix(content: Mapping[str, Any], path: Path, *, notice: str = "") -> None:
-    """Draw risks and grey levels at home and elsewhere as ``path`` (png).
+def write_case_mix(
+    content: Mapping[str, Any], path: Path, *, primary: str | None = None, notice: str = ""
+) -> None:
+    """Draw risks and grey levels of the internal test cases and the external cohort as ``path`` (png).
 
-    ``content`` is what ``transport.json`` holds.
+    ``content`` is what ``transport.json`` holds, ``primary`` the model whose risks are drawn.
     """
-    model, name = spoken_model(content), shorten(content["external"], 30)
+    model, name = spoken(content["models"], primary), shorten(content["external"], 30)
     record = content["models"][model]
-    names = {HOME: "test cases at home", ELSEWHERE: name}
+    names = {INTERNAL: "internal test cases", EXTERNAL: name}
     found = {
         f"{words} (n = {whole(record['mix'][where]['cases'])})": record["mix"][where]["risks"]
         for where, words in names.items()
@@ -188,7 +190,7 @@ def write_case_mix(content: Mapping[str, Any], path: Path, *, notice: str = "") 
         draw_grey({"training images": grey["training"], here: grey["external"]}, lower)
         heading = Heading(
             "Other patients, other images",
-            f"Above the risks by {model} at home and on {name}; below the grey levels of the prepared "
+            f"Above the risks by {model}, internal and on {name}; below the grey levels of the prepared "
             "images, before any are matched",
             notice,
         )

@@ -1,20 +1,24 @@
 """What a report speaks of: its main model and population, and what stands beside them."""
 
+import math
 from dataclasses import dataclass, field, replace
 
-from clineval.evaluation import Evaluation
-from clineval.evaluation.records import ModelComparison, PopulationScores
+from clineval.evaluation import Evaluation, Primary
+from clineval.evaluation.records import ModelComparison, PopulationScores, ScoredPoint
 from clineval.statistics.intervals import Estimate
 
-HOME, ELSEWHERE = "test", "external"
-SPOKEN = ("combined", "cnn")  # the first of these that is there is spoken of in sentences
-
-HEADLINE = ("logreg", "cnn")  # baseline and main model, where a table has both
+INTERNAL, EXTERNAL = "test", "external"  # in transport.json
+CLEAN = "test_clean"
+HEADLINE = ("logreg", "cnn")  # baseline and main model of files that declare no primary one
+PREFERRED = ("given", "sensitivity_90", "half")  # the main threshold of files that declare none
 
 
 @dataclass(frozen=True)
 class Subject:
-    """Which models and populations the report speaks of, in order."""
+    """Which models and populations the report speaks of, in order.
+
+    ``main`` is the primary model, ``baseline`` the one that stands beside it.
+    """
 
     evaluation: Evaluation
     main: str
@@ -29,32 +33,56 @@ class Subject:
         """The word for outcome 1."""
         return self.evaluation.condition
 
+    @property
+    def pair(self) -> tuple[str, ...]:
+        """The primary model, then the baseline where there is one."""
+        return (self.main,) if self.baseline is None else (self.main, self.baseline)
+
     def scores(self, model: str, population: str | None = None) -> PopulationScores | None:
         """One model on one population, the main one by default; None where it was not scored there."""
         return self.evaluation.models.get(model, {}).get(population or self.population)
 
     def models(self, population: str | None = None) -> list[str]:
-        """Models scored on a population."""
-        return [name for name in self.evaluation.models if self.scores(name, population) is not None]
+        """Models scored on a population: the primary one, the baseline, then the others."""
+        order = dict.fromkeys([*self.pair, *self.evaluation.models])
+        return [name for name in order if self.scores(name, population) is not None]
+
+    def point(self, model: str | None = None, population: str | None = None) -> ScoredPoint | None:
+        """The primary threshold of a model, the primary one by default; None where it has none."""
+        scores = self.scores(model or self.main, population)
+        return None if scores is None else main_point(scores, self.evaluation.primary)
+
+
+def main_point(scores: PopulationScores, primary: Primary | None = None) -> ScoredPoint | None:
+    """The operating point that is spoken of first: the primary threshold, or a model's own of its kind."""
+    there = [point for point in scores.operating_points if not math.isnan(point.threshold)]
+    if primary is not None:
+        kin = [point for point in there if point.chosen_on == primary.chosen_on]
+        same = [point for point in kin if point.threshold == primary.threshold]
+        if kin:
+            return (same or kin)[0]
+    return next((point for name in PREFERRED for point in there if point.name == name), None)
 
 
 def subject_of(evaluation: Evaluation, *, main: str | None = None) -> Subject:
-    """The main population is ``test`` where there is one; the main model the CNN beside its baseline.
+    """What the evaluation declares primary; of files of versions before that, the CNN beside its baseline.
+
+    The main population is ``test`` where there is one.
 
     Parameters
     ----------
-    main : another model to speak of first, beside the same baseline.
+    main : the model to speak of first in files that declare none.
     """
     tested, watched = _populations(evaluation)
     population = "test" if "test" in tested else (tested or watched)[0]
     there = [name for name, by_population in evaluation.models.items() if population in by_population]
-    pair: tuple[str, ...] = (HEADLINE[0], main or HEADLINE[1])
-    if not all(name in there for name in pair):
-        pair = tuple(there[:2])
+    wanted = evaluation.primary.model if evaluation.primary is not None else main or HEADLINE[1]
+    first = wanted if wanted in there else there[min(1, len(there) - 1)]
+    others = [name for name in dict.fromkeys([HEADLINE[0], *there]) if name in there and name != first]
     return Subject(
         evaluation,
-        main=pair[-1],
-        baseline=pair[0] if len(pair) == 2 else None,
+        main=first,
+        baseline=next(iter(others), None),
         population=population,
         others=tuple(name for name in tested if name == "test_clean"),
         external=tuple(name for name in tested if name not in (population, "test_clean")),
@@ -75,7 +103,7 @@ def _populations(evaluation: Evaluation) -> tuple[list[str], list[str]]:
 def population_name(population: str) -> str:
     """A population in words, where it is one of the program's own."""
     return {
-        "test_clean": "test_clean (no twin in train or val)",
+        "test_clean": "test_clean (no near-duplicate in train or val)",
         "train_out_of_fold": "train, out of fold",
     }.get(population, population)
 

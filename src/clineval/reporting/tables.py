@@ -1,13 +1,14 @@
 """The tables of a report: records in, cells of text out."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import pandas as pd
 
 from clineval.evaluation import Evaluation
-from clineval.evaluation.records import ModelComparison, ScoredPoint
+from clineval.evaluation.records import ModelComparison, PointComparison, PopulationScores, ScoredPoint
 from clineval.predictions import read_predictions
 from clineval.reporting import sentences
 from clineval.reporting.artefacts import Artefacts
@@ -27,7 +28,7 @@ MEASURE_NAMES = {
     "log_loss": "log loss",
     "calibration_intercept": "calibration intercept",
     "calibration_slope": "calibration slope",
-    "observed_expected": "observed / expected",
+    "observed_expected": "observed/expected",
     "ici": "integrated calibration index",
     "e50": "median calibration error (E50)",
     "e90": "90th percentile of calibration error (E90)",
@@ -87,11 +88,14 @@ Row = tuple[str | Cell, ...]
 
 @dataclass(frozen=True)
 class Table:
-    """Rows of cells under headings; the first of each row is its heading."""
+    """Rows of cells under headings; the first of each row is its heading.
+
+    ``first`` rows are shown, the others on demand.
+    """
 
     headings: tuple[str, ...]
     rows: tuple[Row, ...]
-    caption: str = ""
+    first: int = 40
 
 
 def cell(estimate: Estimate | None, *, as_percent: bool = False) -> Cell:
@@ -114,13 +118,26 @@ def measure_table(subject: Subject, names: Sequence[str], populations: Iterable[
     """Measures of every model on some populations, one row each."""
     kept = [name for name in names if _anywhere(subject.evaluation, name)]
     rows: list[Row] = []
-    for population in populations:
-        for model in subject.models(population):
+    for model, population, scores in _by_model(subject, populations):
+        cells = [cell(scores.measures.get(name), as_percent=name in AS_PERCENT) for name in kept]
+        rows.append((model, population_name(population), *cells))
+    headings = ("model", "population", *(MEASURE_NAMES[name] for name in kept))
+    return Table(headings, tuple(rows), _of_pair(subject, rows))
+
+
+def _by_model(subject: Subject, populations: Iterable[str]) -> Iterator[tuple[str, str, PopulationScores]]:
+    """Every model with each population that it was scored on, the primary model and the baseline first."""
+    asked = tuple(populations)
+    for model in dict.fromkeys([*subject.pair, *subject.evaluation.models]):
+        for population in asked:
             scores = subject.scores(model, population)
             if scores is not None:
-                cells = [cell(scores.measures.get(name), as_percent=name in AS_PERCENT) for name in kept]
-                rows.append((model, population_name(population), *cells))
-    return Table(("model", "population", *(MEASURE_NAMES[name] for name in kept)), tuple(rows))
+                yield model, population, scores
+
+
+def _of_pair(subject: Subject, rows: Sequence[Row]) -> int:
+    """How many of the rows speak of the primary model and the baseline: they come first."""
+    return sum(row[0] in subject.pair for row in rows) or len(rows)
 
 
 def _anywhere(evaluation: Evaluation, name: str) -> bool:
@@ -174,8 +191,9 @@ def split_differences(artefacts: Artefacts) -> Table | None:
 def comparison_table(subject: Subject, populations: Iterable[str]) -> Table:
     """Every paired comparison on some populations."""
     rows = []
-    for each in map(turned, subject.evaluation.comparisons):
-        if each.population in set(populations):
+    wanted = set(populations)
+    for each in sorted(map(turned, subject.evaluation.comparisons), key=partial(_rank, subject)):
+        if each.population in wanted:
             rows.append(
                 (
                     f"{each.models[0]} − {each.models[1]}",
@@ -186,7 +204,14 @@ def comparison_table(subject: Subject, populations: Iterable[str]) -> Table:
                     _verdict(each),
                 )
             )
-    return Table(("models", "population", "measure", "difference", "p", "what it says"), tuple(rows))
+    headings = ("models", "population", "measure", "difference", "p", "what it says")
+    return Table(headings, tuple(rows), first=4)
+
+
+def _rank(subject: Subject, comparison: ModelComparison | PointComparison) -> int:
+    """Its place: the primary model against the baseline, then against others, then the rest."""
+    models = set(comparison.models)
+    return 0 if models == set(subject.pair) else 1 if subject.main in models else 2
 
 
 def _verdict(comparison: ModelComparison) -> str:
@@ -194,10 +219,10 @@ def _verdict(comparison: ModelComparison) -> str:
     if not sentences.defined(gap) or not sentences.interval(gap):
         return "no interval, no statement"
     if sentences.covers(gap, 0.0):
-        return "covers 0: cannot tell them apart"
+        return "covers 0: not shown to differ"
     lower_is_better = comparison.measure in ("brier", "log_loss", "ici")
     first = (gap.value > 0) != lower_is_better
-    return f"excludes 0: {comparison.models[0 if first else 1]} does better here"
+    return f"excludes 0: {comparison.models[0 if first else 1]} is better here"
 
 
 def spread_table(subject: Subject, population: str) -> Table | None:
@@ -209,7 +234,7 @@ def spread_table(subject: Subject, population: str) -> Table | None:
             rows.append(
                 (
                     model,
-                    MEASURE_NAMES.get(each.measure, each.measure),
+                    MEASURE_NAMES.get(each.measure, each.measure).split(",")[0],
                     f"{len(each.values)} {each.over}",
                     number(each.mean),
                     number(each.sd),
@@ -219,8 +244,8 @@ def spread_table(subject: Subject, population: str) -> Table | None:
     return Table(("model", "measure", "over", "mean", "SD", "range"), tuple(rows)) if rows else None
 
 
-def point_table(subject: Subject, population: str) -> Table:
-    """Every model's operating points on a population."""
+def point_table(subject: Subject, population: str, *, models: Collection[str] | None = None) -> Table:
+    """The operating points of some models on a population, of all by default."""
     headings = (
         "model",
         "threshold",
@@ -230,12 +255,18 @@ def point_table(subject: Subject, population: str) -> Table:
         "cleared",
         *(MEASURE_NAMES[n] for n in POINT_RATES),
     )
-    rows = []
-    for model in subject.models(population):
-        scores = subject.scores(model, population)
-        for point in scores.operating_points if scores is not None else ():
-            rows.append((model, *_point_cells(point)))
-    return Table(headings, tuple(rows))
+    rows = [
+        (model, *_point_cells(point))
+        for model, _, _ in _by_model(subject, [population])
+        for point in _primary_first(subject, model, population)
+        if models is None or model in models
+    ]
+    return Table(headings, tuple(rows), _of_pair(subject, rows))
+
+
+def _primary_first(subject: Subject, model: str, population: str) -> list[ScoredPoint]:
+    scores, first = subject.scores(model, population), subject.point(model, population)
+    return sorted(scores.operating_points if scores is not None else (), key=lambda point: point is not first)
 
 
 def _point_cells(point: ScoredPoint) -> Iterable[str | Cell]:
@@ -252,7 +283,7 @@ def _point_cells(point: ScoredPoint) -> Iterable[str | Cell]:
 def mcnemar_table(subject: Subject, population: str) -> Table | None:
     """Models against each other at their operating points, on the same cases."""
     rows = []
-    for each in subject.evaluation.point_comparisons:
+    for each in sorted(subject.evaluation.point_comparisons, key=partial(_rank, subject)):
         if each.population != population:
             continue
         for rate, kind in (("sensitivity", "events"), ("specificity", "non_events")):
@@ -277,7 +308,7 @@ def mcnemar_table(subject: Subject, population: str) -> Table | None:
         "only first / only second right",
         "McNemar",
     )
-    return Table(headings, tuple(rows)) if rows else None
+    return Table(headings, tuple(rows), first=4) if rows else None
 
 
 def recalibration_table(artefacts: Artefacts) -> Table | None:
@@ -332,14 +363,11 @@ def appendix_table(subject: Subject) -> Table:
     """Measures that people ask for although they mislead."""
     names = ("accuracy", "balanced_accuracy", "f1", "mcc")
     rows: list[Row] = []
-    for model in subject.models():
-        scores = subject.scores(model)
-        if scores is None:
-            continue
+    for model, _, scores in _by_model(subject, [subject.population]):
         precision = cell(scores.measures.get("average_precision"))
         for point in scores.operating_points:
             rates = {**point.rates, **point.appendix}
             cells = (cell(rates.get(name), as_percent=name in AS_PERCENT) for name in names)
             rows.append((model, number(point.threshold), *cells, precision))
     headings = ("model", "threshold", *(MEASURE_NAMES[name] for name in names), "average precision")
-    return Table(headings, tuple(rows))
+    return Table(headings, tuple(rows), _of_pair(subject, rows))

@@ -1,7 +1,41 @@
-/* The explorer: looks up the counts that were computed per threshold, and carries them to another prevalence.
-   No statistic is computed here but the predictive values and the net benefit at a chosen prevalence. */
+/* Chapters open where a link or a printer needs them, and the bar says which one is being read. */
 "use strict";
 (() => {
+  const open = (target) => {
+    for (let each = target; each; each = each.parentElement) if (each.tagName === "DETAILS") each.open = true;
+    const own = target && target.querySelector(":scope > details");
+    if (own) own.open = true;
+  };
+  const follow = () => {
+    const target = /^#[a-z0-9-]+$/.test(location.hash) && document.getElementById(location.hash.slice(1));
+    if (target) { open(target); target.scrollIntoView(); }
+  };
+  window.addEventListener("hashchange", follow);
+  document.addEventListener("click", (event) => {
+    const link = event.target.closest('a[href^="#"]');
+    if (link && link.hash === location.hash) { event.preventDefault(); follow(); }
+  });
+  let closed = [];
+  window.addEventListener("beforeprint", () => {
+    closed = [...document.querySelectorAll("details:not([open], .further)")];
+    for (const each of closed) each.open = true;
+  });
+  window.addEventListener("afterprint", () => { for (const each of closed) each.open = false; });
+  const links = [...document.querySelectorAll(".topnav a")];
+  const mark = () => {
+    const passed = links.filter((link) => document.querySelector(link.hash).getBoundingClientRect().top < 120);
+    const now = passed.at(-1) || links[0];
+    for (const link of links) if (link === now) link.setAttribute("aria-current", "true"); else link.removeAttribute("aria-current");
+  };
+  new IntersectionObserver(mark, { rootMargin: "-110px 0px -60% 0px", threshold: [0, 1] }).observe(document.querySelector("main"));
+  for (const link of links) new IntersectionObserver(mark, { rootMargin: "-110px 0px -60% 0px" }).observe(document.querySelector(link.hash));
+  follow();
+})();
+
+/* The explorer: looks up the counts that were computed per threshold, and carries them to another prevalence.
+   No statistic is computed here but the predictive values and the net benefit at a chosen prevalence. */
+(() => {
+  if (!document.getElementById("explorer-data")) return;
   const data = JSON.parse(document.getElementById("explorer-data").textContent);
   const byId = (id) => document.getElementById(id);
   const threshold = byId("threshold"), prevalence = byId("prevalence");
@@ -87,7 +121,7 @@
   const show = (selector, text) => { document.querySelector(selector).textContent = text; };
   const between = (bounds, write) =>
     bounds && defined(bounds[0]) && defined(bounds[1])
-      ? `${data.level} ${write(bounds[0])} to ${write(bounds[1])}` : "no interval";
+      ? `${write(bounds[0])} to ${write(bounds[1])}` : "no interval";
 
   const showRates = (now) => {
     for (const name of cells) show(`[data-measure=${name}]`, String(now.rates[name]));
@@ -99,7 +133,7 @@
     }
     const benefit = now.rates.net_benefit;
     show("[data-measure=net_benefit]", defined(benefit) ? number(benefit) : "not defined");
-    show("[data-interval=net_benefit]", defined(benefit) ? benefitWords(now, benefit) : data.reasons.net_benefit);
+    show("[data-interval=net_benefit]", defined(benefit) ? benefitWords(now) : data.reasons.net_benefit);
     for (const name of ["lr_positive", "lr_negative"]) {
       const value = now.set[name][now.row];
       show(`[data-rate=${name}]`, defined(value) ? number(value) : "not defined");
@@ -107,12 +141,7 @@
     }
   };
 
-  const benefitWords = (now, benefit) => {
-    const all = now.share - (1 - now.share) * (now.at / (1 - now.at));
-    if (benefit <= 0 && benefit < all) return `less than flagging everyone (${number(all)})`;
-    if (benefit <= 0) return "no more than flagging no one (0)";
-    return `flagging everyone: ${number(all)}, no one: 0`;
-  };
+  const benefitWords = (now) => `treating all ${number(now.share - (1 - now.share) * (now.at / (1 - now.at)))}`;
 
   /* Whole people out of 1,000 that add up. */
   const frequencies = (now) => {
@@ -123,23 +152,17 @@
     return { found, missed: present - found, alarms, cleared: 1000 - present - alarms };
   };
 
-  const COLUMNS = matchMedia("(max-width: 40rem)").matches ? 25 : 40;
-  const SHAPES = {
-    found: (x, y) => `M${x + 0.8} ${y + 5}a4.2 4.2 0 1 0 8.4 0a4.2 4.2 0 1 0 -8.4 0Z`,
-    missed: (x, y) => `M${x + 1.5} ${y + 1.5}l7 7m0 -7l-7 7`,
-    alarms: (x, y) => `M${x + 1.5} ${y + 1.5}h7v7h-7Z`,
-    cleared: (x, y) => `M${x + 3.7} ${y + 5}a1.3 1.3 0 1 0 2.6 0a1.3 1.3 0 1 0 -2.6 0Z`,
+  const sign = (call, place) => {
+    const [x, y, outline] = data.shapes[call];
+    return `M${(place % data.columns) * 10 + x} ${Math.floor(place / data.columns) * 10 + y}${outline}`;
   };
-  byId("icons").setAttribute("viewBox", `0 0 ${COLUMNS * 10} ${(1000 / COLUMNS) * 10}`);
 
   const showPeople = (now) => {
     const counts = frequencies(now);
     let place = 0;
     for (const kind of ["found", "missed", "alarms", "cleared"]) {
       let commands = "";
-      for (let each = 0; each < counts[kind]; each += 1, place += 1) {
-        commands += SHAPES[kind]((place % COLUMNS) * 10, Math.floor(place / COLUMNS) * 10);
-      }
+      for (let each = 0; each < counts[kind]; each += 1, place += 1) commands += sign(kind, place);
       byId(`icons-${kind}`).setAttribute("d", commands);
       show(`[data-people=${kind}]`, String(counts[kind]));
     }
@@ -166,10 +189,12 @@
 
   const update = () => {
     const now = read();
-    const at = now.point ? now.point.words : `${number(now.at)}`;
+    const at = now.point ? now.point.value : number(now.at);
     byId("threshold-value").textContent = at;
-    byId("prevalence-value").textContent = percent(now.share) + (state.own ? " (as in these data)" : "");
-    threshold.setAttribute("aria-valuetext", at);
+    byId("threshold-words").textContent = now.point ? now.point.words : "flagged where the risk is at or above it";
+    byId("prevalence-value").textContent = percent(now.share) + (state.own ? " as here" : "");
+    byId("cells-caption").textContent = `The ${data.populations[population.value].cases} cases`;
+    threshold.setAttribute("aria-valuetext", now.point ? `${at}, ${now.point.words}` : at);
     prevalence.setAttribute("aria-valuetext", percent(now.share));
     showRates(now);
     showRoc(now);
@@ -279,5 +304,5 @@
   const shared = restore();
   update();
   document.documentElement.classList.add("ready");
-  if (shared) byId("explorer").scrollIntoView();
+  if (shared) byId("explorer").scrollIntoView({ block: "nearest" });
 })();
