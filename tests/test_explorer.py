@@ -7,7 +7,8 @@ from simulated_results import DRAWS, table
 from clineval.evaluation import evaluate
 from clineval.evaluation.curves import curves
 from clineval.predictions import check_predictions
-from clineval.reporting.explorer import explorer_data, highest_share
+from clineval.reporting.explorer import COLUMNS, SHAPES, explorer_data, highest_share, signs
+from clineval.reporting.subject import subject_of
 from clineval.statistics.counts import counts
 
 
@@ -19,7 +20,7 @@ def frame():
 @pytest.fixture(scope="module")
 def data(frame):
     evaluation = evaluate(frame, condition="malignant", thresholds=(0.25, 0.75), draws=DRAWS)
-    return explorer_data(evaluation, curves(frame, evaluation), people="women", opens_on="test")
+    return explorer_data(subject_of(evaluation), curves(frame, evaluation), people="women")
 
 
 def test_every_step_finds_the_counts_of_its_threshold(data, frame):
@@ -57,3 +58,15 @@ def test_bounds_are_rounded_as_they_are_printed_but_ratios_are_kept_in_full(data
 def test_the_prevalence_slider_reaches_a_population_above_one_half():
     assert highest_share([0.2, 0.3]) == 0.5
     assert highest_share([0.2, 0.7]) == 0.999
+
+
+def test_it_opens_at_the_primary_threshold(data):
+    assert data["opens_at"] == "given"  # the first that the user gave
+
+
+def test_a_thousand_people_fill_the_square_call_by_call():
+    drawn = signs({"found": 3, "missed": 1, "alarms": 0, "cleared": 996})
+    assert [part.count("M") for part in drawn.values()] == [3, 1, 0, 996]
+    assert drawn["missed"].startswith(f"M{3 * 10 + SHAPES['missed'][0]:g} ")
+    last = 999
+    assert f"M{last % COLUMNS * 10 + 3.7:g} {last // COLUMNS * 10 + 5:g}" in drawn["cleared"]

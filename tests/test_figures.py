@@ -97,7 +97,7 @@ def test_pyplot_is_never_loaded():
 
 
 def test_an_unknown_format_is_refused(records, tmp_path):
-    with pytest.raises(InputError, match="png, svg, pdf; came gif"):
+    with pytest.raises(InputError, match="png, svg, pdf; got gif"):
         write_figures(tmp_path, **records, formats=("gif",))
 
 
@@ -156,8 +156,8 @@ def test_a_population_without_events_still_gets_what_can_be_drawn(tmp_path):
 
 
 def test_failures_list_missed_cases_first_and_the_worst_of_them_first(records):
-    scores = records["evaluation"].models["logreg"]["test"]
-    cases = failures(records["table"], scores, model="logreg", population="test").cases
+    point = records["evaluation"].models["logreg"]["test"].point("sensitivity_90")
+    cases = failures(records["table"], point, model="logreg", population="test").cases
     assert set(cases["outcome"]) == {0, 1}
     missed = cases[cases["outcome"] == 1]
     alarms = cases[cases["outcome"] == 0]

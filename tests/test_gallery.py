@@ -14,6 +14,7 @@ from clineval.data.phantom import phantom
 from clineval.evaluation import evaluate
 from clineval.predictions import check_predictions
 from clineval.reporting.gallery import NEAREST, failures, read_gallery, write_gallery
+from clineval.reporting.subject import main_point
 
 
 @pytest.fixture(scope="module")
@@ -34,8 +35,8 @@ def gallery(cohort, tmp_path_factory):
 def test_every_wrong_call_is_kept_with_its_nearest_training_images(gallery, cohort):
     folder, table = gallery
     kept = read_gallery(folder)
-    scores = evaluate(table, draws=DRAWS).models["cnn"]["test"]
-    wrong = failures(table, scores, model="cnn", population="test").cases
+    point = main_point(evaluate(table, draws=DRAWS).models["cnn"]["test"])
+    wrong = failures(table, point, model="cnn", population="test").cases
     assert set(kept.nearest) <= set(wrong["case"])
     assert set(kept.nearest) >= set(wrong["case"][wrong["outcome"] == 1])
     train = set(cohort.case[cohort.within("train")])

@@ -75,15 +75,18 @@ def copy_of(results: Path, folder: Path) -> Path:
 def test_a_table_gets_every_section_but_those_that_need_images(page):
     assert Words(page).sections == [
         "answer",
-        "polarity",
-        "discrimination",
-        "points",
-        "explorer",
-        "calibration",
-        "risks",
-        "utility",
+        "curves",
+        "limits",
         "failures",
+        "points",
+        "data",
+        "evidence",
+        "discrimination",
+        "calibration",
+        "utility",
+        "operating",
         "watched",
+        "cases",
         "appendix",
         "checklists",
         "methods",
@@ -91,28 +94,42 @@ def test_a_table_gets_every_section_but_those_that_need_images(page):
     ]
 
 
-def test_every_entry_of_the_contents_leads_to_a_section(page):
-    there = set(Words(page).sections)
-    assert set(re.findall(r'<li><a href="#([a-z]+)">', page)) == there
+def test_every_entry_of_the_bar_leads_to_a_section_and_every_chapter_is_closed(page):
+    entries = re.findall(r'<li><a href="#([a-z-]+)">', page)
+    assert entries == ["answer", "curves", "limits", "failures", "points", "data", "evidence"]
+    chapters = re.findall(r'class="chapter"><details( open)?>', page)
+    assert len(chapters) == 13
+    assert not any(chapters)
 
 
-def test_the_head_answers_with_the_evaluations_numbers(page, results):
+def test_the_first_screen_answers_with_the_evaluations_numbers(page, results):
     said = str(Words(page))
     evaluation = read_evaluation(results / "evaluation.json")
-    auc = evaluation.models["cnn"]["test"].measures["auc_logit"]
-    point = evaluation.models["cnn"]["test"].point("sensitivity_90")
-    assert f"probability {auc.value:.3f} (95% CI {auc.low:.3f} to {auc.high:.3f})" in said
-    assert f"cnn found {point.counts['true_positives']} of 42 malignant cases" in said
+    model = evaluation.primary.model
+    auc = evaluation.models[model]["test"].measures["auc_logit"]
+    point = evaluation.models[model]["test"].point("sensitivity_90")
+    assert f"Does the model “{model}” recognise malignant cases?" in said
+    assert f"AUC {auc.value:.2f} (95% CI {auc.low:.2f} to {auc.high:.2f})" in said
+    assert f"it finds {point.counts['true_positives']} of 42 malignant cases" in said
     assert "The outcome is 1 where the condition, malignant, is present" in said
+    assert page.index('class="verdict"') < page.index('id="explorer"') < page.index('class="lights"')
+
+
+def test_the_explorer_shows_the_primary_threshold_before_a_script_runs(page, results):
+    evaluation = read_evaluation(results / "evaluation.json")
+    point = evaluation.models[evaluation.primary.model]["test"].point("sensitivity_90")
+    found = round(1000 * 42 / 156 * point.rates["sensitivity"].value)
+    assert f'<b data-people="found">{found}</b>' in page
+    assert page.count("a4.2 4.2 0 1 0 8.4 0a4.2") == found + 2  # and in the legend and the script's data
 
 
 def test_no_page_calls_a_model_better_where_the_paired_interval_covers_0(tmp_path):
     frame = table(("a", "b"), cases=40, events=12, splits=("test",))
     frame.loc[frame["model"] == "b", "risk"] = frame.loc[frame["model"] == "a", "risk"].to_numpy() * 0.99
     said = str(Words(write_report(write_results(tmp_path / "r", frame)).read_text(encoding="utf-8")))
-    assert "the interval covers 0, so these cases do not tell which of the two is better" in said
-    assert "discriminates better" not in said
-    assert "does better here" not in said
+    assert "these cases do not show which of the two is better" in said
+    assert "is better on these cases" not in said
+    assert "is better here" not in said
 
 
 def test_the_page_is_one_file_that_loads_nothing(page):
@@ -145,17 +162,19 @@ def test_the_page_stays_small(page):
 
 def test_a_phantom_page_says_so_first_and_in_large_letters(phantom_page):
     body = phantom_page.split("<body>")[1]
-    assert body.index("SYNTHETIC PHANTOM DATA") < body.index("<h1>")
+    assert body.index("SYNTHETIC PHANTOM DATA") < body.index("<h1")
     assert "made up by the program" in body
 
 
 def test_a_page_with_images_proves_the_polarity_and_shows_the_audit(phantom_page):
     words = Words(phantom_page)
-    assert {"data", "polarity", "failures"} <= set(words.sections)
+    assert {"data", "failures", "audit"} <= set(words.sections)
+    assert 'id="polarity"' in phantom_page
     assert "label 0 means malignant (synthetic) (the condition)" in str(words)
     assert phantom_page.count('alt="Image train/') >= 8
     assert "near-duplicates where their similarity reaches" in str(words)
-    assert "Nearest in train" in phantom_page
+    assert "Most like it in train" in phantom_page
+    assert "chosen by nobody" not in phantom_page
 
 
 def test_people_are_women_where_the_images_are_of_breasts(phantom_page, page):
@@ -194,7 +213,7 @@ def test_a_population_with_one_outcome_only_gets_a_page_that_says_what_is_undefi
 def test_one_model_needs_no_comparison(tmp_path):
     folder = write_results(tmp_path / "r", table(("only",)))
     said = str(Words(write_report(folder).read_text(encoding="utf-8")))
-    assert "How well does a model recognise" in said
+    assert "Does the model “only” recognise" in said
     assert "Paired comparisons" not in said
 
 
@@ -224,7 +243,9 @@ def test_attributes_become_subgroups_with_small_cells_as_counts_only(tmp_path):
 
 def test_a_table_without_a_test_split_is_reported_on_what_it_has(tmp_path):
     folder = write_results(tmp_path / "r", table(cases=60, events=20, splits=("clinic",)))
-    assert "Population clinic" in str(Words(write_report(folder).read_text(encoding="utf-8")))
+    assert "clinic: 60 cases, 20 malignant (33%)" in str(
+        Words(write_report(folder).read_text(encoding="utf-8"))
+    )
 
 
 @pytest.mark.parametrize("name", ["predictions.csv", "evaluation.json"])

@@ -16,20 +16,20 @@ finite = st.floats(-1, 1, allow_nan=False)
 @settings(max_examples=60, deadline=None)
 def test_no_sentence_prefers_a_model_unless_the_interval_excludes_0(value, one, other):
     low, high = sorted((one, other))
-    said = sentences.difference("a", "b", Estimate(value, low, high), measure="AUC", p_value=0.5)
-    assert ("better on these cases" in said) == (low > 0 or high < 0)
+    said = sentences.difference("a", "b", Estimate(value, low, high), measure="AUC")
+    assert ("is better on these cases" in said) == (low > 0 or high < 0)
 
 
 def test_a_difference_without_an_interval_prefers_nobody():
-    said = sentences.difference("a", "b", Estimate(0.3, math.nan, math.nan), measure="AUC", p_value=math.nan)
-    assert "do not tell which of the two is better" in said
+    said = sentences.difference("a", "b", Estimate(0.3, math.nan, math.nan), measure="AUC")
+    assert "do not show which of the two is better" in said
 
 
 def test_the_better_model_is_the_one_the_sign_names():
-    up = sentences.difference("a", "b", Estimate(0.1, 0.05, 0.15), measure="AUC", p_value=0.01)
-    down = sentences.difference("a", "b", Estimate(-0.1, -0.15, -0.05), measure="AUC", p_value=0.01)
-    assert "so a discriminates better" in up
-    assert "so b discriminates better" in down
+    up = sentences.difference("a", "b", Estimate(0.1, 0.05, 0.15), measure="AUC")
+    down = sentences.difference("a", "b", Estimate(-0.1, -0.15, -0.05), measure="AUC")
+    assert "a is better on these cases" in up
+    assert "b is better on these cases" in down
 
 
 @pytest.mark.parametrize(
@@ -64,13 +64,10 @@ def test_p_is_never_written_as_zero():
     assert sentences.p_text(math.nan) == ""
 
 
-def test_calibration_claims_a_departure_only_where_the_interval_shows_one():
-    covered = sentences.calibration("m", Estimate(0.8, 0.5, 1.1), Estimate(0.1, -0.2, 0.4))
-    shown = sentences.calibration("m", Estimate(0.6, 0.4, 0.9), Estimate(-0.5, -0.8, -0.1))
-    assert "no departure of the mean risk can be shown" in covered
-    assert "too extreme" not in covered
-    assert "risks are too high on average" in shown
-    assert "risks are too extreme" in shown
+def test_percentages_in_sentences_are_whole_and_headlines_have_two_decimals():
+    assert sentences.whole_percent(0.9286) == "93%"
+    assert sentences.two_decimals(Estimate(0.926, 0.846, 0.966)) == "0.93 (0.85 to 0.97)"
+    assert sentences.two_decimals(Estimate(0.926, math.nan, math.nan)) == "0.93 (no interval)"
 
 
 @given(st.floats(0.001, 0.5), st.floats(0, 1), st.floats(0, 1))

@@ -16,8 +16,8 @@ def ax():
 
 
 def test_risks_are_drawn_as_shares_with_the_frozen_thresholds_as_lines(ax):
-    draw_risks({"home": [3, 1, 0, 0], "there": [1, 1, 1, 1]}, ax, thresholds=[0.2, 0.5])
-    outlines = [patch for patch in ax.patches if patch.get_label() in ("home", "there")]
+    draw_risks({"internal": [3, 1, 0, 0], "there": [1, 1, 1, 1]}, ax, thresholds=[0.2, 0.5])
+    outlines = [patch for patch in ax.patches if patch.get_label() in ("internal", "there")]
     assert [patch.get_data().values.tolist() for patch in outlines] == [[75, 25, 0, 0], [25, 25, 25, 25]]
     assert [line.get_xdata()[0] for line in ax.get_lines()] == [0.2, 0.5]
     assert [text.get_text() for text in ax.texts] == ["0.20", "0.50"]
@@ -33,6 +33,6 @@ def test_grey_levels_are_drawn_eight_at_a_time_and_all_shares_are_there(ax):
 
 
 @pytest.mark.parametrize("drops", [True, False], ids=["beside test cases", "without any"])
-def test_the_figure_is_written_with_and_without_test_cases_at_home(tmp_path, drops):
-    write_case_mix(content(home=drops), tmp_path / "case_mix.png", notice="SYNTHETIC PHANTOM DATA: no")
+def test_the_figure_is_written_with_and_without_internal_test_cases(tmp_path, drops):
+    write_case_mix(content(tested=drops), tmp_path / "case_mix.png", notice="SYNTHETIC PHANTOM DATA: no")
     assert (tmp_path / "case_mix.png").stat().st_size > 10_000

@@ -9,10 +9,11 @@ from scipy.special import expit
 
 from clineval.evaluation import evaluate, write_evaluation
 from clineval.evaluation.external import to_json, transport
-from clineval.evaluation.records import Point
+from clineval.evaluation.records import Point, Primary
 from clineval.predictions import check_predictions, write_predictions
 
 POINTS = (Point("half", 0.5, "fixed"), Point("sensitivity_90", 0.2, "train_out_of_fold"))
+PRIMARY = Primary("combined", 0.2, "train_out_of_fold", "Model: named. Threshold: chosen.")
 
 
 def table(split: str, count: int, *, seed: int, shift: float = 0.0, signal: float = 2.0) -> pd.DataFrame:
@@ -27,10 +28,10 @@ def table(split: str, count: int, *, seed: int, shift: float = 0.0, signal: floa
     return pd.concat(frames, ignore_index=True)
 
 
-def content(*, home: bool = True, shift: float = -1.0, twins: int = 0) -> dict:
-    """A run at home (160 test cases) and a cohort elsewhere (200) whose log odds are shifted."""
+def content(*, tested: bool = True, shift: float = -1.0, seen: int = 0) -> dict:
+    """Internal test cases (160) and an external cohort (200) whose log odds are shifted."""
     internal = table("test", 160, seed=1)
-    if not home:
+    if not tested:
         internal = internal[internal["model"] == "logreg"].assign(model="another")
     external = check_predictions(table("hospital-b", 200, seed=2, shift=shift, signal=1.0))
     points = dict.fromkeys(("logreg", "cnn", "combined"), POINTS)
@@ -63,7 +64,7 @@ def content(*, home: bool = True, shift: float = -1.0, twins: int = 0) -> dict:
         },
         "seen_in_training": [
             {"case": f"im{row}", "training_case": f"train/{row}", "similarity": 1.0, "identical": True}
-            for row in range(twins)
+            for row in range(seen)
         ],
     }  # fmt: skip
 
@@ -77,7 +78,8 @@ def write_validation(folder: Path, **named) -> Path:
     frame["histology"] = np.where(frame["outcome"] == 1, "carcinoma", "cyst")
     write_predictions(check_predictions(frame), folder / "predictions.csv")
     points = dict.fromkeys(("logreg", "cnn", "combined"), POINTS)
-    found = evaluate(check_predictions(frame), condition="malignant", points=points, draws=20)
+    asked = {"condition": "malignant", "points": points, "primary": PRIMARY, "draws": 20}
+    found = evaluate(check_predictions(frame), **asked)
     write_evaluation(found, folder / "evaluation.json")
     (folder / "transport.json").write_text(json.dumps(content(**named)), encoding="utf-8")
     return folder

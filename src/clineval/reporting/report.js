@@ -17,10 +17,14 @@
   });
   let closed = [];
   window.addEventListener("beforeprint", () => {
-    closed = [...document.querySelectorAll("details:not([open], .further)")];
-    for (const each of closed) each.open = true;
+    const more = [...document.querySelectorAll("details:not([open], .further)")];
+    for (const each of more) each.open = true;
+    closed.push(...more);
   });
-  window.addEventListener("afterprint", () => { for (const each of closed) each.open = false; });
+  window.addEventListener("afterprint", () => {
+    for (const each of closed) each.open = false;
+    closed = [];
+  });
   const links = [...document.querySelectorAll(".topnav a")];
   const mark = () => {
     const passed = links.filter((link) => document.querySelector(link.hash).getBoundingClientRect().top < 120);
@@ -187,6 +191,7 @@
   let telling, keeping;
   const later = (timer, task, wait) => { clearTimeout(timer); return setTimeout(task, wait); };
 
+  let moved = false; // the address changes only once a hand has moved something
   const update = () => {
     const now = read();
     const at = now.point ? now.point.value : number(now.at);
@@ -201,7 +206,8 @@
     const sentence = showPeople(now);
     byId("frequencies").textContent = sentence;
     telling = later(telling, () => { byId("spoken").textContent = sentence; }, 600);
-    keeping = later(keeping, keep, 250);
+    if (moved) keeping = later(keeping, keep, 250);
+    moved = true;
     for (const button of document.querySelectorAll("[data-point]")) {
       button.setAttribute("aria-pressed", String(button.dataset.point === state.point));
     }

@@ -37,11 +37,22 @@ def asked(artefacts: Artefacts, subject: Subject) -> dict[str, str]:
             "kind": f"External validation · {name} · {counted}{_patients(transport, subject)}",
         }
     where = f" in {artefacts.dataset}" if artefacts.dataset else ""
-    data = artefacts.dataset or artefacts.table_name
+    data = ", ".join(filter(None, (artefacts.dataset or artefacts.table_name, split_words(artefacts))))
     return {
         "title": f"Does the model “{subject.main}” recognise {subject.condition} cases{where}?",
         "kind": f"Clinical evaluation · {data} · {subject.population}: {counted}",
     }
+
+
+def split_words(artefacts: Artefacts) -> str:
+    """How the cases were split: by the set's own rule, or own images by their table or by group."""
+    data = artefacts.provenance.get("settings", {}).get("data", {})
+    if not data.get("split"):
+        return ""
+    if not data.get("own"):
+        return f"{data['split']} split"
+    column = data["own"].get("split_column")
+    return f"split by column {column}" if column else "split by group, seeded"
 
 
 def _patients(transport: Mapping[str, Any], subject: Subject) -> str:

@@ -127,7 +127,8 @@ def _risks(scores: PopulationScores, condition: str) -> Light:
         fault = "whether its risks are right cannot be judged"
         return Light("risks", question, UNCLEAR, f"Cannot be judged: {reason(missing[0])}.", fault)
     level, slope = (each for each in ratios if each is not None)
-    seen = f"{_with_bounds(level)} {condition} cases per case predicted"
+    bounds = f"({number(level.low, 2)} to {number(level.high, 2)})"
+    seen = f"{number(level.value, 2)} {condition} cases observed per case predicted {bounds}"
     spread = f"calibration slope {_with_bounds(slope)}"
     if _tolerable(level) and _tolerable(slope):
         return Light("risks", question, YES, f"Close to what was observed: {seen}; {spread}.")
