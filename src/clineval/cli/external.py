@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from clineval.cli.console import complain, display, say, show_evaluation
+from clineval.cli.console import complain, display, notify, say, show_evaluation
 from clineval.cli.options import (
     Attribute,
     Bits,
@@ -55,7 +55,7 @@ def validate(
     ] = None,
     figures: Figures = "png",
     out: Annotated[Path, typer.Option("--out", help="Folder for the results; parents are made.")] = Path(
-        "results-external"
+        "validation"
     ),
     force: Force = False,
 ) -> None:
@@ -96,6 +96,7 @@ def validate(
             formats=comma_list(figures),
             command=command(),
             announce=announce,
+            warn=notify,
         )
     _complain_unreadable(len(found.unreadable), of=len(found.cohort) + len(found.unreadable))
     say(found.cohort.source.notice, style="bold red")

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from clineval.cli.console import complain, display, say, show_comparison, show_evaluation
+from clineval.cli.console import complain, display, notify, say, show_comparison, show_evaluation
 from clineval.cli.exit_codes import FOUND
 from clineval.cli.options import Attribute, Force, Jobs, Primary, Seed, Threshold, command
 from clineval.errors import InputError
@@ -42,7 +42,7 @@ def evaluate(
     draws: Annotated[int, typer.Option(help="Bootstrap resamples.")] = 1000,
     seed: Seed = 0,
     out: Annotated[Path, typer.Option("--out", help="Folder for evaluation.json and report.html.")] = Path(
-        "results"
+        "evaluation"
     ),
     force: Force = False,
 ) -> None:
@@ -85,6 +85,7 @@ def evaluate(
             force=force,
             command=command(),
             announce=announce,
+            warn=notify,
         )
     show_evaluation(evaluation, main=subject_of(evaluation).main)
     say(f"Report: {out / 'report.html'}")

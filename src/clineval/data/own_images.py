@@ -12,6 +12,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from PIL import Image
 
+from clineval.data import identifying
 from clineval.data.cohort import Cohort, Source
 from clineval.data.findings import bears_marks
 from clineval.data.image_files import (
@@ -510,7 +511,7 @@ def _notes(
             f"{listed}."
         )
     if rows.left_out:
-        yield f"Columns left out because their names say that they identify: {', '.join(rows.left_out)}."
+        yield identifying.note(rows.left_out)
     for count, words in (
         (sum(each.colour for each in read), "were stored in colour and turned grey (ITU-R BT.601)"),
         (sum(each.deep for each in read), "were stored with more than 8 bits and scaled to 8"),

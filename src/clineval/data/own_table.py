@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from clineval.data.identifying import left_out
 from clineval.errors import MOST_SHOWN, InputError
 from clineval.files import Origin, read_columns
 from clineval.table_words import is_value, split_of
@@ -14,10 +15,6 @@ from clineval.table_words import is_value, split_of
 Text = NDArray[np.str_]
 
 RESERVED = ("model", "split", "case", "group", "outcome", "risk", "seed", "fold")  # columns of the tables
-IDENTIFYING = (
-    "patientname", "name", "surname", "lastname", "firstname", "forename", "birthdate", "patientbirthdate",
-    "dateofbirth", "dob", "address", "phone", "telephone", "email", "ssn", "nhsnumber", "mrn",
-)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -102,7 +99,7 @@ def read_own_table(path: Path, columns: Columns) -> OwnTable:
     if group is not None and split is not None:
         _check_groups(origin, columns, group, split)
     further = {name: values for name, values in cells.items() if name not in used}
-    hidden = tuple(name for name in further if _bare(name) in IDENTIFYING)
+    hidden = left_out(further)
     attributes = {_own_name(name): values for name, values in further.items() if name not in hidden}
     return OwnTable(path.name, origin, image, outcome, values, group, split, attributes, hidden)
 
@@ -191,10 +188,6 @@ def _check_groups(origin: Origin, columns: Columns, group: Text, split: Text) ->
 
 def _and_more(count: int) -> str:
     return f" (and in {count - 1} rows more)" if count > 1 else ""
-
-
-def _bare(name: str) -> str:
-    return "".join(letter for letter in name.casefold() if letter.isalnum())
 
 
 def _own_name(name: str) -> str:

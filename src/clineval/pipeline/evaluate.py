@@ -3,7 +3,7 @@
 import csv
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -13,12 +13,13 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from clineval import results
-from clineval.data import load_cohort
+from clineval.data import identifying, load_cohort
 from clineval.data.cohort import Cohort, Source
 from clineval.errors import InputError
 from clineval.evaluation import Evaluation, codec
 from clineval.evaluation.records import PopulationScores
 from clineval.pipeline.scoring import open_and_score
+from clineval.predictions import attributes as attributes_of
 from clineval.predictions import check_predictions, read_predictions, write_predictions
 from clineval.progress import Announce, Progress, silent
 from clineval.reporting.report import write_report
@@ -44,10 +45,11 @@ def evaluate_file(
     coverage: bool = False,
     shared_cases_only: bool = False,
     attributes: Iterable[str] = (),
-    out: Path = Path("results"),
+    out: Path = Path("evaluation"),
     force: bool = False,
     command: Iterable[str] = ("clineval", "evaluate"),
     announce: Announce = silent,
+    warn: Callable[[str], None] = lambda line: None,
 ) -> Evaluation:
     """Score a table and write ``evaluation.json``, ``report.html`` and the table itself into ``out``.
 
@@ -68,6 +70,7 @@ def evaluate_file(
     out, force : the folder to write, replaced whole or not at all.
     command : the words to record in the provenance.
     announce : called with each step's name; returns the step's ``progress(done, total)``.
+    warn : called with each thing that should be known first, such as the columns that are left out.
 
     Raises
     ------
@@ -89,6 +92,8 @@ def evaluate_file(
     recorder = results.Recorder()
     with recorder.step("read"):
         table, source, word = _read(predictions, columns or {}, medmnist)
+    for line in source.notes:
+        warn(line)
     with replace_folder(out, kind="evaluate", force=force) as folder:
         with recorder.step("table"):
             table = store_table(table, folder)
@@ -135,8 +140,10 @@ def _read(path: Path, columns: Mapping[str, str], medmnist: str | None) -> tuple
         table, cohort = read_result_file(path, medmnist)
         return table, cohort.source, cohort.condition
     table = read_predictions(path, columns=columns)
-    source = Source("predictions", path.name, file=path.name, sha256=results.hash_file(path))
-    return table, source, "condition"
+    hidden = identifying.left_out(attributes_of(table))
+    notes = (identifying.note(hidden),) if hidden else ()
+    source = Source("predictions", path.name, file=path.name, sha256=results.hash_file(path), notes=notes)
+    return table.drop(columns=[*hidden]), source, "condition"
 
 
 def _facts(

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clineval import results
-from clineval.data import load_cohort, medmnist, splits
+from clineval.data import identifying, load_cohort, medmnist, splits
 from clineval.data.audit import Audit, audit
 from clineval.data.cohort import Cohort, Source
 from clineval.data.download import UNWRITABLE, Unavailable
@@ -185,8 +185,9 @@ def run(
     with recorder.step("load"):
         read = load_own(own, settings, announce=announce) if own is not None else None
         cohort = load(settings, announce=announce) if read is None else read.cohort
-    if cohort.source.notice:
-        warn(cohort.source.notice)
+    for line in (cohort.source.notice, *said_first(cohort)):
+        if line:
+            warn(line)
     settings = _named(settings, cohort)
     target = results_folder(out, cohort.source)
     if own is not None and read is not None:
@@ -280,6 +281,11 @@ def load(settings: RunSettings, *, announce: Announce = silent) -> Cohort:
         condition=settings.data.condition,
         announce=announce,
     )
+
+
+def said_first(cohort: Cohort) -> list[str]:
+    """What a user should know of a cohort before anything is made of it: the columns that were left out."""
+    return [note for note in cohort.source.notes if note.startswith(identifying.NOTE)]
 
 
 def results_folder(out: Path | None, source: Source) -> Path:

@@ -2,7 +2,7 @@
 
 import csv
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -29,7 +29,7 @@ from clineval.pipeline.external import (
     transport_record,
 )
 from clineval.pipeline.robustness import write_robustness
-from clineval.pipeline.run import OwnImages, check_formats, draw, write_exploration, write_words
+from clineval.pipeline.run import OwnImages, check_formats, draw, said_first, write_exploration, write_words
 from clineval.pipeline.scoring import open_and_score
 from clineval.pipeline.stored_run import StoredRun, cut_for, read_run
 from clineval.pipeline.train import DECIMALS
@@ -69,6 +69,7 @@ def validate(
     formats: Sequence[str] = ("png",),
     command: Iterable[str] = ("clineval", "validate"),
     announce: Announce = silent,
+    warn: Callable[[str], None] = lambda line: None,
 ) -> Validated:
     """Apply a finished run to other patients and set the result beside that at home.
 
@@ -82,6 +83,7 @@ def validate(
     jobs : threads; all cores by default. The numbers do not depend on it.
     formats : of the figures, png among them.
     announce : called with each step's name; returns the step's ``progress(done, total)``.
+    warn : called with each thing that should be known first, such as the columns that are left out.
 
     Raises
     ------
@@ -102,6 +104,8 @@ def validate(
         require_apart(out, *external.folders)
         _check_columns(external.cohort, settings)
         unchanged()
+    for line in said_first(external.cohort):
+        warn(line)
     chosen = {
         "points": _points(run, at_home),
         "attributes": list(settings.attributes),

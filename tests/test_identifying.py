@@ -1,0 +1,60 @@
+"""Columns that identify a person are known by the words of their names, in several languages."""
+
+import json
+import subprocess
+
+import pandas as pd
+import pytest
+
+from clineval.cli import main
+from clineval.data.identifying import identifies
+
+PEOPLE = (
+    "Patient's Name", "NHS No", "full_name", "Nachname", "ZIP", "MRN", "name", "PatientName",
+    "patientbirthdate",
+    "DateOfBirth", "DOB", "date_of_birth", "Geburtsdatum", "geb. Datum", "Straße", "PLZ", "prénom", "Nom",
+    "Fecha de nacimiento", "Código postal", "Apellidos", "nhsnumber", "NHSNumber", "phone", "Phone number",
+    "E-Mail", "email address", "Telefonnummer", "姓名", "出生日期", "фамилия", "Дата рождения",
+    "födelsedatum",
+    "patient_id", "PatientID", "hospital number", "address line 1", "Postal Code", "LASTNAME", "Family Name",
+    "name of referring physician", "social security number", "Imię", "codice fiscale", "Vor- und Nachname",
+    "mother's name", "ssn_last4", "CPR-nummer", "生年月日", "username", "Name (patient)",
+)  # fmt: skip
+OTHERS = (
+    "scanner_name", "age", "birth_weight", "birthweight", "site", "device", "model name", "file name",
+    "filename", "phone_model", "denominator", "denom", "genome", "hospital", "image_name", "lesion name",
+    "side", "BIRADS", "manufacturer", "histology", "density", "patient", "patient_age", "number", "id",
+    "date", "study date", "day", "code", "line", "case_id", "dataset_name", "first", "nominal", "",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("name", PEOPLE)
+def test_a_name_that_identifies_is_known(name):
+    assert identifies(name)
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_a_name_that_says_something_else_is_kept(name):
+    assert not identifies(name)
+
+
+def test_evaluate_publishes_no_such_column_and_says_so(tmp_path, capsys):
+    rows = range(40)
+    pd.DataFrame(
+        {
+            "case": [f"c{k}" for k in rows],
+            "outcome": [k % 2 for k in rows],
+            "risk": [(k * 7 % 40) / 40 for k in rows],
+            "Patient's Name": [f"secret {k}" for k in rows],
+            "NHS No": ["943 476 5919"] * 40,
+            "site": [f"s{k % 4 // 2}" for k in rows],
+        }
+    ).to_csv(tmp_path / "t.csv", index=False)
+    out = tmp_path / "out"
+    assert main.run_command(["evaluate", str(tmp_path / "t.csv"), "--draws", "20", "--out", str(out)]) == 0
+    said = "Columns left out because their names say that they identify people: Patient's Name, NHS No."
+    assert said in capsys.readouterr().err
+    assert said in json.loads((out / "provenance.json").read_text())["data"]["notes"]
+    found = subprocess.run(["grep", "-rlE", "secret|943 476", str(out)], capture_output=True, text=True)
+    assert found.stdout == ""
+    assert "site" in pd.read_csv(out / "predictions.csv").columns
