@@ -1,8 +1,13 @@
 """Files of rows and columns: what is read as it stands, what is refused by its kind and line."""
 
+import csv
 import os
+import subprocess
+import sys
+from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet
 import pytest
@@ -159,3 +164,106 @@ def test_only_what_a_spreadsheet_would_run_gets_an_apostrophe(cell: str, shown: 
 def test_the_apostrophe_is_taken_away_again_in_cells_and_header(tmp_path: Path) -> None:
     path = written(tmp_path, "'=a,b\n'=1,''=2\n'quoted',-3\n")
     assert cells(path) == {"=a": ["=1", "'quoted'"], "b": ["'=2", "-3"]}
+
+
+def test_a_quoted_cell_longer_than_pythons_limit_is_read(tmp_path: Path) -> None:
+    long = "x," * 100_000
+    assert cells(written(tmp_path, f'a,b\n1,"{long}"\n2,"y"\n')) == {"a": ["1", "2"], "b": [long, "y"]}
+    assert csv.field_size_limit() == 131_072, "a setting of the whole program is left as it was"
+
+
+def test_a_header_that_goes_on_for_ever_is_refused_and_not_cut(tmp_path: Path) -> None:
+    path = written(tmp_path, "a" * 1_000_100 + ",b\n1,2\n")
+    assert "column names in at most 1,000,000 bytes are needed; the line is longer" in refusal_of(path)
+
+
+def test_a_header_cell_longer_than_pythons_limit_is_a_name(tmp_path: Path) -> None:
+    name = "n" * 200_000
+    assert cells(written(tmp_path, f"{name},b\n1,2\n")) == {name: ["1"], "b": ["2"]}
+
+
+def test_a_row_beyond_the_longest_is_refused_as_such(tmp_path: Path) -> None:
+    path = written(tmp_path, 'a,b\n1,"' + "x" * 20_000_000 + '"\n')
+    assert "has a row of more than 8,388,608 bytes" in refusal_of(path)
+
+
+@pytest.mark.parametrize("ending", ["csv", "parquet"])
+def test_more_columns_than_are_read_are_refused(tmp_path: Path, ending: str) -> None:
+    names = [f"c{place}" for place in range(5_001)]
+    path = tmp_path / f"wide.{ending}"
+    if ending == "csv":
+        path.write_text(",".join(names) + "\n" + ",".join("1" for _ in names) + "\n")
+    else:
+        pa.parquet.write_table(pa.table({name: [1] for name in names}), path)
+    assert "has 5,001 columns; at most 5,000 are read" in refusal_of(path)
+
+
+def test_a_pipe_or_device_is_refused_unread(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.csv")
+    (tmp_path / "zero.csv").symlink_to("/dev/zero")
+    for name in ("pipe.csv", "zero.csv"):
+        assert "is a pipe or a device; expected a plain CSV or Parquet file" in refusal_of(tmp_path / name)
+
+
+@pytest.mark.parametrize("kind", [pa.string(), pa.large_string(), pa.dictionary(pa.int32(), pa.string())])
+def test_texts_of_a_parquet_file_keep_their_type(tmp_path: Path, kind: pa.DataType) -> None:
+    table = pa.table({"a": pa.array(["x", None, "x"], pa.string()).cast(kind), "b": [1.5, 2.5, None]})
+    pa.parquet.write_table(table, tmp_path / "t.parquet")
+    found = read_columns(tmp_path / "t.parquet")[0]
+    assert found["a"].type == kind
+    assert (found["a"].to_pylist(), found["b"].to_pylist()) == (["x", None, "x"], [1.5, 2.5, None])
+
+
+MEASURED = """
+import resource, sys, time
+from pathlib import Path
+from clineval.errors import InputError
+from clineval.files import read_columns
+began = time.process_time()
+try:
+    read_columns(Path(sys.argv[1]))
+except InputError as error:
+    print(time.process_time() - began, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, error)
+"""
+
+
+def bomb_of_runs(path: Path) -> None:
+    """40 million rows of one value in each of eight columns."""
+    part = pa.table({f"c{place}": pa.array(np.zeros(1_000_000)) for place in range(8)})
+    with pa.parquet.ParquetWriter(path, part.schema, compression="zstd") as writer:
+        for _ in range(40):
+            writer.write_table(part, row_group_size=1_000_000)
+
+
+def bomb_of_references(path: Path) -> None:
+    """A text of a million letters to which each of 5,000 rows refers."""
+    references = pa.array(np.zeros(5_000, np.int32))
+    texts = pa.DictionaryArray.from_arrays(references, pa.array(["x" * 1_000_000]))
+    with pa.parquet.ParquetWriter(path, pa.schema({"a": texts.type}), store_schema=False) as writer:
+        writer.write_table(pa.table({"a": texts}))
+
+
+def bomb_of_compression(path: Path) -> None:
+    """Different texts, a gigabyte of them, that compression shrinks to almost nothing."""
+    texts = pa.array([f"{row}" + "x" * 1_000_000 for row in range(100)])
+    with pa.parquet.ParquetWriter(
+        path, pa.schema({"a": pa.string()}), compression="zstd", use_dictionary=False
+    ) as writer:
+        for _ in range(10):
+            writer.write_table(pa.table({"a": texts}))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("make", [bomb_of_runs, bomb_of_references, bomb_of_compression])
+def test_a_small_file_that_stands_for_gigabytes_is_refused_in_little_time_and_memory(
+    tmp_path: Path, make: Callable[[Path], None]
+) -> None:
+    make(tmp_path / "bomb.parquet")
+    assert (tmp_path / "bomb.parquet").stat().st_size < 4_000_000
+    done = subprocess.run(
+        [sys.executable, "-c", MEASURED, str(tmp_path / "bomb.parquet")], capture_output=True, text=True
+    )
+    seconds, kilobytes, message = done.stdout.split(maxsplit=2)
+    assert float(seconds) < 5
+    assert int(kilobytes) < 1_000_000
+    assert "bytes and would take" in message

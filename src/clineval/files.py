@@ -25,6 +25,14 @@ from clineval.errors import InputError
 _FORMULA = re.compile(r"'*[=+\-@\t\r]")
 _SEPARATOR = re.compile(r'"?sep=(?P<by>[,;\t|])"?[,;\t]*', re.IGNORECASE)  # Excel's own first line
 _QUOTED = re.compile(r'"[^"]*"')
+TEXT = "BYTE_ARRAY"  # what Parquet calls the form of texts
+VALUE_BYTES = 8  # of a number in memory
+LEAST_BUDGET = 1 << 28  # bytes of memory that any Parquet file may take
+MOST_GROWTH = 200  # times its own size that a larger one may take; columns of one value shrink much
+MOST_TABLE = 1 << 34  # bytes of memory for any table
+MOST_COLUMNS = 5_000
+LONGEST_HEADER = 1_000_000  # bytes of a CSV's first line
+LONGEST_ROW = 1 << 23  # bytes of a CSV's row
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 
 
@@ -82,21 +90,77 @@ def read_columns(path: Path) -> tuple[dict[str, pa.ChunkedArray], Origin]:
 
 def _read_parquet(path: Path) -> dict[str, pa.ChunkedArray]:
     try:
-        table = pyarrow.parquet.read_table(path)
+        table = _decoded(path)
         table.validate(full=True)  # what a broken file holds: text that is no UTF-8, indices out of bounds
         return _columns(table.column_names, table)
     except (pa.ArrowException, OSError, ValueError) as error:
         raise InputError(f"{path} is not a whole Parquet file: {_first_line(error)}.") from error
 
 
+def _decoded(path: Path) -> pa.Table:
+    """The table in a Parquet file, refused before it is decoded where it would be far larger than its file.
+
+    A few bytes may stand for gigabytes: by compression, by runs of one value, or by a long text that many
+    rows refer to. Texts are therefore read as references, and written out only where that fits.
+    """
+    with pyarrow.parquet.ParquetFile(path) as file:
+        _check_columns(path, len(file.schema_arrow))
+        groups = [file.metadata.row_group(place) for place in range(file.metadata.num_row_groups)]
+        chunks = [group.column(place) for group in groups for place in range(group.num_columns)]
+        _check_size(path, sum(max(0, chunk.num_values) for chunk in chunks) * VALUE_BYTES)
+        _check_size(path, sum(max(0, chunk.total_uncompressed_size) for chunk in chunks))
+        kinds = {file.schema.column(place).path: place for place in range(len(file.schema))}
+        texts = [name for name, place in kinds.items() if file.schema.column(place).physical_type == TEXT]
+        wanted = file.schema_arrow
+    table = pyarrow.parquet.read_table(path, read_dictionary=texts)
+    _check_size(path, sum(_written_out(column) for column in table.columns))
+    for place, field in enumerate(wanted):
+        if table.schema.field(place).type != field.type:
+            table = table.set_column(place, field.name, table.column(place).cast(field.type))
+    return table
+
+
+def _written_out(column: pa.ChunkedArray) -> int:
+    """Bytes of a column of references to texts when each is written out; 0 for any other column."""
+    if not pa.types.is_dictionary(column.type) or not _is_text(column.type.value_type):
+        return 0
+    lengths = (pc.binary_length(chunk.dictionary).take(chunk.indices) for chunk in column.chunks)
+    return sum(pc.sum(length).as_py() or 0 for length in lengths)
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    types = pa.types
+    return any(is_kind(kind) for is_kind in (types.is_string, types.is_large_string, types.is_binary))
+
+
+def _check_size(path: Path, needed: int) -> None:
+    size = path.stat().st_size
+    allowed = min(max(LEAST_BUDGET, MOST_GROWTH * size), MOST_TABLE)
+    if needed > allowed:
+        raise InputError(
+            f"{path.name} has {size:,} bytes and would take {needed:,} in memory; at most {allowed:,} are "
+            "taken for a file of its size. Write it with fewer rows or columns, or as CSV."
+        )
+
+
+def _check_columns(path: Path, columns: int) -> None:
+    if columns > MOST_COLUMNS:
+        raise InputError(
+            f"{path.name} has {columns:,} columns; at most {MOST_COLUMNS:,} are read. Leave some out."
+        )
+
+
 def _read_csv(path: Path, head: bytes) -> tuple[dict[str, pa.ChunkedArray], Origin]:
     _refuse_foreign_bytes(path, head)
     names, delimiter, header_line = _header(path)
+    _check_columns(path, len(names))
     places = [str(place) for place in range(len(names))]  # of unnamed columns there may be several
     try:
         table = pyarrow.csv.read_csv(
             path,
-            read_options=pyarrow.csv.ReadOptions(column_names=places, skip_rows=header_line),
+            read_options=pyarrow.csv.ReadOptions(
+                column_names=places, skip_rows=header_line, block_size=LONGEST_ROW
+            ),
             parse_options=pyarrow.csv.ParseOptions(delimiter=delimiter, newlines_in_values=True),
             convert_options=pyarrow.csv.ConvertOptions(column_types=dict.fromkeys(places, pa.string())),
         )
@@ -141,7 +205,12 @@ def _refuse_foreign_bytes(path: Path, head: bytes) -> None:
 def _header(path: Path) -> tuple[list[str], str, int]:
     """Column names, the delimiter, and the line that the names are on."""
     with path.open("rb") as file:
-        lines = [file.readline(1_000_000), file.readline(1_000_000)]
+        lines = [file.readline(LONGEST_HEADER), file.readline(LONGEST_HEADER)]
+    if len(lines[0]) == LONGEST_HEADER:
+        raise InputError(
+            f"{path.name}, line 1: column names in at most {LONGEST_HEADER:,} bytes are needed; the line is "
+            "longer. Is the first line the header?"
+        )
     try:
         first, second = (line.decode("utf-8-sig").rstrip("\r\n") for line in lines)
     except UnicodeDecodeError as error:
@@ -155,7 +224,8 @@ def _header(path: Path) -> tuple[list[str], str, int]:
             "Save the file as CSV in UTF-8 anew."
         )
     delimiter = declared["by"] if declared else max(",;\t", key=_QUOTED.sub("", text).count)
-    cells = next(csv.reader([text], delimiter=delimiter, skipinitialspace=True), [])
+    with _long_cells():
+        cells = next(csv.reader([text], delimiter=delimiter, skipinitialspace=True), [])
     names = [cell.strip() for cell in cells]
     twice = next((name for name in names if name and names.count(name) > 1), None)
     if twice:
@@ -166,6 +236,8 @@ def _header(path: Path) -> tuple[list[str], str, int]:
 
 
 def _unreadable_csv(path: Path, error: pa.ArrowInvalid, delimiter: str, *, cells: int) -> InputError:
+    if "straddl" in str(error):
+        return InputError(f"{path.name} has a row of more than {LONGEST_ROW:,} bytes; shorten its cells.")
     if "UTF8" in str(error):
         return _wrong_encoding(path, _first_undecodable_line(path))
     _refuse_swallowed_rows(path, delimiter)
@@ -190,13 +262,23 @@ def _first_odd_row(path: Path, delimiter: str, cells: int) -> tuple[int, int] | 
 
 def _lines_and_rows(path: Path, delimiter: str) -> Iterator[tuple[int, list[str]]]:
     """Each row, the header and blank ones included, with its first line; a line ``sep=`` is left out."""
-    with path.open(encoding="utf-8-sig", errors="replace", newline="") as file:
+    with _long_cells(), path.open(encoding="utf-8-sig", errors="replace", newline="") as file:
         reader = csv.reader(file, delimiter=delimiter)
         begins = 1
         for row in reader:
             if begins > 1 or not _SEPARATOR.fullmatch(delimiter.join(row)):
                 yield begins, row
             begins = reader.line_num + 1
+
+
+@contextlib.contextmanager
+def _long_cells() -> Iterator[None]:
+    """Let Python's reader take cells as long as a row may be; its own limit is 131,072 characters."""
+    before = csv.field_size_limit(LONGEST_ROW)
+    try:
+        yield
+    finally:
+        csv.field_size_limit(before)
 
 
 def _is_filled(row: list[str]) -> bool:
@@ -212,15 +294,13 @@ def _refuse_swallowed_rows(path: Path, delimiter: str, *, rows: int = -1) -> Non
             lines += bool(line.strip(b"\r\n"))
     if not quotes or (quotes % 2 == 0 and lines == rows):
         return
-    with path.open(encoding="utf-8-sig", errors="replace", newline="") as file:
+    with _long_cells(), path.open(encoding="utf-8-sig", errors="replace", newline="") as file:
         reader, begins = csv.reader(file, delimiter=delimiter, strict=True), 1
         try:
             for _ in reader:
                 begins = reader.line_num + 1
         except csv.Error as error:
-            expected = "expected after" in str(
-                error
-            )  # else the file, or a cell's greatest length, ended first
+            expected = "expected after" in str(error)  # else the file, or the longest row, ended first
             what = "closed before its cell ends" if expected else "never closed"
             raise InputError(
                 f"{path.name}, line {begins}: a quote in this row is {what}, so that rows below it would be "

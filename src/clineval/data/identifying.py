@@ -17,8 +17,8 @@ apellido apellidos direccion domicilio calle telefono telefonos correo dni nie c
 nomi indirizzo cellulare codicefiscale sobrenome apelido endereco morada telefone cpf cep naam voornaam
 achternaam geboortedatum adres straat telefoon telefoonnummer bsn namn fornamn efternamn personnummer
 fodelsedatum navn fornavn etternavn efternavn cpr fodselsdato fodselsnummer personnr imie nazwisko pesel
-telefonu soyad soyadi tckimlik фамилия имя отчество фио адрес телефон снилс 姓名 名字 出生日期 身份证 身份证号 电话 手机 地址
-邮编 氏名 名前 生年月日 住所 電話番号 이름 성명 생년월일 주소 전화 الاسم
+telefonu soyad soyadi tckimlik фамилия имя отчество фио адрес телефон снилс 姓名 名字 出生日期 身份证
+身份证号 电话 手机 地址 邮编 氏名 名前 生年月日 住所 電話番号 이름 성명 생년월일 주소 전화 الاسم
 """
 WORDS = frozenset(_WORDS.split())
 _PHRASES = """
