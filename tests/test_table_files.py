@@ -44,11 +44,6 @@ def test_the_delimiter_is_the_one_that_the_header_holds_most(tmp_path: Path) -> 
     assert cells(written(tmp_path, "a;b, c;d\n1;2;3\n")) == {"a": ["1"], "b, c": ["2"], "d": ["3"]}
 
 
-def test_a_pipe_is_refused_and_not_waited_for(tmp_path: Path) -> None:
-    os.mkfifo(tmp_path / "pipe.csv")
-    assert "pipe.csv is a pipe or a device" in refusal_of(tmp_path / "pipe.csv")
-
-
 @pytest.mark.parametrize("first", ["sep=;", "SEP=;", '"sep=;"', "sep=;;;"])
 def test_a_first_line_of_excel_says_what_separates_the_cells(tmp_path: Path, first: str) -> None:
     path = written(tmp_path, f"{first}\r\na,b;c\r\n1;2\r\n")
