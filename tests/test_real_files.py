@@ -118,89 +118,6 @@ def test_pixels_that_are_not_square_are_made_so():
     assert np.corrcoef(found.ravel(), expected.ravel())[0, 1] > 0.9
 
 
-# TIFF -------------------------------------------------------------------------------------------------
-
-RAMP16 = (np.arange(900, dtype=np.uint16).reshape(30, 30) * 72).astype(np.uint16)
-
-
-def tiff(levels, *, order="<", white_is_zero=False, signed=False, deflate=False, bits=None) -> bytes:
-    """A TIFF file of one strip, written field by field as the specification has it."""
-    bits = 8 * levels.dtype.itemsize if bits is None else bits
-    pixels = levels.astype(levels.dtype.newbyteorder(order)).tobytes()
-    if bits == 12:
-        joined = "".join(f"{level:012b}" for level in levels.ravel().tolist())
-        pixels = int(joined, 2).to_bytes(len(joined) // 8, "big")
-    pixels = zlib.compress(pixels) if deflate else pixels
-    fields = [
-        (256, 4, levels.shape[1]), (257, 4, levels.shape[0]), (258, 3, bits), (259, 3, 8 if deflate else 1),
-        (262, 3, 0 if white_is_zero else 1), (273, 4, 0), (277, 3, 1), (278, 4, levels.shape[0]),
-        (279, 4, len(pixels)), (339, 3, 2 if signed else 1),
-    ]  # fmt: skip
-    start = 8 + 2 + 12 * len(fields) + 4
-    body = b"".join(
-        struct.pack(f"{order}HHI", tag, kind, 1)
-        + (struct.pack(f"{order}HH", value, 0) if kind == 3 else struct.pack(f"{order}I", value or start))
-        for tag, kind, value in fields
-    )
-    head = (b"II" if order == "<" else b"MM") + struct.pack(f"{order}HIH", 42, 8, len(fields))
-    return head + body + bytes(4) + pixels
-
-
-@pytest.mark.parametrize("deflate", [False, True])
-@pytest.mark.parametrize("order", ["<", ">"])
-def test_a_16_bit_tiff_whose_zero_is_white_is_that_whose_zero_is_black(tmp_path, order, deflate):
-    (tmp_path / "black.tif").write_bytes(tiff(RAMP16, order=order, deflate=deflate))
-    inverted = tiff(65535 - RAMP16, order=order, white_is_zero=True, deflate=deflate)
-    (tmp_path / "white.tif").write_bytes(inverted)
-    expected = np.rint(RAMP16 / 65535 * 255)
-    assert np.array_equal(grey(tmp_path / "black.tif"), expected)
-    assert np.array_equal(grey(tmp_path / "white.tif"), expected)
-    stretched = [
-        np.asarray(read_image(tmp_path / f"{name}.tif", bits=None).grey) for name in ("black", "white")
-    ]
-    assert np.array_equal(*stretched)
-
-
-@pytest.mark.parametrize("order", ["<", ">"])
-def test_signed_samples_have_their_white_at_the_greatest_positive_number(tmp_path, order):
-    (tmp_path / "16.tif").write_bytes(tiff((RAMP16 // 2).astype(np.int16), order=order, signed=True))
-    assert np.array_equal(grey(tmp_path / "16.tif"), np.rint((RAMP16 // 2) / 32767 * 255))
-    ramp8 = (RAMP16 // 512).astype(np.int8)
-    (tmp_path / "8.tif").write_bytes(tiff(ramp8, order=order, signed=True))
-    assert np.array_equal(grey(tmp_path / "8.tif"), np.rint(ramp8 / 127 * 255))
-
-
-@pytest.mark.parametrize("kind", [np.int8, np.int16])
-def test_negative_grey_levels_are_refused(tmp_path, kind):
-    (tmp_path / "x.tif").write_bytes(tiff(np.arange(-60, 60, dtype=kind).reshape(10, 12), signed=True))
-    assert "negative grey levels" in refusal(tmp_path / "x.tif")
-
-
-@pytest.mark.parametrize("white_is_zero", [False, True])
-def test_a_tiff_of_12_bits_says_its_white(tmp_path, white_is_zero):
-    levels = np.arange(900, dtype=np.uint16).reshape(30, 30) * 4
-    stored = 4095 - levels if white_is_zero else levels
-    (tmp_path / "x.tif").write_bytes(tiff(stored, bits=12, white_is_zero=white_is_zero))
-    assert np.array_equal(grey(tmp_path / "x.tif"), np.rint(levels / 4095 * 255))
-
-
-def test_a_damaged_tiff_is_refused_in_one_line_and_nothing_else_is_written(tmp_path):
-    content = bytearray(tiff(RAMP16, deflate=True))
-    content[140:200] = b"\xff" * 60
-    (tmp_path / "x.tif").write_bytes(content)
-    code = f"""
-from pathlib import Path
-from clineval.data.image_files import read_image
-try:
-    read_image(Path({str(tmp_path / "x.tif")!r}))
-except ValueError as reason:
-    print(reason)
-"""
-    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert "it is no image that can be read" in ended.stdout
-    assert ended.stderr == ""
-
-
 # DICOM ------------------------------------------------------------------------------------------------
 
 RAMP12 = np.arange(1024, dtype=np.uint16).reshape(32, 32) * 4
@@ -608,7 +525,7 @@ def test_the_package_opens_no_image_without_a_list_of_formats():
 
 def png(width: int, height: int, *, depth: int) -> bytes:
     """A PNG of one grey level, small however large it claims to be."""
-    packed, line = zlib.compressobj(9), bytes(1 + width * depth // 8)
+    packed, line = zlib.compressobj(1), bytes(1 + width * depth // 8)
     body = b"".join(packed.compress(line) for _ in range(height)) + packed.flush()
     chunks = [
         (b"IHDR", struct.pack(">IIBBBBB", width, height, depth, 0, 0, 0, 0)),
@@ -631,7 +548,7 @@ def deflated(megabytes: int) -> bytes:
     content = stream.getvalue()
     end = 144 + int.from_bytes(content[140:144], "little")
     whole = zlib.decompress(content[end:], -zlib.MAX_WBITS)
-    packed = zlib.compressobj(9, zlib.DEFLATED, -zlib.MAX_WBITS)
+    packed = zlib.compressobj(1, zlib.DEFLATED, -zlib.MAX_WBITS)
     size = megabytes * 2**20
     tail = packed.compress(whole + b"\xfe\xff\x00\x00OB\x00\x00" + struct.pack("<I", size))
     block = bytes(2**20)
@@ -673,8 +590,8 @@ READ = {
 @pytest.mark.parametrize("command", READ)
 def test_bombs_are_refused_before_they_are_unpacked(tmp_path, command):
     for number in range(2):
-        (tmp_path / f"deep{number}.png").write_bytes(png(20_000, 20_000, depth=16))
-    bomb = deflated(3000)
+        (tmp_path / f"deep{number}.png").write_bytes(png(8000, 8000, depth=16))
+    bomb = deflated(400)
     (tmp_path / "deflated.dcm").write_bytes(bomb)
     (tmp_path / "no-preamble.dcm").write_bytes(bomb[132:])
     seconds, gigabytes, said = measured(tmp_path, READ[command])
@@ -832,38 +749,10 @@ def test_one_and_one_point_nought_are_the_same_outcome(tmp_path, positive):
     assert read_cohort(tmp_path / "t.csv", positive=positive).outcome.sum() == 30
 
 
-@pytest.mark.parametrize("name", [r"C:\Users\lab\a.png", "D:/study/a.png", r"\\server\share\a.png"])
-def test_a_drive_letter_is_refused_as_such(tmp_path, name):
-    (tmp_path / "t.csv").write_text(f"image,outcome\n{name},1\nb.png,0\n")
-    images_for(tmp_path, ["a.png", "b.png"])
-    with pytest.raises(InputError, match="it names a drive or another computer"):
-        read_cohort(tmp_path / "t.csv")
-
-
 def test_the_table_of_drives_is_refused(tmp_path):
     shutil.copy(TABLES / "drive.csv", tmp_path / "t.csv")
     with pytest.raises(InputError, match=r"row 1 \(line 2\).*names a drive"):
         read_cohort(tmp_path / "t.csv", positive="malignant")
-
-
-def test_a_backslash_leads_out_of_the_folder_no_more_than_a_slash(tmp_path):
-    images_for(tmp_path, ["in/a.png", "out/b.png"])
-    (tmp_path / "t.csv").write_text("image,outcome\na.png,1\n..\\out\\b.png,0\n")
-    with pytest.raises(InputError, match="outside the image folder"):
-        read_cohort(tmp_path / "t.csv", image_folder=tmp_path / "in")
-
-
-def test_a_name_that_fits_two_files_but_for_case_is_refused(tmp_path):
-    images_for(tmp_path, ["A.png", "a.PNG", "b.png"])
-    (tmp_path / "t.csv").write_text("image,outcome\na.png,1\nb.png,0\n")
-    with pytest.raises(InputError, match=r"fits A.png and a.PNG"):
-        read_cohort(tmp_path / "t.csv")
-
-
-def test_the_very_name_comes_before_one_that_is_alike(tmp_path):
-    images_for(tmp_path, ["A.png", "a.png"])
-    (tmp_path / "t.csv").write_text("image,outcome\na.png,1\nA.png,0\n")
-    assert len(read_cohort(tmp_path / "t.csv")) == 2
 
 
 @pytest.mark.parametrize("words", [("Training", "VALID", "Testing"), ("train", "dev", "TEST")])
