@@ -5,6 +5,8 @@ import json
 import numpy as np
 from discrimination_reference import NAMES, REFERENCE, sample
 from hypothesis import strategies as st
+from scipy.stats import norm
+from scipy.stats import t as student
 
 LETTERS = ("a", "b")
 
@@ -18,6 +20,18 @@ def cases_of(name, letter):
     """Outcome, risk of model a or b, and group of one sample."""
     outcome, risk_a, risk_b, group = sample(name)
     return outcome, risk_a if letter == "a" else risk_b, group
+
+
+def as_student(bounds, group, *, around=None):
+    """R's normal bounds by group as far as Student's t with one degree of freedom less than groups.
+
+    Around a value, or on the log scale, where the value is the geometric middle.
+    """
+    wider = student.ppf(0.975, len(set(group)) - 1) / norm.ppf(0.975)
+    if around is not None:
+        return [around + wider * (bound - around) for bound in bounds]
+    middle = np.mean(np.log(bounds))
+    return list(np.exp(middle + wider * (np.log(bounds) - middle)))
 
 
 def triple(estimate):
@@ -37,4 +51,4 @@ def cases(draw, *, least=4, most=40, tied=None):
     return outcome, risk
 
 
-__all__ = ["LETTERS", "NAMES", "cases", "cases_of", "golden", "sample", "triple"]
+__all__ = ["LETTERS", "NAMES", "as_student", "cases", "cases_of", "golden", "sample", "triple"]

@@ -127,7 +127,9 @@ def test_net_benefit_never_exceeds_the_prevalence_and_the_band_surrounds_it(draw
     outcome, risk = drawn
     curve = decision_curve(outcome, risk, draws=50)
     assert (curve.net_benefit <= curve.prevalence + 1e-12).all()
-    assert (curve.low <= curve.high).all()
+    silent = [not (risk >= threshold).any() for threshold in curve.threshold]
+    assert np.array_equal(np.isnan(curve.low), silent)
+    assert (curve.low <= curve.high)[~np.isnan(curve.low)].all()
     assert ((curve.probability_useful >= 0) & (curve.probability_useful <= 1)).all()
     assert curve.standardised == pytest.approx(curve.net_benefit / curve.prevalence)
 
@@ -155,10 +157,9 @@ def test_groups_of_copies_keep_the_band_as_wide_as_without_the_copies():
     once = decision_curve(outcome, risk)
     copied = np.repeat(outcome, 3), np.repeat(risk, 3)
     grouped = decision_curve(*copied, group=np.repeat(np.arange(156), 3))
-    assert np.mean(grouped.high - grouped.low) == pytest.approx(np.mean(once.high - once.low), rel=0.1)
-    assert np.mean(decision_curve(*copied).high - decision_curve(*copied).low) < 0.7 * np.mean(
-        once.high - once.low
-    )
+    width = np.nanmean(once.high - once.low)
+    assert np.nanmean(grouped.high - grouped.low) == pytest.approx(width, rel=0.1)
+    assert np.nanmean(decision_curve(*copied).high - decision_curve(*copied).low) < 0.7 * width
 
 
 def test_the_difference_of_two_models_is_that_of_their_curves():
@@ -166,10 +167,12 @@ def test_the_difference_of_two_models_is_that_of_their_curves():
     found = compare_decision_curves(outcome, a, b, group=group)
     one, other = (decision_curve(outcome, risk, draws=0).net_benefit for risk in (a, b))
     assert found.difference == pytest.approx(one - other, abs=1e-15)
-    assert (found.low <= found.high).all()
+    known = ~np.isnan(found.low)
+    assert known.mean() > 0.8
+    assert (found.low <= found.high)[known].all()
     back = compare_decision_curves(outcome, b, a, group=group)
     assert back.probability_better == pytest.approx(1 - found.probability_better)
-    assert back.low == pytest.approx(-found.high)
+    assert back.low == pytest.approx(-found.high, nan_ok=True)
 
 
 def test_a_model_against_itself_is_better_in_half_of_nothing():
@@ -184,7 +187,7 @@ def test_pairing_makes_the_difference_narrower_than_two_curves_apart():
     near = np.clip(a + 0.01, 0, 1)
     found = compare_decision_curves(outcome, a, near)
     apart = decision_curve(outcome, a)
-    assert np.mean(found.high - found.low) < 0.5 * np.mean(apart.high - apart.low)
+    assert np.nanmean(found.high - found.low) < 0.5 * np.nanmean(apart.high - apart.low)
 
 
 def test_a_large_sample_is_resampled_in_units_with_the_error_of_theory():
@@ -218,7 +221,7 @@ def test_one_class_has_a_curve_but_no_standardised_one():
         ({"thresholds": [0.5, 1.0]}, "above 0 and below 1"),
         ({"thresholds": []}, "above 0 and below 1"),
         ({"thresholds": [0.5, 0.4]}, "strictly ascending"),
-        ({"draws": -1}, "fewer than 0; came -1"),
+        ({"draws": -1}, "fewer than 0; got -1"),
     ],
 )
 def test_a_curve_that_cannot_be_drawn_is_refused_in_words(given, message):
@@ -227,5 +230,5 @@ def test_a_curve_that_cannot_be_drawn_is_refused_in_words(given, message):
 
 
 def test_a_curve_of_no_cases_is_refused():
-    with pytest.raises(ValueError, match="at least one case; came none"):
+    with pytest.raises(ValueError, match="at least one case; got none"):
         decision_curve([], [])

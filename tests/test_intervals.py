@@ -242,7 +242,7 @@ def test_bca_of_a_constant_says_that_it_is_undefined():
     )
     assert estimate.value == 1
     assert np.isnan(estimate.low)
-    assert "BCa undefined" in estimate.method
+    assert "every resample gives the same number" in estimate.method
 
 
 def test_a_lone_event_comes_in_every_resample():

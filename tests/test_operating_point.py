@@ -65,7 +65,9 @@ def test_f1_by_hand():
 def test_a_point_says_its_name_and_where_its_threshold_comes_from():
     point = op.operating_point([1, 0], [0.9, 0.1], 0.5, name="half", chosen_on="fixed")
     assert (point.name, point.chosen_on, point.threshold) == ("half", "fixed", 0.5)
-    assert point.counts == Counts(1, 0, 0, 1)
+    assert point.table == Counts(1, 0, 0, 1)
+    frozen = op.Point("half", 0.5, "fixed", "as likely as not")
+    assert op.operating_point([1, 0], [0.9, 0.1], frozen).rule == "as likely as not"
 
 
 @pytest.mark.parametrize(
@@ -93,15 +95,62 @@ def test_no_cases_at_all_leave_every_rate_undefined():
     assert math.isnan(point.appendix.mcc.value)
 
 
-def test_a_likelihood_ratio_of_0_has_no_log_interval_and_says_so():
+def test_a_likelihood_ratio_of_0_has_score_bounds():
     found = op.likelihood_ratio_negative(Counts(5, 3, 0, 4))
-    assert found.value == 0
-    assert math.isnan(found.low)
-    assert "log method has no interval" in found.method
+    assert found.value == found.low == 0
+    assert 0 < found.high < 2
+    assert "Koopman" in found.method
+
+
+def test_flagging_nobody_leaves_a_likelihood_ratio_of_1_with_some_width():
+    found = op.likelihood_ratio_negative(Counts(0, 0, 5, 9))
+    assert found.value == 1
+    assert found.low < 0.8 < 1.2 < found.high
+
+
+def test_the_score_bounds_are_koopman_s():
+    # His example: 36 of 40 against 16 of 80, doi:10.2307/2530931.
+    assert rates.score_bounds_of_ratio(36 / 40, 40, 16 / 80, 80) == pytest.approx((2.94, 7.15), abs=0.005)
+
+
+def test_a_threshold_that_could_not_be_chosen_leaves_every_rate_undefined_for_its_reason():
+    point = op.operating_point([1, 0], [0.9, 0.1], op.Point("chosen", math.nan, "val", "no rows"))
+    assert point.true_positives is None
+    assert {each.method for each in point.rates.values()} == {"no rows"}
+
+
+@pytest.mark.parametrize("groups", [9, 3, 1])
+def test_fewer_than_ten_groups_leave_rates_without_intervals(groups):
+    outcome, risk, _, _ = sample("breastmnist")
+    point = op.operating_point(outcome, risk, 0.3, group=np.arange(len(risk)) % groups)
+    plain = op.operating_point(outcome, risk, 0.3)
+    for measure in MEASURES.values():
+        found = getattr(point, measure)
+        assert found.value == getattr(plain, measure).value
+        assert math.isnan(found.low)
+        assert "too few" in found.method
+
+
+@law(cases(least=20))
+def test_the_table_of_thresholds_respects_groups_as_the_points_do(drawn):
+    outcome, risk = drawn
+    group = np.arange(len(risk)) // 2
+    thresholds = np.arange(1, 10) / 10
+    table = op.threshold_table(outcome, risk, thresholds, group=group)
+    for i, threshold in enumerate(thresholds):
+        point = op.operating_point(outcome, risk, threshold, group=group)
+        for measure in ("sensitivity", "specificity", "ppv", "npv", "accuracy"):
+            held = [column[i] for column in getattr(table, measure)]
+            assert held == pytest.approx(triple(getattr(point, measure)), nan_ok=True, abs=1e-9)
+        if point.true_positives and point.false_positives:
+            worth = table.independent_events[i], table.independent_non_events[i]
+            ratio = op.likelihood_ratio_positive(point.table, independent=worth)
+            assert triple(ratio) == pytest.approx(triple(point.lr_positive), rel=1e-9)
 
 
 def test_a_perfect_2x2_table_gives_mcc_1_without_an_interval():
-    found = rates.mcc(Counts(5, 0, 0, 4))
+    outcome = np.arange(9) < 5
+    found = rates.mcc(outcome, outcome)
     assert found.value == 1
     assert math.isnan(found.low)
 
@@ -143,7 +192,7 @@ def test_the_table_of_thresholds_holds_the_operating_points(drawn):
         for measure in ("sensitivity", "specificity", "ppv", "npv", "accuracy"):
             held = [column[i] for column in getattr(table, measure)]
             assert held == pytest.approx(triple(getattr(point, measure)), nan_ok=True, abs=1e-15)
-        assert point.counts == counts(outcome, risk, threshold)
+        assert point.table == counts(outcome, risk, threshold)
 
 
 def test_the_table_refuses_a_risk_that_is_no_probability():

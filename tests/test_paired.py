@@ -5,7 +5,7 @@ from itertools import product
 
 import numpy as np
 import pytest
-from clinical_reference import NAMES, cases, golden, sample, triple
+from clinical_reference import NAMES, as_student, cases, golden, sample, triple
 from discrimination_reference import law
 from scipy.stats import ttest_rel
 
@@ -106,15 +106,41 @@ def test_an_absent_class_leaves_its_rate_undefined():
     assert "no cases" in found.specificity.method
 
 
-def test_one_group_alone_has_no_interval():
+def test_fewer_than_ten_groups_have_a_difference_without_an_interval():
     found = mcnemar([1, 0], [0.9, 0.8], [0.1, 0.2], threshold_a=0.5, threshold_b=0.5, group=[7, 7])
-    assert "one group alone" in found.accuracy.difference.method
+    assert found.accuracy.difference.value == 0
+    assert math.isnan(found.accuracy.difference.low)
+    assert "1 group is too few" in found.accuracy.difference.method
 
 
-def test_two_groups_are_enough_for_an_interval():
-    risk_a, risk_b = [0.9, 0.8, 0.1, 0.2], [0.1, 0.2, 0.2, 0.9]
-    found = mcnemar([1, 0, 1, 0], risk_a, risk_b, threshold_a=0.5, threshold_b=0.5, group=[1, 1, 2, 2])
-    assert found.accuracy.difference.low < found.accuracy.difference.value < found.accuracy.difference.high
+def test_a_difference_by_group_has_width_where_all_groups_agree():
+    # One model finds all events of twelve patients of two images, the other none.
+    outcome, group = np.ones(24, bool), np.repeat(np.arange(12), 2)
+    found = mcnemar(outcome, np.ones(24), np.zeros(24), threshold_a=0.5, threshold_b=0.5, group=group)
+    alone = mcnemar(outcome[:12], np.ones(12), np.zeros(12), threshold_a=0.5, threshold_b=0.5)
+    assert triple(found.sensitivity.difference) == pytest.approx(triple(alone.sensitivity.difference))
+    same = mcnemar(outcome, np.ones(24), np.ones(24), threshold_a=0.5, threshold_b=0.5, group=group)
+    assert same.sensitivity.difference.low < 0 < same.sensitivity.difference.high
+
+
+def test_three_copies_of_each_case_in_a_group_widen_the_difference_by_student_s_t_alone():
+    outcome, a, b, _ = sample("breastmnist")
+    points = {"threshold_a": 0.3, "threshold_b": 0.4}
+    once = mcnemar(outcome, a, b, **points).specificity.difference
+    copied = [np.repeat(values, 3) for values in (outcome, a, b)]
+    tripled = mcnemar(*copied, **points, group=np.repeat(np.arange(156), 3)).specificity.difference
+    assert 1 <= (tripled.high - tripled.low) / (once.high - once.low) < 1.15
+
+
+@pytest.mark.slow
+def test_a_difference_by_group_covers_with_correlated_pairs():
+    rng, held = np.random.default_rng(2), 0
+    group, outcome = np.repeat(np.arange(40), 2), np.ones(80, bool)
+    for _ in range(1000):
+        a, b = (np.repeat(rng.normal(size=40), 2) + 0.5 * rng.normal(size=80) for _ in range(2))
+        found = mcnemar(outcome, a, b, threshold_a=0.0, threshold_b=0.0, group=group).sensitivity.difference
+        held += found.low <= 0 <= found.high
+    assert 0.93 - 0.014 <= held / 1000 <= 0.97 + 0.014
 
 
 def test_the_statistic_is_that_of_a_paired_t_test():
@@ -138,14 +164,14 @@ def test_the_difference_is_that_of_the_scores_and_changes_sign_with_the_models(d
         assert back.p_value == pytest.approx(found.p_value, nan_ok=True)
 
 
-@law(cases())
+@law(cases(least=10))
 def test_copies_in_a_group_tell_no_more_than_one(drawn):
     outcome, risk = drawn
     copied = [np.repeat(values, 3) for values in (outcome, risk, risk**2)]
     grouped = compare_brier(*copied, group=np.repeat(np.arange(len(risk)), 3))
-    assert triple(grouped.difference) == pytest.approx(
-        triple(compare_brier(outcome, risk, risk**2).difference)
-    )
+    once = compare_brier(outcome, risk, risk**2).difference
+    expected = as_student([once.low, once.high], np.arange(len(risk)), around=once.value)
+    assert triple(grouped.difference) == pytest.approx([once.value, *expected])
     assert "groups" in grouped.method
 
 

@@ -7,11 +7,13 @@ import pytest
 from clinical_reference import LETTERS, NAMES, cases, cases_of, golden, sample, triple
 from discrimination_reference import law
 from hypothesis import strategies as st
+from scipy.special import logit
 
 from clineval.statistics import prevalence as pv
 from clineval.statistics.counts import Counts, counts
 from clineval.statistics.decision_curve import decision_curve
 from clineval.statistics.operating_point import operating_point
+from clineval.statistics.rates import score_bounds_of_ratio
 
 R = golden("operating_point")["samples"]
 CALIBRATION = golden("calibration")
@@ -48,12 +50,12 @@ def test_the_intercept_at_10_percent_is_r_s(name, letter):
 def test_at_the_sample_s_own_prevalence_nothing_changes(drawn):
     outcome, risk = drawn
     point, share = operating_point(outcome, risk, 0.45), outcome.mean()
-    if point.counts.flagged:
-        assert pv.ppv_at_prevalence(point.counts, share).value == pytest.approx(point.ppv.value)
-    if point.counts.flagged < point.counts.cases:
-        assert pv.npv_at_prevalence(point.counts, share).value == pytest.approx(point.npv.value)
+    if point.table.flagged:
+        assert pv.ppv_at_prevalence(point.table, share).value == pytest.approx(point.ppv.value)
+    if point.table.flagged < point.table.cases:
+        assert pv.npv_at_prevalence(point.table, share).value == pytest.approx(point.npv.value)
     benefit = decision_curve(outcome, risk, thresholds=[0.45], draws=0).net_benefit[0]
-    assert pv.net_benefit_at_prevalence(point.counts, 0.45, share).value == pytest.approx(benefit)
+    assert pv.net_benefit_at_prevalence(point.table, 0.45, share).value == pytest.approx(benefit)
 
 
 @law(st.floats(0.01, 0.98), st.floats(0.001, 0.01))
@@ -91,11 +93,27 @@ def test_a_class_that_is_absent_leaves_everything_undefined():
     assert math.isnan(pv.intercept_at_prevalence([1, 1], [0.2, 0.3], 0.1).value)
 
 
-def test_an_empty_cell_keeps_the_value_and_says_why_there_is_no_interval():
+def test_groups_widen_a_predictive_value_as_far_as_they_are_worth():
+    table = Counts(30, 20, 12, 94)
+    for of in (pv.ppv_at_prevalence, pv.npv_at_prevalence):
+        plain, grouped = of(table, 0.05), of(table, 0.05, independent=(21.0, 57.0))
+        width = logit(plain.high) - logit(plain.low)
+        assert logit(grouped.high) - logit(grouped.low) == pytest.approx(width * math.sqrt(2))
+    plain, grouped = (
+        pv.net_benefit_at_prevalence(table, 0.1, 0.05, independent=worth) for worth in (None, (21.0, 57.0))
+    )
+    assert grouped.high - grouped.low > 1.2 * (plain.high - plain.low)
+
+
+def test_an_empty_cell_has_the_score_bounds_of_its_likelihood_ratio():
     found = pv.ppv_at_prevalence(Counts(3, 0, 2, 5), 0.1)
-    assert found.value == 1
-    assert math.isnan(found.low)
-    assert "one class" in found.method
+    low, high = score_bounds_of_ratio(3 / 5, 5, 0, 5)
+    assert (found.value, high, found.high) == (1, np.inf, 1)
+    assert found.low == pytest.approx(low / 9 / (1 + low / 9))
+    assert "empty cell" in found.method
+    missed = pv.npv_at_prevalence(Counts(5, 1, 0, 4), 0.1)
+    assert missed.value == 1
+    assert 0.5 < missed.low < 1
     assert "no case is flagged" in pv.ppv_at_prevalence(Counts(0, 0, 2, 5), 0.1).method
 
 

@@ -59,22 +59,44 @@ def test_precision_without_a_class_or_at_the_edge_is_undefined_with_the_reason()
 
 def test_the_sentence_names_what_42_of_156_cannot_tell():
     assert ad.sentence(0.86, 42, 114).startswith(
-        "With 42 events among 156 cases this test set cannot tell .86 from .92"
+        "With 42 events among 156 cases this test set is too small to distinguish an AUC of 0.86 from 0.92"
     )
 
 
 @pytest.mark.parametrize(
     ("auc", "events", "non_events", "words"),
     [
-        (0.9, 2, 5, "any better one, not even from 1"),
-        (0.9, 20, 60, "not even a perfect one would be shown better"),
+        (0.9, 2, 5, "any better one, even 1"),
+        (0.9, 20, 60, "even a perfect one would not be shown to be better"),
         (0.8, 0, 20, "of one class says nothing"),
-        (1.0, 5, 20, "leaves its own doubt unmeasured"),
-        (math.nan, 5, 20, "leaves its own doubt unmeasured"),
+        (1.0, 5, 20, "no precision can be worked out"),
+        (math.nan, 5, 20, "no precision can be worked out"),
     ],
 )
 def test_the_sentence_stays_honest_at_the_edges(auc, events, non_events, words):
     assert words in ad.sentence(auc, events, non_events)
+
+
+def test_a_large_test_set_is_told_with_as_many_decimals_as_it_takes():
+    said = ad.sentence(0.86, 40_000, 110_000)
+    assert "an AUC of 0.860 from 0.862" in said
+    assert "0.86 from 0.86:" not in said
+
+
+def test_groups_take_from_what_a_test_set_can_show():
+    said = ad.sentence(0.86, 84, 228, design_effect=2.0)
+    assert "84 events among 312 cases, worth 156 independent ones," in said
+    assert said.partition("small")[2] == ad.sentence(0.86, 42, 114).partition("small")[2]
+    assert "too few" in ad.sentence(0.86, 3, 8, design_effect=4.0)
+
+
+def test_three_copies_of_each_case_in_a_group_have_a_design_effect_of_3():
+    outcome, risk, _, _ = sample("breastmnist")
+    copied = np.repeat(outcome, 3), np.repeat(risk, 3)
+    found = ad.auc_design_effect(*copied, group=np.repeat(np.arange(156), 3))
+    assert found == pytest.approx(3, rel=0.05)
+    assert ad.auc_design_effect(outcome, risk) == 1
+    assert ad.auc_design_effect(outcome, risk, group=np.arange(156)) == 1
 
 
 @law(st.floats(0.55, 0.97), st.floats(0.05, 0.5), st.floats(0.03, 0.3))
@@ -117,12 +139,12 @@ def test_the_events_for_a_sensitivity_make_wilson_s_interval_narrow_enough():
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: ad.hanley_mcneil_error(1.2, 4, 4), "between 0 and 1; came 1.2"),
-        (lambda: ad.hanley_mcneil_error(0.9, 0, 4), "cases of both classes; came 0 and 4"),
+        (lambda: ad.hanley_mcneil_error(1.2, 4, 4), "between 0 and 1; got 1.2"),
+        (lambda: ad.hanley_mcneil_error(0.9, 0, 4), "cases of both classes; got 0 and 4"),
         (lambda: ad.sample_size_for_auc(1.0, 0.2), "An expected AUC must lie between 0 and 1"),
         (lambda: ad.sample_size_for_auc(0.9, 0.2, width=0), "width of an interval must be above 0"),
         (lambda: ad.sample_size_for_slope([0.3, 0.3]), "must differ"),
-        (lambda: ad.sample_size_for_slope([0.0, 1.0]), "came none"),
+        (lambda: ad.sample_size_for_slope([0.0, 1.0]), "got none"),
         (lambda: ad.smallest_detectable_difference(0.9, 5, 5, correlation=1), "at least 0 and below 1"),
     ],
 )

@@ -26,6 +26,7 @@ FUNCTIONS = [
     for name, each in inspect.getmembers(module, inspect.isfunction)
     if each.__module__ == module.__name__ and not name.startswith("_")
 ]
+NO_DRAWS = 0  # where a bootstrap is an extra
 PROC_S_DRAWS = 2000  # where roc.py resamples as pROC does, it does so as often
 DEFAULTS = {name: getattr(EvaluationSettings, name) for name in ("level", "draws", "seed")}
 
@@ -39,5 +40,5 @@ def test_every_record_is_frozen(record):
 def test_level_draws_and_seed_are_by_default_those_of_the_settings(function):
     for name, parameter in inspect.signature(function).parameters.items():
         if name in DEFAULTS and parameter.default is not inspect.Parameter.empty:
-            known = {DEFAULTS[name], PROC_S_DRAWS} if name == "draws" else {DEFAULTS[name]}
+            known = {DEFAULTS[name], PROC_S_DRAWS, NO_DRAWS} if name == "draws" else {DEFAULTS[name]}
             assert parameter.default in known, name

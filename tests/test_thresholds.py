@@ -205,14 +205,14 @@ def test_youden_promises_nothing():
     [
         (
             lambda: th.threshold_for_sensitivity([0, 0], [0.1, 0.2], 0.9),
-            "cases with the condition; came none",
+            "cases with the condition; got none",
         ),
-        (lambda: th.threshold_for_specificity([1], [0.1], 0.9), "cases without the condition; came none"),
-        (lambda: th.threshold_for_sensitivity([1], [0.1], 0.0), "above 0 and not above 1; came 0.0"),
-        (lambda: th.threshold_for_harm_ratio(0), "above 0; came 0"),
-        (lambda: th.choose_threshold([1, 0], [0.1, 0.2], rule="best"), "A rule is .* came 'best'"),
+        (lambda: th.threshold_for_specificity([1], [0.1], 0.9), "cases without the condition; got none"),
+        (lambda: th.threshold_for_sensitivity([1], [0.1], 0.0), "above 0 and not above 1; got 0.0"),
+        (lambda: th.threshold_for_harm_ratio(0), "above 0; got 0"),
+        (lambda: th.choose_threshold([1, 0], [0.1, 0.2], rule="best"), "A rule is .* got 'best'"),
         (lambda: th.choose_threshold([1, 0], [0.1, 0.2]), "'sensitivity' needs a target"),
-        (lambda: th.events_to_guarantee(1.0), "between 0 and 1; came 1.0"),
+        (lambda: th.events_to_guarantee(1.0), "between 0 and 1; got 1.0"),
     ],
 )
 def test_what_cannot_be_chosen_is_refused_in_words(call, message):

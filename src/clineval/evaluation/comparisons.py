@@ -13,9 +13,9 @@ from clineval.statistics.operating_point import mcnemar
 from clineval.statistics.paired import compare_brier
 
 
-def compare(population: Population, scale: Scale) -> Iterator[ModelComparison]:
+def compare(population: Population, scale: Scale, *, primary: str | None = None) -> Iterator[ModelComparison]:
     """Paired differences in AUC and Brier score of every two models, the first minus the second."""
-    for first, second, one, other in population.pairs():
+    for first, second, one, other in population.pairs(primary):
         found = {
             "auc": roc.compare_auc(one.outcome, one.risk, other.risk, group=one.group, level=scale.level),
             "brier": compare_brier(one.outcome, one.risk, other.risk, group=one.group, level=scale.level),
@@ -33,10 +33,14 @@ def compare(population: Population, scale: Scale) -> Iterator[ModelComparison]:
 
 
 def compare_points(
-    population: Population, points: Mapping[str, tuple[Point, ...]], scale: Scale
+    population: Population,
+    points: Mapping[str, tuple[Point, ...]],
+    scale: Scale,
+    *,
+    primary: str | None = None,
 ) -> Iterator[PointComparison]:
     """Every two models at their thresholds of one name, on the same cases."""
-    for first, second, one, other in population.pairs():
+    for first, second, one, other in population.pairs(primary):
         mine, theirs = (points_for(population.name, points[model]) for model in (first, second))
         for a, b in _matched(mine, theirs):
             yield _at_points((first, second), one, other, a, b, population=population.name, scale=scale)

@@ -1,6 +1,6 @@
 """Curves: the lines and counts that figures, report and explorer draw, so that they compute nothing."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -8,16 +8,16 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from clineval.errors import InputError
-from clineval.evaluation.codec import Evaluation
 from clineval.evaluation.evaluate import on_one_thread
 from clineval.evaluation.populations import Cases, Population, populations, without_repeats
-from clineval.evaluation.records import Scale
-from clineval.predictions import VAL, check_predictions
+from clineval.evaluation.records import Evaluation, PopulationScores, Scale
+from clineval.predictions import VAL
 from clineval.progress import Progress
-from clineval.statistics.calibration import grouped_curve, smoothed_curve
+from clineval.statistics.calibration import grouped_curve
 from clineval.statistics.decision_curve import compare_decision_curves, decision_curve
 from clineval.statistics.operating_point import threshold_table
 from clineval.statistics.roc import roc_band, roc_curve
+from clineval.statistics.smoothing import SmoothedCurve
 
 Floats = NDArray[np.float64]
 Counts = NDArray[np.int64]
@@ -111,8 +111,9 @@ class ExplorerSteps:
     """Counts and rates at every threshold k/1000, k = 0..1000: all arrays of shape (1001,).
 
     ``true_positives`` and its three kin are counts; ``rates`` maps ``sensitivity``, ``specificity``,
-    ``ppv``, ``npv`` and ``accuracy`` to a Band of Wilson bounds, ``net_benefit`` is in true positives
-    per case at the threshold itself (NaN at threshold 1, where the odds are infinite).
+    ``ppv``, ``npv`` and ``accuracy`` to a Band of Wilson bounds, ``independent`` says how many independent
+    events and non-events the two classes are worth, ``net_benefit`` is in true positives per case at the
+    threshold itself (NaN at threshold 1, where the odds are infinite).
     """
 
     threshold: Floats
@@ -121,6 +122,7 @@ class ExplorerSteps:
     false_negatives: Counts
     true_negatives: Counts
     rates: Mapping[str, Band]
+    independent: tuple[Floats, Floats]
     net_benefit: Floats
 
 
@@ -166,11 +168,11 @@ class Curves:
 
 @on_one_thread
 def curves(frame: pd.DataFrame, evaluation: Evaluation, *, progress: Progress | None = None) -> Curves:
-    """The lines behind an evaluation, recomputed from the table that it was made from.
+    """The lines behind an evaluation: what it holds already, and ROC curves and steps from its table.
 
     Parameters
     ----------
-    frame : the table of ``evaluation``, as read back from disk.
+    frame : the table of ``evaluation`` as ``check_predictions`` or ``read_predictions`` gives it.
     evaluation : its level, draws and seed are taken over, so that bands and numbers agree.
     progress : called with (done, total) after each model on each population.
 
@@ -179,20 +181,26 @@ def curves(frame: pd.DataFrame, evaluation: Evaluation, *, progress: Progress | 
     InputError : the table is not fit, or not that of the evaluation.
     """
     scale = Scale(evaluation.level, evaluation.draws, evaluation.seed)
-    table = without_repeats(check_predictions(frame))
+    table = without_repeats(frame)
     parts = populations(table, shared_cases_only=bool(evaluation.shared_cases))
     work = [(part, model) for part in parts for model in part.models]
     models: dict[str, dict[str, PopulationCurves]] = {model: {} for model in evaluation.models}
     for done, (part, model) in enumerate(work, start=1):
-        _require_same(evaluation, part, model)
-        models[model][part.name] = _population_curves(part, model, scale)
+        scores = _scores_of(evaluation, part, model)
+        models[model][part.name] = _population_curves(part, model, scores, scale)
         if progress:
             progress(done, len(work))
-    differences = tuple(one for part in parts if part.name != VAL for one in _differences(part, scale))
-    return Curves(evaluation.condition, evaluation.level, models, differences)
+    first = None if evaluation.primary is None else evaluation.primary.model
+    pairs = ((part, pair) for part in parts if part.name != VAL for pair in part.pairs(first))
+    return Curves(
+        evaluation.condition,
+        evaluation.level,
+        models,
+        tuple(_difference(part, *pair, scale) for part, pair in pairs),
+    )
 
 
-def _require_same(evaluation: Evaluation, part: Population, model: str) -> None:
+def _scores_of(evaluation: Evaluation, part: Population, model: str) -> PopulationScores:
     scored = evaluation.models.get(model, {}).get(part.name)
     cases = part.models[model]
     if scored is None or (scored.cases, scored.events) != (len(cases), int(cases.outcome.sum())):
@@ -200,23 +208,27 @@ def _require_same(evaluation: Evaluation, part: Population, model: str) -> None:
             f"The table is not the one that was evaluated: {model!r} on {part.name!r} differs. "
             "Evaluate the table anew."
         )
+    return scored
 
 
-def _population_curves(part: Population, model: str, scale: Scale) -> PopulationCurves:
+def _population_curves(
+    part: Population, model: str, scores: PopulationScores, scale: Scale
+) -> PopulationCurves:
     cases = part.models[model]
-    events = int(cases.outcome.sum())
-    # Thresholds belong to decisions, and `val` is given threshold-free lines only.
-    decided = part.name != VAL
+    both = 0 < scores.events < scores.cases
     return PopulationCurves(
         model=model,
         population=part.name,
-        cases=len(cases),
-        events=events,
-        roc=_roc(cases, scale) if 0 < events < len(cases) else None,
-        calibration=_calibration(cases, scale) if 0 < events < len(cases) else None,
+        cases=scores.cases,
+        events=scores.events,
+        roc=_roc(cases, scale) if both else None,
+        calibration=_calibration(cases, scores.calibration_curve, scale)
+        if scores.calibration_curve
+        else None,
         risks=_histogram(cases),
-        decision=_decision(cases, scale) if decided else None,
-        explorer=_explorer(cases, scale) if decided else None,
+        decision=_decision(scores) if scores.decision_curve else None,
+        # Thresholds belong to decisions, and `val` is given threshold-free lines only.
+        explorer=_explorer(cases, scale) if part.name != VAL else None,
     )
 
 
@@ -249,11 +261,8 @@ def _thinned(way: Floats) -> NDArray[np.intp]:
     return np.unique(np.concatenate([[0], places, [len(way) - 1]]))
 
 
-def _calibration(cases: Cases, scale: Scale) -> CalibrationLines:
-    smooth = smoothed_curve(
-        cases.outcome, cases.risk, group=cases.group, draws=scale.draws, seed=scale.seed, level=scale.level
-    )
-    grouped = grouped_curve(cases.outcome, cases.risk, level=scale.level)
+def _calibration(cases: Cases, smooth: SmoothedCurve, scale: Scale) -> CalibrationLines:
+    grouped = grouped_curve(cases.outcome, cases.risk, group=cases.group, level=scale.level)
     return CalibrationLines(
         smooth.risk,
         Band(smooth.observed, smooth.low, smooth.high) if len(smooth.risk) else None,
@@ -271,16 +280,18 @@ def _histogram(cases: Cases) -> RiskHistogram:
     return RiskHistogram(edges, events, non_events)
 
 
-def _decision(cases: Cases, scale: Scale) -> DecisionLines:
-    curve = decision_curve(
-        cases.outcome, cases.risk, group=cases.group, draws=scale.draws, seed=scale.seed, level=scale.level
-    )
+def _decision(scores: PopulationScores) -> DecisionLines | None:
+    curve = scores.decision_curve
+    if curve is None:
+        return None
+    with np.errstate(invalid="ignore", divide="ignore"):
+        standardised = curve.net_benefit / scores.prevalence
     return DecisionLines(
         curve.threshold,
         Band(curve.net_benefit, curve.low, curve.high),
         curve.treat_all,
-        curve.standardised,
-        curve.interventions_avoided,
+        np.where(np.isfinite(standardised), standardised, np.nan),
+        100 * (curve.net_benefit - curve.treat_all) * (1 - curve.threshold) / curve.threshold,
         Band(curve.gain, curve.gain_low, curve.gain_high),
         curve.method,
     )
@@ -288,7 +299,7 @@ def _decision(cases: Cases, scale: Scale) -> DecisionLines:
 
 def _explorer(cases: Cases, scale: Scale) -> ExplorerSteps:
     steps = np.arange(STEPS + 1) / STEPS
-    table = threshold_table(cases.outcome, cases.risk, steps, level=scale.level)
+    table = threshold_table(cases.outcome, cases.risk, steps, group=cases.group, level=scale.level)
     inner = decision_curve(cases.outcome, cases.risk, thresholds=steps[1:-1], draws=0).net_benefit
     return ExplorerSteps(
         steps,
@@ -300,21 +311,15 @@ def _explorer(cases: Cases, scale: Scale) -> ExplorerSteps:
             name: Band(*getattr(table, name))
             for name in ("sensitivity", "specificity", "ppv", "npv", "accuracy")
         },
+        (table.independent_events, table.independent_non_events),
         # At threshold 0 everybody is flagged and a false alarm costs nothing; at 1 its cost is infinite.
         np.concatenate([[cases.outcome.mean()], inner, [np.nan]]),
     )
 
 
-def _differences(part: Population, scale: Scale) -> Iterator[DecisionDifference]:
-    for first, second, one, other in part.pairs():
-        compared = compare_decision_curves(
-            one.outcome,
-            one.risk,
-            other.risk,
-            group=one.group,
-            draws=scale.draws,
-            seed=scale.seed,
-            level=scale.level,
-        )
-        band = Band(compared.difference, compared.low, compared.high)
-        yield DecisionDifference(part.name, (first, second), compared.threshold, band, compared.method)
+def _difference(
+    part: Population, first: str, second: str, one: Cases, other: Cases, scale: Scale
+) -> DecisionDifference:
+    compared = compare_decision_curves(one.outcome, one.risk, other.risk, group=one.group, **vars(scale))
+    band = Band(compared.difference, compared.low, compared.high)
+    return DecisionDifference(part.name, (first, second), compared.threshold, band, compared.method)

@@ -1,6 +1,6 @@
 """A table of predictions to an Evaluation."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from functools import wraps
 from typing import ParamSpec, TypeVar
@@ -9,7 +9,6 @@ import pandas as pd
 from threadpoolctl import threadpool_limits
 
 from clineval.errors import InputError
-from clineval.evaluation.codec import Evaluation
 from clineval.evaluation.comparisons import compare, compare_points
 from clineval.evaluation.operating_points import (
     Learnt,
@@ -19,12 +18,18 @@ from clineval.evaluation.operating_points import (
     points_for,
     refuse_learnt_there,
 )
-from clineval.evaluation.populations import TEST_CLEAN, Population, populations, without_repeats
+from clineval.evaluation.populations import (
+    MOST_COMPARED,
+    TEST_CLEAN,
+    Population,
+    populations,
+    without_repeats,
+)
 from clineval.evaluation.primary import choose_primary
-from clineval.evaluation.records import Point, PopulationScores, Primary, Scale, Spread
+from clineval.evaluation.records import Evaluation, Point, PopulationScores, Primary, Scale, Spread
 from clineval.evaluation.scores import members_by_population, score, spread_of
 from clineval.evaluation.subgroups import check_chosen, subgroup_tables
-from clineval.predictions import MEMBER_COLUMNS, check_predictions, encode
+from clineval.predictions import MEMBER_COLUMNS, OUT_OF_FOLD, TRAIN, check_predictions, codes_of, encode
 from clineval.predictions import attributes as attributes_of
 from clineval.progress import Progress
 
@@ -46,7 +51,6 @@ def on_one_thread(function: Callable[P, R]) -> Callable[P, R]:
 Opening = Callable[[tuple[str, ...], Mapping[str, tuple[Point, ...]]], None]
 
 
-@on_one_thread
 def evaluate(
     frame: pd.DataFrame,
     *,
@@ -64,7 +68,7 @@ def evaluate(
     opening: Opening | None = None,
     progress: Progress | None = None,
 ) -> Evaluation:
-    """Everything a table of predictions says about its models, every number with its doubt.
+    """Everything a table of predictions says about its models, every number with its confidence interval.
 
     Parameters
     ----------
@@ -91,9 +95,46 @@ def evaluate(
     InputError : a row is not what the table needs, models were scored on different cases, or a threshold
         was chosen, or something learnt, on the cases that it would be scored on.
     """
+    table = check_predictions(frame)
+    return evaluate_checked(
+        table,
+        condition=condition,
+        thresholds=thresholds,
+        points=points,
+        level=level,
+        draws=draws,
+        seed=seed,
+        members=None if members is None else check_predictions(members),
+        shared_cases_only=shared_cases_only,
+        learnt=learnt,
+        attributes=attributes,
+        primary=primary,
+        opening=opening,
+        progress=progress,
+    )
+
+
+@on_one_thread
+def evaluate_checked(
+    checked: pd.DataFrame,
+    *,
+    condition: str = "condition",
+    thresholds: Iterable[float] = (),
+    points: Mapping[str, Iterable[Point]] | None = None,
+    level: float = 0.95,
+    draws: int = 1000,
+    seed: int = 0,
+    members: pd.DataFrame | None = None,
+    shared_cases_only: bool = False,
+    learnt: Iterable[Learnt] = (),
+    attributes: Iterable[str] = (),
+    primary: str | Primary | None = None,
+    opening: Opening | None = None,
+    progress: Progress | None = None,
+) -> Evaluation:
+    """``evaluate`` for tables that ``read_predictions`` or ``check_predictions`` has just checked."""
     scale = Scale(level, draws, seed)
     given = tuple(dict.fromkeys(given_point(value) for value in thresholds))
-    checked = check_predictions(frame)
     table, chosen = without_repeats(checked), tuple(dict.fromkeys(attributes))
     check_chosen(chosen, attributes_of(table))
     parts = populations(table, shared_cases_only=shared_cases_only)
@@ -122,18 +163,20 @@ def evaluate(
     )
     if opening is not None:
         opening(sealed, frozen)
-    spreads = _spreads(checked if members is None else check_predictions(members), table, parts)
+    spreads = _spreads(checked if members is None else members, table, parts)
     return Evaluation(
         condition=condition,
         level=level,
         draws=draws,
         seed=seed,
         models=_scores(table, parts, frozen, spreads, scale, chosen=chosen, progress=progress),
-        comparisons=tuple(one for part in parts for one in compare(part, scale)),
-        point_comparisons=tuple(one for part in parts for one in compare_points(part, frozen, scale)),
+        comparisons=tuple(one for part in parts for one in compare(part, scale, primary=first.model)),
+        point_comparisons=tuple(
+            one for part in parts for one in compare_points(part, frozen, scale, primary=first.model)
+        ),
         points=frozen,
         shared_cases={part.name: part.shared for part in parts if part.shared},
-        notes=_notes(parts),
+        notes=(*_notes(parts), *_group_notes(table), *_pair_notes(parts)),
         primary=first,
     )
 
@@ -184,7 +227,30 @@ def _notes(parts: tuple[Population, ...]) -> tuple[str, ...]:
     notes = []
     if all(part.name != TEST_CLEAN for part in parts) and any(part.name == "test" for part in parts):
         notes.append(
-            f"{TEST_CLEAN} is not given: the table has no groups or no rows of development data, so nobody "
-            "can tell which test cases have a twin there, or every test case has one."
+            f"{TEST_CLEAN} is not given: the table has no groups or no rows of development data, so it is "
+            "not known which test cases have a near-duplicate there, or every test case has one."
         )
     return tuple(notes)
+
+
+def _group_notes(table: pd.DataFrame) -> Iterator[str]:
+    """A warning where groups have cases in more than one split: models may have learnt what is scored."""
+    if "group" not in table:
+        return
+    codes, splits = codes_of(table["group"]), table["split"].replace({OUT_OF_FOLD: TRAIN})
+    split_of = pd.Series(codes_of(splits))
+    across = int((split_of.groupby(codes).nunique() > 1).sum())
+    if across:
+        yield (
+            f"{across} group{' has' if across == 1 else 's have'} cases in more than one split (train, val, "
+            f"test): the model may know them. {TEST_CLEAN} leaves them out, where it is given."
+        )
+
+
+def _pair_notes(parts: tuple[Population, ...]) -> Iterator[str]:
+    most = max(len(part.models) for part in parts)
+    if most > MOST_COMPARED:
+        yield (
+            f"Of {most} models each is compared with the primary one only; up to {MOST_COMPARED} models, "
+            "every two are compared."
+        )

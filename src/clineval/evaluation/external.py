@@ -1,7 +1,7 @@
 """Internal beside external: what a frozen model loses on other patients, and what would repair it."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, is_dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -9,10 +9,10 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy.special import logit
 
-from clineval.evaluation import codec
 from clineval.evaluation.populations import Cases, populations
-from clineval.evaluation.records import Point
+from clineval.evaluation.records import Point, Scale
 from clineval.statistics import calibration, roc
+from clineval.statistics.auc import square_and_add
 from clineval.statistics.intervals import Estimate
 from clineval.statistics.logistic_fit import fit_logistic
 from clineval.statistics.operating_point import operating_point
@@ -76,11 +76,9 @@ class Repair:
 
 @dataclass(frozen=True)
 class PointElsewhere:
-    """A frozen threshold at home and elsewhere; ``difference`` is external less internal, by rate."""
+    """A frozen threshold on both cohorts; ``difference`` is external less internal, by rate."""
 
-    name: str
-    threshold: float
-    chosen_on: str
+    point: Point = field(metadata={"inline": ("name", "threshold", "chosen_on")})
     internal: Mapping[str, Estimate]
     external: Mapping[str, Estimate]
     difference: Mapping[str, Estimate]
@@ -120,30 +118,12 @@ def transport(
     found = {}
     for model, cases in elsewhere.models.items():
         home = {name: models[model] for name, models in at_home.items() if model in models}
-        found[model] = _transported(home, cases, points[model], _Scale(level, draws, seed))
+        found[model] = _transported(home, cases, points[model], Scale(level, draws, seed))
     return found
 
 
-def to_json(record: Any) -> Any:
-    """A record of this module, or mappings of them, as plain values: None where a number is undefined."""
-    if isinstance(record, Estimate):
-        return codec.estimate(record)
-    if isinstance(record, Mapping):
-        return {name: to_json(value) for name, value in record.items()}
-    if isinstance(record, tuple):
-        return [to_json(each) for each in record]
-    return to_json(vars(record)) if is_dataclass(record) else codec.plain(record)
-
-
-@dataclass(frozen=True)
-class _Scale:
-    level: float
-    draws: int
-    seed: int
-
-
 def _transported(
-    home: Mapping[str, Cases], cases: Cases, points: tuple[Point, ...], scale: _Scale
+    home: Mapping[str, Cases], cases: Cases, points: tuple[Point, ...], scale: Scale
 ) -> TransportedModel:
     first = next(iter(home.values()), None)
     both = {"external": cases} if first is None else {"internal": first, "external": cases}
@@ -158,7 +138,7 @@ def _transported(
     )
 
 
-def _drop(name: str, home: Cases, cases: Cases, scale: _Scale) -> Drop:
+def _drop(name: str, home: Cases, cases: Cases, scale: Scale) -> Drop:
     compared = roc.compare_auc_unpaired(
         cases.outcome,
         cases.risk,
@@ -205,7 +185,7 @@ def expected_auc(risk: Floats) -> float:
     return right / pairs if pairs > 0 and len(values) > 0 else np.nan
 
 
-def _calibration(cases: Cases, scale: _Scale) -> dict[str, Estimate]:
+def _calibration(cases: Cases, scale: Scale) -> dict[str, Estimate]:
     plain: dict[str, Any] = {"group": cases.group, "level": scale.level}
     measured = {
         name: getattr(calibration, name)(cases.outcome, cases.risk, **plain)
@@ -216,7 +196,7 @@ def _calibration(cases: Cases, scale: _Scale) -> dict[str, Estimate]:
     return {**measured, "ici": calibration.ici(cases.outcome, cases.risk, **drawn)}
 
 
-def _repairs(cases: Cases, scale: _Scale) -> Iterator[Repair]:
+def _repairs(cases: Cases, scale: Scale) -> Iterator[Repair]:
     for kind, fit in (("intercept", _fit_intercept), ("intercept and slope", _fit_both)):
         mended = np.empty_like(cases.risk)
         fold = _folds(cases, scale.seed)
@@ -256,13 +236,13 @@ def _folds(cases: Cases, seed: int) -> NDArray[np.int64]:
     return (order % FOLDS)[code]
 
 
-def _points(home: Cases, cases: Cases, points: tuple[Point, ...], scale: _Scale) -> Iterator[PointElsewhere]:
+def _points(home: Cases, cases: Cases, points: tuple[Point, ...], scale: Scale) -> Iterator[PointElsewhere]:
     for point in points:
         if np.isnan(point.threshold):
             continue
         here, there = (_rates(each, point.threshold, scale.level) for each in (home, cases))
         gap = {name: rate_difference(there[name], here[name]) for name in RATES}
-        yield PointElsewhere(point.name, point.threshold, point.chosen_on, here, there, gap)
+        yield PointElsewhere(point, here, there, gap)
 
 
 def _rates(cases: Cases, threshold: float, level: float) -> dict[str, Estimate]:
@@ -275,7 +255,7 @@ def rate_difference(first: Estimate, second: Estimate) -> Estimate:
 
     Newcombe 1998, method 10, doi:10.1002/(SICI)1097-0258(19980430)17:8<873::AID-SIM779>3.0.CO;2-I.
     """
-    value = first.value - second.value
-    low = value - np.hypot(first.value - first.low, second.high - second.value)
-    high = value + np.hypot(first.high - first.value, second.value - second.low)
-    return Estimate(value, float(low), float(high), first.level, "Newcombe, from both Wilson intervals")
+    low, high = square_and_add(first, second)
+    return Estimate(
+        first.value - second.value, low, high, first.level, "Newcombe, from both Wilson intervals"
+    )

@@ -2,11 +2,11 @@
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from clineval.errors import InputError
 from clineval.evaluation.populations import TEST_CLEAN, Cases, Population
-from clineval.evaluation.records import APPENDIX_RATES, COUNTS, RATES, Choice, Point, Scale, ScoredPoint
+from clineval.evaluation.records import Choice, OperatingPoint, Point, Scale
 from clineval.predictions import OUT_OF_FOLD, TEST, VAL
 from clineval.statistics.decision_curve import decision_curve
 from clineval.statistics.intervals import Estimate, undefined
@@ -62,7 +62,7 @@ def given_point(threshold: float) -> Point:
     """A threshold that the user named; InputError unless it is a number from 0 to 1."""
     if not 0 <= threshold <= 1:
         raise InputError(
-            f"A threshold must be a number from 0 to 1; came {threshold}. Give another --threshold."
+            f"A threshold must be a number from 0 to 1; got {threshold}. Give another --threshold."
         )
     return Point("given", threshold + 0.0, "given", "named by the user")  # -0.0 is 0.0
 
@@ -87,7 +87,7 @@ def points_for(population: str, points: Iterable[Point]) -> tuple[Point, ...]:
     return () if population == VAL else tuple(point for point in points if point.chosen_on != population)
 
 
-def score_point(cases: Cases, point: Point, *, population: str, scale: Scale) -> ScoredPoint:
+def score_point(cases: Cases, point: Point, *, population: str, scale: Scale) -> OperatingPoint:
     """The 2x2 and its rates at a frozen threshold.
 
     Raises
@@ -99,28 +99,11 @@ def score_point(cases: Cases, point: Point, *, population: str, scale: Scale) ->
             f"The threshold {point.name!r} was chosen on {population!r} and cannot be scored there: it "
             "would be flattered. Score it on cases that took no part in the choice."
         )
+    scored = operating_point(cases.outcome, cases.risk, point, group=cases.group, level=scale.level)
     if math.isnan(point.threshold):
-        return _without_threshold(point, scale.level)
-    scored = operating_point(
-        cases.outcome,
-        cases.risk,
-        point.threshold,
-        name=point.name,
-        chosen_on=point.chosen_on,
-        level=scale.level,
-    )
+        return scored
     net_benefit, gain = _net_benefit(cases, point.threshold, scale)
-    return ScoredPoint(
-        point.name,
-        point.threshold,
-        point.chosen_on,
-        point.rule,
-        {name: getattr(scored, name) for name in COUNTS},
-        {name: getattr(scored, name) for name in RATES},
-        {"balanced_accuracy": scored.balanced_accuracy, "f1": scored.appendix.f1, "mcc": scored.appendix.mcc},
-        net_benefit,
-        gain,
-    )
+    return replace(scored, net_benefit=net_benefit, gain=gain)
 
 
 def _net_benefit(cases: Cases, threshold: float, scale: Scale) -> tuple[float, Estimate]:
@@ -132,19 +115,6 @@ def _net_benefit(cases: Cases, threshold: float, scale: Scale) -> tuple[float, E
     )
     value, low, high = (float(line[0]) for line in (curve.gain, curve.gain_low, curve.gain_high))
     return float(curve.net_benefit[0]), Estimate(value, low, high, scale.level, curve.method)
-
-
-def _without_threshold(point: Point, level: float) -> ScoredPoint:
-    missing = undefined(point.rule, level=level)
-    return ScoredPoint(
-        point.name,
-        math.nan,
-        point.chosen_on,
-        point.rule,
-        dict.fromkeys(COUNTS),
-        dict.fromkeys(RATES, missing),
-        dict.fromkeys(APPENDIX_RATES, missing),
-    )
 
 
 def _sensitivity_90(populations: Sequence[Population], model: str, scale: Scale) -> Point:

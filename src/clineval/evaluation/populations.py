@@ -13,6 +13,9 @@ from clineval.predictions import MEMBER_COLUMNS, OUT_OF_FOLD, TEST, TRAIN, VAL, 
 
 TEST_CLEAN = "test_clean"
 
+MOST_COMPARED = 12
+"""Models up to which every two are compared (66 pairs); of more each is compared with the primary one."""
+
 USED_FOR = {
     VAL: "development: early stopping, recalibration or thresholds may rest on these cases",
     OUT_OF_FOLD: "development: models were built on these cases, each scored by members that never saw it",
@@ -69,9 +72,11 @@ class Population:
     removed: int | None = None
     shared: Mapping[str, int] | None = None
 
-    def pairs(self) -> Iterator[tuple[str, str, Cases, Cases]]:
-        """Every two models that were scored on the same cases."""
+    def pairs(self, primary: str | None = None) -> Iterator[tuple[str, str, Cases, Cases]]:
+        """Every two models that were scored on the same cases; of many models those with the primary one."""
         for first, second in combinations(self.models, 2):
+            if len(self.models) > MOST_COMPARED and primary not in (first, second):
+                continue
             one, other = self.models[first], self.models[second]
             if np.array_equal(one.case, other.case):
                 yield first, second, one, other
@@ -171,7 +176,9 @@ def _in_reading_order(splits: list[str]) -> list[str]:
 def _population(columns: _Columns, split: str) -> Population:
     rows = np.flatnonzero(columns.split == columns.splits.index(split))
     model = columns.model[rows]
-    parts = {name: rows[model == code] for code, name in enumerate(columns.models)}
+    order = np.argsort(model, kind="stable")
+    ends = np.searchsorted(model[order], np.arange(len(columns.models) + 1))
+    parts = {name: rows[order[ends[code] : ends[code + 1]]] for code, name in enumerate(columns.models)}
     models = {name: columns.cases(part) for name, part in parts.items() if len(part)}
     return Population(split, USED_FOR.get(split, ""), models)
 

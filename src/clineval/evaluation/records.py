@@ -1,15 +1,24 @@
-"""The records of an Evaluation."""
+"""The records of an Evaluation, and the Evaluation to and from JSON."""
 
-import math
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from clineval.errors import InputError
+from clineval.evaluation.codec import from_plain, to_plain
 from clineval.statistics.intervals import Estimate
+from clineval.statistics.operating_point import COUNTS, RATES, OperatingPoint
+from clineval.statistics.smoothing import SmoothedCurve
+from clineval.statistics.thresholds import Choice, Point
+
+ScoredPoint = OperatingPoint  # the name in the report's modules
+
+__all__ = ["COUNTS", "RATES", "Choice", "Estimate", "OperatingPoint", "Point"]
 
 MOST_DRAWS = 1_000_000  # a percentile is then known to .0002; more only fills memory
 
@@ -32,19 +41,13 @@ class Scale:
     def __post_init__(self) -> None:
         if not 0 < self.level < 1:
             raise InputError(
-                f"The level of the intervals lies between 0 and 1, such as 0.95; came {self.level}."
+                f"The level of the intervals lies between 0 and 1, such as 0.95; got {self.level}."
             )
         if not 1 <= self.draws <= MOST_DRAWS:
-            raise InputError(f"A bootstrap needs from 1 to {MOST_DRAWS:,} draws; came {self.draws:,}.")
+            raise InputError(f"A bootstrap needs from 1 to {MOST_DRAWS:,} draws; got {self.draws:,}.")
         if self.seed < 0:
-            raise InputError(f"A seed of at least 0 is needed; came {self.seed}.")
+            raise InputError(f"A seed of at least 0 is needed; got {self.seed}.")
 
-
-COUNTS = ("true_positives", "false_positives", "false_negatives", "true_negatives")
-"""The four cells of the 2x2, in the order in which they are written."""
-
-RATES = ("sensitivity", "specificity", "ppv", "npv", "accuracy", "lr_positive", "lr_negative")
-"""The rates that every operating point carries."""
 
 APPENDIX_RATES = ("balanced_accuracy", "f1", "mcc")
 """Rates that a report shows in an appendix only: none of them weighs the two kinds of error."""
@@ -71,26 +74,6 @@ READ_OFF_MEASURES = ("sensitivity_at_specificity_90", "specificity_at_sensitivit
 
 
 @dataclass(frozen=True)
-class Point:
-    """A threshold that was fixed before the cases it is applied to were scored.
-
-    Attributes
-    ----------
-    name : ``half``, ``sensitivity_90`` or ``given``.
-    threshold : flagged means ``risk >= threshold``; NaN where none could be chosen.
-    chosen_on : ``fixed``, ``given``, ``val`` or ``train_out_of_fold``.
-    rule : in words, how it was chosen; where it could not be, why.
-    choice : how firmly it stands; None where nothing was chosen from data.
-    """
-
-    name: str
-    threshold: float
-    chosen_on: str
-    rule: str = ""
-    choice: "Choice | None" = None
-
-
-@dataclass(frozen=True)
 class Primary:
     """What a report speaks of first: one model at one threshold.
 
@@ -105,53 +88,12 @@ class Primary:
 
 
 @dataclass(frozen=True)
-class Choice:
-    """How firmly a chosen threshold stands.
-
-    Attributes
-    ----------
-    target : the sensitivity aimed at, 0 to 1.
-    low, high : where the chosen threshold falls when the choice is repeated on bootstrap draws.
-    probability_target_met : that the target truly holds at the threshold, 0 to 1.
-    events : how many cases with the condition the choice rests on.
-    sentence : the same in words.
-    """
-
-    target: float
-    low: float
-    high: float
-    probability_target_met: float
-    events: int
-    sentence: str
-
-
-@dataclass(frozen=True)
-class ScoredPoint:
-    """The 2x2 at one threshold and what follows from it.
-
-    ``counts`` holds the four cells of ``COUNTS`` (None where the threshold is undefined), ``rates``
-    the Estimates of ``RATES``, ``appendix`` those of ``APPENDIX_RATES``; ``net_benefit`` is that at
-    the threshold itself, ``gain`` the same less the better of treating all and treating none (None in
-    files of versions before it).
-    """
-
-    name: str
-    threshold: float
-    chosen_on: str
-    rule: str
-    counts: Mapping[str, int | None]
-    rates: Mapping[str, Estimate]
-    appendix: Mapping[str, Estimate] = field(default_factory=dict)
-    net_benefit: float = math.nan
-    gain: Estimate | None = None
-
-
-@dataclass(frozen=True)
 class DecisionArrays:
     """Net benefit of acting on the model, per threshold, beside treating all (treating none is 0).
 
     All arrays have the shape (99,): ``threshold`` is k/100 for k = 1..99, net benefit is in units of
-    true positives per case, ``low`` and ``high`` bound it at the evaluation's level.
+    true positives per case, ``low`` and ``high`` bound it at the evaluation's level. ``gain`` is the net
+    benefit less that of the better of treating all and treating none, with bounds of its own.
     """
 
     threshold: NDArray[np.float64]
@@ -159,7 +101,14 @@ class DecisionArrays:
     low: NDArray[np.float64]
     high: NDArray[np.float64]
     treat_all: NDArray[np.float64]
+    gain: NDArray[np.float64]
+    gain_low: NDArray[np.float64]
+    gain_high: NDArray[np.float64]
     method: str = ""
+
+
+CELL_MEASURES = ("auc_logit", "sensitivity", "specificity", "calibration_intercept", "observed_expected")
+"""What is estimated within a subgroup."""
 
 
 @dataclass(frozen=True)
@@ -175,9 +124,9 @@ class SubgroupCell:
     value: str
     cases: int
     events: int
-    measures: Mapping[str, Estimate] = field(default_factory=dict)
+    measures: Mapping[str, Estimate] = field(default_factory=dict, metadata={"inline": CELL_MEASURES})
     less_rest: Mapping[str, Estimate] = field(default_factory=dict)
-    suppressed: str = ""
+    suppressed: str = field(default="", metadata={"empty": True})
 
 
 @dataclass(frozen=True)
@@ -193,7 +142,7 @@ class SubgroupTable:
     threshold: float
     cells: tuple[SubgroupCell, ...]
     largest_gap: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    skipped: str = ""
+    skipped: str = field(default="", metadata={"empty": True})
 
 
 @dataclass(frozen=True)
@@ -238,8 +187,10 @@ class PopulationScores:
         and, where thresholds may be scored, ``READ_OFF_MEASURES``.
     operating_points : none where thresholds may not be scored here.
     decision_curve : None where thresholds may not be scored here.
+    calibration_curve : the smoothed one; None where one outcome is absent.
+    prevalence : share of the cases in which the condition is present, 0 to 1.
     spread : over seeds or folds, kept apart from the intervals over cases.
-    removed : of ``test_clean``, how many cases of ``test`` have a twin in development data.
+    removed : of ``test_clean``, how many cases of ``test`` have a near-duplicate in development data.
     brier_parts : Murphy's decomposition of the Brier score, see ``MurphyDecomposition``.
     notes : what a reader must know beside the numbers.
     """
@@ -247,23 +198,25 @@ class PopulationScores:
     cases: int
     events: int
     groups: int
-    used_for: str
-    measures: Mapping[str, Estimate]
-    operating_points: tuple[ScoredPoint, ...] = ()
+    used_for: str = field(metadata={"empty": True})
+    measures: Mapping[str, Estimate] = field(
+        metadata={"inline": (*MEASURES, *EXTENDED_MEASURES, *READ_OFF_MEASURES)}
+    )
+    operating_points: tuple[OperatingPoint, ...] = ()
     decision_curve: DecisionArrays | None = None
+    calibration_curve: SmoothedCurve | None = None
     subgroups: tuple[SubgroupTable, ...] = ()
     spread: tuple[Spread, ...] = ()
     adequacy: Adequacy | None = None
     removed: int | None = None
     brier_parts: Mapping[str, float] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    prevalence: float = field(init=False)
 
-    @property
-    def prevalence(self) -> float:
-        """Share of the cases in which the condition is present, 0 to 1."""
-        return self.events / self.cases
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "prevalence", self.events / self.cases)
 
-    def point(self, name: str) -> ScoredPoint:
+    def point(self, name: str) -> OperatingPoint:
         """The first operating point of that name; KeyError where there is none."""
         for scored in self.operating_points:
             if scored.name == name:
@@ -306,3 +259,85 @@ class PointComparison:
     p_values: Mapping[str, float]
     discordant: Mapping[str, int]
     method: str
+
+
+SCHEMA = 1
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """The statistics of a table.
+
+    Attributes
+    ----------
+    condition : the word for what ``outcome`` 1 stands for.
+    level : coverage aimed at by every interval, 0 to 1.
+    draws, seed : of the bootstrap, so that the evaluation can be recomputed.
+    primary : the model and threshold to speak of first; None in files of versions before it.
+    models : scores per model and population, in the order of the table.
+    comparisons : every pair of models on every population.
+    point_comparisons : every pair of models at the operating points that both have.
+    points : the thresholds of each model, frozen, for scoring further cohorts.
+    shared_cases : per population the cases kept and those of each model, where only shared cases
+        were scored because that was asked for.
+    notes : what a reader must know beside the numbers.
+    """
+
+    condition: str
+    level: float
+    draws: int
+    seed: int
+    models: Mapping[str, Mapping[str, PopulationScores]]
+    comparisons: tuple[ModelComparison, ...] = ()
+    point_comparisons: tuple[PointComparison, ...] = ()
+    points: Mapping[str, tuple[Point, ...]] = field(default_factory=dict)
+    shared_cases: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+    primary: Primary | None = None
+    schema: int = SCHEMA
+
+    @property
+    def populations(self) -> tuple[str, ...]:
+        """Names of all populations, each once, in the order in which they first appear."""
+        return tuple(dict.fromkeys(name for scores in self.models.values() for name in scores))
+
+    def to_json(self) -> dict[str, Any]:
+        """The contract of ``evaluation.json``: plain values only, None where a number is undefined."""
+        content = to_plain(self)
+        first = ("schema", "condition", "level", "draws", "seed", "primary")
+        return {**{name: content[name] for name in first}, **content}
+
+    @classmethod
+    def from_json(cls, content: Mapping[str, Any]) -> "Evaluation":
+        """The record of a ``to_json()``; InputError where a key is missing or of another schema."""
+        if content.get("schema") != SCHEMA:
+            raise InputError(
+                f"Expected an evaluation of schema {SCHEMA}; got {content.get('schema')!r}. "
+                "Write it anew with this version: clineval evaluate."
+            )
+        try:
+            evaluation: Evaluation = from_plain(cls, content)
+        except (ValueError, TypeError, OverflowError, ZeroDivisionError) as error:
+            raise InputError(
+                f"The evaluation is not whole, or was written by another version: {error}. "
+                "Write it anew: clineval evaluate."
+            ) from error
+        return evaluation
+
+
+def write_evaluation(evaluation: Evaluation, path: str | Path) -> None:
+    """Write ``evaluation.json``: strict JSON, keys in a fixed order, every float as it reads back."""
+    text = json.dumps(evaluation.to_json(), indent=1, allow_nan=False, ensure_ascii=False)
+    Path(path).write_text(text + "\n", encoding="utf-8")
+
+
+def read_evaluation(path: str | Path) -> Evaluation:
+    """Read ``evaluation.json``; InputError where it is not there or not an evaluation."""
+    path = Path(path)
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise InputError(f"{path} cannot be read as an evaluation: {error}.") from error
+    if not isinstance(content, dict):
+        raise InputError(f"{path} is not an evaluation: expected a JSON object.")
+    return Evaluation.from_json(content)

@@ -1,7 +1,7 @@
 """Scores of one model on one population: discrimination, calibration, spread over trainings, adequacy."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from typing import Any
 
@@ -15,10 +15,14 @@ from clineval.evaluation.records import Adequacy, DecisionArrays, Point, Populat
 from clineval.predictions import MEMBER_COLUMNS, OUT_OF_FOLD, VAL, encode
 from clineval.statistics import calibration, roc, sample_size
 from clineval.statistics.decision_curve import decision_curve
-from clineval.statistics.intervals import Estimate
+from clineval.statistics.intervals import FEWEST_GROUPS, Estimate
+from clineval.statistics.smoothing import CalibrationErrors
 
 MEASURES = {"auc": roc.auc, "brier": calibration.brier}
 """What is followed from member to member: one measure of ranking and one of the risks themselves."""
+
+MANY_A_GROUP = 10
+"""Cases a group from which its column is suspected not to name patients."""
 
 _SD = "spread over trained members, not an interval over cases; sample standard deviation"
 _FOLDS = "; each member is scored on its own cases, so the spread holds their differences too"
@@ -94,29 +98,53 @@ def members_by_population(
                     yield model_name, "test_clean", rows[rows["case"].isin(clean)]
 
 
-def adequacy_of(cases: Cases, auc: Estimate, scale: Scale) -> Adequacy | None:
-    """The sentence for the report and the numbers behind it; None where one class is absent."""
+def adequacy_of(cases: Cases, measures: Mapping[str, Estimate], scale: Scale) -> Adequacy | None:
+    """The sentence for the report and the numbers behind it; None where one class is absent.
+
+    Where cases come in groups each number of cases is multiplied by the design effect of its measure.
+    """
     events = int(cases.outcome.sum())
     others = len(cases) - events
     if not events or not others:
         return None
-    level = scale.level
-    expected = sample_size.auc_precision(auc.value, events, others, level=level)
-    inner = 0 < auc.value < 1
+    level, auc = scale.level, measures["auc"].value
+    effect = sample_size.auc_design_effect(cases.outcome, cases.risk, group=cases.group)
+    worth = events / effect, others / effect
+    known, inner = min(worth) >= 1, 0 < auc < 1
+    expected = sample_size.auc_precision(auc, *worth, level=level) if known else None
+    observed_expected = sample_size.sample_size_for_observed_expected(events / len(cases), level=level).cases
     return Adequacy(
-        sentence=sample_size.sentence(auc.value, events, others, level=level),
-        auc_half_width=(expected.high - expected.low) / 2,
+        sentence=sample_size.sentence(auc, events, others, design_effect=effect, level=level)
+        if known
+        else "Groups are too few or too alike to say what these cases can show.",
+        auc_half_width=math.nan if expected is None else (expected.high - expected.low) / 2,
         smallest_detectable_difference=(
-            sample_size.smallest_detectable_difference(auc.value, events, others, level=level)
-            if inner
+            sample_size.smallest_detectable_difference(auc, *worth, level=level)
+            if known and inner
             else math.nan
         ),
-        cases_for_auc_width_10=_cases_for_auc(auc.value, events / len(cases), level),
-        cases_for_slope_width_40=_cases_for_slope(cases, level),
-        cases_for_observed_expected_width_20=sample_size.sample_size_for_observed_expected(
-            events / len(cases), level=level
-        ).cases,
+        cases_for_auc_width_10=_whole(_cases_for_auc(auc, events / len(cases), level) * effect),
+        cases_for_slope_width_40=_whole(
+            _cases_for_slope(cases, level) * _effect(cases, measures, "calibration_slope")
+        ),
+        cases_for_observed_expected_width_20=_whole(
+            observed_expected * _effect(cases, measures, "observed_expected")
+        ),
     )
+
+
+def _effect(cases: Cases, measures: Mapping[str, Estimate], name: str) -> float:
+    """The design effect of a measure: the square of how much wider groups make its interval, at least 1."""
+    if cases.group is None:
+        return 1.0
+    alone = getattr(calibration, name)(cases.outcome, cases.risk, level=measures[name].level)
+    widths = (each.high - each.low for each in (measures[name], alone))
+    grouped, plain = widths
+    return max(1.0, (grouped / plain) ** 2) if plain > 0 else math.nan
+
+
+def _whole(cases: float) -> float:
+    return cases if math.isnan(cases) else math.ceil(cases - 1e-9)
 
 
 def _cases_for_auc(auc: float, prevalence: float, level: float) -> float:
@@ -142,7 +170,8 @@ def score(population: Population, model: str, points: tuple[Point, ...], scale: 
     cases, name = population.models[model], population.name
     # A net benefit or a rate at a given rate belongs to a threshold, of which `val` is given none.
     decided = name != VAL
-    measures = threshold_free(cases, scale) | (read_off(cases, scale) if decided else {})
+    smooth = calibration.smoothed_calibration(cases.outcome, cases.risk, group=cases.group, **vars(scale))
+    measures = threshold_free(cases, scale, smooth.errors) | (read_off(cases, scale) if decided else {})
     return PopulationScores(
         cases=len(cases),
         events=int(cases.outcome.sum()),
@@ -151,19 +180,19 @@ def score(population: Population, model: str, points: tuple[Point, ...], scale: 
         measures=measures,
         operating_points=tuple(score_point(cases, point, population=name, scale=scale) for point in points),
         decision_curve=_decision(cases, scale) if decided else None,
-        adequacy=None if population.used_for else adequacy_of(cases, measures["auc"], scale),
+        calibration_curve=smooth.curve if cases.outcome.any() and not cases.outcome.all() else None,
+        adequacy=None if population.used_for else adequacy_of(cases, measures, scale),
         removed=population.removed,
         brier_parts=_brier_parts(cases),
         notes=_notes(cases),
     )
 
 
-def threshold_free(cases: Cases, scale: Scale) -> dict[str, Estimate]:
+def threshold_free(cases: Cases, scale: Scale, errors: CalibrationErrors) -> dict[str, Estimate]:
     """Discrimination and calibration with their intervals, keyed as in ``evaluation.json``."""
     data = (cases.outcome, cases.risk)
     plain: dict[str, Any] = {"group": cases.group, "level": scale.level}
     drawn: dict[str, Any] = {"group": cases.group, **vars(scale)}
-    errors = calibration.calibration_errors(*data, **drawn)
     return {
         "auc": roc.auc(*data, **plain),
         "auc_logit": roc.auc_logit(*data, **plain),
@@ -197,12 +226,22 @@ def _brier_parts(cases: Cases) -> dict[str, float]:
 
 
 def _notes(cases: Cases) -> tuple[str, ...]:
+    """What is to be known of the groups: how many there are, and where they are too few."""
     if cases.group is None:
         return ()
-    return (
-        f"{len(cases)} cases stand in {cases.groups} groups: under Operating points intervals of rates "
-        "(Wilson) take cases as independent and are too narrow; the others respect the groups.",
-    )
+    number, sizes = cases.groups, np.bincount(np.unique(cases.group, return_inverse=True)[1])
+    belong = f"{len(cases)} cases belong to {number} group{'' if number == 1 else 's'}"
+    if number < FEWEST_GROUPS:
+        return (
+            f"{belong}: fewer than {FEWEST_GROUPS} are too few for any confidence interval. If the column "
+            "does not name patients, leave it out.",
+        )
+    if number < len(cases) / MANY_A_GROUP:
+        return (
+            f"{belong}, the largest of {sizes.max()}: fewer than a tenth of the cases. If the column does "
+            "not name patients, the confidence intervals are too wide; leave it out.",
+        )
+    return (f"{belong}: every confidence interval respects them.",)
 
 
 def _decision(cases: Cases, scale: Scale) -> DecisionArrays:
@@ -215,5 +254,8 @@ def _decision(cases: Cases, scale: Scale) -> DecisionArrays:
         curve.low,
         curve.high,
         curve.treat_all,
+        curve.gain,
+        curve.gain_low,
+        curve.gain_high,
         curve.method,
     )

@@ -16,7 +16,8 @@ from clineval import results
 from clineval.data import identifying, load_cohort
 from clineval.data.cohort import Cohort, Source
 from clineval.errors import InputError
-from clineval.evaluation import Evaluation, codec
+from clineval.evaluation import Evaluation
+from clineval.evaluation.codec import to_plain
 from clineval.evaluation.records import PopulationScores
 from clineval.pipeline.scoring import open_and_score
 from clineval.predictions import attributes as attributes_of
@@ -227,7 +228,7 @@ def _simulate(
         seed=evaluation.seed,
         progress=progress,
     )
-    measures = [{name: codec.plain(value) for name, value in asdict(row).items()} for row in rows]
+    measures = [{name: to_plain(value) for name, value in asdict(row).items()} for row in rows]
     return {"cases": scores.cases, "events": scores.events, "expected_auc": auc, "measures": measures}
 
 

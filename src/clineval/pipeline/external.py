@@ -15,7 +15,8 @@ from clineval.data.own_images import OwnCohort, RawSample, draw_samples
 from clineval.data.preparation import box_of
 from clineval.data.training_trace import recognise
 from clineval.evaluation import Evaluation
-from clineval.evaluation.external import to_json, transport
+from clineval.evaluation.codec import to_plain
+from clineval.evaluation.external import transport
 from clineval.evaluation.records import Point
 from clineval.models.stored import Floats
 from clineval.models.views import AS_IT_CAME, LOOKS, MIRRORED, WAYS, look, mean_histogram
@@ -120,7 +121,7 @@ def transport_record(
         "condition": run.condition,
         "level": settings.evaluation.level,
         "steps": list(_steps(cohort, scored, settings)),
-        "models": to_json(models),
+        "models": to_plain(models),
         "images": _images(run, cohort, scored),
         "seen_in_training": [
             _twin(run, cohort, each) for each in recognise(run.reference.trace, cohort.images)
@@ -150,7 +151,7 @@ def _steps(cohort: Cohort, scored: ExternalScores, settings: ValidationSettings)
             for model, risk in risks.items()
         }
         matched = settings.matching and place > 0  # from the further look on; the upper square is matched too
-        yield {"step": step, "uses_grey_levels": matched, "auc": to_json(aucs)}
+        yield {"step": step, "uses_grey_levels": matched, "auc": to_plain(aucs)}
 
 
 def _images(run: StoredRun, cohort: Cohort, scored: ExternalScores) -> dict[str, Any]:
@@ -164,8 +165,8 @@ def _images(run: StoredRun, cohort: Cohort, scored: ExternalScores) -> dict[str,
         "unlike": int(far.unlike.sum()),
         "unlike_texture": int((far.texture > known.texture_limit).sum()),
         "unlike_grey": int((far.grey > known.grey_limit).sum()),
-        "texture_distance": _quartiles(far.texture) | {"limit": to_json(known.texture_limit)},
-        "grey_distance": _quartiles(far.grey) | {"limit": to_json(known.grey_limit)},
+        "texture_distance": _quartiles(far.texture) | {"limit": to_plain(known.texture_limit)},
+        "grey_distance": _quartiles(far.grey) | {"limit": to_plain(known.grey_limit)},
     }
 
 

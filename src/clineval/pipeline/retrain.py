@@ -3,16 +3,16 @@
 import json
 import tempfile
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, is_dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from types import UnionType
-from typing import Any, cast, get_args, get_origin, get_type_hints
+from typing import Any
 
 import pandas as pd
 
 from clineval import results
 from clineval.data.own_images import OWN
 from clineval.errors import InputError
+from clineval.evaluation.codec import from_plain
 from clineval.pipeline.run import OwnImages, audit_and_group, load, load_own, write_exploration
 from clineval.pipeline.train import train_all, write_tables
 from clineval.pipeline.verify import Verdict
@@ -101,33 +101,13 @@ def settings_of(record: Mapping[str, Any]) -> RunSettings:
     """
     given = dict(record["settings"])
     given["data"] = {**given.get("data", {}), "dataset": record["data"].get("dataset")}
-    return cast(RunSettings, _rebuilt(RunSettings, given, "settings"))
-
-
-def _rebuilt(kind: type, values: Any, where: str) -> Any:
-    """A record of settings from its JSON; what the JSON lacks is as by default."""
-    hints = get_type_hints(kind)
-    if not isinstance(values, Mapping) or values.keys() - hints.keys():
-        raise InputError(f"{results.FILE}: {where} is not of the form that this version of clineval knows.")
-    named = {name: _value(hints[name], value, f"{where}.{name}") for name, value in values.items()}
-    return kind(**named)
-
-
-def _value(hint: Any, value: Any, where: str) -> Any:
-    kinds = _kinds(hint)
-    nested = next((kind for kind in kinds if is_dataclass(kind)), None)
-    if nested is not None and value is not None:
-        return _rebuilt(nested, value, where)
-    value = tuple(value) if isinstance(value, list) else value
-    if not isinstance(value, (*kinds, int) if float in kinds else kinds):
-        raise InputError(f"{results.FILE}: {where} is {value!r}, which is not of the kind that it must be.")
-    return value
-
-
-def _kinds(hint: Any) -> tuple[type, ...]:
-    """The plain types that a type hint allows: of ``tuple[int, ...] | None`` tuple and NoneType."""
-    parts = get_args(hint) if isinstance(hint, UnionType) else (hint,)
-    return tuple(get_origin(part) or part for part in parts)
+    try:
+        settings: RunSettings = from_plain(RunSettings, given, place="settings", strict=True)
+    except ValueError as error:
+        raise InputError(
+            f"{results.FILE}: {error}; this version of clineval cannot repeat the run."
+        ) from error
+    return settings
 
 
 def _repeat(

@@ -9,8 +9,9 @@ from typing import Any
 import pandas as pd
 
 from clineval import results
-from clineval.evaluation import Evaluation, Learnt, Point, Primary, evaluate, write_evaluation
-from clineval.evaluation.codec import to_point, to_primary
+from clineval.evaluation import Evaluation, Learnt, Point, Primary, write_evaluation
+from clineval.evaluation.codec import from_plain
+from clineval.evaluation.evaluate import evaluate_checked
 from clineval.predictions import read_predictions
 from clineval.progress import Progress
 
@@ -100,7 +101,7 @@ def _score(
     progress: Progress | None,
 ) -> Evaluation:
     members = folder / "members.csv"
-    return evaluate(
+    return evaluate_checked(
         read_predictions(_table_of(folder)) if table is None else table,
         condition=condition,
         points=_points(settings.get("points")),
@@ -135,11 +136,11 @@ def _enter(
 def _points(given: Mapping[str, Sequence[Mapping[str, Any]]] | None) -> dict[str, tuple[Point, ...]] | None:
     if given is None:
         return None
-    return {model: tuple(to_point(one) for one in points) for model, points in given.items()}
+    return {model: tuple(from_plain(Point, one) for one in points) for model, points in given.items()}
 
 
 def _primary(given: str | Mapping[str, Any] | None) -> str | Primary | None:
-    return given if given is None or isinstance(given, str) else to_primary(given)
+    return given if given is None or isinstance(given, str) else from_plain(Primary, given)
 
 
 def _threshold(point: Point) -> dict[str, Any]:

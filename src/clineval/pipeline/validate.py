@@ -109,7 +109,7 @@ def validate(
     chosen = {
         "points": _points(run, at_home),
         "attributes": list(settings.attributes),
-        "primary": None if at_home.primary is None else codec.plain_record(at_home.primary),
+        "primary": None if at_home.primary is None else codec.to_plain(at_home.primary),
     }
     scoring = {**asdict(settings.evaluation), **chosen}
     with replace_folder(out, kind="validate", force=force) as folder, threadpool_limits(1):
@@ -242,7 +242,7 @@ def _write_unreadable(external: OwnCohort, folder: Path) -> None:
 
 def _points(run: StoredRun, at_home: Evaluation) -> dict[str, list[dict[str, Any]]]:
     """The frozen thresholds of each model, as the provenance keeps them for whoever scores the table anew."""
-    return {name: [codec.point(one) for one in at_home.points[name]] for name in run.names}
+    return {name: codec.to_plain(at_home.points[name]) for name in run.names}
 
 
 def _evaluate(

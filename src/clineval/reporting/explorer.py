@@ -117,10 +117,17 @@ def _rows(
     """One row per change of the counts, then one per operating point at its exact threshold."""
     starts = _changes(steps)
     points = named(scores.operating_points)
-    tables = [*_tables(steps, starts), *(_table(point) for _, point in points)]
+    tables = [*_tables(steps, starts), *(point.table for _, point in points)]
+    worth = [*zip(*(each[starts].tolist() for each in steps.independent), strict=True)]
     ratios = {
-        "lr_positive": [likelihood_ratio_positive(table, level=level) for table in tables],
-        "lr_negative": [likelihood_ratio_negative(table, level=level) for table in tables],
+        name: [
+            *(of(table, level=level, independent=each) for table, each in zip(tables, worth, strict=False)),
+            *(point.rates[name] for _, point in points),
+        ]
+        for name, of in (
+            ("lr_positive", likelihood_ratio_positive),
+            ("lr_negative", likelihood_ratio_negative),
+        )
     }
     return {
         "present": scores.events,
@@ -147,10 +154,6 @@ def _changes(steps: ExplorerSteps) -> NDArray[np.intp]:
 def _tables(steps: ExplorerSteps, starts: NDArray[np.intp]) -> Iterator[Counts]:
     columns = (getattr(steps, name)[starts].tolist() for name in COUNTS)
     return (Counts(*cells) for cells in zip(*columns, strict=True))
-
-
-def _table(point: ScoredPoint) -> Counts:
-    return Counts(*(int(point.counts[name] or 0) for name in COUNTS))
 
 
 def _bounds(

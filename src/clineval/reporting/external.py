@@ -2,11 +2,12 @@
 
 import csv
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from clineval.errors import InputError
-from clineval.evaluation.codec import to_estimate, to_number
+from clineval.evaluation.codec import from_plain
 from clineval.reporting import sentences
 from clineval.reporting.artefacts import Artefacts
 from clineval.reporting.sentences import number, percent, two_decimals, whole, whole_percent
@@ -24,6 +25,9 @@ CORRUPTED = {
     "calibration_intercept": "calibration intercept",
 }
 Content = Mapping[str, Any]
+
+to_estimate = partial(from_plain, Estimate)
+to_number = partial(from_plain, float)
 
 
 def subject_in(artefacts: Artefacts) -> Subject:

@@ -366,7 +366,7 @@ def appendix_table(subject: Subject) -> Table:
     for model, _, scores in _by_model(subject, [subject.population]):
         precision = cell(scores.measures.get("average_precision"))
         for point in scores.operating_points:
-            rates = {**point.rates, **point.appendix}
+            rates = {**point.rates, **vars(point.appendix)}
             cells = (cell(rates.get(name), as_percent=name in AS_PERCENT) for name in names)
             rows.append((model, number(point.threshold), *cells, precision))
     headings = ("model", "threshold", *(MEASURE_NAMES[name] for name in names), "average precision")

@@ -1,14 +1,22 @@
 """The area under the ROC curve with DeLong's interval, and two of them compared, also by group."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import expit, logit, ndtr, stdtr, stdtrit
+from scipy.optimize import brentq
+from scipy.special import expit, logit, ndtr, ndtri, stdtr, stdtrit
 
-from clineval.statistics.counts import checked_cases, group_codes
-from clineval.statistics.intervals import Estimate, Floats, clopper_pearson, normal_quantile, undefined
+from clineval.statistics.counts import checked_cases, group_codes, takes_series
+from clineval.statistics.intervals import (
+    Estimate,
+    Floats,
+    clopper_pearson,
+    few_groups,
+    normal_quantile,
+    undefined,
+)
 
 ROUNDING = 16 * float(np.finfo(np.float64).eps)  # of a sum, as a share of what was summed
 
@@ -40,19 +48,30 @@ class _Placements:
 class _Spread:
     """The variance of an AUC or of a difference, NaN with the reason where it cannot be had.
 
-    ``freedom``: the degrees of freedom that few groups leave to it, infinite without groups.
+    ``freedom``: the degrees of freedom that few groups leave to it, infinite without groups; ``few`` says
+    why groups are too few for any interval.
     """
 
     variance: float
     method: str
     units: int
     freedom: float = np.inf
+    few: str = ""
+
+    def quantile(self, level: float) -> float:
+        """How many standard errors a two-sided interval reaches."""
+        normal = normal_quantile(level)
+        return float(stdtrit(self.freedom, (1 + level) / 2)) if np.isfinite(self.freedom) else normal
 
 
+@takes_series
 def auc(
     outcome: ArrayLike, risk: ArrayLike, *, group: ArrayLike | None = None, level: float = 0.95
 ) -> Estimate:
     """How often a case with the condition is given a higher risk than one without: the AUC.
+
+    >>> auc([1, 1, 1, 0, 0, 0], [0.9, 0.6, 0.3, 0.4, 0.2, 0.1])
+    0.89 (0.60 to 1.00)
 
     The interval is DeLong's, cut at 0 and 1, and clustered where a group has more than one case. In
     small samples it covers less than its level: ``auc_logit`` does better. At an AUC of 1 or 0, and
@@ -82,6 +101,7 @@ def auc(
     return _auc(outcome, risk, group, level, bounds, scale="")
 
 
+@takes_series
 def auc_logit(
     outcome: ArrayLike, risk: ArrayLike, *, group: ArrayLike | None = None, level: float = 0.95
 ) -> Estimate:
@@ -94,15 +114,24 @@ def auc_logit(
     """
 
     def bounds(value: float, spread: _Spread) -> tuple[float, float]:
-        few = np.isfinite(spread.freedom)
-        quantile = stdtrit(spread.freedom, (1 + level) / 2) if few else normal_quantile(level)
-        reach = quantile * np.sqrt(spread.variance) / (value * (1 - value))
+        reach = spread.quantile(level) * np.sqrt(spread.variance) / (value * (1 - value))
         low, high = expit(logit(value) + np.array([-reach, reach]))
         return float(low), float(high)
 
     return _auc(outcome, risk, group, level, bounds, scale=", logit scale")
 
 
+def auc_variance(outcome: ArrayLike, risk: ArrayLike, *, group: ArrayLike | None = None) -> float:
+    """The variance of the AUC by DeLong, by group Obuchowski's; NaN where it cannot be had.
+
+    Parameters
+    ----------
+    outcome, risk, group : shape (n,).
+    """
+    return _ranked(*checked_cases(outcome, risk), group)[1].variance
+
+
+@takes_series
 def compare_auc(
     outcome: ArrayLike,
     risk_a: ArrayLike,
@@ -114,7 +143,7 @@ def compare_auc(
     """Two models on the same cases: the difference of their AUCs (a - b), paired, with DeLong's test.
 
     Given as long as the variance of the difference is above 0, even where one AUC is 1. Clustered where
-    a group has more than one case.
+    a group has more than one case, and then with Student's t on Satterthwaite's degrees of freedom.
 
     Parameters
     ----------
@@ -128,15 +157,17 @@ def compare_auc(
     a, b = (_placements_by_case(outcome, risk) for risk in (risk_a, risk_b))
     difference = _Placements(a.value - b.value, a.event - b.event, a.non_event - b.non_event)
     spread = _spread(difference, outcome, group)
-    if not spread.variance > 0:
-        reason = spread.method if np.isnan(spread.variance) else "no test: the difference shows no spread"
-        return _no_comparison(Estimate(difference.value, np.nan, np.nan, level, reason))
+    if spread.few or not spread.variance > 0:
+        flat = spread.method if np.isnan(spread.variance) else "no test: the difference shows no spread"
+        return _no_comparison(Estimate(difference.value, np.nan, np.nan, level, spread.few or flat))
     error = float(np.sqrt(spread.variance))
     z = difference.value / error
-    reach = normal_quantile(level) * error
+    reach = spread.quantile(level) * error
+    clustered = np.isfinite(spread.freedom)
+    p_value = 2 * (stdtr(spread.freedom, -abs(z)) if clustered else ndtr(-abs(z)))
     method = f"{spread.method}, paired"
     estimate = Estimate(difference.value, difference.value - reach, difference.value + reach, level, method)
-    return Comparison(estimate, float(z), float(2 * ndtr(-abs(z))), method)
+    return Comparison(estimate, float(z), float(p_value), method)
 
 
 def compare_auc_unpaired(
@@ -149,30 +180,66 @@ def compare_auc_unpaired(
     group_b: ArrayLike | None = None,
     level: float = 0.95,
 ) -> Comparison:
-    """AUCs of two cohorts that share no case: their difference (a - b) with DeLong's unpaired test.
+    """AUCs of two cohorts that share no case: their difference (a - b) with its interval and test.
 
-    The test is Student's t with Welch's degrees of freedom, as in pROC (Robin et al. 2011,
-    doi:10.1186/1471-2105-12-77), and the interval belongs to it.
+    The interval joins the two AUCs' own on the logit scale by the square-and-add rule (MOVER: Zou and
+    Donner 2008, doi:10.1002/sim.3095), so that it holds its level where an AUC is near 1 or cases are few,
+    which an interval from the sum of two variances does not. The p value is 1 less the level at which that
+    interval would just reach 0; ``statistic`` is the normal deviate of that p value.
 
     Parameters
     ----------
     outcome_a, risk_a, group_a : shape (n,); outcome_b, risk_b, group_b : shape (k,).
     """
-    normal_quantile(level)  # refuses a level outside (0, 1)
-    auc_a, a = _ranked(*checked_cases(outcome_a, risk_a), group_a)
-    auc_b, b = _ranked(*checked_cases(outcome_b, risk_b), group_b)
-    value, total = auc_a - auc_b, a.variance + b.variance
-    if not total > 0:
-        reasons = [spread.method for spread in (a, b) if np.isnan(spread.variance)]
-        reason = reasons[0] if reasons else "no test: neither AUC shows any spread"
-        return _no_comparison(Estimate(value, np.nan, np.nan, level, reason))
-    freedom = total**2 / sum(spread.variance**2 / (spread.units - 1) for spread in (a, b))
-    t = value / np.sqrt(total)
-    reach = stdtrit(freedom, (1 + level) / 2) * np.sqrt(total)
-    variances = " and ".join(dict.fromkeys([a.method, b.method]))
-    method = f"{variances}, unpaired, {freedom:.1f} degrees of freedom"
-    estimate = Estimate(value, float(value - reach), float(value + reach), level, method)
-    return Comparison(estimate, float(t), float(2 * stdtr(freedom, -abs(t))), method)
+
+    def both(at: float) -> tuple[Estimate, Estimate]:
+        return (
+            auc_logit(outcome_a, risk_a, group=group_a, level=at),
+            auc_logit(outcome_b, risk_b, group=group_b, level=at),
+        )
+
+    first, second = both(level)
+    value = first.value - second.value
+    unknown = next((each for each in (first, second) if not np.isfinite([each.low, each.high]).all()), None)
+    if unknown is not None:
+        nothing = np.nan if np.isnan(value) else value
+        return _no_comparison(Estimate(nothing, np.nan, np.nan, level, unknown.method))
+    low, high = square_and_add(first, second)
+    p_value = _level_reaching_zero(both, value) if value else 1.0
+    method = "MOVER of two logit intervals, unpaired: " + " and ".join(
+        dict.fromkeys([first.method, second.method])
+    )
+    statistic = float(np.sign(value) * -ndtri(p_value / 2)) if p_value > 0 else np.nan
+    return Comparison(Estimate(value, low, high, level, method), statistic, p_value, method)
+
+
+def square_and_add(first: Estimate, second: Estimate, *, correlation: float = 0.0) -> tuple[float, float]:
+    """Bounds of first - second from the bounds of each: Zou and Donner's rule (2008, doi:10.1002/sim.3095).
+
+    ``correlation``: of the two estimates; 0 where they share no case.
+    """
+    value = first.value - second.value
+    below = _joined(first.value - first.low, second.high - second.value, correlation)
+    above = _joined(first.high - first.value, second.value - second.low, correlation)
+    return value - below, value + above
+
+
+def _joined(first: float, second: float, correlation: float) -> float:
+    return float(np.sqrt(max(0.0, first**2 + second**2 - 2 * correlation * first * second)))
+
+
+def _level_reaching_zero(both: Callable[[float], tuple[Estimate, Estimate]], value: float) -> float:
+    """The p value: 1 less the level whose interval has 0 as the bound on the side of 0."""
+
+    def nearest(tail: float) -> float:
+        low, high = square_and_add(*both(1 - np.exp(tail)))
+        return low if value > 0 else -high
+
+    least = np.log(1e-15)
+    if nearest(least) > 0:
+        return 0.0
+    widest = np.log(1 - 1e-9)
+    return float(np.exp(brentq(nearest, least, widest, xtol=1e-13))) if nearest(widest) > 0 else 1.0
 
 
 def missing_outcome(outcome: NDArray[np.bool_]) -> str:
@@ -235,6 +302,8 @@ def _auc(
     value, spread = _ranked(outcome, risk, group)
     if np.isnan(value):
         return undefined(spread.method, level=level)
+    if spread.few:
+        return Estimate(value, np.nan, np.nan, level, spread.few)
     exact = degenerate_auc(outcome, risk, value, group=group, level=level)
     if exact:
         return exact
@@ -309,7 +378,7 @@ def _spread(placements: _Placements, outcome: NDArray[np.bool_], group: ArrayLik
     code = None if group is None else group_codes(group, len(outcome))
     if code is None or code.max() + 1 == len(code):
         return _delong(placements)
-    return _obuchowski(placements, code[outcome], code[~outcome])
+    return replace(_obuchowski(placements, code[outcome], code[~outcome]), few=few_groups(code))
 
 
 def _delong(placements: _Placements) -> _Spread:

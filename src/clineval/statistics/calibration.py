@@ -6,10 +6,11 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import logit
 
-from clineval.statistics.counts import Bools, Floats, checked_risks
-from clineval.statistics.intervals import Estimate, normal_quantile, undefined, wilson_bounds
+from clineval.statistics.counts import Bools, Floats, checked_risks, takes_series
+from clineval.statistics.intervals import Estimate, few_groups, quantile_by_group, undefined, wilson_bounds
 from clineval.statistics.logistic_fit import LogisticFit, fit_logistic
 from clineval.statistics.paired import compare_brier, compare_log_loss
+from clineval.statistics.rates import grouped_rate
 from clineval.statistics.recalibration import (
     ChangeAfterRecalibration,
     Recalibration,
@@ -35,6 +36,7 @@ from clineval.statistics.smoothing import (
     e50,
     e90,
     ici,
+    smoothed_calibration,
     smoothed_curve,
 )
 
@@ -63,10 +65,12 @@ __all__ = [
     "murphy_decomposition",
     "observed_expected",
     "scaled_brier",
+    "smoothed_calibration",
     "smoothed_curve",
 ]
 
 
+@takes_series
 def calibration_intercept(
     outcome: ArrayLike, risk: ArrayLike, *, group: ArrayLike | None = None, level: float = 0.95
 ) -> Estimate:
@@ -78,8 +82,9 @@ def calibration_intercept(
     ----------
     outcome : shape (n,), True where the condition is present.
     risk : shape (n,), in [0, 1].
-    group : shape (n,); with groups of several cases the variance is the sandwich clustered by them.
-    level : of the Wald interval.
+    group : shape (n,); with groups of several cases the variance is the sandwich clustered by them, and
+        the interval reaches as far as Student's t with one degree of freedom less than groups.
+    level : of the interval, with the sandwich variance by case: Wald's own would take the slope to be 1.
 
     Notes
     -----
@@ -91,6 +96,7 @@ def calibration_intercept(
     return _coefficient(outcome, risk, group, level, slope=False)
 
 
+@takes_series
 def calibration_slope(
     outcome: ArrayLike, risk: ArrayLike, *, group: ArrayLike | None = None, level: float = 0.95
 ) -> Estimate:
@@ -101,7 +107,8 @@ def calibration_slope(
 
     Parameters
     ----------
-    outcome, risk, group, level : as for ``calibration_intercept``, risks of exactly 0 or 1 included.
+    outcome, risk, group, level : as for ``calibration_intercept``, risks of exactly 0 or 1 included; without
+        groups the variance is Wald's.
 
     Notes
     -----
@@ -122,10 +129,15 @@ def _coefficient(
     # Renumbered: a group that is left out whole is no cluster of the fit.
     code = None if code is None else np.unique(code[kept], return_inverse=True)[1]
     terms = {"x": log_odds} if slope else {"offset": log_odds}
-    fit = fit_logistic(outcome, code=code, **terms)
+    # With a fixed slope the model is wrong wherever the slope is not 1: the variance must not rest on it.
+    by_case = None if slope else np.arange(len(outcome))
+    fit = fit_logistic(outcome, code=by_case if code is None else code, **terms)
     if fit.failure:
         return undefined(fit.failure, level=level)
-    return _wald(fit, int(slope), level, ("Wald" if code is None else "Wald, clustered sandwich") + remark)
+    kind = "Wald" if slope else "sandwich by case"
+    groups = np.inf if code is None else float(code.max() + 1)
+    words = kind if code is None else f"clustered sandwich, {groups:.0f} groups, Student's t"
+    return _interval(fit, int(slope), level, words + remark, groups=groups, few=few_groups(code))
 
 
 def _with_logit(outcome: Bools, risk: Floats) -> tuple[Bools | slice | None, str]:
@@ -139,12 +151,18 @@ def _with_logit(outcome: Bools, risk: Floats) -> tuple[Bools | slice | None, str
     return ~extreme, f"; {number} cases with a risk of exactly 0 or 1, all right, carry no information"
 
 
-def _wald(fit: LogisticFit, place: int, level: float, method: str) -> Estimate:
+def _interval(
+    fit: LogisticFit, place: int, level: float, method: str, *, groups: float, few: str
+) -> Estimate:
     value, variance = float(fit.coefficients[place]), float(fit.covariance[place, place])
-    reach = normal_quantile(level) * np.sqrt(variance)
+    if few or not variance > 0:
+        reason = few or "no interval: the cases show no spread"
+        return Estimate(value, np.nan, np.nan, level, reason)
+    reach = quantile_by_group(level, groups) * np.sqrt(variance)
     return Estimate(value, float(value - reach), float(value + reach), level, method)
 
 
+@takes_series
 def observed_expected(
     outcome: ArrayLike, risk: ArrayLike, *, group: ArrayLike | None = None, level: float = 0.95
 ) -> Estimate:
@@ -184,24 +202,41 @@ class GroupedCurve:
     method: str
 
 
+@takes_series
 def grouped_curve(
-    outcome: ArrayLike, risk: ArrayLike, *, bins: int = 10, level: float = 0.95
+    outcome: ArrayLike,
+    risk: ArrayLike,
+    *,
+    group: ArrayLike | None = None,
+    bins: int = 10,
+    level: float = 0.95,
 ) -> GroupedCurve:
     """How often the condition was present among cases of about the same risk.
 
     Parameters
     ----------
     outcome, risk : shape (n,).
+    group : shape (n,); with groups of several cases the bounds are as wide as the groups make them.
     bins : at most so many bins of about equally many cases; equal risks are never parted.
     level : of the Wilson bounds.
     """
     outcome, risk = checked_risks(outcome, risk)
     if bins < 1:
-        raise ValueError(f"At least one bin is needed; came {bins}.")
+        raise ValueError(f"Expected at least one bin; got {bins}.")
     columns = columns_by_risk(risk, bins)
     cases = np.bincount(columns.of_case, minlength=columns.number)
     events = np.bincount(columns.of_case, weights=outcome, minlength=columns.number)
     mean_risk = np.bincount(columns.of_case, weights=risk, minlength=columns.number) / cases
-    low, high = wilson_bounds(events, cases, level=level)
     method = f"{columns.number} bins of equally many cases, Wilson bounds"
+    code = shared_groups(group, len(outcome))
+    if code is None:
+        low, high = wilson_bounds(events, cases, level=level)
+    elif few := few_groups(code):
+        low = high = np.full(columns.number, np.nan)
+        method = f"{columns.number} bins of equally many cases; {few}"
+    else:
+        inside = (columns.of_case == column for column in range(columns.number))
+        bars = [grouped_rate(outcome[each], code[each], level=level) for each in inside]
+        low, high = (np.array([getattr(bar, bound) for bar in bars]) for bound in ("low", "high"))
+        method += " by group"
     return GroupedCurve(mean_risk, events / cases, low, high, cases, level, method)

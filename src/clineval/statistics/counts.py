@@ -1,9 +1,54 @@
 """Cases and counts: checked arrays of outcomes and risks, and the 2x2 table at thresholds."""
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import wraps
+from inspect import signature
+from typing import Any, ParamSpec, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def takes_series(function: Callable[P, R]) -> Callable[P, R]:
+    """The same function, its pandas Series brought into the order of the first one by their index.
+
+    Raises
+    ------
+    ValueError
+        Where two Series do not have the same labels, each once: pass arrays where rows belong together
+        by their order.
+    """
+    names = signature(function).parameters
+
+    @wraps(function)
+    def aligned(*args: P.args, **named: P.kwargs) -> R:
+        given = dict(zip(names, args, strict=False)) | named
+        series = {name: value for name, value in given.items() if hasattr(value, "reindex")}
+        if len(series) > 1:
+            given = given | _aligned(series)
+        return function(**given)  # type: ignore[arg-type, call-arg]
+
+    return aligned
+
+
+def _aligned(series: Mapping[str, Any]) -> dict[str, Any]:
+    """The values of every Series in the order of the first one's index."""
+    first, reference = next(iter(series.items()))
+    index, found = reference.index, {}
+    for name, each in series.items():
+        if not each.index.equals(index):
+            if not (index.is_unique and each.index.is_unique and set(each.index) == set(index)):
+                raise ValueError(
+                    f"{first} and {name} are Series of different index; expected the same labels, each once. "
+                    "Where their rows belong together by order, pass arrays (.to_numpy())."
+                )
+            each = each.reindex(index)
+        found[name] = each.to_numpy()
+    return found
 
 
 def checked_cases(outcome: ArrayLike, risk: ArrayLike) -> tuple[NDArray[np.bool_], NDArray[np.float64]]:
@@ -17,46 +62,109 @@ def checked_cases(outcome: ArrayLike, risk: ArrayLike) -> tuple[NDArray[np.bool_
     Raises
     ------
     ValueError
-        Where the two differ in shape, an outcome is neither 0 nor 1, or a risk is not finite.
+        Where the two differ in shape, an outcome is neither 0 nor 1, or a risk is not finite; rows are
+        counted from 1.
     """
-    outcome, risk = checked_outcome(outcome), np.asarray(risk, dtype=np.float64)
+    outcome, risk = checked_outcome(outcome), numbers(risk, "risk")
     if risk.shape != outcome.shape:
-        raise ValueError(f"One risk per outcome is needed; came {outcome.shape} and {risk.shape}.")
+        raise ValueError(
+            f"Expected one risk per outcome; got {len(outcome)} outcomes and {risk.shape} risks."
+        )
     # min and max say the same as isfinite().all() without an array of n flags; NaN passes through both.
     if risk.size and not (np.isfinite(risk.min()) and np.isfinite(risk.max())):
         row = int(np.flatnonzero(~np.isfinite(risk))[0])
-        raise ValueError(f"Every risk must be a finite number; number {row} is {risk[row]}.")
+        raise ValueError(f"Expected a finite number for every risk; got {risk[row]} in row {row + 1}.")
     return outcome, risk
+
+
+def numbers(values: ArrayLike, what: str) -> NDArray[np.float64]:
+    """An array of float64; ValueError where a value is text or missing without being NaN."""
+    given = np.asarray(values)
+    if given.dtype.kind in "biuf":
+        return given.astype(np.float64, copy=False)
+    for row, value in enumerate(given.ravel().tolist()):
+        if isinstance(value, (str, bytes)) or _missing(value):
+            raise ValueError(f"Expected a number for every {what}; got {_shown(value)} in row {row + 1}.")
+    try:
+        return given.astype(np.float64)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"Expected a number for every {what}; got {given.dtype} values.") from error
 
 
 def checked_outcome(outcome: ArrayLike) -> NDArray[np.bool_]:
     """Who had the condition, shape (n,), as True and False; 0 and 1 are read as such, nothing else is."""
     outcome = np.asarray(outcome)
     if outcome.ndim != 1:
-        raise ValueError(f"Outcomes must stand in one dimension; came shape {outcome.shape}.")
+        raise ValueError(f"Expected outcomes in one dimension; got shape {outcome.shape}.")
     if outcome.dtype == np.bool_:
         return outcome
+    if outcome.dtype.kind in "OUS":
+        return np.array(
+            [_as_outcome(value, row) for row, value in enumerate(outcome.tolist())], dtype=np.bool_
+        )
     known = (outcome == 0) | (outcome == 1)
     if not np.all(known):
         row = int(np.flatnonzero(~known)[0])
-        raise ValueError(f"Every outcome must be 0 or 1; number {row} is {outcome[row]!r}.")
+        raise ValueError(f"Expected every outcome to be 0 or 1; got {_shown(outcome[row])} in row {row + 1}.")
     return outcome == 1
+
+
+def _as_outcome(value: Any, row: int) -> bool:
+    if isinstance(value, (bool, int, float)) and value in (0, 1):
+        return bool(value)
+    raise ValueError(f"Expected every outcome to be 0 or 1; got {_shown(value)} in row {row + 1}.")
 
 
 def group_codes(group: ArrayLike | None, cases: int) -> NDArray[np.intp]:
     """Which group each case belongs to, shape (cases,), numbered from 0 by first appearance.
 
     Without groups each case is its own, so that a statistic by group then equals the plain one.
+
+    Raises
+    ------
+    ValueError
+        Where there is not one group per case, or a case has none (None, NaN, NA).
     """
     if group is None:
         return np.arange(cases)
-    group = np.asarray(group)
+    # A list is kept as it is: numpy would make text of None and NaN beside names.
+    group = np.asarray(group, dtype=object if isinstance(group, (list, tuple)) else None)
     if group.shape != (cases,):
-        raise ValueError(f"One group per case is needed; came {group.shape} for {cases} cases.")
+        raise ValueError(f"Expected one group per case; got {group.shape} for {cases} cases.")
+    if group.dtype.kind == "O":
+        return _object_codes(group.tolist())
+    if group.dtype.kind == "f" and np.isnan(group).any():
+        raise _no_group(int(np.flatnonzero(np.isnan(group))[0]), "nan")
     _, first, code = np.unique(group, return_index=True, return_inverse=True)
     rank = np.empty(len(first), dtype=np.intp)
     rank[np.argsort(first)] = np.arange(len(first))
     return rank[code]
+
+
+def _object_codes(group: list[Any]) -> NDArray[np.intp]:
+    seen: dict[Any, int] = {}
+    code = np.empty(len(group), dtype=np.intp)
+    for row, value in enumerate(group):
+        if _missing(value):
+            raise _no_group(row, _shown(value))
+        code[row] = seen.setdefault(value, len(seen))
+    return code
+
+
+def _no_group(row: int, shown: str) -> ValueError:
+    return ValueError(
+        f"Expected a group for every case; got {shown} in row {row + 1}. "
+        "Give a case without a known group one of its own."
+    )
+
+
+def _missing(value: Any) -> bool:
+    """Whether a value is None, NaN, or pandas' NA or NaT, of which only the name is known here."""
+    return value is None or type(value).__name__ in ("NAType", "NaTType") or value != value
+
+
+def _shown(value: Any) -> str:
+    return repr(value.item() if isinstance(value, np.generic) else value)[:60]
 
 
 Bools = NDArray[np.bool_]
@@ -112,8 +220,8 @@ def counts(outcome: ArrayLike, risk: ArrayLike, threshold: float) -> Counts:
     threshold : a case is flagged where its risk is at least this.
     """
     outcome, risk = checked_cases(outcome, risk)
-    if np.isnan(threshold):
-        raise ValueError("A threshold must be a number; came NaN.")
+    if isinstance(threshold, str) or np.isnan(threshold):
+        raise ValueError(f"Expected a number as threshold; got {threshold!r}.")
     reached = flagged(risk, threshold)
     true_positives = int(np.count_nonzero(reached & outcome))
     false_positives = int(np.count_nonzero(reached)) - true_positives
@@ -131,14 +239,14 @@ def checked_risks(outcome: ArrayLike, risk: ArrayLike) -> tuple[Bools, Floats]:
     outcome, risk = checked_cases(outcome, risk)
     if risk.size and not (risk.min() >= 0 and risk.max() <= 1):
         row = int(np.flatnonzero((risk < 0) | (risk > 1))[0])
-        raise ValueError(f"Every risk must lie between 0 and 1; number {row} is {risk[row]}.")
+        raise ValueError(f"Expected every risk between 0 and 1; got {risk[row]} in row {row + 1}.")
     return outcome, risk
 
 
 def steps_reached(risk: Floats, thresholds: Floats) -> NDArray[np.intp]:
     """How many of the ascending thresholds each risk reaches, shape (n,): exact under ``>=``.
 
-    On the decision grid k/100 an index is guessed by multiplication and mended by comparison with the
+    On the decision grid k/100 an index is guessed by multiplication and corrected by comparison with the
     grid itself, which costs a tenth of a search; any other grid is searched.
     """
     steps = _decimal_steps(thresholds)

@@ -1,12 +1,21 @@
-"""Whether acting on a model does more good than harm: net benefit over thresholds, with its doubt."""
+"""Whether acting on a model does more good than harm: net benefit over thresholds, with its band."""
 
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
-from clineval.statistics.counts import Bools, Floats, ascending, checked_risks, flagged_counts, steps_reached
-from clineval.statistics.resampling import Units, resampling_units
+from clineval.statistics.counts import (
+    Bools,
+    Floats,
+    ascending,
+    checked_risks,
+    flagged_counts,
+    steps_reached,
+    takes_series,
+)
+from clineval.statistics.intervals import few_groups, tails
+from clineval.statistics.resampling import Units, resampling_units, shared_groups
 
 
 def decision_grid() -> Floats:
@@ -23,7 +32,8 @@ class DecisionCurve:
     cases, against flagging everybody, with no event missed on balance. ``gain``: net benefit less that of
     the better of treating all and treating none, on the same resamples, so that its band answers whether
     the model helps. ``probability_useful``: share of resamples in which the model beats both. ``low``,
-    ``high`` and kin are NaN where no resamples were drawn.
+    ``high`` and kin are NaN where no resamples were drawn, and of net benefit also at thresholds at which
+    nobody is flagged: 0 is then what was counted, and no resample can say how far it is from the truth.
     """
 
     threshold: Floats
@@ -47,6 +57,7 @@ class DecisionCurve:
     method: str
 
 
+@takes_series
 def decision_curve(
     outcome: ArrayLike,
     risk: ArrayLike,
@@ -79,16 +90,22 @@ def decision_curve(
     grid = _checked_grid(thresholds, cases=len(risk), draws=draws)
     sample = _sample(outcome, risk, grid)
     columns = [sample.net_benefit, sample.standardised, sample.interventions_avoided, sample.gain]
-    if draws:
-        units = resampling_units(outcome, group, stratified=stratified)
+    code = shared_groups(group, len(risk))
+    nothing = np.full(len(grid), np.nan)
+    if draws and not few_groups(code):
+        units = resampling_units(outcome, code, stratified=stratified)
         drawn = _resampled(outcome, risk, grid, units, units.weights(draws, seed))
         resamples = [drawn.net_benefit, drawn.standardised, drawn.interventions_avoided, drawn.gain]
-        bands = [_band(replicates, level) for replicates in resamples]
+        bands = [_band(replicates, level, code) for replicates in resamples]
+        silent = sample.flagged[0] == 0
+        bands[:2] = [
+            (np.where(silent, np.nan, low), np.where(silent, np.nan, high)) for low, high in bands[:2]
+        ]
         useful = np.mean(drawn.net_benefit > np.maximum(drawn.treat_all, 0), axis=0)
-        method = _words(units, group, draws, stratified)
+        method = _words(units, code, draws, stratified)
     else:
-        nothing = np.full(len(grid), np.nan)
-        bands, useful, method = [(nothing, nothing)] * 4, nothing, "no band: no resamples were asked for"
+        bands, useful = [(nothing, nothing)] * 4, nothing
+        method = few_groups(code) if draws else "no band: no resamples were asked for"
     benefit, standardised, avoided, gain = (column[0] for column in columns)
     return DecisionCurve(
         threshold=grid,
@@ -130,6 +147,7 @@ class DecisionDifference:
     method: str
 
 
+@takes_series
 def compare_decision_curves(
     outcome: ArrayLike,
     risk_a: ArrayLike,
@@ -154,11 +172,12 @@ def compare_decision_curves(
     _, risk_b = checked_risks(outcome, risk_b)
     grid = _checked_grid(thresholds, cases=len(outcome), draws=draws)
     value = _sample(outcome, risk_a, grid).net_benefit[0] - _sample(outcome, risk_b, grid).net_benefit[0]
-    nothing = np.full(len(grid), np.nan)
-    if not draws:
-        method = "no band: no resamples were asked for"
+    code = shared_groups(group, len(outcome))
+    if not draws or few_groups(code):
+        nothing = np.full(len(grid), np.nan)
+        method = few_groups(code) if draws else "no band: no resamples were asked for"
         return DecisionDifference(grid, value, nothing, nothing, nothing, level, draws, method)
-    units = resampling_units(outcome, group, stratified=stratified)
+    units = resampling_units(outcome, code, stratified=stratified)
     weights = units.weights(draws, seed)
     drawn = (
         _resampled(outcome, risk_a, grid, units, weights).net_benefit
@@ -167,9 +186,11 @@ def compare_decision_curves(
     # Equal counts weighted in another order may differ in the last bit: no difference of benefit.
     drawn[np.abs(drawn) < 1e-12] = 0
     better = np.mean(drawn > 0, axis=0) + np.mean(drawn == 0, axis=0) / 2
-    return DecisionDifference(
-        grid, value, *_band(drawn, level), better, level, draws, _words(units, group, draws, stratified)
-    )
+    low, high = _band(drawn, level, code)
+    same = low == high
+    low, high = np.where(same, np.nan, low), np.where(same, np.nan, high)
+    words = _words(units, code, draws, stratified)
+    return DecisionDifference(grid, value, low, high, better, level, draws, words)
 
 
 @dataclass(frozen=True)
@@ -185,6 +206,10 @@ class _Resamples:
     @property
     def net_benefit(self) -> Floats:
         return (self.true_positives - self.false_positives * self.odds) / self.cases
+
+    @property
+    def flagged(self) -> Floats:
+        return self.true_positives + self.false_positives
 
     @property
     def treat_all(self) -> Floats:
@@ -209,9 +234,9 @@ class _Resamples:
 
 def _checked_grid(thresholds: ArrayLike | None, *, cases: int, draws: int) -> Floats:
     if not cases:
-        raise ValueError("A decision curve needs at least one case; came none.")
+        raise ValueError("A decision curve needs at least one case; got none.")
     if draws < 0:
-        raise ValueError(f"Draws cannot be fewer than 0; came {draws}.")
+        raise ValueError(f"Draws cannot be fewer than 0; got {draws}.")
     grid = decision_grid() if thresholds is None else ascending(thresholds)
     if not len(grid) or not (grid[0] > 0 and grid[-1] < 1):
         raise ValueError("Decision thresholds must lie above 0 and below 1.")
@@ -245,17 +270,18 @@ def _resampled(outcome: Bools, risk: Floats, grid: Floats, units: Units, weights
     )
 
 
-def _band(replicates: Floats, level: float) -> tuple[Floats, Floats]:
+def _band(replicates: Floats, level: float, code: NDArray[np.intp] | None) -> tuple[Floats, Floats]:
     # A resample without events has no standardised net benefit, at any threshold.
     kept = replicates[~np.isnan(replicates[:, 0])]
     if not len(kept):
         return np.full(replicates.shape[1], np.nan), np.full(replicates.shape[1], np.nan)
-    low, high = np.quantile(kept, [(1 - level) / 2, (1 + level) / 2], axis=0)
+    groups = np.inf if code is None else float(code.max() + 1)
+    low, high = np.quantile(kept, tails(level, groups), axis=0)
     return low, high
 
 
-def _words(units: Units, group: ArrayLike | None, draws: int, stratified: bool) -> str:
-    what = "cases" if group is None else "groups"
+def _words(units: Units, code: NDArray[np.intp] | None, draws: int, stratified: bool) -> str:
+    what = "cases" if code is None else "groups"
     gathered = f" gathered by chance into {units.number} units" if units.gathered else ""
     events = "events held fixed" if stratified else "events left to chance"
     return f"percentile bootstrap, {draws} draws of {what}{gathered}, {events}"

@@ -1,11 +1,11 @@
-"""A number with its doubt: Estimate, intervals of proportions, the bootstrap."""
+"""A value with its confidence interval: Estimate, intervals of proportions, the bootstrap."""
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import betaincinv, ndtr, ndtri
+from scipy.special import betaincinv, ndtr, ndtri, stdtrit
 
 from clineval.progress import Progress
 from clineval.statistics.counts import checked_cases, checked_outcome, group_codes
@@ -15,16 +15,33 @@ Floats = NDArray[np.float64]
 # Numbers in one block of bootstrap weights: 2 MB, which stays in the cache of one core.
 BLOCK = 2**18
 
+FEWEST_GROUPS = 10
+"""Groups below which no variance between groups is estimated: a variance from fewer is itself a guess."""
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, repr=False)
 class Estimate:
-    """A value with its interval; NaN where undefined, the reason in ``method``."""
+    """A value with its confidence interval; NaN where undefined, the reason in ``method``.
+
+    >>> Estimate(0.83, 0.726, 0.936)
+    0.83 (0.73 to 0.94)
+    """
 
     value: float
     low: float
     high: float
     level: float = 0.95
     method: str = ""
+
+    def __repr__(self) -> str:
+        if np.isnan(self.value):
+            return f"undefined ({self.method})"
+        digits = (
+            2 if abs(self.value) >= 0.1 or self.value == 0 else 1 - int(np.floor(np.log10(abs(self.value))))
+        )
+        if np.isnan(self.low) and np.isnan(self.high):
+            return f"{self.value:.{digits}f} (no interval)"
+        return f"{self.value:.{digits}f} ({self.low:.{digits}f} to {self.high:.{digits}f})"
 
 
 def undefined(reason: str, *, level: float = 0.95) -> Estimate:
@@ -35,12 +52,37 @@ def undefined(reason: str, *, level: float = 0.95) -> Estimate:
 def normal_quantile(level: float) -> float:
     """How many standard errors a two-sided interval of this level reaches: 1.96 for 0.95."""
     if not 0 < level < 1:
-        raise ValueError(f"The level of an interval lies between 0 and 1, such as 0.95; came {level}.")
+        raise ValueError(f"The level of an interval lies between 0 and 1, such as 0.95; got {level}.")
     return float(ndtri((1 + level) / 2))
+
+
+def quantile_by_group(level: float, groups: float = np.inf) -> float:
+    """``normal_quantile``, or Student's t with ``groups`` - 1 degrees of freedom: a variance is estimated."""
+    normal = normal_quantile(level)
+    return normal if np.isinf(groups) else float(stdtrit(groups - 1, (1 + level) / 2))
+
+
+def few_groups(code: NDArray[np.intp] | None) -> str:
+    """Why groups are too few for an interval; empty where they are enough or there are none.
+
+    Parameters
+    ----------
+    code : shape (n,), the group of each case numbered from 0, or None where cases are independent.
+    """
+    if code is None or not len(code):
+        return ""
+    groups = int(code.max()) + 1
+    if groups >= FEWEST_GROUPS:
+        return ""
+    number = f"{groups} group{'s are' if groups > 1 else ' is'}"
+    return f"no interval: {number} too few to estimate how groups vary; at least {FEWEST_GROUPS} are needed"
 
 
 def wilson(successes: int, total: int, *, level: float = 0.95) -> Estimate:
     """A proportion such as sensitivity, with Wilson's score interval.
+
+    >>> wilson(38, 42)
+    0.90 (0.78 to 0.96)
 
     Stays inside [0, 1] and keeps its coverage in small samples, unlike value +- 1.96 standard errors.
     Undefined where ``total`` is 0. Wilson 1927, doi:10.1080/01621459.1927.10502953.
@@ -90,7 +132,7 @@ def clopper_pearson(successes: int, total: int, *, level: float = 0.95) -> Estim
 def _checked_counts(successes: ArrayLike, totals: ArrayLike) -> tuple[Floats, Floats]:
     successes, totals = np.asarray(successes, dtype=np.float64), np.asarray(totals, dtype=np.float64)
     if not np.all((successes >= 0) & (successes <= totals)):
-        raise ValueError(f"A proportion needs 0 <= successes <= total; came {successes} of {totals}.")
+        raise ValueError(f"A proportion needs 0 <= successes <= total; got {successes} of {totals}.")
     return successes, totals
 
 
@@ -150,7 +192,7 @@ def bootstrap_weights(
 def check_draws(draws: int) -> None:
     """Refuses a bootstrap of no draws."""
     if draws < 1:
-        raise ValueError(f"A bootstrap needs at least one draw; came {draws}.")
+        raise ValueError(f"A bootstrap needs at least one draw; got {draws}.")
 
 
 def weight_blocks(
@@ -240,11 +282,13 @@ def bootstrap_weighted(
     )
 
 
-def percentile_interval(value: float, replicates: ArrayLike, *, level: float, method: str) -> Estimate:
+def percentile_interval(
+    value: float, replicates: ArrayLike, *, level: float, method: str, groups: float = np.inf
+) -> Estimate:
     """A value with the middle ``level`` of its bootstrap replicates, shape (draws,).
 
-    Undefined replicates are left out and counted in ``method``; where they are more than half the
-    bounds are NaN.
+    Undefined replicates are left out and counted in ``method``; where they are more than half, or where
+    all are the same number, the bounds are NaN. ``groups`` widens the interval as ``tails`` says.
     """
     replicates = np.asarray(replicates, dtype=np.float64)
     if np.isnan(value):
@@ -252,8 +296,23 @@ def percentile_interval(value: float, replicates: ArrayLike, *, level: float, me
     kept, method = _defined(replicates, method)
     if len(kept) == 0:
         return Estimate(value, np.nan, np.nan, level, method)
-    low, high = np.quantile(kept, [(1 - level) / 2, (1 + level) / 2])
+    low, high = np.quantile(kept, tails(level, groups))
+    if low == high:
+        return Estimate(value, np.nan, np.nan, level, "no interval: every resample gives the same number")
     return Estimate(value, float(low), float(high), level, method)
+
+
+def tails(level: float, groups: float = np.inf) -> tuple[float, float]:
+    """The shares of replicates below the two bounds of a percentile interval, .025 and .975 for 0.95.
+
+    Resamples of few groups vary less than new samples would, by sqrt((groups - 1) / groups), and their
+    spread is an estimate: the shares are those of the normal distribution at Student's t times the
+    inverse of that. Hesterberg 2015, doi:10.1080/00031305.2015.1089789 (expanded percentile interval).
+    """
+    if np.isinf(groups):
+        return (1 - level) / 2, (1 + level) / 2
+    tail = float(ndtr(-np.sqrt(groups / (groups - 1)) * quantile_by_group(level, groups)))
+    return tail, 1 - tail
 
 
 def _defined(replicates: Floats, method: str) -> tuple[Floats, str]:

@@ -1,9 +1,13 @@
 """What a model does at one threshold: the 2x2 table and all that follows from it."""
 
-from dataclasses import dataclass
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from clineval.statistics.counts import (
     Bools,
@@ -16,8 +20,10 @@ from clineval.statistics.counts import (
     counts,
     flagged,
     flagged_counts,
+    steps_reached,
+    takes_series,
 )
-from clineval.statistics.intervals import Estimate, wilson_bounds
+from clineval.statistics.intervals import Estimate, few_groups, undefined, wilson_bounds
 from clineval.statistics.paired import PairedRate, PairedRates, mcnemar
 from clineval.statistics.prevalence import (
     intercept_at_prevalence,
@@ -27,17 +33,21 @@ from clineval.statistics.prevalence import (
     risk_at_prevalence,
 )
 from clineval.statistics.rates import (
+    Worth,
     balanced_accuracy,
+    effective_cases,
     f1,
     independent_cases,
     likelihood_ratio_negative,
     likelihood_ratio_positive,
     mcc,
     rate,
+    worth_of_moments,
 )
 from clineval.statistics.resampling import shared_groups
 from clineval.statistics.thresholds import (
     ChosenThreshold,
+    Point,
     choose_threshold,
     events_to_guarantee,
     probability_target_met,
@@ -54,6 +64,7 @@ __all__ = [
     "OperatingPoint",
     "PairedRate",
     "PairedRates",
+    "Point",
     "ThresholdTable",
     "choose_threshold",
     "counts",
@@ -76,6 +87,12 @@ __all__ = [
     "threshold_youden",
 ]
 
+COUNTS = ("true_positives", "false_positives", "false_negatives", "true_negatives")
+"""The four cells of the 2x2 table, in the order in which they are written."""
+
+RATES = ("sensitivity", "specificity", "ppv", "npv", "accuracy", "lr_positive", "lr_negative")
+"""The rates that every operating point carries."""
+
 
 @dataclass(frozen=True)
 class Appendix:
@@ -86,41 +103,85 @@ class Appendix:
     doi:10.1016/j.landig.2025.100916).
     """
 
+    balanced_accuracy: Estimate
     f1: Estimate
     mcc: Estimate
 
 
 @dataclass(frozen=True)
 class OperatingPoint:
-    """A model at one threshold: where the threshold comes from, the 2x2 table, the rates with intervals."""
+    """A model at one threshold: where the threshold comes from, the 2x2 table, the rates with intervals.
 
-    name: str
-    threshold: float
-    chosen_on: str
-    true_positives: int
-    false_positives: int
-    false_negatives: int
-    true_negatives: int
+    Attributes
+    ----------
+    point : the threshold, frozen before these cases were scored.
+    true_positives and its three kin : the 2x2 table; None where the threshold is undefined.
+    net_benefit : at the threshold itself, in true positives per case; NaN where it was not asked for.
+    gain : the net benefit less that of the better of treating all and treating none.
+    """
+
+    point: Point = field(metadata={"inline": ("name", "threshold", "chosen_on", "rule")})
+    true_positives: int | None
+    false_positives: int | None
+    false_negatives: int | None
+    true_negatives: int | None
     sensitivity: Estimate
     specificity: Estimate
     ppv: Estimate
     npv: Estimate
     accuracy: Estimate
-    balanced_accuracy: Estimate
     lr_positive: Estimate
     lr_negative: Estimate
     appendix: Appendix
+    net_benefit: float = math.nan
+    gain: Estimate | None = field(default=None, metadata={"key": "net_benefit_gain"})
 
     @property
-    def counts(self) -> Counts:
+    def name(self) -> str:
+        """What the threshold is called."""
+        return self.point.name
+
+    @property
+    def threshold(self) -> float:
+        """A case is flagged where its risk is at least this; NaN where none could be chosen."""
+        return self.point.threshold
+
+    @property
+    def chosen_on(self) -> str:
+        """The population that chose the threshold, or ``fixed`` or ``given``."""
+        return self.point.chosen_on
+
+    @property
+    def rule(self) -> str:
+        """How the threshold was chosen; where it could not be, why."""
+        return self.point.rule
+
+    @property
+    def balanced_accuracy(self) -> Estimate:
+        """The mean of sensitivity and specificity."""
+        return self.appendix.balanced_accuracy
+
+    @property
+    def counts(self) -> Mapping[str, int | None]:
+        """The four cells by name."""
+        return {name: getattr(self, name) for name in COUNTS}
+
+    @property
+    def rates(self) -> Mapping[str, Estimate]:
+        """The rates by name."""
+        return {name: getattr(self, name) for name in RATES}
+
+    @property
+    def table(self) -> Counts:
         """The 2x2 table."""
-        return Counts(self.true_positives, self.false_positives, self.false_negatives, self.true_negatives)
+        return Counts(*(getattr(self, name) or 0 for name in COUNTS))
 
 
+@takes_series
 def operating_point(
     outcome: ArrayLike,
     risk: ArrayLike,
-    threshold: float,
+    threshold: float | Point,
     *,
     name: str = "given",
     chosen_on: str = "given",
@@ -129,128 +190,124 @@ def operating_point(
 ) -> OperatingPoint:
     """Everything that a threshold means on these cases.
 
+    >>> point = operating_point([1, 1, 0, 0, 0], [0.9, 0.4, 0.6, 0.2, 0.1], 0.5)
+    >>> point.true_positives, point.false_negatives
+    (1, 1)
+    >>> point.sensitivity
+    0.50 (0.09 to 0.91)
+
     Parameters
     ----------
     outcome : shape (n,), True where the condition is present.
     risk : shape (n,).
-    threshold : a case is flagged where its risk is at least this.
-    name, chosen_on : what the point is called and which population chose it.
+    threshold : a case is flagged where its risk is at least this; or a ``Point``, which has a name.
+    name, chosen_on : what the point is called and which population chose it, where it is no ``Point``.
     group : shape (n,); with groups of several cases the intervals of rates and likelihood ratios are those
         of as many independent cases as the groups are worth.
     level : of the intervals.
 
     Notes
     -----
-    Rates have Wilson intervals. A rate of no cases is NaN with the reason. The appendix takes cases as
-    independent.
+    Rates have Wilson intervals. A rate of no cases is NaN with the reason. From fewer than ten groups no
+    interval is given.
     """
-    table = counts(outcome, risk, threshold)
-    worth = _worth(table, *checked_cases(outcome, risk), threshold, group)
-    caught = rate(
-        table.true_positives, table.events, worth.events, reason="no case has the condition", level=level
+    point = threshold if isinstance(threshold, Point) else Point(name, threshold, chosen_on)
+    if isinstance(threshold, Point) and math.isnan(threshold.threshold):
+        return without_threshold(point, level=level)
+    outcome, risk = checked_cases(outcome, risk)
+    table = counts(outcome, risk, point.threshold)
+    code = shared_groups(group, table.cases)
+    called = flagged(risk, point.threshold)
+    few = few_groups(code)
+
+    def proportion(right: Bools, of: Bools, reason: str) -> Estimate:
+        return _plain(rate(*_taken(right, of, code), reason=reason, level=level), few)
+
+    everyone = np.ones(len(outcome), dtype=np.bool_)
+    caught = proportion(called, outcome, "no case has the condition")
+    spared = proportion(~called, ~outcome, "no case is without the condition")
+    concerned = called | outcome
+    classes = (
+        effective_cases(_worth(called[outcome], code, outcome), level),
+        effective_cases(_worth(~called[~outcome], code, ~outcome), level),
     )
-    spared = rate(
-        table.true_negatives,
-        table.non_events,
-        worth.non_events,
-        reason="no case is without the condition",
-        level=level,
-    )
-    right, classes = table.true_positives + table.true_negatives, (worth.events, worth.non_events)
-    left = table.cases - table.flagged
     return OperatingPoint(
-        name,
-        float(threshold),
-        chosen_on,
+        Point(point.name, float(point.threshold), point.chosen_on, point.rule, point.choice),
         table.true_positives,
         table.false_positives,
         table.false_negatives,
         table.true_negatives,
         sensitivity=caught,
         specificity=spared,
-        ppv=rate(
-            table.true_positives, table.flagged, worth.flagged, reason="no case is flagged", level=level
+        ppv=proportion(outcome, called, "no case is flagged"),
+        npv=proportion(~outcome, ~called, "every case is flagged"),
+        accuracy=proportion(called == outcome, everyone, "no cases"),
+        lr_positive=_plain(likelihood_ratio_positive(table, level=level, independent=classes), few),
+        lr_negative=_plain(likelihood_ratio_negative(table, level=level, independent=classes), few),
+        appendix=Appendix(
+            _plain(balanced_accuracy(caught, spared), few),
+            _plain(f1(table, level=level, worth=_worth((called & outcome)[concerned], code, concerned)), few),
+            _plain(mcc(called, outcome, code=code, level=level), few),
         ),
-        npv=rate(table.true_negatives, left, worth.unflagged, reason="every case is flagged", level=level),
-        accuracy=rate(right, table.cases, worth.cases, reason="no cases", level=level),
-        balanced_accuracy=balanced_accuracy(caught, spared),
-        lr_positive=likelihood_ratio_positive(table, level=level, independent=classes),
-        lr_negative=likelihood_ratio_negative(table, level=level, independent=classes),
-        appendix=Appendix(f1(table, level=level), mcc(table, level=level)),
     )
 
 
-@dataclass(frozen=True)
-class _Worth:
-    """How many independent cases stand behind each kind of rate."""
-
-    events: float
-    non_events: float
-    flagged: float
-    unflagged: float
-    cases: float
+def without_threshold(point: Point, *, level: float = 0.95) -> OperatingPoint:
+    """The operating point of a threshold that could not be chosen: every rate undefined, for that reason."""
+    missing = undefined(point.rule, level=level)
+    rates: dict[str, Any] = dict.fromkeys(RATES, missing)
+    nothing = Appendix(missing, missing, missing)
+    return OperatingPoint(point, None, None, None, None, **rates, appendix=nothing)
 
 
-def _worth(table: Counts, outcome: Bools, risk: Floats, threshold: float, group: ArrayLike | None) -> _Worth:
-    code = shared_groups(group, table.cases)
-    if code is None:
-        left = table.cases - table.flagged
-        return _Worth(table.events, table.non_events, table.flagged, left, table.cases)
-    reached = flagged(risk, threshold)
-    return _Worth(
-        events=independent_cases(reached[outcome], code[outcome]),
-        non_events=independent_cases(~reached[~outcome], code[~outcome]),
-        flagged=independent_cases(outcome[reached], code[reached]),
-        unflagged=independent_cases(~outcome[~reached], code[~reached]),
-        cases=independent_cases(reached == outcome, code),
-    )
+def _plain(estimate: Estimate, few: str) -> Estimate:
+    """The estimate; its value alone where groups are too few for an interval."""
+    if not few or math.isnan(estimate.value):
+        return estimate
+    return Estimate(estimate.value, math.nan, math.nan, estimate.level, few)
+
+
+def _taken(right: Bools, of: Bools, code: NDArray[np.intp] | None) -> tuple[int, int, Worth]:
+    """Successes and total of a proportion, and what the total is worth."""
+    among = right[of]
+    return int(np.count_nonzero(among)), len(among), _worth(among, code, of)
+
+
+def _worth(right: Bools, code: NDArray[np.intp] | None, of: Bools) -> Worth:
+    return Worth(float(len(right))) if code is None or not len(right) else independent_cases(right, code[of])
 
 
 @dataclass(frozen=True)
 class ThresholdTable:
-    """The 2x2 counts and rates at each of many thresholds, every array of shape (k,)."""
+    """The 2x2 counts and rates at each of many thresholds, every array of shape (k,).
+
+    A rate is (value, low, high), NaN where it is a rate of no cases; ``independent_events`` and
+    ``independent_non_events`` say how many independent cases the two classes are worth for their rates.
+    """
 
     threshold: Floats
     true_positives: Integers
     false_positives: Integers
     false_negatives: Integers
     true_negatives: Integers
+    sensitivity: tuple[Floats, Floats, Floats]
+    specificity: tuple[Floats, Floats, Floats]
+    ppv: tuple[Floats, Floats, Floats]
+    npv: tuple[Floats, Floats, Floats]
+    accuracy: tuple[Floats, Floats, Floats]
+    independent_events: Floats
+    independent_non_events: Floats
     level: float
 
-    @property
-    def sensitivity(self) -> tuple[Floats, Floats, Floats]:
-        """Value, low and high of the sensitivity (Wilson), each shape (k,)."""
-        return self._rates(self.true_positives, self.true_positives + self.false_negatives)
 
-    @property
-    def specificity(self) -> tuple[Floats, Floats, Floats]:
-        """Value, low and high of the specificity (Wilson), each shape (k,)."""
-        return self._rates(self.true_negatives, self.true_negatives + self.false_positives)
-
-    @property
-    def ppv(self) -> tuple[Floats, Floats, Floats]:
-        """Value, low and high of the PPV (Wilson), each shape (k,); NaN where nobody is flagged."""
-        return self._rates(self.true_positives, self.true_positives + self.false_positives)
-
-    @property
-    def npv(self) -> tuple[Floats, Floats, Floats]:
-        """Value, low and high of the NPV (Wilson), each shape (k,); NaN where everybody is flagged."""
-        return self._rates(self.true_negatives, self.true_negatives + self.false_negatives)
-
-    @property
-    def accuracy(self) -> tuple[Floats, Floats, Floats]:
-        """Value, low and high of the accuracy (Wilson), each shape (k,)."""
-        right = self.true_positives + self.true_negatives
-        return self._rates(right, right + self.false_positives + self.false_negatives)
-
-    def _rates(self, successes: Integers, totals: Integers) -> tuple[Floats, Floats, Floats]:
-        value = np.full(len(totals), np.nan)
-        np.divide(successes, totals, out=value, where=totals > 0)
-        return value, *wilson_bounds(successes, totals, level=self.level)
-
-
+@takes_series
 def threshold_table(
-    outcome: ArrayLike, risk: ArrayLike, thresholds: ArrayLike, *, level: float = 0.95
+    outcome: ArrayLike,
+    risk: ArrayLike,
+    thresholds: ArrayLike,
+    *,
+    group: ArrayLike | None = None,
+    level: float = 0.95,
 ) -> ThresholdTable:
     """The 2x2 table at many thresholds in one pass over the cases.
 
@@ -259,17 +316,94 @@ def threshold_table(
     outcome : shape (n,), True where the condition is present.
     risk : shape (n,), in [0, 1].
     thresholds : shape (k,), strictly ascending; k/100 and k/1000 are fastest.
-    level : of the Wilson intervals that the table gives.
+    group : shape (n,); with groups of several cases the intervals respect them, as in ``operating_point``.
+    level : of the Wilson intervals.
     """
     outcome, risk = checked_risks(outcome, risk)
     thresholds = ascending(thresholds)
-    true_positives, false_positives = flagged_counts(outcome, risk, thresholds)
+    tp, fp = flagged_counts(outcome, risk, thresholds)
     events = int(np.count_nonzero(outcome))
+    fn, tn = events - tp, len(outcome) - events - fp
+    code = shared_groups(group, len(outcome))
+    few = bool(few_groups(code))
+    parts = {
+        "sensitivity": (tp, tp + fn),
+        "specificity": (tn, tn + fp),
+        "ppv": (tp, tp + fp),
+        "npv": (tn, tn + fn),
+        "accuracy": (tp + tn, tp + tn + fp + fn),
+    }
+    effective = (
+        {name: total.astype(np.float64) for name, (_, total) in parts.items()}
+        if code is None
+        else _effective(outcome, steps_reached(risk, thresholds), code, len(thresholds), level)
+    )
+    rates = {name: _rates(*parts[name], effective[name], level, few=few) for name in parts}
     return ThresholdTable(
         thresholds,
-        true_positives,
-        false_positives,
-        events - true_positives,
-        len(outcome) - events - false_positives,
-        level,
+        tp,
+        fp,
+        fn,
+        tn,
+        **rates,
+        independent_events=effective["sensitivity"],
+        independent_non_events=effective["specificity"],
+        level=level,
     )
+
+
+def _rates(
+    right: Integers, totals: Integers, effective: Floats, level: float, *, few: bool
+) -> tuple[Floats, Floats, Floats]:
+    value = np.full(len(totals), np.nan)
+    np.divide(right, totals, out=value, where=totals > 0)
+    if few:
+        nothing = np.full(len(totals), np.nan)
+        return value, nothing, nothing
+    whole = effective == totals
+    successes = np.where(whole, right, np.where(totals > 0, value, 0.0) * effective)
+    return value, *wilson_bounds(np.minimum(successes, effective), effective, level=level)
+
+
+def _effective(
+    outcome: Bools, reached: NDArray[np.intp], code: NDArray[np.intp], steps: int, level: float
+) -> dict[str, Floats]:
+    """How many independent cases stand behind each rate at each threshold, each shape (steps,).
+
+    Per step and group the counts are cumulated from the highest threshold down, in blocks of groups.
+    """
+    moments = {
+        name: np.zeros((6, steps)) for name in ("sensitivity", "specificity", "ppv", "npv", "accuracy")
+    }
+    order = np.argsort(code, kind="stable")
+    block = max(1, BLOCK // steps)
+    ends = np.searchsorted(code[order], np.arange(0, int(code.max()) + 1 + block, block))
+    for number, (start, end) in enumerate(pairwise(ends)):
+        rows = order[start:end]
+        cell = (code[rows] - number * block) * (steps + 1) + reached[rows]
+        shape = (block, steps + 1)
+        every = np.bincount(cell, minlength=shape[0] * shape[1]).reshape(shape)
+        events = np.bincount(cell[outcome[rows]], minlength=shape[0] * shape[1]).reshape(shape)
+        called, caught = (np.cumsum(each[:, ::-1], axis=1)[:, ::-1] for each in (every, events))
+        all_of, events_of = called[:, :1], caught[:, :1]
+        called, caught = called[:, 1:], caught[:, 1:]
+        spared = (all_of - events_of) - (called - caught)
+        for name, right, of in (
+            ("sensitivity", caught, np.broadcast_to(events_of, caught.shape)),
+            ("specificity", spared, np.broadcast_to(all_of - events_of, caught.shape)),
+            ("ppv", caught, called),
+            ("npv", spared, all_of - called),
+            ("accuracy", caught + spared, np.broadcast_to(all_of, caught.shape)),
+        ):
+            known = np.count_nonzero(of, axis=0), of.sum(axis=0), right.sum(axis=0)
+            moments[name] += [*known, *(each.sum(axis=0) for each in (right**2, right * of, of**2))]
+    return {name: _by_level(*worth_of_moments(*found), level) for name, found in moments.items()}
+
+
+def _by_level(cases: Floats, groups: Floats, level: float) -> Floats:
+    wide = np.array([effective_cases(Worth(1.0, number), level) for number in np.unique(groups)])
+    return cases * wide[np.searchsorted(np.unique(groups), groups)]
+
+
+# Numbers in one block of groups by thresholds.
+BLOCK = 2**18

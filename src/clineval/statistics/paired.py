@@ -1,21 +1,38 @@
 """Two models on the same cases: paired differences of rates and of proper scores."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import ndtr
+from scipy.special import ndtr, stdtr
 from scipy.stats import binom, binomtest
 
-from clineval.statistics.auc import Comparison
-from clineval.statistics.counts import Bools, Floats, checked_cases, checked_risks, flagged, group_codes
-from clineval.statistics.intervals import Estimate, normal_quantile, undefined, wilson
+from clineval.statistics.auc import Comparison, square_and_add
+from clineval.statistics.counts import (
+    Bools,
+    Floats,
+    checked_cases,
+    checked_risks,
+    flagged,
+    takes_series,
+)
+from clineval.statistics.intervals import (
+    FEWEST_GROUPS,
+    Estimate,
+    few_groups,
+    quantile_by_group,
+    undefined,
+    wilson_bounds,
+)
+from clineval.statistics.rates import Worth, effective_cases
 from clineval.statistics.resampling import shared_groups
 from clineval.statistics.scores import standard_error, surely_wrong, surprise
 
 # Largest sum of discordances whose sign-flip distribution is worked out rather than taken as normal:
 # the convolution then holds 2 x 20,000 numbers.
 MOST_EXACT = 20_000
+
+ROUNDING = 1e-13  # of a standard error, as a share of the largest difference: below it there is no spread
 
 
 @dataclass(frozen=True)
@@ -39,6 +56,7 @@ class PairedRates:
     accuracy: PairedRate
 
 
+@takes_series
 def mcnemar(
     outcome: ArrayLike,
     risk_a: ArrayLike,
@@ -64,17 +82,22 @@ def mcnemar(
     the models are alike. With groups, the exact distribution of the sum of each group's surplus under a
     toss per group; with one case per group that is the same test. The interval is Newcombe's score
     interval for paired proportions (1998, method 10, doi:10.1002/(SICI)1097-0258(19981130)17:22
-    <2635::AID-SIM954>3.0.CO;2-C), with groups the Wald interval with the variance between groups.
+    <2635::AID-SIM954>3.0.CO;2-C), with groups at as many independent pairs as the groups are worth: the
+    cases divided by the design effect of the difference, as Rao and Scott's for a single rate.
     """
     outcome, risk_a = checked_cases(outcome, risk_a)
     _, risk_b = checked_cases(outcome, risk_b)
     right_a = flagged(risk_a, threshold_a) == outcome
     right_b = flagged(risk_b, threshold_b) == outcome
-    code = None if group is None else group_codes(group, len(outcome))
+    code = shared_groups(group, len(outcome))
+    few = few_groups(code)
 
     def paired(measure: str, among: Bools) -> PairedRate:
         own = None if code is None else code[among]
-        return _paired_rate(measure, right_a[among], right_b[among], own, level)
+        found = _paired_rate(measure, right_a[among], right_b[among], own, level)
+        if not few or not among.any():
+            return found
+        return replace(found, difference=replace(found.difference, low=np.nan, high=np.nan, method=few))
 
     return PairedRates(
         sensitivity=paired("sensitivity", outcome),
@@ -94,11 +117,31 @@ def _paired_rate(
         both = int(np.count_nonzero(right_a & right_b))
         difference = _newcombe(both, only_a, only_b, len(right_a), level)
         return PairedRate(measure, only_a, only_b, difference, _coin(only_a, only_b), "McNemar exact")
-    cases = np.bincount(code)
-    surplus = np.bincount(code, weights=right_a.astype(float) - right_b).astype(np.int64)
+    own = np.unique(code, return_inverse=True)[1]
+    surplus = np.bincount(own, weights=right_a.astype(float) - right_b).astype(np.int64)
     p_value, method = _sign_flips(surplus)
-    difference = _between(surplus[cases > 0], cases[cases > 0], level)
-    return PairedRate(measure, only_a, only_b, difference, p_value, method)
+    both, cases = int(np.count_nonzero(right_a & right_b)), len(right_a)
+    worth = _worth_of_pairs(surplus, np.bincount(own), only_a, only_b)
+    share = effective_cases(worth, level) / cases
+    found = _newcombe(both * share, only_a * share, only_b * share, cases * share, level)
+    if worth.cases != cases:
+        words = f"{found.method}, {cases} pairs in groups worth {worth.cases:.1f} independent ones"
+        found = Estimate((only_a - only_b) / cases, found.low, found.high, level, words)
+    return PairedRate(measure, only_a, only_b, found, p_value, method)
+
+
+def _worth_of_pairs(surplus: NDArray[np.int64], sizes: NDArray[np.intp], only_a: int, only_b: int) -> Worth:
+    """How many independent pairs the groups are worth for a difference of two rates, never more than all."""
+    groups, cases = len(sizes), int(sizes.sum())
+    copies = cases**2 / float(sizes @ sizes)
+    if groups == cases:
+        return Worth(float(cases))
+    difference = (only_a - only_b) / cases
+    between = groups / max(1, groups - 1) * float(np.sum((surplus - difference * sizes) ** 2))
+    independent = cases * ((only_a + only_b) / cases - difference**2)
+    if groups < FEWEST_GROUPS or independent <= 0 or between <= 0:
+        return Worth(copies)
+    return Worth(min(float(cases), cases * independent / between), float(groups))
 
 
 def _coin(only_a: int, only_b: int) -> float:
@@ -106,34 +149,23 @@ def _coin(only_a: int, only_b: int) -> float:
     return float(binomtest(only_a, discordant).pvalue) if discordant else 1.0
 
 
-def _newcombe(both: int, only_a: int, only_b: int, cases: int, level: float) -> Estimate:
+def _newcombe(both: float, only_a: float, only_b: float, cases: float, level: float) -> Estimate:
     """Newcombe's paired score interval: two Wilson intervals joined with the correlation of the pairs."""
-    a = wilson(both + only_a, cases, level=level)
-    b = wilson(both + only_b, cases, level=level)
+    (a_low, b_low), (a_high, b_high) = wilson_bounds(
+        [min(both + only_a, cases), min(both + only_b, cases)], [cases, cases], level=level
+    )
+    a, b = (both + only_a) / cases, (both + only_b) / cases
     neither = cases - both - only_a - only_b
     product = (both + only_a) * (only_b + neither) * (both + only_b) * (only_a + neither)
     phi = 0.0
     if product:
-        surplus = float(both * neither - only_a * only_b)
+        surplus = both * neither - only_a * only_b
         # Newcombe's continuity correction of a positive correlation, page 2639.
         surplus = max(surplus - cases / 2, 0.0) if surplus > 0 else surplus
-        phi = surplus / np.sqrt(float(product))
-    value = (only_a - only_b) / cases
-    below, above = a.value - a.low, b.high - b.value
-    low = value - np.sqrt(below**2 - 2 * phi * below * above + above**2)
-    below, above = b.value - b.low, a.high - a.value
-    high = value + np.sqrt(below**2 - 2 * phi * below * above + above**2)
-    return Estimate(value, float(low), float(high), level, "Newcombe's paired score interval")
-
-
-def _between(surplus: NDArray[np.int64], cases: NDArray[np.int64], level: float) -> Estimate:
-    """Difference of rates with the variance between groups, as a ratio of two sums over groups."""
-    value, groups = float(surplus.sum() / cases.sum()), len(surplus)
-    if groups < 2:
-        return Estimate(value, np.nan, np.nan, level, "no interval: one group alone shows no spread")
-    spread = np.sum((surplus - value * cases) ** 2) * groups / (groups - 1)
-    reach = normal_quantile(level) * np.sqrt(spread) / cases.sum()
-    return Estimate(value, float(value - reach), float(value + reach), level, "Wald, variance between groups")
+        phi = surplus / np.sqrt(product)
+    first, second = Estimate(a, a_low, a_high, level), Estimate(b, b_low, b_high, level)
+    low, high = square_and_add(first, second, correlation=phi)
+    return Estimate((only_a - only_b) / cases, low, high, level, "Newcombe's paired score interval")
 
 
 def _sign_flips(surplus: NDArray[np.int64]) -> tuple[float, str]:
@@ -160,6 +192,7 @@ def _sign_flips(surplus: NDArray[np.int64]) -> tuple[float, str]:
     return float(min(1.0, 2 * upper)), "McNemar exact by groups"
 
 
+@takes_series
 def compare_brier(
     outcome: ArrayLike,
     risk_a: ArrayLike,
@@ -186,6 +219,7 @@ def compare_brier(
     return _paired((risk_a - outcome) ** 2 - (risk_b - outcome) ** 2, "squared errors", group, level)
 
 
+@takes_series
 def compare_log_loss(
     outcome: ArrayLike,
     risk_a: ArrayLike,
@@ -211,17 +245,21 @@ def _paired(change: Floats, what: str, group: ArrayLike | None, level: float) ->
     if not len(change):
         return _untested(undefined("no cases", level=level))
     mean, code = float(change.mean()), shared_groups(group, len(change))
+    if few := few_groups(code):
+        return _untested(Estimate(mean, np.nan, np.nan, level, few))
     error = standard_error((change - mean) / len(change), code)
-    if not error > 0:
+    if not error > ROUNDING * np.abs(change).max(initial=0.0):
         reason = (
-            "the two models err alike in every case" if error == 0 else "one case or group shows no spread"
+            "the two models err alike in every case" if error >= 0 else "one case or group shows no spread"
         )
         return _untested(Estimate(mean, np.nan, np.nan, level, f"no interval: {reason}"))
-    reach, z = normal_quantile(level) * error, mean / error
-    units = "cases" if code is None else "groups"
+    groups = np.inf if code is None else float(code.max() + 1)
+    reach, z = quantile_by_group(level, groups) * error, mean / error
+    p_value = 2 * ndtr(-abs(z)) if code is None else 2 * stdtr(groups - 1, -abs(z))
+    units = "cases" if code is None else f"{groups:.0f} groups, Student's t"
     method = f"paired difference of {what}, Wald, variance between {units}"
     estimate = Estimate(mean, mean - reach, mean + reach, level, method)
-    return Comparison(estimate, z, float(2 * ndtr(-abs(z))), method)
+    return Comparison(estimate, z, float(p_value), method)
 
 
 def _untested(difference: Estimate) -> Comparison:

@@ -77,20 +77,47 @@ def _concordance_within(events: Floats, non_events: Floats, bins: NDArray[np.int
 
 
 def resampled_levels(
-    outcome: NDArray[np.bool_], levels: Levels, *, group: ArrayLike | None, draws: int, seed: int
+    outcome: NDArray[np.bool_],
+    levels: Levels,
+    *,
+    group: ArrayLike | None,
+    draws: int,
+    seed: int,
+    stratified: bool = True,
 ) -> Iterator[tuple[Floats, Floats]]:
-    """Events and non-events of each level over bootstrap resamples, in blocks, each of shape (rows, L)."""
+    """Events and non-events of each level over bootstrap resamples, in blocks, each of shape (rows, L).
+
+    ``stratified``: whether resamples keep the number of events, or leave it to chance.
+    """
     check_draws(draws)
     if len(levels.order) <= LARGE:
-        return _by_case(outcome, levels, group, draws, seed)
-    return _by_bin(levels, draws, seed) if group is None else _by_unit(outcome, levels, group, draws, seed)
+        weights = (
+            weight_blocks(outcome, group=group, draws=draws, seed=seed)
+            if stratified
+            else _weights_left_to_chance(outcome, group, draws, seed)
+        )
+        return _by_case(outcome, levels, weights)
+    if group is None:
+        return _by_bin(levels, draws, seed, stratified=stratified)
+    return _by_unit(outcome, levels, group, draws, seed, stratified=stratified)
+
+
+def _weights_left_to_chance(
+    outcome: NDArray[np.bool_], group: ArrayLike | None, draws: int, seed: int
+) -> Iterator[Floats]:
+    """How often each case comes in each resample of all cases or groups, in blocks of shape (rows, n)."""
+    units = resampling_units(outcome, group, stratified=False)
+    weights, start = units.weights(draws, seed), 0
+    for rows in _row_counts(draws, len(outcome)):
+        yield weights[start : start + rows][:, units.of_case]
+        start += rows
 
 
 def _by_case(
-    outcome: NDArray[np.bool_], levels: Levels, group: ArrayLike | None, draws: int, seed: int
+    outcome: NDArray[np.bool_], levels: Levels, blocks: Iterator[Floats]
 ) -> Iterator[tuple[Floats, Floats]]:
     present = outcome[levels.order]
-    for weights in weight_blocks(outcome, group=group, draws=draws, seed=seed):
+    for weights in blocks:
         ranked = weights[:, levels.order]
         events, non_events = ranked * present, ranked * ~present
         if len(levels.start) < len(levels.order):
@@ -99,11 +126,15 @@ def _by_case(
         yield events, non_events
 
 
-def _by_bin(levels: Levels, draws: int, seed: int) -> Iterator[tuple[Floats, Floats]]:
-    """The same resamples in distribution: each class is multinomial over the bins."""
-    rng = np.random.default_rng(seed)
-    for rows in _row_counts(draws, len(levels.start)):
-        yield _multinomial(rng, levels.events, rows), _multinomial(rng, levels.non_events, rows)
+def _by_bin(levels: Levels, draws: int, seed: int, *, stratified: bool) -> Iterator[tuple[Floats, Floats]]:
+    """The same resamples in distribution: each class, or both together, multinomial over the bins."""
+    rng, width = np.random.default_rng(seed), len(levels.start)
+    for rows in _row_counts(draws, width):
+        if stratified:
+            yield _multinomial(rng, levels.events, rows), _multinomial(rng, levels.non_events, rows)
+        else:
+            drawn = _multinomial(rng, np.concatenate([levels.events, levels.non_events]), rows)
+            yield drawn[:, :width], drawn[:, width:]
 
 
 def _multinomial(rng: np.random.Generator, counts: Floats, rows: int) -> Floats:
@@ -111,14 +142,20 @@ def _multinomial(rng: np.random.Generator, counts: Floats, rows: int) -> Floats:
 
 
 def _by_unit(
-    outcome: NDArray[np.bool_], levels: Levels, group: ArrayLike, draws: int, seed: int
+    outcome: NDArray[np.bool_],
+    levels: Levels,
+    group: ArrayLike,
+    draws: int,
+    seed: int,
+    *,
+    stratified: bool,
 ) -> Iterator[tuple[Floats, Floats]]:
     """Groups gathered into units, so that a block of resamples is one product."""
     width = len(levels.start)
     column = np.empty(len(outcome), dtype=np.intp)
     column[levels.order] = np.repeat(np.arange(width), np.diff(np.append(levels.start, len(outcome))))
     column[~outcome] += width
-    units = resampling_units(outcome, group, stratified=True)
+    units = resampling_units(outcome, group, stratified=stratified)
     counts, weights = units.sums(column, 2 * width), units.weights(draws, seed)
     start = 0
     for rows in _row_counts(draws, 2 * width):

@@ -1,10 +1,11 @@
-"""The ROC curve with its rates, band and areas; AUC and its comparisons are taken in from delong."""
+"""The ROC curve with its rates, band and areas."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy.special import expit, logit
 
 from clineval.statistics.auc import (
     Comparison,
@@ -15,13 +16,16 @@ from clineval.statistics.auc import (
     degenerate_auc,
     missing_outcome,
 )
-from clineval.statistics.counts import checked_cases, group_codes
+from clineval.statistics.counts import checked_cases, group_codes, takes_series
 from clineval.statistics.intervals import (
     Estimate,
     Floats,
     clopper_pearson,
+    few_groups,
     normal_quantile,
     percentile_interval,
+    quantile_by_group,
+    tails,
     undefined,
 )
 from clineval.statistics.resampling import MOST_UNITS, shared_groups
@@ -76,6 +80,7 @@ Reading = Callable[[Floats, Floats], float | Floats]
 Statistic = Callable[[Levels, Floats, Floats], Floats]
 
 
+@takes_series
 def roc_curve(outcome: ArrayLike, risk: ArrayLike) -> RocCurve:
     """Sensitivity and specificity at every threshold that makes a difference.
 
@@ -97,6 +102,7 @@ def roc_curve(outcome: ArrayLike, risk: ArrayLike) -> RocCurve:
     return RocCurve(np.concatenate([[np.inf], levels.risk]), sensitivity, specificity)
 
 
+@takes_series
 def sensitivity_at_specificity(
     outcome: ArrayLike,
     risk: ArrayLike,
@@ -128,6 +134,7 @@ def sensitivity_at_specificity(
     return _with_width(estimate, binomial_in=_units(outcome, group))
 
 
+@takes_series
 def specificity_at_sensitivity(
     outcome: ArrayLike,
     risk: ArrayLike,
@@ -152,6 +159,7 @@ def specificity_at_sensitivity(
     return _with_width(estimate, binomial_in=_units(~outcome, group))
 
 
+@takes_series
 def roc_band(
     outcome: ArrayLike,
     risk: ArrayLike,
@@ -191,11 +199,12 @@ def roc_band(
     value = read(*_rates(levels.events, levels.non_events))
     if reason := _single_unit(outcome, group):
         return RocBand(grid, value, np.full(len(grid), np.nan), np.full(len(grid), np.nan), level, reason)
-    drawn, method = _drawn(_by_row(read), outcome, levels, group=group, draws=draws, seed=seed)
-    low, high = np.quantile(drawn, [(1 - level) / 2, (1 + level) / 2], axis=0)
+    drawn, method, groups = _drawn(_by_row(read), outcome, levels, group=group, draws=draws, seed=seed)
+    low, high = np.quantile(drawn, tails(level, groups), axis=0)
     return RocBand(grid, value, low, high, level, f"pointwise {method}")
 
 
+@takes_series
 def partial_auc(
     outcome: ArrayLike,
     risk: ArrayLike,
@@ -224,7 +233,7 @@ def partial_auc(
     if not low < high or over not in ("specificity", "sensitivity"):
         raise ValueError(
             f"A partial AUC needs low < high, over 'specificity' or 'sensitivity'; "
-            f"came {low}, {high}, {over!r}."
+            f"got {low}, {high}, {over!r}."
         )
 
     def read(sensitivity: Floats, specificity: Floats) -> float:
@@ -233,11 +242,10 @@ def partial_auc(
         return _standardised_area(1 - specificity, sensitivity, 1 - high, 1 - low)
 
     outcome, risk = checked_cases(outcome, risk)
-    return _with_width(
-        _resampled(_by_row(read), outcome, risk, group=group, draws=draws, seed=seed, level=level)
-    )
+    return _on_logit_scale(_by_row(read), outcome, risk, group=group, draws=draws, seed=seed, level=level)
 
 
+@takes_series
 def bootstrap_auc(
     outcome: ArrayLike,
     risk: ArrayLike,
@@ -258,6 +266,7 @@ def bootstrap_auc(
     return degenerate_auc(outcome, risk, estimate.value, group=group, level=level) or estimate
 
 
+@takes_series
 def average_precision(
     outcome: ArrayLike,
     risk: ArrayLike,
@@ -270,14 +279,48 @@ def average_precision(
     """The mean share of true alarms as the threshold falls: the area under the precision-recall curve.
 
     Depends on the prevalence of these cases: 10 % of events give a useless model .1. The step-wise sum,
-    which does not flatter as straight lines between points do; tied risks enter together. Percentile
-    bootstrap at fixed numbers of events and non-events. Davis and Goadrich 2006,
-    doi:10.1145/1143844.1143874.
+    which does not flatter as straight lines between points do; tied risks enter together. The interval is
+    on the logit scale, with the error of bootstrap resamples that leave the number of events to chance.
+    Davis and Goadrich 2006, doi:10.1145/1143844.1143874; logit interval: Boyd, Eng and Page 2013,
+    doi:10.1007/978-3-642-40994-3_29.
     """
     outcome, risk = checked_cases(outcome, risk)
-    return _with_width(
-        _resampled(_stepwise_precision, outcome, risk, group=group, draws=draws, seed=seed, level=level)
+    return _on_logit_scale(
+        _stepwise_precision, outcome, risk, group=group, draws=draws, seed=seed, level=level
     )
+
+
+def _on_logit_scale(
+    statistic: Statistic,
+    outcome: NDArray[np.bool_],
+    risk: Floats,
+    *,
+    group: ArrayLike | None,
+    draws: int,
+    seed: int,
+    level: float,
+) -> Estimate:
+    """A number between 0 and 1, its interval from the spread of its logit over resamples of all cases."""
+    normal_quantile(level)  # refuses a level outside (0, 1)
+    if reason := missing_outcome(outcome):
+        return undefined(reason, level=level)
+    levels = levels_of(outcome, risk)
+    value = float(statistic(levels, levels.events[None], levels.non_events[None])[0])
+    if reason := _single_unit(outcome, group):
+        return Estimate(value, np.nan, np.nan, level, reason)
+    if not 0 < value < 1:
+        return Estimate(value, np.nan, np.nan, level, f"no interval: {value:g} has no logit")
+    drawn, words, groups = _drawn(
+        statistic, outcome, levels, group=group, draws=draws, seed=seed, stratified=False
+    )
+    drawn = drawn[(drawn > 0) & (drawn < 1)]
+    if 2 * len(drawn) < draws:
+        return Estimate(value, np.nan, np.nan, level, "no interval: most resamples give 0, 1 or nothing")
+    error = float(np.std(logit(drawn), ddof=1)) if len(drawn) > 1 else np.nan
+    reach = quantile_by_group(level, groups) * error
+    low, high = expit(logit(value) + np.array([-reach, reach]))
+    method = f"logit scale, error of {words.removeprefix('percentile ')}, events left to chance"
+    return Estimate(value, float(low), float(high), level, method)
 
 
 def _resampled(
@@ -298,8 +341,8 @@ def _resampled(
     value = float(statistic(levels, levels.events[None], levels.non_events[None])[0])
     if reason := _single_unit(outcome, group):
         return Estimate(value, np.nan, np.nan, level, reason)
-    drawn, method = _drawn(statistic, outcome, levels, group=group, draws=draws, seed=seed)
-    return percentile_interval(value, drawn, level=level, method=method)
+    drawn, method, groups = _drawn(statistic, outcome, levels, group=group, draws=draws, seed=seed)
+    return percentile_interval(value, drawn, level=level, method=method, groups=groups)
 
 
 def _drawn(
@@ -310,25 +353,36 @@ def _drawn(
     group: ArrayLike | None,
     draws: int,
     seed: int,
-) -> tuple[Floats, str]:
-    """The statistic over resamples, shape (draws, ...), and the words for how they were drawn."""
-    coarse, group = coarsened(levels), shared_groups(group, len(outcome))
-    blocks = resampled_levels(outcome, coarse, group=group, draws=draws, seed=seed)
-    drawn = np.concatenate([statistic(coarse, *block) for block in blocks])
-    words = f"percentile bootstrap, {draws} draws"
-    if group is not None:
+    stratified: bool = True,
+) -> tuple[Floats, str, float]:
+    """The statistic over resamples, shape (draws, ...), how they were drawn, and the number of groups."""
+    coarse, code = coarsened(levels), shared_groups(group, len(outcome))
+    blocks = resampled_levels(outcome, coarse, group=code, draws=draws, seed=seed, stratified=stratified)
+    with np.errstate(invalid="ignore"):  # a resample may lack an outcome: its number is NaN
+        drawn = np.concatenate([statistic(coarse, *block) for block in blocks])
+    words, groups = f"percentile bootstrap, {draws} draws", np.inf
+    if code is not None:
+        groups = float(code.max() + 1)
         words += (
             " of groups" if coarse is levels else f" of groups, gathered into {MOST_UNITS} units of a kind"
         )
-    return drawn, words if coarse is levels else f"{words}, risks in {len(coarse.start)} quantile bins"
+    return (
+        drawn,
+        words if coarse is levels else f"{words}, risks in {len(coarse.start)} quantile bins",
+        groups,
+    )
 
 
 def _by_row(read: Reading) -> Statistic:
     """A reading of one curve as a statistic of many resamples."""
 
     def statistic(levels: Levels, events: Floats, non_events: Floats) -> Floats:
-        curves = zip(*_rates(events, non_events), strict=True)
-        return np.array([read(sensitivity, specificity) for sensitivity, specificity in curves])
+        both = (events.sum(axis=1) > 0) & (non_events.sum(axis=1) > 0)
+        curves = zip(*_rates(events[both], non_events[both]), strict=True)
+        read_off = [read(sensitivity, specificity) for sensitivity, specificity in curves]
+        found = np.full((len(both), *np.shape(read_off[0] if read_off else 0.0)), np.nan)
+        found[both] = read_off
+        return found
 
     return statistic
 
@@ -377,15 +431,17 @@ def _stepwise_precision(levels: Levels, events: Floats, non_events: Floats) -> F
     return np.einsum("ij,ij->i", events, precision) / caught[:, -1]
 
 
-def _with_width(estimate: Estimate, *, binomial_in: int = 0) -> Estimate:
-    """An interval without width replaced: by an exact binomial one at 0 or 1, else by NaN, saying why."""
-    if estimate.low != estimate.high:
+def _with_width(estimate: Estimate, *, binomial_in: int) -> Estimate:
+    """A rate of 0 or 1 in every resample with an exact binomial interval instead of none."""
+    if (
+        estimate.value not in (0.0, 1.0)
+        or not np.isnan(estimate.low)
+        or "every resample" not in estimate.method
+    ):
         return estimate
+    exact = clopper_pearson(round(estimate.value * binomial_in), binomial_in, level=estimate.level)
     why = "every resample gives the same number"
-    if binomial_in and estimate.value in (0.0, 1.0):
-        exact = clopper_pearson(round(estimate.value * binomial_in), binomial_in, level=estimate.level)
-        return replace(exact, method=f"{why}; exact binomial bound on {binomial_in} instead")
-    return Estimate(estimate.value, np.nan, np.nan, estimate.level, f"no interval: {why}")
+    return replace(exact, method=f"{why}; exact binomial bound on {binomial_in} instead")
 
 
 def _units(chosen: NDArray[np.bool_], group: ArrayLike | None) -> int:
@@ -396,7 +452,9 @@ def _units(chosen: NDArray[np.bool_], group: ArrayLike | None) -> int:
 
 
 def _single_unit(outcome: NDArray[np.bool_], group: ArrayLike | None) -> str:
-    """Why resampling these cases would show no spread; empty where it would."""
+    """Why resampling these cases would show no spread, or too little; empty where it would."""
+    if few := few_groups(shared_groups(group, len(outcome))):
+        return few
     events, others = _units(outcome, group), _units(~outcome, group)
     if min(events, others) > 1:
         return ""
@@ -410,4 +468,4 @@ def _single_unit(outcome: NDArray[np.bool_], group: ArrayLike | None) -> str:
 def _check_proportions(what: str, values: ArrayLike) -> None:
     values = np.asarray(values)
     if not np.all((values >= 0) & (values <= 1)):
-        raise ValueError(f"{what} lies between 0 and 1; came {values}.")
+        raise ValueError(f"{what} lies between 0 and 1; got {values}.")

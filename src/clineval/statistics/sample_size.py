@@ -1,4 +1,4 @@
-"""What so many cases can tell and what they cannot, and how many the next study needs."""
+"""What so many cases can show and what they cannot, and how many the next study needs."""
 
 import math
 from collections.abc import Callable
@@ -9,13 +9,16 @@ from numpy.typing import ArrayLike
 from scipy.optimize import brentq
 from scipy.special import expit, logit, ndtri
 
+from clineval.statistics.auc import auc_variance
 from clineval.statistics.counts import Floats
 from clineval.statistics.intervals import Estimate, normal_quantile, undefined, wilson_bounds
+from clineval.statistics.resampling import shared_groups
 from clineval.statistics.simulation import CoverageRow, coverage
 
 __all__ = [
     "CoverageRow",
     "SampleSize",
+    "auc_design_effect",
     "auc_precision",
     "coverage",
     "events_for_sensitivity",
@@ -44,7 +47,7 @@ class SampleSize:
     method: str
 
 
-def hanley_mcneil_error(auc: float, events: int, non_events: int) -> float:
+def hanley_mcneil_error(auc: float, events: float, non_events: float) -> float:
     """The standard error of an AUC expected of so many cases.
 
     Hanley and McNeil 1982, doi:10.1148/radiology.143.1.7063747: the risks of both classes are taken as
@@ -53,12 +56,12 @@ def hanley_mcneil_error(auc: float, events: int, non_events: int) -> float:
     Parameters
     ----------
     auc : in [0, 1].
-    events, non_events : at least 1 each.
+    events, non_events : at least 1 each; of cases in groups, the independent ones that they are worth.
     """
     if not 0 <= auc <= 1:
-        raise ValueError(f"An AUC must lie between 0 and 1; came {auc}.")
+        raise ValueError(f"An AUC must lie between 0 and 1; got {auc}.")
     if events < 1 or non_events < 1:
-        raise ValueError(f"An AUC needs cases of both classes; came {events} and {non_events}.")
+        raise ValueError(f"An AUC needs cases of both classes; got {events} and {non_events}.")
     both_above, both_below = auc / (2 - auc), 2 * auc**2 / (1 + auc)
     variance = (
         auc * (1 - auc) + (events - 1) * (both_above - auc**2) + (non_events - 1) * (both_below - auc**2)
@@ -66,7 +69,7 @@ def hanley_mcneil_error(auc: float, events: int, non_events: int) -> float:
     return math.sqrt(variance)
 
 
-def auc_precision(auc: float, events: int, non_events: int, *, level: float = 0.95) -> Estimate:
+def auc_precision(auc: float, events: float, non_events: float, *, level: float = 0.95) -> Estimate:
     """The interval to expect around an AUC from so many cases, on the logit scale.
 
     Undefined at an AUC of 0 or 1, or where a class is absent.
@@ -162,7 +165,7 @@ def _log_odds(risk: ArrayLike) -> Floats:
     risk = np.asarray(risk, dtype=np.float64)
     inner = risk[(risk > 0) & (risk < 1)]
     if not len(inner):
-        raise ValueError("Expected risks between 0 and 1 are needed; came none.")
+        raise ValueError("Expected risks between 0 and 1 are needed; got none.")
     return logit(inner)
 
 
@@ -181,14 +184,17 @@ def events_for_sensitivity(sensitivity: float, *, width: float = 0.1, level: flo
 
 def smallest_detectable_difference(
     auc: float,
-    events: int,
-    non_events: int,
+    events: float,
+    non_events: float,
     *,
     correlation: float = USUAL_CORRELATION,
     power: float = 0.8,
     level: float = 0.95,
 ) -> float:
     """How much better a second model must be for these cases to show it; NaN where even 1 is too near.
+
+    >>> round(smallest_detectable_difference(0.86, 42, 114), 3)
+    0.086
 
     Parameters
     ----------
@@ -204,7 +210,7 @@ def smallest_detectable_difference(
     AUC, the two correlated.
     """
     if not 0 <= correlation < 1:
-        raise ValueError(f"A correlation must be at least 0 and below 1; came {correlation}.")
+        raise ValueError(f"A correlation must be at least 0 and below 1; got {correlation}.")
     _check_share("An AUC", auc)
     _check_share("A power", power)
     reach = normal_quantile(level) + float(ndtri(power))
@@ -217,33 +223,65 @@ def smallest_detectable_difference(
     return float(brentq(shortfall, 0, 1 - auc)) if shortfall(1 - auc) > 0 else math.nan
 
 
-def sentence(auc: float, events: int, non_events: int, *, level: float = 0.95) -> str:
-    """One plain sentence on what a test set of this size cannot tell apart."""
+def sentence(
+    auc: float, events: int, non_events: int, *, design_effect: float = 1.0, level: float = 0.95
+) -> str:
+    """One plain sentence on the difference that a test set of this size is too small to show.
+
+    Parameters
+    ----------
+    design_effect : how many cases in groups tell as much as one independent case, at least 1; see
+        ``auc_design_effect``.
+    """
     cases = events + non_events
     if events < 1 or non_events < 1:
         return f"A test set of {cases} cases of one class says nothing about telling two classes apart."
     if not 0 < auc < 1:
-        return f"An AUC of {auc:g} on {events} events among {cases} cases leaves its own doubt unmeasured."
-    head = f"With {events} events among {cases} cases this test set cannot tell"
-    apparent = smallest_detectable_difference(auc, events, non_events, power=0.5, level=level)
+        return f"At an AUC of {auc:g} on {events} events among {cases} cases no precision can be worked out."
+    worth = events / design_effect, non_events / design_effect
+    if min(worth) < 1:
+        return f"{events} events among {cases} cases in groups are too few to distinguish any two models."
+    told = "" if design_effect < 1.05 else f", worth {sum(worth):.0f} independent ones,"
+    head = f"With {events} events among {cases} cases{told} this test set is too small to distinguish"
+    apparent = smallest_detectable_difference(auc, *worth, power=0.5, level=level)
     if math.isnan(apparent):
-        return f"{head} an AUC of {_short(auc)} from any better one, not even from 1."
-    # Rounded down: the sentence names a difference that is still too small.
-    blurred = math.floor((auc + apparent) * 100 - 1e-9) / 100
-    found = smallest_detectable_difference(auc, events, non_events, level=level)
+        return f"{head} an AUC of {auc:.2f} from any better one, even 1."
+    found = smallest_detectable_difference(auc, *worth, level=level)
     tail = (
-        "not even a perfect one would be shown better four times in five."
+        "and even a perfect one would not be shown to be better four times in five."
         if math.isnan(found)
-        else f"to do so four times in five it must gain {_short(found, 3)}."
+        else f"and {found:.3g} for that to happen four times in five."
     )
+    lower, upper = _distinct(auc, auc + apparent)
     return (
-        f"{head} {_short(auc)} from {_short(blurred)}: a second model on the same cases must gain "
-        f"{_short(apparent, 3)} of AUC to differ significantly at all; {tail}"
+        f"{head} an AUC of {lower} from {upper}: a second model on the same cases must gain {apparent:.3g} "
+        f"to differ significantly, {tail}"
     )
 
 
-def _short(share: float, digits: int = 2) -> str:
-    return f"{share:.{digits}f}".removeprefix("0")
+def _distinct(low: float, high: float) -> tuple[str, str]:
+    """Two numbers with as many decimals as it takes to tell them apart, the higher one rounded down."""
+    for digits in range(2, 8):
+        shown = f"{low:.{digits}f}", f"{math.floor(high * 10**digits - 1e-9) / 10**digits:.{digits}f}"
+        if shown[0] != shown[1]:
+            return shown
+    return f"{low:.3g}", f"{high:.9g}"
+
+
+def auc_design_effect(outcome: ArrayLike, risk: ArrayLike, *, group: ArrayLike | None = None) -> float:
+    """How many cases in groups tell as much of the AUC as one independent case; 1 without groups.
+
+    The variance of the AUC by group over that by case, never below 1; NaN where either is undefined.
+
+    Parameters
+    ----------
+    outcome, risk, group : shape (n,).
+    """
+    code = shared_groups(group, len(np.asarray(outcome)))
+    if code is None:
+        return 1.0
+    clustered, alone = (auc_variance(outcome, risk, group=each) for each in (code, None))
+    return max(1.0, clustered / alone) if alone > 0 and clustered >= 0 else math.nan
 
 
 def _least_cases(enough: Callable[[int], bool]) -> int:
@@ -260,10 +298,10 @@ def _least_cases(enough: Callable[[int], bool]) -> int:
 
 def _check_share(what: str, value: float) -> None:
     if not 0 < value < 1:
-        raise ValueError(f"{what} must lie between 0 and 1; came {value}.")
+        raise ValueError(f"{what} must lie between 0 and 1; got {value}.")
 
 
 def _wanted(width: float) -> float:
     if not width > 0:
-        raise ValueError(f"The width of an interval must be above 0; came {width}.")
+        raise ValueError(f"The width of an interval must be above 0; got {width}.")
     return width

@@ -6,12 +6,13 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import xlog1py, xlogy
 
-from clineval.statistics.counts import Bools, Floats, checked_risks
-from clineval.statistics.intervals import Estimate, normal_quantile, undefined
+from clineval.statistics.counts import Bools, Floats, checked_risks, takes_series
+from clineval.statistics.intervals import Estimate, few_groups, quantile_by_group, undefined
 from clineval.statistics.resampling import shared_groups
 from clineval.statistics.risk_bins import columns_by_risk
 
 
+@takes_series
 def brier(
     outcome: ArrayLike, risk: ArrayLike, *, group: ArrayLike | None = None, level: float = 0.95
 ) -> Estimate:
@@ -34,6 +35,7 @@ def brier(
     return _mean((risk - outcome) ** 2, shared_groups(group, len(risk)), level)
 
 
+@takes_series
 def log_loss(
     outcome: ArrayLike, risk: ArrayLike, *, group: ArrayLike | None = None, level: float = 0.95
 ) -> Estimate:
@@ -69,6 +71,7 @@ def surely_wrong(outcome: Bools, risk: Floats) -> int:
     return int(np.count_nonzero(np.where(outcome, risk == 0, risk == 1)))
 
 
+@takes_series
 def scaled_brier(
     outcome: ArrayLike, risk: ArrayLike, *, group: ArrayLike | None = None, level: float = 0.95
 ) -> Estimate:
@@ -111,13 +114,22 @@ def log_scale(value: float, influence: Floats, code: NDArray[np.intp] | None, *,
     code : shape (n,), groups numbered from 0, or None where cases are independent.
     """
     value, error = float(value), standard_error(influence, code)
-    if np.isnan(error):
-        return Estimate(value, np.nan, np.nan, level, "no interval: a single case or group shows no spread")
-    if value == 0:
-        return Estimate(value, np.nan, np.nan, level, "no interval: 0 has no logarithm")
-    reach = np.exp(normal_quantile(level) * error / value)
-    method = "log scale, variance between cases" if code is None else "log scale, variance between groups"
+    groups = np.inf if code is None else float(code.max() + 1)
+    if reason := few_groups(code) or _no_spread(value, error):
+        return Estimate(value, np.nan, np.nan, level, reason)
+    reach = np.exp(quantile_by_group(level, groups) * error / value)
+    units = "cases" if code is None else f"{groups:.0f} groups, Student's t"
+    method = f"log scale, variance between {units}"
     return Estimate(value, float(value / reach), float(value * reach), level, method)
+
+
+def _no_spread(value: float, error: float) -> str:
+    if np.isnan(error):
+        return "no interval: a single case or group shows no spread"
+    if value == 0:
+        return "no interval: 0 has no logarithm"
+    # What is left where contributions cancel to the last bits.
+    return "no interval: the cases show no spread" if error <= 1e-13 * value else ""
 
 
 def standard_error(influence: Floats, code: NDArray[np.intp] | None) -> float:
@@ -145,6 +157,7 @@ class MurphyDecomposition:
     bins: int
 
 
+@takes_series
 def murphy_decomposition(outcome: ArrayLike, risk: ArrayLike, *, bins: int = 10) -> MurphyDecomposition:
     """The Brier score in parts: what calibration costs and what telling cases apart gains.
 
@@ -161,7 +174,7 @@ def murphy_decomposition(outcome: ArrayLike, risk: ArrayLike, *, bins: int = 10)
     """
     outcome, risk = checked_risks(outcome, risk)
     if not len(risk) or bins < 1:
-        raise ValueError(f"At least one case and one bin are needed; came {len(risk)} and {bins}.")
+        raise ValueError(f"At least one case and one bin are needed; got {len(risk)} and {bins}.")
     columns = columns_by_risk(risk, bins)
     place = columns.of_case
     cases = np.bincount(place, minlength=columns.number)

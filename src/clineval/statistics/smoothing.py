@@ -5,9 +5,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from clineval.statistics.counts import Bools, Floats, checked_risks
-from clineval.statistics.intervals import Estimate, percentile_interval, undefined
-from clineval.statistics.resampling import resampling_units
+from clineval.statistics.counts import Bools, Floats, checked_risks, takes_series
+from clineval.statistics.intervals import Estimate, few_groups, percentile_interval, tails, undefined
+from clineval.statistics.resampling import resampling_units, shared_groups
 from clineval.statistics.risk_bins import Columns, columns_by_risk
 
 # Above this many cases the curve is fitted to quantile bins.
@@ -19,6 +19,8 @@ BINS = 500
 # curve is joined by a straight line instead of being fitted anew.
 SPAN = 2 / 3
 SKIP = 0.01
+# Numbers in one block of simulated outcomes.
+BLOCK = 2**20
 
 
 @dataclass(frozen=True)
@@ -89,6 +91,7 @@ class _Smoother:
         return np.abs(fits[:, place] * (1 - share) + fits[:, after] * share - self.risk)
 
 
+@takes_series
 def smoothed_curve(
     outcome: ArrayLike,
     risk: ArrayLike,
@@ -117,20 +120,85 @@ def smoothed_curve(
     outcome, risk = checked_risks(outcome, risk)
     if not len(risk):
         raise ValueError("A smoothed curve needs at least one case.")
+    return smoothed_calibration(outcome, risk, group=group, draws=draws, seed=seed, level=level).curve
+
+
+@dataclass(frozen=True)
+class SmoothedCalibration:
+    """The smoothed curve and the distances of the risks from it, from one bootstrap."""
+
+    curve: SmoothedCurve
+    errors: CalibrationErrors
+
+
+@takes_series
+def smoothed_calibration(
+    outcome: ArrayLike,
+    risk: ArrayLike,
+    *,
+    group: ArrayLike | None = None,
+    draws: int = 1000,
+    seed: int = 0,
+    level: float = 0.95,
+) -> SmoothedCalibration:
+    """``smoothed_curve`` and ``calibration_errors`` at the cost of one; parameters as for these.
+
+    With one outcome absent the errors are undefined; without a case there is no curve (ValueError).
+    """
+    outcome, risk = checked_risks(outcome, risk)
+    code = shared_groups(group, len(risk))
     whole, carrier = _samples(outcome, risk)
-    drawn = carrier.smoother.fits(*_resampled(carrier.columns, outcome, group, draws, seed))
-    low, high = np.nanquantile(drawn, [(1 - level) / 2, (1 + level) / 2], axis=0)
+    cases, events = _resampled(carrier.columns, outcome, code, draws, seed)
+    fits = carrier.smoother.fits(cases, events)
+    curve = _curve(whole, carrier, fits, code, draws=draws, level=level)
+    if not 0 < np.count_nonzero(outcome) < len(outcome):
+        nothing = undefined("needs cases with and without the condition", level=level)
+        return SmoothedCalibration(
+            curve, CalibrationErrors(nothing, nothing, nothing, np.nan, np.nan, np.nan)
+        )
+    values = _summaries(whole.smoother, whole.cases, whole.smoother.fits(whole.cases, whole.events))
+    drawn = _summaries(carrier.smoother, cases, fits)
+    chance = _by_chance(carrier, risk, code, draws, seed)
+    method = f"{_curve_words(len(risk))}, percentile bootstrap of {draws} draws" + (
+        "" if code is None else " of groups"
+    )
+    ici, e50, e90 = (
+        _above_chance(float(value[0]), own, perfect, level, method, code)
+        for value, own, perfect in zip(values, drawn, chance, strict=True)
+    )
+    middle = (float(np.median(perfect)) for perfect in chance)
+    return SmoothedCalibration(curve, CalibrationErrors(ici, e50, e90, *middle))
+
+
+def _curve(
+    whole: "_Sample",
+    carrier: "_Sample",
+    fits: Floats,
+    code: NDArray[np.intp] | None,
+    *,
+    draws: int,
+    level: float,
+) -> SmoothedCurve:
     anchor, carried = whole.smoother.anchor, carrier.smoother.anchor
+    observed = whole.smoother.fits(whole.cases, whole.events)[0]
+    words = _curve_words(int(whole.cases.sum()))
+    if few := few_groups(code):
+        nothing = np.full(len(anchor), np.nan)
+        return SmoothedCurve(anchor, observed, nothing, nothing, level, f"{words}; {few}")
+    groups = np.inf if code is None else float(code.max() + 1)
+    low, high = np.nanquantile(fits, tails(level, groups), axis=0)
     return SmoothedCurve(
         anchor,
-        whole.smoother.fits(whole.cases, whole.events)[0],
+        observed,
         np.interp(anchor, carried, low),
         np.interp(anchor, carried, high),
         level,
-        f"{_curve_words(len(risk))}, pointwise percentile band of {draws} draws",
+        f"{words}, pointwise percentile band of {draws} draws{'' if code is None else ' of groups'}, "
+        "which covers less than its level at the ends",
     )
 
 
+@takes_series
 def calibration_errors(
     outcome: ArrayLike,
     risk: ArrayLike,
@@ -151,26 +219,17 @@ def calibration_errors(
     Austin and Steyerberg 2019, doi:10.1002/sim.8281; the mean and the 90 % point are Eavg and E90 of R's
     ``rms::val.prob``. Intervals are percentile ones. A distance is never below 0 and chance alone pushes
     it up, so no resample tells of perfect calibration: where risks that are perfect would lie as far off
-    in at least ``1 - level`` of simulated outcomes (each case its own), the lower bound is 0.
+    in at least ``1 - level`` of simulated outcomes, the lower bound is 0. The outcomes of a group are
+    simulated together, each case with the condition where one number drawn for the group lies below its risk.
     """
     outcome, risk = checked_risks(outcome, risk)
     if not 0 < np.count_nonzero(outcome) < len(outcome):
         nothing = undefined("needs cases with and without the condition", level=level)
         return CalibrationErrors(nothing, nothing, nothing, nothing.value, nothing.value, nothing.value)
-    whole, carrier = _samples(outcome, risk)
-    values = _summaries(whole.smoother, whole.cases, whole.events)
-    drawn = _summaries(carrier.smoother, *_resampled(carrier.columns, outcome, group, draws, seed))
-    chance = _summaries(carrier.smoother, *_perfect(carrier, draws, seed))
-    method = f"{_curve_words(len(risk))}, percentile bootstrap of {draws} draws" + (
-        "" if group is None else " of groups"
-    )
-    rows = zip(values, drawn, chance, strict=True)
-    ici, e50, e90 = (
-        _above_chance(float(value[0]), own, perfect, level, method) for value, own, perfect in rows
-    )
-    return CalibrationErrors(ici, e50, e90, *(float(np.median(perfect)) for perfect in chance))
+    return smoothed_calibration(outcome, risk, group=group, draws=draws, seed=seed, level=level).errors
 
 
+@takes_series
 def ici(
     outcome: ArrayLike,
     risk: ArrayLike,
@@ -187,6 +246,7 @@ def ici(
     return calibration_errors(outcome, risk, group=group, draws=draws, seed=seed, level=level).ici
 
 
+@takes_series
 def e50(
     outcome: ArrayLike,
     risk: ArrayLike,
@@ -200,6 +260,7 @@ def e50(
     return calibration_errors(outcome, risk, group=group, draws=draws, seed=seed, level=level).e50
 
 
+@takes_series
 def e90(
     outcome: ArrayLike,
     risk: ArrayLike,
@@ -286,16 +347,48 @@ def _widths(risk: Floats, cases: NDArray[np.intp], anchor: Floats) -> Floats:
     return np.maximum(anchor - first[runs], final[runs] - anchor).min(axis=0)
 
 
-def _perfect(sample: _Sample, draws: int, seed: int) -> tuple[Floats, Floats]:
-    """Cases and events by column where outcomes happen just as the risks say, each shape (draws, c)."""
+def _by_chance(
+    sample: _Sample, risk: Floats, code: NDArray[np.intp] | None, draws: int, seed: int
+) -> tuple[Floats, Floats, Floats]:
+    """The distances where outcomes happen just as the risks say: mean, median, 90 % point by simulation."""
+    cases, events = (
+        sample.cases,
+        (
+            _perfect(sample, draws, seed)
+            if code is None
+            else _perfect_by_group(sample, risk, code, draws, seed)
+        ),
+    )
+    return _summaries(
+        sample.smoother, np.broadcast_to(cases, events.shape), sample.smoother.fits(cases, events)
+    )
+
+
+def _perfect(sample: _Sample, draws: int, seed: int) -> Floats:
+    """Events by column, shape (draws, c), each case with an outcome of its own."""
     held = sample.cases[0].astype(np.int64)
-    events = np.random.default_rng([seed, 1]).binomial(held, sample.smoother.risk, size=(draws, len(held)))
-    return np.broadcast_to(sample.cases, events.shape), events.astype(np.float64)
+    rng = np.random.default_rng([seed, 1])
+    return rng.binomial(held, sample.smoother.risk, size=(draws, len(held))).astype(np.float64)
 
 
-def _summaries(smoother: _Smoother, cases: Floats, events: Floats) -> tuple[Floats, Floats, Floats]:
+def _perfect_by_group(sample: _Sample, risk: Floats, code: NDArray[np.intp], draws: int, seed: int) -> Floats:
+    """Events by column, shape (draws, c): one number drawn per group, an event where it is below the risk."""
+    if len(risk) > LARGE:
+        draws = min(draws, 200)  # chance is small there, and known well enough
+    rng, order = np.random.default_rng([seed, 1]), np.argsort(sample.columns.of_case, kind="stable")
+    starts = np.searchsorted(sample.columns.of_case[order], np.arange(sample.columns.number))
+    risk, code = risk[order], code[order]
+    events, step = np.empty((draws, sample.columns.number)), max(1, BLOCK // len(risk))
+    for start in range(0, draws, step):
+        rows = min(step, draws - start)
+        happened = rng.random((rows, int(code.max()) + 1))[:, code] < risk
+        events[start : start + rows] = np.add.reduceat(happened, starts, axis=1, dtype=np.float64)
+    return events
+
+
+def _summaries(smoother: _Smoother, cases: Floats, fits: Floats) -> tuple[Floats, Floats, Floats]:
     """Mean, median and 90 % point of the distances by resample, each shape (draws,)."""
-    errors = smoother.errors(smoother.fits(cases, events))
+    errors = smoother.errors(fits)
     number = cases.sum(axis=1)
     order = np.argsort(errors, axis=1)
     ranked = np.take_along_axis(errors, order, 1)
@@ -321,9 +414,14 @@ def _quantile(ranked: Floats, passed: Floats, number: Floats, share: float) -> F
     return low + (place - below) * (high - low)
 
 
-def _above_chance(value: float, drawn: Floats, perfect: Floats, level: float, method: str) -> Estimate:
+def _above_chance(
+    value: float, drawn: Floats, perfect: Floats, level: float, method: str, code: NDArray[np.intp] | None
+) -> Estimate:
     """The percentile interval, down to 0 where perfect calibration would show as much by chance."""
-    found = percentile_interval(value, drawn, level=level, method=method)
-    if np.mean(perfect >= value) < 1 - level:
+    if few := few_groups(code):
+        return Estimate(value, np.nan, np.nan, level, few)
+    groups = np.inf if code is None else float(code.max() + 1)
+    found = percentile_interval(value, drawn, level=level, method=method, groups=groups)
+    if np.isnan(found.low) or np.mean(perfect >= value) < 1 - level:
         return found
     return replace(found, low=0.0, method=f"{found.method}; low 0, perfect risks show as much by chance")

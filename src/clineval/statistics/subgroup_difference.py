@@ -9,14 +9,15 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.stats import rankdata
 
-from clineval.statistics.auc import auc_logit
-from clineval.statistics.counts import Bools, checked_cases, group_codes
+from clineval.statistics.auc import auc_logit, square_and_add
+from clineval.statistics.counts import Bools, checked_cases, group_codes, takes_series
 from clineval.statistics.intervals import Estimate, undefined
 from clineval.statistics.rates import grouped_rate
 
 Floats = NDArray[np.float64]
 
 
+@takes_series
 def auc_of_part_less_rest(
     outcome: ArrayLike,
     risk: ArrayLike,
@@ -42,6 +43,7 @@ def auc_of_part_less_rest(
     return _difference(aucs[0], aucs[1], _correlation(*shares), what="AUC")
 
 
+@takes_series
 def rate_of_part_less_rest(
     right: Bools, part: Bools, *, group: ArrayLike | None = None, level: float = 0.95
 ) -> Estimate:
@@ -84,16 +86,10 @@ def _correlation(first: Floats, second: Floats) -> float:
 
 
 def _difference(first: Estimate, second: Estimate, correlation: float, *, what: str) -> Estimate:
-    value = first.value - second.value
-    low = _reach(first.value - first.low, second.high - second.value, correlation)
-    high = _reach(first.high - first.value, second.value - second.low, correlation)
+    low, high = square_and_add(first, second, correlation=correlation)
     shared = f", correlated by {correlation:+.2f} through groups on both sides" if correlation else ""
     method = f"MOVER of the {what}'s two intervals{shared}"
-    return Estimate(value, value - low, value + high, first.level, method)
-
-
-def _reach(first: float, second: float, correlation: float) -> float:
-    return float(np.sqrt(max(0.0, first**2 + second**2 - 2 * correlation * first * second)))
+    return Estimate(first.value - second.value, low, high, first.level, method)
 
 
 def _lacking(estimates: list[Estimate]) -> str:

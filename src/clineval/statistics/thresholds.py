@@ -7,8 +7,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.special import betaincc
 
-from clineval.statistics.counts import Bools, Floats, checked_cases, counts
-from clineval.statistics.intervals import Estimate, percentile_interval, undefined, wilson
+from clineval.statistics.counts import Bools, Floats, checked_cases, counts, takes_series
+from clineval.statistics.intervals import Estimate, few_groups, percentile_interval, undefined, wilson
 from clineval.statistics.resampling import resampling_units, shared_groups
 from clineval.statistics.risk_bins import columns_by_risk
 
@@ -16,6 +16,48 @@ from clineval.statistics.risk_bins import columns_by_risk
 MOST_CUTS = 1000
 
 
+@dataclass(frozen=True)
+class Choice:
+    """How firmly a chosen threshold stands.
+
+    Attributes
+    ----------
+    target : the sensitivity aimed at, 0 to 1.
+    low, high : where the chosen threshold falls when the choice is repeated on bootstrap draws.
+    probability_target_met : that the target truly holds at the threshold, 0 to 1.
+    events : how many cases with the condition the choice rests on.
+    sentence : the same in words.
+    """
+
+    target: float
+    low: float
+    high: float
+    probability_target_met: float
+    events: int
+    sentence: str
+
+
+@dataclass(frozen=True)
+class Point:
+    """A threshold that was fixed before the cases it is applied to were scored.
+
+    Attributes
+    ----------
+    name : ``half``, ``sensitivity_90`` or ``given``.
+    threshold : flagged means ``risk >= threshold``; NaN where none could be chosen.
+    chosen_on : ``fixed``, ``given``, ``val`` or ``train_out_of_fold``.
+    rule : in words, how it was chosen; where it could not be, why.
+    choice : how firmly it stands; None where nothing was chosen from data.
+    """
+
+    name: str
+    threshold: float
+    chosen_on: str
+    rule: str = ""
+    choice: Choice | None = None
+
+
+@takes_series
 def threshold_for_sensitivity(outcome: ArrayLike, risk: ArrayLike, target: float) -> float:
     """The largest threshold that still flags the target share of those with the condition.
 
@@ -38,6 +80,7 @@ def threshold_for_sensitivity(outcome: ArrayLike, risk: ArrayLike, target: float
     return _kth_largest(events, _least_count(target, len(events)))
 
 
+@takes_series
 def threshold_for_specificity(outcome: ArrayLike, risk: ArrayLike, target: float) -> float:
     """The smallest threshold that leaves the target share of those without the condition unflagged.
 
@@ -64,6 +107,7 @@ def threshold_for_specificity(outcome: ArrayLike, risk: ArrayLike, target: float
     return float(above.min()) if len(above) else float(np.nextafter(last_spared, np.inf))
 
 
+@takes_series
 def threshold_youden(outcome: ArrayLike, risk: ArrayLike) -> float:
     """The threshold with the largest sensitivity + specificity - 1; of several, the lowest.
 
@@ -89,7 +133,7 @@ def threshold_for_harm_ratio(harm_ratio: float) -> float:
     doi:10.1056/NEJM197507312930501.
     """
     if not (harm_ratio > 0 and math.isfinite(harm_ratio)):
-        raise ValueError(f"A harm ratio must be a number above 0; came {harm_ratio}.")
+        raise ValueError(f"A harm ratio must be a number above 0; got {harm_ratio}.")
     return 1 / (1 + harm_ratio)
 
 
@@ -119,6 +163,7 @@ class ChosenThreshold:
         return self.threshold.value
 
 
+@takes_series
 def choose_threshold(
     outcome: ArrayLike,
     risk: ArrayLike,
@@ -154,7 +199,7 @@ def choose_threshold(
         return _for_youden(cases)
     if rule == "harm_ratio":
         return _for_harm_ratio(_needed(rule, target), level)
-    raise ValueError(f"A rule is 'sensitivity', 'specificity', 'youden' or 'harm_ratio'; came {rule!r}.")
+    raise ValueError(f"A rule is 'sensitivity', 'specificity', 'youden' or 'harm_ratio'; got {rule!r}.")
 
 
 def probability_target_met(successes: int, total: int, target: float) -> float:
@@ -171,7 +216,7 @@ def events_to_guarantee(target: float, *, level: float = 0.95) -> int:
     The lowest cut, which flags all m events, reaches the target with probability 1 - target ** m.
     """
     if not 0 < target < 1:
-        raise ValueError(f"A target that can be guaranteed lies between 0 and 1; came {target}.")
+        raise ValueError(f"A target that can be guaranteed lies between 0 and 1; got {target}.")
     return math.ceil(math.log1p(-level) / math.log(target))
 
 
@@ -201,10 +246,17 @@ class _Cases:
     level: float
 
     def interval(self, threshold: float, drawn: Floats) -> Estimate:
+        code = shared_groups(self.group, len(self.outcome))
+        if few := few_groups(code):
+            return Estimate(threshold, np.nan, np.nan, self.level, few)
         words = f"percentile of {self.draws} bootstrap choices" + (
-            "" if self.group is None else ", groups drawn whole"
+            "" if code is None else ", groups drawn whole"
         )
-        return percentile_interval(threshold, drawn, level=self.level, method=words)
+        groups = np.inf if code is None else float(code.max() + 1)
+        found = percentile_interval(threshold, drawn, level=self.level, method=words, groups=groups)
+        if np.isnan(found.low) and len(drawn) and (drawn == threshold).all():
+            return Estimate(threshold, threshold, threshold, self.level, f"{words}, which all gave this one")
+        return found
 
 
 def _needed(rule: str, target: float | None) -> float:
@@ -217,7 +269,7 @@ def _class(outcome: Bools, risk: Floats, *, present: bool) -> Floats:
     chosen = risk[outcome == present]
     if not len(chosen):
         raise ValueError(
-            f"A threshold needs cases {'with' if present else 'without'} the condition; came none."
+            f"A threshold needs cases {'with' if present else 'without'} the condition; got none."
         )
     return chosen
 
@@ -225,7 +277,7 @@ def _class(outcome: Bools, risk: Floats, *, present: bool) -> Floats:
 def _least_count(target: float, total: int) -> int:
     """The least k with k / total >= target, in floating point as the rate itself will be compared."""
     if not 0 < target <= 1:
-        raise ValueError(f"A target must lie above 0 and not above 1; came {target}.")
+        raise ValueError(f"A target must lie above 0 and not above 1; got {target}.")
     k = math.ceil(target * total)
     return k - 1 if (k - 1) / total >= target else k
 
