@@ -214,7 +214,7 @@ def _results(folder: Path) -> Path:
 
 
 def _evaluation() -> Reader:
-    from clineval.evaluation.codec import read_evaluation
+    from clineval.evaluation import read_evaluation
 
     with tempfile.TemporaryDirectory() as name:
         record = json.loads((_results(Path(name)) / "evaluation.json").read_bytes())

@@ -215,7 +215,7 @@ def test_the_file_is_strict_json_and_the_same_table_gives_the_same_bytes(tmp_pat
 
 
 def test_another_schema_and_a_part_of_an_evaluation_are_refused(content: dict[str, Any], tmp_path) -> None:
-    with pytest.raises(InputError, match="schema 1 is needed; came 2"):
+    with pytest.raises(InputError, match="evaluation of schema 1; got 2"):
         Evaluation.from_json({**content, "schema": 2})
     with pytest.raises(InputError, match="not whole"):
         Evaluation.from_json({key: value for key, value in content.items() if key != "models"})
@@ -664,3 +664,113 @@ def test_progress_counts_every_model_on_every_population() -> None:
     seen: list[tuple[int, int]] = []
     evaluate(only(TABLE, "val", "test"), progress=lambda done, total: seen.append((done, total)), **FAST)
     assert seen == [(done, 6) for done in range(1, 7)]
+
+
+# --- groups -----------------------------------------------------------------------------------------
+
+
+def widths(value: object, path: str = "") -> dict[str, list[float | None]]:
+    """The width of every interval below a JSON value, of curves at each threshold, by its path."""
+    if isinstance(value, dict):
+        bounds = [(name, name.replace("low", "high")) for name in value if name in ("low", "gain_low")]
+        found = {}
+        for low, high in bounds:
+            lows, highs = (each if isinstance(each, list) else [each] for each in (value[low], value[high]))
+            found[f"{path}.{low}"] = [
+                None if None in pair else pair[1] - pair[0] for pair in zip(lows, highs, strict=True)
+            ]
+        inner = (widths(each, f"{path}.{name}") for name, each in value.items())
+        return found | {key: each for one in inner for key, each in one.items()}
+    if isinstance(value, list):
+        parts = (widths(each, f"{path}[{index}]") for index, each in enumerate(value))
+        return {key: each for one in parts for key, each in one.items()}
+    return {}
+
+
+def plain_table(cases: int) -> pd.DataFrame:
+    """Test cases of two models, each alone, with an attribute of two values."""
+    parts = [rows(model, "test", cases, noise=noise) for model, noise in (("logreg", 0.9), ("cnn", 0.3))]
+    device = np.arange(cases) % 2
+    return pd.concat([part.drop(columns="group").assign(device=device) for part in parts], ignore_index=True)
+
+
+def tripled(table: pd.DataFrame) -> pd.DataFrame:
+    """Each row three times under one group."""
+    copies = [table.assign(case=table["case"] + f"/{copy}", group=table["case"]) for copy in "abc"]
+    return pd.concat(copies, ignore_index=True)
+
+
+@pytest.mark.parametrize("cases", [80, 160])
+def test_no_interval_narrows_where_each_row_stands_three_times_under_one_group(cases: int) -> None:
+    table = plain_table(cases)
+    given = {"thresholds": [0.2, 0.45], "draws": 400}
+    once, thrice = evaluate(table, **given), evaluate(tripled(table), **given)
+    before, after = widths(once.to_json()), widths(thrice.to_json())
+    assert set(before) == set(after)
+    assert len(before) > 100
+    for path, values in before.items():
+        compared = [
+            (a, b) for a, b in zip(values, after[path], strict=True) if a is not None and b is not None
+        ]
+        # Where the bootstrap leaves out thresholds at which nothing varies, it does so in both.
+        assert len(compared) == len(values) - values.count(None), path
+        narrow = [b / a for a, b in compared if a > 0.01]
+        assert not narrow or np.median(narrow) > 0.85, (path, min(narrow))
+        assert all(ratio > (0.85 if len(values) == 1 else 0.7) for ratio in narrow), (path, min(narrow))
+
+
+def test_the_lines_that_are_drawn_respect_groups_as_the_numbers_do() -> None:
+    table = plain_table(120)
+    drawn = []
+    for one in (table, tripled(table)):
+        evaluation = evaluate(one, draws=400)
+        drawn.append(curves(check_predictions(one), evaluation).models["cnn"]["test"])
+    once, thrice = drawn
+    for name in ("sensitivity", "specificity", "ppv", "npv", "accuracy"):
+        bands = [each.explorer.rates[name] for each in (once, thrice)]
+        ratio = (bands[1].high - bands[1].low) / (bands[0].high - bands[0].low)
+        assert np.nanmin(ratio) > 0.85, name
+        assert bands[1].value == pytest.approx(bands[0].value, nan_ok=True)
+    bars = [each.calibration.grouped for each in (once, thrice)]
+    assert np.min((bars[1].high - bars[1].low) / (bars[0].high - bars[0].low)) > 0.85
+    roc = [each.roc.band for each in (once, thrice)]
+    assert np.mean(roc[1].high - roc[1].low) > 0.85 * np.mean(roc[0].high - roc[0].low)
+
+
+def test_what_a_set_can_show_shrinks_to_its_groups() -> None:
+    table = plain_table(160)
+    once, thrice = (evaluate(one, draws=20).models["cnn"]["test"].adequacy for one in (table, tripled(table)))
+    assert thrice.auc_half_width == pytest.approx(once.auc_half_width, rel=0.03)
+    assert thrice.cases_for_auc_width_10 == pytest.approx(3 * once.cases_for_auc_width_10, rel=0.03)
+    assert thrice.cases_for_observed_expected_width_20 > 2.9 * once.cases_for_observed_expected_width_20
+    assert "worth 158 independent ones" in thrice.sentence
+
+
+def test_few_groups_give_values_without_intervals_and_a_warning() -> None:
+    table = plain_table(60)
+    evaluation = evaluate(table.assign(group=np.tile(np.arange(60) % 4, 2).astype(str)), draws=20)
+    assert any("4 groups, fewer than 10" in each for each in evaluation.warnings)
+    found = widths(evaluation.to_json())
+    assert {value for values in found.values() for value in values} == {None}
+    assert evaluation.models["cnn"]["test"].measures["auc"].value > 0.5
+
+
+def test_groups_across_splits_and_groups_that_are_no_patients_are_warned_of() -> None:
+    across = evaluate(TABLE, **FAST).warnings
+    assert any("20 groups have cases in more than one split" in each for each in across)
+    table = plain_table(160)
+    many = evaluate(table.assign(group=np.tile(np.arange(160) % 12, 2).astype(str)), draws=20).warnings
+    assert any("160 cases belong to 12 groups, fewer than a tenth" in each for each in many)
+    assert evaluate(table, draws=20).warnings == ()
+
+
+# --- many models and many columns -------------------------------------------------------------------
+
+
+def test_of_many_models_each_is_compared_with_the_primary_one() -> None:
+    table = pd.concat([rows(f"m{number}", "test", 40, noise=0.1 * number) for number in range(14)])
+    evaluation = evaluate(table, primary="m3", draws=20)
+    pairs = {one.models for one in evaluation.comparisons}
+    assert len(pairs) == 13
+    assert all("m3" in pair for pair in pairs)
+    assert any("Of 14 models each is compared with the primary one only" in note for note in evaluation.notes)

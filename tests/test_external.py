@@ -8,7 +8,8 @@ import pytest
 from scipy.special import expit, logit
 from scipy.stats import t as student
 
-from clineval.evaluation.external import FOLDS, expected_auc, rate_difference, to_json, transport
+from clineval.evaluation.codec import to_plain
+from clineval.evaluation.external import FOLDS, expected_auc, rate_difference, transport
 from clineval.evaluation.records import Point
 from clineval.predictions import check_predictions
 from clineval.statistics.intervals import Estimate
@@ -46,8 +47,8 @@ def found():
     return transport(INTERNAL, EXTERNAL, points=POINTS, draws=50)["cnn"]
 
 
-def placements(frame: pd.DataFrame) -> tuple[float, float]:
-    """AUC and its variance for clustered cases, by loops over pairs and groups (Obuchowski 1997)."""
+def placements(frame: pd.DataFrame) -> tuple[float, float, float]:
+    """AUC and its logit bounds for clustered cases, by loops over pairs and groups (Obuchowski 1997)."""
     present, absent = frame[frame["outcome"] == 1], frame[frame["outcome"] == 0]
     wins = lambda a, b: 1.0 if a > b else 0.5 if a == b else 0.0  # noqa: E731
     of_present = {i: np.mean([wins(r, s) for s in absent["risk"]]) for i, r in present["risk"].items()}
@@ -67,25 +68,26 @@ def placements(frame: pd.DataFrame) -> tuple[float, float]:
     s10 = events / ((events - 1) * m) * np.sum(x**2)
     s01 = others / ((others - 1) * n) * np.sum(y**2)
     s11 = total / (total - 1) * np.sum(x * y)
-    return auc, s10 / m + s01 / n + 2 * s11 / (m * n)
+    freedom = (s10 / m + s01 / n) ** 2 / ((s10 / m) ** 2 / (events - 1) + (s01 / n) ** 2 / (others - 1))
+    error = np.sqrt(s10 / m + s01 / n + 2 * s11 / (m * n)) / (auc * (1 - auc))
+    reach = student.ppf(0.975, freedom) * error
+    return auc, expit(logit(auc) - reach), expit(logit(auc) + reach)
 
 
 # Discrimination ---------------------------------------------------------------------------------------
 
 
 def test_the_drop_is_the_unpaired_difference_of_clustered_aucs(found):
-    """Different cases: the variance of the difference is the sum of both; Welch's degrees of freedom."""
+    """Different cases: the two logit intervals joined by the square-and-add rule."""
     home = INTERNAL[INTERNAL["split"] == "test"].reset_index(drop=True)
-    (auc_home, v), (auc_there, w) = placements(home), placements(EXTERNAL.reset_index(drop=True))
-    freedom = (v + w) ** 2 / (v**2 / (HOME / 2 - 1) + w**2 / (THERE / 2 - 1))
-    gap, reach = auc_there - auc_home, student.ppf(0.975, freedom) * np.sqrt(v + w)
+    (a, a_low, a_high), (b, b_low, b_high) = placements(EXTERNAL.reset_index(drop=True)), placements(home)
     drop = found.drops[0]
     assert drop.population == "test"
-    assert drop.auc.value == pytest.approx(auc_home, abs=1e-12)
-    assert drop.difference.value == pytest.approx(gap, abs=1e-12)
-    assert drop.difference.low == pytest.approx(gap - reach, abs=1e-9)
-    assert drop.difference.high == pytest.approx(gap + reach, abs=1e-9)
-    assert drop.p_value == pytest.approx(2 * student.sf(abs(gap) / np.sqrt(v + w), freedom), abs=1e-9)
+    assert drop.auc.value == pytest.approx(b, abs=1e-12)
+    assert drop.difference.value == pytest.approx(a - b, abs=1e-12)
+    assert drop.difference.low == pytest.approx(a - b - np.hypot(a - a_low, b_high - b), abs=1e-9)
+    assert drop.difference.high == pytest.approx(a - b + np.hypot(a_high - a, b - b_low), abs=1e-9)
+    assert (drop.p_value < 0.05) == (drop.difference.high < 0)
 
 
 def test_a_cohort_beside_itself_drops_by_nothing():
@@ -247,8 +249,8 @@ def test_a_model_that_was_not_scored_at_home_has_an_external_auc_and_no_drop():
 
 
 def test_it_is_written_as_plain_json_with_none_for_what_is_undefined(found):
-    text = json.dumps(to_json({"cnn": found}), allow_nan=False)
+    text = json.dumps(to_plain({"cnn": found}), allow_nan=False)
     back = json.loads(text)["cnn"]
     assert back["drops"][0]["difference"]["value"] == found.drops[0].difference.value
-    assert to_json(np.nan) is None
-    assert to_json((1.0, np.nan)) == [1.0, None]
+    assert to_plain(np.nan) is None
+    assert to_plain((1.0, np.nan)) == [1.0, None]

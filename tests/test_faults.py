@@ -373,7 +373,7 @@ def test_only_the_known_modules_write_files():
         "pipeline/study.py",
     }
     inside_a_swapped_folder = {
-        "evaluation/codec.py", "pipeline/audit.py", "pipeline/evaluate.py", "pipeline/train.py",
+        "evaluation/records.py", "pipeline/audit.py", "pipeline/evaluate.py", "pipeline/train.py",
         "pipeline/report.py", "pipeline/robustness.py", "pipeline/run.py", "pipeline/validate.py",
         "predictions.py", "results/provenance.py", "results/crate.py", "results/ledger.py",
         "reporting/figures.py", "reporting/style.py", "reporting/gallery.py",

@@ -13,7 +13,7 @@ from clineval.cli import main
 from clineval.data.image_files import read_image
 from clineval.data.preparation import Unusable
 from clineval.errors import InputError
-from clineval.evaluation.codec import read_evaluation
+from clineval.evaluation import read_evaluation
 from clineval.results import hash_folder
 
 

@@ -114,9 +114,7 @@ def test_many_models_keep_their_lines_but_only_the_named_ones_their_bands(scored
 def test_an_undefined_point_is_not_marked(scored, ax):
     scores, drawn = scored
     gone = replace(scores.measures["auc"], value=np.nan)
-    point = replace(
-        scores.operating_points[0], rates={**scores.operating_points[0].rates, "sensitivity": gone}
-    )
+    point = replace(scores.operating_points[0], sensitivity=gone)
     plots.draw_roc(drawn.roc, ax, points=[point], measures=scores.measures)
     assert not any("threshold" in label for label in labels(ax))
 

@@ -128,7 +128,7 @@ def test_an_external_cohort_keeps_its_own_name(score, tmp_path):
 FEW = ("groups/diagnosis.csv", "groups/one.csv", "csv-excel/ids.csv")  # 2, 1 and 3 groups
 
 
-@pytest.mark.parametrize("name", [pytest.param(name, marks=TO_DO) for name in FEW])
+@pytest.mark.parametrize("name", FEW)
 def test_too_few_groups_give_no_interval_and_the_reason(score, name):
     found = measures(score(CASES / name))
     for measure in WITH_INTERVAL:
@@ -140,14 +140,13 @@ def test_too_few_groups_give_no_interval_and_the_reason(score, name):
     assert all(bound is None for bound in (*curve["low"], *curve["high"]))
 
 
-@pytest.mark.parametrize("name", [pytest.param(name, marks=TO_DO) for name in FEW])
+@pytest.mark.parametrize("name", FEW)
 def test_groups_fewer_than_a_tenth_of_the_cases_are_warned_of(score, name):
     ended = score(CASES / name)
     measures(ended)
     assert re.search(r"\b[123] groups?\b", ended.said), ended.said
 
 
-@TO_DO
 def test_a_group_that_holds_two_splits_is_warned_of(score, tmp_path):
     table = pd.read_csv(LOWER)
     table["group"] = np.arange(len(table)) % 30

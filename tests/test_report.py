@@ -266,7 +266,7 @@ def test_an_evaluation_of_another_schema_is_refused(results, tmp_path):
     folder = copy_of(results, tmp_path / "r")
     content = json.loads((folder / "evaluation.json").read_text(encoding="utf-8"))
     (folder / "evaluation.json").write_text(json.dumps({**content, "schema": 0}), encoding="utf-8")
-    with pytest.raises(InputError, match="schema 1 is needed; came 0"):
+    with pytest.raises(InputError, match="schema 1; got 0"):
         write_report(folder)
 
 

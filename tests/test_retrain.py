@@ -190,8 +190,8 @@ def test_settings_that_an_older_record_lacks_are_as_by_default():
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
-        ({"magic": 1}, "settings is not of the form"),
-        ({"training": 3}, "settings.training is not of the form"),
+        ({"magic": 1}, "settings has .'magic'., which RunSettings does not know"),
+        ({"training": 3}, "settings.training is 3, which is not of the kind"),
         ({"training": {"network": {"epochs": "many"}}}, "settings.training.network.epochs is 'many'"),
         ({"training": {"seed": None}}, "settings.training.seed is None"),
         ({"data": {"own": {"bits": []}}}, "settings.data.own.bits is"),

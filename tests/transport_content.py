@@ -8,7 +8,8 @@ import pandas as pd
 from scipy.special import expit
 
 from clineval.evaluation import evaluate, write_evaluation
-from clineval.evaluation.external import to_json, transport
+from clineval.evaluation.codec import to_plain
+from clineval.evaluation.external import transport
 from clineval.evaluation.records import Point, Primary
 from clineval.predictions import check_predictions, write_predictions
 
@@ -35,7 +36,7 @@ def content(*, tested: bool = True, shift: float = -1.0, seen: int = 0) -> dict:
         internal = internal[internal["model"] == "logreg"].assign(model="another")
     external = check_predictions(table("hospital-b", 200, seed=2, shift=shift, signal=1.0))
     points = dict.fromkeys(("logreg", "cnn", "combined"), POINTS)
-    models = to_json(transport(check_predictions(internal), external, points=points, draws=20))
+    models = to_plain(transport(check_predictions(internal), external, points=points, draws=20))
     flat = (np.ones(256) / 256).tolist()
     distance = {"lower_quartile": 0.9, "median": 1.0, "upper_quartile": 1.1, "limit": 1.2}
     auc = {model: record["external_auc"] for model, record in models.items()}

@@ -87,6 +87,8 @@ def evaluate(
             announce=announce,
             warn=notify,
         )
+    for warning in evaluation.warnings:
+        complain(f"Warning: {warning}")
     show_evaluation(evaluation, main=subject_of(evaluation).main)
     say(f"Report: {out / 'report.html'}")
 

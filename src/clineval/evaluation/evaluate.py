@@ -27,7 +27,7 @@ from clineval.evaluation.populations import (
 )
 from clineval.evaluation.primary import choose_primary
 from clineval.evaluation.records import Evaluation, Point, PopulationScores, Primary, Scale, Spread
-from clineval.evaluation.scores import members_by_population, score, spread_of
+from clineval.evaluation.scores import group_warnings, members_by_population, score, spread_of
 from clineval.evaluation.subgroups import check_chosen, subgroup_tables
 from clineval.predictions import MEMBER_COLUMNS, OUT_OF_FOLD, TRAIN, check_predictions, codes_of, encode
 from clineval.predictions import attributes as attributes_of
@@ -176,7 +176,8 @@ def evaluate_checked(
         ),
         points=frozen,
         shared_cases={part.name: part.shared for part in parts if part.shared},
-        notes=(*_notes(parts), *_group_notes(table), *_pair_notes(parts)),
+        notes=(*_notes(parts), *_pair_notes(parts)),
+        warnings=tuple(dict.fromkeys((*group_warnings(parts), *_groups_across(table)))),
         primary=first,
     )
 
@@ -233,7 +234,7 @@ def _notes(parts: tuple[Population, ...]) -> tuple[str, ...]:
     return tuple(notes)
 
 
-def _group_notes(table: pd.DataFrame) -> Iterator[str]:
+def _groups_across(table: pd.DataFrame) -> Iterator[str]:
     """A warning where groups have cases in more than one split: models may have learnt what is scored."""
     if "group" not in table:
         return

@@ -281,6 +281,7 @@ class Evaluation:
     shared_cases : per population the cases kept and those of each model, where only shared cases
         were scored because that was asked for.
     notes : what a reader must know beside the numbers.
+    warnings : what in the table makes the numbers doubtful, such as groups that are no patients.
     """
 
     condition: str
@@ -294,6 +295,7 @@ class Evaluation:
     shared_cases: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     primary: Primary | None = None
+    warnings: tuple[str, ...] = ()
     schema: int = SCHEMA
 
     @property

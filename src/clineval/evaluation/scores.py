@@ -1,7 +1,7 @@
 """Scores of one model on one population: discrimination, calibration, spread over trainings, adequacy."""
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict
 from typing import Any
 
@@ -144,7 +144,7 @@ def _effect(cases: Cases, measures: Mapping[str, Estimate], name: str) -> float:
 
 
 def _whole(cases: float) -> float:
-    return cases if math.isnan(cases) else math.ceil(cases - 1e-9)
+    return cases if math.isnan(cases) else float(math.ceil(cases - 1e-9))
 
 
 def _cases_for_auc(auc: float, prevalence: float, level: float) -> float:
@@ -226,22 +226,34 @@ def _brier_parts(cases: Cases) -> dict[str, float]:
 
 
 def _notes(cases: Cases) -> tuple[str, ...]:
-    """What is to be known of the groups: how many there are, and where they are too few."""
     if cases.group is None:
         return ()
-    number, sizes = cases.groups, np.bincount(np.unique(cases.group, return_inverse=True)[1])
-    belong = f"{len(cases)} cases belong to {number} group{'' if number == 1 else 's'}"
-    if number < FEWEST_GROUPS:
-        return (
-            f"{belong}: fewer than {FEWEST_GROUPS} are too few for any confidence interval. If the column "
-            "does not name patients, leave it out.",
-        )
-    if number < len(cases) / MANY_A_GROUP:
-        return (
-            f"{belong}, the largest of {sizes.max()}: fewer than a tenth of the cases. If the column does "
-            "not name patients, the confidence intervals are too wide; leave it out.",
-        )
-    return (f"{belong}: every confidence interval respects them.",)
+    if cases.groups < FEWEST_GROUPS:
+        return (f"{_belonging(cases)}: too few for any confidence interval.",)
+    return (f"{_belonging(cases)}: every confidence interval respects them.",)
+
+
+def _belonging(cases: Cases) -> str:
+    return f"{len(cases)} cases belong to {cases.groups} group{'' if cases.groups == 1 else 's'}"
+
+
+def group_warnings(parts: Iterable[Population]) -> Iterator[str]:
+    """Of each population kept for testing whose groups are too few, or so few that they are no patients."""
+    for part in parts:
+        cases = next(iter(part.models.values()))
+        if part.used_for or cases.group is None:
+            continue
+        belong = f"{part.name}: {_belonging(cases)}"
+        if cases.groups < FEWEST_GROUPS:
+            yield (
+                f"{belong}, fewer than {FEWEST_GROUPS}: no confidence interval is given. If the column does "
+                "not name patients, leave it out."
+            )
+        elif cases.groups < len(cases) / MANY_A_GROUP:
+            yield (
+                f"{belong}, fewer than a tenth of the cases. If the column does not name patients, the "
+                "confidence intervals are too wide; leave it out."
+            )
 
 
 def _decision(cases: Cases, scale: Scale) -> DecisionArrays:

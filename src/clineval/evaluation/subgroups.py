@@ -132,7 +132,7 @@ def _words(name: str) -> frozenset[str]:
 Codes = NDArray[np.intp]
 
 LEAST = 10
-"""Events and non-events that a cell needs: with fewer an interval spans most of what is possible."""
+"""Events and non-events, or groups with them, that a cell needs: fewer leave most values possible."""
 
 NOT_RECORDED = "not recorded"
 
@@ -223,17 +223,24 @@ def _table(
 def _cell(value: str, part: Bools, cases: Cases, point: Point, scale: Scale) -> SubgroupCell:
     inside = cases.select(np.flatnonzero(part))
     events = int(inside.outcome.sum())
-    others = len(inside) - events
-    if reason := _too_few(events, others):
+    if reason := _too_few(inside):
         return SubgroupCell(value, len(inside), events, suppressed=reason)
     measures = dict(_measures(inside, point, scale))
     return SubgroupCell(value, len(inside), events, measures, dict(_differences(part, cases, point, scale)))
 
 
-def _too_few(events: int, others: int) -> str:
+def _too_few(cases: Cases) -> str:
+    """Why cases are too few for an estimate: groups that share their cases count once."""
+    events, others = (
+        int(side.sum()) if cases.group is None else len(np.unique(cases.group[side]))
+        for side in (cases.outcome, ~cases.outcome)
+    )
     if min(events, others) >= LEAST:
         return ""
-    return f"{events} events and {others} non-events; fewer than {LEAST} of either support no estimate"
+    of = "" if cases.group is None else "groups with "
+    return (
+        f"{events} {of}events and {others} {of}non-events; fewer than {LEAST} of either support no estimate"
+    )
 
 
 def _measures(cases: Cases, point: Point, scale: Scale) -> Iterator[tuple[str, Estimate]]:
@@ -248,8 +255,7 @@ def _measures(cases: Cases, point: Point, scale: Scale) -> Iterator[tuple[str, E
 
 def _differences(part: Bools, cases: Cases, point: Point, scale: Scale) -> Iterator[tuple[str, Estimate]]:
     """The cell less all other cases; none where those are too few to say anything."""
-    rest = cases.outcome[~part]
-    if _too_few(int(rest.sum()), int((~rest).sum())):
+    if _too_few(cases.select(np.flatnonzero(~part))):
         return
     plain: dict[str, Any] = {"level": scale.level}
     yield "auc_logit", auc_of_part_less_rest(cases.outcome, cases.risk, part, group=cases.group, **plain)

@@ -81,7 +81,8 @@ def limits(subject: Subject, artefacts: Artefacts) -> list[str]:
             "The share with the condition is that of this collection, not of a clinic: set your own in the "
             "explorer."
         )
-    return [*said, *(scores.notes if scores is not None else ()), *subject.evaluation.notes]
+    notes = (*subject.evaluation.warnings, *subject.evaluation.notes)
+    return [*said, *(scores.notes if scores is not None else ()), *notes]
 
 
 def _clean_words(subject: Subject) -> str:

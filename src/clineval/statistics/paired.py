@@ -155,7 +155,7 @@ def _newcombe(both: float, only_a: float, only_b: float, cases: float, level: fl
         [min(both + only_a, cases), min(both + only_b, cases)], [cases, cases], level=level
     )
     a, b = (both + only_a) / cases, (both + only_b) / cases
-    neither = cases - both - only_a - only_b
+    neither = max(0.0, cases - both - only_a - only_b)  # scaled counts may miss 0 by their last bits
     product = (both + only_a) * (only_b + neither) * (both + only_b) * (only_a + neither)
     phi = 0.0
     if product:
