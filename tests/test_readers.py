@@ -427,7 +427,7 @@ def test_refusals_name_what_is_wrong():
         given(case=[1, 2, 3, 3, *case[4:]], outcome=[1, 0, 1, 1, 1, 0, 1, 0])
     with pytest.raises(ValueError, match="Expected one group per case, got two for case 2"):
         given(group=[1, 1, 2, 2, 1, 2, 2, 2])
-    with pytest.raises(ValueError, match="finite number; number 1 is nan"):
+    with pytest.raises(ValueError, match="a finite number for every risk; got nan in row 2"):
         given(rating=[3, np.nan, *rating[2:]])
     with pytest.raises(ValueError, match="Expected different ratings from reader b, got 2 for"):
         reader_performance(given(rating=rating[:4] + [2.0] * 4))

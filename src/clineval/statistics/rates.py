@@ -126,24 +126,6 @@ def worth_of_moments(
     return np.where(cases > 0, worth, 0.0), np.where(alone | unknown, np.inf, groups)
 
 
-def grouped_rate(
-    right: Bools, code: NDArray[np.intp], *, reason: str = "no case to take the rate of", level: float = 0.95
-) -> Estimate:
-    """A proportion with Wilson's interval, as wide as the groups make it.
-
-    Parameters
-    ----------
-    right : shape (n,), whether the case counts as a success; ``reason`` says why there is no rate of none.
-    code : shape (n,), the group of each case as a number; a number for each case leaves Wilson's own.
-    """
-    if not len(right):
-        return undefined(reason, level=level)
-    own = np.unique(code, return_inverse=True)[1]
-    single = int(own.max()) + 1 == len(own)
-    worth = float(len(right)) if single else independent_cases(right, own)
-    return rate(int(np.count_nonzero(right)), len(right), worth, reason=reason, level=level)
-
-
 def balanced_accuracy(caught: Estimate, spared: Estimate) -> Estimate:
     """The mean of sensitivity and specificity: accuracy as it would be if half the cases had the condition.
 
