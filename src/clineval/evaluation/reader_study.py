@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clineval.errors import InputError
-from clineval.evaluation.external import to_json
+from clineval.evaluation.codec import to_plain
 from clineval.reading_table import ReadingTable
 from clineval.settings import ReaderSettings
 from clineval.statistics import readers as panels
@@ -123,7 +123,7 @@ class ReaderStudy:
 
     def to_json(self) -> dict[str, Any]:
         """Plain values only, None where a number is undefined; its method says why."""
-        content: dict[str, Any] = to_json(self)
+        content: dict[str, Any] = to_plain(self)
         return content
 
 
