@@ -327,13 +327,10 @@ def read_own_cohort(
     ``skip_unreadable`` leaves out the images that are missing or cannot be used, and names them.
     """
     check_preparation(size=size, fit=fit, bits=bits)
-    table = Path(table)
-    rows = read_own_table(table, columns)
-    folder = table.parent if image_folder is None else Path(image_folder)
+    rows, folder = read_own_table(Path(table), columns), Path(image_folder or Path(table).parent)
     if not folder.is_dir():
         raise InputError(f"--image-folder needs a folder of images; {folder} is none.")
-    paths = find_files(rows, folder, skip_missing=skip_unreadable)
-    names = _named(rows)
+    paths, names = find_files(rows, folder, skip_missing=skip_unreadable), _named(rows)
     prepared = prepare_files(
         paths,
         names=names,
@@ -351,16 +348,15 @@ def read_own_cohort(
     _check_both_classes(rows, columns)
     source = Source(
         dataset=OWN,
-        title=name or table.stem,
-        file=table.name,
-        sha256=_digest(table, [each.sha256 for each in prepared.read]),
+        title=name or Path(table).stem,
+        file=Path(table).name,
+        sha256=_digest(Path(table), [each.sha256 for each in prepared.read]),
         preparation=in_words(side=size, fit=fit),
         notes=tuple(_notes(rows, columns, prepared.read, unreadable)),
     )
-    case, wanted = _cases(rows, folder), condition or columns.positive
-    cohort = _cohort(rows, prepared.images, source, case=case, condition=wanted, name=name)
+    wanted = condition or columns.positive
     return OwnCohort(
-        cohort,
+        _cohort(rows, prepared.images, source, case=_cases(rows, folder), condition=wanted, name=name),
         tuple(paths[place] for place in kept),
         prepared.burnt_in,
         fit,
@@ -512,6 +508,10 @@ def _notes(
         )
     if rows.left_out:
         yield identifying.note(rows.left_out)
+    yield from _notes_on_images(read)
+
+
+def _notes_on_images(read: Sequence[ReadImage]) -> Iterable[str]:
     for count, words in (
         (sum(each.colour for each in read), "were stored in colour and turned grey (ITU-R BT.601)"),
         (sum(each.deep for each in read), "were stored with more than 8 bits and scaled to 8"),
