@@ -464,9 +464,10 @@ def test_a_given_threshold_is_what_the_terminal_shows(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path, out = saved(table(models=("a",)), tmp_path), tmp_path / "out"
-    _, shown, _ = ended(
-        capsys, "evaluate", path, "--threshold", 0.2, "--threshold", 0.3, "--out", out, "--draws", 20
-    )
+    words = ["evaluate", path, "--threshold", 0.2, "--threshold", 0.3, "--out", out, "--draws", 20]
+    _, shown, _ = ended(capsys, *words)
+    assert "at threshold 0.200 (given)" in shown
+    _, shown, _ = ended(capsys, *words, "--table")
     assert "0.200 given" in shown
     assert "0.300 given" in shown
     assert "half" not in shown

@@ -2,8 +2,10 @@
 
 import errno
 import os
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -53,6 +55,42 @@ def test_help_lists_every_command(capsys, words):
     assert code == 0
     for command in COMMANDS:
         assert command in out
+
+
+def test_help_lists_the_commands_in_the_order_of_the_readme(capsys):
+    readme = (Path(__file__).resolve().parents[1] / "README.md").read_text(encoding="utf-8")
+    listed = re.findall(r"^\| `clineval (\w+)` \|", readme, flags=re.M)
+    _, out, _ = ended(capsys, "--help")
+    shown = [word for word in re.findall(r"^│ (\w+)  ", out, flags=re.M) if word in COMMANDS]
+    assert listed == shown
+    assert set(shown) == set(COMMANDS)
+
+
+def test_the_three_common_options_come_first_and_the_others_under_headings(capsys):
+    _, out, _ = ended(capsys, "run", "--help")
+    panels = re.split(r"^╭─ (\w+) ─+╮$", out, flags=re.M)[1:]
+    options = {
+        name: re.findall(r"^│ (--[a-z-]+)", text, flags=re.M)
+        for name, text in zip(panels[::2], panels[1::2], strict=True)
+    }
+    assert list(options) == ["Options", "Data", "Models", "Output", "Expert"]
+    assert options["Options"] == ["--dataset", "--cohort", "--out", "--help"]
+
+
+@pytest.mark.slow
+def test_the_shell_can_complete_a_command():
+    done = subprocess.run(
+        [sys.executable, "-m", "clineval"],
+        env={
+            **os.environ,
+            "_CLINEVAL_COMPLETE": "complete_bash",
+            "COMP_WORDS": "clineval ev",
+            "COMP_CWORD": "1",
+        },
+        capture_output=True,
+        text=True,
+    )
+    assert (done.returncode, done.stdout.split(), done.stderr) == (0, ["evaluate"], "")
 
 
 @pytest.mark.parametrize("command", COMMANDS)

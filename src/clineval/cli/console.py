@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from math import isnan
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console
@@ -144,8 +145,25 @@ def _study_cell(name: str, cell: Any) -> str:
     return f"{cell:{STUDY_FORMS.get(name, '.3f')}}"
 
 
+def show_answer(evaluation: Any, report: Path, *, where: str = "", table: bool = False) -> None:
+    """The answer in five lines, the last one the report's path; with ``table`` every model before them.
+
+    ``where`` is the name of an external cohort.
+    """
+    if Screen.quiet:
+        return
+    from clineval.reporting.subject import subject_of
+    from clineval.reporting.summary import LABEL, in_few_lines
+
+    subject = subject_of(evaluation)
+    if table:
+        show_evaluation(evaluation, main=subject.main)
+    for line in (*in_few_lines(subject, where=where), f"{'Report':<{LABEL}}{report}"):
+        say(line)
+
+
 def show_evaluation(evaluation: Any, *, main: str) -> None:
-    """The compact table at the end: models by populations kept for testing, with intervals.
+    """The table of every model: models by populations kept for testing, with intervals.
 
     ``main`` is the model that the report speaks of first.
     """

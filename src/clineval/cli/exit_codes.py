@@ -52,8 +52,10 @@ def exit_code(command: Callable[[], Any]) -> int:
         return _ended(str(error), code=REFUSED)
     except (KeyboardInterrupt, typer.Abort):
         return _interrupted()
-    except (BrokenPipeError, SystemExit):  # the latter is how rich and typer end when a pipe is closed
+    except BrokenPipeError:
         return _output_closed()
+    except SystemExit as ending:  # with 1, how rich and typer end when a pipe is closed
+        return _output_closed() if ending.code else DONE
     except OSError as error:
         return _short_of_memory(error) if _is_about_memory(error) else _write_fault(error)
     except MemoryError as error:

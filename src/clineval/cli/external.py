@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from clineval.cli.console import complain, display, notify, say, show_evaluation
+from clineval.cli.console import complain, display, notify, say, show_answer
 from clineval.cli.options import (
     Attribute,
     Bits,
@@ -20,6 +20,7 @@ from clineval.cli.options import (
     Positive,
     SecondView,
     SkipUnreadable,
+    TableToo,
     comma_list,
     command,
 )
@@ -54,6 +55,7 @@ def validate(
         int | None, typer.Option(help="Threads; the numbers do not depend on it.", show_default="all cores")
     ] = None,
     figures: Figures = "png",
+    table_too: TableToo = False,
     out: Annotated[Path, typer.Option("--out", help="Folder for the results; parents are made.")] = Path(
         "validation"
     ),
@@ -72,7 +74,6 @@ def validate(
     from clineval import settings as rooms
     from clineval.pipeline.run import OwnImages
     from clineval.pipeline.validate import validate as validate_run
-    from clineval.reporting.external import spoken
 
     own = rooms.OwnSettings(image_column, outcome_column, positive, group_column, fit=fit, bits=bits)
     settings = rooms.ValidationSettings(
@@ -100,8 +101,7 @@ def validate(
         )
     _complain_unreadable(len(found.unreadable), of=len(found.cohort) + len(found.unreadable))
     say(found.cohort.source.notice, style="bold red")
-    show_evaluation(found.evaluation, main=spoken(found.evaluation.models))
-    say(f"Report: {found.folder / 'report.html'}")
+    show_answer(found.evaluation, found.folder / "report.html", where=name, table=table_too)
 
 
 def predict(

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from clineval.cli.console import display, notify, say, show_evaluation, show_study, study_display
+from clineval.cli.console import display, notify, say, show_answer, show_study, study_display
 from clineval.cli.options import (
     Bits,
     Condition,
@@ -25,6 +25,7 @@ from clineval.cli.options import (
     Seed,
     Size,
     Split,
+    TableToo,
     Threshold,
     comma_list,
     command,
@@ -63,6 +64,7 @@ def run(
         str, typer.Option(help="guard (patience sized to the schedule) or strict.")
     ] = "guard",
     figures: Figures = "png",
+    table: TableToo = False,
     out: RunOut = None,
     force: Force = False,
     resume: Annotated[
@@ -72,7 +74,7 @@ def run(
     """The whole job: data, audit, models, evaluation, figures and report.
 
     Examples:
-      clineval run
+      clineval run --out my-results
       clineval run --dataset breastmnist --jobs 2 --out my-results
       clineval run --dataset phantom --seed 7
       clineval run --dataset dermamnist --condition melanoma
@@ -81,11 +83,10 @@ def run(
     """
     from clineval.pipeline.run import OwnImages
     from clineval.pipeline.run import run as run_pipeline
-    from clineval.reporting.subject import subject_of
     from clineval.settings import OwnSettings
 
     if cohort is not None and dataset != "auto":
-        raise InputError(f"run needs either --cohort or --dataset; came {cohort.name} and {dataset}.")
+        raise InputError(f"run expects either --cohort or --dataset; got {cohort.name} and {dataset}.")
     if cohort is None and (image_folder or group_column or split_column):
         raise InputError("--image-folder and the column options need --cohort TABLE beside them.")
     own = OwnSettings(image_column, outcome_column, positive, group_column, split_column, fit, bits)
@@ -115,8 +116,7 @@ def run(
             warn=notify,
         )
     say(finished.cohort.source.notice, style="bold red")
-    show_evaluation(finished.evaluation, main=subject_of(finished.evaluation).main)
-    say(f"Report: {finished.folder / 'report.html'}")
+    show_answer(finished.evaluation, finished.folder / "report.html", table=table)
 
 
 def train(

@@ -12,7 +12,7 @@ from clineval import __version__
 from clineval.cli import external, images, learning, readers, scoring
 from clineval.cli.console import Screen
 from clineval.cli.exit_codes import DONE, exit_code, interrupt_on_signals
-from clineval.cli.options import help_text
+from clineval.cli.options import arrange, help_text
 from clineval.errors import InputError
 
 LEAST_MEMORY = 1 << 30  # bytes; the libraries for arithmetic end without a word below about 0.8 of it
@@ -21,15 +21,14 @@ SHARED = ("--quiet", "-q", "--version")
 app = typer.Typer(
     name="clineval",
     no_args_is_help=False,
-    add_completion=False,
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     help=(
         "From medical images to an evaluation that a clinician can check.\n\n"
-        "Start with [bold]clineval run[/]: it audits the images, trains the models, scores the test set once "
-        "and writes figures, tables and report.html. Have predictions of your own? "
-        "[bold]clineval evaluate FILE[/] scores any CSV or Parquet table of outcomes and risks.\n\n"
+        "[bold]clineval run[/] audits the images, trains the models, scores the test set once and writes "
+        "figures, tables and report.html. Have predictions of your own? [bold]clineval evaluate FILE[/] "
+        "scores any CSV or Parquet table of outcomes and risks.\n\n"
         "--quiet and --version may also follow any command."
     ),
 )
@@ -49,22 +48,17 @@ def _top(
         typer.echo(context.get_help())
 
 
-for _command in (
-    learning.run,
-    images.fetch,
-    images.explore,
-    learning.train,
-    scoring.evaluate,
-    images.audit,
-    learning.study,
-    external.validate,
-    external.predict,
-    readers.readers,
-    scoring.report,
-    scoring.verify,
-    scoring.compare,
-):
-    app.command(help=help_text(_command))(_command)
+COMMANDS = {
+    "Start here": (learning.run, scoring.evaluate, external.validate, external.predict, readers.readers),
+    "Data": (images.audit, images.fetch, images.explore),
+    "Models": (learning.train, learning.study),
+    "Results": (scoring.report, scoring.verify, scoring.compare),
+}
+"""The commands by what they are about, in the order of the README."""
+
+for _panel, _commands in COMMANDS.items():
+    for _command in _commands:
+        app.command(help=help_text(_command), rich_help_panel=_panel)(_command)
 
 
 def main() -> None:
@@ -90,7 +84,7 @@ def _opened(words: list[str]) -> Any:
         if not word:
             before = " ".join(["clineval", *words[:place]])
             raise InputError(f"An empty word follows '{before}'; name what is meant, or leave it out.")
-    parser = typer.main.get_command(app)
+    parser = arrange(typer.main.get_command(app))
     return parser.main(args=_shared_first(words), prog_name="clineval", standalone_mode=False)
 
 

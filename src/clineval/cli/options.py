@@ -46,7 +46,8 @@ Device = Annotated[str, typer.Option(help="cpu, cuda or mps.")]
 Split = Annotated[
     str,
     typer.Option(
-        help="official; deduplicated (no twin of a test image in train); grouped (split anew, twins joined)."
+        help="official; deduplicated (no near-duplicate of a test image in train); grouped (split anew, "
+        "near-duplicates joined)."
     ),
 ]
 Condition = Annotated[
@@ -57,7 +58,7 @@ Condition = Annotated[
     ),
 ]
 ImageFolder = Annotated[
-    Path | None, typer.Option(help="Where the images lie.", show_default="the table's folder")
+    Path | None, typer.Option(help="Folder of the images.", show_default="the table's folder")
 ]
 ImageColumn = Annotated[str, typer.Option(help="Column that names the file, ending optional.")]
 OutcomeColumn = Annotated[str, typer.Option(help="Column that holds the outcome.")]
@@ -89,6 +90,7 @@ SkipUnreadable = Annotated[
         help="Score the images that can be used and list the others with the reason.",
     ),
 ]
+TableToo = Annotated[bool, typer.Option("--table", help="Show the table of every model, too.")]
 Primary = Annotated[
     str | None,
     typer.Option(
@@ -108,6 +110,54 @@ Attribute = Annotated[
 ]
 
 
+PANELS = {
+    "Data": "dataset size split condition cohort image_folder image_column outcome_column positive "
+    "group_column split_column case_column model_column risk_column reader_column rating_column "
+    "modality_column reader_order cut predictions fit bits skip_unreadable medmnist attribute address "
+    "to name",
+    "Models": "model models primary threshold early_stopping seeds folds repeats variants fractions matching "
+    "second_view device margin",
+    "Output": "out form figures table_too table json force",
+    "Expert": "jobs seed resume level draws coverage shared_cases_only corruptions cluster retrain design "
+    "covariance power difference",
+}
+"""Under which heading of ``--help`` an option is listed, by its parameter's name."""
+
+COMMON = {
+    "run": ("dataset", "cohort", "out"),
+    "evaluate": ("condition", "threshold", "out"),
+    "validate": ("name", "image_folder", "out"),
+    "predict": ("out", "form", "skip_unreadable"),
+    "readers": ("modality_column", "predictions", "out"),
+    "fetch": ("dataset", "size", "to"),
+    "explore": ("dataset", "condition", "out"),
+    "audit": ("dataset", "fail_on", "out"),
+    "train": ("dataset", "condition", "out"),
+    "study": ("models", "repeats", "out"),
+}
+"""The options of each command that most users need: they come first, under no heading of their own."""
+
+
+def arrange(parser: Any) -> Any:
+    """The parser with every command's options in the order and under the headings of its help."""
+    panels = {option: panel for panel, options in PANELS.items() for option in options.split()}
+    for name in COMMON:
+        _arrange(parser.commands[name].params, COMMON[name], panels)
+    return parser
+
+
+def _arrange(parameters: list[Any], common: tuple[str, ...], panels: dict[str, str]) -> None:
+    order = {option: place for place, option in enumerate((*common, *panels))}
+    for parameter in parameters:
+        if _is_option(parameter) and parameter.name not in common:
+            parameter.rich_help_panel = panels.get(parameter.name)
+    parameters.sort(key=lambda one: order.get(one.name, len(order)) if _is_option(one) else -1)
+
+
+def _is_option(parameter: Any) -> bool:
+    return bool(parameter.param_type_name == "option")
+
+
 def command() -> list[str]:
     """The command line as it was given, for the provenance."""
     return ["clineval", *sys.argv[1:]]
@@ -119,11 +169,11 @@ def comma_list(text: str) -> tuple[str, ...]:
 
 
 def numbers(text: str, kind: type, option: str) -> tuple[Any, ...]:
-    """Numbers between commas; a InputError that names the option where one is none."""
+    """Numbers between commas; an InputError that names the option where one is none."""
     try:
         return tuple(kind(part) for part in comma_list(text))
     except ValueError:
-        raise InputError(f"{option} needs numbers between commas; came {text!r}.") from None
+        raise InputError(f"{option} expects numbers between commas; got {text!r}.") from None
 
 
 def help_text(command: Callable[..., None]) -> str:

@@ -5,9 +5,9 @@ from typing import Annotated
 
 import typer
 
-from clineval.cli.console import complain, display, notify, say, show_comparison, show_evaluation
+from clineval.cli.console import complain, display, notify, say, show_answer, show_comparison
 from clineval.cli.exit_codes import FOUND
-from clineval.cli.options import Attribute, Force, Jobs, Primary, Seed, Threshold, command
+from clineval.cli.options import Attribute, Force, Jobs, Primary, Seed, TableToo, Threshold, command
 from clineval.errors import InputError
 
 
@@ -41,12 +41,16 @@ def evaluate(
     level: Annotated[float, typer.Option(help="Coverage aimed at by the intervals.")] = 0.95,
     draws: Annotated[int, typer.Option(help="Bootstrap resamples.")] = 1000,
     seed: Seed = 0,
+    table: TableToo = False,
+    json: Annotated[
+        bool, typer.Option("--json", help="Print evaluation.json instead of the answer, for programs.")
+    ] = False,
     out: Annotated[Path, typer.Option("--out", help="Folder for evaluation.json and report.html.")] = Path(
         "evaluation"
     ),
     force: Force = False,
 ) -> None:
-    """Score anybody's predictions, whatever program made them.
+    """Score predictions from any source.
 
     Needed are an outcome (0/1) and a risk (0 to 1) per row; model, split, case, group and attribute
     columns are used where they are there.
@@ -57,7 +61,6 @@ def evaluate(
         --group-column patient
     """
     from clineval.pipeline.evaluate import evaluate_file
-    from clineval.reporting.subject import subject_of
 
     named = {
         "model": model_column,
@@ -89,8 +92,10 @@ def evaluate(
         )
     for warning in evaluation.warnings:
         complain(f"Warning: {warning}")
-    show_evaluation(evaluation, main=subject_of(evaluation).main)
-    say(f"Report: {out / 'report.html'}")
+    if json:
+        typer.echo((out / "evaluation.json").read_text(encoding="utf-8"), nl=False)
+    else:
+        show_answer(evaluation, out / "report.html", table=table)
 
 
 def report(
