@@ -50,7 +50,7 @@ def test_a_section_of_many_shows_its_most_and_its_least_similar_pair_and_says_so
 
 def test_the_gallery_at_the_threshold_shows_both_sides(found):
     for section in sections_at_threshold(found):
-        if section.heading.startswith("Not twins"):
+        if section.heading.startswith("Not near-duplicates"):
             assert not {pair.cases for pair in section.pairs} & {pair.cases for pair in found.pairs}
         else:
             assert {pair.cases for pair in section.pairs} <= {pair.cases for pair in found.pairs}
@@ -127,7 +127,7 @@ def test_the_gallery_of_a_cohort_that_lost_cases_shows_the_pairs_it_still_holds(
         assert np.array_equal(images[pair.positions[0]], before)
 
 
-def test_an_audit_without_twins_still_draws_a_page_that_says_so(tmp_path, monkeypatch):
+def test_an_audit_without_near_duplicates_still_draws_a_page_that_says_so(tmp_path, monkeypatch):
     images = np.random.default_rng(0).integers(0, 256, (6, 28, 28)).astype(np.uint8)
     from clineval.data.audit import audit_images
 

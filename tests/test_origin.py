@@ -5,7 +5,7 @@ import json
 import pytest
 
 from clineval.reporting.artefacts import Artefacts
-from clineval.reporting.origin import NOT_RECORDED, openings, origin
+from clineval.reporting.sections import NOT_RECORDED, openings, origin
 from clineval.results import open_ledger
 
 RECORD = {

@@ -100,7 +100,7 @@ def test_risks_stand_upwards_for_the_condition_and_downwards_without_it(scored, 
 def test_a_decision_curve_has_both_plain_strategies_and_every_model(scored, ax):
     decision = scored[1].decision
     plots.draw_decision_curves({"cnn": decision, "other": decision}, ax)
-    assert labels(ax) == ["flag everyone", "flag no one", "cnn", "other"]
+    assert labels(ax) == ["treating all", "treating none", "cnn", "other"]
     np.testing.assert_array_equal(ax.lines[2].get_ydata(), decision.net_benefit.value)
 
 

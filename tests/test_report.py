@@ -12,9 +12,8 @@ from simulated_results import phantom_run, table, write_results
 
 from clineval.errors import InputError
 from clineval.evaluation import read_evaluation
-from clineval.reporting.content import embedded_json
 from clineval.reporting.gallery import write_gallery
-from clineval.reporting.report import write_report
+from clineval.reporting.report import embedded_json, write_report
 
 
 @pytest.fixture(scope="module")

@@ -43,7 +43,7 @@ def ax(drawn, squares):
 
 def test_each_column_and_each_scanner_is_named(ax):
     words = [text.get_text() for text in ax.texts]
-    assert words[:4] == ["as it\ncame", *NAMES]
+    assert words[:4] == ["as\ngiven", *NAMES]
     assert "scanner 1 (n = 40)" in words
     assert "scanner 3 (n = 1): none shown, text is burnt into every one" in words
 
@@ -74,7 +74,7 @@ def test_few_pictures_are_not_drawn_larger_than_four(drawn, squares, ax):
 def test_it_is_written_and_says_how_the_models_look(drawn, squares, tmp_path):
     path = tmp_path / "check_strip.png"
     write_scored_strip(
-        drawn, squares, path, names=NAMES, looks="cnn: as it came, matched", condition="malignant",
+        drawn, squares, path, names=NAMES, views="cnn: as it came, matched", condition="malignant",
         notice="SYNTHETIC PHANTOM DATA: a test",
     )  # fmt: skip
     with Image.open(path) as image:

@@ -218,10 +218,10 @@ def test_the_page_is_ready_within_a_second(opened):
 def test_a_table_wider_than_the_screen_is_shaded_at_the_edge_and_the_page_is_not_wider(opened, validation):
     shades = []
     for width in (390, 1280):
-        page = opened(width=width, path=validation, fragment="#elsewhere")
+        page = opened(width=width, path=validation, fragment="#cohort")
         assert page.evaluate("document.documentElement.scrollWidth") == width
         found = page.eval_on_selector(
-            "#elsewhere .scroll",
+            "#cohort .scroll",
             "box => [box.scrollWidth > box.clientWidth, getComputedStyle(box).backgroundAttachment]",
         )
         shades.append(found)

@@ -224,7 +224,7 @@ def draw_scored_squares(
         squares,
         folder / "check_strip.png",
         names=(*(SQUARES[fit] for fit in fits), *looks),
-        looks=looks_in_words() if matching else "",
+        views=looks_in_words() if matching else "",
         condition=external.cohort.condition,
         notice=source.notice,
     )

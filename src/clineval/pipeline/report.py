@@ -1,4 +1,4 @@
-"""The report written anew from a results folder, its provenance kept in step."""
+"""The report written again from a results folder, its provenance kept in step."""
 
 import shutil
 from pathlib import Path
@@ -12,7 +12,7 @@ WORDS = ("report.html", "checklist.csv", "model_card.md")
 
 
 def rewrite_report(results: Path, *, force: bool = False) -> Path:
-    """Write report, checklist and model card anew; return the report's path.
+    """Write report, checklist and model card again; return the report's path.
 
     Every other artefact keeps the hash that the run gave it, so that tampering stays visible.
 
@@ -31,7 +31,7 @@ def rewrite_report(results: Path, *, force: bool = False) -> Path:
     if foreign:
         raise InputError(
             f"{results} holds {', '.join(foreign[:10])}, which no run writes (a link, a pipe, or a folder "
-            "where a file belongs); remove it, or write the results anew."
+            "where a file belongs); remove it, or write the results again."
         )
     with replace_folder(results, kind=record["kind"], force=force, carries=True) as folder:
         shutil.copytree(results, folder, dirs_exist_ok=True)
@@ -47,5 +47,5 @@ def _write_words(folder: Path, results: Path) -> None:
     except (AttributeError, KeyError, TypeError, RecursionError) as error:
         raise InputError(
             f"{results}: provenance.json or evaluation.json is not of the form that this version reads "
-            f"({type(error).__name__}: {error}); write the results anew."
+            f"({type(error).__name__}: {error}); write the results again."
         ) from error

@@ -1,1 +1,1 @@
-"""Records in, figures and words out: this room computes no statistic."""
+"""Records in, figures and words out: computes no statistic."""

@@ -15,13 +15,13 @@ from clineval.reporting.gallery import Gallery, read_gallery
 
 TABLES = ("predictions.csv", "predictions.parquet")
 EVALUATION, PROVENANCE = "evaluation.json", "provenance.json"
-AUDIT, EXPLORATION, SHIPPED = "audit.json", "exploration.json", "models/shipped.json"
+AUDIT, EXPLORATION, STORED = "audit.json", "exploration.json", "models/shipped.json"
 TRANSPORT, ROBUSTNESS, COVERAGE = "transport.json", "robustness.csv", "coverage.json"
 
 
 @dataclass(frozen=True)
 class Artefacts:
-    """The records of one results folder; an empty dict stands for a file that is not there."""
+    """The records of one results folder; an empty dict where a file is not there."""
 
     folder: Path
     table: pd.DataFrame
@@ -30,14 +30,14 @@ class Artefacts:
     audit: dict[str, Any] = field(default_factory=dict)
     exploration: dict[str, Any] = field(default_factory=dict)
     provenance: dict[str, Any] = field(default_factory=dict)
-    shipped: dict[str, Any] = field(default_factory=dict)
+    stored: dict[str, Any] = field(default_factory=dict)
     transport: dict[str, Any] = field(default_factory=dict)
     coverage: dict[str, Any] = field(default_factory=dict)
     gallery: Gallery = field(default_factory=Gallery)
 
     @property
     def source(self) -> dict[str, Any]:
-        """Where the images came from, as the provenance says; empty for a table from elsewhere."""
+        """Where the images are from, as the provenance says; empty for a table of predictions."""
         source = self.provenance.get("data", {})
         return source if isinstance(source, dict) else {}
 
@@ -54,12 +54,12 @@ class Artefacts:
 
     @property
     def dataset_id(self) -> str:
-        """The data set's short name; empty for a table from elsewhere."""
+        """The data set's short name; empty for a table of predictions."""
         return str(self.source.get("dataset", ""))
 
     @property
     def dataset(self) -> str:
-        """The data set's name in words; empty for a table from elsewhere."""
+        """The data set's name in words; empty for a table of predictions."""
         return str(self.source.get("title") or self.exploration.get("dataset", ""))
 
     def has(self, name: str) -> bool:
@@ -84,11 +84,11 @@ def read_artefacts(folder: Path) -> Artefacts:
             f"{folder} lacks {lacking}, which a report is made from; write it with: clineval run"
         )
     provenance = _read_json(folder, PROVENANCE)
-    written = (table_name, EVALUATION, AUDIT, EXPLORATION, SHIPPED, TRANSPORT, ROBUSTNESS, COVERAGE)
+    written = (table_name, EVALUATION, AUDIT, EXPLORATION, STORED, TRANSPORT, ROBUSTNESS, COVERAGE)
     _refuse_altered(folder, provenance, (*written, "gallery.json"))
     evaluation = read_evaluation(folder / EVALUATION)
     table = read_predictions(folder / table_name)
-    _refuse_strangers(evaluation, table, table_name)
+    _refuse_unknown_models(evaluation, table, table_name)
     return Artefacts(
         folder=folder,
         table=table,
@@ -97,7 +97,7 @@ def read_artefacts(folder: Path) -> Artefacts:
         audit=_read_json(folder, AUDIT),
         exploration=_read_json(folder, EXPLORATION),
         provenance=provenance,
-        shipped=_read_json(folder, SHIPPED),
+        stored=_read_json(folder, STORED),
         transport=_read_json(folder, TRANSPORT),
         coverage=_read_json(folder, COVERAGE),
         gallery=read_gallery(folder),
@@ -117,9 +117,9 @@ def _read_json(folder: Path, name: str) -> dict[str, Any]:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise InputError(f"{name} in {folder} cannot be read ({error}); write the results anew.") from error
+        raise InputError(f"{name} in {folder} cannot be read ({error}); write the results again.") from error
     if not isinstance(content, dict):
-        raise InputError(f"{name} in {folder} is not a JSON object; write the results anew.")
+        raise InputError(f"{name} in {folder} is not a JSON object; write the results again.")
     return content
 
 
@@ -135,10 +135,10 @@ def _refuse_altered(folder: Path, provenance: dict[str, Any], names: tuple[str, 
             )
 
 
-def _refuse_strangers(evaluation: Evaluation, table: pd.DataFrame, table_name: str) -> None:
+def _refuse_unknown_models(evaluation: Evaluation, table: pd.DataFrame, table_name: str) -> None:
     unknown = set(evaluation.models) - set(table["model"].unique())
     if unknown:
         raise InputError(
             f"{EVALUATION} scores {sorted(unknown)[0]!r}, a model that {table_name} does not hold; "
-            "they are of different runs. Write both anew with: clineval evaluate"
+            "they are of different runs. Write both again with: clineval evaluate"
         )

@@ -72,7 +72,7 @@ def _row(item: Item, artefacts: Artefacts, there: frozenset[str]) -> Row:
         return Row(item.guideline, item.item, item.topic, NOT_APPLICABLE, item.not_applicable, "")
     if needed and all(need in there or artefacts.has(need) for need in needed):
         files = ", ".join(need for need in needed if not need.startswith("@")) or "evaluation.json"
-        anchor = "elsewhere" if item.anchor == "external" and artefacts.transport else item.anchor
+        anchor = "cohort" if item.anchor == "external" and artefacts.transport else item.anchor
         return Row(item.guideline, item.item, item.topic, DONE, f"{item.done} ({files})", anchor)
     return Row(item.guideline, item.item, item.topic, WORDS, item.prompt, "")
 

@@ -35,7 +35,7 @@ TILE = 1.42  # height of a small image with its two lines of caption, in widths
 
 
 class LearningCurve(Protocol):
-    """How one member learnt, epoch by epoch, as the learning room records it."""
+    """How one member learnt, epoch by epoch, as training records it."""
 
     @property
     def seed(self) -> int: ...
@@ -187,7 +187,7 @@ class Section:
 
 
 def write_duplicates(audit: Audit, cohort: Cohort, path: Path) -> None:
-    """The gallery of twins of a cohort, worst findings first, as ``path`` (png).
+    """The gallery of near-duplicates of a cohort, worst findings first, as ``path`` (png).
 
     The cohort may have lost cases since it was audited; pairs that it no longer holds are left out.
     """
@@ -228,7 +228,7 @@ def write_gallery_at_threshold(
     """The pairs on both sides of the cut, so that a reader can judge it."""
     shown = sections_at_threshold(audit)
     subtitle = f"The cut is at similarity {audit.threshold.value:.3g}. {_origin(audit)}"
-    title = "Where twins end: pairs around the threshold"
+    title = "Where near-duplicates end: pairs around the threshold"
     _write(shown, images, path, title=title, subtitle=subtitle, condition=condition, notice=notice)
 
 
@@ -240,7 +240,7 @@ def write_nearest(audit: Audit, path: Path, *, notice: str = "") -> None:
         subtitle = (
             f"{len(audit.nearest)} different images; threshold {audit.threshold.value:.3g}. {_origin(audit)}"
         )
-        heading = Heading("Images with and without a twin", subtitle, notice)
+        heading = Heading("Images with and without a near-duplicate", subtitle, notice)
         save(lay_out(figure, heading), path.with_suffix(""))
 
 
@@ -265,18 +265,18 @@ def sections_by_kind(pairs: Sequence[Pair]) -> tuple[Section, ...]:
 
 
 def sections_at_threshold(audit: Audit) -> tuple[Section, ...]:
-    """The least similar twins, those that detail alone made twins, the most similar pairs that are none."""
+    """The least similar near-duplicates, those found by detail alone, and the most similar others."""
     cut = audit.threshold.value
     ranked = sorted(audit.pairs, key=lambda pair: pair.similarity)
     above = [pair for pair in ranked if pair.similarity >= cut]
     by_detail = [pair for pair in ranked if pair.similarity < cut][::-1]
     every = (
-        Section("Duplicates: the least similar at or above the cut", tuple(above[:EACH][::-1])),
+        Section("Near-duplicates: the least similar at or above the cut", tuple(above[:EACH][::-1])),
         Section(
-            f"Duplicates: below the cut, but fine detail agrees (at least {DETAIL:g})",
+            f"Near-duplicates: below the cut, but fine detail agrees (at least {DETAIL:g})",
             tuple(by_detail[: 2 * EACH]),
         ),
-        Section("Not twins: the most similar below the cut", audit.below[:EACH]),
+        Section("Not near-duplicates: the most similar below the cut", audit.below[:EACH]),
     )
     return tuple(section for section in every if section.pairs)
 

@@ -3,6 +3,7 @@
 import math
 import re
 from collections.abc import Callable, Collection, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from hashlib import sha256
@@ -197,7 +198,7 @@ class Setting:
         return cls(exploration.dataset, exploration.notice) if exploration is not None else cls()
 
     def heading(self, title: str, subtitle: str) -> Heading:
-        """A title with what stands above and below it."""
+        """A title with its subtitle and notice."""
         return Heading(title, subtitle, self.notice)
 
     def where(self, population: str) -> str:
@@ -447,7 +448,7 @@ def _grey_levels(exploration: Exploration, example: Example, setting: Setting) -
 
 
 def class_words(example: Example) -> str:
-    """A class by its label in the file and what that stands for."""
+    """A class by its label in the file and what that means."""
     name = shorten(example.name, 26)
     return name if example.label is None else f"label {example.label} = {name}"
 
@@ -545,10 +546,11 @@ def write_exploration_figures(
 def _write(
     drawings: Sequence[Drawing], folder: Path, *, formats: tuple[str, ...], progress: Progress | None = None
 ) -> list[str]:
-    for done, drawing in enumerate(drawings):
-        with journal_style():
-            save(drawing.draw(), folder / drawing.stem, formats=formats)
-        write(drawing.data(), folder / f"{drawing.stem}.csv")
-        if progress:
-            progress(done + 1, len(drawings))
+    with ThreadPoolExecutor(1) as encoder:
+        for done, drawing in enumerate(drawings):
+            with journal_style():
+                save(drawing.draw(), folder / drawing.stem, formats=formats, encoder=encoder)
+            write(drawing.data(), folder / f"{drawing.stem}.csv")
+            if progress:
+                progress(done + 1, len(drawings))
     return [drawing.stem for drawing in drawings]

@@ -15,9 +15,9 @@ from clineval.evaluation.records import PopulationScores
 from clineval.files import write_whole
 from clineval.reporting import sections
 from clineval.reporting.artefacts import Artefacts, read_artefacts
-from clineval.reporting.content import verdict_on
 from clineval.reporting.external import subject_in
-from clineval.reporting.origin import commit_words
+from clineval.reporting.report import verdict_on
+from clineval.reporting.sections import commit_words
 from clineval.reporting.sentences import chosen_words, number, percent, whole, with_interval
 from clineval.reporting.subject import Subject
 
@@ -71,7 +71,7 @@ def _content(artefacts: Artefacts, subject: Subject) -> dict[str, Any]:
         "program": f"clineval {__version__}",
         "commit": commit.get("hash", ""),
         "data_licence": source.get("licence", ""),
-        "details": [_details(model, record) for model, record in artefacts.shipped.items()],
+        "details": [_details(model, record) for model, record in artefacts.stored.items()],
         "limits": [plain(sentence) for sentence in sections.limits(subject, artefacts)],
         "training": _training(artefacts, subject),
         "data_sentence": _data_sentence(subject),

@@ -17,6 +17,7 @@ from clineval.reporting.external import spoken
 from clineval.reporting.sentences import aim_words, defined, number, percent, with_interval
 from clineval.reporting.style import (
     ABSENT,
+    CALLS,
     COLUMN,
     INK,
     MODEL_COLOURS,
@@ -34,7 +35,6 @@ from clineval.statistics.intervals import Estimate
 
 _MARKS = {"half": "o", "sensitivity_90": "D", "given": "^"}
 MOST_BANDS = 3  # bands over each other that an eye can tell apart
-_RIGHT, _WRONG = "#DCEBF5", "#F9DFCC"
 
 
 def draw_roc(
@@ -43,7 +43,7 @@ def draw_roc(
     *,
     points: Sequence[ScoredPoint],
     measures: Mapping[str, Estimate],
-    colour: str = ABSENT,
+    colour: str = INK,
 ) -> None:
     """The ROC curve with its band, the operating points marked, the AUC with its interval in the legend."""
     if line.band is not None:
@@ -72,7 +72,7 @@ def _mark(point: ScoredPoint, ax: Axes) -> None:
         return
     ax.plot(
         [1 - specificity.value], [sensitivity.value], linestyle="none", marker=_MARKS.get(point.name, "s"),
-        markersize=6, markerfacecolor=PRESENT, markeredgecolor="white", markeredgewidth=0.8, zorder=5,
+        markersize=6, markerfacecolor=INK, markeredgecolor="white", markeredgewidth=0.8, zorder=5,
         clip_on=False, label=f"threshold {number(point.threshold)}, {aim_words(point)}:\n"
         f"sensitivity {percent(sensitivity.value)}, specificity {percent(specificity.value)}",
     )  # fmt: skip
@@ -115,8 +115,7 @@ def draw_confusion(point: ScoredPoint, ax: Axes, *, condition: str) -> None:
 
 
 def _cell(ax: Axes, column: int, row: int, *, count: int | None, total: int, name: str) -> None:
-    colour = _RIGHT if name.startswith("true") else _WRONG
-    ax.add_patch(Rectangle((column + 0.02, row + 0.02), 0.96, 0.96, facecolor=colour, edgecolor="none"))
+    ax.add_patch(Rectangle((column + 0.02, row + 0.02), 0.96, 0.96, facecolor=CALLS[name], edgecolor="none"))
     ax.text(
         column + 0.5, row + 0.40, "–" if count is None else str(count), ha="center", va="center", fontsize=16
     )
@@ -140,10 +139,8 @@ def draw_calibration(
         # A smoother knows no bounds; a share lies between 0 and 1, and the foot is for the risks.
         smooth = lines.smooth
         value, low, high = (np.clip(part, 0, 1) for part in (smooth.value, smooth.low, smooth.high))
-        ax.fill_between(lines.risk, low, high, color=ABSENT, alpha=0.16, linewidth=0)
-        ax.plot(
-            lines.risk, value, color=ABSENT, label=f"smoothed, with band\n{_calibration_summary(measures)}"
-        )
+        ax.fill_between(lines.risk, low, high, color=INK, alpha=0.13, linewidth=0)
+        ax.plot(lines.risk, value, color=INK, label=f"smoothed, with band\n{_calibration_summary(measures)}")
     if lines.grouped is not None:
         _draw_groups(lines, ax)
     _diagonal(ax, label="perfect calibration")
@@ -213,7 +210,7 @@ def draw_risk_distribution(
 def draw_decision_curves(
     curves: Mapping[str, DecisionLines], ax: Axes, *, with_band: Collection[str] = ()
 ) -> None:
-    """Net benefit per threshold of each model, beside flagging everyone and no one.
+    """Net benefit per threshold of each model, beside treating all and treating none.
 
     More than three bands cannot be told apart: then only the models of ``with_band`` have one.
     """
@@ -224,9 +221,9 @@ def draw_decision_curves(
         color=MUTED,
         linewidth=1.1,
         linestyle=(0, (1, 1)),
-        label="flag everyone",
+        label="treating all",
     )
-    ax.axhline(0, color=INK, linewidth=0.9, label="flag no one")
+    ax.axhline(0, color=INK, linewidth=0.9, label="treating none")
     for index, (model, lines) in enumerate(curves.items()):
         colour = MODEL_COLOURS[index % len(MODEL_COLOURS)]
         band = lines.net_benefit
@@ -270,7 +267,7 @@ def draw_measure(table: pd.DataFrame, ax: Axes, *, kind: str, measure: str) -> N
         if model == banded:
             low, high = rows[f"{measure}_low"], rows[f"{measure}_high"]
             ax.fill_between(rows["severity"], low, high, color=colour, alpha=0.14, linewidth=0)
-    ax.set_xlim(-0.25, 5.25)  # room between the last number of a panel and the first of the next
+    ax.set_xlim(-0.25, 5.25)  # space between the last number of a panel and the first of the next
     ax.set_xticks(range(6))
 
 
@@ -336,7 +333,7 @@ def _place(
 
 
 def _limits(table: pd.DataFrame, measure: str, level: float | None) -> tuple[float, float]:
-    """Room for every value, for the interval that is drawn and for ``level``, as far as they are defined."""
+    """Space for every value, for the interval that is drawn and for ``level``, as far as they are defined."""
     banded = table[table["model"] == spoken(table["model"].unique())]
     drawn = [table[measure], banded[f"{measure}_low"], banded[f"{measure}_high"]]
     values = pd.concat([*drawn, pd.Series([] if level is None else [level], dtype=float)]).dropna()

@@ -2,17 +2,32 @@
 
 import base64
 import hashlib
+import json
+from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import jinja2
+import pandas as pd
 from markupsafe import Markup
 
-from clineval.evaluation.curves import Curves
+from clineval import __version__
+from clineval.errors import InputError
+from clineval.evaluation.curves import Curves, DecisionLines, PopulationCurves
 from clineval.evaluation.curves import curves as curves_of
 from clineval.files import write_whole
-from clineval.reporting.artefacts import Artefacts, read_artefacts
-from clineval.reporting.content import content
+from clineval.reporting import charts, external, sections, sentences, svg, tables
+from clineval.reporting.artefacts import ROBUSTNESS, Artefacts, read_artefacts
+from clineval.reporting.checklist import STATUSES, rows_for
+from clineval.reporting.explorer import ROC_FRAME, explorer_data, sign, signs
+from clineval.reporting.failures import failure_cards
+from clineval.reporting.gallery import MOST_ALARMS, MOST_MISSED
+from clineval.reporting.sections import openings, origin, simulated_coverage
+from clineval.reporting.sentences import people, percent, whole
+from clineval.reporting.subject import Subject, main_comparison
+from clineval.reporting.tables import Table
+from clineval.reporting.verdict import Verdict, judge
 
 FILE = "report.html"
 HERE = Path(__file__).parent
@@ -23,7 +38,7 @@ def write_report(folder: Path, *, curves: Curves | None = None) -> Path:
 
     Parameters
     ----------
-    curves : what ``evaluation.curves`` made of the folder's table, where it is at hand; else made anew.
+    curves : what ``evaluation.curves`` made of the folder's table, where it is at hand; else made here.
 
     Raises
     ------
@@ -74,3 +89,377 @@ def _template() -> jinja2.Template:
         lstrip_blocks=True,
     )
     return environment.get_template("report.html.jinja")
+
+
+LEARNING = "learning_curve_cnn.csv"
+LARGEST_PICTURE = 600_000  # bytes of an image file that is embedded; a larger one stays beside the page
+
+CLINICAL = (
+    ("answer", "Verdict", "verdict"),
+    ("curves", "Curves", "curves"),
+    ("limits", "Limits", "limits"),
+    ("cohort", "External cohort", "cohort"),
+    ("failures", "Wrong calls", "failures"),
+    ("points", "Thresholds", "points"),
+    ("subgroups", "Subgroups", "subgroups"),
+    ("data", "Data", "counts"),
+)
+EVIDENCE = (
+    ("discrimination", "Ranking", "auc"),
+    ("calibration", "Calibration", "calibration"),
+    ("utility", "Net benefit", "decision"),
+    ("operating", "Thresholds", "points"),
+    ("subgroups-all", "Subgroups", "subgroups_in_full"),
+    ("transport", "External cohort in detail", "cohort"),
+    ("external", "Other populations", "external"),
+    ("watched", "Development data", "watched"),
+    ("cases", "Wrong calls in detail", "failures"),
+    ("audit", "Audit", "has_audit"),
+    ("training", "Training", "learning_chart"),
+    ("appendix", "Measures that mislead", "appendix"),
+    ("checklists", "Checklists", "checklist"),
+    ("methods", "Methods", "level"),
+    ("provenance", "Provenance", "program"),
+)
+
+
+def content(artefacts: Artefacts, curves: Curves) -> dict[str, Any]:
+    """Everything that the template shows; it decides nothing itself."""
+    evaluation = artefacts.evaluation
+    subject = external.subject_in(artefacts)
+    page = {
+        **sections.asked(artefacts, subject),
+        "condition": subject.condition,
+        "population": subject.population,
+        "main": subject.main,
+        "baseline": subject.baseline,
+        "synthetic": artefacts.synthetic,
+        "synthetic_reason": artefacts.synthetic_reason,
+        "level": f"{evaluation.level * 100:g}%",
+        "draws": whole(evaluation.draws),
+        **_verdict(artefacts, subject, curves),
+        **_explorer(artefacts, curves, subject),
+        **_curves(subject, curves),
+        "limits": sections.limits(subject, artefacts),
+        "leak": sections.leak_table(subject),
+        "cohort": _cohort(artefacts, subject),
+        **_failures(subject, artefacts),
+        **_points(subject, curves),
+        "subgroups": sections.subgroup_summary(subject),
+        "subgroups_in_full": sections.subgroup_sections(subject),
+        **_data(subject, artefacts),
+        **_evidence(subject, curves, artefacts),
+        **_checklists(artefacts),
+        "simulated": simulated_coverage(artefacts.coverage),
+        "provenance": origin(artefacts),
+        "openings": openings(artefacts),
+        "program": f"clineval {__version__}",
+        "table_name": artefacts.table_name,
+    }
+    page["has_audit"] = any(page[name] for name in ("audit", "differences", "check_strip"))
+    return {**page, "chapters": _there(CLINICAL, page), "evidence": _there(EVIDENCE, page)}
+
+
+def verdict_on(subject: Subject, curves: Curves | None = None, *, where: str = "") -> Verdict:
+    """The verdict on the primary model and threshold; with ``curves`` it says where there is no gain."""
+    scores = subject.evaluation.models[subject.main][subject.population]
+    drawn = curves.models[subject.main][subject.population] if curves is not None else None
+    lines = drawn.decision if drawn is not None else None
+    point = subject.point()
+    return judge(scores, point, condition=subject.condition, lines=lines, where=where)
+
+
+def _verdict(artefacts: Artefacts, subject: Subject, curves: Curves) -> dict[str, Any]:
+    transport, primary = artefacts.transport, subject.evaluation.primary
+    where = str(transport.get("external", ""))
+    point = subject.point()
+    return {
+        "verdict": verdict_on(subject, curves, where=where),
+        "detection": sentences.detection(point, condition=subject.condition) if point is not None else "",
+        "rule": primary.rule if primary is not None else "",
+        "beside": external.beside(transport, subject) if transport else {},
+        "names": (str(transport.get("internal", "")), where),
+    }
+
+
+def _explorer(artefacts: Artefacts, curves: Curves, subject: Subject) -> dict[str, Any]:
+    who = people(artefacts.dataset_id)
+    data = explorer_data(subject, curves, people=who)
+    if not data:
+        return {"explorer": None, "explorer_json": Markup("")}
+    populations = data["populations"]
+    there = {model for entry in populations.values() for model in entry["models"]}
+    labels = {
+        point["name"]: point["label"]
+        for entry in populations.values()
+        for rows in entry["models"].values()
+        for point in rows["points"]
+    }
+    own = populations[data["opens_on"]]["prevalence"]
+    first = {
+        point["name"]: point["label"]
+        for point in populations[data["opens_on"]]["models"][subject.main]["points"]
+    }
+    view = {
+        "models": [
+            name for name in dict.fromkeys([*subject.pair, *subject.evaluation.models]) if name in there
+        ],
+        "populations": list(populations),
+        "opens_on": data["opens_on"],
+        "highest_share": data["highest_share"],
+        "share": min(max(own, 0.001), data["highest_share"]),
+        "own": percent(own),
+        "buttons": list({**labels, **first}.items()),
+        "roc": _explorer_roc(),
+        "signs": {call: sign(call) for call in data["shapes"]},
+        **opening_state(subject, data["opens_on"], who=who),
+    }
+    return {"explorer": view, "explorer_json": embedded_json(data)}
+
+
+def opening_state(subject: Subject, population: str, *, who: str) -> dict[str, Any]:
+    """What the explorer shows before it is moved: 1,000 people at the primary threshold."""
+    point, scores = subject.point(population=population), subject.scores(subject.main, population)
+    if point is None or scores is None:
+        return {
+            "sentence": "",
+            "people": {},
+            "dots": signs(dict.fromkeys(("found", "missed", "alarms"), 0) | {"cleared": 1000}),
+        }
+    cells = sentences.frequencies(
+        prevalence=scores.prevalence,
+        sensitivity=point.rates["sensitivity"].value,
+        specificity=point.rates["specificity"].value,
+    )
+    counts = dict(
+        zip(
+            ("found", "missed", "alarms", "cleared"),
+            (cells[n] for n in ("true_positives", "false_negatives", "false_positives", "true_negatives")),
+            strict=True,
+        )
+    )
+    return {
+        "sentence": sentences.natural(cells, people=who, condition=subject.condition),
+        "people": counts,
+        "dots": signs(counts),
+    }
+
+
+def _explorer_roc() -> Markup:
+    """Axes, the line that the script fills, and the point that it moves."""
+    marks = [
+        svg.line(ROC_FRAME, (0, 1), (0, 1), css="chance"),
+        Markup('<path id="explorer-roc-line" class="line m0"/>'),
+        Markup('<path id="explorer-roc-spot" class="mark point" d="M-6 0a6 6 0 1 0 12 0a6 6 0 1 0 -12 0Z"/>'),
+    ]
+    return svg.draw(
+        ROC_FRAME,
+        marks,
+        key="explorer-roc",
+        title="ROC curve of the chosen model with the chosen threshold",
+        description="The point moves with the threshold; its sensitivity and specificity are in the table.",
+    )
+
+
+def embedded_json(value: Any) -> Markup:
+    """JSON for a script element: nothing in it can end the element or start a comment."""
+    text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    return Markup(text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e"))
+
+
+def _drawn(
+    subject: Subject, curves: Curves, population: str | None = None, models: Sequence[str] | None = None
+) -> list[PopulationCurves]:
+    """The curves of some models on a population, in the order of the subject: the primary model first."""
+    where = population or subject.population
+    names = subject.models(where) if models is None else models
+    return [curves.models[name][where] for name in names if where in curves.models.get(name, {})]
+
+
+def _decision_lines(drawn: Sequence[PopulationCurves]) -> dict[str, DecisionLines]:
+    return {each.model: each.decision for each in drawn if each.decision is not None}
+
+
+def _auc_words(subject: Subject, population: str, *, digits: int) -> dict[str, str]:
+    found = {}
+    for model in subject.models(population):
+        auc = subject.evaluation.models[model][population].measures.get("auc_logit")
+        if auc is not None and sentences.defined(auc):
+            found[model] = charts.auc_words(auc.value, auc.low, auc.high, digits=digits)
+    return found
+
+
+def _curves(subject: Subject, curves: Curves) -> dict[str, Any]:
+    """The three curves behind the lights: the primary model over the baseline."""
+    pair, point = _drawn(subject, curves, models=subject.pair), subject.point()
+    aucs = _auc_words(subject, subject.population, digits=2)
+    found = (
+        charts.roc(pair, point=point, aucs=aucs, key="roc", title="Ranking: ROC curve"),
+        charts.calibration(pair, condition=subject.condition, key="cal", title="Risks: calibration"),
+        charts.decision_curve(
+            _decision_lines(pair), point=point, key="decision", title="Benefit: decision curve"
+        ),
+    )
+    return {"curves": [chart for chart in found if chart is not None]}
+
+
+def _cohort(artefacts: Artefacts, subject: Subject) -> dict[str, Any]:
+    """The chapters on an external cohort; empty for results that are no validation."""
+    if not artefacts.transport:
+        return {}
+    pictures = {"case_mix": "case_mix.png", "robustness": "robustness.png", "strip": "check_strip.png"}
+    shown = {name: _picture(artefacts, file) for name, file in pictures.items()}
+    there = artefacts.has(ROBUSTNESS)
+    table = external.robustness_table(artefacts.folder / ROBUSTNESS, subject) if there else None
+    return {**external.external_parts(artefacts.transport, subject), **shown, "robustness_table": table}
+
+
+def _picture(artefacts: Artefacts, name: str) -> str:
+    path = artefacts.folder / name
+    if not path.is_file() or path.stat().st_size > LARGEST_PICTURE:
+        return ""
+    return base64.b64encode(path.read_bytes()).decode("ascii")
+
+
+def _failures(subject: Subject, artefacts: Artefacts) -> dict[str, Any]:
+    found = failure_cards(subject, artefacts)
+    neighbours = any(card["nearest"] for model in found for card in model["cards"])
+    return {"failures": found, "neighbours": neighbours, "most": (MOST_MISSED, MOST_ALARMS)}
+
+
+def _points(subject: Subject, curves: Curves) -> dict[str, Any]:
+    """What other thresholds would do, and where the risks lie."""
+    (drawn,) = _drawn(subject, curves, models=[subject.main])
+    chart = charts.risk_distribution(drawn, condition=subject.condition, point=subject.point(), key="risks")
+    table = tables.point_table(subject, subject.population, models=subject.pair)
+    return {
+        "risks": [chart],
+        "points": table if table.rows else None,
+        "mcnemar": tables.mcnemar_table(subject, subject.population),
+    }
+
+
+def _data(subject: Subject, artefacts: Artefacts) -> dict[str, Any]:
+    """Labels, counts and the audit."""
+    return {
+        **sections.labels(subject, artefacts),
+        "counts": tables.counts_table(artefacts, subject),
+        "source": artefacts.source,
+        "audit": sections.audit_facts(artefacts),
+        "duplicates": _picture(artefacts, "duplicates.png"),
+        "differences": tables.split_differences(artefacts),
+        "check_strip": "" if artefacts.transport else _picture(artefacts, "check_strip.png"),
+        "learning_chart": _learning_chart(artefacts),
+    }
+
+
+def _learning_chart(artefacts: Artefacts) -> charts.Chart | None:
+    """How the network learnt, from the data that lie beside their figure."""
+    path = artefacts.folder / LEARNING
+    if not path.is_file():
+        return None
+    try:
+        return charts.learning(pd.read_csv(path), key="learning")
+    except (ValueError, KeyError) as error:
+        raise InputError(f"{LEARNING} is incomplete ({error}); write the results again.") from error
+
+
+def _evidence(subject: Subject, curves: Curves, artefacts: Artefacts) -> dict[str, Any]:
+    """All models, all comparisons, every population."""
+    tested = [subject.population, *subject.others]
+    return {
+        **_ranking(subject, curves, tested),
+        **_calibration(subject, curves, artefacts, tested),
+        **_utility(subject, curves),
+        "all_points": tables.point_table(subject, subject.population),
+        "mcnemar": tables.mcnemar_table(subject, subject.population),
+        "external": [_external(subject, curves, name) for name in subject.external],
+        "watched": _watched(subject),
+        "appendix": tables.appendix_table(subject),
+    }
+
+
+def _ranking(subject: Subject, curves: Curves, tested: list[str]) -> dict[str, Any]:
+    every = _drawn(subject, curves)
+    aucs = _auc_words(subject, subject.population, digits=3)
+    chart = charts.roc(every, point=None, aucs=aucs, key="roc-all", title="ROC curves of all models")
+    return {
+        "auc": tables.measure_table(subject, tables.DISCRIMINATION, tested),
+        "rocs": [chart] if chart is not None and len(every) > 2 else [],
+        "difference": _difference(subject),
+        "comparisons": tables.comparison_table(subject, tested),
+        "spread": tables.spread_table(subject, subject.population),
+    }
+
+
+def _difference(subject: Subject) -> str:
+    pair = main_comparison(subject)
+    return sentences.difference(*pair.models, pair.difference, measure="AUC") if pair is not None else ""
+
+
+def _calibration(subject: Subject, curves: Curves, artefacts: Artefacts, tested: list[str]) -> dict[str, Any]:
+    every = _drawn(subject, curves)
+    chart = charts.calibration(
+        every, condition=subject.condition, key="cal-all", title="Calibration of all models"
+    )
+    return {
+        "calibration": tables.measure_table(subject, tables.CALIBRATION, tested),
+        "calibrations": [chart] if chart is not None and len(every) > 2 else [],
+        "recalibration": tables.recalibration_table(artefacts),
+        "brier": tables.brier_table(subject),
+    }
+
+
+def _utility(subject: Subject, curves: Curves) -> dict[str, Any]:
+    every = _decision_lines(_drawn(subject, curves))
+    pair = {name: every[name] for name in subject.pair if name in every}
+    found = [charts.interventions_avoided(pair, key="avoided")]
+    for each in curves.decision_differences:
+        if each.population == subject.population and set(each.models) == set(subject.pair):
+            found.append(charts.decision_difference(each, key="decision-difference"))
+    if len(every) > len(pair):
+        title = "Decision curves of all models"
+        found.append(charts.decision_curve(every, point=None, key="decision-all", title=title))
+    return {"decision": [chart for chart in found if chart is not None]}
+
+
+def _external(subject: Subject, curves: Curves, population: str) -> dict[str, Any]:
+    scores = subject.evaluation.models[subject.models(population)[0]][population]
+    pair = _drawn(subject, curves, population)[:2]
+    key = f"external-{subject.external.index(population)}"
+    aucs = _auc_words(subject, population, digits=3)
+    point = subject.point(pair[0].model, population)
+    found = (
+        charts.roc(pair, point=point, aucs=aucs, key=f"{key}-roc"),
+        charts.calibration(pair, condition=subject.condition, key=f"{key}-cal"),
+    )
+    return {
+        "name": population,
+        "cases": whole(scores.cases),
+        "events": whole(scores.events),
+        "auc": tables.measure_table(subject, tables.DISCRIMINATION, [population]),
+        "points": tables.point_table(subject, population),
+        "calibration": tables.measure_table(subject, tables.CALIBRATION, [population]),
+        "comparisons": tables.comparison_table(subject, [population]),
+        "charts": [chart for chart in found if chart is not None],
+    }
+
+
+def _watched(subject: Subject) -> Table | None:
+    names = ("auc_logit", "brier", "calibration_intercept", "calibration_slope")
+    table = tables.measure_table(subject, names, subject.watched)
+    return table if table.rows else None
+
+
+def _checklists(artefacts: Artefacts) -> dict[str, Any]:
+    rows = rows_for(artefacts)
+    guidelines: dict[str, list[Any]] = {}
+    for row in rows:
+        guidelines.setdefault(row.guideline, []).append(row)
+    counts = [(status, sum(row.status == status for row in rows)) for status in STATUSES]
+    return {"checklist": list(guidelines.items()), "checklist_counts": counts}
+
+
+def _there(chapters: Sequence[tuple[str, str, str]], page: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """The chapters that are on this page."""
+    return [(anchor, name) for anchor, name, needed in chapters if page[needed]]

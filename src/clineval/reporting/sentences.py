@@ -103,14 +103,14 @@ def p_text(p_value: float | None) -> str:
 
 
 def chosen_words(point: ScoredPoint) -> str:
-    """How a threshold came about, and on which cases."""
+    """How a threshold was chosen, and on which cases."""
     if point.chosen_on in ("fixed", "given"):
         return point.chosen_on
     return f"{aim_words(point)} on {split_name(point.chosen_on)}"
 
 
 def aim_words(point: ScoredPoint) -> str:
-    """How a threshold came about, in three words."""
+    """How a threshold was chosen, in three words."""
     if point.chosen_on in ("fixed", "given"):
         return point.chosen_on
     target = point.name.removeprefix("sensitivity_")

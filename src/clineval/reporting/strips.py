@@ -1,4 +1,4 @@
-"""Strips of images: as they came, as prepared, and as scored."""
+"""Strips of images: as given, as prepared, and as scored."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -25,7 +25,7 @@ from clineval.reporting.style import (
 )
 
 WIDTH = 7.2  # inches; 183 mm, two columns of most journals
-PAIR, PAIR_GAP = 2.06, 0.12  # width of a pair and of the room to the next, in heights of an image
+PAIR, PAIR_GAP = 2.06, 0.12  # width of a pair and of the space to the next, in heights of an image
 ROW = 1.42  # height of a row with heading and captions, in heights of an image
 ROW_HEADING, CAPTION = 0.17, 0.06  # from the row's upper edge to the images, from the images to a caption
 LONGEST_NAME, LONGEST_VALUE = 22, 60  # letters
@@ -47,7 +47,7 @@ def write_check_strip(
         inner = WIDTH - 0.3
         height = rows * ROW * inner / (across * (PAIR + PAIR_GAP))
         heading = Heading(
-            f"Images as they came and as prepared{f', by {shorten(drawn.by, 30)}' if drawn.by else ''}",
+            f"Images as given and as prepared{f', by {shorten(drawn.by, 30)}' if drawn.by else ''}",
             f"Left of each pair the file, its cut outlined; right what the models see: {preparation}",
             notice,
         )
@@ -80,7 +80,7 @@ def _draw_pair(sample: RawSample, ax: Axes, *, left: float, top: float) -> None:
 
 
 def draw_file(sample: RawSample, boxes: Sequence[Box], ax: Axes, *, left: float, top: float) -> None:
-    """A file as it came, within a square of side 1, each differing cut outlined, the second dashed."""
+    """A file as given, within a square of side 1, each differing cut outlined, the second dashed."""
     height, width = sample.raw.shape
     scale = 1 / max(height, width, *(abs(edge) for box in boxes for edge in box))
     x, y = left + (1 - width * scale) / 2, top + (1 - height * scale) / 2
@@ -110,7 +110,7 @@ def show(picture: np.ndarray, ax: Axes, extent: tuple[float, float, float, float
     ax.imshow(picture, cmap="gray", vmin=0, vmax=255, interpolation=how, extent=extent, aspect="auto")
 
 
-LEAST = 4  # pictures that a line has room for, so that few are not drawn huge
+LEAST = 4  # pictures that a line has space for, so that few are not drawn huge
 GAP = 0.06  # between two pictures, in heights of one
 LINE, HEADING = 1.2, 0.3  # heights of an image's line with its caption, and of a scanner's name
 TOP = 0.42  # for the names of the columns
@@ -120,7 +120,7 @@ TOP = 0.42  # for the names of the columns
 class ScoredSquares:
     """One image with the outline of each square in its file, and the pictures that were scored.
 
-    ``pictures`` stand in the order of the columns; None where a square is the first one again.
+    ``pictures`` are in the order of the columns; None where a square is the first one again.
     """
 
     sample: RawSample
@@ -134,7 +134,7 @@ def write_scored_strip(
     path: Path,
     *,
     names: Sequence[str],
-    looks: str,
+    views: str,
     condition: str,
     notice: str = "",
 ) -> None:
@@ -144,16 +144,16 @@ def write_scored_strip(
     ----------
     drawn : the values by which images were drawn, with how many there are of each.
     names : of the pictures, one per column.
-    looks : which model looks further, in words; empty where none does.
+    views : which model scores further views, in words; empty where none does.
     """
     with journal_style():
         figure, (ax,) = new_figure()
         rows = draw_scored_strip(drawn, squares, ax, names=names, condition=condition)
         across = _across(names)
         two = any(len(each.boxes) > 1 for each in squares)
-        further = f" Looks, shown of the first square and not mirrored: {looks}." if looks else ""
+        further = f" Views, shown of the first square and not mirrored: {views}." if views else ""
         heading = Heading(
-            f"Images as they came and as scored{f', by {shorten(drawn.by, 14)}' if drawn.by else ''}",
+            f"Images as given and as scored{f', by {shorten(drawn.by, 14)}' if drawn.by else ''}",
             f"Left the file, its squares outlined{', the second dashed' if two else ''}; beside it what the "
             f"models see.{further}",
             notice,
@@ -166,7 +166,7 @@ def draw_scored_strip(
     drawn: RawSamples, squares: Sequence[ScoredSquares], ax: Axes, *, names: Sequence[str], condition: str
 ) -> float:
     """The lines on one Axes; returns the height of all of them, in heights of a picture."""
-    for place, name in enumerate(("as it\ncame", *names)):
+    for place, name in enumerate(("as\ngiven", *names)):
         ax.text(place * (1 + GAP) + 0.5, TOP - 0.06, name, fontsize=6, ha="center", va="bottom", color=MUTED)
     top = TOP
     for value, count in drawn.cases.items():

@@ -11,12 +11,10 @@ from matplotlib.axes import Axes
 from clineval.reporting.external import spoken
 from clineval.reporting.sentences import number, whole
 from clineval.reporting.style import (
-    ABSENT,
     INK,
     MODEL_COLOURS,
     MODEL_DASHES,
     MUTED,
-    PRESENT,
     Heading,
     journal_style,
     lay_out,
@@ -30,7 +28,7 @@ from clineval.reporting.subject import EXTERNAL, INTERNAL
 SOURCES = {
     "cases": "held-out cases (sampling)",
     "folds": "folds, beyond sampling",
-    "repeats": "drawing the folds anew",
+    "repeats": "drawing the folds again",
     "seeds": "seed of training",
 }
 TRAININGS = "cross-validated on train and val, near-duplicates in one fold"
@@ -139,7 +137,7 @@ def write_study_figures(
 
 def draw_risks(cases: Mapping[str, Sequence[int]], ax: Axes, *, thresholds: Sequence[float]) -> None:
     """Share of the cases per interval of risk, one outline per population; frozen thresholds as lines."""
-    for (name, counts), colour in zip(cases.items(), (ABSENT, PRESENT), strict=False):
+    for (name, counts), colour in zip(cases.items(), (MUTED, INK), strict=False):
         shares = 100 * np.asarray(counts) / max(1, sum(counts))
         edges = np.linspace(0, 1, len(shares) + 1)
         ax.stairs(shares, edges, color=colour, linewidth=1.4, label=name)
@@ -157,7 +155,7 @@ def draw_risks(cases: Mapping[str, Sequence[int]], ax: Axes, *, thresholds: Sequ
 
 def draw_grey(shares: Mapping[str, Sequence[float]], ax: Axes) -> None:
     """How often each grey level occurs, one line per set of images, eight levels at a time."""
-    styles = ((ABSENT, (0, (3, 2))), (PRESENT, "-"))
+    styles = ((MUTED, (0, (3, 2))), (INK, "-"))
     for (name, share), (colour, dashes) in zip(shares.items(), styles, strict=False):
         grouped = 100 * np.asarray(share).reshape(-1, 8).sum(axis=1)
         ax.plot(np.arange(len(grouped)) * 8 + 4, grouped, color=colour, linestyle=dashes, label=name)

@@ -1,10 +1,12 @@
-"""The one look of every figure: sizes of a journal column, colours for colour-blind readers, no clock."""
+"""The style of every figure: sizes of a journal column, colours for colour-blind readers, no clock."""
 
+import io
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Executor
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -16,18 +18,25 @@ from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties, findfont, get_font
 from matplotlib.patches import Rectangle
 from matplotlib.text import Text
+from PIL import Image
 
 COLUMN = 3.5  # inches; 89 mm, one column of most journals
 DPI = 300  # dots per inch, what journals ask of line art with shading
 FORMATS = ("png", "svg", "pdf")
 
 # Okabe and Ito's palette (Okabe M, Ito K. Color Universal Design, 2008), darkest first.
-PRESENT = "#C44E00"  # the condition is there
-ABSENT = "#0072B2"  # it is not
+PRESENT = "#C44E00"  # the condition is present
+ABSENT = "#7C8790"  # it is absent
 INK = "#222222"
 MUTED = "#6B6B6B"
 GRID = "#E3E3E3"
-MODEL_COLOURS = ("#0072B2", "#C44E00", "#00795A", "#9B4A7F", "#8A6100", "#4D4D4D")
+CALLS = {  # of the 2x2, as on the report's page
+    "true_positives": "#DBEAF6",
+    "false_negatives": "#FAD7DF",
+    "false_positives": "#EBE4F7",
+    "true_negatives": "#EDF0F2",
+}
+MODEL_COLOURS = ("#15202B", "#66727D", "#8A5A2B", "#2F7D75", "#97721A", "#8D97A0")  # the primary one in ink
 MODEL_DASHES = ("-", (0, (6, 2)), (0, (2, 1.5)), (0, (6, 2, 1.5, 2)), (0, (1, 1)), (0, (8, 2, 2, 2, 2, 2)))
 
 STYLE: Mapping[str, Any] = {
@@ -64,7 +73,6 @@ STYLE: Mapping[str, Any] = {
 
 # matplotlib writes its version and the time into files unless told not to; bytes must depend on data alone.
 _SILENT: Mapping[str, Mapping[str, None]] = {
-    "png": {"Software": None},
     "svg": {"Date": None, "Creator": None},
     "pdf": {"CreationDate": None, "Creator": None, "Producer": None},
 }
@@ -79,7 +87,7 @@ def journal_style() -> Iterator[None]:
 
 @dataclass(frozen=True)
 class Heading:
-    """What stands above every figure: what is drawn, of what, and the notice where the data are synthetic."""
+    """The heading of every figure: what is drawn, of what, and the notice where the data are synthetic."""
 
     title: str
     subtitle: str
@@ -215,17 +223,37 @@ def _drawable(letter: str) -> str:
     return letter if font.get_char_index(ord(letter)) else "\u25a1"
 
 
-def save(figure: Figure, stem: Path, *, formats: tuple[str, ...] = ("png",)) -> None:
+def save(
+    figure: Figure, stem: Path, *, formats: tuple[str, ...] = ("png",), encoder: Executor | None = None
+) -> None:
     """Write ``stem.png`` and kin; the same drawing gives the same bytes.
 
     Letters that the font lacks, as of names in other scripts, are drawn as empty boxes.
+
+    Parameters
+    ----------
+    encoder : packs PNG files while the next figure is drawn; shut it down before reading the files.
     """
     for text in figure.findobj(Text):
         drawable = "".join(map(_drawable, text.get_text()))
         if drawable != text.get_text():
             text.set_text(drawable)
     for kind in formats:
-        # Level 4 packs line art as well as level 6 does, in half the time.
-        options: dict[str, Any] = {"pil_kwargs": {"compress_level": 4}} if kind == "png" else {}
         path = stem.with_name(f"{stem.name}.{kind}")
-        figure.savefig(path, format=kind, metadata=dict(_SILENT[kind]), **options)
+        if kind == "png":
+            _save_png(figure, path, encoder)
+        else:
+            figure.savefig(path, format=kind, metadata=dict(_SILENT[kind]))
+
+
+def _save_png(figure: Figure, path: Path, encoder: Executor | None) -> None:
+    pixels = io.BytesIO()
+    figure.savefig(pixels, format="rgba")
+    size = (int(figure.bbox.width * DPI / figure.dpi), int(figure.bbox.height * DPI / figure.dpi))
+    picture = Image.frombytes("RGBA", size, pixels.getvalue())
+    # Level 4 packs line art as well as level 6 does, in half the time.
+    pack = partial(picture.save, path, format="png", dpi=(DPI, DPI), compress_level=4)
+    if encoder is None:
+        pack()
+    else:
+        encoder.submit(pack)

@@ -1,4 +1,4 @@
-"""What a report speaks of: its main model and population, and what stands beside them."""
+"""What a report speaks of: the primary model, its baseline and the populations."""
 
 import math
 from dataclasses import dataclass, field, replace
@@ -17,7 +17,7 @@ PREFERRED = ("given", "sensitivity_90", "half")  # the main threshold of files t
 class Subject:
     """Which models and populations the report speaks of, in order.
 
-    ``main`` is the primary model, ``baseline`` the one that stands beside it.
+    ``main`` is the primary model, ``baseline`` the model beside it.
     """
 
     evaluation: Evaluation

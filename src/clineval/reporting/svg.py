@@ -203,7 +203,7 @@ def _up_the_frame(frame: Frame) -> list[Markup]:
 
 
 def shorten(text: str, length: int = 48) -> str:
-    """A name cut to ``length`` characters, for where a drawing has no room."""
+    """A name cut to ``length`` characters, where a drawing has no more space."""
     clean = " ".join(text.split())
     return clean if len(clean) <= length else f"{clean[: length - 1]}…"
 

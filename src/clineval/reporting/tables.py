@@ -1,20 +1,17 @@
 """The tables of a report: records in, cells of text out."""
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
-import pandas as pd
 
 from clineval.evaluation import Evaluation
 from clineval.evaluation.records import ModelComparison, PointComparison, PopulationScores, ScoredPoint
-from clineval.predictions import read_predictions
 from clineval.reporting import sentences
 from clineval.reporting.artefacts import Artefacts
 from clineval.reporting.sentences import chosen_words, number, percent, whole
 from clineval.reporting.subject import Subject, negated, population_name, turned
-from clineval.statistics.calibration import calibration_intercept, calibration_slope, observed_expected
 from clineval.statistics.intervals import Estimate
 
 MEASURE_NAMES = {
@@ -64,12 +61,6 @@ AS_PERCENT = frozenset(
     {"sensitivity", "specificity", "ppv", "npv", "accuracy", "balanced_accuracy",
      "sensitivity_at_specificity_90", "specificity_at_sensitivity_90"}
 )  # fmt: skip
-BEFORE_AFTER: Mapping[str, Callable[..., Estimate]] = {
-    "calibration_intercept": calibration_intercept,
-    "calibration_slope": calibration_slope,
-    "observed_expected": observed_expected,
-}
-UNCALIBRATED = "uncalibrated.csv"
 POINT_RATES = ("sensitivity", "specificity", "ppv", "npv", "lr_positive", "lr_negative")
 
 
@@ -314,29 +305,13 @@ def mcnemar_table(subject: Subject, population: str) -> Table | None:
 def recalibration_table(artefacts: Artefacts) -> Table | None:
     """Per model what recalibration was chosen, on which split, and the loss of each candidate."""
     rows = []
-    for model, record in artefacts.shipped.items():
+    for model, record in artefacts.stored.items():
         choice = record.get("recalibration", {}) if isinstance(record, Mapping) else {}
         if choice:
             losses = choice.get("log_loss", {})
             tried = ", ".join(f"{name} {number(value)}" for name, value in losses.items()) or "none tried"
             rows.append((model, str(choice.get("kind", "")), tried, str(choice.get("reason", ""))))
     headings = ("model", "chosen", "log loss before (none) and after, cross-fitted on train", "reason")
-    return Table(headings, tuple(rows)) if rows else None
-
-
-def before_after_table(artefacts: Artefacts, subject: Subject) -> Table | None:
-    """Calibration of each recalibrated model on the main population, before and after."""
-    if not artefacts.has(UNCALIBRATED):
-        return None
-    table = read_predictions(artefacts.folder / UNCALIBRATED)
-    rows: list[Row] = []
-    for model in subject.models():
-        before = table[(table["model"] == model) & (table["split"] == subject.population)]
-        after = subject.scores(model)
-        if len(before) and after is not None:
-            rows.append((model, "before", *_calibration_of(before, level=subject.evaluation.level)))
-            rows.append((model, "after", *(cell(after.measures.get(name)) for name in BEFORE_AFTER)))
-    headings = ("model", "recalibration", *(MEASURE_NAMES[name] for name in BEFORE_AFTER))
     return Table(headings, tuple(rows)) if rows else None
 
 
@@ -351,12 +326,6 @@ def brier_table(subject: Subject) -> Table | None:
             rows.append((model, cell(scores.measures.get("brier")), *parts))
     headings = ("model", "Brier score", *(name.replace("_", " ") for name in names))
     return Table(headings, tuple(rows)) if rows else None
-
-
-def _calibration_of(rows: pd.DataFrame, *, level: float) -> Iterable[Cell]:
-    outcome, risk = rows["outcome"].to_numpy(bool), rows["risk"].to_numpy(float)
-    group = rows["group"].to_numpy(str) if "group" in rows else None
-    return (cell(BEFORE_AFTER[name](outcome, risk, group=group, level=level)) for name in BEFORE_AFTER)
 
 
 def appendix_table(subject: Subject) -> Table:
