@@ -9,9 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from clineval.evaluation.curves import Band, DecisionLines
-from clineval.evaluation.records import Adequacy, PopulationScores, ScoredPoint
+from clineval.evaluation.records import Adequacy, PopulationScores
 from clineval.reporting.verdict import NO, UNCLEAR, YES, Verdict, judge
 from clineval.statistics.intervals import Estimate, undefined
+from clineval.statistics.operating_point import operating_point
 
 GOOD = {
     "auc": Estimate(0.9, 0.87, 0.93),
@@ -22,9 +23,12 @@ GOOD = {
 ADEQUACY = Adequacy("", 0.03, 0.05, 100, 100, 100)
 
 
-def point(low: float = 0.01, high: float = 0.05, *, net_benefit: float = 0.2, threshold: float = 0.1):
+BASE = operating_point(np.array([True, False]), np.array([0.9, 0.05]), 0.1, name="given", chosen_on="given")
+
+
+def point(low: float = 0.01, high: float = 0.05, *, net_benefit: float = 0.2):
     gain = Estimate((low + high) / 2, low, high, 0.95, "bootstrap")
-    return ScoredPoint("given", threshold, "given", "", {}, {}, net_benefit=net_benefit, gain=gain)
+    return dataclasses.replace(BASE, net_benefit=net_benefit, gain=gain)
 
 
 def verdict(scored=None, *, events=200, cases=600, lines=None, where="", **measures) -> Verdict:
@@ -112,7 +116,7 @@ def test_the_policy_to_beat_is_named():
 
 
 def test_without_a_threshold_or_an_interval_help_is_uncertain_with_the_reason():
-    none = dataclasses.replace(point(), threshold=math.nan)
+    none = dataclasses.replace(point(), point=dataclasses.replace(BASE.point, threshold=math.nan))
     assert verdict(none).lights[2].sentence == "No threshold was fixed beforehand."
     old = dataclasses.replace(point(), gain=None)
     assert "evaluate the table again" in verdict(old).lights[2].sentence
