@@ -1,15 +1,17 @@
-"""The one exception by which a room refuses what it was given."""
+"""The one exception by which bad input is refused, and how its message names an option."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 
 MOST_SHOWN = 10  # names in one refusal
 
 
 class InputError(ValueError):
-    """Bad or missing input: says what was needed, what came, and what to do.
+    """Bad or missing input: says what was expected, what it got, and what to do.
 
-    Every room may raise it; the door turns it into one line and exit code 3. Its message is
-    written for the person who typed the command, so it names the file, row or option.
+    The command line turns it into one line and exit code 3. Its message names the file, row or option, the
+    latter as whoever asked would write it: see ``option``.
     """
 
 
@@ -17,3 +19,27 @@ def in_short(lines: Sequence[str]) -> str:
     """Up to ten of many lines, and how many more there are."""
     more = f"; and {len(lines) - MOST_SHOWN} more" if len(lines) > MOST_SHOWN else ""
     return "; ".join(lines[:MOST_SHOWN]) + more
+
+
+_ON_COMMAND_LINE: ContextVar[bool] = ContextVar("on_command_line", default=False)
+
+
+@contextmanager
+def on_command_line() -> Iterator[None]:
+    """Within it, messages name options as the command line has them."""
+    token = _ON_COMMAND_LINE.set(True)
+    try:
+        yield
+    finally:
+        _ON_COMMAND_LINE.reset(token)
+
+
+def option(command_line: str, python: str) -> str:
+    """What to write, for a message: on the command line, or else in Python.
+
+    Examples
+    --------
+    >>> option("--positive WORD", "positive=WORD")
+    'positive=WORD'
+    """
+    return command_line if _ON_COMMAND_LINE.get() else python

@@ -1,19 +1,33 @@
 """The table of predictions: one row per model and case, read, checked and written."""
 
 import re
+import warnings
 from collections.abc import Iterable, Mapping
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from clineval.errors import InputError
+from clineval.errors import InputError, in_short, option
 from clineval.files import Origin, read_columns, text_cell
+from clineval.table_columns import (
+    OUT_OF_FOLD,
+    TEST,
+    TEXT,
+    TRAIN,
+    VAL,
+    Column,
+    Warn,
+    as_attribute,
+    as_names,
+    as_outcome,
+    as_risk,
+    as_splits,
+    encoded,
+)
 
 COLUMNS = ("model", "split", "case", "group", "outcome", "risk")
 """The columns of the table, in the order in which they are written."""
@@ -21,21 +35,32 @@ COLUMNS = ("model", "split", "case", "group", "outcome", "risk")
 MEMBER_COLUMNS = ("seed", "fold")
 """What tells the members of an ensemble, or the repetitions of a study, apart."""
 
-TRAIN, VAL, OUT_OF_FOLD, TEST = "train", "val", "train_out_of_fold", "test"
+__all__ = ["OUT_OF_FOLD", "TEST", "TRAIN", "VAL"]
 
 _NAMES = ("model", "split", "case", "group", *MEMBER_COLUMNS)
-_TEXT = pd.StringDtype("pyarrow")
 _INDEX = re.compile(r"__index_level_\d+__|Unnamed: \d+")
-_TRUE, _FALSE = ("1", "true", "1.0"), ("0", "false", "0.0")
 
 
-def read_predictions(path: str | Path, *, columns: Mapping[str, str] | None = None) -> pd.DataFrame:
-    """Read anybody's predictions from a CSV or Parquet file and check every row.
+def _warn(text: str) -> None:
+    warnings.warn(text, UserWarning, stacklevel=2)
+
+
+def read_predictions(
+    path: str | Path,
+    *,
+    columns: Mapping[str, str] | None = None,
+    positive: str | None = None,
+    warn: Warn = _warn,
+) -> pd.DataFrame:
+    """Read predictions from any source, a CSV or Parquet file, and check every row.
 
     Parameters
     ----------
-    path : a CSV (comma, semicolon or tab; UTF-8) or Parquet file.
+    path : a CSV (comma, semicolon or tab; UTF-8 or UTF-16) or Parquet file.
     columns : the file's own names for the table's columns, ``{"risk": "p_malignant"}``.
+    positive : the outcome column's value where the condition is present; by default 1 or true.
+    warn : told in a sentence what was read otherwise than as written: decimal commas, risks beyond 1 by
+        rounding, units; by default a ``UserWarning``.
 
     Returns
     -------
@@ -50,10 +75,18 @@ def read_predictions(path: str | Path, *, columns: Mapping[str, str] | None = No
     """
     path = Path(path)
     table, origin = read_columns(path)
-    return _checked(_renamed(table, columns or {}, path.name), origin=origin, model=path.stem)
+    return _checked(
+        table, origin=origin, columns=columns or {}, positive=positive, model=path.stem, warn=warn
+    )
 
 
-def check_predictions(frame: pd.DataFrame, *, columns: Mapping[str, str] | None = None) -> pd.DataFrame:
+def check_predictions(
+    frame: pd.DataFrame,
+    *,
+    columns: Mapping[str, str] | None = None,
+    positive: str | None = None,
+    warn: Warn = _warn,
+) -> pd.DataFrame:
     """The same checks and defaults for a table already in memory; a table without models is ``"model"``.
 
     Raises
@@ -61,11 +94,12 @@ def check_predictions(frame: pd.DataFrame, *, columns: Mapping[str, str] | None 
     InputError : as ``read_predictions``; rows are counted from 1.
     """
     if not isinstance(frame, pd.DataFrame):
-        raise InputError(f"Predictions must be a pandas DataFrame; came {type(frame).__name__}.")
+        raise InputError(f"Expected predictions as a pandas DataFrame, got {type(frame).__name__}.")
     given = {str(name): _to_arrow(frame.iloc[:, place]) for place, name in enumerate(frame.columns)}
     if len(given) != frame.shape[1]:
         raise InputError("The table has two columns of one name; give each column its own.")
-    return _checked(_renamed(given, columns or {}, "the table"), origin=Origin("the table"), model="model")
+    origin = Origin("the table")
+    return _checked(given, origin=origin, columns=columns or {}, positive=positive, model="model", warn=warn)
 
 
 def write_predictions(frame: pd.DataFrame, path: str | Path) -> None:
@@ -93,12 +127,12 @@ def attributes(frame: pd.DataFrame) -> list[str]:
 
 def codes_of(column: pd.Series) -> NDArray[np.int32]:
     """Codes of a column's values, numbered by first appearance; equal values have equal codes."""
-    return _encoded(_to_arrow(column))[0]
+    return encoded(_to_arrow(column))[0]
 
 
 def encode(column: pd.Series) -> tuple[NDArray[np.int32], list[str]]:
     """Codes of a column's values, numbered by first appearance, and what each code stands for."""
-    codes, values = _encoded(_to_arrow(column))
+    codes, values = encoded(_to_arrow(column))
     return codes, values.to_pylist()
 
 
@@ -111,7 +145,7 @@ def _ordered(names: Iterable[str]) -> list[str]:
     return first + [name for name in names if name not in first]
 
 
-def _renamed(given: Mapping[str, pa.ChunkedArray], columns: Mapping[str, str], name: str) -> dict[str, Any]:
+def _renamed(given: Mapping[str, Any], columns: Mapping[str, str], origin: Origin) -> dict[str, Column]:
     """The columns under the table's own names; one whose place is taken by a mapped one is left out.
 
     So are row numbers that pandas wrote as a column without a name.
@@ -121,46 +155,67 @@ def _renamed(given: Mapping[str, pa.ChunkedArray], columns: Mapping[str, str], n
         if wanted not in (*COLUMNS, *MEMBER_COLUMNS):
             raise InputError(f"{wanted!r} is no column of the table; columns are {', '.join(COLUMNS)}.")
         if source not in given:
-            raise InputError(f"{name} has no column {source!r} for {wanted}; it has {_listed(given)}.")
-    rest = {key: value for key, value in given.items() if key not in (*columns, *columns.values())}
-    return {**{wanted: given[source] for wanted, source in columns.items()}, **rest}
+            raise InputError(f"{origin.name} has no column {source!r} for {wanted}; it has {_listed(given)}.")
+    rest = {key: key for key in given if key not in (*columns, *columns.values())}
+    return {name: Column(given[source], source, origin) for name, source in {**columns, **rest}.items()}
 
 
-def _checked(given: dict[str, Any], *, origin: Origin, model: str) -> pd.DataFrame:
+def _checked(
+    table: Mapping[str, Any],
+    *,
+    origin: Origin,
+    columns: Mapping[str, str],
+    positive: str | None,
+    model: str,
+    warn: Warn,
+) -> pd.DataFrame:
+    given = _renamed(table, columns, origin)
     _require_columns(given, origin)
-    rows = len(given["risk"])
+    rows = len(given["risk"].values)
     if rows == 0:
-        raise InputError(f"{origin.name} has a header but no rows; one row per model and case is needed.")
-    given = {"model": _constant(model, rows), "split": _constant(TEST, rows), **given}
-    names = {name: _as_names(given[name], name, origin) for name in _NAMES if name in given}
+        raise InputError(f"{origin.name} has a header but no rows; expected one row per model and case.")
+    names = {"model": _constant(model, rows), "split": _constant(TEST, rows), **_names_in(given)}
     if "case" not in names:
         names["case"] = _row_numbers(names)
-    columns = {
-        **{name: pd.Series(values, dtype=_TEXT) for name, values in names.items()},
-        "outcome": _as_outcome(given["outcome"], origin),
-        "risk": _as_risk(given["risk"], origin),
+    outcome = as_outcome(given["outcome"], positive=positive, warn=warn)
+    comma = origin.delimiter == ";"
+    checked = {
+        **{name: pd.Series(values, dtype=TEXT) for name, values in names.items()},
+        "outcome": outcome,
+        "risk": as_risk(given["risk"], warn=warn),
         **{
-            name: _as_attribute(values)
-            for name, values in given.items()
+            name: as_attribute(column, comma_is_decimal=comma, warn=warn)
+            for name, column in given.items()
             if name not in (*COLUMNS, *MEMBER_COLUMNS)
         },
     }
-    _refuse_contradictions(columns, origin)
-    return pd.DataFrame({name: columns[name] for name in _ordered(columns)}, copy=False)
+    _refuse_contradictions(checked, origin)
+    return pd.DataFrame({name: checked[name] for name in _ordered(checked)}, copy=False)
+
+
+def _names_in(given: Mapping[str, Column]) -> dict[str, Any]:
+    """The columns of names that the table has."""
+    return {
+        name: as_splits(given[name])
+        if name == "split"
+        else as_names(given[name], needed=name not in MEMBER_COLUMNS)
+        for name in _NAMES
+        if name in given
+    }
 
 
 def _require_columns(given: Mapping[str, Any], origin: Origin) -> None:
     for name in ("outcome", "risk"):
         if name not in given:
+            how = option(f"--{name}-column NAME", f'columns={{"{name}": NAME}}')
             raise InputError(
                 f"{origin.name} lacks the column {name!r}; it has {_listed(given)}. "
-                f"Say which column holds it with --{name}-column."
+                f"Say which column holds it with {how}."
             )
 
 
 def _listed(names: Iterable[str]) -> str:
-    names = [repr(name) for name in names]
-    return ", ".join(names[:12]) + (f" and {len(names) - 12} more" if len(names) > 12 else "")
+    return in_short([repr(name) for name in names]).replace(";", ",")
 
 
 def _constant(value: str, rows: int) -> pa.DictionaryArray:
@@ -176,135 +231,14 @@ def _to_arrow(column: pd.Series) -> pa.ChunkedArray:
     return converted if isinstance(converted, pa.ChunkedArray) else pa.chunked_array([converted])
 
 
-def _as_text(values: Any) -> Any:
-    """Text of any kind of column; whole numbers stored as floats lose their ``.0``."""
-    if pa.types.is_dictionary(values.type):
-        values = values.cast(values.type.value_type)
-    if pa.types.is_float16(values.type):
-        values = values.cast(pa.float32())
-    if pa.types.is_floating(values.type) and _all_whole(values):
-        values = values.cast(pa.int64())
-    try:
-        return values.cast(pa.large_string())
-    except pa.ArrowException:  # lists and kin, which only Python puts into words
-        words = [None if cell is None else str(cell) for cell in values.to_pylist()]
-        return pa.chunked_array([pa.array(words, type=pa.large_string())])
-
-
-def _all_whole(values: Any) -> bool:
-    """Whether every number is whole and small enough to be told apart from its neighbours, below 2^53."""
-    known = values.drop_null()
-    whole = pc.and_(pc.equal(pc.floor(known), known), pc.less(pc.abs(known), 2.0**53))
-    return bool(pc.all(whole).as_py())
-
-
-def _as_names(values: Any, name: str, origin: Origin) -> Any:
-    text = _as_text(values)
-    nameless = pc.fill_null(pc.equal(text, ""), True)
-    if name not in MEMBER_COLUMNS and pc.any(nameless).as_py():
-        index = _first(nameless.to_numpy(zero_copy_only=False))
-        raise InputError(
-            f"{origin.row(index)}, column {name!r}: a name is needed; came nothing. Fill the cell."
-        )
-    return pc.fill_null(text, "")
-
-
 def _row_numbers(names: Mapping[str, Any]) -> Any:
     """Row number within model, split, seed and fold, from 1, for tables without a case column."""
-    keys = pd.DataFrame({key: _encoded(values)[0] for key, values in names.items() if key != "group"})
+    keys = pd.DataFrame({key: encoded(values)[0] for key, values in names.items() if key != "group"})
     return pa.array((keys.groupby(list(keys)).cumcount() + 1).astype(str))
-
-
-def _as_outcome(values: Any, origin: Origin) -> NDArray[np.bool_]:
-    if pa.types.is_boolean(values.type) and values.null_count == 0:
-        return values.to_numpy()
-    if pa.types.is_integer(values.type) and values.null_count == 0:
-        numbers = values.to_numpy()
-        if bool(((numbers == 0) | (numbers == 1)).all()):
-            return numbers == 1
-    text = pc.utf8_lower(pc.utf8_trim_whitespace(pc.fill_null(_as_text(values), "")))
-    positive = pc.is_in(text, pa.array(_TRUE, type=text.type)).to_numpy()
-    known = positive | pc.is_in(text, pa.array(_FALSE, type=text.type)).to_numpy()
-    if not known.all():
-        index = _first(~known)
-        raise InputError(
-            f"{origin.row(index)}, column 'outcome': 1 or 0 (true or false) is needed, 1 where the condition "
-            f"is present; came {_shown(values[index])}."
-        )
-    return positive
-
-
-def _as_risk(values: Any, origin: Origin) -> NDArray[np.float64]:
-    risk = _as_numbers(values)
-    # NaN passes neither comparison, so it is found here as well.
-    valid = (risk >= 0) & (risk <= 1)
-    if not valid.all():
-        index = _first(~valid)
-        raise InputError(
-            f"{origin.row(index)}, column 'risk': a probability from 0 to 1 is needed; came "
-            f"{_shown(values[index])}.{_hint(risk[index])}"
-        )
-    return risk
-
-
-def _as_numbers(values: Any) -> NDArray[np.float64]:
-    """Exactly the numbers that were written; NaN where a cell is not a number."""
-    if pa.types.is_dictionary(values.type):
-        values = values.cast(values.type.value_type)
-    if pa.types.is_string(values.type) or pa.types.is_large_string(values.type):
-        values = pc.utf8_trim_whitespace(values)
-    try:
-        return np.asarray(values.cast(pa.float64()).to_numpy(zero_copy_only=False), dtype=np.float64)
-    except pa.ArrowException:
-        return np.array([_number(cell) for cell in values.to_pylist()], dtype=np.float64)
-
-
-def _number(cell: Any) -> float:
-    try:
-        # Python also reads 0.1_5 and digits of other scripts; no table means those
-        return float(cell) if str(cell).isascii() and "_" not in str(cell) else float("nan")
-    except (TypeError, ValueError):
-        return float("nan")
-
-
-def _hint(risk: float) -> str:
-    if 1 < risk <= 100:
-        return " Divide percentages by 100."
-    return " Scores that are no probabilities need recalibration first." if np.isfinite(risk) else ""
-
-
-def _as_attribute(values: Any) -> pd.Series:
-    """Numbers where every cell that is filled is one, else text; empty where a cell is empty."""
-    if pa.types.is_boolean(values.type) or pa.types.is_dictionary(values.type):
-        values = _as_text(values)
-    if pa.types.is_string(values.type) or pa.types.is_large_string(values.type):
-        values = pc.if_else(pc.equal(values, ""), pa.scalar(None, values.type), values)
-        try:
-            return pd.Series(values.cast(pa.float64()).to_numpy(zero_copy_only=False))
-        except pa.ArrowException:
-            return pd.Series(values, dtype=_TEXT)
-    if pa.types.is_integer(values.type) or pa.types.is_floating(values.type):
-        with suppress(pa.ArrowInvalid):  # whole numbers above 2^53, as some identifiers are, stay text
-            return pd.Series(values.cast(pa.float64()).to_numpy(zero_copy_only=False))
-    return pd.Series(_as_text(values), dtype=_TEXT)
-
-
-def _shown(cell: Any) -> str:
-    value = cell.as_py() if hasattr(cell, "as_py") else cell
-    if value is None or value == "":
-        return "nothing"
-    return repr(value)[:60]
 
 
 def _first(mask: NDArray[np.bool_]) -> int:
     return int(np.argmax(mask))
-
-
-def _encoded(values: Any) -> tuple[NDArray[np.int32], Any]:
-    """Codes by first appearance and the distinct values; one array encodes ten times faster than chunks."""
-    whole = values.combine_chunks() if isinstance(values, pa.ChunkedArray) else values
-    encoded = whole if pa.types.is_dictionary(whole.type) else pc.dictionary_encode(whole)
-    return encoded.indices.to_numpy(zero_copy_only=False).astype(np.int32, copy=False), encoded.dictionary
 
 
 def _refuse_contradictions(columns: Mapping[str, Any], origin: Origin) -> None:

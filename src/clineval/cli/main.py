@@ -13,7 +13,7 @@ from clineval.cli import external, images, learning, readers, scoring
 from clineval.cli.console import Screen
 from clineval.cli.exit_codes import DONE, exit_code, interrupt_on_signals
 from clineval.cli.options import arrange, help_text
-from clineval.errors import InputError
+from clineval.errors import InputError, on_command_line
 
 LEAST_MEMORY = 1 << 30  # bytes; the libraries for arithmetic end without a word below about 0.8 of it
 SHARED = ("--quiet", "-q", "--version")
@@ -72,7 +72,8 @@ def main() -> None:
 
 def run_command(words: list[str]) -> int:
     """Run one command line and say with which exit code it ended."""
-    return exit_code(lambda: _opened(words))
+    with on_command_line():
+        return exit_code(lambda: _opened(words))
 
 
 def _opened(words: list[str]) -> Any:

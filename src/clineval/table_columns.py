@@ -1,0 +1,333 @@
+"""A table's columns as names, splits, outcomes, risks and attributes, each cell checked."""
+
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from clineval.errors import InputError, in_short, option
+from clineval.files import Origin
+from clineval.table_words import is_value, notation_of, split_meant, split_of
+
+Warn = Callable[[str], None]
+Floats = NDArray[np.float64]
+
+TRAIN, VAL, OUT_OF_FOLD, TEST = "train", "val", "train_out_of_fold", "test"
+
+ROUNDING = 1e-4
+"""How far beyond 0 to 1 a risk may lie by rounding: sums in single precision are off by less."""
+
+TEXT = pd.StringDtype("pyarrow")
+_TRUE, _FALSE = ("1", "true"), ("0", "false")
+_OUT_OF_FOLD = (OUT_OF_FOLD, "out_of_fold", "oof", "train_oof", "training_out_of_fold")
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column as it came, under the name that its owner gave it."""
+
+    values: Any
+    title: str
+    origin: Origin
+
+    def cell(self, index: int) -> str:
+        """A cell's place in words."""
+        return f"{self.origin.row(index)}, column {self.title!r}"
+
+    def first(self, mask: NDArray[np.bool_]) -> tuple[str, str]:
+        """The place and the content of the first cell of a mask, in words."""
+        index = int(np.argmax(mask))
+        return self.cell(index), _shown(self.values[index])
+
+
+def as_names(column: Column, *, needed: bool = True) -> Any:
+    """Text of every cell; where ``needed``, an empty one is refused."""
+    text = as_text(column.values)
+    nameless = pc.fill_null(pc.equal(text, ""), True)
+    if needed and pc.any(nameless).as_py():
+        place, _ = column.first(nameless.to_numpy(zero_copy_only=False))
+        raise InputError(f"{place}: expected a name, got nothing. Fill the cell.")
+    return pc.fill_null(text, "")
+
+
+def as_splits(column: Column) -> Any:
+    """Names of splits, known ones in one spelling; a word that may be a slip of one is refused."""
+    codes, seen = encoded(as_names(column))
+    words = seen.to_pylist()
+    known = [_split_or_cohort(word) for word in words]
+    if None in known:
+        unknown = known.index(None)
+        place, shown = column.first(codes == unknown)
+        raise InputError(
+            f"{place}: expected train, val, test, {OUT_OF_FOLD} or the name of an external cohort, got "
+            f"{shown}. Write {split_meant(words[unknown])} if that is meant, or give the cohort another name."
+        )
+    places = {name: place for place, name in enumerate(dict.fromkeys(known))}
+    merged = np.array([places[name] for name in known], dtype=np.int32)[codes]
+    return pa.DictionaryArray.from_arrays(pa.array(merged), pa.array(list(places), type=pa.large_string()))
+
+
+def _split_or_cohort(word: str) -> str | None:
+    """The split that a word names, or the word as a cohort's own name; None where it is not clear."""
+    if word.casefold().replace("-", "_").replace(" ", "_") in _OUT_OF_FOLD:
+        return OUT_OF_FOLD
+    return split_of(word) or (None if split_meant(word) else word)
+
+
+def as_outcome(column: Column, *, positive: str | None, warn: Warn) -> NDArray[np.bool_]:
+    """Whether the condition is present: 1 or true, or the word ``positive``; every cell must say."""
+    values = column.values
+    if positive is None and values.null_count == 0:
+        if pa.types.is_boolean(values.type):
+            return np.asarray(values)
+        numbers = values.to_numpy() if pa.types.is_integer(values.type) else None
+        if numbers is not None and bool(((numbers == 0) | (numbers == 1)).all()):
+            return np.asarray(numbers == 1)
+    codes, seen = encoded(pc.utf8_trim_whitespace(pc.fill_null(as_text(values), "")))
+    words = np.array(seen.to_pylist(), dtype=np.str_)
+    if "" in words:
+        place, _ = column.first(codes == int(np.argmax(words == "")))
+        raise InputError(f"{place}: expected an outcome, got nothing. Fill the cell or take the row out.")
+    if positive is None:
+        return _outcome_of_known(column, codes, words)
+    return named_outcome(words, np.bincount(codes), positive, place=_place(column), warn=warn)[codes]
+
+
+def _outcome_of_known(column: Column, codes: NDArray[Any], words: NDArray[np.str_]) -> NDArray[np.bool_]:
+    small = np.char.lower(words)
+    yes, no = (np.any([is_value(small, one) for one in known], axis=0) for known in (_TRUE, _FALSE))
+    if not (yes | no).all():
+        place, shown = column.first(~(yes | no)[codes])
+        raise InputError(
+            f"{place}: expected 1 or 0 (true or false), 1 where the condition is present, got {shown}. Say "
+            f"which value means the condition with {option('--positive VALUE', 'positive=VALUE')}."
+        )
+    return np.asarray(yes[codes])
+
+
+def named_outcome(
+    words: NDArray[np.str_], count: NDArray[np.int64], positive: str, *, place: str, warn: Warn
+) -> NDArray[np.bool_]:
+    """Which of an outcome column's values mean the condition, shape (values,).
+
+    Parameters
+    ----------
+    words, count : the distinct values and how many rows have each, shape (values,).
+    positive : the value that means the condition; as a number it may be written otherwise (1 and 1.0).
+    place : file and column, for messages.
+
+    Raises
+    ------
+    InputError : no row has the value, or some have it in other letters.
+    """
+    wanted = positive.strip()
+    given = option(f"--positive {wanted!r}", f"positive={wanted!r}")
+    seen = ", ".join(
+        in_short([f"{word!r} ({n:,})" for word, n in zip(words, count, strict=True)]).split("; ")
+    )
+    yes = is_value(words, wanted)
+    if not yes.any():
+        raise InputError(f"{place}: {given} is in no row; the values are {seen}.")
+    alike = [word for word in words[~yes].tolist() if word.casefold() == wanted.casefold()]
+    if alike:
+        raise InputError(f"{place}: {wanted!r} and {alike[0]!r} both occur; write the condition in one way.")
+    if len(words) - yes.sum() > 1:
+        warn(f"{place}: {wanted!r} means the condition; every other value counts as its absence: {seen}.")
+    return yes
+
+
+def as_risk(column: Column, *, warn: Warn) -> Floats:
+    """Probabilities from 0 to 1, exactly as written; what is beyond by rounding is clipped and said."""
+    risk, comma = _as_numbers(column.values)
+    if not (valid := (risk >= 0) & (risk <= 1)).all():  # NaN passes neither comparison
+        if not ((risk >= -ROUNDING) & (risk <= 1 + ROUNDING)).all():
+            place, shown = column.first(~valid)
+            reason = _why_no_numbers(column.values, risk) or _why_no_risks(risk)
+            raise InputError(f"{place}: expected a probability from 0 to 1, got {shown}. {reason}".rstrip())
+        beyond = risk[~valid]
+        furthest = beyond[np.argmax(np.abs(beyond - 0.5))]
+        warn(
+            f"{_place(column)}: clipped {len(beyond):,} value{'s' if len(beyond) > 1 else ''} that lay beyond 0 "
+            f"or 1 by rounding; the furthest was {furthest:.10g}."
+        )
+        risk = np.clip(risk, 0, 1)
+    if comma:
+        warn(_comma_read(column))
+    return risk
+
+
+def as_score(column: Column, *, warn: Warn) -> Floats:
+    """Scores of any range in which more means the condition is likelier; all must be finite."""
+    score, comma = _as_numbers(column.values)
+    if not (finite := np.isfinite(score)).all():
+        place, shown = column.first(~finite)
+        reason = _why_no_numbers(column.values, score)
+        raise InputError(f"{place}: expected a finite number, got {shown}. {reason}".rstrip())
+    if comma:
+        warn(_comma_read(column))
+    return score
+
+
+def _comma_read(column: Column) -> str:
+    return f"{_place(column)}: the numbers have a decimal comma, which was read as a decimal point."
+
+
+def _place(column: Column) -> str:
+    return f"{column.origin.name}, column {column.title!r}"
+
+
+def _why_no_numbers(values: Any, numbers: Floats) -> str:
+    """What to do where cells are no numbers, judged by all of these; empty where all are."""
+    bad = pc.unique(values.filter(pa.array(np.isnan(numbers)))) if np.isnan(numbers).any() else []
+    cells = [str(cell) for cell in bad if cell.is_valid and cell.as_py() != ""]
+    if any("%" in cell for cell in cells):
+        return "The column holds percentages with a % sign: leave the sign out and divide by 100."
+    if any("," in cell for cell in cells):
+        return (
+            "Some of its cells have a comma and others a point: write every number with a decimal point, or "
+            "every one with a decimal comma."
+        )
+    return ""
+
+
+def _why_no_risks(risk: Floats) -> str:
+    """What numbers are that are no probabilities, judged by the whole column, and what to do."""
+    known = risk[np.isfinite(risk)]
+    if not len(known):
+        return ""
+    low, high = float(known.min()), float(known.max())
+    span = f"The column's values, from {low:.4g} to {high:.4g}, are"
+    as_scores = option("--scores", "scores=True")
+    if low < -ROUNDING:
+        return (
+            f"{span} scores such as logits: turn them into probabilities, or rank by them with {as_scores}."
+        )
+    if high <= 10 and bool((known == np.round(known)).all()) and high > 1:
+        return f"{span} ratings in whole numbers, not probabilities: rank by them with {as_scores}."
+    if high <= 100 * (1 + ROUNDING) and np.mean(known > 1) >= 0.5 and high > 10:
+        return f"{span} percentages, it seems: divide them by 100."
+    if np.mean((known >= 0) & (known <= 1)) > 0.5:
+        return (
+            f"{np.mean((known < 0) | (known > 1)):.1%} of the column lie beyond 0 to 1: look at these rows."
+        )
+    return (
+        f"{span} scores, not probabilities: turn them into probabilities, or rank by them with {as_scores}."
+    )
+
+
+def as_attribute(column: Column, *, comma_is_decimal: bool, warn: Warn) -> pd.Series:
+    """Numbers where every cell that is filled is one, else text; empty where a cell is empty.
+
+    Decimal commas, signs between thousands and one unit behind every number are understood and said.
+    """
+    values = column.values
+    if pa.types.is_boolean(values.type) or pa.types.is_dictionary(values.type):
+        values = as_text(values)
+    if _is_text(values.type):
+        return _of_text(column, values, comma_is_decimal=comma_is_decimal, warn=warn)
+    if pa.types.is_integer(values.type) or pa.types.is_floating(values.type):
+        with suppress(pa.ArrowInvalid):  # whole numbers above 2^53, as some identifiers are, stay text
+            return pd.Series(_in_full(values).cast(pa.float64()).to_numpy(zero_copy_only=False))
+    return pd.Series(as_text(values), dtype=TEXT)
+
+
+def _of_text(column: Column, values: Any, *, comma_is_decimal: bool, warn: Warn) -> pd.Series:
+    filled = pc.if_else(pc.equal(values, ""), pa.scalar(None, values.type), values)
+    with suppress(pa.ArrowException):
+        numbers = filled.cast(pa.float64())
+        most = pc.max(pc.abs(numbers)).as_py()
+        if (
+            most is not None
+            and most >= 2.0**53
+            and pc.any(pc.match_substring_regex(filled, r"^\d{16,}$")).as_py()
+        ):
+            return pd.Series(filled, dtype=TEXT)
+        return pd.Series(numbers.to_numpy(zero_copy_only=False))
+    if notation_of(filled.slice(0, 100).to_pylist(), comma_is_decimal=comma_is_decimal) is None:
+        return pd.Series(filled, dtype=TEXT)  # a column of words ends here, without a look at all of it
+    codes, seen = encoded(filled)
+    notation = notation_of(seen.to_pylist(), comma_is_decimal=comma_is_decimal)
+    if notation is None:
+        return pd.Series(filled, dtype=TEXT)
+    if notation.words:
+        warn(f"{_place(column)}: read as numbers, with {notation.words}.")
+    return pd.Series(np.array([*map(notation.number, seen.to_pylist()), np.nan])[codes])
+
+
+def as_text(values: Any) -> Any:
+    """Text of any kind of column; whole numbers stored as floats lose their ``.0``."""
+    if pa.types.is_dictionary(values.type):
+        values = values.cast(values.type.value_type)
+    values = _in_full(values)
+    if pa.types.is_floating(values.type) and _all_whole(values):
+        values = values.cast(pa.int64())
+    try:
+        return values.cast(pa.large_string())
+    except pa.ArrowException:  # lists and kin, which only Python puts into words
+        words = [None if cell is None else str(cell) for cell in values.to_pylist()]
+        return pa.chunked_array([pa.array(words, type=pa.large_string())])
+
+
+def _in_full(values: Any) -> Any:
+    """Numbers of half and single precision as the shortest decimals they stand for: 0.7, not 0.69999999."""
+    if pa.types.is_float16(values.type):
+        halves, codes = np.unique(values.to_numpy(), return_inverse=True)
+        return pa.chunked_array([pa.array(np.array([float(str(half)) for half in halves])[codes])])
+    return values.cast(pa.string()).cast(pa.float64()) if pa.types.is_float32(values.type) else values
+
+
+def _all_whole(values: Any) -> bool:
+    """Whether every number is whole and small enough to be told apart from its neighbours, below 2^53."""
+    known = values.drop_null()
+    whole = pc.and_(pc.equal(pc.floor(known), known), pc.less(pc.abs(known), 2.0**53))
+    return bool(pc.all(whole).as_py())
+
+
+def _as_numbers(values: Any) -> tuple[Floats, bool]:
+    """Exactly the numbers that were written, NaN for other cells; and whether they have decimal commas."""
+    if pa.types.is_dictionary(values.type):
+        values = values.cast(values.type.value_type)
+    if _is_text(values.type):
+        values = pc.utf8_trim_whitespace(values)
+    with suppress(pa.ArrowException):
+        return _floats(_in_full(values)), False
+    if _is_text(values.type) and not pc.any(pc.match_substring(values, ".")).as_py():
+        with suppress(pa.ArrowException):
+            return _floats(pc.replace_substring(values, ",", ".")), True
+    return np.array([_number(cell) for cell in values.to_pylist()], dtype=np.float64), False
+
+
+def _floats(values: Any) -> Floats:
+    return np.asarray(values.cast(pa.float64()).to_numpy(zero_copy_only=False), dtype=np.float64)
+
+
+def _number(cell: Any) -> float:
+    try:
+        # Python also reads 0.1_5 and digits of other scripts; no table means those
+        return float(cell) if str(cell).isascii() and "_" not in str(cell) else float("nan")
+    except (TypeError, ValueError):
+        return float("nan")
+
+
+def _is_text(kind: Any) -> bool:
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
+
+
+def _shown(cell: Any) -> str:
+    value = cell.as_py() if hasattr(cell, "as_py") else cell
+    return "nothing" if value is None or value == "" else repr(value)[:60]
+
+
+def encoded(values: Any) -> tuple[NDArray[np.int32], Any]:
+    """Codes by first appearance, -1 for none, and the distinct values."""
+    # one array encodes ten times faster than chunks
+    whole = values.combine_chunks() if isinstance(values, pa.ChunkedArray) else values
+    found = whole if pa.types.is_dictionary(whole.type) else pc.dictionary_encode(whole)
+    codes = pc.fill_null(found.indices, -1) if found.indices.null_count else found.indices
+    return codes.to_numpy(zero_copy_only=False).astype(np.int32, copy=False), found.dictionary
