@@ -427,7 +427,7 @@ def test_a_result_file_is_known_by_its_name(tmp_path: Path, name: str, words: st
 def test_an_empty_or_unreadable_result_file_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "smallmnist_test.csv"
     path.write_text("")
-    with pytest.raises(InputError, match="is empty; needed: index,score_0,score_1"):
+    with pytest.raises(InputError, match="is empty; expected index,score_0,score_1"):
         read_result_file(path, "smallmnist")
     path.write_bytes(b"0,\xff\xfe\n")
     with pytest.raises(InputError, match="cannot be read"):

@@ -139,23 +139,23 @@ def test_codes_follow_first_appearance() -> None:
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("outcome,p\n1,0.5\n", ["lacks the column 'risk'", "'p'", "--risk-column"]),
-        ("risk\n0.5\n", ["lacks the column 'outcome'", "--outcome-column"]),
+        ("outcome,p\n1,0.5\n", ["lacks the column 'risk'", "'p'", 'columns={"risk": NAME}']),
+        ("risk\n0.5\n", ["lacks the column 'outcome'", 'columns={"outcome": NAME}']),
         ("", ["is empty"]),
         ("outcome,risk\n", ["no rows"]),
         ("outcome,risk\n1,0.5\n0,1.5\n", ["row 2 (line 3)", "'risk'", "from 0 to 1", "1.5"]),
         ("outcome,risk\n1,0.5\n0,-0.1\n", ["row 2 (line 3)", "'risk'", "-0.1"]),
-        ("outcome,risk\n1,45\n", ["row 1 (line 2)", "'risk'", "Divide percentages by 100"]),
+        ("outcome,risk\n1,45\n", ["row 1 (line 2)", "'risk'", "percentages", "divide them by 100"]),
         ("outcome,risk\n1,nan\n", ["row 1 (line 2)", "'risk'", "nan"]),
-        ("outcome,risk\n1,\n", ["row 1 (line 2)", "'risk'", "came nothing"]),
+        ("outcome,risk\n1,\n", ["row 1 (line 2)", "'risk'", "got nothing"]),
         ("outcome,risk\n1,0.2\n0,high\n", ["row 2 (line 3)", "'risk'", "'high'"]),
         ("outcome,risk\n1,inf\n", ["row 1 (line 2)", "'risk'", "inf"]),
         ("outcome,risk\n1,0.5\n2,0.5\n", ["row 2 (line 3)", "'outcome'", "'2'"]),
         ("outcome,risk\nmalignant,0.5\n", ["row 1 (line 2)", "'outcome'", "malignant"]),
-        ("outcome,risk\n,0.5\n", ["row 1 (line 2)", "'outcome'", "came nothing"]),
-        ("model,outcome,risk\n,1,0.5\n", ["row 1 (line 2)", "'model'", "a name is needed"]),
+        ("outcome,risk\n,0.5\n", ["row 1 (line 2)", "'outcome'", "got nothing"]),
+        ("model,outcome,risk\n,1,0.5\n", ["row 1 (line 2)", "'model'", "expected a name"]),
         ("outcome,risk,risk\n1,0.5,0.5\n", ["line 1", "two columns are named 'risk'"]),
-        ("outcome,risk\n1,0.5,9\n0,1\n", ["line 2", "2 cells are needed", "came 3"]),
+        ("outcome,risk\n1,0.5,9\n0,1\n", ["line 2", "expected 2 cells", "got 3"]),
         ("hello\nworld\n", ["lacks the column"]),
     ],
 )
@@ -214,7 +214,7 @@ def test_a_mapping_to_what_is_not_there_is_refused(tmp_path: Path) -> None:
 
 
 def test_only_a_data_frame_is_taken_from_memory() -> None:
-    with pytest.raises(InputError, match="pandas DataFrame; came list"):
+    with pytest.raises(InputError, match="pandas DataFrame, got list"):
         check_predictions([1, 2])  # type: ignore[arg-type]
     with pytest.raises(InputError, match="two columns of one name"):
         check_predictions(pd.DataFrame([[1, 0.5, 0.5]], columns=["outcome", "risk", "risk"]))

@@ -83,7 +83,7 @@ def test_a_parquet_of_broken_text_is_refused(tmp_path: Path) -> None:
 
 def test_a_row_of_another_length_is_named_by_its_line(tmp_path: Path) -> None:
     path = written(tmp_path, 'a,b\n1,"two\nlines"\n1\n')
-    assert "line 4: 2 cells are needed, as in the header; came 1" in refusal_of(path)
+    assert "line 4: expected 2 cells, as in the header, got 1" in refusal_of(path)
 
 
 @pytest.mark.parametrize("end", ["\n", "\r\n"])

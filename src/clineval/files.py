@@ -1,8 +1,10 @@
 """Files: read and written whole, hashed, CSV and Parquet as they stand, and the time."""
 
+import codecs
 import contextlib
 import csv
 import hashlib
+import io
 import json
 import os
 import re
@@ -13,7 +15,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import reduce
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -62,9 +64,9 @@ class Origin:
 def read_columns(path: Path) -> tuple[dict[str, pa.ChunkedArray], Origin]:
     """The columns of a CSV (all text) or Parquet file by name, and where its rows stand.
 
-    A CSV is in UTF-8 and separated by what a first line ``sep=;`` says, else by comma, semicolon or tab,
-    whichever its header holds most outside quotes; cells lose the spaces around them. Rows and unnamed
-    columns that hold nothing, as spreadsheets leave them, are left out. A Parquet file has no lines to name.
+    A CSV is in UTF-8 or UTF-16 and separated by what a first line ``sep=;`` says, else by comma, semicolon
+    or tab, whichever its header holds most outside quotes; cells lose the spaces around them. Rows and
+    unnamed columns that hold nothing, as spreadsheets leave them, are left out. A Parquet file has no lines to name.
 
     Raises
     ------
@@ -90,14 +92,14 @@ def read_columns(path: Path) -> tuple[dict[str, pa.ChunkedArray], Origin]:
 
 def _read_parquet(path: Path) -> dict[str, pa.ChunkedArray]:
     try:
-        table = _decoded(path)
+        table = _table_of(path)
         table.validate(full=True)  # what a broken file holds: text that is no UTF-8, indices out of bounds
         return _columns(table.column_names, table)
     except (pa.ArrowException, OSError, ValueError) as error:
-        raise InputError(f"{path} is not a whole Parquet file: {_first_line(error)}.") from error
+        raise InputError(f"{path} is not a whole Parquet file; write it anew, or as CSV.") from error
 
 
-def _decoded(path: Path) -> pa.Table:
+def _table_of(path: Path) -> pa.Table:
     """The table in a Parquet file, refused before it is decoded where it would be far larger than its file.
 
     A few bytes may stand for gigabytes: by compression, by runs of one value, or by a long text that many
@@ -152,36 +154,57 @@ def _check_columns(path: Path, columns: int) -> None:
 
 def _read_csv(path: Path, head: bytes) -> tuple[dict[str, pa.ChunkedArray], Origin]:
     _refuse_foreign_bytes(path, head)
-    names, delimiter, header_line = _header(path)
+    names, delimiter, lines = _header(path)
     _check_columns(path, len(names))
     places = [str(place) for place in range(len(names))]  # of unnamed columns there may be several
     try:
         table = pyarrow.csv.read_csv(
-            path,
+            _in_utf8(path) if _is_utf16(head) else path,
             read_options=pyarrow.csv.ReadOptions(
-                column_names=places, skip_rows=header_line, block_size=LONGEST_ROW
+                column_names=places, skip_rows=lines, block_size=LONGEST_ROW
             ),
             parse_options=pyarrow.csv.ParseOptions(delimiter=delimiter, newlines_in_values=True),
             convert_options=pyarrow.csv.ConvertOptions(column_types=dict.fromkeys(places, pa.string())),
         )
     except pa.ArrowInvalid as error:
         raise _unreadable_csv(path, error, delimiter, cells=len(names)) from error
-    _refuse_swallowed_rows(path, delimiter, rows=table.num_rows + header_line)
+    _refuse_swallowed_rows(path, delimiter, rows=table.num_rows + lines)
     trimmed = [_unguarded(pc.utf8_trim_whitespace(column)) for column in table.columns]
-    return _filled([_bare(name) for name in names], trimmed, path.name), Origin(path.name, path, delimiter)
+    return _filled(names, trimmed, path.name), Origin(path.name, path, delimiter)
+
+
+def _is_utf16(head: bytes) -> bool:
+    return head[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+
+
+def _in_utf8(path: Path) -> BinaryIO:
+    """The bytes of a CSV in UTF-8; one in UTF-16, as Excel's "Unicode text" is, is turned into it."""
+    file = path.open("rb")
+    if not _is_utf16(file.read(2)):
+        file.seek(0)
+        return file
+    with file:
+        file.seek(0)
+        try:
+            return io.BytesIO(file.read().decode("utf-16").encode())
+        except UnicodeError:
+            raise InputError(f"{path.name} is not whole text in UTF-16; save it as CSV in UTF-8.") from None
 
 
 def _filled(names: list[str], columns: list[pa.ChunkedArray], file: str) -> dict[str, pa.ChunkedArray]:
     """The columns by name, without the unnamed ones and the rows that hold nothing."""
-    filled = [pc.not_equal(column, "") for column in columns]
-    kept = [place for place, name in enumerate(names) if name or pc.any(filled[place]).as_py()]
+
+    def filled(place: int) -> Any:
+        return pc.not_equal(columns[place], "")
+
+    kept = [place for place, name in enumerate(names) if name or pc.any(filled(place)).as_py()]
     unnamed = [place + 1 for place in kept if not names[place]]
     if len(unnamed) > 1:
         listed = ", ".join(map(str, unnamed))
         raise InputError(f"{file}, line 1: the columns {listed} hold values and have no name; name them.")
-    rows = reduce(pc.or_, [filled[place] for place in kept]) if kept else None
-    if rows is None or pc.all(rows).as_py():
+    if not kept or any(pc.all(filled(place)).as_py() for place in kept):  # mostly the first one has no gap
         return {names[place]: columns[place] for place in kept}
+    rows = reduce(pc.or_, map(filled, kept))
     return {names[place]: columns[place].filter(rows) for place in kept}
 
 
@@ -192,47 +215,67 @@ def _refuse_foreign_bytes(path: Path, head: bytes) -> None:
         b"\x89PNG": "a picture",
         b"\x1f\x8b": "a gzip archive",
         b"\x93NUM": "a NumPy file",
-        b"\xff\xfe": "text in UTF-16",
-        b"\xfe\xff": "text in UTF-16",
     }
     for magic, kind in kinds.items():
         if head.startswith(magic):
             raise InputError(f"{path} is not a CSV but {kind}; save it as CSV in UTF-8, or as Parquet.")
-    if b"\x00" in head:
+    if b"\x00" in head and not _is_utf16(head):
         raise InputError(f"{path} is neither a CSV nor a Parquet file; save the predictions as CSV in UTF-8.")
 
 
 def _header(path: Path) -> tuple[list[str], str, int]:
-    """Column names, the delimiter, and the line that the names are on."""
-    with path.open("rb") as file:
-        lines = [file.readline(LONGEST_HEADER), file.readline(LONGEST_HEADER)]
-    if len(lines[0]) == LONGEST_HEADER:
+    """Column names, the delimiter, and the line that the names end on; lines without content come first."""
+    with _in_utf8(path) as file:
+        declared, text, raw, line = "", "", b"", 0
+        while not text.strip(",;\t "):
+            if not (raw := _record(file, path)):
+                raise InputError(f"{path.name} has empty lines only; expected column names and rows.")
+            text, line = _decoded(raw, path), line + 1 + raw.rstrip(b"\r\n").count(b"\n")
+            if line == 1 and (found := _SEPARATOR.fullmatch(text)):
+                declared, text = found["by"], ""
+    if "\r" in text:
         raise InputError(
-            f"{path.name}, line 1: column names in at most {LONGEST_HEADER:,} bytes are needed; the line is "
-            "longer. Is the first line the header?"
-        )
-    try:
-        first, second = (line.decode("utf-8-sig").rstrip("\r\n") for line in lines)
-    except UnicodeDecodeError as error:
-        raise _wrong_encoding(path, _first_undecodable_line(path)) from error
-    declared = _SEPARATOR.fullmatch(first)
-    text, line = (second, 2) if declared else (first, 1)
-    if "\r" in text or not text.strip():
-        raise InputError(
-            f"{path.name}, line {line}: column names on a line of their own are needed; came "
-            f"{'an empty line' if not text.strip() else 'line ends that no system writes any more'}. "
+            f"{path.name}, line {line}: expected lines that end in LF or CR LF, got CR alone. "
             "Save the file as CSV in UTF-8 anew."
         )
-    delimiter = declared["by"] if declared else max(",;\t", key=_QUOTED.sub("", text).count)
-    with _long_cells():
-        cells = next(csv.reader([text], delimiter=delimiter, skipinitialspace=True), [])
-    names = [cell.strip() for cell in cells]
+    delimiter = declared or max(",;\t", key=_QUOTED.sub("", text).count)
+    if raw.count(b'"') % 2:
+        _refuse_swallowed_rows(path, delimiter)
+    names = _names(text, delimiter)
     twice = next((name for name in names if name and names.count(name) > 1), None)
     if twice:
         raise InputError(
             f"{path.name}, line {line}: two columns are named {twice!r}; give each column its own name."
         )
     return names, delimiter, line
+
+
+def _record(file: BinaryIO, path: Path) -> bytes:
+    """One line, and those after it that a quote joins to it; empty at the end of the file."""
+    record = file.readline(LONGEST_HEADER)
+    while len(record) < LONGEST_HEADER and record.count(b'"') % 2 and (more := file.readline(LONGEST_HEADER)):
+        record += more
+    if len(record) >= LONGEST_HEADER and not record.count(b'"') % 2:
+        raise InputError(
+            f"{path.name}, line 1: expected column names in at most {LONGEST_HEADER:,} bytes, got more. "
+            "Is the first line the header?"
+        )
+    return record
+
+
+def _decoded(raw: bytes, path: Path) -> str:
+    try:
+        return raw.decode("utf-8-sig").rstrip("\r\n").replace("\r\n", "\n")
+    except UnicodeDecodeError as error:
+        raise _wrong_encoding(path, _first_undecodable_line(path)) from error
+
+
+def _names(text: str, delimiter: str) -> list[str]:
+    """The names in a header, each on one line and without the spaces around it."""
+    with _long_cells():
+        lines = text.splitlines(keepends=True)
+        cells = next(csv.reader(lines, delimiter=delimiter, skipinitialspace=True), [])
+    return [_bare(" ".join(cell.split("\n")).strip()) for cell in cells]
 
 
 def _unreadable_csv(path: Path, error: pa.ArrowInvalid, delimiter: str, *, cells: int) -> InputError:
@@ -243,11 +286,17 @@ def _unreadable_csv(path: Path, error: pa.ArrowInvalid, delimiter: str, *, cells
     _refuse_swallowed_rows(path, delimiter)
     odd = _first_odd_row(path, delimiter, cells)
     if odd:
+        comma = delimiter == "," and odd[1] > cells
         return InputError(
-            f"{path.name}, line {odd[0]}: {cells} cells are needed, as in the header; came {odd[1]}."
+            f"{path.name}, line {odd[0]}: expected {cells} cells, as in the header, got {odd[1]}."
+            + (
+                " If numbers have a decimal comma, save it with semicolons between the cells."
+                if comma
+                else ""
+            )
         )
     return InputError(
-        f"{path.name} is not a whole CSV: {_first_line(error)}; each row needs as many cells as the header."
+        f"{path.name} is not a whole CSV; each row needs as many cells as the header. Save it anew."
     )
 
 
@@ -262,7 +311,7 @@ def _first_odd_row(path: Path, delimiter: str, cells: int) -> tuple[int, int] | 
 
 def _lines_and_rows(path: Path, delimiter: str) -> Iterator[tuple[int, list[str]]]:
     """Each row, the header and blank ones included, with its first line; a line ``sep=`` is left out."""
-    with _long_cells(), path.open(encoding="utf-8-sig", errors="replace", newline="") as file:
+    with _long_cells(), _lines(path) as file:
         reader = csv.reader(file, delimiter=delimiter)
         begins = 1
         for row in reader:
@@ -288,13 +337,13 @@ def _is_filled(row: list[str]) -> bool:
 def _refuse_swallowed_rows(path: Path, delimiter: str, *, rows: int = -1) -> None:
     """A quote that is never closed makes one cell of all the rows below it, and no reader complains."""
     quotes = lines = 0
-    with path.open("rb") as file:
+    with _in_utf8(path) as file:
         for line in file:
             quotes += line.count(b'"')
             lines += bool(line.strip(b"\r\n"))
     if not quotes or (quotes % 2 == 0 and lines == rows):
         return
-    with _long_cells(), path.open(encoding="utf-8-sig", errors="replace", newline="") as file:
+    with _long_cells(), _lines(path) as file:
         reader, begins = csv.reader(file, delimiter=delimiter, strict=True), 1
         try:
             for _ in reader:
@@ -308,6 +357,10 @@ def _refuse_swallowed_rows(path: Path, delimiter: str, *, rows: int = -1) -> Non
             ) from error
 
 
+def _lines(path: Path) -> io.TextIOWrapper:
+    return io.TextIOWrapper(_in_utf8(path), encoding="utf-8-sig", errors="replace", newline="")
+
+
 def _first_undecodable_line(path: Path) -> int:
     content = path.read_bytes()
     try:
@@ -319,10 +372,6 @@ def _first_undecodable_line(path: Path) -> int:
 
 def _wrong_encoding(path: Path, line: int) -> InputError:
     return InputError(f"{path.name}, line {line}: the text is not UTF-8; save the file as CSV in UTF-8.")
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
 
 
 def _columns(names: list[str], columns: Any) -> dict[str, pa.ChunkedArray]:

@@ -35,14 +35,15 @@ COLUMNS = ("model", "split", "case", "group", "outcome", "risk")
 MEMBER_COLUMNS = ("seed", "fold")
 """What tells the members of an ensemble, or the repetitions of a study, apart."""
 
-__all__ = ["OUT_OF_FOLD", "TEST", "TRAIN", "VAL"]
+__all__ = ["OUT_OF_FOLD", "TEST", "TRAIN", "VAL", "Warn"]
 
 _NAMES = ("model", "split", "case", "group", *MEMBER_COLUMNS)
 _INDEX = re.compile(r"__index_level_\d+__|Unnamed: \d+")
 
 
-def _warn(text: str) -> None:
-    warnings.warn(text, UserWarning, stacklevel=2)
+def as_warning(text: str) -> None:
+    """Say what was read otherwise than as written by Python's ``warnings``."""
+    warnings.warn(text, UserWarning, stacklevel=3)
 
 
 def read_predictions(
@@ -50,7 +51,7 @@ def read_predictions(
     *,
     columns: Mapping[str, str] | None = None,
     positive: str | None = None,
-    warn: Warn = _warn,
+    warn: Warn = as_warning,
 ) -> pd.DataFrame:
     """Read predictions from any source, a CSV or Parquet file, and check every row.
 
@@ -85,7 +86,7 @@ def check_predictions(
     *,
     columns: Mapping[str, str] | None = None,
     positive: str | None = None,
-    warn: Warn = _warn,
+    warn: Warn = as_warning,
 ) -> pd.DataFrame:
     """The same checks and defaults for a table already in memory; a table without models is ``"model"``.
 

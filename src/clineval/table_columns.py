@@ -112,7 +112,12 @@ def _outcome_of_known(column: Column, codes: NDArray[Any], words: NDArray[np.str
 
 
 def named_outcome(
-    words: NDArray[np.str_], count: NDArray[np.int64], positive: str, *, place: str, warn: Warn
+    words: NDArray[np.str_],
+    count: NDArray[np.int64],
+    positive: str,
+    *,
+    place: str,
+    warn: Warn = lambda sentence: None,
 ) -> NDArray[np.bool_]:
     """Which of an outcome column's values mean the condition, shape (values,).
 
@@ -129,7 +134,9 @@ def named_outcome(
     wanted = positive.strip()
     given = option(f"--positive {wanted!r}", f"positive={wanted!r}")
     seen = ", ".join(
-        in_short([f"{word!r} ({n:,})" for word, n in zip(words, count, strict=True)]).split("; ")
+        in_short([f"{word!r} ({n:,})" for word, n in zip(words.tolist(), count.tolist(), strict=True)]).split(
+            "; "
+        )
     )
     yes = is_value(words, wanted)
     if not yes.any():
@@ -152,10 +159,8 @@ def as_risk(column: Column, *, warn: Warn) -> Floats:
             raise InputError(f"{place}: expected a probability from 0 to 1, got {shown}. {reason}".rstrip())
         beyond = risk[~valid]
         furthest = beyond[np.argmax(np.abs(beyond - 0.5))]
-        warn(
-            f"{_place(column)}: clipped {len(beyond):,} value{'s' if len(beyond) > 1 else ''} that lay beyond 0 "
-            f"or 1 by rounding; the furthest was {furthest:.10g}."
-        )
+        told = f"{len(beyond):,} value{'s' if len(beyond) > 1 else ''} beyond 0 or 1 by rounding clipped"
+        warn(f"{_place(column)}: {told}; the furthest was {furthest:.10g}.")
         risk = np.clip(risk, 0, 1)
     if comma:
         warn(_comma_read(column))

@@ -24,7 +24,13 @@ def evaluate(
     group_column: Annotated[
         str | None, typer.Option(help="Column shared by dependent cases, e.g. patient.")
     ] = None,
-    outcome_column: Annotated[str | None, typer.Option(help="Column with 0/1 or true/false.")] = None,
+    outcome_column: Annotated[str | None, typer.Option(help="Column that holds the outcome.")] = None,
+    positive: Annotated[
+        str | None,
+        typer.Option(
+            help="Its value where the condition is present.", metavar="VALUE", show_default="1 or true"
+        ),
+    ] = None,
     risk_column: Annotated[
         str | None, typer.Option(help="Column with the predicted probability, 0 to 1.")
     ] = None,
@@ -52,8 +58,8 @@ def evaluate(
 ) -> None:
     """Score predictions from any source.
 
-    Needed are an outcome (0/1) and a risk (0 to 1) per row; model, split, case, group and attribute
-    columns are used where they are there.
+    Each row needs an outcome (1 or 0, or words with --positive) and a risk (0 to 1). Columns of model,
+    split, case, group and attributes are used where they are there.
 
     Examples:
       clineval evaluate predictions.csv --condition malignant --out my-evaluation
@@ -76,6 +82,7 @@ def evaluate(
             condition=condition,
             thresholds=threshold or (),
             columns={name: column for name, column in named.items() if column is not None},
+            positive=positive,
             medmnist=medmnist,
             primary=primary,
             level=level,

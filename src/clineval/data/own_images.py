@@ -506,6 +506,7 @@ def _notes(
             f"{len(unreadable)} of {len(read) + len(unreadable)} images cannot be used and were left out: "
             f"{listed}."
         )
+    yield from rows.notes
     if rows.left_out:
         yield identifying.note(rows.left_out)
     yield from _notes_on_images(read)

@@ -8,9 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clineval.data.identifying import left_out
-from clineval.errors import MOST_SHOWN, InputError
+from clineval.errors import InputError
 from clineval.files import Origin, read_columns
-from clineval.table_words import is_value, split_of
+from clineval.table_columns import named_outcome
+from clineval.table_words import plain_numbers, split_of
 
 Text = NDArray[np.str_]
 
@@ -40,6 +41,7 @@ class OwnTable:
     group, split : None where no column was named; splits are ``train``, ``val`` and ``test``.
     attributes : every further column, without those whose name says that they identify a patient.
     left_out : the names of those.
+    notes : in a sentence each, which columns of numbers were written with decimal commas or units.
     """
 
     name: str
@@ -51,6 +53,7 @@ class OwnTable:
     split: Text | None
     attributes: Mapping[str, Text] = field(default_factory=dict)
     left_out: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
     def row(self, index: int) -> str:
         """A row as its owner counts it."""
@@ -100,8 +103,20 @@ def read_own_table(path: Path, columns: Columns) -> OwnTable:
         _check_groups(origin, columns, group, split)
     further = {name: values for name, values in cells.items() if name not in used}
     hidden = left_out(further)
-    attributes = {_own_name(name): values for name, values in further.items() if name not in hidden}
-    return OwnTable(path.name, origin, image, outcome, values, group, split, attributes, hidden)
+    attributes, notes = _plain({name: further[name] for name in further if name not in hidden}, origin)
+    return OwnTable(path.name, origin, image, outcome, values, group, split, attributes, hidden, notes)
+
+
+def _plain(further: Mapping[str, Text], origin: Origin) -> tuple[dict[str, Text], tuple[str, ...]]:
+    """The further columns under their names in results, numbers in plain writing; what was different."""
+    plain = {
+        name: plain_numbers(cells, comma_is_decimal=origin.delimiter == ";")
+        for name, cells in further.items()
+    }
+    notes = tuple(
+        f"Column {name}: read as numbers, with {words}." for name, (_, words) in plain.items() if words
+    )
+    return {_own_name(name): cells for name, (cells, _) in plain.items()}, notes
 
 
 def _cells(path: Path) -> tuple[dict[str, Text], Origin]:
@@ -143,26 +158,12 @@ def _check_once(origin: Origin, column: str, image: Text) -> None:
 
 
 def _outcome(name: str, columns: Columns, given: Text) -> tuple[NDArray[np.bool_], dict[str, int]]:
-    seen, count = np.unique(given, return_counts=True)
-    values = dict(zip(seen.tolist(), count.tolist(), strict=True))
-    came = ", ".join(f"{value!r} ({number})" for value, number in list(values.items())[:MOST_SHOWN])
-    wanted = columns.positive.strip()
-    outcome = is_value(given, wanted)
-    if not outcome.any():
-        raise InputError(
-            f"{name}, column {columns.outcome!r}: --positive {wanted!r} is in no row; the values are {came}."
-        )
-    alike = [value for value in given[~outcome].tolist() if value.casefold() == wanted.casefold()]
-    if alike:
-        raise InputError(
-            f"{name}, column {columns.outcome!r}: {wanted!r} and {alike[0]!r} both occur; "
-            "write the condition in one way."
-        )
+    seen, code, count = np.unique(given, return_inverse=True, return_counts=True)
+    place = f"{name}, column {columns.outcome!r}"
+    outcome = named_outcome(seen, count, columns.positive, place=place)[code]
     if outcome.all():
-        raise InputError(
-            f"{name}, column {columns.outcome!r}: both classes are needed; every row says {wanted!r}."
-        )
-    return outcome, values
+        raise InputError(f"{place}: expected both classes; every row says {columns.positive!r}.")
+    return outcome, dict(zip(seen.tolist(), count.tolist(), strict=True))
 
 
 def _split(origin: Origin, column: str, given: Text) -> Text:

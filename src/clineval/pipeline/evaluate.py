@@ -4,7 +4,7 @@ import csv
 import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from clineval import results
 from clineval.data import identifying, load_cohort
 from clineval.data.cohort import Cohort, Source
-from clineval.errors import InputError
+from clineval.errors import InputError, option
 from clineval.evaluation import Evaluation
 from clineval.evaluation.codec import to_plain
 from clineval.evaluation.records import PopulationScores
@@ -38,6 +38,7 @@ def evaluate_file(
     condition: str | None = None,
     thresholds: Iterable[float] = (),
     columns: Mapping[str, str] | None = None,
+    positive: str | None = None,
     medmnist: str | None = None,
     level: float = EvaluationSettings.level,
     draws: int = EvaluationSettings.draws,
@@ -62,6 +63,7 @@ def evaluate_file(
         data set's own.
     thresholds : further thresholds to report, 0 to 1.
     columns : the file's names for the table's columns.
+    positive : the outcome column's value where the condition is present; by default 1 or true.
     medmnist : name of the MedMNIST set that the result file belongs to.
     level, draws, seed : of the intervals and the bootstrap.
     primary : the model to speak of first; by default chosen on development data, or the table's first.
@@ -71,16 +73,16 @@ def evaluate_file(
     out, force : the folder to write, replaced whole or not at all.
     command : the words to record in the provenance.
     announce : called with each step's name; returns the step's ``progress(done, total)``.
-    warn : called with each thing that should be known first, such as the columns that are left out.
+    warn : told in a sentence what should be known first: columns left out, numbers read otherwise than as
+        written; the report says it too.
 
     Raises
     ------
     InputError : the table, an option or the folder is not fit; nothing is written then.
     """
     if condition is not None and not condition.strip():
-        raise InputError(
-            "--condition needs a word for what outcome 1 stands for, e.g. malignant; came nothing."
-        )
+        name = option("--condition", "condition")
+        raise InputError(f"{name} needs a word for what outcome 1 stands for, e.g. malignant; got nothing.")
     if folder_kind(out) is None:  # the table of a folder of ours comes back as it was
         require_apart(out, predictions)
     settings = EvaluationSettings(level, draws, seed, tuple(thresholds), primary)
@@ -92,7 +94,7 @@ def evaluate_file(
     }
     recorder = results.Recorder()
     with recorder.step("read"):
-        table, source, word = _read(predictions, columns or {}, medmnist)
+        table, source, word = _read(predictions, columns or {}, positive, medmnist)
     for line in source.notes:
         warn(line)
     with replace_folder(out, kind="evaluate", force=force) as folder:
@@ -135,14 +137,17 @@ def store_table(table: pd.DataFrame, folder: Path) -> pd.DataFrame:
     return read_predictions(folder / "predictions.csv")
 
 
-def _read(path: Path, columns: Mapping[str, str], medmnist: str | None) -> tuple[pd.DataFrame, Source, str]:
+def _read(
+    path: Path, columns: Mapping[str, str], positive: str | None, medmnist: str | None
+) -> tuple[pd.DataFrame, Source, str]:
     """The table, where it came from, and the word for its condition."""
     if medmnist:
         table, cohort = read_result_file(path, medmnist)
         return table, cohort.source, cohort.condition
-    table = read_predictions(path, columns=columns)
+    said: list[str] = []
+    table = read_predictions(path, columns=columns, positive=positive, warn=said.append)
     hidden = identifying.left_out(attributes_of(table))
-    notes = (identifying.note(hidden),) if hidden else ()
+    notes = (*said, identifying.note(hidden)) if hidden else tuple(said)
     source = Source("predictions", path.name, file=path.name, sha256=results.hash_file(path), notes=notes)
     return table.drop(columns=[*hidden]), source, "condition"
 
@@ -241,14 +246,30 @@ _NAME = re.compile(r"(?P<flag>[a-z0-9]+)(_(?P<size>64|128|224))?_(?P<split>train
 _FORM = "index,score_0,score_1 (one row per case), as MedMNIST's evaluator writes it"
 
 
+@dataclass(frozen=True)
+class _Rows:
+    """The rows of a result file and which of their cells hold the true label, if any, and the scores."""
+
+    name: str
+    cells: list[list[str]]
+    first_line: int
+    label: int | None
+    scores: tuple[int, ...]
+
+    def place(self, row: int) -> str:
+        """A row in words."""
+        return f"{self.name}, row {self.first_line + row}"
+
+
 def read_result_file(path: Path, dataset: str) -> tuple[pd.DataFrame, Cohort]:
     """The table in a result file such as ``breastmnist_test_[AUC]0.901_[ACC]0.863@run1.csv``.
 
     A row is the case's index in the official split and a score per label, without a header; a file with
-    one score holds that of label 1. The risk is the score of the label that is the condition
-    (BreastMNIST: malignant, label 0), never the one that MedMNIST calls positive. The outcomes come
-    from the data set, whose cohort is handed back beside the table. The model is named by what follows
-    the ``@``.
+    one score holds that of label 1. The first form of these files has a header and the true label beside
+    the index (``id,true_0,score_0,score_1``), which must be that of the data set. The risk is the score of
+    the label that is the condition (BreastMNIST: malignant, label 0), never the one that MedMNIST calls
+    positive. The outcomes come from the data set, whose cohort is handed back beside the table. The model
+    is named by what follows the ``@``.
 
     Raises
     ------
@@ -256,18 +277,21 @@ def read_result_file(path: Path, dataset: str) -> tuple[pd.DataFrame, Cohort]:
     """
     flag, split, model = _parsed_name(path)
     if flag != dataset:
-        raise InputError(f"{path.name} holds results on {flag!r} by its name; --medmnist says {dataset!r}.")
-    rows, first_line = _rows(path)
+        said = option(f"--medmnist says {dataset!r}", f"got medmnist={dataset!r}")
+        raise InputError(f"{path.name} holds results on {flag!r} by its name; {said}.")
+    rows = _rows(path)
     cohort = load_cohort(dataset)
     official = cohort.select(cohort.within(split))
-    index = _indices(rows, path.name, first_line, cases=len(official))
+    index = _indices(rows, cases=len(official))
+    condition = next(label.code for label in cohort.source.labels if label.is_condition)
+    _check_labels(rows, official.outcome[index], condition)
     table = pd.DataFrame(
         {
             "model": model,
             "split": split,
             "case": official.case[index],
             "outcome": official.outcome[index],
-            "risk": _risks(rows, cohort, path.name, first_line),
+            "risk": [_risk(rows, line, condition) for line in range(len(rows.cells))],
         }
     )
     return check_predictions(table), cohort
@@ -278,24 +302,30 @@ def _parsed_name(path: Path) -> tuple[str, str, str]:
     if not found:
         raise InputError(
             f"{path.name} is not named like a MedMNIST result file, such as "
-            "breastmnist_test_[AUC]0.901_[ACC]0.863@run1.csv; rename it, or leave out --medmnist."
+            "breastmnist_test_[AUC]0.901_[ACC]0.863@run1.csv; rename it, or leave out "
+            f"{option('--medmnist', 'medmnist')}."
         )
     if found["split"] == "train":
         raise InputError(f"{path.name} holds training cases, which are never evaluated; give the test file.")
     return found["flag"], found["split"], found["rest"].partition("@")[2] or "model"
 
 
-def _rows(path: Path) -> tuple[list[list[str]], int]:
-    """The cells of every row, and the number of the first row's line."""
+def _rows(path: Path) -> _Rows:
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
-            rows = [row for row in csv.reader(file) if row]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise InputError(f"{path} cannot be read as a CSV in UTF-8: {error}. Needed: {_FORM}.") from error
-    if not rows:
-        raise InputError(f"{path.name} is empty; needed: {_FORM}.")
-    headed = not _is_number(rows[0][0])
-    return rows[headed:], 1 + headed
+            cells = [row for row in csv.reader(file) if row]
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror}. Expected {_FORM}.") from error
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise InputError(f"{path} cannot be read as a CSV in UTF-8. Expected {_FORM}.") from error
+    if not cells:
+        raise InputError(f"{path.name} is empty; expected {_FORM}.")
+    headed = not _is_number(cells[0][0])
+    header = [cell.strip().casefold() for cell in cells[0]] if headed else []
+    labels = [place for place, name in enumerate(header) if name.startswith("true_")]
+    label = labels[0] if len(labels) == 1 else None
+    scores = tuple(place for place in range(1, len(cells[0])) if place != label)
+    return _Rows(path.name, cells[headed:], 1 + headed, label, scores)
 
 
 def _is_number(cell: str) -> bool:
@@ -306,45 +336,57 @@ def _is_number(cell: str) -> bool:
     return True
 
 
-def _indices(rows: list[list[str]], name: str, first_line: int, *, cases: int) -> NDArray[np.int64]:
+def _indices(rows: _Rows, *, cases: int) -> NDArray[np.int64]:
     seen: dict[int, int] = {}
-    for line, row in enumerate(rows, start=first_line):
+    for line, row in enumerate(rows.cells):
         cell = row[0].strip()
         if not cell.isdecimal() or int(cell) >= cases:
             raise InputError(
-                f"{name}, row {line}, column 'index': a case from 0 to {cases - 1} is needed; came {cell!r}."
+                f"{rows.place(line)}, column 'index': expected a case from 0 to {cases - 1}, got {cell!r}."
             )
         if int(cell) in seen:
-            first = seen[int(cell)]
+            first = rows.first_line + seen[int(cell)]
             raise InputError(
-                f"{name}, row {line}, column 'index': case {cell} stands twice (first in row {first})."
+                f"{rows.place(line)}, column 'index': case {cell} stands twice (first in row {first})."
             )
         seen[int(cell)] = line
     if len(seen) != cases:
         missing = next(index for index in range(cases) if index not in seen)
         raise InputError(
-            f"{name} has {len(seen)} of the split's {cases} cases; the first missing is {missing}."
+            f"{rows.name} has {len(seen)} of the split's {cases} cases; the first missing is {missing}."
         )
     return np.array(list(seen), dtype=np.int64)
 
 
-def _risks(rows: list[list[str]], cohort: Cohort, name: str, first_line: int) -> NDArray[np.float64]:
+def _check_labels(rows: _Rows, outcome: NDArray[np.bool_], condition: int) -> None:
+    """Refuse true labels that are not those of the data set: the file is then of other cases."""
+    if rows.label is None:
+        return
+    cells = [row[rows.label].strip() if rows.label < len(row) else "" for row in rows.cells]
+    other = [
+        line
+        for line, (cell, present) in enumerate(zip(cells, outcome.tolist(), strict=True))
+        if not _is_number(cell) or (float(cell) == condition) != present
+    ]
+    if other:
+        raise InputError(
+            f"{rows.place(other[0])}, column 'true_0': {len(other)} of {len(cells)} cases, this one first, "
+            "have another label in the data set; is the file of another split or set?"
+        )
+
+
+def _risk(rows: _Rows, line: int, condition: int) -> float:
     """The score of the condition's label, 0 to 1."""
-    condition = next(label.code for label in cohort.source.labels if label.is_condition)
-    return np.array(
-        [_risk(row, condition, f"{name}, row {line}") for line, row in enumerate(rows, start=first_line)]
-    )
-
-
-def _risk(row: list[str], condition: int, place: str) -> float:
-    scores = [float(cell) if _is_number(cell) else np.nan for cell in row[1:]]
-    if len(scores) not in (1, 2):
-        raise InputError(f"{place}: one or two scores are needed; came {len(scores)}. Needed: {_FORM}.")
+    row, place = rows.cells[line], rows.place(line)
+    if len(rows.scores) not in (1, 2) or len(row) != 1 + len(rows.scores) + (rows.label is not None):
+        got = len(row) - 1 - (rows.label is not None)
+        raise InputError(f"{place}: expected one or two scores, got {got}. Expected {_FORM}.")
+    scores = [float(row[column]) if _is_number(row[column]) else np.nan for column in rows.scores]
     for column, score in enumerate(scores):
         if not 0 <= score <= 1:
-            came = row[1 + column]
             raise InputError(
-                f"{place}, column 'score_{column}': a probability from 0 to 1 is needed; came {came!r}."
+                f"{place}, column 'score_{column}': expected a probability from 0 to 1, got "
+                f"{row[rows.scores[column]]!r}."
             )
     if len(scores) == 1:
         return scores[0] if condition == 1 else 1 - scores[0]
