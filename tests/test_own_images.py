@@ -357,13 +357,13 @@ BROKEN_TABLES = {
     "an unseen value": (
         rows_of(48),
         {"positive": "cancer"},
-        r"--positive 'cancer' is in no row; the values are 'benign' \(32\), 'malignant' \(16\)",
+        r"positive='cancer' is in no row; the values are 'benign' \(32\), 'malignant' \(16\)",
     ),
     "two spellings": (changed(6, 2, "Malignant"), {}, "'malignant' and 'Malignant' both occur"),
     "one class": (
         [(*row[:2], "malignant", *row[3:]) for row in rows_of(48)],
         {},
-        "both classes are needed; every row says 'malignant'",
+        "expected both classes; every row says 'malignant'",
     ),
     "a patient in two splits": (
         changed(1, 4, "test"),
@@ -401,7 +401,7 @@ def test_a_missing_an_empty_and_a_wrong_table_are_refused(folder):
     with pytest.raises(InputError, match="is empty"):
         read_own_table(folder / "empty.csv", Columns())
     (folder / "ragged.csv").write_text("image,outcome\na,1\nb\n")
-    with pytest.raises(InputError, match=r"ragged\.csv, line 3: 2 cells are needed"):
+    with pytest.raises(InputError, match=r"ragged\.csv, line 3: expected 2 cells"):
         read_own_table(folder / "ragged.csv", Columns())
 
 

@@ -51,6 +51,27 @@ def test_a_first_line_of_excel_says_what_separates_the_cells(tmp_path: Path, fir
     assert read_columns(path)[1].row(0) == "mine.csv, row 1 (line 3)"
 
 
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be"])
+def test_the_encodings_in_which_excel_saves_text_are_read(tmp_path: Path, encoding: str) -> None:
+    mark = "\ufeff" if encoding.endswith("e") else ""
+    text = f'{mark}outcome\tsite\r\n1\t"Zürich\tB"\r\n0\tGraz\r\n'
+    path = written(tmp_path, text.encode(encoding))
+    assert cells(path) == {"outcome": ["1", "0"], "site": ["Zürich\tB", "Graz"]}
+    assert read_columns(path)[1].row(1) == "mine.csv, row 2 (line 3)"
+
+
+def test_a_line_break_in_a_quoted_header_becomes_a_space(tmp_path: Path) -> None:
+    path = written(tmp_path, '"risk\n(0, 1)";"outcome"\n.5;1\n')
+    assert cells(path) == {"risk (0, 1)": [".5"], "outcome": ["1"]}
+    assert read_columns(path)[1].row(0) == "mine.csv, row 1 (line 3)"
+
+
+def test_lines_without_content_before_the_header_are_passed_over(tmp_path: Path) -> None:
+    path = written(tmp_path, "\n;;\na;b;\n1;2;\n")
+    assert cells(path) == {"a": ["1"], "b": ["2"]}
+    assert read_columns(path)[1].row(0) == "mine.csv, row 1 (line 4)"
+
+
 def test_a_delimiter_within_quotes_of_the_header_separates_nothing(tmp_path: Path) -> None:
     assert cells(written(tmp_path, '"a, 1, 2";"b"\n1;2\n')) == {"a, 1, 2": ["1"], "b": ["2"]}
 
@@ -78,7 +99,7 @@ def test_a_parquet_keeps_its_types_and_has_no_lines(tmp_path: Path) -> None:
 def test_a_parquet_of_broken_text_is_refused(tmp_path: Path) -> None:
     broken = pa.StringArray.from_buffers(1, pa.py_buffer(b"\0\0\0\0\2\0\0\0"), pa.py_buffer(b"\xff\xfe"))
     pyarrow.parquet.write_table(pa.table({"a": broken}), tmp_path / "x")
-    assert "not a whole Parquet file: " in refusal_of(tmp_path / "x")
+    assert "not a whole Parquet file; " in refusal_of(tmp_path / "x")
 
 
 def test_a_row_of_another_length_is_named_by_its_line(tmp_path: Path) -> None:
@@ -120,7 +141,11 @@ def test_quotes_that_swallow_nothing_are_read(tmp_path: Path, cell: str) -> None
     [
         (b"PK\x03\x04 rest of a workbook", ["Excel", "save it as CSV"]),
         (b"\x89PNG\r\n\x1a\n", ["picture"]),
-        (b"\xff\xfeo\x00u\x00t\x00", ["UTF-16"]),
+        (b"\xff\xfeo\x00u\x00t", ["not whole text in UTF-16"]),
+        (b"outcome,risk", ["a header but no rows"]),
+        (b"\n;;\n\n", ["empty lines only"]),
+        (b'"a,b\n1,2\n', ["line 1", "never closed"]),
+        (b"outcome,risk\n1,0,55\n", ["line 2", "expected 2 cells", "got 3", "decimal comma"]),
         (b"outc\x00me", ["neither a CSV nor a Parquet"]),
         (b"outcome,risk,site\n1,0.5,caf\xe9\n", ["line 2", "not UTF-8"]),
         (b"outcome,r\xefsk\n1,0.5\n", ["line 1", "not UTF-8"]),
@@ -169,7 +194,7 @@ def test_a_quoted_cell_longer_than_pythons_limit_is_read(tmp_path: Path) -> None
 
 def test_a_header_that_goes_on_for_ever_is_refused_and_not_cut(tmp_path: Path) -> None:
     path = written(tmp_path, "a" * 1_000_100 + ",b\n1,2\n")
-    assert "column names in at most 1,000,000 bytes are needed; the line is longer" in refusal_of(path)
+    assert "expected column names in at most 1,000,000 bytes, got more" in refusal_of(path)
 
 
 def test_a_header_cell_longer_than_pythons_limit_is_a_name(tmp_path: Path) -> None:

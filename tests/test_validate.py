@@ -320,7 +320,7 @@ def test_an_outcome_that_is_not_seen_and_one_class_only_are_refused(finished_run
     assert "--positive 'cancer' is in no row" in refused(capsys, finished_run, broken, "--positive", "cancer")
     rows = [row for row in read_rows(broken / "cohort.csv") if row[2] == "malignant"]
     write_table(broken / "cohort.csv", rows)
-    assert "both classes are needed; every row says 'malignant'" in refused(capsys, finished_run, broken)
+    assert "expected both classes; every row says 'malignant'" in refused(capsys, finished_run, broken)
 
 
 def test_one_bad_row_among_a_hundred_thousand_is_named_before_any_image_is_read(finished_run, broken, capsys):

@@ -66,7 +66,8 @@ def read_columns(path: Path) -> tuple[dict[str, pa.ChunkedArray], Origin]:
 
     A CSV is in UTF-8 or UTF-16 and separated by what a first line ``sep=;`` says, else by comma, semicolon
     or tab, whichever its header holds most outside quotes; cells lose the spaces around them. Rows and
-    unnamed columns that hold nothing, as spreadsheets leave them, are left out. A Parquet file has no lines to name.
+    unnamed columns that hold nothing, as spreadsheets leave them, are left out. A Parquet file has no lines
+    to name.
 
     Raises
     ------
@@ -95,6 +96,8 @@ def _read_parquet(path: Path) -> dict[str, pa.ChunkedArray]:
         table = _table_of(path)
         table.validate(full=True)  # what a broken file holds: text that is no UTF-8, indices out of bounds
         return _columns(table.column_names, table)
+    except InputError:
+        raise
     except (pa.ArrowException, OSError, ValueError) as error:
         raise InputError(f"{path} is not a whole Parquet file; write it anew, or as CSV.") from error
 
@@ -279,6 +282,8 @@ def _names(text: str, delimiter: str) -> list[str]:
 
 
 def _unreadable_csv(path: Path, error: pa.ArrowInvalid, delimiter: str, *, cells: int) -> InputError:
+    if "Could not skip" in str(error):  # not even a line end after the header
+        return InputError(f"{path.name} has a header but no rows; expected one row per case.")
     if "straddl" in str(error):
         return InputError(f"{path.name} has a row of more than {LONGEST_ROW:,} bytes; shorten its cells.")
     if "UTF8" in str(error):
