@@ -184,7 +184,7 @@ def score(population: Population, model: str, points: tuple[Point, ...], scale: 
         adequacy=None if population.used_for else adequacy_of(cases, measures, scale),
         removed=population.removed,
         brier_parts=_brier_parts(cases),
-        notes=_notes(cases),
+        notes=(*_notes(cases), *_reversal(measures["auc_logit"])),
     )
 
 
@@ -231,6 +231,15 @@ def _notes(cases: Cases) -> tuple[str, ...]:
     if cases.groups < FEWEST_GROUPS:
         return (f"{_belonging(cases)}: too few for any confidence interval.",)
     return (f"{_belonging(cases)}: every confidence interval respects them.",)
+
+
+def _reversal(auc: Estimate) -> Iterator[str]:
+    """A sentence where the risks rank the wrong way round beyond chance."""
+    if auc.high < 0.5:
+        yield (
+            f"AUC {auc.value:.2f}, its confidence interval below 0.5: the risks may be those of the other "
+            "class, or the outcome reversed. Nothing was flipped."
+        )
 
 
 def _belonging(cases: Cases) -> str:
