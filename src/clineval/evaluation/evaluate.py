@@ -96,7 +96,7 @@ def evaluate(
         was chosen, or something learnt, on the cases that it would be scored on.
     """
     table = check_predictions(frame)
-    return evaluate_checked(
+    evaluation = evaluate_checked(
         table,
         condition=condition,
         thresholds=thresholds,
@@ -112,6 +112,7 @@ def evaluate(
         opening=opening,
         progress=progress,
     )
+    return replace(evaluation, table=table)
 
 
 @on_one_thread

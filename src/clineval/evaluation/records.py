@@ -3,6 +3,7 @@
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -264,7 +265,7 @@ class PointComparison:
 SCHEMA = 1
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Evaluation:
     """The statistics of a table.
 
@@ -282,6 +283,7 @@ class Evaluation:
         were scored because that was asked for.
     notes : what a reader must know beside the numbers.
     warnings : what in the table makes the numbers doubtful, such as groups that are no patients.
+    table : what was evaluated, for drawing; None where the evaluation was read from a file.
     """
 
     condition: str
@@ -297,6 +299,22 @@ class Evaluation:
     primary: Primary | None = None
     warnings: tuple[str, ...] = ()
     schema: int = SCHEMA
+    table: Any = field(default=None, compare=False, metadata={"left_out": True})
+
+    def __repr__(self) -> str:
+        return str(_shown("in_short")(self))
+
+    def _repr_html_(self) -> str:
+        return str(_shown("card")(self))
+
+    def report(self, path: str | Path) -> Path:
+        """Write the whole report as one page; return its path."""
+        return Path(_shown("write_page")(self, path))
+
+    @property
+    def plot(self) -> Any:
+        """The primary model's ``plot.roc(ax)``, ``plot.calibration(ax)``, ``plot.decision_curve(ax)``."""
+        return _shown("Plots")(self)
 
     @property
     def populations(self) -> tuple[str, ...]:
@@ -325,6 +343,11 @@ class Evaluation:
                 "Write it anew: clineval evaluate."
             ) from error
         return evaluation
+
+
+def _shown(name: str) -> Any:
+    """What reporting makes of an evaluation, loaded when first asked for: nothing here imports upwards."""
+    return getattr(import_module("clineval.reporting.notebook"), name)
 
 
 def write_evaluation(evaluation: Evaluation, path: str | Path) -> None:

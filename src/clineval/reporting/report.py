@@ -54,7 +54,7 @@ def write_report(folder: Path, *, curves: Curves | None = None) -> Path:
 def render(artefacts: Artefacts, curves: Curves) -> str:
     """The page as text; the same artefacts give the same text."""
     style, script = _asset("report.css"), _asset("report.js")
-    page = _template().render(
+    page = template("report.html.jinja").render(
         **content(artefacts, curves),
         style=Markup(style),
         script=Markup(script),
@@ -80,7 +80,8 @@ def _asset(name: str) -> str:
 
 
 @cache
-def _template() -> jinja2.Template:
+def template(name: str) -> jinja2.Template:
+    """A page of this package, names in it made safe."""
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(HERE),
         autoescape=True,
@@ -88,7 +89,7 @@ def _template() -> jinja2.Template:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    return environment.get_template("report.html.jinja")
+    return environment.get_template(name)
 
 
 LEARNING = "learning_curve_cnn.csv"

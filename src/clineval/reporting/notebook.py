@@ -1,0 +1,134 @@
+"""What an Evaluation shows of itself: five lines, a card in a notebook, a page, three curves."""
+
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+from clineval.errors import InputError
+from clineval.evaluation import Evaluation
+from clineval.evaluation.curves import Curves, PopulationCurves
+from clineval.evaluation.curves import curves as curves_of
+from clineval.files import write_whole
+from clineval.reporting import report, sections, sentences
+from clineval.reporting.artefacts import Artefacts
+from clineval.reporting.explorer import sign
+from clineval.reporting.sentences import chosen_words, number, whole, whole_percent
+from clineval.reporting.subject import subject_of
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+
+def in_short(evaluation: Evaluation) -> str:
+    """Five lines: what was evaluated, the primary model and threshold, its calls, its AUC, the verdict."""
+    subject = subject_of(evaluation)
+    scores, point = subject.scores(subject.main), subject.point()
+    if scores is None:
+        return f"Evaluation of {evaluation.condition!r}: no population was scored"
+    share = whole_percent(scores.prevalence)
+    count = f"{len(evaluation.models)} model{'s' if len(evaluation.models) > 1 else ''}"
+    calls = sentences.detection(point, condition=subject.condition) if point is not None else "No threshold."
+    lines = (
+        f"Evaluation of {count} on {subject.population!r}: {whole(scores.cases)} cases, "
+        f"{whole(scores.events)} {subject.condition} ({share})",
+        f"Primary model: {subject.main}"
+        + (f", threshold {number(point.threshold)}, {chosen_words(point)}" if point is not None else ""),
+        calls,
+        f"AUC {sentences.two_decimals(scores.measures.get('auc_logit'))}",
+        report.verdict_on(subject).headline,
+    )
+    return "\n".join(lines)
+
+
+def card(evaluation: Evaluation) -> str:
+    """The report's first screen in small, as HTML for a notebook."""
+    subject = subject_of(evaluation)
+    artefacts = _in_memory(evaluation, Path())
+    point = subject.point()
+    content: dict[str, Any] = {
+        **sections.asked(artefacts, subject),
+        "condition": subject.condition,
+        "verdict": report.verdict_on(subject),
+        "detection": sentences.detection(point, condition=subject.condition) if point is not None else "",
+        "state": report.opening_state(subject, subject.population, who="people"),
+        "signs": {call: sign(call) for call in ("found", "missed", "alarms", "cleared")},
+    }
+    return report.template("card.html.jinja").render(**content)
+
+
+def write_page(evaluation: Evaluation, path: str | Path) -> Path:
+    """Write the whole report as one page; InputError where the evaluation has not its table."""
+    target = Path(path)
+    with TemporaryDirectory() as empty:
+        artefacts = _in_memory(evaluation, Path(empty))
+        write_whole(target, report.render(artefacts, _curves(evaluation)))
+    return target
+
+
+def _in_memory(evaluation: Evaluation, folder: Path) -> Artefacts:
+    """What a results folder of this evaluation alone would hold."""
+    return Artefacts(folder=folder, table=evaluation.table, table_name="", evaluation=evaluation)
+
+
+@dataclass(frozen=True)
+class Plots:
+    """Curves of the primary model on the main population, drawn on axes of yours.
+
+    Examples
+    --------
+    >>> import clineval, matplotlib.figure, pandas
+    >>> table = pandas.DataFrame({"outcome": [0, 1] * 30, "risk": [0.2, 0.7, 0.4, 0.6, 0.1, 0.3] * 10})
+    >>> ax = matplotlib.figure.Figure().add_subplot()
+    >>> clineval.evaluate(table, condition="malignant", draws=20).plot.roc(ax)
+    """
+
+    evaluation: Evaluation
+
+    def roc(self, ax: "Axes") -> None:
+        """Sensitivity against 1 − specificity, both 0 to 1, with the thresholds marked."""
+        drawn, scores = self._primary()
+        if drawn.roc is None:
+            raise InputError("No ROC curve: one of the two outcomes is absent.")
+        _plots().draw_roc(drawn.roc, ax, points=scores.operating_points, measures=scores.measures)
+
+    def calibration(self, ax: "Axes") -> None:
+        """The observed share against the predicted risk, both 0 to 1, smoothed and in groups."""
+        drawn, scores = self._primary()
+        if drawn.calibration is None:
+            raise InputError("No calibration curve: one of the two outcomes is absent.")
+        named = {"measures": scores.measures, "condition": self.evaluation.condition}
+        _plots().draw_calibration(drawn.calibration, ax, risks=drawn.risks, **named)
+
+    def decision_curve(self, ax: "Axes") -> None:
+        """Net benefit, in found cases per case, against the threshold; beside treating all and none."""
+        drawn, _ = self._primary()
+        if drawn.decision is None:
+            raise InputError("No decision curve: thresholds are not scored on these cases.")
+        _plots().draw_decision_curves({drawn.model: drawn.decision}, ax)
+
+    def _primary(self) -> tuple[PopulationCurves, Any]:
+        subject = subject_of(self.evaluation)
+        drawn = _curves(self.evaluation).models[subject.main][subject.population]
+        return drawn, self.evaluation.models[subject.main][subject.population]
+
+
+def _plots() -> ModuleType:
+    """Matplotlib is loaded when something is drawn, not when five lines are printed."""
+    return import_module("clineval.reporting.plots")
+
+
+_last: list[tuple[Evaluation, Curves]] = []  # the curves of one evaluation, computed once
+
+
+def _curves(evaluation: Evaluation) -> Curves:
+    if evaluation.table is None:
+        raise InputError(
+            "An evaluation read from a file has not the table that curves are drawn from. "
+            "Evaluate the table again: clineval.evaluate(table)"
+        )
+    if not _last or _last[0][0] is not evaluation:
+        _last[:] = [(evaluation, curves_of(evaluation.table, evaluation))]
+    return _last[0][1]
