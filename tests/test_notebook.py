@@ -26,7 +26,8 @@ def test_it_prints_in_five_lines_with_the_verdict_last(evaluation):
     first, model, calls, auc, verdict = str(evaluation).splitlines()
     assert first == "Evaluation of 1 model on 'test': 156 cases, 42 malignant (27%)"
     assert model.startswith("Primary model: cnn, threshold 0.")
-    assert "of 42 malignant cases" in calls
+    assert "of 42 malignant" in calls
+    assert max(map(len, (first, model, calls, auc))) <= 80
     assert auc.startswith("AUC 0.")
     assert verdict.startswith(("The model", "There is"))
     assert repr(evaluation) == str(evaluation)
@@ -34,7 +35,8 @@ def test_it_prints_in_five_lines_with_the_verdict_last(evaluation):
 
 def test_printing_and_the_card_load_no_matplotlib():
     code = (
-        "import clineval, pandas, sys; frame = pandas.DataFrame({'outcome': [0, 1] * 20, 'risk': [.1, .8] * 20});"
+        "import clineval, pandas, sys;"
+        "frame = pandas.DataFrame({'outcome': [0, 1] * 20, 'risk': [.1, .8] * 20});"
         "found = clineval.evaluate(frame, draws=5); str(found); found._repr_html_();"
         "sys.exit('matplotlib' in sys.modules)"
     )

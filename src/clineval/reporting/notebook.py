@@ -11,11 +11,12 @@ from clineval.errors import InputError
 from clineval.evaluation import Evaluation
 from clineval.evaluation.curves import Curves, PopulationCurves
 from clineval.evaluation.curves import curves as curves_of
+from clineval.evaluation.records import ScoredPoint
 from clineval.files import write_whole
 from clineval.reporting import report, sections, sentences
 from clineval.reporting.artefacts import Artefacts
 from clineval.reporting.explorer import sign
-from clineval.reporting.sentences import chosen_words, number, whole, whole_percent
+from clineval.reporting.sentences import number, whole, whole_percent
 from clineval.reporting.subject import subject_of
 
 if TYPE_CHECKING:
@@ -28,19 +29,29 @@ def in_short(evaluation: Evaluation) -> str:
     scores, point = subject.scores(subject.main), subject.point()
     if scores is None:
         return f"Evaluation of {evaluation.condition!r}: no population was scored"
-    share = whole_percent(scores.prevalence)
     count = f"{len(evaluation.models)} model{'s' if len(evaluation.models) > 1 else ''}"
-    calls = sentences.detection(point, condition=subject.condition) if point is not None else "No threshold."
+    present = f"{whole(scores.events)} {subject.condition} ({whole_percent(scores.prevalence)})"
     lines = (
-        f"Evaluation of {count} on {subject.population!r}: {whole(scores.cases)} cases, "
-        f"{whole(scores.events)} {subject.condition} ({share})",
-        f"Primary model: {subject.main}"
-        + (f", threshold {number(point.threshold)}, {chosen_words(point)}" if point is not None else ""),
-        calls,
+        f"Evaluation of {count} on {subject.population!r}: {whole(scores.cases)} cases, {present}",
+        f"Primary model: {subject.main}{'' if point is None else f', threshold {number(point.threshold)}'}",
+        _calls(point, subject.condition),
         f"AUC {sentences.two_decimals(scores.measures.get('auc_logit'))}",
         report.verdict_on(subject).headline,
     )
     return "\n".join(lines)
+
+
+def _calls(point: ScoredPoint | None, condition: str) -> str:
+    """What happens at the threshold, in counts, on one line."""
+    if point is None:
+        return "No threshold was fixed beforehand"
+    cells = {name: int(value or 0) for name, value in point.counts.items()}
+    present = cells["true_positives"] + cells["false_negatives"]
+    absent = cells["false_positives"] + cells["true_negatives"]
+    return (
+        f"Found {cells['true_positives']} of {present} {condition}, missed {cells['false_negatives']}; "
+        f"{cells['false_positives']} false alarms among {absent} others"
+    )
 
 
 def card(evaluation: Evaluation) -> str:

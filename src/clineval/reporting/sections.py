@@ -39,12 +39,8 @@ def asked(artefacts: Artefacts, subject: Subject) -> dict[str, str]:
             "kind": f"External validation · {name} · {counted}{_patients(transport, subject)}",
         }
     where = f" in {artefacts.dataset}" if artefacts.dataset else ""
-    data = ", ".join(
-        filter(
-            None,
-            (artefacts.dataset or artefacts.table_name or "a table of predictions", split_words(artefacts)),
-        )
-    )
+    named = artefacts.dataset or artefacts.table_name or "a table of predictions"
+    data = ", ".join(filter(None, (named, split_words(artefacts))))
     return {
         "title": f"Does the model “{subject.main}” recognise {subject.condition} cases{where}?",
         "kind": f"Clinical evaluation · {data} · {subject.population}: {counted}",
