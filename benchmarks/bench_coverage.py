@@ -116,11 +116,11 @@ def shown(covered, undefined, sets):
 
 def table(designs, sets, draws):
     """The rows of one table of designs."""
-    print("designs:", ", ".join(designs), flush=True)  # noqa: T201
+    print("designs:", ", ".join(designs), flush=True)
     found = {}
     for name, design in designs.items():
         found[name] = single(design, sets, draws) | compared(design, sets, draws)
-        print(name, found[name], flush=True)  # noqa: T201
+        print(name, found[name], flush=True)
     yield f"| interval | {' | '.join(designs)} |"
     yield "|---" * (len(designs) + 1) + "|"
     for measure in next(iter(found.values())):
@@ -133,10 +133,11 @@ def report(sets, draws):
     yield "# Coverage of the intervals"
     yield ""
     yield (
-        f"Claim: every headline interval covers 93 to 97 % where it says 95 %. {sets} simulated sets a column, "
-        f"{draws} bootstrap draws; the standard error of a share near .95 is {np.sqrt(0.95 * 0.05 / sets):.3f}. "
-        "**Bold**: outside the aim by more than two of these. *(n none)*: sets in which the interval was "
-        "undefined. What is simulated: the head of `benchmarks/bench_coverage.py`, which writes this page."
+        f"Claim: every headline interval covers 93 to 97 % where it says 95 %. {sets} simulated sets a "
+        f"column, {draws} bootstrap draws; the standard error of a share near .95 is "
+        f"{np.sqrt(0.95 * 0.05 / sets):.3f}. **Bold**: outside the aim by more than two of these. "
+        "*(n none)*: sets in which the interval was undefined. What is simulated: the head of "
+        "`benchmarks/bench_coverage.py`, which writes this page."
     )
     yield ""
     yield from table(DESIGNS, sets, draws)

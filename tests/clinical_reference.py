@@ -22,12 +22,18 @@ def cases_of(name, letter):
     return outcome, risk_a if letter == "a" else risk_b, group
 
 
+def freedom(group):
+    """Student's degrees of freedom of a variance between groups, one less than as many of one size."""
+    sizes = [list(group).count(name) for name in set(group)]
+    return sum(n**2 for n in sizes) ** 2 / sum(n**4 for n in sizes) - 1
+
+
 def as_student(bounds, group, *, around=None):
     """R's normal bounds by group as far as Student's t with one degree of freedom less than groups.
 
     Around a value, or on the log scale, where the value is the geometric middle.
     """
-    wider = student.ppf(0.975, len(set(group)) - 1) / norm.ppf(0.975)
+    wider = student.ppf(0.975, freedom(group)) / norm.ppf(0.975)
     if around is not None:
         return [around + wider * (bound - around) for bound in bounds]
     middle = np.mean(np.log(bounds))
@@ -51,4 +57,4 @@ def cases(draw, *, least=4, most=40, tied=None):
     return outcome, risk
 
 
-__all__ = ["LETTERS", "NAMES", "as_student", "cases", "cases_of", "golden", "sample", "triple"]
+__all__ = ["LETTERS", "NAMES", "as_student", "cases", "cases_of", "freedom", "golden", "sample", "triple"]

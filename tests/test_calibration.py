@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from clinical_reference import LETTERS, NAMES, as_student, cases, cases_of, golden, sample, triple
+from clinical_reference import LETTERS, NAMES, as_student, cases, cases_of, freedom, golden, sample, triple
 from discrimination_reference import law
 from scipy.special import expit, logit
 from scipy.stats import t as student
@@ -45,7 +45,7 @@ def test_intercept_and_slope_are_glm_s_with_their_wald_and_clustered_errors(name
     assert (plain.high - plain.low) / 2 / Z == pytest.approx(error, rel=1e-6)
     assert clustered.value == plain.value
     inner = (risk > 0) & (risk < 1)
-    reach = student.ppf(0.975, len(set(group[inner])) - 1)
+    reach = student.ppf(0.975, freedom(group[inner]))
     assert (clustered.high - clustered.low) / 2 / reach == pytest.approx(theirs["clustered"], rel=1e-6)
     assert "clustered" in clustered.method
 

@@ -1,12 +1,16 @@
 """The >= rule and counts at thresholds: by hand, against searching, exact at the grid's own floats."""
 
+import re
+
 import numpy as np
+import pandas as pd
 import pytest
 from clinical_reference import cases
 from discrimination_reference import law
 from hypothesis import strategies as st
 
 from clineval.statistics import counts as counting
+from clineval.statistics import roc, scores
 from clineval.statistics.counts import (
     Counts,
     ascending,
@@ -135,3 +139,97 @@ def test_more_cases_than_one_block_are_all_counted():
 )
 def test_decimal_grids_are_known_as_such(thresholds, steps):
     assert counting._decimal_steps(thresholds) == steps
+
+
+# From Python ------------------------------------------------------------------------------------------
+
+OUTCOME, RISK = [1, 1, 0, 0, 1, 0], [0.9, 0.6, 0.4, 0.2, 0.7, 0.1]
+
+
+def test_series_of_one_index_in_another_order_are_aligned():
+    outcome = pd.Series(OUTCOME, index=list("abcdef"))
+    risk = pd.Series(RISK, index=list("abcdef"))
+    group = pd.Series(["p", "p", "q", "q", "r", "r"], index=list("abcdef"))
+    expected = roc.auc(OUTCOME, RISK)
+    assert roc.auc(outcome, risk.sort_values()) == expected
+    assert roc.auc(outcome, risk=risk.iloc[::-1]) == expected
+    shuffled = scores.brier(outcome, risk[::-1], group=group.sample(frac=1, random_state=1))
+    assert shuffled.value == scores.brier(OUTCOME, RISK).value
+    compared = roc.compare_auc(outcome, risk[::-1], risk.sort_values())
+    assert compared.difference.value == 0
+
+
+@pytest.mark.parametrize("index", [list("abcdeg"), range(6), list("aabcde")])
+def test_series_whose_labels_differ_are_refused_with_what_to_do(index):
+    outcome, risk = pd.Series(OUTCOME, index=list("abcdef")), pd.Series(RISK, index=index)
+    with pytest.raises(ValueError, match=r"outcome and risk are Series of different index; .*to_numpy"):
+        roc.auc(outcome, risk)
+    assert roc.auc(outcome, risk.to_numpy()) == roc.auc(OUTCOME, RISK)
+
+
+@pytest.mark.parametrize("missing", [None, float("nan"), pd.NA, np.datetime64("NaT")])
+def test_a_case_without_a_group_is_refused_by_its_row(missing):
+    for group in (
+        ["p", "q", missing, "r", "s", "t"],
+        pd.Series(["p", "q", missing, "r", "s", "t"], dtype=object),
+    ):
+        with pytest.raises(ValueError, match=r"a group for every case; got .* in row 3"):
+            roc.auc(OUTCOME, RISK, group=group)
+
+
+def test_a_group_of_nan_among_numbers_is_refused():
+    with pytest.raises(ValueError, match="a group for every case; got nan in row 2"):
+        group_codes(np.array([1.0, np.nan, 2.0]), 3)
+
+
+def test_groups_of_mixed_kinds_are_told_apart():
+    assert group_codes([1, "1", 1, "a"], 4).tolist() == [0, 1, 0, 2]
+
+
+@pytest.mark.parametrize(
+    "outcome",
+    [
+        pd.array([True, False, pd.NA], dtype="boolean"),
+        pd.Series([1, 0, None], dtype="Int64"),
+        [1, 0, None],
+        ["1", "0", "1"],
+        ["yes", "no", "no"],
+    ],
+)
+def test_outcomes_that_are_missing_or_words_are_refused(outcome):
+    with pytest.raises(ValueError, match=r"every outcome to be 0 or 1; got .* in row [13]"):
+        checked_outcome(outcome)
+
+
+def test_nullable_columns_without_a_gap_are_read():
+    assert checked_outcome(pd.array([True, False], dtype="boolean")).tolist() == [True, False]
+    assert (
+        checked_cases(pd.Series([1, 0], dtype="Int64"), pd.Series([0.2, 0.1], dtype="Float64"))[1][0] == 0.2
+    )
+
+
+@pytest.mark.parametrize(
+    ("risk", "shown"),
+    [(["0.2", "0.1"], "'0.2' in row 1"), ([0.2, None], "None in row 2"), ([0.2, pd.NA], "<NA> in row 2")],
+)
+def test_risks_that_are_text_or_missing_are_refused(risk, shown):
+    with pytest.raises(ValueError, match=f"a number for every risk; got {re.escape(shown)}"):
+        checked_cases([1, 0], risk)
+
+
+def test_a_threshold_in_words_is_refused():
+    with pytest.raises(ValueError, match=r"a number as threshold; got '0.5'"):
+        counts([1, 0], [0.2, 0.1], "0.5")
+
+
+def test_whatever_numpy_reads_is_an_array():
+    class Column:
+        """A column of another library, such as polars, which hands itself over as an array."""
+
+        def __init__(self, values):
+            self.values = values
+
+        def __array__(self, dtype=None, copy=None):
+            return np.asarray(self.values, dtype=dtype)
+
+    assert roc.auc(Column(OUTCOME), Column(RISK)) == roc.auc(OUTCOME, RISK)

@@ -189,7 +189,7 @@ def test_coverage_of_a_set_too_large_to_simulate_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("clineval.pipeline.evaluate.MOST_SIMULATED", 50)
-    with pytest.raises(InputError, match="up to 50 cases; came 60"):
+    with pytest.raises(InputError, match="up to 50 cases; got 60"):
         evaluate_file(saved(table(), tmp_path), out=tmp_path / "out", draws=20, coverage=True)
     assert not (tmp_path / "out").exists()
 

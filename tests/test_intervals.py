@@ -1,12 +1,14 @@
 """Proportions' intervals against R and by hand; the bootstrap against R, naive references and its laws."""
 
 import json
+import re
 
 import numpy as np
 import pytest
 from discrimination_reference import GOLDEN, REFERENCE, law, naive_auc, sample
 from hypothesis import strategies as st
 from scipy.stats import norm
+from scipy.stats import t as student
 
 from clineval.statistics import intervals as module
 from clineval.statistics.intervals import (
@@ -15,8 +17,11 @@ from clineval.statistics.intervals import (
     bootstrap_weighted,
     bootstrap_weights,
     clopper_pearson,
+    effective_groups,
+    few_groups,
     normal_quantile,
     percentile_interval,
+    tails,
     undefined,
     weight_blocks,
     wilson,
@@ -243,6 +248,37 @@ def test_bca_of_a_constant_says_that_it_is_undefined():
     assert estimate.value == 1
     assert np.isnan(estimate.low)
     assert "every resample gives the same number" in estimate.method
+
+
+@pytest.mark.parametrize(
+    ("sizes", "expected"),
+    [([3] * 20, 20.0), ([15] * 8 + [1] * 72, (8 * 225 + 72) ** 2 / (8 * 15**4 + 72)), ([90] + [1] * 20, 3.0)],
+)
+def test_groups_of_one_size_count_each_and_a_few_large_ones_count_alone(sizes, expected):
+    code = np.repeat(np.arange(len(sizes)), sizes)
+    assert effective_groups(code) == pytest.approx(expected)
+    assert effective_groups(None) == np.inf
+
+
+def test_a_percentile_interval_of_few_groups_is_expanded_as_hesterberg_says():
+    low, high = tails(0.95, 20)
+    assert low == pytest.approx(norm.cdf(-np.sqrt(20 / 19) * student.ppf(0.975, 19)))
+    assert low + high == pytest.approx(1)
+    assert tails(0.95) == pytest.approx((0.025, 0.975))
+
+
+@pytest.mark.parametrize("groups", [1, 3, 9])
+def test_fewer_than_ten_groups_are_too_few_and_the_reason_counts_them(groups):
+    assert re.search(rf"\b{groups} groups? (is|are) too few .* at least 10", few_groups(np.arange(groups)))
+    assert few_groups(np.arange(10)) == few_groups(None) == ""
+
+
+def test_an_estimate_prints_short():
+    assert repr(Estimate(0.8312, 0.726, 0.936)) == "0.83 (0.73 to 0.94)"
+    assert str(Estimate(0.0045, 0.001, 0.012)) == "0.0045 (0.0010 to 0.0120)"
+    assert f"{Estimate(-1.25, -2.0, -0.5)}" == "-1.25 (-2.00 to -0.50)"
+    assert repr(Estimate(0.5, np.nan, np.nan)) == "0.50 (no interval)"
+    assert repr(Estimate(np.nan, np.nan, np.nan, 0.95, "no cases")) == "undefined (no cases)"
 
 
 def test_a_lone_event_comes_in_every_resample():

@@ -1,6 +1,7 @@
 """What holds for every module of statistics/: frozen records, and defaults that are those of the settings."""
 
 import dataclasses
+import doctest
 import importlib
 import inspect
 import pkgutil
@@ -42,3 +43,13 @@ def test_level_draws_and_seed_are_by_default_those_of_the_settings(function):
         if name in DEFAULTS and parameter.default is not inspect.Parameter.empty:
             known = {DEFAULTS[name], PROC_S_DRAWS, NO_DRAWS} if name == "draws" else {DEFAULTS[name]}
             assert parameter.default in known, name
+
+
+@pytest.mark.parametrize("module", MODULES, ids=lambda each: each.__name__)
+def test_the_examples_in_docstrings_run(module):
+    found = doctest.testmod(module, extraglobs=vars(module))
+    assert found.failed == 0
+
+
+def test_there_are_examples():
+    assert sum(doctest.testmod(module, extraglobs=vars(module)).attempted for module in MODULES) >= 10

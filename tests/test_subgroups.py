@@ -80,5 +80,5 @@ def test_a_chosen_column_that_cannot_group_says_why():
 
 
 def test_a_chosen_column_that_is_not_there_is_refused_with_those_that_are():
-    with pytest.raises(InputError, match=r"further columns \(Device; Side\); came 'Devise'"):
+    with pytest.raises(InputError, match=r"further columns \(Device; Side\); got 'Devise'"):
         ordered_columns(table(Device=cycle("A", "B"), Side=cycle("l", "r")), ("Devise",))

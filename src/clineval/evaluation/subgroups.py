@@ -43,6 +43,10 @@ GEOMETRY = frozenset(
 MEANS_MORE = frozenset({"original", "left", "right", "top", "bottom", "size", "mask"})
 """Words of ``GEOMETRY`` that may speak of the patient where they stand alone."""
 
+MOST_TABLES = 30
+"""Columns that make subgroups where none was chosen: more tables find a gap in one by chance alone."""
+
+TOO_MANY = f"more than {MOST_TABLES} columns can group cases; choose this one with --attribute"
 NOT_CHOSEN = "not among the columns that were chosen"
 FILE_ONLY = "named for the picture's file, not for the patient"
 NAMES_CASES = "a whole number of its own in each case, which names cases and groups none"
@@ -70,7 +74,9 @@ def ordered_columns(cases: pd.DataFrame, chosen: Sequence[str] = ()) -> dict[str
     columns: dict[str, pd.Series] = {name: cases[name] for name in there}
     reasons = {name: _left_out(name, column) for name, column in columns.items()}
     order = sorted(there, key=lambda name: (bool(reasons[name]), *_rank(name, columns[name])))
-    return {name: reasons[name] for name in order}
+    return {
+        name: reasons[name] or (TOO_MANY if place >= MOST_TABLES else "") for place, name in enumerate(order)
+    }
 
 
 def check_chosen(chosen: Iterable[str], there: Sequence[str]) -> None:
@@ -79,7 +85,7 @@ def check_chosen(chosen: Iterable[str], there: Sequence[str]) -> None:
         if name not in there:
             known = in_short(list(there)) or "none"
             raise InputError(
-                f"--attribute needs one of the table's further columns ({known}); came {name!r}, which is "
+                f"--attribute needs one of the table's further columns ({known}); got {name!r}, which is "
                 "not there or serves as image, outcome or group."
             )
 

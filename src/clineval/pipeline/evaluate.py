@@ -18,11 +18,12 @@ from clineval.data.cohort import Cohort, Source
 from clineval.errors import InputError, option
 from clineval.evaluation import Evaluation
 from clineval.evaluation.codec import to_plain
-from clineval.evaluation.records import PopulationScores
+from clineval.evaluation.populations import Cases, populations, without_repeats
 from clineval.pipeline.scoring import open_and_score
 from clineval.predictions import attributes as attributes_of
 from clineval.predictions import check_predictions, read_predictions, write_predictions
 from clineval.progress import Announce, Progress, silent
+from clineval.reporting.artefacts import read_artefacts
 from clineval.reporting.report import write_report
 from clineval.results.folder import folder_kind, replace_folder, require_apart
 from clineval.settings import EvaluationSettings
@@ -117,12 +118,12 @@ def evaluate_file(
         if coverage:
             with recorder.step("coverage"):
                 write_coverage(
-                    evaluation, folder / "coverage.json", progress=announce("Simulating the coverage")
+                    evaluation, table, folder / "coverage.json", progress=announce("Simulating the coverage")
                 )
 
         with recorder.step("report"):
             results.seal(folder, _facts(command, asked, source, evaluation.condition, recorder))
-            write_report(folder)
+            write_report(folder, read_artefacts(folder, table=table))
         results.seal(folder, _facts(command, asked, source, evaluation.condition, recorder))
     return evaluation
 
@@ -176,25 +177,31 @@ MOST_SIMULATED = 20_000
 """Cases of a set beyond which 2,000 of them would take hours."""
 
 
-def write_coverage(evaluation: Evaluation, path: Path, *, progress: Progress | None = None) -> None:
-    """Simulate sets as large as each population kept for testing and write how often our intervals hold.
+def write_coverage(
+    evaluation: Evaluation, table: pd.DataFrame, path: Path, *, progress: Progress | None = None
+) -> None:
+    """Simulate sets as large and grouped as those kept for testing; write how often our intervals hold.
+
+    Parameters
+    ----------
+    table : that of the evaluation, checked; its groups are simulated, alike as they are.
 
     Raises
     ------
     InputError : no population can be simulated, or one is so large that simulating it would take hours.
     """
-    wanted = list(_simulable(evaluation))
+    wanted = list(_simulable(evaluation, table))
     if not wanted:
         raise InputError(
-            "--coverage needs a model with an AUC above .5 and below 1 on cases of both outcomes; came none."
+            "--coverage needs a model with an AUC above .5 and below 1 on cases of both outcomes; got none."
         )
-    simulated = [
-        _simulate(scores, evaluation, progress=_part_of(progress, part, len(wanted)))
-        for part, (_, _, scores) in enumerate(wanted)
-    ]
     found = [
-        {"model": model, "population": name, **result}
-        for (model, name, _), result in zip(wanted, simulated, strict=True)
+        {
+            "model": model,
+            "population": name,
+            **_simulate(cases, auc, evaluation, progress=_part_of(progress, part, len(wanted))),
+        }
+        for part, (model, name, cases, auc) in enumerate(wanted)
     ]
     content = {
         "level": evaluation.level,
@@ -207,34 +214,50 @@ def write_coverage(evaluation: Evaluation, path: Path, *, progress: Progress | N
     )
 
 
-def _simulable(evaluation: Evaluation) -> Iterator[tuple[str, str, PopulationScores]]:
-    for model, populations in evaluation.models.items():
-        for name, scores in populations.items():
-            if scores.used_for or not 0.5 < scores.measures["auc"].value < 1:
+def _simulable(evaluation: Evaluation, table: pd.DataFrame) -> Iterator[tuple[str, str, Cases, float]]:
+    """Model, population, cases and AUC of all that is kept for testing and can be simulated."""
+    parts = populations(without_repeats(table), shared_cases_only=bool(evaluation.shared_cases))
+    for part in parts:
+        for model, cases in part.models.items():
+            auc = evaluation.models[model][part.name].measures["auc"].value
+            if part.used_for or not 0.5 < auc < 1:
                 continue
-            if scores.cases > MOST_SIMULATED:
+            if len(cases) > MOST_SIMULATED:
                 raise InputError(
-                    f"--coverage simulates sets of the size of {name!r}, up to {MOST_SIMULATED} cases; came "
-                    f"{scores.cases}, at which no interval's method is in doubt. Leave it out."
+                    f"--coverage simulates sets of the size of {part.name!r}, up to {MOST_SIMULATED} cases; "
+                    f"got {len(cases)}, at which no interval's method is in doubt. Leave it out."
                 )
-            yield model, name, scores
+            yield model, part.name, cases, auc
 
 
 def _simulate(
-    scores: PopulationScores, evaluation: Evaluation, *, progress: Progress | None
+    cases: Cases, auc: float, evaluation: Evaluation, *, progress: Progress | None
 ) -> dict[str, Any]:
-    auc = scores.measures["auc"].value
+    group = np.arange(len(cases)) if cases.group is None else cases.group
+    sizes = np.unique(group, return_counts=True)[1].tolist()
+    scores_alike, outcomes_alike = sample_size.group_correlations(cases.outcome, cases.risk, group)
+    events = int(cases.outcome.sum())
     rows = sample_size.coverage(
-        scores.cases,
-        scores.events,
+        len(cases),
+        events,
         auc,
+        sizes=sizes,
+        correlation=scores_alike,
+        outcome_correlation=outcomes_alike,
         simulations=SIMULATIONS,
         level=evaluation.level,
         seed=evaluation.seed,
         progress=progress,
     )
-    measures = [{name: to_plain(value) for name, value in asdict(row).items()} for row in rows]
-    return {"cases": scores.cases, "events": scores.events, "expected_auc": auc, "measures": measures}
+    return {
+        "cases": len(cases),
+        "events": events,
+        "groups": len(sizes),
+        "correlation_of_scores": scores_alike,
+        "correlation_of_outcomes": outcomes_alike,
+        "expected_auc": auc,
+        "measures": to_plain(rows),
+    }
 
 
 def _part_of(progress: Progress | None, part: int, parts: int) -> Progress | None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from clineval import results
@@ -204,16 +205,19 @@ def run(
             write_tables(shipped, folder)
             recorder.training.update(training_seconds(shipped))
         with recorder.step("evaluate"):
-            evaluation = open_test(folder, cohort, settings, announce=announce)
+            table = read_predictions(folder / "predictions.csv")
+            evaluation = open_test(folder, cohort, settings, table=table, announce=announce)
         with recorder.step("draw"):
             about = {"condition": whole.condition, "notice": whole.source.notice}
             draw_audit(findings, whole.images, folder, **about)
-            lines = draw(folder, evaluation, exploration, cohort, shipped, formats=formats, announce=announce)
+            lines = draw(
+                folder, table, evaluation, exploration, cohort, shipped, formats=formats, announce=announce
+            )
             if read is not None:
                 draw_check_strip(read, folder)
         with recorder.step("report"):
             results.seal(folder, facts("run", command, settings, cohort, recorder))
-            write_words(folder, lines, announce=announce)
+            write_words(folder, lines, table=table, announce=announce)
         results.seal(folder, facts("run", command, settings, cohort, recorder))
     shutil.rmtree(finished, ignore_errors=True)
     return FinishedRun(target, cohort, findings, evaluation)
@@ -325,9 +329,17 @@ def write_exploration(cohort: Cohort, folder: Path) -> Exploration:
 
 
 def open_test(
-    folder: Path, cohort: Cohort, settings: RunSettings, *, announce: Announce = silent
+    folder: Path,
+    cohort: Cohort,
+    settings: RunSettings,
+    *,
+    table: pd.DataFrame | None = None,
+    announce: Announce = silent,
 ) -> Evaluation:
-    """Open the test set: the ledger's line first, then the scores of the table as it lies on disk."""
+    """Open the test set: the ledger's line first, then the scores of the table as it lies on disk.
+
+    ``table`` is what was read from the folder before, where it is at hand.
+    """
     chosen = asdict(settings)
     frozen = {
         "dataset": cohort.source.dataset,
@@ -341,12 +353,14 @@ def open_test(
         chosen["evaluation"],
         condition=cohort.condition,
         frozen=frozen,
+        table=table,
         progress=announce("Scoring the table, test included, once"),
     )
 
 
 def draw(
     folder: Path,
+    table: pd.DataFrame,
     evaluation: Evaluation,
     exploration: Exploration,
     cohort: Cohort,
@@ -361,7 +375,6 @@ def draw(
     """
     from clineval.reporting.figures import write_figures
 
-    table = read_predictions(folder / "predictions.csv")
     lines = curves(table, evaluation)
     write_figures(
         folder,
@@ -379,18 +392,29 @@ def draw(
     return lines
 
 
-def write_words(folder: Path, lines: Curves | None = None, *, announce: Announce = silent) -> None:
-    """Write checklist, model card and report from what lies in the folder; ``lines`` saves computing."""
+def write_words(
+    folder: Path,
+    lines: Curves | None = None,
+    *,
+    table: pd.DataFrame | None = None,
+    announce: Announce = silent,
+) -> None:
+    """Write checklist, model card and report from what lies in the folder.
+
+    ``lines`` and ``table`` are those of the folder where they are at hand: they save time.
+    """
+    from clineval.reporting.artefacts import read_artefacts
     from clineval.reporting.checklist import write_checklist
     from clineval.reporting.model_card import write_model_card
     from clineval.reporting.report import write_report
 
     progress = announce("Writing the report")
-    write_checklist(folder)
+    artefacts = read_artefacts(folder, table=table)
+    write_checklist(folder, artefacts)
     progress(1, 3)
-    write_model_card(folder)
+    write_model_card(folder, artefacts)
     progress(2, 3)
-    write_report(folder, curves=lines)
+    write_report(folder, artefacts, curves=lines)
     progress(3, 3)
 
 

@@ -119,7 +119,7 @@ def validate(
             if settings.skip_unreadable:
                 _write_unreadable(external, folder)
         with recorder.step("evaluate"):
-            evaluation = _evaluate(run, scoring, settings, results, folder, announce)
+            evaluation = _evaluate(run, scoring, settings, results, folder, table, announce)
         with recorder.step("transport"):
             announce("Setting the external cohort beside the test cases of the run")
             beside = transport_record(run, results, table, external.cohort, scored, at_home, settings)
@@ -130,13 +130,15 @@ def validate(
                 write_robustness(*given, jobs=jobs, announce=announce)
         with recorder.step("draw"):
             exploration = write_exploration(external.cohort, folder)
-            lines = draw(folder, evaluation, exploration, external.cohort, formats=formats, announce=announce)
+            lines = draw(
+                folder, table, evaluation, exploration, external.cohort, formats=formats, announce=announce
+            )
             draw_beside(beside, external, folder)
             draw_scored_squares(run, external, scored, folder, matching=settings.matching)
         with recorder.step("report"):
             about = (command, {**asdict(settings), "evaluation": scoring}, external.cohort, results)
             provenance.seal(folder, _facts(*about, recorder))
-            write_words(folder, lines, announce=announce)
+            write_words(folder, lines, table=table, announce=announce)
         provenance.seal(folder, _facts(*about, recorder))
         unchanged()  # all that was read of the run, and hashed, is of one run
     return Validated(out, external.cohort, evaluation, beside, external.unreadable)
@@ -251,6 +253,7 @@ def _evaluate(
     settings: ValidationSettings,
     results: Path,
     folder: Path,
+    table: pd.DataFrame,
     announce: Announce,
 ) -> Evaluation:
     """Open the external cohort: the ledger's line first, then its scores at the run's thresholds."""
@@ -265,6 +268,7 @@ def _evaluate(
         scoring,
         condition=run.condition,
         frozen=frozen,
+        table=table,
         models=results / "models",
         progress=announce("Scoring the table"),
     )

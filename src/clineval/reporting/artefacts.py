@@ -67,8 +67,12 @@ class Artefacts:
         return (self.folder / name).is_file()
 
 
-def read_artefacts(folder: Path) -> Artefacts:
+def read_artefacts(folder: Path, *, table: pd.DataFrame | None = None) -> Artefacts:
     """Read what a report is made of.
+
+    Parameters
+    ----------
+    table : the folder's table as it was read before, where it is at hand.
 
     Raises
     ------
@@ -87,7 +91,7 @@ def read_artefacts(folder: Path) -> Artefacts:
     written = (table_name, EVALUATION, AUDIT, EXPLORATION, STORED, TRANSPORT, ROBUSTNESS, COVERAGE)
     _refuse_altered(folder, provenance, (*written, "gallery.json"))
     evaluation = read_evaluation(folder / EVALUATION)
-    table = read_predictions(folder / table_name)
+    table = read_predictions(folder / table_name) if table is None else table
     _refuse_unknown_models(evaluation, table, table_name)
     return Artefacts(
         folder=folder,

@@ -46,10 +46,15 @@ class Row:
     anchor: str
 
 
-def write_checklist(folder: Path) -> Path:
-    """Write ``checklist.csv`` from the artefacts in ``folder``; InputError where they make no report."""
+def write_checklist(folder: Path, artefacts: Artefacts | None = None) -> Path:
+    """Write ``checklist.csv`` from the artefacts in ``folder``; InputError where they make no report.
+
+    Parameters
+    ----------
+    artefacts : those of the folder, where they are at hand.
+    """
     path = folder / FILE
-    write_whole(path, _as_csv(rows_for(read_artefacts(folder))))
+    write_whole(path, _as_csv(rows_for(artefacts or read_artefacts(folder))))
     return path
 
 

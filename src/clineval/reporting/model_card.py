@@ -26,9 +26,14 @@ SAID_ABOVE = ("condition", "image", "kind")  # keys of a model's record that the
 METRICS = (("roc_auc", "AUC", "auc"), ("brier_score", "Brier score", "brier"))
 
 
-def write_model_card(folder: Path) -> Path:
-    """Write ``model_card.md`` from the artefacts in ``folder``; InputError where they make no report."""
-    artefacts = read_artefacts(folder)
+def write_model_card(folder: Path, artefacts: Artefacts | None = None) -> Path:
+    """Write ``model_card.md`` from the artefacts in ``folder``; InputError where they make no report.
+
+    Parameters
+    ----------
+    artefacts : those of the folder, where they are at hand.
+    """
+    artefacts = artefacts or read_artefacts(folder)
     path = folder / FILE
     text = _template().render(**_content(artefacts, subject_in(artefacts)))
     write_whole(path, _spaced(text))

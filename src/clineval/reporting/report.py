@@ -33,18 +33,19 @@ FILE = "report.html"
 HERE = Path(__file__).parent
 
 
-def write_report(folder: Path, *, curves: Curves | None = None) -> Path:
+def write_report(folder: Path, artefacts: Artefacts | None = None, *, curves: Curves | None = None) -> Path:
     """Write ``report.html`` from the artefacts in ``folder``; sections without their artefact are left out.
 
     Parameters
     ----------
+    artefacts : those of the folder, where they are at hand.
     curves : what ``evaluation.curves`` made of the folder's table, where it is at hand; else made here.
 
     Raises
     ------
     InputError : the table or the evaluation is missing, of another schema, or altered since it was written.
     """
-    artefacts = read_artefacts(folder)
+    artefacts = artefacts or read_artefacts(folder)
     drawn = curves if curves is not None else curves_of(artefacts.table, artefacts.evaluation)
     path = folder / FILE
     write_whole(path, render(artefacts, drawn))

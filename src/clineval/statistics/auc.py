@@ -71,7 +71,7 @@ def auc(
     """How often a case with the condition is given a higher risk than one without: the AUC.
 
     >>> auc([1, 1, 1, 0, 0, 0], [0.9, 0.6, 0.3, 0.4, 0.2, 0.1])
-    0.89 (0.60 to 1.00)
+    0.89 (0.58 to 1.00)
 
     The interval is DeLong's, cut at 0 and 1, and clustered where a group has more than one case. In
     small samples it covers less than its level: ``auc_logit`` does better. At an AUC of 1 or 0, and

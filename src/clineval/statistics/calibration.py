@@ -7,7 +7,14 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.special import logit
 
 from clineval.statistics.counts import Bools, Floats, checked_risks, takes_series
-from clineval.statistics.intervals import Estimate, few_groups, quantile_by_group, undefined, wilson_bounds
+from clineval.statistics.intervals import (
+    Estimate,
+    effective_groups,
+    few_groups,
+    quantile_by_group,
+    undefined,
+    wilson_bounds,
+)
 from clineval.statistics.logistic_fit import LogisticFit, fit_logistic
 from clineval.statistics.paired import compare_brier, compare_log_loss
 from clineval.statistics.rates import grouped_rate
@@ -135,8 +142,8 @@ def _coefficient(
     if fit.failure:
         return undefined(fit.failure, level=level)
     kind = "Wald" if slope else "sandwich by case"
-    groups = np.inf if code is None else float(code.max() + 1)
-    words = kind if code is None else f"clustered sandwich, {groups:.0f} groups, Student's t"
+    groups = effective_groups(code)
+    words = kind if code is None else f"clustered sandwich, {code.max() + 1} groups, Student's t"
     return _interval(fit, int(slope), level, words + remark, groups=groups, few=few_groups(code))
 
 
@@ -167,6 +174,9 @@ def observed_expected(
     outcome: ArrayLike, risk: ArrayLike, *, group: ArrayLike | None = None, level: float = 0.95
 ) -> Estimate:
     """How many cases had the condition for each one that the risks led to expect.
+
+    >>> round(observed_expected([1, 0, 0, 1, 0, 0], [0.6, 0.2, 0.1, 0.3, 0.2, 0.1]).value, 3)
+    1.333
 
     Parameters
     ----------

@@ -14,7 +14,7 @@ from clineval.statistics.counts import (
     steps_reached,
     takes_series,
 )
-from clineval.statistics.intervals import few_groups, tails
+from clineval.statistics.intervals import effective_groups, few_groups, quantile_by_group, tails
 from clineval.statistics.resampling import Units, resampling_units, shared_groups
 
 
@@ -70,6 +70,10 @@ def decision_curve(
     stratified: bool = False,
 ) -> DecisionCurve:
     """The net benefit of acting on the model at every threshold, with a bootstrap band.
+
+    >>> curve = decision_curve([1, 1, 0, 0, 0], [0.9, 0.4, 0.6, 0.2, 0.1], thresholds=[0.25, 0.5])
+    >>> curve.net_benefit.round(3).tolist()
+    [0.333, 0.0]
 
     Parameters
     ----------
@@ -186,11 +190,11 @@ def compare_decision_curves(
     # Equal counts weighted in another order may differ in the last bit: no difference of benefit.
     drawn[np.abs(drawn) < 1e-12] = 0
     better = np.mean(drawn > 0, axis=0) + np.mean(drawn == 0, axis=0) / 2
-    low, high = _band(drawn, level, code)
-    same = low == high
-    low, high = np.where(same, np.nan, low), np.where(same, np.nan, high)
-    words = _words(units, code, draws, stratified)
-    return DecisionDifference(grid, value, low, high, better, level, draws, words)
+    # A difference rests on the few cases that only one model flags: percentiles of so few would be narrow.
+    reach = quantile_by_group(level, effective_groups(code)) * np.std(drawn, axis=0, ddof=min(1, draws - 1))
+    reach[reach == 0] = np.nan
+    words = _words(units, code, draws, stratified).replace("percentile bootstrap", "error of the bootstrap")
+    return DecisionDifference(grid, value, value - reach, value + reach, better, level, draws, words)
 
 
 @dataclass(frozen=True)
@@ -275,7 +279,7 @@ def _band(replicates: Floats, level: float, code: NDArray[np.intp] | None) -> tu
     kept = replicates[~np.isnan(replicates[:, 0])]
     if not len(kept):
         return np.full(replicates.shape[1], np.nan), np.full(replicates.shape[1], np.nan)
-    groups = np.inf if code is None else float(code.max() + 1)
+    groups = effective_groups(code)
     low, high = np.quantile(kept, tails(level, groups), axis=0)
     return low, high
 

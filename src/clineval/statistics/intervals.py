@@ -62,6 +62,23 @@ def quantile_by_group(level: float, groups: float = np.inf) -> float:
     return normal if np.isinf(groups) else float(stdtrit(groups - 1, (1 + level) / 2))
 
 
+def effective_groups(code: NDArray[np.intp] | None) -> float:
+    """How many groups of one size a variance between these groups is as uncertain as that of.
+
+    (sum of n^2)^2 / sum of n^4 over groups of n cases, which is Satterthwaite's rule (1946,
+    doi:10.2307/3002019) where the cases of a group are alike: the number of groups where all have one size,
+    few where some are much larger than the others, at least 3. Infinite without groups.
+
+    Parameters
+    ----------
+    code : shape (n,), the group of each case numbered from 0, or None where cases are independent.
+    """
+    if code is None:
+        return np.inf
+    squares = np.bincount(code).astype(np.float64) ** 2
+    return max(3.0, float(squares.sum() ** 2 / (squares @ squares)))
+
+
 def few_groups(code: NDArray[np.intp] | None) -> str:
     """Why groups are too few for an interval; empty where they are enough or there are none.
 

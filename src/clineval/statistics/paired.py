@@ -19,6 +19,7 @@ from clineval.statistics.counts import (
 from clineval.statistics.intervals import (
     FEWEST_GROUPS,
     Estimate,
+    effective_groups,
     few_groups,
     quantile_by_group,
     undefined,
@@ -141,7 +142,9 @@ def _worth_of_pairs(surplus: NDArray[np.int64], sizes: NDArray[np.intp], only_a:
     independent = cases * ((only_a + only_b) / cases - difference**2)
     if groups < FEWEST_GROUPS or independent <= 0 or between <= 0:
         return Worth(copies)
-    return Worth(min(float(cases), cases * independent / between), float(groups))
+    squares = sizes.astype(np.float64) ** 2
+    effective = max(3.0, float(squares.sum() ** 2 / (squares @ squares)))
+    return Worth(min(float(cases), cases * independent / between), effective)
 
 
 def _coin(only_a: int, only_b: int) -> float:
@@ -253,10 +256,10 @@ def _paired(change: Floats, what: str, group: ArrayLike | None, level: float) ->
             "the two models err alike in every case" if error >= 0 else "one case or group shows no spread"
         )
         return _untested(Estimate(mean, np.nan, np.nan, level, f"no interval: {reason}"))
-    groups = np.inf if code is None else float(code.max() + 1)
+    groups = effective_groups(code)
     reach, z = quantile_by_group(level, groups) * error, mean / error
     p_value = 2 * ndtr(-abs(z)) if code is None else 2 * stdtr(groups - 1, -abs(z))
-    units = "cases" if code is None else f"{groups:.0f} groups, Student's t"
+    units = "cases" if code is None else f"{code.max() + 1} groups, Student's t"
     method = f"paired difference of {what}, Wald, variance between {units}"
     estimate = Estimate(mean, mean - reach, mean + reach, level, method)
     return Comparison(estimate, z, float(p_value), method)

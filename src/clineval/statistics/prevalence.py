@@ -5,7 +5,14 @@ from numpy.typing import ArrayLike
 from scipy.special import expit, logit
 
 from clineval.statistics.counts import Counts, Floats, checked_risks, takes_series
-from clineval.statistics.intervals import Estimate, few_groups, normal_quantile, quantile_by_group, undefined
+from clineval.statistics.intervals import (
+    Estimate,
+    effective_groups,
+    few_groups,
+    normal_quantile,
+    quantile_by_group,
+    undefined,
+)
 from clineval.statistics.logistic_fit import fit_logistic
 from clineval.statistics.rates import Worth, rate, score_bounds_of_ratio
 from clineval.statistics.resampling import shared_groups
@@ -20,7 +27,7 @@ def ppv_at_prevalence(
     """How many of those flagged would have the condition at another prevalence.
 
     >>> ppv_at_prevalence(Counts(38, 11, 4, 103), 0.01)
-    0.086 (0.048 to 0.147)
+    0.087 (0.051 to 0.143)
 
     Sensitivity and specificity are taken to travel unchanged (a prevalence shift, not a change of case
     mix). Interval on the logit scale (Mercaldo, Lau and Zhou 2007, doi:10.1002/sim.2677); where a cell is
@@ -143,7 +150,7 @@ def intercept_at_prevalence(
     weight = np.where(outcome, prevalence / share, (1 - prevalence) / (1 - share))
     code = shared_groups(group, len(outcome))
     fit = fit_logistic(outcome, offset=logit(risk), weight=weight, code=code)
-    value, groups = float(fit.coefficients[0]), np.inf if code is None else float(code.max() + 1)
+    value, groups = float(fit.coefficients[0]), effective_groups(code)
     if few := few_groups(code):
         return Estimate(value, np.nan, np.nan, level, few)
     reach = quantile_by_group(level, groups) * float(np.sqrt(fit.covariance[0, 0]))

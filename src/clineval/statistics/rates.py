@@ -11,6 +11,7 @@ from clineval.statistics.counts import Bools, Counts, Floats
 from clineval.statistics.intervals import (
     FEWEST_GROUPS,
     Estimate,
+    effective_groups,
     normal_quantile,
     quantile_by_group,
     undefined,
@@ -23,8 +24,8 @@ from clineval.statistics.intervals import (
 class Worth:
     """How many independent cases a proportion's cases are worth, and the groups that they come in.
 
-    ``groups`` is infinite where nothing was estimated between groups: Wilson's interval then reaches as
-    far as the normal distribution, else as Student's t.
+    ``groups``: as many of one size, see ``effective_groups``; infinite where nothing was estimated between
+    groups. Wilson's interval then reaches as far as the normal distribution, else as Student's t.
     """
 
     cases: float
@@ -97,33 +98,41 @@ def independent_cases(right: Bools, code: NDArray[np.intp]) -> Worth:
         np.array([right_by_group @ right_by_group]),
         np.array([right_by_group @ sizes]),
         np.array([sizes @ sizes]),
+        np.array([(sizes**2) @ (sizes**2)]),
     )
     return Worth(float(worth[0]), float(groups[0]))
 
 
 def worth_of_moments(
-    groups: ArrayLike, cases: ArrayLike, right: ArrayLike, rr: ArrayLike, rn: ArrayLike, nn: ArrayLike
+    groups: ArrayLike,
+    cases: ArrayLike,
+    right: ArrayLike,
+    rr: ArrayLike,
+    rn: ArrayLike,
+    nn: ArrayLike,
+    nnnn: ArrayLike,
 ) -> tuple[Floats, Floats]:
-    """``independent_cases`` of many proportions at once: cases worth and groups, each shape (k,).
+    """``independent_cases`` of many proportions at once: cases worth and effective groups, each shape (k,).
 
     Parameters
     ----------
     groups, cases, right : how many of each, shape (k,).
-    rr, rn, nn : sums over groups of right squared, right times cases, cases squared, shape (k,).
+    rr, rn, nn, nnnn : sums over groups of right squared, right times cases, cases squared and to the fourth
+        power, shape (k,).
     """
-    groups, cases, right, rr, rn, nn = (
-        np.asarray(each, dtype=np.float64) for each in (groups, cases, right, rr, rn, nn)
+    groups, cases, right, rr, rn, nn, nnnn = (
+        np.asarray(each, dtype=np.float64) for each in (groups, cases, right, rr, rn, nn, nnnn)
     )
     with np.errstate(invalid="ignore", divide="ignore"):
         share = right / cases
         spread = groups / (groups - 1) * (rr - 2 * share * rn + share**2 * nn)
         # Sums of whole numbers that cancel leave at most some last bits.
         worth = np.where(spread > 1e-9 * nn, share * (1 - share) * cases**2 / spread, cases)
-        copies = cases**2 / nn
+        copies, effective = cases**2 / nn, np.maximum(3.0, nn**2 / nnnn)
     alone = nn == cases  # every group holds one case
     unknown = (groups < FEWEST_GROUPS) | (right == 0) | (right == cases)
     worth = np.where(alone, cases, np.where(unknown, copies, np.minimum(cases, worth)))
-    return np.where(cases > 0, worth, 0.0), np.where(alone | unknown, np.inf, groups)
+    return np.where(cases > 0, worth, 0.0), np.where(alone | unknown, np.inf, effective)
 
 
 def balanced_accuracy(caught: Estimate, spared: Estimate) -> Estimate:
@@ -275,10 +284,11 @@ def mcc(
         return Estimate(float(np.sign(value)), np.nan, np.nan, level, reason)
     influence = (x * y - value * (x**2 + y**2) / 2) / len(x)
     sums = influence if code is None else np.bincount(code, weights=influence)
-    groups = np.inf if code is None else float(len(sums))
     # As R's correlation has it: no factor for few cases; with groups G / (G - 1).
-    factor = 1.0 if code is None else groups / (groups - 1) if groups > 1 else np.nan
-    reach = quantile_by_group(level, groups) * np.sqrt(factor * (sums @ sums)) / (1 - value**2)
+    factor = 1.0 if code is None else len(sums) / (len(sums) - 1) if len(sums) > 1 else np.nan
+    reach = (
+        quantile_by_group(level, effective_groups(code)) * np.sqrt(factor * (sums @ sums)) / (1 - value**2)
+    )
     low, high = np.tanh(np.arctanh(value) + np.array([-reach, reach]))
     words = "appendix measure; Fisher z, delta method" + ("" if code is None else f", {len(sums)} groups")
     return Estimate(value, float(low), float(high), level, words)

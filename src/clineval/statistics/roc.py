@@ -21,6 +21,7 @@ from clineval.statistics.intervals import (
     Estimate,
     Floats,
     clopper_pearson,
+    effective_groups,
     few_groups,
     normal_quantile,
     percentile_interval,
@@ -83,6 +84,10 @@ Statistic = Callable[[Levels, Floats, Floats], Floats]
 @takes_series
 def roc_curve(outcome: ArrayLike, risk: ArrayLike) -> RocCurve:
     """Sensitivity and specificity at every threshold that makes a difference.
+
+    >>> curve = roc_curve([1, 0, 1, 0], [0.9, 0.8, 0.7, 0.1])
+    >>> curve.sensitivity.tolist()
+    [0.0, 0.5, 0.5, 1.0, 1.0]
 
     Parameters
     ----------
@@ -362,7 +367,7 @@ def _drawn(
         drawn = np.concatenate([statistic(coarse, *block) for block in blocks])
     words, groups = f"percentile bootstrap, {draws} draws", np.inf
     if code is not None:
-        groups = float(code.max() + 1)
+        groups = effective_groups(code)
         words += (
             " of groups" if coarse is levels else f" of groups, gathered into {MOST_UNITS} units of a kind"
         )

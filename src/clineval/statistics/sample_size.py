@@ -13,7 +13,7 @@ from clineval.statistics.auc import auc_variance
 from clineval.statistics.counts import Floats
 from clineval.statistics.intervals import Estimate, normal_quantile, undefined, wilson_bounds
 from clineval.statistics.resampling import shared_groups
-from clineval.statistics.simulation import CoverageRow, coverage
+from clineval.statistics.simulation import CoverageRow, coverage, group_correlations
 
 __all__ = [
     "CoverageRow",
@@ -22,6 +22,7 @@ __all__ = [
     "auc_precision",
     "coverage",
     "events_for_sensitivity",
+    "group_correlations",
     "hanley_mcneil_error",
     "sample_size_for_auc",
     "sample_size_for_observed_expected",
@@ -87,6 +88,9 @@ def sample_size_for_auc(
     auc: float, prevalence: float, *, width: float = 0.1, level: float = 0.95
 ) -> SampleSize:
     """How many cases give an AUC to within an interval of this width.
+
+    >>> sample_size_for_auc(0.86, 0.27).cases
+    277
 
     Parameters
     ----------

@@ -7,7 +7,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.special import xlog1py, xlogy
 
 from clineval.statistics.counts import Bools, Floats, checked_risks, takes_series
-from clineval.statistics.intervals import Estimate, few_groups, quantile_by_group, undefined
+from clineval.statistics.intervals import Estimate, effective_groups, few_groups, quantile_by_group, undefined
 from clineval.statistics.resampling import shared_groups
 from clineval.statistics.risk_bins import columns_by_risk
 
@@ -17,6 +17,9 @@ def brier(
     outcome: ArrayLike, risk: ArrayLike, *, group: ArrayLike | None = None, level: float = 0.95
 ) -> Estimate:
     """The mean squared distance of risk and outcome: 0 is perfect, always saying .5 scores .25.
+
+    >>> brier([1, 0, 0, 1], [0.8, 0.3, 0.1, 0.6])
+    0.075 (0.032 to 0.177)
 
     Parameters
     ----------
@@ -114,11 +117,11 @@ def log_scale(value: float, influence: Floats, code: NDArray[np.intp] | None, *,
     code : shape (n,), groups numbered from 0, or None where cases are independent.
     """
     value, error = float(value), standard_error(influence, code)
-    groups = np.inf if code is None else float(code.max() + 1)
+    groups = effective_groups(code)
     if reason := few_groups(code) or _no_spread(value, error):
         return Estimate(value, np.nan, np.nan, level, reason)
     reach = np.exp(quantile_by_group(level, groups) * error / value)
-    units = "cases" if code is None else f"{groups:.0f} groups, Student's t"
+    units = "cases" if code is None else f"{code.max() + 1} groups, Student's t"
     method = f"log scale, variance between {units}"
     return Estimate(value, float(value / reach), float(value * reach), level, method)
 

@@ -6,7 +6,14 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from clineval.statistics.counts import Bools, Floats, checked_risks, takes_series
-from clineval.statistics.intervals import Estimate, few_groups, percentile_interval, tails, undefined
+from clineval.statistics.intervals import (
+    Estimate,
+    effective_groups,
+    few_groups,
+    percentile_interval,
+    tails,
+    undefined,
+)
 from clineval.statistics.resampling import resampling_units, shared_groups
 from clineval.statistics.risk_bins import Columns, columns_by_risk
 
@@ -185,7 +192,7 @@ def _curve(
     if few := few_groups(code):
         nothing = np.full(len(anchor), np.nan)
         return SmoothedCurve(anchor, observed, nothing, nothing, level, f"{words}; {few}")
-    groups = np.inf if code is None else float(code.max() + 1)
+    groups = effective_groups(code)
     low, high = np.nanquantile(fits, tails(level, groups), axis=0)
     return SmoothedCurve(
         anchor,
@@ -420,7 +427,7 @@ def _above_chance(
     """The percentile interval, down to 0 where perfect calibration would show as much by chance."""
     if few := few_groups(code):
         return Estimate(value, np.nan, np.nan, level, few)
-    groups = np.inf if code is None else float(code.max() + 1)
+    groups = effective_groups(code)
     found = percentile_interval(value, drawn, level=level, method=method, groups=groups)
     if np.isnan(found.low) or np.mean(perfect >= value) < 1 - level:
         return found

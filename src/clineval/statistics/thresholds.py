@@ -8,7 +8,14 @@ from numpy.typing import ArrayLike
 from scipy.special import betaincc
 
 from clineval.statistics.counts import Bools, Floats, checked_cases, counts, takes_series
-from clineval.statistics.intervals import Estimate, few_groups, percentile_interval, undefined, wilson
+from clineval.statistics.intervals import (
+    Estimate,
+    effective_groups,
+    few_groups,
+    percentile_interval,
+    undefined,
+    wilson,
+)
 from clineval.statistics.resampling import resampling_units, shared_groups
 from clineval.statistics.risk_bins import columns_by_risk
 
@@ -60,6 +67,9 @@ class Point:
 @takes_series
 def threshold_for_sensitivity(outcome: ArrayLike, risk: ArrayLike, target: float) -> float:
     """The largest threshold that still flags the target share of those with the condition.
+
+    >>> threshold_for_sensitivity([1, 1, 1, 0, 0], [0.9, 0.6, 0.3, 0.4, 0.1], 0.6)
+    0.6
 
     Parameters
     ----------
@@ -252,7 +262,7 @@ class _Cases:
         words = f"percentile of {self.draws} bootstrap choices" + (
             "" if code is None else ", groups drawn whole"
         )
-        groups = np.inf if code is None else float(code.max() + 1)
+        groups = effective_groups(code)
         found = percentile_interval(threshold, drawn, level=self.level, method=words, groups=groups)
         if np.isnan(found.low) and len(drawn) and (drawn == threshold).all():
             return Estimate(threshold, threshold, threshold, self.level, f"{words}, which all gave this one")
