@@ -149,7 +149,7 @@ def one_reader(seed, *, events=EVENTS, others=OTHERS):
     rates = (reader + ndtri(0.85) * outcome, model + ndtri(0.85 - MARGIN) * outcome)
     given = {"threshold": 0.0, "cut": 0.0, "draws": 1}
     by_auc = against_reader(outcome, aucs[1], aucs[0], **given).auc.difference
-    by_rate = against_reader(outcome, rates[1], rates[0], **given).rates.sensitivity.difference
+    by_rate = against_reader(outcome, rates[1], rates[0], **given).at_cuts.rates.sensitivity.difference
     return tuple(bool(non_inferiority(each, margin=MARGIN).met) for each in (by_auc, by_rate))
 
 

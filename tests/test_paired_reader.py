@@ -87,12 +87,12 @@ def test_rates_and_auc_are_the_paired_comparisons_of_two_models(cases):
     for given in ({}, {"group": group}):
         found = against_reader(outcome, risk, reading, threshold=0.5, cut=3, draws=1, **given)
         assert found.auc == compare_auc(outcome, risk, reading, **given)
-        assert found.rates == mcnemar(outcome, risk, reading, threshold_a=0.5, threshold_b=3, **given)
+        assert found.at_cuts.rates == mcnemar(outcome, risk, reading, threshold_a=0.5, threshold_b=3, **given)
 
 
 def test_agreement_counts_every_case_once(cases):
     outcome, risk, reading, _ = cases
-    found = against_reader(outcome, risk, reading, threshold=0.5, cut=3, draws=1).agreement
+    found = against_reader(outcome, risk, reading, threshold=0.5, cut=3, draws=1).at_cuts.agreement
     for side, cells in ((True, found.events), (False, found.non_events)):
         table = pd.crosstab(risk[outcome == side] >= 0.5, reading[outcome == side] >= 3)
         counted = [table.at[True, True], table.at[True, False], table.at[False, True], table.at[False, False]]
@@ -127,7 +127,7 @@ def test_predictive_differences_have_the_multinomial_delta_variance(cases):
         return p[~has & ~flags_m].sum() / p[~flags_m].sum() - p[~has & ~flags_r].sum() / p[~flags_r].sum()
 
     found = against_reader(outcome, risk, reading, threshold=0.5, cut=3, draws=1)
-    for mine, statistic in ((found.ppv, ppv), (found.npv, npv)):
+    for mine, statistic in ((found.at_cuts.ppv, ppv), (found.at_cuts.npv, npv)):
         assert mine.value == pytest.approx(statistic(cells / cells.sum()), rel=1e-9)
         error = np.sqrt(numeric_delta(cells, statistic))
         # Numeric derivatives hold to about 1e-9 of the error.
@@ -137,9 +137,9 @@ def test_predictive_differences_have_the_multinomial_delta_variance(cases):
 def test_predictive_values_of_who_flags_nobody_are_undefined_with_the_reason(cases):
     outcome, risk, reading, _ = cases
     found = against_reader(outcome, risk, reading, threshold=2, cut=3, draws=1)
-    assert np.isnan(found.ppv.value)
-    assert found.ppv.method == "the model flags no case"
-    assert np.isfinite(found.npv.value)
+    assert np.isnan(found.at_cuts.ppv.value)
+    assert found.at_cuts.ppv.method == "the model flags no case"
+    assert np.isfinite(found.at_cuts.npv.value)
 
 
 def test_the_model_at_the_reader_s_point_is_read_off_its_roc_curve(cases):
@@ -184,9 +184,9 @@ def test_a_reader_against_itself_differs_by_nothing(cases):
     outcome, _, reading, group = cases
     found = against_reader(outcome, reading, reading, threshold=3, cut=3, group=group, draws=30)
     assert found.auc.difference.value == 0
-    assert found.rates.sensitivity.p_value == 1
-    assert found.agreement.kappa.value == pytest.approx(1)
-    assert (found.agreement.events.model_only, found.agreement.non_events.reader_only) == (0, 0)
+    assert found.at_cuts.rates.sensitivity.p_value == 1
+    assert found.at_cuts.agreement.kappa.value == pytest.approx(1)
+    assert (found.at_cuts.agreement.events.model_only, found.at_cuts.agreement.non_events.reader_only) == (0, 0)
     assert found.ppv.value == 0
     assert found.at_reader.sensitivity_difference.value == pytest.approx(0, abs=1e-12)
     assert found.at_reader.sensitivity_difference.method.startswith("no interval: every resample")

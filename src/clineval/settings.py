@@ -126,6 +126,18 @@ class ValidationSettings:
 
 
 @dataclass(frozen=True)
+class BesideReaders:
+    """Which columns of the table hold what readers said, and how models are set beside them."""
+
+    readers: tuple[str, ...]  # columns; "BIRADS>=4" names the rating from which the reader acts
+    order: tuple[str, ...] = ()  # categories, least suspicious first, where ratings are words
+    category: tuple[str, ...] = ()  # in which the model may decide alone; none = the one at the cut
+    margins: dict[str, float] = field(default_factory=dict)  # of non-inferiority, by measure
+    prevalence: float | None = None  # for counts per 1,000; None = that of the cases scored
+    acting_threshold: float | None = None  # risk at which one acts, such as .02 for a biopsy; for net benefit
+
+
+@dataclass(frozen=True)
 class ReaderSettings:
     """How a study of several readers is analysed; docs/methods/readers.md says what each means."""
 

@@ -68,15 +68,22 @@ class Agreement:
 
 
 @dataclass(frozen=True)
-class AgainstReader:
-    """A model less a reader on the same cases, at the model's threshold and the reader's cut."""
+class AtCuts:
+    """A model at its threshold less a reader at his cut, on the same cases, and how far they agree."""
 
-    auc: Comparison
-    at_reader: AtReader
     agreement: Agreement
     rates: PairedRates
     ppv: Estimate
     npv: Estimate
+
+
+@dataclass(frozen=True)
+class AgainstReader:
+    """A model less a reader on the same cases: ranking, where they are alike, and at their cuts."""
+
+    auc: Comparison
+    at_reader: AtReader
+    at_cuts: AtCuts
 
 
 def against_reader(
@@ -106,14 +113,30 @@ def against_reader(
     ValueError
         Where the arrays differ in length or a number is not finite.
     """
-    outcome, risk = checked_cases(outcome, risk)
-    _, reading = checked_cases(outcome, reading)
-    model, reader = flagged(risk, threshold), flagged(reading, cut)
     return AgainstReader(
         auc=compare_auc(outcome, risk, reading, group=group, level=level),
         at_reader=at_reader(
             outcome, risk, reading, cut=cut, group=group, draws=draws, seed=seed, level=level
         ),
+        at_cuts=at_cuts(outcome, risk, reading, threshold=threshold, cut=cut, group=group, level=level),
+    )
+
+
+def at_cuts(
+    outcome: ArrayLike,
+    risk: ArrayLike,
+    reading: ArrayLike,
+    *,
+    threshold: float,
+    cut: float,
+    group: ArrayLike | None = None,
+    level: float = 0.95,
+) -> AtCuts:
+    """Whom the model and the reader flag at their cuts; parameters as for ``against_reader``."""
+    outcome, risk = checked_cases(outcome, risk)
+    _, reading = checked_cases(outcome, reading)
+    model, reader = flagged(risk, threshold), flagged(reading, cut)
+    return AtCuts(
         agreement=Agreement(
             _flagged_by(model[outcome], reader[outcome]),
             _flagged_by(model[~outcome], reader[~outcome]),
