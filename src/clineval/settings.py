@@ -101,6 +101,18 @@ class StudySettings:
 
 
 @dataclass(frozen=True)
+class BesideReaders:
+    """Which columns of the table hold what readers said, and how models are set beside them."""
+
+    readers: tuple[str, ...]  # columns; "BIRADS>=4" names the rating from which the reader acts
+    order: tuple[str, ...] = ()  # categories, least suspicious first, where ratings are words
+    category: tuple[str, ...] = ()  # in which the model may decide alone; none = the one at the cut
+    margins: dict[str, float] = field(default_factory=dict)  # of non-inferiority, by measure
+    prevalence: float | None = None  # for counts per 1,000; None = that of the cases scored
+    acting_threshold: float | None = None  # risk at which one acts, such as .02 for a biopsy; for net benefit
+
+
+@dataclass(frozen=True)
 class EvaluationSettings:
     """How the table is scored."""
 
@@ -109,6 +121,8 @@ class EvaluationSettings:
     seed: int = 0
     thresholds: tuple[float, ...] = ()  # further thresholds to report, 0 to 1; the first is the primary one
     primary: str | None = None  # model to speak of first; None = chosen out of fold on train
+    threshold_rules: tuple[str, ...] = ()  # "sensitivity>=0.90@0.95": guaranteed by development data
+    readers: BesideReaders | None = None  # columns with what readers said
 
 
 @dataclass(frozen=True)
@@ -123,18 +137,6 @@ class ValidationSettings:
     evaluation: EvaluationSettings = field(default_factory=EvaluationSettings)
     attributes: tuple[str, ...] = ()  # columns to make subgroups of; none = all that can group cases
     skip_unreadable: bool = False  # score the images that can be used and list the others, not refuse all
-
-
-@dataclass(frozen=True)
-class BesideReaders:
-    """Which columns of the table hold what readers said, and how models are set beside them."""
-
-    readers: tuple[str, ...]  # columns; "BIRADS>=4" names the rating from which the reader acts
-    order: tuple[str, ...] = ()  # categories, least suspicious first, where ratings are words
-    category: tuple[str, ...] = ()  # in which the model may decide alone; none = the one at the cut
-    margins: dict[str, float] = field(default_factory=dict)  # of non-inferiority, by measure
-    prevalence: float | None = None  # for counts per 1,000; None = that of the cases scored
-    acting_threshold: float | None = None  # risk at which one acts, such as .02 for a biopsy; for net benefit
 
 
 @dataclass(frozen=True)

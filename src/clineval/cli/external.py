@@ -24,6 +24,15 @@ from clineval.cli.options import (
     comma_list,
     command,
 )
+from clineval.cli.readers import (
+    ActingThreshold,
+    Margin,
+    Prevalence,
+    Reader,
+    ReaderCategory,
+    ReaderOrder,
+    beside_readers,
+)
 from clineval.errors import InputError
 
 
@@ -50,6 +59,12 @@ def validate(
         ),
     ] = False,
     attribute: Attribute = None,
+    reader: Reader = None,
+    reader_order: ReaderOrder = None,
+    reader_category: ReaderCategory = None,
+    margin: Margin = None,
+    prevalence: Prevalence = None,
+    acting_threshold: ActingThreshold = None,
     seed: Annotated[int, typer.Option(help="Seed of bootstrap and corruptions.")] = 0,
     jobs: Annotated[
         int | None, typer.Option(help="Threads; the numbers do not depend on it.", show_default="all cores")
@@ -76,13 +91,21 @@ def validate(
     from clineval.pipeline.validate import validate as validate_run
 
     own = rooms.OwnSettings(image_column, outcome_column, positive, group_column, fit=fit, bits=bits)
+    beside = beside_readers(
+        reader,
+        order=reader_order,
+        category=reader_category,
+        margin=margin,
+        prevalence=prevalence,
+        acting_threshold=acting_threshold,
+    )
     settings = rooms.ValidationSettings(
         name,
         own,
         matching,
         second_view,
         corruptions,
-        rooms.EvaluationSettings(seed=seed),
+        rooms.EvaluationSettings(seed=seed, readers=beside),
         attributes=tuple(attribute or ()),
         skip_unreadable=skip_unreadable,
     )

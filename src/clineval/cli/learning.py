@@ -32,6 +32,7 @@ from clineval.cli.options import (
     numbers,
     run_settings,
 )
+from clineval.cli.readers import ThresholdRule
 from clineval.errors import InputError
 
 
@@ -57,6 +58,7 @@ def run(
     bits: Bits = 16,
     threshold: Threshold = None,
     primary: Primary = None,
+    threshold_rule: ThresholdRule = None,
     seed: Seed = 0,
     jobs: Jobs = None,
     device: Device = "cpu",
@@ -101,6 +103,7 @@ def run(
         early_stopping=early_stopping,
         thresholds=tuple(threshold or ()),
         primary=primary,
+        threshold_rules=tuple(threshold_rule or ()),
     )
     with display() as announce:
         finished = run_pipeline(

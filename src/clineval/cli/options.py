@@ -113,10 +113,10 @@ Attribute = Annotated[
 PANELS = {
     "Data": "dataset size split condition cohort image_folder image_column outcome_column positive "
     "group_column split_column case_column model_column risk_column reader_column rating_column "
-    "modality_column reader_order cut predictions fit bits skip_unreadable medmnist attribute address "
+    "modality_column reader reader_order reader_category cut predictions fit bits skip_unreadable medmnist attribute address "
     "to name",
     "Models": "model models primary threshold early_stopping seeds folds repeats variants fractions matching "
-    "second_view device margin",
+    "second_view device threshold_rule margin prevalence acting_threshold",
     "Output": "out form figures table_too table json force",
     "Expert": "jobs seed resume level draws coverage shared_cases_only corruptions cluster retrain design "
     "covariance power difference",
@@ -199,6 +199,7 @@ def run_settings(
     early_stopping: str = "guard",
     thresholds: tuple[float, ...] = (),
     primary: str | None = None,
+    threshold_rules: tuple[str, ...] = (),
 ) -> Any:
     """The settings of a run; loaded late, for --help must answer at once."""
     from clineval import settings as rooms
@@ -206,5 +207,7 @@ def run_settings(
     return rooms.RunSettings(
         data=rooms.DataSettings(dataset=dataset, size=size, split=split, condition=condition, own=own),
         training=rooms.TrainingSettings(seed=seed, device=device, early_stopping=early_stopping),
-        evaluation=rooms.EvaluationSettings(seed=seed, thresholds=thresholds, primary=primary),
+        evaluation=rooms.EvaluationSettings(
+            seed=seed, thresholds=thresholds, primary=primary, threshold_rules=threshold_rules
+        ),
     )

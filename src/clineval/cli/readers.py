@@ -1,7 +1,7 @@
 """The command for studies with several readers: readers."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -18,6 +18,41 @@ Margin = Annotated[
     typer.Option(
         help="Loss still accepted, fixed before the numbers are seen, such as 0.05 or sensitivity=0.05; may "
         "be repeated. A bare number is for AUC, and for sensitivity and specificity where there are cuts."
+    ),
+]
+Reader = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="Column with what a reader said; 'BIRADS>=4' names where the reader acts. May be repeated.",
+        metavar="COLUMN",
+    ),
+]
+ReaderCategory = Annotated[
+    str | None,
+    typer.Option(
+        help="Categories in which the model may decide alone, such as 4a,4b,4c.",
+        show_default="the one at the cut",
+    ),
+]
+Prevalence = Annotated[
+    float | None,
+    typer.Option(
+        help="Share of people with the condition where you work, for counts per 1,000 beside a reader.",
+        show_default="as in the cases scored",
+    ),
+]
+ActingThreshold = Annotated[
+    float | None,
+    typer.Option(
+        help="Risk at which one acts, such as 0.02 for a biopsy; adds net benefit to reading together."
+    ),
+]
+ThresholdRule = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="A threshold that development data guarantee, such as 'sensitivity>=0.90@0.95' (95% "
+        "confidence); with one of specificity too, cases between the two are deferred. May be repeated.",
+        metavar="RULE",
     ),
 ]
 ReaderOrder = Annotated[
@@ -135,6 +170,36 @@ def readers(
         )
     show_readers(study)
     say(f"Report: {out / 'report.html'}")
+
+
+def beside_readers(
+    given: "list[str] | None",
+    *,
+    order: str | None,
+    category: str | None,
+    margin: "list[str] | None",
+    prevalence: float | None,
+    acting_threshold: float | None,
+) -> Any:
+    """The settings of --reader and what belongs to it; None without a reader."""
+    from clineval.settings import BesideReaders
+
+    if not given:
+        if any((order, category, margin, prevalence, acting_threshold)):
+            raise InputError(
+                "--reader-order, --reader-category, --margin, --prevalence and --acting-threshold need "
+                "--reader."
+            )
+        return None
+    cuts = any(">=" in reader for reader in given)
+    return BesideReaders(
+        tuple(given),
+        comma_list(order or ""),
+        comma_list(category or ""),
+        margins(margin or (), MEASURES if cuts else MEASURES[:1]),
+        prevalence,
+        acting_threshold,
+    )
 
 
 def one_of(word: str, words: "tuple[str, ...] | dict[str, str]", option: str) -> str:

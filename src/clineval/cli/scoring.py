@@ -8,6 +8,16 @@ import typer
 from clineval.cli.console import complain, display, notify, say, show_answer, show_comparison
 from clineval.cli.exit_codes import FOUND
 from clineval.cli.options import Attribute, Force, Jobs, Primary, Seed, TableToo, Threshold, command
+from clineval.cli.readers import (
+    ActingThreshold,
+    Margin,
+    Prevalence,
+    Reader,
+    ReaderCategory,
+    ReaderOrder,
+    ThresholdRule,
+    beside_readers,
+)
 from clineval.errors import InputError
 
 
@@ -44,6 +54,13 @@ def evaluate(
         bool, typer.Option("--coverage", help="Simulate how often the intervals cover at this n and events.")
     ] = False,
     attribute: Attribute = None,
+    threshold_rule: ThresholdRule = None,
+    reader: Reader = None,
+    reader_order: ReaderOrder = None,
+    reader_category: ReaderCategory = None,
+    margin: Margin = None,
+    prevalence: Prevalence = None,
+    acting_threshold: ActingThreshold = None,
     level: Annotated[float, typer.Option(help="Coverage aimed at by the intervals.")] = 0.95,
     draws: Annotated[int, typer.Option(help="Bootstrap resamples.")] = 1000,
     seed: Seed = 0,
@@ -91,6 +108,15 @@ def evaluate(
             coverage=coverage,
             shared_cases_only=shared_cases_only,
             attributes=attribute or (),
+            threshold_rules=threshold_rule or (),
+            readers=beside_readers(
+                reader,
+                order=reader_order,
+                category=reader_category,
+                margin=margin,
+                prevalence=prevalence,
+                acting_threshold=acting_threshold,
+            ),
             out=out,
             force=force,
             command=command(),

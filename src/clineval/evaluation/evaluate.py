@@ -10,6 +10,7 @@ from threadpoolctl import threadpool_limits
 
 from clineval.errors import InputError
 from clineval.evaluation.comparisons import compare, compare_points
+from clineval.evaluation.guarantees import deferred, guarantees, parse_rule
 from clineval.evaluation.operating_points import (
     Learnt,
     checked_points,
@@ -26,12 +27,14 @@ from clineval.evaluation.populations import (
     without_repeats,
 )
 from clineval.evaluation.primary import choose_primary
+from clineval.evaluation.readers import beside_readers, reader_columns
 from clineval.evaluation.records import Evaluation, Point, PopulationScores, Primary, Scale, Spread
 from clineval.evaluation.scores import group_warnings, members_by_population, score, spread_of
 from clineval.evaluation.subgroups import check_chosen, subgroup_tables
 from clineval.predictions import MEMBER_COLUMNS, OUT_OF_FOLD, TRAIN, check_predictions, codes_of, encode
 from clineval.predictions import attributes as attributes_of
 from clineval.progress import Progress
+from clineval.settings import BesideReaders
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -65,6 +68,8 @@ def evaluate(
     learnt: Iterable[Learnt] = (),
     attributes: Iterable[str] = (),
     primary: str | Primary | None = None,
+    threshold_rules: Iterable[str] = (),
+    readers: BesideReaders | None = None,
     opening: Opening | None = None,
     progress: Progress | None = None,
 ) -> Evaluation:
@@ -86,6 +91,8 @@ def evaluate(
     attributes : columns to make subgroups of; by default all that can group cases, see ``columns``.
     primary : the model to speak of first, or the model and threshold that were frozen elsewhere; by default
         chosen on development data, see ``choose_primary``.
+    threshold_rules : such as ``"sensitivity>=0.90@0.95"``: a threshold of which development data show this.
+    readers : columns with what readers said, to set every model beside them.
     opening : called once, with the names of the populations kept for testing and the frozen thresholds,
         when these are frozen and before any number is computed from an outcome of those populations.
     progress : called with (done, total) after each model on each population.
@@ -109,6 +116,8 @@ def evaluate(
         learnt=learnt,
         attributes=attributes,
         primary=primary,
+        threshold_rules=threshold_rules,
+        readers=readers,
         opening=opening,
         progress=progress,
     )
@@ -130,11 +139,13 @@ def evaluate_checked(
     learnt: Iterable[Learnt] = (),
     attributes: Iterable[str] = (),
     primary: str | Primary | None = None,
+    threshold_rules: Iterable[str] = (),
+    readers: BesideReaders | None = None,
     opening: Opening | None = None,
     progress: Progress | None = None,
 ) -> Evaluation:
     """``evaluate`` for tables that ``read_predictions`` or ``check_predictions`` has just checked."""
-    scale = Scale(level, draws, seed)
+    scale, rules = Scale(level, draws, seed), tuple(parse_rule(rule) for rule in threshold_rules)
     given = tuple(dict.fromkeys(given_point(value) for value in thresholds))
     table, chosen = without_repeats(checked), tuple(dict.fromkeys(attributes))
     check_chosen(chosen, attributes_of(table))
@@ -152,6 +163,9 @@ def evaluate_checked(
         else freeze_points(development, model, given=given, scale=scale)
         for model in encode(table["model"])[1]
     }
+    asked = {model: guarantees(development, model, rules) for model in frozen if rules}
+    frozen = {model: (*fixed, *asked.get(model, ())) for model, fixed in frozen.items()}
+    columns = () if readers is None else reader_columns(table, parts, readers)
     first = (
         primary
         if isinstance(primary, Primary)
@@ -180,6 +194,9 @@ def evaluate_checked(
         notes=(*_notes(parts), *_pair_notes(parts)),
         warnings=tuple(dict.fromkeys((*group_warnings(parts), *_groups_across(table)))),
         primary=first,
+        readers={} if readers is None else beside_readers(columns, parts, frozen, readers, scale),
+        guarantees={model: tuple(found.values()) for model, found in asked.items()},
+        deferred=deferred(parts, frozen, level=level),
     )
 
 

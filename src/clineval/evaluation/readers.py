@@ -8,6 +8,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from clineval.errors import InputError
+from clineval.evaluation.guarantees import GUARANTEED
 from clineval.evaluation.operating_points import points_for
 from clineval.evaluation.populations import Cases, Population
 from clineval.evaluation.reader_records import (
@@ -72,19 +73,36 @@ def reader_columns(
     InputError : a column is not there, a case was not read, a rating is neither a number nor in the order, a
         case has two readings, or the reader gave one rating throughout; row and column are named.
     """
+    check_readers(asked, map(str, table.columns))
     rows = np.unique(
         np.concatenate([each.rows for part in parts if not part.used_for for each in part.models.values()])
     )
     return tuple(_column(table, rows, spec, asked) for spec in dict.fromkeys(asked.readers))
 
 
-def _column(table: pd.DataFrame, rows: NDArray[np.int64], spec: str, asked: BesideReaders) -> ReaderColumn:
+def check_readers(asked: BesideReaders, columns: Iterable[str]) -> None:
+    """Refuse a reader whose column is not there, a cut without a value, and shares that are none."""
+    there = list(columns)
+    for spec in asked.readers:
+        column, acts, cut = _parts(spec)
+        if column not in there or (acts and not cut):
+            raise InputError(
+                f"--reader needs a column of the table, or one with a cut such as 'BIRADS>=4'; got {spec!r}. "
+                f"The table has {', '.join(there)}."
+            )
+    for name in ("prevalence", "acting_threshold"):
+        value = getattr(asked, name)
+        if value is not None and not 0 < value < 1:
+            raise InputError(f"--{name.replace('_', '-')} needs a number between 0 and 1; got {value:g}.")
+
+
+def _parts(spec: str) -> tuple[str, str, str]:
     column, acts, cut = (part.strip() for part in spec.partition(">="))
-    if column not in table or (acts and not cut):
-        raise InputError(
-            f"--reader needs a column of the table, or one with a cut such as 'BIRADS>=4'; got {spec!r}. The "
-            f"table has {', '.join(map(str, table.columns))}."
-        )
+    return column, acts, cut
+
+
+def _column(table: pd.DataFrame, rows: NDArray[np.int64], spec: str, asked: BesideReaders) -> ReaderColumn:
+    column, acts, cut = _parts(spec)
     texts = np.array([_text(cell) for cell in table[column].iloc[rows]])
 
     def place(index: int) -> str:
@@ -319,6 +337,11 @@ def _line(estimates: Sequence[Estimate]) -> CountLine:
     return CountLine(value, low, high)
 
 
+def _decides(point: Point) -> bool:
+    """Whether cases below the threshold would be left alone: not one half, nor one that rules in."""
+    return point.chosen_on != "fixed" and not point.name.startswith(f"{GUARANTEED}specificity")
+
+
 def _together(
     column: ReaderColumn,
     part: Population,
@@ -326,11 +349,11 @@ def _together(
     asked: BesideReaders,
     scale: Scale,
 ) -> Iterator[Together]:
-    """Every way of combining, at each model's chosen and given thresholds; at one half where it has none."""
+    """Every way of combining, at the thresholds by which a model would decide; one half where it has none."""
     for model, cases in part.models.items():
         points = _points(part, model, frozen)
         reading = column.rating[cases.rows]
-        for point in [each for each in points if each.chosen_on != "fixed"] or points:
+        for point in [each for each in points if _decides(each)] or points:
             rows = joint_readings(
                 cases.outcome,
                 cases.risk,

@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 
 from clineval.errors import InputError
 from clineval.evaluation.codec import from_plain, to_plain
+from clineval.evaluation.reader_records import ReaderScores
+from clineval.statistics.guaranteed_threshold import DeferRegion, GuaranteedThreshold
 from clineval.statistics.intervals import Estimate
 from clineval.statistics.operating_point import COUNTS, RATES, OperatingPoint
 from clineval.statistics.smoothing import SmoothedCurve
@@ -263,6 +265,7 @@ class PointComparison:
 
 
 SCHEMA = 1
+ASKED_FOR = ("readers", "guarantees", "deferred")  # left out of the JSON where nobody asked for them
 
 
 @dataclass(frozen=True, repr=False)
@@ -283,6 +286,9 @@ class Evaluation:
         were scored because that was asked for.
     notes : what a reader must know beside the numbers.
     warnings : what in the table makes the numbers doubtful, such as groups that are no patients.
+    readers : per population and column, what a reader said and each model beside it.
+    guarantees : per model the thresholds that development data guarantee, or why they do not.
+    deferred : per population and model what lies between the guaranteed rule-out and rule-in thresholds.
     table : what was evaluated, for drawing; None where the evaluation was read from a file.
     """
 
@@ -298,6 +304,9 @@ class Evaluation:
     notes: tuple[str, ...] = ()
     primary: Primary | None = None
     warnings: tuple[str, ...] = ()
+    readers: Mapping[str, Mapping[str, ReaderScores]] = field(default_factory=dict)
+    guarantees: Mapping[str, tuple[GuaranteedThreshold, ...]] = field(default_factory=dict)
+    deferred: Mapping[str, Mapping[str, DeferRegion]] = field(default_factory=dict)
     schema: int = SCHEMA
     table: Any = field(default=None, compare=False, metadata={"left_out": True})
 
@@ -325,7 +334,8 @@ class Evaluation:
         """The contract of ``evaluation.json``: plain values only, None where a number is undefined."""
         content = to_plain(self)
         first = ("schema", "condition", "level", "draws", "seed", "primary")
-        return {**{name: content[name] for name in first}, **content}
+        kept = {name: each for name, each in content.items() if each or name not in ASKED_FOR}
+        return {**{name: content[name] for name in first}, **kept}
 
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> "Evaluation":

@@ -18,15 +18,18 @@ from clineval.data.cohort import Cohort, Source
 from clineval.errors import InputError, option
 from clineval.evaluation import Evaluation
 from clineval.evaluation.codec import to_plain
+from clineval.evaluation.curves import Curves, curves
 from clineval.evaluation.populations import Cases, populations, without_repeats
 from clineval.pipeline.scoring import open_and_score
 from clineval.predictions import attributes as attributes_of
 from clineval.predictions import check_predictions, read_predictions, write_predictions
 from clineval.progress import Announce, Progress, silent
 from clineval.reporting.artefacts import read_artefacts
+from clineval.reporting.beside import write_beside_figures
 from clineval.reporting.report import write_report
+from clineval.reporting.subject import subject_of
 from clineval.results.folder import folder_kind, replace_folder, require_apart
-from clineval.settings import EvaluationSettings
+from clineval.settings import BesideReaders, EvaluationSettings
 from clineval.statistics import sample_size
 
 MOST_CSV_ROWS = 1_000_000
@@ -48,6 +51,8 @@ def evaluate_file(
     coverage: bool = False,
     shared_cases_only: bool = False,
     attributes: Iterable[str] = (),
+    threshold_rules: Iterable[str] = (),
+    readers: BesideReaders | None = None,
     out: Path = Path("evaluation"),
     force: bool = False,
     command: Iterable[str] = ("clineval", "evaluate"),
@@ -71,6 +76,8 @@ def evaluate_file(
     coverage : also simulate how often our own intervals cover at this many cases and events.
     shared_cases_only : score models that were given different cases on the shared ones.
     attributes : columns to make subgroups of; by default all that can group cases.
+    threshold_rules : such as "sensitivity>=0.90@0.95": a threshold with a guarantee from development data.
+    readers : columns with what readers said, to set every model beside them.
     out, force : the folder to write, replaced whole or not at all.
     command : the words to record in the provenance.
     announce : called with each step's name; returns the step's ``progress(done, total)``.
@@ -86,7 +93,9 @@ def evaluate_file(
         raise InputError(f"{name} needs a word for what outcome 1 stands for, e.g. malignant; got nothing.")
     if folder_kind(out) is None:  # the table of a folder of ours comes back as it was
         require_apart(out, predictions)
-    settings = EvaluationSettings(level, draws, seed, tuple(thresholds), primary)
+    settings = EvaluationSettings(
+        level, draws, seed, tuple(thresholds), primary, tuple(threshold_rules), readers
+    )
     asked = {
         **asdict(settings),
         "thresholds": list(settings.thresholds),
@@ -123,9 +132,17 @@ def evaluate_file(
 
         with recorder.step("report"):
             results.seal(folder, _facts(command, asked, source, evaluation.condition, recorder))
-            write_report(folder, read_artefacts(folder, table=table))
+            drawn = _draw_readers(folder, evaluation, table) if evaluation.readers else None
+            write_report(folder, read_artefacts(folder, table=table), curves=drawn)
         results.seal(folder, _facts(command, asked, source, evaluation.condition, recorder))
     return evaluation
+
+
+def _draw_readers(folder: Path, evaluation: Evaluation, table: pd.DataFrame) -> Curves:
+    """The figures of readers beside models, and the curves that the report shows too."""
+    drawn = curves(table, evaluation)
+    write_beside_figures(folder, subject_of(evaluation), drawn)
+    return drawn
 
 
 def store_table(table: pd.DataFrame, folder: Path) -> pd.DataFrame:

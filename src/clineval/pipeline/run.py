@@ -25,6 +25,7 @@ from clineval.data.own_table import Columns
 from clineval.errors import InputError
 from clineval.evaluation import Evaluation
 from clineval.evaluation.curves import Curves, curves
+from clineval.evaluation.guarantees import parse_rule
 from clineval.evaluation.operating_points import given_point
 from clineval.pipeline.audit import draw_audit, write_audit
 from clineval.pipeline.scoring import open_and_score
@@ -450,6 +451,8 @@ def _check_evaluation(asked: EvaluationSettings) -> None:
     """Refuse thresholds and a primary model that there cannot be, before anything is trained."""
     for threshold in asked.thresholds:
         given_point(threshold)
+    for rule in asked.threshold_rules:
+        parse_rule(rule)
     known = (*TRAINED, COMBINATION)
     if asked.primary is not None and asked.primary not in known:
         raise InputError(f"--primary needs one of {', '.join(known)}; got {asked.primary!r}.")

@@ -14,6 +14,7 @@ from clineval.evaluation.codec import from_plain
 from clineval.evaluation.evaluate import evaluate_checked
 from clineval.predictions import read_predictions
 from clineval.progress import Progress
+from clineval.settings import BesideReaders
 
 PART_OF_TEST = "test_clean"  # opened with ``test``, never apart
 
@@ -70,7 +71,8 @@ def score_folder(
     ----------
     settings : ``level``, ``draws`` and ``seed``, as in EvaluationSettings; where they were given,
         ``thresholds``, ``shared_cases_only``, ``attributes``, and ``points``: by model, frozen elsewhere,
-        as in ``evaluation.json``, and ``primary``: a model's name, or the record of ``evaluation.json``.
+        as in ``evaluation.json``, ``threshold_rules``, ``readers``, and ``primary``: a model's name, or the
+        record of ``evaluation.json``.
     condition : what ``outcome`` is 1 for.
     models : the folder that says what the models learnt where; by default ``models`` of the folder.
 
@@ -113,6 +115,8 @@ def _score(
         shared_cases_only=settings.get("shared_cases_only", False),
         attributes=settings.get("attributes", ()),
         primary=_primary(settings.get("primary")),
+        threshold_rules=settings.get("threshold_rules", ()),
+        readers=from_plain(BesideReaders | None, settings.get("readers")),
         learnt=learnt_by(folder / "models" if models is None else models),
         opening=opening,
         progress=progress,

@@ -18,6 +18,7 @@ from clineval.data.own_images import OwnCohort, read_own_cohort
 from clineval.data.own_table import Columns
 from clineval.errors import InputError
 from clineval.evaluation import Evaluation, codec, read_evaluation
+from clineval.evaluation.readers import check_readers
 from clineval.evaluation.subgroups import check_chosen
 from clineval.pipeline.external import (
     FILE,
@@ -35,6 +36,8 @@ from clineval.pipeline.stored_run import StoredRun, cut_for, read_run
 from clineval.pipeline.train import DECIMALS
 from clineval.predictions import OUT_OF_FOLD, read_predictions, write_predictions
 from clineval.progress import Announce, silent
+from clineval.reporting.beside import write_beside_figures
+from clineval.reporting.subject import subject_of
 from clineval.results.folder import replace_folder, require_apart, watch
 from clineval.settings import ValidationSettings
 
@@ -133,6 +136,7 @@ def validate(
             lines = draw(
                 folder, table, evaluation, exploration, external.cohort, formats=formats, announce=announce
             )
+            write_beside_figures(folder, subject_of(evaluation), lines, notice=external.cohort.source.notice)
             draw_beside(beside, external, folder)
             draw_scored_squares(run, external, scored, folder, matching=settings.matching)
         with recorder.step("report"):
@@ -200,6 +204,8 @@ def _check_columns(cohort: Cohort, settings: ValidationSettings) -> None:
             "--group-column out where every image is of another patient."
         )
     check_chosen(settings.attributes, [*cohort.attributes, UNLIKE])
+    if settings.evaluation.readers is not None:
+        check_readers(settings.evaluation.readers, cohort.attributes)
 
 
 def _notes(run: StoredRun, settings: ValidationSettings, *, second_view: bool) -> Iterator[str]:

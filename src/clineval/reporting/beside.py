@@ -11,6 +11,7 @@ import pandas as pd
 from markupsafe import Markup
 from matplotlib.axes import Axes
 
+from clineval.evaluation import Evaluation
 from clineval.evaluation.curves import Curves, RocLine
 from clineval.evaluation.reader_records import (
     AgainstOneReader,
@@ -23,7 +24,7 @@ from clineval.evaluation.reader_records import (
 )
 from clineval.reporting.charts import Chart, Entry
 from clineval.reporting.figures import write
-from clineval.reporting.readers import compared, margin_words
+from clineval.reporting.reader_words import compared, margin_words
 from clineval.reporting.sentences import defined, number, percent, whole, with_interval
 from clineval.reporting.style import (
     INK,
@@ -70,6 +71,7 @@ class Beside:
     together: Table | None
     others: Table | None
     per: str
+    ways: tuple[tuple[str, str], ...]
 
 
 def beside_readers(subject: Subject, curves: Curves) -> list[Beside]:
@@ -83,13 +85,13 @@ def beside_readers(subject: Subject, curves: Curves) -> list[Beside]:
 
 def _beside(subject: Subject, curves: Curves, population: str, column: str, scores: ReaderScores) -> Beside:
     main = subject.main if subject.main in scores.against else next(iter(scores.against))
-    own = [each for each in scores.together if each.model == main]
-    others = [each for each in scores.together if each.model != main]
+    at = _primary(subject, scores.against[main], population)
+    own = [each for each in scores.together if each.model == main and _at(each, at)]
+    others = [each for each in scores.together if each not in own]
     key = f"beside-{population}-{column}".replace(" ", "-")
     charts = [_roc_chart(subject, curves, population, column, scores, main, key=f"{key}-roc")]
     against = scores.against[main]
     if against.curve is not None:
-        at = _primary(subject, against, population)
         charts += [
             _triage_chart(against.curve, at, scores, first=first, key=f"{key}-{name}")
             for name, first in (("first", True), ("second", False))
@@ -106,6 +108,7 @@ def _beside(subject: Subject, curves: Curves, population: str, column: str, scor
         together=together_table(own) if own else None,
         others=together_table(others) if others else None,
         per=_per(scores),
+        ways=tuple((name, STRATEGIES[name]) for name in dict.fromkeys(each.strategy for each in own)),
     )
 
 
@@ -113,7 +116,7 @@ def _primary(subject: Subject, against: AgainstOneReader, population: str) -> At
     """The model beside the reader at the primary threshold, else at the last of its thresholds."""
     point = subject.point(population=population)
     same = [each for each in against.points if point is not None and each.threshold == point.threshold]
-    return (same or list(against.points) or [None])[0]
+    return next(iter(same or against.points), None)
 
 
 # --- in words ---------------------------------------------------------------------------------------
@@ -137,7 +140,8 @@ def reader_sentences(subject: Subject, population: str, column: str, scores: Rea
         yield from _rate_sentences(main, named_reader(column, scores), at)
     if against.within is not None:
         yield _within_sentence(main, column, against.within, at, subject.condition)
-    first = next((each for each in scores.together if _is(each, main, at, "AI first")), None)
+    rows = [each for each in scores.together if each.model == main and _at(each, at)]
+    first = next((each for each in rows if each.strategy == "AI first"), None)
     if first is not None:
         yield _first_sentence(main, first, subject.condition)
 
@@ -158,7 +162,8 @@ def _rate_sentences(main: str, reader: str, at: AtPoint) -> Iterator[str]:
 
 
 def _within_sentence(main: str, column: str, within: InCategory, at: AtPoint | None, condition: str) -> str:
-    said = f"Within {column} {within.category} ({whole(within.cases)} cases, {whole(within.events)} {condition}) "
+    counted = f"{whole(within.cases)} cases, {whole(within.events)} {condition}"
+    said = f"Within {column} {within.category} ({counted}) "
     said += (
         f"{main} ranks with an AUC of {with_interval(within.auc)}"
         if defined(within.auc)
@@ -168,8 +173,8 @@ def _within_sentence(main: str, column: str, within: InCategory, at: AtPoint | N
         return f"{said}."
     found = within.points[at.name]
     return (
-        f"{said}; acting there only from {number(at.threshold)} on would spare {_count(found.spared)} and miss "
-        f"{_count(found.missed)} {condition} per 100 cases."
+        f"{said}; acting there only from {number(at.threshold)} on would spare {_count(found.spared)} and "
+        f"miss {_count(found.missed)} {condition} per 100 cases."
     )
 
 
@@ -178,9 +183,9 @@ def _first_sentence(main: str, row: Together, condition: str) -> str:
         1000 - row.read.value, 1000 - row.read.high, 1000 - row.read.low, row.read.level, row.read.method
     )
     return (
-        f"If the reader read only what {main} flags from {number(row.threshold)} on, {_count(saved)} of 1,000 "
-        f"readings would be saved and {_count(row.lost)} {condition} cases lost that the reader would have "
-        f"found (prevalence {percent(row.prevalence)})."
+        f"If the reader read only what {main} flags from {number(row.threshold)} on, {_count(saved)} of "
+        f"1,000 readings would be saved and {_count(row.lost)} {condition} cases lost that the reader would "
+        f"have found (prevalence {percent(row.prevalence)})."
     )
 
 
@@ -195,10 +200,8 @@ def _tenth(value: float) -> str:
     return number(value, 0 if abs(value) >= 10 else 1)
 
 
-def _is(row: Together, model: str, at: AtPoint | None, strategy: str) -> bool:
-    return (
-        row.model == model and row.strategy == strategy and at is not None and row.threshold == at.threshold
-    )
+def _at(row: Together, at: AtPoint | None) -> bool:
+    return at is not None and row.threshold == at.threshold
 
 
 def _per(scores: ReaderScores) -> str:
@@ -353,9 +356,9 @@ def together_table(rows: Sequence[Together]) -> Table:
     return Table(headings, found)
 
 
-def _way(row: Together, models: bool, several: bool) -> Cell:
-    who = f"{row.model}, {row.point}" if models else row.point if several else ""
-    return Cell(row.strategy, who, STRATEGIES[row.strategy])
+def _way(row: Together, models: bool, several: bool) -> str:
+    who = f" ({row.model}, {row.point})" if models else f" ({row.point})" if several else ""
+    return row.strategy + who
 
 
 def _benefit(found: Estimate) -> Cell:
@@ -409,6 +412,18 @@ def reader_mark(frame: Frame, scores: ReaderScores, words: str) -> Markup:
     return mark(frame, x, y, shape="diamond", css="point", words=words)
 
 
+def reader_marks(evaluation: Evaluation, frame: Frame) -> list[Markup]:
+    """Each reader's point on a ROC plot, marked with the population on which it is shown."""
+    return [
+        Markup('<g data-reader-on="{}">{}</g>').format(
+            population, reader_mark(frame, scores, named_reader(column, scores))
+        )
+        for population, readers in evaluation.readers.items()
+        for column, scores in readers.items()
+        if scores.cut is not None
+    ]
+
+
 def _triage_chart(
     curve: TriageCurve, at: AtPoint | None, scores: ReaderScores, *, first: bool, key: str
 ) -> Chart:
@@ -428,7 +443,7 @@ def _triage_chart(
     ]
     if at is not None:
         place = int(np.argmin(np.abs(curve.threshold - at.threshold)))
-        said = f"threshold {number(curve.threshold[place])}, nearest to {number(at.threshold)}"
+        said = f"threshold {number(at.threshold)}"
         marks.append(
             mark(frame, float(across[place]), float(up.value[place]), shape="circle", css="point", words=said)
         )

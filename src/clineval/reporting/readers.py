@@ -24,6 +24,13 @@ from clineval.evaluation.reader_study import (
 )
 from clineval.files import write_whole
 from clineval.reporting.figures import write
+from clineval.reporting.reader_words import (
+    compared,
+    margin_size,
+    margin_words,
+    measure_name,
+    signed_difference,
+)
 from clineval.reporting.report import content_policy
 from clineval.reporting.sentences import defined, level_name, number, p_text, whole
 from clineval.reporting.style import (
@@ -48,11 +55,6 @@ SPEAKS = {
     "fixed_readers": "readers are fixed: this speaks for these readers only, on other cases like these",
     "fixed_cases": "cases are fixed: this speaks for other readers, on these cases only",
 }
-VERBS = {
-    "auc": ("ranks better than", "ranks worse than", "ranks better or worse than"),
-    "sensitivity": ("is more sensitive than", "is less sensitive than", "is more or less sensitive than"),
-    "specificity": ("is more specific than", "is less specific than", "is more or less specific than"),
-}
 COMPONENTS = {
     "reader": "readers",
     "modality_reader": "modality by reader",
@@ -64,61 +66,6 @@ COMPONENTS = {
 
 
 # --- in words ---------------------------------------------------------------------------------------
-
-
-def compared(subject: str, other: str, difference: Estimate, measure: str) -> str:
-    """One sentence on ``subject`` less ``other``, bounded by its interval.
-
-    ``ranks worse than BI-RADS: −0.15 (95% CI −0.20 to −0.10)``.
-    """
-    better, worse, neither = VERBS[measure]
-    if not defined(difference):
-        return f"{subject} cannot be compared with {other} by {measure_name(measure)}: {difference.method}."
-    if isnan(difference.low):
-        return f"{subject} less {other}, {measure_name(measure)}: {_gap(difference, measure)}."
-    said = _gap(difference, measure)
-    if difference.low > 0 or difference.high < 0:
-        return f"{subject} {better if difference.low > 0 else worse} {other}: {said}."
-    return f"There is no evidence that {subject} {neither} {other}: {said}."
-
-
-def margin_words(margin: float, difference: Estimate, met: bool | None, measure: str) -> str:
-    """Whether non-inferiority is shown, with the bound that decides it."""
-    at = f"margin {_size(margin, measure)}, fixed before the numbers were seen"
-    if met is None:
-        return f"Non-inferiority ({at}) cannot be judged: there is no interval."
-    bound = _signed(difference.low, measure, _digits(difference))
-    return f"Non-inferiority ({at}) is {'shown' if met else 'not shown'}: the lower bound is {bound}."
-
-
-def measure_name(measure: str) -> str:
-    """A measure as a sentence names it."""
-    return "AUC" if measure == "auc" else measure
-
-
-def _gap(difference: Estimate, measure: str) -> str:
-    digits = _digits(difference)
-    value = _signed(difference.value, measure, digits)
-    if isnan(difference.low):
-        return f"{value} (no interval)"
-    bounds = (_signed(bound, measure, digits) for bound in (difference.low, difference.high))
-    unit = "" if measure == "auc" else " percentage points"
-    return f"{value} ({level_name(difference)} {' to '.join(bounds)}){unit}"
-
-
-def _digits(difference: Estimate) -> int:
-    """Two decimals, three where two would print a bound beside 0 as 0."""
-    bounds = (difference.low, difference.high)
-    return 3 if any(bound and abs(bound) < 0.005 for bound in bounds if not isnan(bound)) else 2
-
-
-def _signed(value: float, measure: str, digits: int) -> str:
-    text = number(value, digits) if measure == "auc" else number(100 * value, digits - 2)
-    return f"+{text}" if value > 0 else text
-
-
-def _size(margin: float, measure: str) -> str:
-    return f"{margin:g}" if measure == "auc" else f"{100 * margin:g} percentage points"
 
 
 def study_sentences(study: ReaderStudy) -> list[str]:
@@ -415,7 +362,7 @@ def _model_table(found: Sequence[ModelAgainstPanel]) -> Table:
             _signed_cell(each.difference, each.measure),
             _df(each.df),
             p_text(each.p_value),
-            "–" if each.margin is None else _size(each.margin, each.measure),
+            "–" if each.margin is None else margin_size(each.margin, each.measure),
             "–"
             if each.margin is None
             else {True: "shown", False: "not shown", None: "no interval"}[each.non_inferior],
@@ -438,8 +385,12 @@ def _model_table(found: Sequence[ModelAgainstPanel]) -> Table:
 def _signed_cell(found: Estimate, measure: str) -> Cell:
     if not defined(found):
         return Cell("not defined", "", found.method)
-    value = _signed(found.value, measure, 3)
-    bounds = "" if isnan(found.low) else " to ".join(_signed(b, measure, 3) for b in (found.low, found.high))
+    value = signed_difference(found.value, measure, 3)
+    bounds = (
+        ""
+        if isnan(found.low)
+        else " to ".join(signed_difference(b, measure, 3) for b in (found.low, found.high))
+    )
     return Cell(value, bounds, found.method)
 
 

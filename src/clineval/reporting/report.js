@@ -178,6 +178,8 @@
 
   const showRoc = (now) => {
     byId("explorer-roc-line").setAttribute("d", now.set.roc);
+    for (const each of document.querySelectorAll("[data-reader-on]"))
+      each.classList.toggle("away", each.dataset.readerOn !== byId("population").value);
     const { sensitivity, specificity } = now.rates;
     const spot = byId("explorer-roc-spot");
     const there = defined(sensitivity) && defined(specificity);

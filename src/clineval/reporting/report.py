@@ -19,10 +19,12 @@ from clineval.evaluation.curves import curves as curves_of
 from clineval.files import write_whole
 from clineval.reporting import charts, external, sections, sentences, svg, tables
 from clineval.reporting.artefacts import ROBUSTNESS, Artefacts, read_artefacts
+from clineval.reporting.beside import beside_readers, reader_marks
 from clineval.reporting.checklist import STATUSES, rows_for
 from clineval.reporting.explorer import ROC_FRAME, explorer_data, sign, signs
 from clineval.reporting.failures import failure_cards
 from clineval.reporting.gallery import MOST_ALARMS, MOST_MISSED
+from clineval.reporting.guaranteed import guaranteed
 from clineval.reporting.sections import openings, origin, simulated_coverage
 from clineval.reporting.sentences import people, percent, whole
 from clineval.reporting.subject import Subject, main_comparison
@@ -102,7 +104,9 @@ CLINICAL = (
     ("limits", "Limits", "limits"),
     ("cohort", "External cohort", "cohort"),
     ("failures", "Wrong calls", "failures"),
+    ("readers", "Readers", "readers"),
     ("points", "Thresholds", "points"),
+    ("guaranteed", "Guarantee", "guaranteed"),
     ("subgroups", "Subgroups", "subgroups"),
     ("data", "Data", "counts"),
 )
@@ -147,6 +151,8 @@ def content(artefacts: Artefacts, curves: Curves) -> dict[str, Any]:
         "cohort": _cohort(artefacts, subject),
         **_failures(subject, artefacts),
         **_points(subject, curves),
+        "readers": beside_readers(subject, curves),
+        "guaranteed": guaranteed(subject),
         "subgroups": sections.subgroup_summary(subject),
         "subgroups_in_full": sections.subgroup_sections(subject),
         **_data(subject, artefacts),
@@ -212,7 +218,7 @@ def _explorer(artefacts: Artefacts, curves: Curves, subject: Subject) -> dict[st
         "share": min(max(own, 0.001), data["highest_share"]),
         "own": percent(own),
         "buttons": list({**labels, **first}.items()),
-        "roc": _explorer_roc(),
+        "roc": _explorer_roc(reader_marks(subject.evaluation, ROC_FRAME)),
         "signs": {call: sign(call) for call in data["shapes"]},
         **opening_state(subject, data["opens_on"], who=who),
     }
@@ -247,11 +253,12 @@ def opening_state(subject: Subject, population: str, *, who: str) -> dict[str, A
     }
 
 
-def _explorer_roc() -> Markup:
-    """Axes, the line that the script fills, and the point that it moves."""
+def _explorer_roc(readers: Sequence[Markup]) -> Markup:
+    """Axes, the line that the script fills, readers' points, and the point that the script moves."""
     marks = [
         svg.line(ROC_FRAME, (0, 1), (0, 1), css="chance"),
         Markup('<path id="explorer-roc-line" class="line m0"/>'),
+        *readers,
         Markup('<path id="explorer-roc-spot" class="mark point" d="M-6 0a6 6 0 1 0 12 0a6 6 0 1 0 -12 0Z"/>'),
     ]
     return svg.draw(

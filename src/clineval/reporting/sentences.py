@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping, Sequence
 
+from clineval.evaluation.guarantees import GUARANTEED
 from clineval.evaluation.records import ScoredPoint
 from clineval.statistics.intervals import Estimate
 
@@ -113,6 +114,9 @@ def aim_words(point: ScoredPoint) -> str:
     """How a threshold was chosen, in three words."""
     if point.chosen_on in ("fixed", "given"):
         return point.chosen_on
+    if point.name.startswith(GUARANTEED):
+        measure, _, aim = point.name.removeprefix(GUARANTEED).partition("_")
+        return f"guaranteed {aim}% {measure}"
     target = point.name.removeprefix("sensitivity_")
     return f"chosen for {target}% sensitivity" if target.isdigit() else "chosen"
 
