@@ -186,7 +186,8 @@ def test_a_reader_against_itself_differs_by_nothing(cases):
     assert found.auc.difference.value == 0
     assert found.at_cuts.rates.sensitivity.p_value == 1
     assert found.at_cuts.agreement.kappa.value == pytest.approx(1)
-    assert (found.at_cuts.agreement.events.model_only, found.at_cuts.agreement.non_events.reader_only) == (0, 0)
+    agreed = found.at_cuts.agreement
+    assert (agreed.events.model_only, agreed.non_events.reader_only) == (0, 0)
     assert found.at_cuts.ppv.value == 0
     assert found.at_reader.sensitivity_difference.value == pytest.approx(0, abs=1e-12)
     assert found.at_reader.sensitivity_difference.method.startswith("no interval: every resample")

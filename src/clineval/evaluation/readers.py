@@ -117,7 +117,9 @@ def _column(table: pd.DataFrame, rows: NDArray[np.int64], spec: str, asked: Besi
     rating[rows] = scaled(texts, order=asked.order, place=place)
     _one_reading_per_case(table, rows, rating, place)
     if np.ptp(rating[rows]) == 0:
-        raise InputError(f"{place(0)}: expected different ratings, got {texts[0]!r} in all {len(rows)} rows.")
+        raise InputError(
+            f"{place(0)}: expected different ratings, got {str(texts[0])!r} in all {len(rows)} rows."
+        )
     words = dict(zip(rating[rows].tolist(), texts.tolist(), strict=True))
     at = cut_in(cut, order=asked.order, option="--reader") if acts else None
     return ReaderColumn(column, rating, words, at, cut, _category(words, at, asked))
