@@ -138,7 +138,9 @@ def lines(low, high) -> DecisionLines:
 
 def test_it_says_at_which_thresholds_up_to_one_half_there_is_no_gain_and_where_a_loss():
     said = verdict(lines=lines([(0.05, 0.3), (0.33, 0.9)], [(0.02, 0.03)])).lights[2].sentence
-    assert said.endswith("No gain shown at thresholds 0.01 to 0.04 and 0.31 to 0.32. A loss at 0.02 to 0.03.")
+    assert said.endswith(
+        "No gain shown at thresholds of 0.01 to 0.04 and 0.31 to 0.32. A loss at 0.02 to 0.03."
+    )
     assert verdict(lines=lines([], [])).lights[2].sentence.endswith("at any threshold up to 0.50.")
     assert verdict(lines=lines([(0.01, 0.5)], [(0.6, 0.7)])).lights[2].sentence.endswith("+50).")
 

@@ -1,6 +1,6 @@
 """Curves: the lines and counts that figures, report and explorer draw, so that they compute nothing."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,17 +10,25 @@ from numpy.typing import NDArray
 from clineval.errors import InputError
 from clineval.evaluation.evaluate import on_one_thread
 from clineval.evaluation.populations import Cases, Population, populations, without_repeats
-from clineval.evaluation.records import Evaluation, PopulationScores, Scale
+from clineval.evaluation.records import COUNTS, Evaluation, PopulationScores, Scale
 from clineval.predictions import VAL
 from clineval.progress import Progress
 from clineval.statistics.calibration import grouped_curve
+from clineval.statistics.counts import Counts
 from clineval.statistics.decision_curve import compare_decision_curves, decision_curve
-from clineval.statistics.operating_point import threshold_table
+from clineval.statistics.intervals import Estimate
+from clineval.statistics.operating_point import (
+    ThresholdTable,
+    likelihood_ratio_negative,
+    likelihood_ratio_positive,
+    threshold_table,
+)
+from clineval.statistics.rates import score_bounds_of_ratio
 from clineval.statistics.roc import roc_band, roc_curve
 from clineval.statistics.smoothing import SmoothedCurve
 
 Floats = NDArray[np.float64]
-Counts = NDArray[np.int64]
+Integers = NDArray[np.int64]
 
 BINS = 50
 """Bins of the risk histogram: .02 wide, so that .5 is an edge."""
@@ -74,7 +82,7 @@ class CalibrationLines:
     smooth: Band | None
     mean_risk: Floats
     grouped: Band | None
-    cases: Counts
+    cases: Integers
     method: str
 
 
@@ -83,8 +91,8 @@ class RiskHistogram:
     """How the predicted risks lie, per outcome: ``edges`` (k + 1,), counts per bin (k,)."""
 
     edges: Floats
-    events: Counts
-    non_events: Counts
+    events: Integers
+    non_events: Integers
 
 
 @dataclass(frozen=True)
@@ -108,22 +116,24 @@ class DecisionLines:
 
 @dataclass(frozen=True)
 class ExplorerSteps:
-    """Counts and rates at every threshold k/1000, k = 0..1000: all arrays of shape (1001,).
+    """Integers and rates at every threshold k/1000, k = 0..1000: all arrays but two of shape (1001,).
 
     ``true_positives`` and its three kin are counts; ``rates`` maps ``sensitivity``, ``specificity``,
-    ``ppv``, ``npv`` and ``accuracy`` to a Band of Wilson bounds, ``independent`` says how many independent
-    events and non-events the two classes are worth, ``net_benefit`` is in true positives per case at the
-    threshold itself (NaN at threshold 1, where the odds are infinite).
+    ``ppv``, ``npv`` and ``accuracy`` to a Band of Wilson bounds, ``net_benefit`` is in true positives per
+    case at the threshold itself (NaN at threshold 1, where the odds are infinite). ``changes``, shape
+    (c,), are the steps at which some count differs from the step before; there ``ratios`` gives
+    ``lr_positive`` and ``lr_negative``.
     """
 
     threshold: Floats
-    true_positives: Counts
-    false_positives: Counts
-    false_negatives: Counts
-    true_negatives: Counts
+    true_positives: Integers
+    false_positives: Integers
+    false_negatives: Integers
+    true_negatives: Integers
     rates: Mapping[str, Band]
-    independent: tuple[Floats, Floats]
     net_benefit: Floats
+    changes: NDArray[np.intp]
+    ratios: Mapping[str, Band]
 
 
 @dataclass(frozen=True)
@@ -301,6 +311,7 @@ def _explorer(cases: Cases, scale: Scale) -> ExplorerSteps:
     steps = np.arange(STEPS + 1) / STEPS
     table = threshold_table(cases.outcome, cases.risk, steps, group=cases.group, level=scale.level)
     inner = decision_curve(cases.outcome, cases.risk, thresholds=steps[1:-1], draws=0).net_benefit
+    changes = _changes(table)
     return ExplorerSteps(
         steps,
         table.true_positives,
@@ -311,9 +322,44 @@ def _explorer(cases: Cases, scale: Scale) -> ExplorerSteps:
             name: Band(*getattr(table, name))
             for name in ("sensitivity", "specificity", "ppv", "npv", "accuracy")
         },
-        (table.independent_events, table.independent_non_events),
         # At threshold 0 everybody is flagged and a false alarm costs nothing; at 1 its cost is infinite.
         np.concatenate([[cases.outcome.mean()], inner, [np.nan]]),
+        changes,
+        {
+            "lr_positive": _ratios(likelihood_ratio_positive, table, changes, scale.level),
+            "lr_negative": _ratios(likelihood_ratio_negative, table, changes, scale.level),
+        },
+    )
+
+
+def _changes(table: ThresholdTable) -> NDArray[np.intp]:
+    """The steps at which some count differs from the step before."""
+    counts = np.stack([table.true_positives, table.false_positives])
+    return np.flatnonzero(np.concatenate([[True], np.any(np.diff(counts, axis=1) != 0, axis=0)]))
+
+
+def _ratios(
+    ratio: Callable[..., Estimate], table: ThresholdTable, steps: NDArray[np.intp], level: float
+) -> Band:
+    """A likelihood ratio at some steps of a table; one without a bound above has its score bound below."""
+    cells = zip(*(getattr(table, name)[steps].tolist() for name in COUNTS), strict=True)
+    worth = zip(
+        table.independent_events[steps].tolist(), table.independent_non_events[steps].tolist(), strict=True
+    )
+    found = [_ratio(ratio, Counts(*counts), each, level) for counts, each in zip(cells, worth, strict=True)]
+    return Band(*np.array(found).T)
+
+
+def _ratio(
+    ratio: Callable[..., Estimate], table: Counts, worth: tuple[float, float], level: float
+) -> tuple[float, float, float]:
+    found = ratio(table, level=level, independent=worth)
+    hit = table.true_positives if ratio is likelihood_ratio_positive else table.false_negatives
+    if not np.isnan(found.value) or not (hit and table.non_events):
+        return found.value, found.low, found.high
+    return (
+        found.value,
+        *score_bounds_of_ratio(hit / table.events, worth[0], 0.0, worth[1], level=level),
     )
 
 

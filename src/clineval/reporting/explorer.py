@@ -4,18 +4,15 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from clineval.evaluation.curves import Curves, ExplorerSteps, PopulationCurves
 from clineval.evaluation.records import COUNTS, PopulationScores, ScoredPoint
 from clineval.reporting import svg
 from clineval.reporting.sentences import aim_words, chosen_words, number
 from clineval.reporting.subject import Subject
 from clineval.statistics.counts import Counts
-from clineval.statistics.operating_point import likelihood_ratio_negative, likelihood_ratio_positive
 
 BOUNDED = ("sensitivity", "specificity", "ppv", "npv")
+RATIOS = ("lr_positive", "lr_negative")
 LOWEST_SHARE, HIGHEST_SHARE = 0.001, 0.5
 
 REASONS = {
@@ -23,9 +20,9 @@ REASONS = {
     "specificity": "every case has the condition",
     "ppv": "no one is flagged",
     "npv": "everyone is flagged",
-    "net_benefit": "undefined at threshold 1",
-    "lr_positive": "undefined at this threshold",
-    "lr_negative": "undefined at this threshold",
+    "net_benefit": "undefined here",
+    "lr_positive": "undefined here",
+    "lr_negative": "undefined here",
 }
 
 ROC_FRAME = svg.Frame(svg.unit_axis("1 − specificity"), svg.unit_axis("sensitivity"), width=300, height=280)
@@ -71,7 +68,7 @@ def explorer_data(subject: Subject, curves: Curves, *, people: str) -> dict[str,
             entry = populations.setdefault(
                 population, {"prevalence": scores.prevalence, "cases": scores.cases, "models": {}}
             )
-            entry["models"][model] = _rows(scores, drawn, drawn.explorer, level=evaluation.level)
+            entry["models"][model] = _rows(scores, drawn, drawn.explorer)
     if not populations:
         return {}
     opens_on = subject.population if subject.population in populations else next(iter(populations))
@@ -111,57 +108,55 @@ def roc_corners() -> dict[str, float]:
     }
 
 
-def _rows(
-    scores: PopulationScores, drawn: PopulationCurves, steps: ExplorerSteps, *, level: float
-) -> dict[str, Any]:
+def _rows(scores: PopulationScores, drawn: PopulationCurves, steps: ExplorerSteps) -> dict[str, Any]:
     """One row per change of the counts, then one per operating point at its exact threshold."""
-    starts = _changes(steps)
     points = named(scores.operating_points)
-    tables = [*_tables(steps, starts), *(point.table for _, point in points)]
-    worth = [*zip(*(each[starts].tolist() for each in steps.independent), strict=True)]
-    ratios = {
-        name: [
-            *(of(table, level=level, independent=each) for table, each in zip(tables, worth, strict=False)),
-            *(point.rates[name] for _, point in points),
-        ]
-        for name, of in (
-            ("lr_positive", likelihood_ratio_positive),
-            ("lr_negative", likelihood_ratio_negative),
-        )
-    }
+    tables = [*_tables(steps), *(point.table for _, point in points)]
+    ratios = {name: _ratios(steps, tables, points, name) for name in RATIOS}
     return {
         "present": scores.events,
         "absent": scores.cases - scores.events,
-        "starts": starts.tolist(),
+        "starts": steps.changes.tolist(),
         "true_positives": [table.true_positives for table in tables],
         "false_positives": [table.false_positives for table in tables],
         "bounds": {
-            **{name: _bounds(name, steps, starts, points) for name in BOUNDED},
-            **{name: [_pair(each.low, each.high, _exact) for each in ratios[name]] for name in ratios},
+            **{name: _bounds(name, steps, points) for name in BOUNDED},
+            **{name: [_pair(low, high, _exact) for _, low, high in ratios[name]] for name in RATIOS},
         },
-        **{name: [_exact(each.value) for each in ratios[name]] for name in ratios},
+        **{name: [_exact(value) for value, _, _ in ratios[name]] for name in RATIOS},
         "roc": _roc_path(drawn),
-        "points": [_point(name, point, len(starts) + place) for place, (name, point) in enumerate(points)],
+        "points": [
+            _point(name, point, len(steps.changes) + place) for place, (name, point) in enumerate(points)
+        ],
     }
 
 
-def _changes(steps: ExplorerSteps) -> NDArray[np.intp]:
-    """The steps at which some count differs from the step before."""
-    counts = np.stack([steps.true_positives, steps.false_positives])
-    return np.flatnonzero(np.concatenate([[True], np.any(np.diff(counts, axis=1) != 0, axis=0)]))
-
-
-def _tables(steps: ExplorerSteps, starts: NDArray[np.intp]) -> Iterator[Counts]:
-    columns = (getattr(steps, name)[starts].tolist() for name in COUNTS)
+def _tables(steps: ExplorerSteps) -> Iterator[Counts]:
+    columns = (getattr(steps, name)[steps.changes].tolist() for name in COUNTS)
     return (Counts(*cells) for cells in zip(*columns, strict=True))
 
 
+def _ratios(
+    steps: ExplorerSteps, tables: Sequence[Counts], points: Sequence[tuple[str, ScoredPoint]], name: str
+) -> list[tuple[float, float, float]]:
+    """A likelihood ratio per row; a point's without a bound is that of the step with its counts."""
+    band = steps.ratios[name]
+    rows = [*zip(band.value.tolist(), band.low.tolist(), band.high.tolist(), strict=True)]
+    known = dict(zip(tables, rows, strict=False))
+    return [*rows, *(known.get(p.table, r) for (_, p), r in zip(points, _rates(points, name), strict=True))]
+
+
+def _rates(points: Sequence[tuple[str, ScoredPoint]], name: str) -> list[tuple[float, float, float]]:
+    rates = [point.rates[name] for _, point in points]
+    return [(rate.value, rate.low, rate.high) for rate in rates]
+
+
 def _bounds(
-    name: str, steps: ExplorerSteps, starts: NDArray[np.intp], points: list[tuple[str, ScoredPoint]]
+    name: str, steps: ExplorerSteps, points: Sequence[tuple[str, ScoredPoint]]
 ) -> list[list[Any] | None]:
     band = steps.rates[name]
-    ends = [*zip(band.low[starts].tolist(), band.high[starts].tolist(), strict=True)]
-    ends += [(point.rates[name].low, point.rates[name].high) for _, point in points]
+    ends = [*zip(band.low[steps.changes].tolist(), band.high[steps.changes].tolist(), strict=True)]
+    ends += [(low, high) for _, low, high in _rates(points, name)]
     return [_pair(low, high, _printed) for low, high in ends]
 
 
@@ -175,8 +170,8 @@ def _printed(value: float) -> float:
 
 
 def _exact(value: float) -> float | None:
-    """In full: likelihood ratios are carried to other prevalences."""
-    return None if math.isnan(value) else value
+    """In full, for likelihood ratios are carried to other prevalences; None for infinity too."""
+    return value if math.isfinite(value) else None
 
 
 def _roc_path(drawn: PopulationCurves) -> str:

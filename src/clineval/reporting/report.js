@@ -116,9 +116,9 @@
   const carriedBounds = (name, now) => {
     if (state.own) return now.bound(name);
     const ratio = now.bound(name === "ppv" ? "lr_positive" : "lr_negative");
-    if (!ratio || !defined(ratio[0]) || !defined(ratio[1])) return null;
+    if (!ratio || !defined(ratio[0])) return null;
     const odds = now.share / (1 - now.share);
-    const after = ratio.map((each) => (each * odds) / (1 + each * odds));
+    const after = ratio.map((each) => (defined(each) ? (each * odds) / (1 + each * odds) : 1));
     return name === "ppv" ? after : [1 - after[1], 1 - after[0]];
   };
 

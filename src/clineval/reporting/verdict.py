@@ -197,7 +197,7 @@ def not_helpful(lines: DecisionLines | None) -> str:
     harm = inside & (lines.gain.high < 0)
     none = inside & ~(lines.gain.low > 0)
     said = (
-        f" No gain shown at thresholds {_spans(lines, none)}."
+        f" No gain shown at thresholds of {_spans(lines, none)}."
         if none.any() and not none[inside].all()
         else ""
     )
