@@ -248,6 +248,38 @@ def test_every_name_reads_back_as_it_was(tmp_path_factory: pytest.TempPathFactor
     assert read_predictions(path)["case"].tolist() == names
 
 
+CELLS = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(-(2**62), 2**62),
+    st.floats(allow_nan=True, allow_infinity=True),
+    st.floats(width=32, allow_nan=False),
+    st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=8),
+    st.sampled_from(
+        [" a ", "1,5", "1.234,5", "1,234", "12 mm", "NA", "nan", "inf", "1e300", "12345678901234567"]
+    ),
+    st.sampled_from(["0.10", "=1+1", "'=1", "'x", '"', "a,b", "a;b", "a\nb", "a\r\nb", "true", "1_000", "²"]),
+)
+
+
+@settings(max_examples=80, deadline=None)
+@given(st.lists(st.tuples(st.floats(0, 1, width=32), CELLS, CELLS), min_size=1, max_size=6), st.data())
+def test_what_is_written_reads_back_as_the_very_table_that_was_scored(
+    tmp_path_factory: pytest.TempPathFactory, rows: list[tuple[object, ...]], data: st.DataObject
+) -> None:
+    risk, mixed, alike = zip(*rows, strict=True)
+    one = data.draw(CELLS)
+    frame = pd.DataFrame({"outcome": 1, "risk": np.array(risk, np.float32)})
+    frame[" mixed\ncells "] = pd.Series(list(mixed), dtype=object)
+    frame["alike"] = pd.Series([one] * len(rows), dtype=object)
+    frame["text"] = pd.Series([None if cell is None else str(cell) for cell in alike], dtype=object)
+    table = check_predictions(frame, warn=lambda sentence: None)
+    for name in ("predictions.csv", "predictions.parquet"):
+        path = tmp_path_factory.mktemp("table") / name
+        write_predictions(table, path)
+        pd.testing.assert_frame_equal(read_predictions(path), table, check_exact=True)
+
+
 @pytest.mark.parametrize("cell", ["=1+1", "+SUM(A1)", "-cmd|' /C calc'!A0", "@x", "'=1", "=cmd|'/C calc'!A1"])
 def test_a_formula_stays_text_in_a_written_csv_and_reads_back(tmp_path: Path, cell: str) -> None:
     path = tmp_path / "predictions.csv"

@@ -97,9 +97,9 @@ def check_predictions(
     if not isinstance(frame, pd.DataFrame):
         raise InputError(f"Expected predictions as a pandas DataFrame, got {type(frame).__name__}.")
     given = {str(name): _to_arrow(frame.iloc[:, place]) for place, name in enumerate(frame.columns)}
-    if len(given) != frame.shape[1]:
-        raise InputError("The table has two columns of one name; give each column its own.")
     origin = Origin("the table")
+    if len(given) != frame.shape[1]:
+        raise InputError(f"{origin.name} has two columns of one name; give each column its own.")
     return _checked(given, origin=origin, columns=columns or {}, positive=positive, model="model", warn=warn)
 
 
@@ -151,7 +151,7 @@ def _renamed(given: Mapping[str, Any], columns: Mapping[str, str], origin: Origi
 
     So are row numbers that pandas wrote as a column without a name.
     """
-    given = {key: value for key, value in given.items() if key and not _INDEX.fullmatch(key)}
+    given = {key: value for key, value in _tidy(given, origin).items() if key and not _INDEX.fullmatch(key)}
     for wanted, source in columns.items():
         if wanted not in (*COLUMNS, *MEMBER_COLUMNS):
             raise InputError(f"{wanted!r} is no column of the table; columns are {', '.join(COLUMNS)}.")
@@ -159,6 +159,14 @@ def _renamed(given: Mapping[str, Any], columns: Mapping[str, str], origin: Origi
             raise InputError(f"{origin.name} has no column {source!r} for {wanted}; it has {_listed(given)}.")
     rest = {key: key for key in given if key not in (*columns, *columns.values())}
     return {name: Column(given[source], source, origin) for name, source in {**columns, **rest}.items()}
+
+
+def _tidy(given: Mapping[str, Any], origin: Origin) -> dict[str, Any]:
+    """The columns by names on one line and without spaces around them, as a CSV gives them."""
+    tidy = {" ".join(name.splitlines()).strip(): values for name, values in given.items()}
+    if len(tidy) < len(given):
+        raise InputError(f"{origin.name} has two columns of one name; give each column its own.")
+    return tidy
 
 
 def _checked(

@@ -36,6 +36,12 @@ class Column:
     title: str
     origin: Origin
 
+    @property
+    def text(self) -> Any:
+        """Every cell as text without the spaces around it, which cells of a CSV have lost already."""
+        text = as_text(self.values)
+        return text if self.origin.path else pc.utf8_trim_whitespace(text)
+
     def cell(self, index: int) -> str:
         """A cell's place in words."""
         return f"{self.origin.row(index)}, column {self.title!r}"
@@ -48,7 +54,7 @@ class Column:
 
 def as_names(column: Column, *, needed: bool = True) -> Any:
     """Text of every cell; where ``needed``, an empty one is refused."""
-    text = as_text(column.values)
+    text = column.text
     nameless = pc.fill_null(pc.equal(text, ""), True)
     if needed and pc.any(nameless).as_py():
         place, _ = column.first(nameless.to_numpy(zero_copy_only=False))
@@ -89,7 +95,7 @@ def as_outcome(column: Column, *, positive: str | None, warn: Warn) -> NDArray[n
         numbers = values.to_numpy() if pa.types.is_integer(values.type) else None
         if numbers is not None and bool(((numbers == 0) | (numbers == 1)).all()):
             return np.asarray(numbers == 1)
-    codes, seen = encoded(pc.utf8_trim_whitespace(pc.fill_null(as_text(values), "")))
+    codes, seen = encoded(pc.fill_null(column.text, ""))
     words = np.array(seen.to_pylist(), dtype=np.str_)
     if "" in words:
         place, _ = column.first(codes == int(np.argmax(words == "")))
@@ -232,17 +238,14 @@ def as_attribute(column: Column, *, comma_is_decimal: bool, warn: Warn) -> pd.Se
     Decimal commas, signs between thousands and one unit behind every number are understood and said.
     """
     values = column.values
-    if pa.types.is_boolean(values.type) or pa.types.is_dictionary(values.type):
-        values = as_text(values)
-    if _is_text(values.type):
-        return _of_text(column, values, comma_is_decimal=comma_is_decimal, warn=warn)
     if pa.types.is_integer(values.type) or pa.types.is_floating(values.type):
         with suppress(pa.ArrowInvalid):  # whole numbers above 2^53, as some identifiers are, stay text
             return pd.Series(_in_full(values).cast(pa.float64()).to_numpy(zero_copy_only=False))
-    return pd.Series(as_text(values), dtype=TEXT)
+    return _of_text(column, comma_is_decimal=comma_is_decimal, warn=warn)
 
 
-def _of_text(column: Column, values: Any, *, comma_is_decimal: bool, warn: Warn) -> pd.Series:
+def _of_text(column: Column, *, comma_is_decimal: bool, warn: Warn) -> pd.Series:
+    values = column.text
     filled = pc.if_else(pc.equal(values, ""), pa.scalar(None, values.type), values)
     with suppress(pa.ArrowException):
         numbers = filled.cast(pa.float64())
@@ -250,7 +253,7 @@ def _of_text(column: Column, values: Any, *, comma_is_decimal: bool, warn: Warn)
         if (
             most is not None
             and most >= 2.0**53
-            and pc.any(pc.match_substring_regex(filled, r"^\d{16,}$")).as_py()
+            and pc.any(pc.match_substring_regex(filled, r"^[+-]?\d{16,}$")).as_py()
         ):
             return pd.Series(filled, dtype=TEXT)
         return pd.Series(numbers.to_numpy(zero_copy_only=False))
