@@ -100,6 +100,8 @@ def as_outcome(column: Column, *, positive: str | None, warn: Warn) -> NDArray[n
     if "" in words:
         place, _ = column.first(codes == int(np.argmax(words == "")))
         raise InputError(f"{place}: expected an outcome, got nothing. Fill the cell or take the row out.")
+    if positive is not None and pa.types.is_boolean(values.type):
+        positive = positive.lower()  # True is written so in Python
     if positive is None:
         return _outcome_of_known(column, codes, words)
     return named_outcome(words, np.bincount(codes), positive, place=_place(column), warn=warn)[codes]
@@ -223,10 +225,9 @@ def _why_no_risks(risk: Floats) -> str:
         return f"{span} ratings in whole numbers, not probabilities: rank by them with {as_scores}."
     if high <= 100 * (1 + ROUNDING) and np.mean(known > 1) >= 0.5 and high > 10:
         return f"{span} percentages, it seems: divide them by 100."
-    if np.mean((known >= 0) & (known <= 1)) > 0.5:
-        return (
-            f"{np.mean((known < 0) | (known > 1)):.1%} of the column lie beyond 0 to 1: look at these rows."
-        )
+    beyond = int(((known < 0) | (known > 1)).sum())
+    if beyond < len(known) / 2:
+        return f"{beyond:,} of {len(risk):,} values lie beyond 0 to 1: look at these rows." if beyond else ""
     return (
         f"{span} scores, not probabilities: turn them into probabilities, or rank by them with {as_scores}."
     )

@@ -3,9 +3,10 @@
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from functools import wraps
-from typing import ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar, cast
 
 import pandas as pd
+from numpy.typing import ArrayLike
 from threadpoolctl import threadpool_limits
 
 from clineval.errors import InputError
@@ -31,6 +32,7 @@ from clineval.evaluation.readers import beside_readers, reader_columns
 from clineval.evaluation.records import Evaluation, Point, PopulationScores, Primary, Scale, Spread
 from clineval.evaluation.scores import group_warnings, members_by_population, score, spread_of
 from clineval.evaluation.subgroups import check_chosen, subgroup_tables
+from clineval.in_memory import to_predictions
 from clineval.predictions import MEMBER_COLUMNS, OUT_OF_FOLD, TRAIN, check_predictions, codes_of, encode
 from clineval.predictions import attributes as attributes_of
 from clineval.progress import Progress
@@ -55,8 +57,14 @@ Opening = Callable[[tuple[str, ...], Mapping[str, tuple[Point, ...]]], None]
 
 
 def evaluate(
-    frame: pd.DataFrame,
+    outcome: Any,
+    risk: Any = None,
     *,
+    group: ArrayLike | None = None,
+    split: ArrayLike | None = None,
+    case: ArrayLike | None = None,
+    positive: object = None,
+    columns: Mapping[str, str] | None = None,
     condition: str = "condition",
     thresholds: Iterable[float] = (),
     points: Mapping[str, Iterable[Point]] | None = None,
@@ -66,29 +74,38 @@ def evaluate(
     members: pd.DataFrame | None = None,
     shared_cases_only: bool = False,
     learnt: Iterable[Learnt] = (),
-    attributes: Iterable[str] = (),
+    attributes: Iterable[str] | Mapping[str, ArrayLike] | pd.DataFrame = (),
     primary: str | Primary | None = None,
     threshold_rules: Iterable[str] = (),
     readers: BesideReaders | None = None,
     opening: Opening | None = None,
     progress: Progress | None = None,
 ) -> Evaluation:
-    """Everything a table of predictions says about its models, every number with its confidence interval.
+    """How well risks rank cases, whether they are right, and what they are good for, each with its interval.
 
     Parameters
     ----------
-    frame : one row per model and case with ``outcome`` (0/1) and ``risk`` (0 to 1); see
-        ``clineval.predictions`` for the columns and what stands in where one is missing.
+    outcome : shape (n,), 1 or True where the condition is present, or any value with ``positive``; or a
+        table (pandas, polars, pyarrow) with one row per model and case, whose columns are ``outcome`` and
+        ``risk`` and, where there are, ``model``, ``split``, ``case``, ``group`` and attributes.
+    risk : shape (n,), 0 to 1; of several models a mapping of names to such, or a data frame with a column
+        each. Left out where ``outcome`` is a table.
+    group : shape (n,), shared by cases that are not independent, such as the patient: intervals respect it.
+    split : shape (n,), train, val, test, train_out_of_fold or the name of a cohort; by default test.
+    case : shape (n,), what a case is called, unique within a split; by default its row number.
+    positive : the outcome's value where the condition is present; by default 1 or true.
+    columns : a table's own names for the columns, ``{"risk": "p_malignant"}``.
     condition : the word for what outcome 1 stands for, such as ``"malignant"``.
     thresholds : further thresholds to report, 0 to 1; flagged means risk >= threshold.
     points : per model thresholds frozen elsewhere, instead of one half and the chosen one.
     level : coverage aimed at by the intervals, between 0 and 1.
     draws, seed : of the bootstrap.
     members : the same table for every member of the ensembles, with ``seed`` and/or ``fold``; gives the
-        spread over trainings. A ``frame`` with such columns serves as its own.
+        spread over trainings. A table with such columns serves as its own.
     shared_cases_only : score models that were given different cases on the shared ones only.
     learnt : what was learnt on which population, such as a recalibration; refused where that one is scored.
-    attributes : columns to make subgroups of; by default all that can group cases, see ``columns``.
+    attributes : columns of a table to make subgroups of, by default all that can group cases; beside arrays
+        a mapping of names to such columns, each of shape (n,).
     primary : the model to speak of first, or the model and threshold that were frozen elsewhere; by default
         chosen on development data, see ``choose_primary``.
     threshold_rules : such as ``"sensitivity>=0.90@0.95"``: a threshold of which development data show this.
@@ -101,8 +118,28 @@ def evaluate(
     ------
     InputError : a row is not what the table needs, models were scored on different cases, or a threshold
         was chosen, or something learnt, on the cases that it would be scored on.
+
+    Examples
+    --------
+    >>> risk = [0.9, 0.8, 0.4, 0.6, 0.3, 0.2, 0.2, 0.1]
+    >>> found = evaluate([1, 1, 1, 0, 0, 0, 0, 0], risk, condition="malignant", thresholds=[0.5], draws=100)
+    >>> scores = found.models["model"]["test"]
+    >>> round(scores.measures["auc"].value, 3)
+    0.933
+    >>> scores.point("given").true_positives, scores.point("given").false_positives
+    (2, 1)
     """
-    table = check_predictions(frame)
+    further = attributes if isinstance(attributes, (Mapping, pd.DataFrame)) else None
+    table = to_predictions(
+        outcome,
+        risk,
+        group=group,
+        split=split,
+        case=case,
+        attributes=further,
+        columns=columns,
+        positive=positive,
+    )
     evaluation = evaluate_checked(
         table,
         condition=condition,
@@ -114,7 +151,7 @@ def evaluate(
         members=None if members is None else check_predictions(members),
         shared_cases_only=shared_cases_only,
         learnt=learnt,
-        attributes=attributes,
+        attributes=() if further is not None else cast(Iterable[str], attributes),
         primary=primary,
         threshold_rules=threshold_rules,
         readers=readers,

@@ -61,9 +61,7 @@ def freeze_points(
 def given_point(threshold: float) -> Point:
     """A threshold that the user named; InputError unless it is a number from 0 to 1."""
     if not 0 <= threshold <= 1:
-        raise InputError(
-            f"A threshold must be a number from 0 to 1; got {threshold}. Give another --threshold."
-        )
+        raise InputError(f"A threshold must be a number from 0 to 1; got {threshold}.")
     return Point("given", threshold + 0.0, "given", "named by the user")  # -0.0 is 0.0
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from clineval.errors import InputError
+from clineval.errors import InputError, option
 from clineval.predictions import MEMBER_COLUMNS, OUT_OF_FOLD, TEST, TRAIN, VAL, codes_of, encode
 
 TEST_CLEAN = "test_clean"
@@ -228,7 +228,8 @@ def _different_cases(population: Population, first: str, second: str, columns: _
     return InputError(
         f"Row {row + 1}, column 'case': {name!r} of split {split!r} was scored by model {owner!r} but not by "
         f"{lacking!r} ({first!r} has {len(one)} cases, {second!r} {len(other)}, {shared} shared). "
-        "Give both models the same cases, or compare them on the shared ones with --shared-cases-only."
+        "Give both models the same cases, or compare them on the shared ones with "
+        f"{option('--shared-cases-only', 'shared_cases_only=True')}."
     )
 
 

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Iterable, Mapping, Sequence
 
-from clineval.errors import InputError, in_short
+from clineval.errors import InputError, in_short, option
 from clineval.evaluation.operating_points import HALF, SENSITIVITY_90
 from clineval.evaluation.populations import Population
 from clineval.evaluation.records import Point, Primary
@@ -46,8 +46,9 @@ def choose_primary(
     docs/methods/primary.md
     """
     if named is not None and named not in points:
+        asked = option("--primary", "primary")
         raise InputError(
-            f"--primary needs one of the table's models ({in_short(list(points))}); got {named!r}."
+            f"{asked} needs one of the table's models ({in_short(list(points))}); got {named!r}."
         )
     wanted = set(scored) or set(points)
     there = [name for name in points if name in wanted] or list(points)

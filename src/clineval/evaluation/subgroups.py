@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from clineval.errors import InputError, in_short
+from clineval.errors import InputError, in_short, option
 from clineval.evaluation.populations import Cases
 from clineval.evaluation.records import Point, Scale, SubgroupCell, SubgroupTable
 from clineval.predictions import attributes
@@ -84,9 +84,10 @@ def check_chosen(chosen: Iterable[str], there: Sequence[str]) -> None:
     for name in chosen:
         if name not in there:
             known = in_short(list(there)) or "none"
+            asked = option("--attribute", "attributes")
             raise InputError(
-                f"--attribute needs one of the table's further columns ({known}); got {name!r}, which is "
-                "not there or serves as image, outcome or group."
+                f"{asked} needs one of the table's further columns ({known}); got {name!r}, which is not "
+                "there or serves as image, outcome or group."
             )
 
 

@@ -109,7 +109,7 @@ def evaluate_file(
         warn(line)
     with replace_folder(out, kind="evaluate", force=force) as folder:
         with recorder.step("table"):
-            table = store_table(table, folder)
+            store_table(table, folder)
         frozen = {
             "data_sha256": source.sha256,
             "settings": {"evaluation": asked},
@@ -145,14 +145,12 @@ def _draw_readers(folder: Path, evaluation: Evaluation, table: pd.DataFrame) -> 
     return drawn
 
 
-def store_table(table: pd.DataFrame, folder: Path) -> pd.DataFrame:
-    """Write a table into a folder and hand back what lies there, for that is what must be scored."""
-    if len(table) > MOST_CSV_ROWS:
-        # Parquet holds the very bits of the table that came: reading ten million rows again shows nothing.
-        write_predictions(table, folder / "predictions.parquet")
-        return table
-    write_predictions(table, folder / "predictions.csv")
-    return read_predictions(folder / "predictions.csv")
+def store_table(table: pd.DataFrame, folder: Path) -> None:
+    """Write a checked table into a folder; what lies there reads back as that very table."""
+    # a CSV of many rows is slow to write and to open
+    write_predictions(
+        table, folder / ("predictions.parquet" if len(table) > MOST_CSV_ROWS else "predictions.csv")
+    )
 
 
 def _read(
