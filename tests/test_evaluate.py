@@ -457,7 +457,7 @@ def test_models_scored_on_different_cases_are_refused_with_the_counts() -> None:
         "column 'case'",
         "'test/70'",
         "'logreg' has 80 cases, 'cnn' 70, 70 shared",
-        "--shared-cases-only",
+        "shared_cases_only=True",
     ):
         assert word in message
 
@@ -597,7 +597,7 @@ def test_subgroups_can_be_chosen_and_the_others_say_that_they_were_not() -> None
         ("site", ""),
         ("device", "not among the columns that were chosen"),
     ]
-    with pytest.raises(InputError, match="--attribute needs one of the table's further columns"):
+    with pytest.raises(InputError, match="attributes needs one of the table's further columns"):
         evaluate(table, attributes=["scanner"], **FAST)
 
 

@@ -149,7 +149,7 @@ def test_subgroups_can_be_chosen_and_verify_scores_the_same(tmp_path: Path) -> N
         "device": "not among the columns that were chosen",
     }
     assert main.run_command(["verify", str(tmp_path / "out")]) == 0
-    with pytest.raises(InputError, match="--attribute needs one of the table's further columns"):
+    with pytest.raises(InputError, match="attributes needs one of the table's further columns"):
         evaluate_file(saved(frame, tmp_path), attributes=["sight"], out=tmp_path / "other", draws=20)
     assert not (tmp_path / "other").exists()
 

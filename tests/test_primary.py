@@ -115,7 +115,7 @@ def test_a_named_model_wins_and_an_unknown_one_is_refused():
     found = chosen(frame, named="plain")
     assert found.model == "plain"
     assert found.rule.startswith("Model: named by the user.")
-    with pytest.raises(InputError, match=r"--primary needs one of .*plain; deep.*; got 'deeper'"):
+    with pytest.raises(InputError, match=r"primary needs one of .*plain; deep.*; got 'deeper'"):
         chosen(frame, named="deeper")
 
 
