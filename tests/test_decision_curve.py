@@ -9,7 +9,12 @@ import pytest
 from clinical_reference import NAMES, cases, golden, sample
 from discrimination_reference import law
 
-from clineval.statistics.decision_curve import compare_decision_curves, decision_curve, decision_grid
+from clineval.statistics.decision_curve import (
+    compare_decision_curves,
+    decision_curve,
+    decision_grid,
+    net_benefit,
+)
 from clineval.statistics.operating_point import operating_point
 
 R = golden("decision_curve")
@@ -232,3 +237,36 @@ def test_a_curve_that_cannot_be_drawn_is_refused_in_words(given, message):
 def test_a_curve_of_no_cases_is_refused():
     with pytest.raises(ValueError, match="at least one case; got none"):
         decision_curve([], [])
+
+
+def test_net_benefit_at_one_threshold_is_that_of_the_curve_with_the_interval_of_a_mean():
+    rng = np.random.default_rng(3)
+    outcome, risk = rng.random(300) < 0.4, rng.random(300)
+    found = net_benefit(outcome, risk, 0.3)
+    gained = np.array(
+        [(1.0 if case else -0.3 / 0.7) if r >= 0.3 else 0.0 for case, r in zip(outcome, risk, strict=True)]
+    )
+    assert found.value == pytest.approx(
+        decision_curve(outcome, risk, thresholds=[0.3], draws=0).net_benefit[0]
+    )
+    error = gained.std(ddof=1) / np.sqrt(300)
+    assert (found.low, found.high) == pytest.approx(
+        (found.value - 1.959963984540054 * error, found.value + 1.959963984540054 * error)
+    )
+
+
+def test_net_benefit_of_every_case_twice_under_one_group_has_no_narrower_interval():
+    rng = np.random.default_rng(4)
+    outcome, risk, twice = rng.random(80) < 0.4, rng.random(80), np.repeat(np.arange(80), 2)
+    once = net_benefit(outcome, risk, 0.3)
+    both = net_benefit(outcome[twice], risk[twice], 0.3, group=twice)
+    assert both.value == pytest.approx(once.value)
+    assert both.high - both.low >= once.high - once.low
+    assert "80 groups" in both.method
+
+
+def test_net_benefit_is_undefined_at_0_and_1_and_has_no_interval_where_none_is_flagged():
+    assert np.isnan(net_benefit([1, 0], [0.2, 0.1], 1.0).value)
+    found = net_benefit([1, 0], [0.2, 0.1], 0.5)
+    assert found.value == 0
+    assert np.isnan(found.low)

@@ -287,3 +287,9 @@ def test_the_prediction_holds_the_next_site_as_often_as_it_says(number, tau):
         value = rng.normal(0, np.hypot(error, tau))
         held += 0.025 <= next_site(value, error).chance_below(tau * rng.normal()) <= 0.975
     assert held / 500 >= 0.93
+
+
+def test_an_interval_by_students_t_gives_back_its_standard_error():
+    reach = 2.0930240544082634 * 0.1  # t with 19 degrees of freedom
+    found = on_scale(Estimate(1.2, 1.2 - reach, 1.2 + reach), "identity", groups=20)
+    assert found == pytest.approx((1.2, 0.1), rel=1e-12)

@@ -137,6 +137,7 @@ class ValidationSettings:
     evaluation: EvaluationSettings = field(default_factory=EvaluationSettings)
     attributes: tuple[str, ...] = ()  # columns to make subgroups of; none = all that can group cases
     skip_unreadable: bool = False  # score the images that can be used and list the others, not refuse all
+    site_column: str | None = None  # where, or with which scanner, each image was taken
 
 
 @dataclass(frozen=True)

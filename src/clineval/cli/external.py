@@ -65,6 +65,13 @@ def validate(
     margin: Margin = None,
     prevalence: Prevalence = None,
     acting_threshold: ActingThreshold = None,
+    site_column: Annotated[
+        str | None,
+        typer.Option(
+            help="Column that says where, or with which scanner, each image was taken: how much sites "
+            "differ, and what to expect at the next."
+        ),
+    ] = None,
     seed: Annotated[int, typer.Option(help="Seed of bootstrap and corruptions.")] = 0,
     jobs: Annotated[
         int | None, typer.Option(help="Threads; the numbers do not depend on it.", show_default="all cores")
@@ -89,6 +96,7 @@ def validate(
     from clineval import settings as rooms
     from clineval.pipeline.run import OwnImages
     from clineval.pipeline.validate import validate as validate_run
+    from clineval.reporting.sites import sentences
 
     own = rooms.OwnSettings(image_column, outcome_column, positive, group_column, fit=fit, bits=bits)
     beside = beside_readers(
@@ -108,6 +116,7 @@ def validate(
         rooms.EvaluationSettings(seed=seed, readers=beside),
         attributes=tuple(attribute or ()),
         skip_unreadable=skip_unreadable,
+        site_column=site_column,
     )
     with display() as announce:
         found = validate_run(
@@ -125,6 +134,8 @@ def validate(
     _complain_unreadable(len(found.unreadable), of=len(found.cohort) + len(found.unreadable))
     say(found.cohort.source.notice, style="bold red")
     show_answer(found.evaluation, found.folder / "report.html", where=name, table=table_too)
+    for sentence in sentences(found.sites) if found.sites is not None else ():
+        say(sentence)
 
 
 def predict(

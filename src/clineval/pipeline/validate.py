@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from clineval import results as provenance
@@ -16,9 +17,11 @@ from clineval.data.cohort import Cohort
 from clineval.data.image_files import Unreadable, as_cell
 from clineval.data.own_images import OwnCohort, read_own_cohort
 from clineval.data.own_table import Columns
-from clineval.errors import InputError
+from clineval.errors import InputError, in_short
 from clineval.evaluation import Evaluation, codec, read_evaluation
+from clineval.evaluation import sites as by_site
 from clineval.evaluation.readers import check_readers
+from clineval.evaluation.records import Scale
 from clineval.evaluation.subgroups import check_chosen
 from clineval.pipeline.external import (
     FILE,
@@ -36,7 +39,10 @@ from clineval.pipeline.stored_run import StoredRun, cut_for, read_run
 from clineval.pipeline.train import DECIMALS
 from clineval.predictions import OUT_OF_FOLD, read_predictions, write_predictions
 from clineval.progress import Announce, silent
+from clineval.reporting.artefacts import SITES
 from clineval.reporting.beside import write_beside_figures
+from clineval.reporting.figures import write
+from clineval.reporting.sites import write_site_figures
 from clineval.reporting.subject import subject_of
 from clineval.results.folder import replace_folder, require_apart, watch
 from clineval.settings import ValidationSettings
@@ -51,7 +57,8 @@ OWN_UNLIKE = f"own_{UNLIKE}"  # a column of that name in the table
 class Validated:
     """Where the validation lies, the external cohort, its evaluation, and what ``transport.json`` holds.
 
-    ``unreadable`` are the images that were left out because they cannot be used.
+    ``unreadable`` are the images that were left out because they cannot be used; ``sites`` says how much
+    sites differ, where that was asked for.
     """
 
     folder: Path
@@ -59,6 +66,7 @@ class Validated:
     evaluation: Evaluation
     transport: Mapping[str, Any]
     unreadable: tuple[Unreadable, ...] = ()
+    sites: by_site.SiteStudy | None = None
 
 
 def validate(
@@ -127,6 +135,15 @@ def validate(
             announce("Setting the external cohort beside the test cases of the run")
             beside = transport_record(run, results, table, external.cohort, scored, at_home, settings)
             _write_json(beside, folder / FILE)
+        study = None
+        if settings.site_column is not None:
+            with recorder.step("sites"):
+                announce("Summing up over sites")
+                study = _sites(table, external.cohort, settings, at_home)
+                _write_json(codec.to_plain(study), folder / SITES)
+                write(pd.DataFrame(by_site.site_rows(study)), folder / "sites.csv")
+                notice = external.cohort.source.notice
+                write_site_figures(study, folder, formats=tuple(formats), notice=notice)
         if settings.corruptions:
             with recorder.step("robustness"):
                 given = (run, external.cohort, scored.views, settings, folder)
@@ -145,7 +162,7 @@ def validate(
             write_words(folder, lines, table=table, announce=announce)
         provenance.seal(folder, _facts(*about, recorder))
         unchanged()  # all that was read of the run, and hashed, is of one run
-    return Validated(out, external.cohort, evaluation, beside, external.unreadable)
+    return Validated(out, external.cohort, evaluation, beside, external.unreadable, study)
 
 
 def _check_name(name: str) -> None:
@@ -206,6 +223,42 @@ def _check_columns(cohort: Cohort, settings: ValidationSettings) -> None:
     check_chosen(settings.attributes, [*cohort.attributes, UNLIKE])
     if settings.evaluation.readers is not None:
         check_readers(settings.evaluation.readers, cohort.attributes)
+    if settings.site_column is not None:
+        by_site.plan(
+            cohort.outcome, _site(cohort, settings.site_column), _groups(cohort), column=settings.site_column
+        )
+
+
+def _site(cohort: Cohort, column: str) -> NDArray[np.str_]:
+    """Where each image was taken."""
+    if column not in cohort.attributes:
+        known = in_short(list(cohort.attributes)) or "none"
+        raise InputError(
+            f"--site-column needs one of the table's further columns ({known}); got {column!r}, which is not "
+            "there, serves as image, outcome or group, or is left out as it identifies people."
+        )
+    return cohort.attributes[column].astype(str)
+
+
+def _groups(cohort: Cohort) -> NDArray[np.str_] | None:
+    """The patients, None where every image is of another."""
+    return cohort.group if len(np.unique(cohort.group)) < len(cohort) else None
+
+
+def _sites(
+    table: pd.DataFrame, cohort: Cohort, settings: ValidationSettings, at_home: Evaluation
+) -> by_site.SiteStudy:
+    """How much the sites of the cohort differ, from the table as read back."""
+    column = str(settings.site_column)
+    return by_site.over_sites(
+        table,
+        dict(zip(cohort.case.tolist(), _site(cohort, column).tolist(), strict=True)),
+        column=column,
+        condition=cohort.condition,
+        points=at_home.points,
+        primary=at_home.primary,
+        scale=Scale(settings.evaluation.level, settings.evaluation.draws, settings.evaluation.seed),
+    )
 
 
 def _notes(run: StoredRun, settings: ValidationSettings, *, second_view: bool) -> Iterator[str]:

@@ -17,6 +17,7 @@ TABLES = ("predictions.csv", "predictions.parquet")
 EVALUATION, PROVENANCE = "evaluation.json", "provenance.json"
 AUDIT, EXPLORATION, STORED = "audit.json", "exploration.json", "models/shipped.json"
 TRANSPORT, ROBUSTNESS, COVERAGE = "transport.json", "robustness.csv", "coverage.json"
+SITES = "sites.json"
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,7 @@ class Artefacts:
     stored: dict[str, Any] = field(default_factory=dict)
     transport: dict[str, Any] = field(default_factory=dict)
     coverage: dict[str, Any] = field(default_factory=dict)
+    sites: dict[str, Any] = field(default_factory=dict)
     gallery: Gallery = field(default_factory=Gallery)
 
     @property
@@ -88,7 +90,7 @@ def read_artefacts(folder: Path, *, table: pd.DataFrame | None = None) -> Artefa
             f"{folder} lacks {lacking}, which a report is made from; write it with: clineval run"
         )
     provenance = _read_json(folder, PROVENANCE)
-    written = (table_name, EVALUATION, AUDIT, EXPLORATION, STORED, TRANSPORT, ROBUSTNESS, COVERAGE)
+    written = (table_name, EVALUATION, AUDIT, EXPLORATION, STORED, TRANSPORT, ROBUSTNESS, COVERAGE, SITES)
     _refuse_altered(folder, provenance, (*written, "gallery.json"))
     evaluation = read_evaluation(folder / EVALUATION)
     table = read_predictions(folder / table_name) if table is None else table
@@ -104,6 +106,7 @@ def read_artefacts(folder: Path, *, table: pd.DataFrame | None = None) -> Artefa
         stored=_read_json(folder, STORED),
         transport=_read_json(folder, TRANSPORT),
         coverage=_read_json(folder, COVERAGE),
+        sites=_read_json(folder, SITES),
         gallery=read_gallery(folder),
     )
 

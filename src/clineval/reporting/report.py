@@ -17,7 +17,7 @@ from clineval.errors import InputError
 from clineval.evaluation.curves import Curves, DecisionLines, PopulationCurves
 from clineval.evaluation.curves import curves as curves_of
 from clineval.files import write_whole
-from clineval.reporting import charts, external, sections, sentences, svg, tables
+from clineval.reporting import charts, external, sections, sentences, sites, svg, tables
 from clineval.reporting.artefacts import ROBUSTNESS, Artefacts, read_artefacts
 from clineval.reporting.beside import beside_readers, reader_marks
 from clineval.reporting.checklist import STATUSES, rows_for
@@ -103,6 +103,7 @@ CLINICAL = (
     ("curves", "Curves", "curves"),
     ("limits", "Limits", "limits"),
     ("cohort", "External cohort", "cohort"),
+    ("sites", "Sites", "sites"),
     ("failures", "Wrong calls", "failures"),
     ("readers", "Readers", "readers"),
     ("points", "Thresholds", "points"),
@@ -149,6 +150,9 @@ def content(artefacts: Artefacts, curves: Curves) -> dict[str, Any]:
         "limits": sections.limits(subject, artefacts),
         "leak": sections.leak_table(subject),
         "cohort": _cohort(artefacts, subject),
+        "sites": sites.site_parts(sites.read_study(artefacts.sites), artefacts.folder)
+        if artefacts.sites
+        else {},
         **_failures(subject, artefacts),
         **_points(subject, curves),
         "readers": beside_readers(subject, curves),

@@ -10,12 +10,21 @@ from clineval.statistics.counts import (
     Floats,
     ascending,
     checked_risks,
+    flagged,
     flagged_counts,
     steps_reached,
     takes_series,
 )
-from clineval.statistics.intervals import effective_groups, few_groups, quantile_by_group, tails
+from clineval.statistics.intervals import (
+    Estimate,
+    effective_groups,
+    few_groups,
+    quantile_by_group,
+    tails,
+    undefined,
+)
 from clineval.statistics.resampling import Units, resampling_units, shared_groups
+from clineval.statistics.scores import standard_error
 
 
 def decision_grid() -> Floats:
@@ -132,6 +141,43 @@ def decision_curve(
         draws=draws,
         method=method,
     )
+
+
+@takes_series
+def net_benefit(
+    outcome: ArrayLike,
+    risk: ArrayLike,
+    threshold: float,
+    *,
+    group: ArrayLike | None = None,
+    level: float = 0.95,
+) -> Estimate:
+    """The net benefit at one threshold, in true positives per case, without a bootstrap.
+
+    Parameters
+    ----------
+    outcome, risk : shape (n,), at least one case.
+    threshold : between 0 and 1; at these it is undefined.
+    group : shape (n,); with groups of several cases the variance is that between groups, and the interval
+        reaches as far as Student's t, see ``effective_groups``.
+
+    Notes
+    -----
+    The mean over cases of 1 for a true and -t / (1 - t) for a false positive (Vickers and Elkin 2006,
+    doi:10.1177/0272989X06295361), with the interval of a mean.
+    """
+    outcome, risk = checked_risks(outcome, risk)
+    if not 0 < threshold < 1:
+        return undefined(f"net benefit needs a threshold between 0 and 1; got {threshold:g}", level=level)
+    called, code = flagged(risk, threshold), shared_groups(group, len(risk))
+    gained = called * np.where(outcome, 1.0, -threshold / (1 - threshold))
+    value = float(gained.mean())
+    error = standard_error((gained - value) / len(gained), code)
+    if reason := few_groups(code) or ("" if error > 0 else "no interval: the cases show no spread"):
+        return Estimate(value, np.nan, np.nan, level, reason)
+    reach = quantile_by_group(level, effective_groups(code)) * error
+    words = "cases" if code is None else f"{code.max() + 1} groups, Student's t"
+    return Estimate(value, value - reach, value + reach, level, f"mean over cases, variance between {words}")
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import brentq
 from scipy.special import chdtrc, chdtri, expit, gammaln, logit, ndtr, stdtrit
 
-from clineval.statistics.intervals import Estimate, normal_quantile, undefined
+from clineval.statistics.intervals import Estimate, normal_quantile, quantile_by_group, undefined
 
 Floats = NDArray[np.float64]
 
@@ -217,14 +217,18 @@ def next_site(value: ArrayLike, standard_error: ArrayLike) -> NextSite:
     return NextSite(weight / weight.sum(), fits.mean, np.sqrt(tau2 + 1 / fits.weight.sum(axis=-1)))
 
 
-def on_scale(estimate: Estimate, scale: str) -> tuple[float, float]:
+def on_scale(estimate: Estimate, scale: str, *, groups: float = np.inf) -> tuple[float, float]:
     """An estimate and its standard error on the scale, read off its interval: half of it over the quantile.
 
     Exact for an interval made on that scale (``auc_logit``, ``observed_expected``, a Wald interval of a
     slope). NaN where a bound has no place on the scale, such as an AUC of 1: such a site is left out.
+
+    Parameters
+    ----------
+    groups : where the interval reaches as far as Student's t: ``intervals.effective_groups``.
     """
     bounds = to_scale(estimate.low, scale), to_scale(estimate.high, scale)
-    error = (bounds[1] - bounds[0]) / (2 * normal_quantile(estimate.level))
+    error = (bounds[1] - bounds[0]) / (2 * quantile_by_group(estimate.level, groups))
     value = to_scale(estimate.value, scale)
     return (value, error) if np.isfinite(value) and np.isfinite(error) else (np.nan, np.nan)
 
@@ -288,7 +292,9 @@ class SitePlan:
     reason: tuple[str, ...]
 
 
-def plan_sites(events: ArrayLike, non_events: ArrayLike, *, least: int = LEAST_OF_A_CLASS) -> SitePlan:
+def plan_sites(
+    events: ArrayLike, non_events: ArrayLike, *, least: int = LEAST_OF_A_CLASS, of: str = ""
+) -> SitePlan:
     """Which sites stand alone, which small ones are pooled into one, and which are left out.
 
     A site stands alone with at least ``least`` events and as many non-events. Two small sites or more are
@@ -297,7 +303,8 @@ def plan_sites(events: ArrayLike, non_events: ArrayLike, *, least: int = LEAST_O
 
     Parameters
     ----------
-    events, non_events : shape (k,), cases with and without the condition at each site.
+    events, non_events : shape (k,), cases with and without the condition at each site; where cases come in
+        groups, groups with such cases, and ``of`` is ``"groups with "``.
     """
     counted = np.stack([np.asarray(events, dtype=np.intp), np.asarray(non_events, dtype=np.intp)])
     small = counted.min(axis=0) < least
@@ -305,7 +312,7 @@ def plan_sites(events: ArrayLike, non_events: ArrayLike, *, least: int = LEAST_O
     pool = together.sum() > 1 and counted[:, together].sum(axis=1).min() >= least
     use = np.where(small, np.where(together & pool, "pooled", "left out"), "own")
     reason = [
-        f"{present} events and {absent} non-events, fewer than {least} of one" if few else ""
+        f"{present} {of}events and {absent} {of}non-events, fewer than {least} of one" if few else ""
         for present, absent, few in zip(*counted, small, strict=True)
     ]
     return SitePlan(tuple(use.tolist()), tuple(reason))
