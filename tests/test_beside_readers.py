@@ -252,10 +252,13 @@ def test_report_figures_and_tables_show_the_reader(out, content):
 
 def test_a_reader_without_a_cut_is_ranked_only(tmp_path, capsys):
     words = ("--reader", "BIRADS", "--reader-order", ORDER)
-    code, _, err = ended(capsys, "evaluate", saved(table(), tmp_path), "--out", tmp_path / "o", *FAST, *words)
+    code, shown, err = ended(
+        capsys, "evaluate", saved(table(), tmp_path), "--out", tmp_path / "o", *FAST, *words
+    )
     assert code == 0, err
     scores = json.loads((tmp_path / "o" / "evaluation.json").read_text())["readers"]["test"]["BIRADS"]
     assert scores["cut"] is None
+    assert "Reader    " in shown
     assert scores["together"] == []
     assert scores["against"]["a"]["auc"]["difference"]["value"] is not None
 

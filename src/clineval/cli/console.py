@@ -158,8 +158,19 @@ def show_answer(evaluation: Any, report: Path, *, where: str = "", table: bool =
     subject = subject_of(evaluation)
     if table:
         show_evaluation(evaluation, main=subject.main)
-    for line in (*in_few_lines(subject, where=where), f"{'Report':<{LABEL}}{report}"):
+    answer = in_few_lines(subject, where=where)
+    for line in (*answer, *_beside_readers(subject), f"{'Report':<{LABEL}}{report}"):
         say(line)
+
+
+def _beside_readers(subject: Any) -> list[str]:
+    """How the primary model ranks beside each reader, where there are any."""
+    if not subject.evaluation.readers:
+        return []
+    from clineval.reporting.beside import beside_lines
+    from clineval.reporting.summary import labelled
+
+    return [line for said in beside_lines(subject) for line in labelled("Reader", said)]
 
 
 def show_evaluation(evaluation: Any, *, main: str) -> None:

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,7 @@ from clineval.evaluation.reader_records import (
 from clineval.reporting.charts import Chart, Entry
 from clineval.reporting.figures import write
 from clineval.reporting.reader_words import compared, margin_words
-from clineval.reporting.sentences import defined, number, percent, whole, with_interval
+from clineval.reporting.sentences import defined, number, percent, two_decimals, whole
 from clineval.reporting.style import (
     INK,
     MODEL_COLOURS,
@@ -85,6 +85,7 @@ def beside_readers(subject: Subject, curves: Curves) -> list[Beside]:
 
 def _beside(subject: Subject, curves: Curves, population: str, column: str, scores: ReaderScores) -> Beside:
     main = subject.main if subject.main in scores.against else next(iter(scores.against))
+    scores = replace(scores, against={main: scores.against[main], **scores.against})
     at = _primary(subject, scores.against[main], population)
     own = [each for each in scores.together if each.model == main and _at(each, at)]
     others = [each for each in scores.together if each not in own]
@@ -120,6 +121,12 @@ def _primary(subject: Subject, against: AgainstOneReader, population: str) -> At
 
 
 # --- in words ---------------------------------------------------------------------------------------
+
+
+def beside_lines(subject: Subject) -> list[str]:
+    """How the primary model ranks beside each reader of the main population, one sentence each."""
+    there = subject.evaluation.readers.get(subject.population, {})
+    return [next(reader_sentences(subject, subject.population, *each)) for each in there.items()]
 
 
 def named_reader(column: str, scores: ReaderScores) -> str:
@@ -165,7 +172,7 @@ def _within_sentence(main: str, column: str, within: InCategory, at: AtPoint | N
     counted = f"{whole(within.cases)} cases, {whole(within.events)} {condition}"
     said = f"Within {column} {within.category} ({counted}) "
     said += (
-        f"{main} ranks with an AUC of {with_interval(within.auc)}"
+        f"{main} ranks with an AUC of {two_decimals(within.auc)}"
         if defined(within.auc)
         else f"the AUC of {main} is not defined ({within.auc.method})"
     )
