@@ -52,8 +52,6 @@ class Scale:
             raise InputError(f"A seed of at least 0 is needed; got {self.seed}.")
 
 
-APPENDIX_RATES = ("balanced_accuracy", "f1", "mcc")
-"""Rates that a report shows in an appendix only: none of them weighs the two kinds of error."""
 
 MEASURES = (
     "auc",

@@ -36,7 +36,6 @@ PACKAGES = (
     "pandas",
     "pyarrow",
     "scikit-learn",
-    "statsmodels",
     "torch",
     "safetensors",
     "joblib",
