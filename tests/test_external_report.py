@@ -245,7 +245,7 @@ def test_the_page_says_what_was_validated_where_and_promises_nothing_that_is_not
         "in percentage points (pp) for the rates",
         " pp (",
         "histology: counts only",
-        "No subgroups were made of Width: named for the picture&#39;s file, not for the patient",
+        "No subgroups were made of Width: named for the image file, not for the patient",
         '"opens_at":"sensitivity_90"',
     ):
         assert words in page, words

@@ -1,4 +1,4 @@
-"""Internal beside external: what a frozen model loses on other patients, and what would repair it."""
+"""Internal beside external: what a frozen model loses on other patients, what recalibration would gain."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -53,7 +53,7 @@ class Mix:
 
 @dataclass(frozen=True)
 class Drop:
-    """The AUC at home and the external one less it, unpaired; below 0 the model ranks worse elsewhere."""
+    """The internal AUC and the external one less it, unpaired; below 0 the model ranks worse externally."""
 
     population: str
     auc: Estimate
@@ -63,7 +63,7 @@ class Drop:
 
 @dataclass(frozen=True)
 class Repair:
-    """What a recalibration on the external cohort would mend, judged on cases that it was not fitted on.
+    """What a recalibration on the external cohort would improve, judged on cases that it was not fitted on.
 
     ``reason`` says why there is none; then the mappings are empty. ``changes`` are after less before.
     """
@@ -75,7 +75,7 @@ class Repair:
 
 
 @dataclass(frozen=True)
-class PointElsewhere:
+class ExternalPoint:
     """A frozen threshold on both cohorts; ``difference`` is external less internal, by rate."""
 
     point: Point = field(metadata={"inline": ("name", "threshold", "chosen_on")})
@@ -85,15 +85,15 @@ class PointElsewhere:
 
 
 @dataclass(frozen=True)
-class TransportedModel:
-    """One model at home and elsewhere; ``calibration`` maps a measure to its Estimates at both."""
+class ExternalComparison:
+    """One model on both cohorts; ``calibration`` maps a measure to its Estimates on both."""
 
     external_auc: Estimate
     drops: tuple[Drop, ...]
     mix: Mapping[str, Mix]
     calibration: Mapping[str, Mapping[str, Estimate]]
     repairs: tuple[Repair, ...]
-    points: tuple[PointElsewhere, ...]
+    points: tuple[ExternalPoint, ...]
 
 
 def transport(
@@ -104,7 +104,7 @@ def transport(
     level: float = 0.95,
     draws: int = 1000,
     seed: int = 0,
-) -> dict[str, TransportedModel]:
+) -> dict[str, ExternalComparison]:
     """Every model of an external table beside itself on the test cases of the run that it comes from.
 
     Parameters
@@ -113,42 +113,42 @@ def transport(
     points : the frozen thresholds of each model.
     level, draws, seed : of the intervals and the bootstrap; the seed also draws the folds of the repairs.
     """
-    at_home = {part.name: part.models for part in populations(internal) if part.name in INTERNAL}
-    (elsewhere,) = populations(external)
+    tested = {part.name: part.models for part in populations(internal) if part.name in INTERNAL}
+    (whole,) = populations(external)
     found = {}
-    for model, cases in elsewhere.models.items():
-        home = {name: models[model] for name, models in at_home.items() if model in models}
-        found[model] = _transported(home, cases, points[model], Scale(level, draws, seed))
+    for model, cases in whole.models.items():
+        own = {name: models[model] for name, models in tested.items() if model in models}
+        found[model] = _compared(own, cases, points[model], Scale(level, draws, seed))
     return found
 
 
-def _transported(
-    home: Mapping[str, Cases], cases: Cases, points: tuple[Point, ...], scale: Scale
-) -> TransportedModel:
-    first = next(iter(home.values()), None)
+def _compared(
+    internal: Mapping[str, Cases], cases: Cases, points: tuple[Point, ...], scale: Scale
+) -> ExternalComparison:
+    first = next(iter(internal.values()), None)
     both = {"external": cases} if first is None else {"internal": first, "external": cases}
     measured = {where: _calibration(each, scale) for where, each in both.items()}
-    return TransportedModel(
+    return ExternalComparison(
         external_auc=roc.auc_logit(cases.outcome, cases.risk, group=cases.group, level=scale.level),
-        drops=tuple(_drop(name, each, cases, scale) for name, each in home.items()),
-        mix={where: _mix(each) for where, each in {**home, "external": cases}.items()},
+        drops=tuple(_drop(name, each, cases, scale) for name, each in internal.items()),
+        mix={where: _mix(each) for where, each in {**internal, "external": cases}.items()},
         calibration={name: {where: each[name] for where, each in measured.items()} for name in MEASURES},
         repairs=tuple(_repairs(cases, scale)),
         points=() if first is None else tuple(_points(first, cases, points, scale)),
     )
 
 
-def _drop(name: str, home: Cases, cases: Cases, scale: Scale) -> Drop:
+def _drop(name: str, internal: Cases, cases: Cases, scale: Scale) -> Drop:
     compared = roc.compare_auc_unpaired(
         cases.outcome,
         cases.risk,
-        home.outcome,
-        home.risk,
+        internal.outcome,
+        internal.risk,
         group_a=cases.group,
-        group_b=home.group,
+        group_b=internal.group,
         level=scale.level,
     )
-    auc = roc.auc_logit(home.outcome, home.risk, group=home.group, level=scale.level)
+    auc = roc.auc_logit(internal.outcome, internal.risk, group=internal.group, level=scale.level)
     return Drop(name, auc, compared.difference, compared.p_value)
 
 
@@ -198,20 +198,20 @@ def _calibration(cases: Cases, scale: Scale) -> dict[str, Estimate]:
 
 def _repairs(cases: Cases, scale: Scale) -> Iterator[Repair]:
     for kind, fit in (("intercept", _fit_intercept), ("intercept and slope", _fit_both)):
-        mended = np.empty_like(cases.risk)
+        recalibrated = np.empty_like(cases.risk)
         fold = _folds(cases, scale.seed)
         try:
             for number in range(FOLDS):
                 fitted = fit(cases.outcome[fold != number], cases.risk[fold != number])
-                mended[fold == number] = fitted.apply(cases.risk[fold == number])
+                recalibrated[fold == number] = fitted.apply(cases.risk[fold == number])
         except ValueError as error:  # the statistic's own word that there is nothing to fit
             yield Repair(kind, reason=str(error))
             continue
-        after = replace(cases, risk=mended)
+        after = replace(cases, risk=recalibrated)
         paired: dict[str, Any] = {"group": cases.group, "level": scale.level}
         changes = {
-            "brier": compare_brier(cases.outcome, mended, cases.risk, **paired).difference,
-            "log_loss": compare_log_loss(cases.outcome, mended, cases.risk, **paired).difference,
+            "brier": compare_brier(cases.outcome, recalibrated, cases.risk, **paired).difference,
+            "log_loss": compare_log_loss(cases.outcome, recalibrated, cases.risk, **paired).difference,
         }
         yield Repair(kind, _calibration(after, scale), changes)
 
@@ -236,13 +236,15 @@ def _folds(cases: Cases, seed: int) -> NDArray[np.int64]:
     return (order % FOLDS)[code]
 
 
-def _points(home: Cases, cases: Cases, points: tuple[Point, ...], scale: Scale) -> Iterator[PointElsewhere]:
+def _points(
+    internal: Cases, cases: Cases, points: tuple[Point, ...], scale: Scale
+) -> Iterator[ExternalPoint]:
     for point in points:
         if np.isnan(point.threshold):
             continue
-        here, there = (_rates(each, point.threshold, scale.level) for each in (home, cases))
+        here, there = (_rates(each, point.threshold, scale.level) for each in (internal, cases))
         gap = {name: rate_difference(there[name], here[name]) for name in RATES}
-        yield PointElsewhere(point, here, there, gap)
+        yield ExternalPoint(point, here, there, gap)
 
 
 def _rates(cases: Cases, threshold: float, level: float) -> dict[str, Estimate]:

@@ -86,7 +86,7 @@ def populations(frame: pd.DataFrame, *, shared_cases_only: bool = False) -> tupl
     """Every split of a checked table but ``train`` as a population, and ``test_clean`` beside ``test``.
 
     ``test_clean`` is given where the table has groups and rows of development data: without either
-    nobody can tell which test cases have a twin there. Tests and external cohorts come first.
+    it is not known which test cases have a near-duplicate there. Tests and external cohorts come first.
 
     Parameters
     ----------
@@ -163,7 +163,7 @@ def _refuse_reserved(columns: _Columns) -> None:
         row = int(np.argmax(columns.split == columns.splits.index(TEST_CLEAN)))
         raise InputError(
             f"Row {row + 1}, column 'split': the name {TEST_CLEAN!r} is kept for the test cases "
-            "without a twin in development data, which are found by group; give the split another name."
+            "without a near-duplicate in development data, which are found by group; rename the split."
         )
 
 

@@ -52,7 +52,6 @@ class Scale:
             raise InputError(f"A seed of at least 0 is needed; got {self.seed}.")
 
 
-
 MEASURES = (
     "auc",
     "auc_logit",
@@ -283,7 +282,7 @@ class Evaluation:
     shared_cases : per population the cases kept and those of each model, where only shared cases
         were scored because that was asked for.
     notes : what a reader must know beside the numbers.
-    warnings : what in the table makes the numbers doubtful, such as groups that are no patients.
+    warnings : reasons not to trust the intervals, such as groups that are no patients.
     readers : per population and column, what a reader said and each model beside it.
     guarantees : per model the thresholds that development data guarantee, or why they do not.
     deferred : per population and model what lies between the guaranteed rule-out and rule-in thresholds.

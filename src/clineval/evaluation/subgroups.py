@@ -38,7 +38,7 @@ GEOMETRY = frozenset(
     | {"bbox", "box", "bounding", "roi", "polygon", "mask", "contour", "pixel", "pixels", "px"}
     | {"image", "img", "picture", "original", "file", "filename", "path", "url", "bytes", "hash", "md5"}
 )
-"""Words of which a name that speaks of the picture's file, and of nothing else, is made."""
+"""Words of which a name that speaks of the image file, and of nothing else, is made."""
 
 MEANS_MORE = frozenset({"original", "left", "right", "top", "bottom", "size", "mask"})
 """Words of ``GEOMETRY`` that may speak of the patient where they stand alone."""
@@ -48,7 +48,7 @@ MOST_TABLES = 30
 
 TOO_MANY = f"more than {MOST_TABLES} columns can group cases; choose this one with --attribute"
 NOT_CHOSEN = "not among the columns that were chosen"
-FILE_ONLY = "named for the picture's file, not for the patient"
+FILE_ONLY = "named for the image file, not for the patient"
 NAMES_CASES = "a whole number of its own in each case, which names cases and groups none"
 
 
@@ -159,7 +159,7 @@ def subgroup_tables(
     frame : the table that ``cases.rows`` points into.
     points : the thresholds that may be scored on these cases; the table takes the chosen one where it
         is defined, else one that the user gave, else one half.
-    chosen : the columns to look at; by default all that ``ordered_columns`` finds fit. The others stand
+    chosen : the columns to use; by default all that ``ordered_columns`` finds fit. The others stand
         last, each with the reason.
     """
     point = _preferred(points)

@@ -240,7 +240,7 @@ def _simulable(evaluation: Evaluation, table: pd.DataFrame) -> Iterator[tuple[st
             if len(cases) > MOST_SIMULATED:
                 raise InputError(
                     f"--coverage simulates sets of the size of {part.name!r}, up to {MOST_SIMULATED} cases; "
-                    f"got {len(cases)}, at which no interval's method is in doubt. Leave it out."
+                    f"got {len(cases)}, at which no interval's method needs a simulation. Leave it out."
                 )
             yield model, part.name, cases, auc
 

@@ -124,7 +124,7 @@ def transport_record(
         "models": to_plain(models),
         "images": _images(run, cohort, scored),
         "seen_in_training": [
-            _twin(run, cohort, each) for each in recognise(run.reference.trace, cohort.images)
+            _near_duplicate(run, cohort, each) for each in recognise(run.reference.trace, cohort.images)
         ],
     }
 
@@ -170,7 +170,7 @@ def _images(run: StoredRun, cohort: Cohort, scored: ExternalScores) -> dict[str,
     }
 
 
-def _twin(run: StoredRun, cohort: Cohort, found: Any) -> dict[str, Any]:
+def _near_duplicate(run: StoredRun, cohort: Cohort, found: Any) -> dict[str, Any]:
     about = {name: value for name, value in vars(found).items() if name != "row"}
     return {"case": str(cohort.case[found.row]), **about}
 

@@ -1,4 +1,4 @@
-"""The one door to test outcomes: every opening is entered in the ledger before a number is computed."""
+"""The one way to test outcomes: every opening is entered in the ledger before a number is computed."""
 
 import json
 import math

@@ -353,7 +353,7 @@ def _bootstrapped(
     progress: Progress | None,
 ) -> Estimate:
     if kind not in ("percentile", "bca"):
-        raise ValueError(f"A bootstrap interval is 'percentile' or 'bca'; came {kind!r}.")
+        raise ValueError(f"A bootstrap interval is 'percentile' or 'bca'; got {kind!r}.")
     normal_quantile(level)  # refuses a level outside (0, 1)
     if len(outcome) == 0:
         return undefined("no cases", level=level)

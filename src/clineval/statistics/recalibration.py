@@ -18,7 +18,7 @@ from clineval.statistics.scores import surely_wrong
 
 @dataclass(frozen=True)
 class Recalibration:
-    """How to mend a risk, and on which population that was learnt.
+    """How to correct a risk, and on which population that was learnt.
 
     ``temperature``, ``intercept`` and ``platt``: logit(new) = intercept + slope * logit(risk), where
     temperature = 1 / slope.
@@ -39,7 +39,7 @@ class Recalibration:
         return 1 / self.slope
 
     def apply(self, risk: ArrayLike) -> Floats:
-        """The mended risks, shape (n,). The order of risks stays; 0 and 1 stay except under isotonic."""
+        """The corrected risks, shape (n,). The order of risks stays; 0 and 1 stay except under isotonic."""
         risk = np.asarray(risk, dtype=np.float64)
         if self.kind == "isotonic":
             return np.interp(risk, *np.transpose(self.knots))
@@ -171,13 +171,13 @@ def change_after_recalibration(
     if population == recalibration.fitted_on:
         raise ValueError(f"A recalibration fitted on {population!r} must be judged on other cases.")
     outcome, risk = checked_risks(outcome, risk)
-    mended = recalibration.apply(risk)
+    corrected = recalibration.apply(risk)
     return ChangeAfterRecalibration(
         recalibration.kind,
         recalibration.fitted_on,
         population,
-        compare_brier(outcome, mended, risk, group=group, level=level).difference,
-        compare_log_loss(outcome, mended, risk, group=group, level=level).difference,
+        compare_brier(outcome, corrected, risk, group=group, level=level).difference,
+        compare_log_loss(outcome, corrected, risk, group=group, level=level).difference,
     )
 
 
@@ -193,7 +193,7 @@ def learnable(outcome: Bools, risk: Floats) -> tuple[Bools, Floats]:
     wrong = surely_wrong(outcome, risk)
     if wrong:
         raise ValueError(
-            f"Log-odds cannot be mended: {wrong} cases given a risk of exactly 0 or 1 proved wrong."
+            f"Log-odds cannot be corrected: {wrong} cases given a risk of exactly 0 or 1 proved wrong."
         )
     inner = (risk > 0) & (risk < 1)
     return outcome[inner], logit(risk[inner])
@@ -208,5 +208,5 @@ def _rising(slope: float, failure: str) -> float:
     if failure:
         raise ValueError(f"No recalibration can be fitted: {failure}.")
     if not slope > 0:
-        raise ValueError(f"The risks do not rise with the outcome (slope {slope:.3g}): nothing to mend.")
+        raise ValueError(f"The risks do not rise with the outcome (slope {slope:.3g}): nothing to correct.")
     return float(slope)
