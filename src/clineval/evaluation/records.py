@@ -19,8 +19,6 @@ from clineval.statistics.operating_point import COUNTS, RATES, OperatingPoint
 from clineval.statistics.smoothing import SmoothedCurve
 from clineval.statistics.thresholds import Choice, Point
 
-ScoredPoint = OperatingPoint  # the name in the report's modules
-
 __all__ = ["COUNTS", "RATES", "Choice", "Estimate", "OperatingPoint", "Point"]
 
 MOST_DRAWS = 1_000_000  # a percentile is then known to .0002; more only fills memory

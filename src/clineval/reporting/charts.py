@@ -15,7 +15,7 @@ from clineval.evaluation.curves import (
     PopulationCurves,
     RiskHistogram,
 )
-from clineval.evaluation.records import ScoredPoint
+from clineval.evaluation.records import OperatingPoint
 from clineval.reporting.sentences import defined, number, whole
 from clineval.reporting.svg import (
     UNIT_TICKS,
@@ -63,7 +63,7 @@ def model_class(place: int) -> str:
 def roc(
     drawn: Sequence[PopulationCurves],
     *,
-    point: ScoredPoint | None,
+    point: OperatingPoint | None,
     aucs: Mapping[str, str],
     key: str,
     title: str = "ROC curve",
@@ -168,7 +168,7 @@ CALLS = {"found": "found", "missed": "missed", "alarms": "false alarms", "cleare
 
 
 def risk_distribution(
-    drawn: PopulationCurves, *, condition: str, point: ScoredPoint | None, key: str
+    drawn: PopulationCurves, *, condition: str, point: OperatingPoint | None, key: str
 ) -> Chart:
     """Where the risks lie per outcome, in the colours of the calls at the primary threshold.
 
@@ -203,7 +203,7 @@ def risk_distribution(
 def decision_curve(
     lines: Mapping[str, DecisionLines],
     *,
-    point: ScoredPoint | None,
+    point: OperatingPoint | None,
     key: str,
     title: str = "Decision curve",
 ) -> Chart | None:

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from clineval.evaluation.curves import Curves, ExplorerSteps, PopulationCurves
-from clineval.evaluation.records import COUNTS, PopulationScores, ScoredPoint
+from clineval.evaluation.records import COUNTS, OperatingPoint, PopulationScores
 from clineval.reporting import svg
 from clineval.reporting.sentences import aim_words, chosen_words, number
 from clineval.reporting.subject import Subject
@@ -137,7 +137,7 @@ def _tables(steps: ExplorerSteps) -> Iterator[Counts]:
 
 
 def _ratios(
-    steps: ExplorerSteps, tables: Sequence[Counts], points: Sequence[tuple[str, ScoredPoint]], name: str
+    steps: ExplorerSteps, tables: Sequence[Counts], points: Sequence[tuple[str, OperatingPoint]], name: str
 ) -> list[tuple[float, float, float]]:
     """A likelihood ratio per row; a point's without a bound is that of the step with its counts."""
     band = steps.ratios[name]
@@ -146,13 +146,13 @@ def _ratios(
     return [*rows, *(known.get(p.table, r) for (_, p), r in zip(points, _rates(points, name), strict=True))]
 
 
-def _rates(points: Sequence[tuple[str, ScoredPoint]], name: str) -> list[tuple[float, float, float]]:
+def _rates(points: Sequence[tuple[str, OperatingPoint]], name: str) -> list[tuple[float, float, float]]:
     rates = [point.rates[name] for _, point in points]
     return [(rate.value, rate.low, rate.high) for rate in rates]
 
 
 def _bounds(
-    name: str, steps: ExplorerSteps, points: Sequence[tuple[str, ScoredPoint]]
+    name: str, steps: ExplorerSteps, points: Sequence[tuple[str, OperatingPoint]]
 ) -> list[list[Any] | None]:
     band = steps.rates[name]
     ends = [*zip(band.low[steps.changes].tolist(), band.high[steps.changes].tolist(), strict=True)]
@@ -180,7 +180,7 @@ def _roc_path(drawn: PopulationCurves) -> str:
     return svg.path(ROC_FRAME, drawn.roc.false_positive_rate, drawn.roc.sensitivity)
 
 
-def named(points: Sequence[ScoredPoint]) -> list[tuple[str, ScoredPoint]]:
+def named(points: Sequence[OperatingPoint]) -> list[tuple[str, OperatingPoint]]:
     """Operating points with a threshold under names that differ: ``given``, ``given-2`` and so on."""
     seen: dict[str, int] = {}
     pairs = []
@@ -192,7 +192,7 @@ def named(points: Sequence[ScoredPoint]) -> list[tuple[str, ScoredPoint]]:
     return pairs
 
 
-def _point(name: str, point: ScoredPoint, row: int) -> dict[str, Any]:
+def _point(name: str, point: OperatingPoint, row: int) -> dict[str, Any]:
     return {
         "name": name,
         "row": row,

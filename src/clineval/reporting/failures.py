@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from clineval.evaluation.records import ScoredPoint
+from clineval.evaluation.records import OperatingPoint
 from clineval.reporting.artefacts import Artefacts
 from clineval.reporting.gallery import failures, worst
 from clineval.reporting.sentences import chosen_words, number, whole
@@ -26,7 +26,7 @@ def failure_cards(subject: Subject, artefacts: Artefacts) -> list[dict[str, Any]
     ]
 
 
-def _of_model(model: str, point: ScoredPoint, subject: Subject, artefacts: Artefacts) -> dict[str, Any]:
+def _of_model(model: str, point: OperatingPoint, subject: Subject, artefacts: Artefacts) -> dict[str, Any]:
     found = failures(artefacts.table, point, model=model, population=subject.population)
     shown = worst(found.cases).head(MOST_CARDS)
     risks = _risks_of(shown["case"], subject, artefacts)

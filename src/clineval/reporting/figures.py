@@ -19,7 +19,7 @@ from clineval.data.exploration import Example, Exploration
 from clineval.errors import InputError
 from clineval.evaluation import Evaluation
 from clineval.evaluation.curves import Curves, PopulationCurves
-from clineval.evaluation.records import COUNTS, RATES, PopulationScores, ScoredPoint
+from clineval.evaluation.records import COUNTS, RATES, OperatingPoint, PopulationScores
 from clineval.files import text_cell
 from clineval.progress import Progress
 from clineval.reporting import data_plots, plots
@@ -299,7 +299,7 @@ class _Scene:
         return self.material.evaluation.models[self.model][self.population]
 
     @property
-    def point(self) -> ScoredPoint | None:
+    def point(self) -> OperatingPoint | None:
         return main_point(self.scores, self.material.evaluation.primary)
 
     @property

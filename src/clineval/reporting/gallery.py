@@ -19,7 +19,7 @@ from clineval.data.exploration import Exploration
 from clineval.data.similarity import Alignment, alignments, overlap
 from clineval.errors import InputError
 from clineval.evaluation import Evaluation
-from clineval.evaluation.records import ScoredPoint
+from clineval.evaluation.records import OperatingPoint
 from clineval.reporting.subject import main_point
 from clineval.statistics.counts import flagged
 
@@ -32,7 +32,7 @@ class Failures:
     first, those with the lowest risk first; then false alarms, those with the highest risk first.
     """
 
-    point: ScoredPoint
+    point: OperatingPoint
     cases: pd.DataFrame
 
     @property
@@ -46,7 +46,7 @@ class Failures:
         return len(self.cases) - self.missed
 
 
-def failures(table: pd.DataFrame, point: ScoredPoint, *, model: str, population: str) -> Failures:
+def failures(table: pd.DataFrame, point: OperatingPoint, *, model: str, population: str) -> Failures:
     """The wrong calls of ``model`` at a threshold among one split of the table."""
     rows = table[(table["model"] == model) & (table["split"] == population)]
     wrong = rows[flagged(rows["risk"], point.threshold) != rows["outcome"].astype(bool)]

@@ -11,7 +11,7 @@ from clineval.errors import InputError
 from clineval.evaluation import Evaluation
 from clineval.evaluation.curves import Curves, PopulationCurves
 from clineval.evaluation.curves import curves as curves_of
-from clineval.evaluation.records import ScoredPoint
+from clineval.evaluation.records import OperatingPoint
 from clineval.files import write_whole
 from clineval.reporting import report, sections, sentences
 from clineval.reporting.artefacts import Artefacts
@@ -41,7 +41,7 @@ def in_short(evaluation: Evaluation) -> str:
     return "\n".join(lines)
 
 
-def _calls(point: ScoredPoint | None, condition: str) -> str:
+def _calls(point: OperatingPoint | None, condition: str) -> str:
     """What happens at the threshold, in counts, on one line."""
     if point is None:
         return "No threshold was fixed beforehand"

@@ -11,7 +11,7 @@ from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator
 
 from clineval.evaluation.curves import CalibrationLines, DecisionLines, RiskHistogram, RocLine
-from clineval.evaluation.records import ScoredPoint
+from clineval.evaluation.records import OperatingPoint
 from clineval.reporting.charts import largest
 from clineval.reporting.external import spoken
 from clineval.reporting.sentences import aim_words, defined, number, percent, with_interval
@@ -41,7 +41,7 @@ def draw_roc(
     line: RocLine,
     ax: Axes,
     *,
-    points: Sequence[ScoredPoint],
+    points: Sequence[OperatingPoint],
     measures: Mapping[str, Estimate],
     colour: str = INK,
 ) -> None:
@@ -66,7 +66,7 @@ def auc_label(measures: Mapping[str, Estimate]) -> str:
     return "\n".join(lines)
 
 
-def _mark(point: ScoredPoint, ax: Axes) -> None:
+def _mark(point: OperatingPoint, ax: Axes) -> None:
     sensitivity, specificity = point.rates["sensitivity"], point.rates["specificity"]
     if not (defined(sensitivity) and defined(specificity)):
         return
@@ -90,7 +90,7 @@ def _unit_square(ax: Axes) -> None:
     ax.set_yticks(ticks)
 
 
-def draw_confusion(point: ScoredPoint, ax: Axes, *, condition: str) -> None:
+def draw_confusion(point: OperatingPoint, ax: Axes, *, condition: str) -> None:
     """The 2x2 at one threshold: reference standard in rows, the model's call in columns, rates below."""
     cells = [("true_positives", "false_negatives"), ("false_positives", "true_negatives")]
     for row, names in enumerate(cells):
@@ -184,7 +184,7 @@ def _calibration_summary(measures: Mapping[str, Estimate]) -> str:
 
 
 def draw_risk_distribution(
-    risks: RiskHistogram, ax: Axes, *, condition: str, points: Sequence[ScoredPoint] = ()
+    risks: RiskHistogram, ax: Axes, *, condition: str, points: Sequence[OperatingPoint] = ()
 ) -> None:
     """Where the risks lie: with the condition upwards, without it downwards, thresholds as lines."""
     events, others = int(risks.events.sum()), int(risks.non_events.sum())

@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping, Sequence
 
 from clineval.evaluation.guarantees import GUARANTEED
-from clineval.evaluation.records import ScoredPoint
+from clineval.evaluation.records import OperatingPoint
 from clineval.statistics.intervals import Estimate
 
 # The word for those who are examined, where the data set says who they are.
@@ -103,14 +103,14 @@ def p_text(p_value: float | None) -> str:
     return "p\u00a0<\u00a00.001" if p_value < 0.001 else f"p\u00a0=\u00a0{p_value:.3f}"
 
 
-def chosen_words(point: ScoredPoint) -> str:
+def chosen_words(point: OperatingPoint) -> str:
     """How a threshold was chosen, and on which cases."""
     if point.chosen_on in ("fixed", "given"):
         return point.chosen_on
     return f"{aim_words(point)} on {split_name(point.chosen_on)}"
 
 
-def aim_words(point: ScoredPoint) -> str:
+def aim_words(point: OperatingPoint) -> str:
     """How a threshold was chosen, in three words."""
     if point.chosen_on in ("fixed", "given"):
         return point.chosen_on
@@ -150,7 +150,7 @@ def difference(first: str, second: str, estimate: Estimate, *, measure: str) -> 
     return f"{lead}; {first if estimate.value > 0 else second} is better on these cases."
 
 
-def detection(point: ScoredPoint, *, condition: str) -> str:
+def detection(point: OperatingPoint, *, condition: str) -> str:
     """What happens to the cases at one threshold, in counts."""
     count = {name: int(value or 0) for name, value in point.counts.items()}
     present = count["true_positives"] + count["false_negatives"]

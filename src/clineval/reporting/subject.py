@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass, field, replace
 
 from clineval.evaluation import Evaluation, Primary
-from clineval.evaluation.records import ModelComparison, PopulationScores, ScoredPoint
+from clineval.evaluation.records import ModelComparison, OperatingPoint, PopulationScores
 from clineval.statistics.intervals import Estimate
 
 INTERNAL, EXTERNAL = "test", "external"  # in transport.json
@@ -47,13 +47,13 @@ class Subject:
         order = dict.fromkeys([*self.pair, *self.evaluation.models])
         return [name for name in order if self.scores(name, population) is not None]
 
-    def point(self, model: str | None = None, population: str | None = None) -> ScoredPoint | None:
+    def point(self, model: str | None = None, population: str | None = None) -> OperatingPoint | None:
         """The primary threshold of a model, the primary one by default; None where it has none."""
         scores = self.scores(model or self.main, population)
         return None if scores is None else main_point(scores, self.evaluation.primary)
 
 
-def main_point(scores: PopulationScores, primary: Primary | None = None) -> ScoredPoint | None:
+def main_point(scores: PopulationScores, primary: Primary | None = None) -> OperatingPoint | None:
     """The operating point that is spoken of first: the primary threshold, or a model's own of its kind."""
     there = [point for point in scores.operating_points if not math.isnan(point.threshold)]
     if primary is not None:

@@ -4,7 +4,7 @@ import math
 import textwrap
 from collections.abc import Iterator
 
-from clineval.evaluation.records import ScoredPoint
+from clineval.evaluation.records import OperatingPoint
 from clineval.reporting.sentences import chosen_words, defined, number, reason
 from clineval.reporting.subject import Subject
 from clineval.reporting.verdict import judge
@@ -41,13 +41,13 @@ def labelled(label: str, text: str) -> Iterator[str]:
     )
 
 
-def _model(model: str, point: ScoredPoint | None) -> str:
+def _model(model: str, point: OperatingPoint | None) -> str:
     if point is None or math.isnan(point.threshold):
         return f"{model}, without a threshold"
     return f"{model} at threshold {number(point.threshold, 3)} ({chosen_words(point)})"
 
 
-def _found(subject: Subject, cases: int, events: int, point: ScoredPoint | None) -> str:
+def _found(subject: Subject, cases: int, events: int, point: OperatingPoint | None) -> str:
     if point is None or point.counts.get("true_positives") is None:
         return f"{events:,} of {cases:,} cases have the condition ({subject.condition})"
     found, missed, alarms = (

@@ -7,7 +7,7 @@ from functools import partial
 import numpy as np
 
 from clineval.evaluation import Evaluation
-from clineval.evaluation.records import ModelComparison, PointComparison, PopulationScores, ScoredPoint
+from clineval.evaluation.records import ModelComparison, OperatingPoint, PointComparison, PopulationScores
 from clineval.reporting import sentences
 from clineval.reporting.artefacts import Artefacts
 from clineval.reporting.sentences import chosen_words, number, percent, whole
@@ -255,12 +255,12 @@ def point_table(subject: Subject, population: str, *, models: Collection[str] | 
     return Table(headings, tuple(rows), _of_pair(subject, rows))
 
 
-def _primary_first(subject: Subject, model: str, population: str) -> list[ScoredPoint]:
+def _primary_first(subject: Subject, model: str, population: str) -> list[OperatingPoint]:
     scores, first = subject.scores(model, population), subject.point(model, population)
     return sorted(scores.operating_points if scores is not None else (), key=lambda point: point is not first)
 
 
-def _point_cells(point: ScoredPoint) -> Iterable[str | Cell]:
+def _point_cells(point: OperatingPoint) -> Iterable[str | Cell]:
     if np.isnan(point.threshold):
         return (Cell("none", words=point.rule), *("–",) * (4 + len(POINT_RATES)))
     order = ("true_positives", "false_negatives", "false_positives", "true_negatives")

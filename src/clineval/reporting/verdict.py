@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from clineval.evaluation.curves import DecisionLines
-from clineval.evaluation.records import PopulationScores, ScoredPoint
+from clineval.evaluation.records import OperatingPoint, PopulationScores
 from clineval.reporting.sentences import defined, listed, number, reason, whole
 from clineval.statistics.intervals import Estimate
 
@@ -69,7 +69,7 @@ class Verdict:
 
 def judge(
     scores: PopulationScores,
-    point: ScoredPoint | None,
+    point: OperatingPoint | None,
     *,
     condition: str,
     lines: DecisionLines | None = None,
@@ -158,7 +158,7 @@ def _off(ratio: Estimate) -> bool:
     return not ratio.low <= 1 <= ratio.high and not _tolerable(ratio)
 
 
-def _benefit(point: ScoredPoint | None, lines: DecisionLines | None) -> Light:
+def _benefit(point: OperatingPoint | None, lines: DecisionLines | None) -> Light:
     question = "Does it help at this threshold?"
     if point is None or math.isnan(point.threshold):
         return Light(
@@ -183,7 +183,7 @@ def _benefit(point: ScoredPoint | None, lines: DecisionLines | None) -> Light:
     )
 
 
-def _other(point: ScoredPoint) -> str:
+def _other(point: OperatingPoint) -> str:
     """The better of the two policies that need no model."""
     gain = point.gain.value if point.gain is not None else 0.0
     return "treating all" if point.net_benefit - gain > 1e-9 else "treating none"
