@@ -113,13 +113,12 @@ def test_a_title_names_model_population_n_and_condition(records, monkeypatch, tm
     from clineval.reporting import figures
 
     seen = {}
-    monkeypatch.setattr(
-        figures,
-        "save",
-        lambda figure, stem, formats: seen.update(
-            {stem.name: {t.get_gid(): t.get_text() for t in figure.texts}}
-        ),
-    )
+
+    def keep(figure, stem, formats):
+        seen[stem.name] = {text.get_gid(): text.get_text() for text in figure.texts}
+        return []
+
+    monkeypatch.setattr(figures, "packed", keep)
     write_figures(tmp_path, **{**records, "audit": None})
     heading = seen["roc_cnn_test"]
     assert heading["title"] == "ROC curve: cnn"
@@ -127,6 +126,17 @@ def test_a_title_names_model_population_n_and_condition(records, monkeypatch, tm
     assert "test: n = 30, 8 malignant" in flat
     assert heading["notice"] == "SYNTHETIC PHANTOM DATA"
     assert "label 0 = malignant" in seen["pixel_intensity_hist_class0"]["title"]
+
+
+def test_a_file_that_cannot_be_written_is_not_overlooked(records, monkeypatch, tmp_path):
+    from clineval.reporting import figures
+
+    def full():
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr(figures, "packed", lambda figure, stem, formats: [full])
+    with pytest.raises(OSError, match="No space left"):
+        write_figures(tmp_path, **{**records, "audit": None})
 
 
 def test_strange_names_become_file_names_that_differ(tmp_path):

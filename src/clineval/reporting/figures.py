@@ -3,7 +3,7 @@
 import math
 import re
 from collections.abc import Callable, Collection, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from hashlib import sha256
@@ -35,7 +35,7 @@ from clineval.reporting.style import (
     journal_style,
     lay_out,
     new_figure,
-    save,
+    packed,
     shorten,
 )
 from clineval.reporting.subject import main_point, subject_of
@@ -546,11 +546,15 @@ def write_exploration_figures(
 def _write(
     drawings: Sequence[Drawing], folder: Path, *, formats: tuple[str, ...], progress: Progress | None = None
 ) -> list[str]:
+    packing: list[Future[None]] = []
     with ThreadPoolExecutor(1) as encoder:
         for done, drawing in enumerate(drawings):
             with journal_style():
-                save(drawing.draw(), folder / drawing.stem, formats=formats, encoder=encoder)
+                left = packed(drawing.draw(), folder / drawing.stem, formats=formats)
+            packing += [encoder.submit(pack) for pack in left]
             write(drawing.data(), folder / f"{drawing.stem}.csv")
             if progress:
                 progress(done + 1, len(drawings))
+    for each in packing:
+        each.result()  # a full disk is not overlooked
     return [drawing.stem for drawing in drawings]

@@ -2,8 +2,7 @@
 
 import io
 import textwrap
-from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import Executor
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache, partial
@@ -223,37 +222,35 @@ def _drawable(letter: str) -> str:
     return letter if font.get_char_index(ord(letter)) else "\u25a1"
 
 
-def save(
-    figure: Figure, stem: Path, *, formats: tuple[str, ...] = ("png",), encoder: Executor | None = None
-) -> None:
+def save(figure: Figure, stem: Path, *, formats: tuple[str, ...] = ("png",)) -> None:
     """Write ``stem.png`` and kin; the same drawing gives the same bytes.
 
     Letters that the font lacks, as of names in other scripts, are drawn as empty boxes.
-
-    Parameters
-    ----------
-    encoder : packs PNG files while the next figure is drawn; shut it down before reading the files.
     """
+    for pack in packed(figure, stem, formats=formats):
+        pack()
+
+
+def packed(figure: Figure, stem: Path, *, formats: tuple[str, ...]) -> list[Callable[[], None]]:
+    """The figure drawn, and what is left to do to write it: packing may run beside the next drawing."""
     for text in figure.findobj(Text):
         drawable = "".join(map(_drawable, text.get_text()))
         if drawable != text.get_text():
             text.set_text(drawable)
+    left = []
     for kind in formats:
         path = stem.with_name(f"{stem.name}.{kind}")
         if kind == "png":
-            _save_png(figure, path, encoder)
+            left.append(_drawn_png(figure, path))
         else:
             figure.savefig(path, format=kind, metadata=dict(_SILENT[kind]))
+    return left
 
 
-def _save_png(figure: Figure, path: Path, encoder: Executor | None) -> None:
+def _drawn_png(figure: Figure, path: Path) -> Callable[[], None]:
     pixels = io.BytesIO()
-    figure.savefig(pixels, format="rgba")
+    figure.savefig(pixels, format="rgba", dpi=DPI)
     size = (int(figure.bbox.width * DPI / figure.dpi), int(figure.bbox.height * DPI / figure.dpi))
     picture = Image.frombytes("RGBA", size, pixels.getvalue())
     # Level 4 packs line art as well as level 6 does, in half the time.
-    pack = partial(picture.save, path, format="png", dpi=(DPI, DPI), compress_level=4)
-    if encoder is None:
-        pack()
-    else:
-        encoder.submit(pack)
+    return partial(picture.save, path, format="png", dpi=(DPI, DPI), compress_level=4)
