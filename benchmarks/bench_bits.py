@@ -86,8 +86,8 @@ def write_numbers(folder: Path) -> None:
 
     settings = RunSettings(data=DataSettings(dataset="breastmnist"))
     findings, cohort = audit_and_group(load(settings), settings, folder)
-    shipped = train_all(cohort, findings, settings, jobs=int(os.environ["JOBS"]), announce=silent)
-    write_tables(shipped, folder)
+    models = train_all(cohort, findings, settings, jobs=int(os.environ["JOBS"]), announce=silent)
+    write_tables(models, folder)
     write_evaluation(evaluate(simulated()), folder / "evaluation.json")
 
 

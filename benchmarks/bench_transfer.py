@@ -25,14 +25,17 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from clineval.data import medmnist
 from clineval.data.audit import audit
 from clineval.data.cohort import Cohort
 from clineval.models import transfer
-from clineval.models.arrays import write_arrays
-from clineval.models.ensemble import combine, train_models
+from clineval.models.classifier import mean_of, risk_of
+from clineval.models.ensemble import train_models
+from clineval.models.stored import Stored, write_arrays
 from clineval.models.study import plan, study
+from clineval.models.views import View
 from clineval.pipeline.study import score, summarise
 from clineval.settings import StudySettings, TrainingSettings
 from clineval.statistics.roc import auc
@@ -77,24 +80,30 @@ def say(line: str) -> None:
     sys.stdout.flush()
 
 
+def fit(whole: View, cohort: Cohort, train: NDArray[np.int64]) -> Stored:
+    """`transfer` learnt from these cases."""
+    return transfer.fit(whole.take(train), cohort.outcome[train], cohort.group[train], seed=0)
+
+
 def cost(cohort: Cohort) -> dict[str, float]:
     """Least time of three fits on train and of three scorings of val, one thread each; the size stored."""
     train, val = cohort.within("train"), cohort.within("val")
     fits, scorings = [], []
     for _ in range(TRIALS):
         began = time.perf_counter(), time.process_time()
-        model = transfer.fit(cohort.images[train], cohort.outcome[train], cohort.group[train], seed=0)
+        learnt = fit(View(cohort.images), cohort, np.flatnonzero(train))
         fits.append((time.perf_counter() - began[0], time.process_time() - began[1]))
-        transfer.risk(model, cohort.images[val][:1])  # opens the session
+        model = transfer.read(learnt.record, learnt.arrays)
+        risk_of(model, View(cohort.images[val][:1]))  # opens the session
         began = time.perf_counter(), time.process_time()
-        transfer.risk(model, cohort.images[val])
+        risk_of(model, View(cohort.images[val]))
         scorings.append((time.perf_counter() - began[0], time.process_time() - began[1]))
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "transfer.safetensors"
-        write_arrays(file, model.arrays, model.record)
+        write_arrays(file, learnt.arrays, learnt.record)
         size = file.stat().st_size
     per_image = 1000 * np.min(scorings, axis=0) / val.sum()
-    say(f"fit on {train.sum()}: {np.min(fits, axis=0)} s wall, processor; Platt {model.arrays['platt']}")
+    say(f"fit on {train.sum()}: {np.min(fits, axis=0)} s wall, processor; Platt {learnt.arrays['platt']}")
     say(f"an image: {per_image} ms wall, processor; stored {size / 1e6:.1f} MB")
     fit_wall, fit_cpu = np.min(fits, axis=0)
     return {
@@ -129,19 +138,15 @@ def many_drawings(cohort: Cohort, drawings: int) -> dict[str, float]:
 
 def transfer_rows(cohort: Cohort, settings: StudySettings) -> pd.DataFrame:
     """Out-of-fold risks of `transfer`; the features are computed once, for no outcome is in them."""
-    network = transfer.pretrained_network()
-    pool = np.flatnonzero(cohort.within("train", "val"))
-    features = np.full((len(cohort.images), transfer.ENDS[-1]), np.nan, np.float32)
-    features[pool] = network.features(cohort.images[pool])
-    parts = []
+    whole, parts = View(cohort.images), []
+    whole.computed(transfer.pretrained_network())
     for point in plan(cohort, settings):
         if point.model != "combined":
             continue
         train, held_out = point.train, point.held_out
         began = time.process_time()
-        model = transfer.fit_on_features(
-            network, features[train], cohort.outcome[train], cohort.group[train], seed=0
-        )
+        learnt = fit(whole, cohort, train)
+        model = transfer.read(learnt.record, learnt.arrays)
         seconds = time.process_time() - began
         parts.append(
             pd.DataFrame(
@@ -156,7 +161,7 @@ def transfer_rows(cohort: Cohort, settings: StudySettings) -> pd.DataFrame:
                     "case": cohort.case[held_out],
                     "group": cohort.group[held_out],
                     "outcome": cohort.outcome[held_out].astype(int),
-                    "risk": transfer.risk_of_features(model, features[held_out]),
+                    "risk": risk_of(model, whole.take(held_out)),
                     "trained_on": len(train),
                     "cpu_seconds": seconds,
                 }
@@ -171,7 +176,7 @@ def mixed(others: pd.DataFrame, alone: pd.DataFrame) -> pd.DataFrame:
     place = ["repeat", "fold", "case"]
     if not combined[place].equals(alone[place]):
         raise RuntimeError("The two tables hold other cases or other folds.")
-    risk = combine([combined["risk"].to_numpy(), alone["risk"].to_numpy()])
+    risk = mean_of([combined["risk"].to_numpy(), alone["risk"].to_numpy()])
     seconds = combined["cpu_seconds"] + alone["cpu_seconds"]
     return combined.assign(model="mixed", risk=risk, cpu_seconds=seconds)
 
@@ -180,12 +185,13 @@ def official_test(cohort: Cohort, small: Cohort, jobs: int) -> dict[str, float]:
     """AUC on the official test split, all fitted on train only."""
     train, test = cohort.within("train"), cohort.within("test")
     clean = test & ~np.isin(cohort.group, cohort.group[cohort.within("train", "val")])
-    model = transfer.fit(cohort.images[train], cohort.outcome[train], cohort.group[train], seed=0)
+    learnt = fit(View(cohort.images), cohort, np.flatnonzero(train))
+    model = transfer.read(learnt.record, learnt.arrays)
     trained = train_models(small, settings=TRAINING, names=("cnn", "scattering"), jobs=jobs)
     alone = np.full(len(cohort.images), np.nan)
-    alone[test] = transfer.risk(model, cohort.images[test])
-    combined = combine([each.risk for each in trained])
-    risks = {"transfer": alone, "combined": combined, "mixed": combine([combined, alone])}
+    alone[test] = risk_of(model, View(cohort.images[test]))
+    combined = mean_of([each.risk for each in trained])
+    risks = {"transfer": alone, "combined": combined, "mixed": mean_of([combined, alone])}
     result: dict[str, float] = {}
     for name, risk in risks.items():
         whole, part = (auc(cohort.outcome[cases], risk[cases]) for cases in (test, clean))

@@ -253,28 +253,29 @@ def _study() -> Reader:
 
 def _folder_of_models() -> Path:
     """Small stored models, each with arrays of the right shapes."""
-    from clineval.models import stored
-    from clineval.models.arrays import write_arrays
+    from clineval.models import network, scattering
+    from clineval.models.classifier import KINDS
+    from clineval.models.stored import FORMAT, write_arrays
 
     folder, chance = Path(tempfile.mkdtemp()), np.random.default_rng(0)
-    network = {"scaling": {"mean": 0.3, "sd": 0.2}}
-    kernels = {"gammas": [0.1, 0.2], "ends": [100, stored.FEATURES]}
+    member = {"scaling": {"mean": 0.3, "sd": 0.2}}
+    kernels = {"gammas": [0.1, 0.2], "ends": list(scattering.ENDS)}
     records: dict[str, dict[str, Any]] = {
-        "logreg": {"kind": "logreg", "strength": 1.0},
+        "logreg": {"kind": "logreg", "strength": 1.0, "learnt_on": "train"},
         "scattering": {"kind": "scattering", "vectors": 2, **kernels},
-        "cnn": {"kind": "cnn", "architecture": stored.ARCHITECTURE, "members": [network]},
+        "cnn": {"kind": "cnn", "architecture": network.ARCHITECTURE, "members": [member]},
     }
     for name, record in records.items():
-        record |= {"format": stored.FORMAT, "model": name, "image": [28, 28]}
-        shapes = stored.SHAPES[name](record, 28, 28)
-        arrays = {key: chance.normal(size=shape).astype(np.float32) for key, shape in shapes.items()}
+        record |= {"format": FORMAT, "model": name, "image": [28, 28]}
+        shapes = KINDS[name].shapes(record, 28, 28)
+        arrays = {key: chance.uniform(1, 2, size=shape).astype(np.float32) for key, shape in shapes.items()}
         write_arrays(folder / f"{name}.safetensors", arrays, {"format": 1, "model": name})
         (folder / f"{name}.json").write_text(json.dumps(record))
     return folder
 
 
 def _model_record() -> Reader:
-    from clineval.models.stored import load_model, read_plain_model
+    from clineval.models.classifier import read_model
 
     folder = _folder_of_models()
     seeds = [(folder / f"{name}.json").read_bytes() for name in ("logreg", "scattering", "cnn")]
@@ -285,14 +286,13 @@ def _model_record() -> Reader:
         beside = path.with_suffix(".safetensors")
         if not beside.is_file() or beside.read_bytes() != arrays[kind]:
             beside.write_bytes(arrays[kind])
-        load_model(path.parent, "model")
-        return read_plain_model(path.parent, "model")
+        return read_model(path.parent, "model")
 
     return Reader(seeds, "json", "model.json", read)
 
 
 def _weights() -> Reader:
-    from clineval.models.stored import read_plain_model
+    from clineval.models.classifier import read_model
 
     folder = _folder_of_models()
     seed = (folder / "logreg.safetensors").read_bytes()
@@ -302,20 +302,20 @@ def _weights() -> Reader:
         beside = path.with_suffix(".json")
         if not beside.is_file():
             beside.write_bytes(record)
-        return read_plain_model(path.parent, "model")
+        return read_model(path.parent, "model")
 
     return Reader([seed], "safetensors", "model.safetensors", read)
 
 
 def _reference() -> Reader:
-    from clineval.models.arrays import write_arrays
-    from clineval.pipeline.stored_run import FEATURES, FILE, LEVELS, read_reference
+    from clineval.models.stored import write_arrays
+    from clineval.pipeline.stored_run import FEATURES, FILE, FORMAT, LEVELS, WAVES, read_reference
 
     small = {"grey": LEVELS, "centre": FEATURES, "scale": FEATURES, "variance": 1}
     arrays = {name: np.ones(size, np.float32) for name, size in small.items()}
-    arrays |= {"axes": np.ones((1, FEATURES), np.float32), "layout": np.ones((2, 4), np.float32)}
-    record = {"format": 1, "noise": 1.0, "texture_limit": 2.0, "grey_limit": None, "twin_limit": 0.9}
-    record |= {"case": ["train/0", "train/1"], "digest": ["ab", "cd"]}
+    arrays |= {"axes": np.ones((1, FEATURES), np.float32), "layout": np.ones((2, WAVES), np.float32)}
+    record = {"format": FORMAT, "noise": 1.0, "texture_limit": 2.0, "grey_limit": None}
+    record |= {"near_duplicate_limit": 0.9, "case": ["train/0", "train/1"], "digest": ["ab", "cd"]}
     with tempfile.TemporaryDirectory() as name:
         write_arrays(Path(name) / FILE, arrays, record)
         seed = (Path(name) / FILE).read_bytes()

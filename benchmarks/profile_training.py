@@ -11,9 +11,7 @@ import torch
 from torch.nn import functional
 from torch.profiler import ProfilerActivity, profile
 
-from clineval.models.network import build_network
-from clineval.models.network_training import AdamW
-from clineval.models.threads import one_thread
+from clineval.models.network_training import build_network, one_thread
 
 STEPS = 30
 SHOWN = 14
@@ -21,13 +19,13 @@ SHOWN = 14
 
 def main() -> None:
     network = build_network(28, 28, seed=0)
-    optimiser = AdamW(network, weight_decay=0.05)
+    optimiser = torch.optim.AdamW(network.parameters(), lr=4e-3, weight_decay=0.05, fused=True)
     images, labels = torch.randn(STEPS, 64, 1, 28, 28), torch.randint(0, 2, (STEPS, 64))
 
     def step(number: int) -> None:
-        network.zero_grad()
+        optimiser.zero_grad()
         functional.cross_entropy(network(images[number]), labels[number]).backward()
-        optimiser.step(4e-3)
+        optimiser.step()
 
     with one_thread():
         for number in range(5):

@@ -30,10 +30,10 @@ def write_run(folder: Path) -> Path:
     cohort = phantom(seed=1, cases=(150, 60, 90), reason="a test asked for it")
     folder.mkdir(parents=True)
     findings, cohort = audit_and_group(cohort, SETTINGS, folder)
-    shipped = train_all(
+    models = train_all(
         cohort, findings, SETTINGS, jobs=1, finished=folder.with_name("members"), announce=silent
     )
-    write_tables(shipped, folder)
+    write_tables(models, folder)
     open_test(folder, cohort, SETTINGS)
     record = facts("run", ["clineval", "run"], SETTINGS, cohort, results.Recorder())
     results.seal(folder, record)

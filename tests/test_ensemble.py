@@ -1,7 +1,8 @@
-"""The shipped models: strictly separated splits, out-of-fold risks, the same bytes however they are run."""
+"""The models of a run: strictly separated splits, out-of-fold risks, the same bytes however they are run."""
 
 import os
 import signal
+import stat
 import subprocess
 import sys
 import time
@@ -13,7 +14,10 @@ import pytest
 from clineval.data.phantom import phantom
 from clineval.errors import InputError
 from clineval.models import jobs
-from clineval.models.ensemble import combine, load_model, predict, save_model, train_models
+from clineval.models.classifier import BY_DEFAULT, KINDS, read_model, risk_of
+from clineval.models.ensemble import train_cohorts, train_models
+from clineval.models.stored import write_model
+from clineval.models.views import View
 from clineval.settings import LogisticSettings, NetworkSettings, TrainingSettings
 
 COHORT = phantom(3, cases=(60, 16, 16))
@@ -22,7 +26,7 @@ SETTINGS = TrainingSettings(
     network=NetworkSettings(epochs=2, batch=32),
     logistic=LogisticSettings(strengths=(1e-3, 1e-2), folds=3),
 )
-NAMES = ("logreg", "cnn", "scattering")
+NAMES = BY_DEFAULT
 TRAIN = COHORT.within("train")
 
 
@@ -79,7 +83,7 @@ def test_outcomes_of_the_test_split_change_nothing(models):
     flipped = replace(COHORT, outcome=np.where(COHORT.within("test"), ~COHORT.outcome, COHORT.outcome))
     again = train_models(flipped, settings=SETTINGS, names=NAMES, jobs=1)
     for model in again:
-        assert np.array_equal(model.risk, models[model.name].risk)
+        assert np.array_equal(model.risk, models[model.kind].risk)
 
 
 @pytest.mark.slow
@@ -88,57 +92,51 @@ def test_outcomes_of_the_validation_split_change_no_risk_while_the_guard_is_sile
     outcome = COHORT.outcome.copy()
     outcome[val] = np.roll(outcome[val], 1)
     for model in train_models(replace(COHORT, outcome=outcome), settings=SETTINGS, names=NAMES, jobs=1):
-        assert np.array_equal(model.risk, models[model.name].risk)
+        assert np.array_equal(model.risk, models[model.kind].risk)
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_stored_model_gives_the_risks_of_training_to_the_last_bit(models, name, tmp_path):
-    save_model(models[name], tmp_path)
-    stored = load_model(tmp_path, name)
-    assert np.array_equal(predict(stored, COHORT.images), models[name].risk)
-    assert np.array_equal(predict(stored, COHORT.images[[7]]), models[name].risk[[7]])
-    assert sorted(path.suffix for path in tmp_path.iterdir()) == [".json", ".safetensors"]
+def test_what_is_read_back_gives_every_risk_of_training_to_the_last_bit(models, name, tmp_path):
+    write_model(models[name].stored, tmp_path, name)
+    read = read_model(tmp_path, name)
+    assert read.image == (28, 28)
+    assert np.array_equal(risk_of(read.classifier, View(COHORT.images)), models[name].risk)
+    assert np.array_equal(risk_of(read.classifier, View(COHORT.images[[7]])), models[name].risk[[7]])
+
+
+def test_out_of_fold_risks_are_those_of_the_stored_members(models):
+    members, model = models["cnn"].members, models["cnn"].stored
+    networks = KINDS["cnn"].read(model.record, model.arrays).members
+    for network, (_, rows) in zip(networks, members.groupby("fold"), strict=True):
+        assert np.array_equal(network.risk(View(COHORT.images)), rows["risk"].to_numpy())
+
+
+def test_several_cohorts_are_trained_together_as_apart(models):
+    fewer = COHORT.select(~COHORT.within("test"))
+    first, second = train_cohorts(
+        [(COHORT, ("scattering",)), (fewer, ("logreg", "scattering"))], settings=SETTINGS, jobs=1
+    )
+    assert [[model.kind for model in one] for one in (first, second)] == [
+        ["scattering"],
+        ["logreg", "scattering"],
+    ]
+    assert np.array_equal(first[0].risk, models["scattering"].risk)
+    assert np.array_equal(second[0].risk, models["logreg"].risk[~COHORT.within("test")])
 
 
 def test_a_model_may_be_stored_under_another_name(models, tmp_path):
-    save_model(replace(models["logreg"], name="logreg_deduplicated"), tmp_path)
-    stored = load_model(tmp_path, "logreg_deduplicated")
-    assert np.array_equal(predict(stored, COHORT.images), models["logreg"].risk)
-
-
-def test_weights_of_another_model_are_refused(models, tmp_path):
-    for name in ("logreg", "scattering"):
-        save_model(models[name], tmp_path)
-    (tmp_path / "logreg.safetensors").write_bytes((tmp_path / "scattering.safetensors").read_bytes())
-    with pytest.raises(InputError, match="does not fit its model"):
-        load_model(tmp_path, "logreg")
-
-
-def test_a_record_of_another_version_is_refused(models, tmp_path):
-    save_model(models["cnn"], tmp_path)
-    path = tmp_path / "cnn.json"
-    path.write_text(path.read_text().replace('"format": 3', '"format": 99'))
-    with pytest.raises(InputError, match="format 99; this version reads"):
-        load_model(tmp_path, "cnn")
-
-
-def test_a_model_that_is_not_there_is_named(tmp_path):
-    with pytest.raises(InputError, match=r"cnn.json is not there"):
-        load_model(tmp_path, "cnn")
-
-
-def test_images_of_another_size_are_refused(models):
-    with pytest.raises(InputError, match="28 x 28 pixels; came uint8 of shape"):
-        predict(models["logreg"], np.zeros((2, 64, 64), dtype=np.uint8))
+    write_model(models["logreg"].stored, tmp_path, "logreg_deduplicated")
+    read = read_model(tmp_path, "logreg_deduplicated")
+    assert np.array_equal(risk_of(read.classifier, View(COHORT.images)), models["logreg"].risk)
 
 
 def test_finished_trainings_are_reused(models, tmp_path, monkeypatch):
     train_models(COHORT, settings=SETTINGS, names=["cnn"], jobs=1, finished=tmp_path)
     assert len(list(tmp_path.iterdir())) == 3
-    monkeypatch.setattr(jobs, "_TRAININGS", {})
+    monkeypatch.setattr(jobs, "_fit", None)
     (again,) = train_models(COHORT, settings=SETTINGS, names=["cnn"], jobs=1, finished=tmp_path)
     assert np.array_equal(again.risk, models["cnn"].risk)
-    assert again.record == models["cnn"].record
+    assert again.stored.record == models["cnn"].stored.record
     assert again.curves == models["cnn"].curves
 
 
@@ -173,13 +171,14 @@ def test_a_disk_that_fills_up_keeps_what_was_saved(tmp_path, monkeypatch):
     saved = []
 
     def nearly_full(handle):
-        saved.append(handle)
+        if stat.S_ISREG(os.fstat(handle).st_mode):  # folders are synced too
+            saved.append(handle)
         if len(saved) > 1:
             raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch:
         patch.setattr(os, "fsync", nearly_full)
-        with pytest.raises(InputError, match=r"the disk is full.*with --resume reuses the trainings"):
+        with pytest.raises(InputError, match=r"the disk is full.* with --resume reuses the trainings"):
             train_models(COHORT, settings=SETTINGS, names=["cnn"], jobs=1, finished=tmp_path)
     assert len(list(tmp_path.iterdir())) == 1
 
@@ -191,11 +190,6 @@ def test_training_leaves_torchs_settings_as_they_were():
     train_models(COHORT, settings=SETTINGS, names=["logreg"], jobs=1)
     assert torch.get_num_threads() == threads
     assert torch.are_deterministic_algorithms_enabled() == strict
-
-
-def test_combining_means_on_the_logit_scale():
-    assert combine([np.array([0.5, 0.9]), np.array([0.5, 0.1])]) == pytest.approx([0.5, 0.5])
-    assert combine([np.array([0.2])] * 3) == pytest.approx([0.2])
 
 
 def train_cases(outcome, split):
@@ -233,16 +227,23 @@ def test_a_validation_split_without_events_is_refused():
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"seeds": (1, 2, 1)}, "Each member needs a seed of its own; 1 came more than once"),
-        ({"seeds": (1, 2)}, "One seed per member is needed: 3; came 2"),
+        ({"seeds": (1, 2, 1)}, "Each member needs a seed of its own; 1 was given more than once"),
+        ({"seeds": (1, 2)}, "One seed per member is needed: 3; got 2"),
         ({"members": 1}, "At least 2 members"),
-        ({"device": "abacus"}, "The device must be one of cpu, cuda, mps; came 'abacus'"),
-        ({"early_stopping": "never"}, "came 'never'"),
+        ({"device": "abacus"}, "The device must be one of cpu, cuda, mps; got 'abacus'"),
+        ({"early_stopping": "never"}, "guard, strict, off; got 'never'"),
     ],
 )
 def test_settings_that_make_no_sense_are_refused(changes, message):
     with pytest.raises(InputError, match=message):
         train_models(COHORT, settings=replace(SETTINGS, **changes), jobs=1)
+
+
+def test_a_validation_split_is_needed_only_where_something_watches_it():
+    without = COHORT.select(~COHORT.within("val"))
+    with pytest.raises(InputError, match="needs a validation split to watch; there is none"):
+        train_models(without, settings=SETTINGS, names=["cnn"], jobs=1)
+    train_models(without, settings=SETTINGS, names=["scattering"], jobs=1)
 
 
 def test_a_device_that_is_not_there_is_refused():
@@ -260,7 +261,7 @@ def test_unknown_and_repeated_models_are_refused():
 
 
 def test_fewer_than_one_training_at_once_is_refused():
-    with pytest.raises(InputError, match="came --jobs 0"):
+    with pytest.raises(InputError, match="got --jobs 0"):
         train_models(COHORT, settings=SETTINGS, jobs=0)
 
 
@@ -272,7 +273,7 @@ from clineval.settings import NetworkSettings, TrainingSettings
 
 settings = TrainingSettings(members=3, network=NetworkSettings(epochs=int(sys.argv[2]), batch=32))
 for model in train_models(phantom(3, cases=(90, 30, 20)), settings=settings, jobs=int(sys.argv[1])):
-    print(model.name, hashlib.sha256(model.risk.tobytes() + model.out_of_fold.tobytes()).hexdigest())
+    print(model.kind, hashlib.sha256(model.risk.tobytes() + model.out_of_fold.tobytes()).hexdigest())
 """
 
 

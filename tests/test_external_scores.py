@@ -1,4 +1,4 @@
-"""The strip of a validation shows the very squares and looks that were scored."""
+"""The strip of a validation shows the very squares and views that were scored."""
 
 import numpy as np
 import pytest
@@ -6,19 +6,21 @@ from finished_run import write_cohort
 
 import clineval
 from clineval.data.preparation import box_of
-from clineval.models.views import AS_IT_CAME, LOOKS, match_mean_and_spread
-from clineval.pipeline.external import further_looks, looks_in_words
+from clineval.models.views import MATCHED, match_mean_and_spread
+from clineval.pipeline.external import further_views, views_in_words
 from clineval.pipeline.stored_run import read_run
 from clineval.settings import EvaluationSettings
 
 
-def test_every_model_that_looks_further_is_named_and_the_network_sees_the_matched_image_mirrored():
-    said = dict(part.split(": ") for part in looks_in_words().split("; "))
-    assert said == {"logreg": "as it came, matched", "cnn": "as it came, matched and mirrored"}
+def test_every_model_with_further_views_is_named_and_the_network_sees_the_matched_image_mirrored(
+    finished_run,
+):
+    said = dict(part.split(": ") for part in views_in_words(read_run(finished_run)).split("; "))
+    assert said == {"logreg": "original, matched", "cnn": "original, matched and mirrored"}
 
 
-def test_the_further_looks_are_all_but_the_image_as_it_came():
-    assert set(further_looks()) == {name for names in LOOKS.values() for name in names} - {AS_IT_CAME}
+def test_the_further_views_are_all_but_that_of_the_original_image(finished_run):
+    assert further_views(read_run(finished_run)) == (MATCHED,)
 
 
 pytestmark = pytest.mark.slow
@@ -41,16 +43,16 @@ def drawn(finished_run, tmp_path_factory):
     return found[0]
 
 
-def test_the_columns_are_the_squares_and_the_further_looks(drawn):
+def test_the_columns_are_the_squares_and_the_further_views(drawn):
     squares, named = drawn
     assert named["names"] == ("middle\nsquare", "upper\nsquare", "matched")
-    assert "cnn: as it came, matched and mirrored" in named["looks"]
+    assert "cnn: original, matched and mirrored" in named["views"]
     assert {len(each.pictures) for each in squares} == {3}
     assert {each.sample.value for each in squares} == {"scanner 0", "scanner 1"}
 
 
 def test_each_picture_is_what_was_scored(drawn, finished_run):
-    grey = read_run(finished_run).reference.familiarity.grey
+    grey = read_run(finished_run).reference.novelty.grey
     for each in drawn[0]:
         first, upper, matched = each.pictures
         height, width = each.sample.raw.shape

@@ -1,120 +1,75 @@
-"""One network from one seed: deterministic, guarded, refused where it cannot learn."""
+"""One network from one seed: its architecture, deterministic, guarded, refused where it cannot learn."""
 
 import math
-import subprocess
-import sys
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
-from torch import nn
 
 from clineval.data.phantom import phantom
 from clineval.errors import InputError
+from clineval.models.network import read
 from clineval.models.network_training import (
-    CHUNK,
-    AdamW,
+    Watched,
     _Guard,
+    _optimiser,
+    augment,
+    build_network,
     epochs_of,
-    fit_member,
+    fit,
     learning_rate,
-    member_risk,
+    one_thread,
+    parameters_of,
+    scale_grey,
 )
-from clineval.models.preprocessing import learn_grey_scaling
-from clineval.models.threads import one_thread
+from clineval.models.preprocessing import GreyScaling
+from clineval.models.views import View
 from clineval.settings import NetworkSettings
-
-
-def network():
-    torch.manual_seed(3)
-    return nn.Sequential(nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.Flatten(), nn.Linear(144, 2))
-
-
-def test_its_steps_are_those_of_torch_to_the_last_bit():
-    ours, theirs = network(), network()
-    weights = list(theirs.parameters())
-    groups = [
-        {"params": [one for one in weights if one.ndim > 1], "weight_decay": 0.05},
-        {"params": [one for one in weights if one.ndim == 1], "weight_decay": 0.0},
-    ]
-    torchs, own = torch.optim.AdamW(groups, fused=True), AdamW(ours, weight_decay=0.05)
-    images = torch.randn(8, 1, 8, 8)
-    for step in range(5):
-        rate = 0.01 / (step + 1)
-        for group in torchs.param_groups:
-            group["lr"] = rate
-        for one in (ours, theirs):
-            one.zero_grad()
-            one(images).square().sum().backward()
-        torchs.step()
-        own.step(rate)
-    assert all(map(torch.equal, ours.state_dict().values(), theirs.state_dict().values()))
-
-
-TRAINING = """
-import sys
-from clineval.data.phantom import phantom
-from clineval.models.jobs import Job, Material, perform
-from clineval.settings import NetworkSettings
-
-cohort = phantom(0, cases=(90, 30, 20))
-train = cohort.within("train").nonzero()[0]
-perform(Material.of(cohort), Job("cnn", train, train[:0], NetworkSettings(epochs=1), seed=0))
-sys.exit("torch._dynamo" in sys.modules)
-"""
-
-
-@pytest.mark.slow
-def test_a_training_does_not_import_torchs_compiler():
-    assert subprocess.run([sys.executable, "-c", TRAINING]).returncode == 0
-
 
 COHORT = phantom(1, cases=(96, 32, 16))
 TRAIN, VAL = COHORT.select(COHORT.within("train")), COHORT.select(COHORT.within("val"))
-SCALING = learn_grey_scaling(TRAIN.images, learnt_on="train")
+WATCHED = Watched(VAL.images, VAL.outcome)
 QUICK = NetworkSettings(epochs=4, batch=32)
 
 
-def fit(settings=QUICK, *, seed=0, early_stopping="guard", watch=(VAL.images, VAL.outcome)):
-    with one_thread():
-        return fit_member(
-            TRAIN.images,
-            TRAIN.outcome,
-            scaling=SCALING,
-            settings=settings,
-            seed=seed,
-            early_stopping=early_stopping,
-            watch=watch,
-        )
+def trained(settings=QUICK, *, seed=0, watched=WATCHED, strict=False):
+    return fit(TRAIN.images, TRAIN.outcome, settings=settings, seed=seed, watched=watched, strict=strict)
+
+
+def curve_of(stored):
+    return SimpleNamespace(**stored.record["curve"])
 
 
 @pytest.fixture(scope="module")
 def fitted():
-    return fit()
+    return trained()
 
 
 def test_the_same_seed_gives_the_same_bytes_whatever_torchs_own_chance(fitted):
     torch.manual_seed(99)
-    again = fit()
-    assert all(np.array_equal(fitted.weights[name], again.weights[name]) for name in fitted.weights)
-    assert fitted.curve == again.curve
+    again = trained()
+    assert all(np.array_equal(fitted.arrays[name], again.arrays[name]) for name in fitted.arrays)
+    assert fitted.record == again.record
 
 
 def test_another_seed_gives_other_weights(fitted):
-    assert not np.array_equal(fit(seed=1).weights["stem.weight"], fitted.weights["stem.weight"])
+    assert not np.array_equal(
+        trained(seed=1).arrays["member0.stem.weight"], fitted.arrays["member0.stem.weight"]
+    )
 
 
 def test_a_guard_that_does_not_fire_changes_nothing(fitted):
-    unwatched = fit(early_stopping="off", watch=None)
-    assert not fitted.curve.fired
-    assert all(np.array_equal(fitted.weights[name], unwatched.weights[name]) for name in fitted.weights)
+    unwatched = trained(watched=None)
+    assert not curve_of(fitted).fired
+    assert all(np.array_equal(fitted.arrays[name], unwatched.arrays[name]) for name in fitted.arrays)
 
 
 def test_the_guard_fires_on_a_run_that_gets_worse_and_restores_the_best_weights():
     settings = replace(QUICK, epochs=12, batch=16, patience=3)
     # Against reversed labels the loss rises the better the network learns.
-    curve = fit(settings, watch=(TRAIN.images, ~TRAIN.outcome)).curve
+    curve = curve_of(trained(settings, watched=Watched(TRAIN.images, ~TRAIN.outcome)))
     assert curve.fired
     assert curve.stopped_epoch == curve.best_epoch + 3 < 12
     assert curve.kept_epoch == curve.best_epoch == 1 + int(np.argmin(curve.val_loss))
@@ -131,59 +86,22 @@ def test_the_guard_fires_at_once_on_a_loss_that_is_no_number_and_restores_the_be
 
 def test_a_loss_that_is_not_finite_in_the_first_epoch_is_refused():
     with pytest.raises(InputError, match=r"training of seed 0 diverged.* Lower the learning rate"):
-        fit(replace(QUICK, learning_rate=1e30, warm_up=0.0))
+        trained(replace(QUICK, learning_rate=1e30, warm_up=0.0))
 
 
 def test_an_unwatched_run_that_diverges_is_refused_too():
     with pytest.raises(InputError, match="diverged: its loss was not a finite number in epoch"):
-        fit(replace(QUICK, learning_rate=1e30, warm_up=0.0), early_stopping="off", watch=None)
+        trained(replace(QUICK, learning_rate=1e30, warm_up=0.0), watched=None)
 
 
 def test_strict_early_stopping_keeps_the_epoch_of_smallest_validation_loss():
-    curve = fit(early_stopping="strict").curve
+    curve = curve_of(trained(strict=True))
     assert curve.kept_epoch == 1 + int(np.argmin(curve.val_loss))
 
 
-def test_early_stopping_without_a_validation_split_is_refused():
-    with pytest.raises(InputError, match="needs a validation split to watch; there is none"):
-        fit(watch=None)
-
-
-@pytest.mark.parametrize(("value", "missing"), [(False, "with"), (True, "without")])
-def test_a_validation_split_of_one_class_is_refused(value, missing):
-    with pytest.raises(InputError, match=f"none of the 32 is {missing} it"):
-        fit(watch=(VAL.images, np.full(32, value)))
-
-
-def test_an_unknown_kind_of_early_stopping_is_refused():
-    with pytest.raises(InputError, match="guard, strict, off; came 'sometimes'"):
-        fit(early_stopping="sometimes")
-
-
 def test_fewer_cases_than_a_batch_still_learn():
-    with one_thread():
-        small = fit_member(
-            TRAIN.images[:20], TRAIN.outcome[:20], scaling=SCALING, settings=NetworkSettings(epochs=1), seed=0
-        )
-    assert len(small.curve.train_loss) == 1
-
-
-def test_the_risk_of_an_image_does_not_depend_on_its_company(fitted):
-    images = np.concatenate([TRAIN.images, VAL.images])
-    assert len(images) > CHUNK
-    with one_thread():
-        together = member_risk(fitted.weights, images, scaling=SCALING)
-        alone = [member_risk(fitted.weights, images[k : k + 1], scaling=SCALING)[0] for k in (0, 63, 64, 127)]
-    assert list(together[[0, 63, 64, 127]]) == alone
-
-
-def test_an_image_and_its_mirror_image_have_the_same_risk(fitted):
-    with one_thread():
-        risk, mirrored = (
-            member_risk(fitted.weights, images, scaling=SCALING)
-            for images in (VAL.images, VAL.images[:, :, ::-1])
-        )
-    np.testing.assert_allclose(risk, mirrored, atol=1e-6)
+    small = fit(TRAIN.images[:20], TRAIN.outcome[:20], settings=NetworkSettings(epochs=1), seed=0)
+    assert len(small.record["curve"]["train_loss"]) == 1
 
 
 def test_the_learning_rate_rises_to_its_peak_and_falls_to_nothing():
@@ -201,5 +119,124 @@ def test_many_images_are_passed_over_fewer_times():
 
 
 def test_the_schedule_ends_with_the_last_epoch_trained(fitted):
-    fewer = fit(replace(QUICK, epochs=100, most_steps=12))  # four epochs of three steps
-    assert all(np.array_equal(fitted.weights[name], fewer.weights[name]) for name in fitted.weights)
+    fewer = trained(replace(QUICK, epochs=100, most_steps=12))  # four epochs of three steps
+    assert all(np.array_equal(fitted.arrays[name], fewer.arrays[name]) for name in fitted.arrays)
+
+
+def test_norms_and_biases_do_not_decay():
+    network = build_network(28, 28, seed=0)
+    decaying, others = _optimiser(network, QUICK).param_groups
+    assert {one.ndim for one in decaying["params"]} == {2, 4}
+    assert {one.ndim for one in others["params"]} == {1}
+    assert (decaying["weight_decay"], others["weight_decay"]) == (QUICK.weight_decay, 0.0)
+    assert parameters_of(network) == sum(one.numel() for one in (*decaying["params"], *others["params"]))
+
+
+def test_the_stored_network_gives_the_loss_that_was_watched(fitted):
+    """The loss in torch of the weights that were kept, from the risks of the stored form."""
+    model = read(fitted.record, fitted.arrays)
+    odds = model.members[0].log_odds(VAL.images).astype(np.float64)
+    losses = np.logaddexp(0.0, np.where(VAL.outcome, -odds, odds))
+    assert losses.mean() == pytest.approx(curve_of(fitted).val_loss[-1], abs=1e-5)  # float32 in torch
+
+
+def test_an_image_and_its_mirror_image_have_the_same_risk(fitted):
+    model = read(fitted.record, fitted.arrays)
+    risk, mirrored = (model.risk(View(images)) for images in (VAL.images, VAL.images[:, :, ::-1]))
+    np.testing.assert_array_equal(risk, mirrored)
+
+
+def test_torchs_settings_are_put_back():
+    threads, strict = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
+    with one_thread():
+        assert torch.get_num_threads() == 1
+        assert torch.are_deterministic_algorithms_enabled()
+    assert torch.get_num_threads() == threads
+    assert torch.are_deterministic_algorithms_enabled() == strict
+
+
+IMAGES = np.random.default_rng(0).integers(0, 256, (40, 20, 24), dtype=np.uint8)
+
+
+def test_scaled_training_images_have_mean_zero_and_spread_one():
+    scaled = scale_grey(IMAGES, GreyScaling((IMAGES / 255).mean(), (IMAGES / 255).std(), "train"))
+    assert scaled.shape == (40, 1, 20, 24)
+    assert scaled.dtype == torch.float32
+    assert float(scaled.mean()) == pytest.approx(0, abs=1e-5)
+    assert float(scaled.std()) == pytest.approx(1, abs=1e-3)
+
+
+def test_the_same_generator_state_gives_the_same_augmentation():
+    images = torch.from_numpy(IMAGES[:, None].astype(np.float32))
+    first, again = (augment(images, shift=2, generator=torch.Generator().manual_seed(3)) for _ in range(2))
+    assert torch.equal(first, again)
+    assert not torch.equal(first, augment(images, shift=2, generator=torch.Generator().manual_seed(4)))
+
+
+def test_augmentation_only_mirrors_and_moves_with_reflected_borders():
+    images = torch.from_numpy(IMAGES[:, None].astype(np.float32))
+    moved = augment(images, shift=2, generator=torch.Generator().manual_seed(0)).numpy()[:, 0]
+    for image, variant in zip(IMAGES.astype(np.float32), moved, strict=True):
+        assert any(np.array_equal(variant, candidate) for candidate in _all_variants(image, 2))
+
+
+def test_without_a_shift_half_of_the_images_are_mirrored():
+    images = torch.from_numpy(np.tile(IMAGES, (25, 1, 1))[:, None].astype(np.float32))
+    moved = augment(images, shift=0, generator=torch.Generator().manual_seed(0))
+    mirrored = (moved == images.flip(3)).flatten(1).all(1)
+    assert 430 < int(mirrored.sum()) < 570
+
+
+def _all_variants(image, shift):
+    height, width = image.shape
+    padded = np.pad(image, shift, mode="reflect")
+    for down in range(2 * shift + 1):
+        for right in range(2 * shift + 1):
+            part = padded[down : down + height, right : right + width]
+            yield part
+            yield part[:, ::-1]
+
+
+def test_the_network_has_fewer_than_half_a_million_weights():
+    assert parameters_of(build_network(28, 28, seed=0)) == 77_874
+
+
+def test_the_first_weights_depend_on_the_seed_alone():
+    torch.manual_seed(1)
+    first = build_network(28, 28, seed=5).state_dict()
+    torch.manual_seed(2)
+    again = build_network(28, 28, seed=5).state_dict()
+    other = build_network(28, 28, seed=6).state_dict()
+    assert all(torch.equal(first[name], again[name]) for name in first)
+    assert not torch.equal(first["stem.weight"], other["stem.weight"])
+
+
+def test_building_a_network_leaves_torchs_own_chance_alone():
+    torch.manual_seed(7)
+    expected = torch.rand(3)
+    torch.manual_seed(7)
+    build_network(28, 28, seed=0)
+    assert torch.equal(torch.rand(3), expected)
+
+
+@pytest.mark.parametrize("size", [(28, 28), (64, 64), (128, 128), (224, 224), (16, 40)])
+def test_images_of_every_size_give_two_scores(size):
+    network = build_network(*size, seed=0).eval()
+    with torch.inference_mode():
+        assert network(torch.zeros(3, 1, *size)).shape == (3, 2)
+
+
+def test_moving_a_lesion_sideways_matters_less_than_moving_it_in_depth():
+    torch.manual_seed(0)
+    network = build_network(28, 28, seed=0).eval()
+    image = torch.zeros(1, 1, 28, 28)
+    image[..., 12:16, 12:16] = 3.0
+    with torch.inference_mode():
+        centre, sideways, deeper = network(torch.cat([image, image.roll(8, 3), image.roll(8, 2)]))
+    assert (sideways - centre).abs().max() < 0.5 * (deeper - centre).abs().max()
+
+
+def test_a_gradient_reaches_every_weight():
+    network = build_network(28, 28, seed=0).train()
+    network(torch.randn(8, 1, 28, 28)).square().sum().backward()
+    assert all(weights.grad is not None and weights.grad.any() for weights in network.parameters())

@@ -1,4 +1,4 @@
-"""A stranger's file runs nothing: no pickle anywhere, no eval, no formula in a spreadsheet, no script."""
+"""An untrusted file runs nothing: no pickle anywhere, no eval, no formula in a spreadsheet, no script."""
 
 import io
 import os
@@ -15,7 +15,7 @@ import clineval
 from clineval.cli import main
 from clineval.data import medmnist
 from clineval.errors import InputError
-from clineval.models.arrays import read_arrays
+from clineval.models.stored import read_arrays
 
 SOURCE = Path(clineval.__file__).parent
 FORBIDDEN = (

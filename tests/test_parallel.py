@@ -1,4 +1,4 @@
-"""Trainings over processes: this one takes part, and none outlives the last training or a killed program."""
+"""Trainings over processes: none outlives the last training or a killed program for long."""
 
 import json
 import os
@@ -12,14 +12,13 @@ import pytest
 
 from clineval.data.phantom import phantom
 from clineval.models import parallel
-from clineval.models.arrays import write_arrays
 from clineval.models.jobs import Fitted, Job, Material, perform
-from clineval.models.parallel import train_in_processes
+from clineval.models.parallel import IDLE_SECONDS, train_in_processes
+from clineval.models.stored import Stored, write_arrays
 from clineval.settings import NetworkSettings
 
 FITTED = Fitted(
-    arrays={"weight": np.arange(3.0)},
-    record={"scaling": {"mean": 0.3, "sd": 0.1, "learnt_on": "train"}, "curve": [0.5, 0.25]},
+    stored=Stored({"scaling": {"mean": 0.3, "sd": 0.1}, "curve": [0.5, 0.25]}, {"weight": np.arange(3.0)}),
     risk=np.array([0.1, 0.9]),
     out_of_fold=np.array([np.nan, 0.5]),
     seconds=1.5,
@@ -29,10 +28,10 @@ FITTED = Fitted(
 def test_a_training_comes_back_from_its_file_as_it_was_filed(tmp_path):
     parallel._write(tmp_path / "a.safetensors", FITTED)
     again = parallel._read(tmp_path / "a.safetensors")
-    np.testing.assert_array_equal(again.arrays["weight"], FITTED.arrays["weight"])
+    np.testing.assert_array_equal(again.stored.arrays["weight"], FITTED.stored.arrays["weight"])
     np.testing.assert_array_equal(again.risk, FITTED.risk)
     np.testing.assert_array_equal(again.out_of_fold, FITTED.out_of_fold)
-    assert json.dumps(again.record) == json.dumps(FITTED.record)  # the order of its keys too
+    assert json.dumps(again.stored.record) == json.dumps(FITTED.stored.record)  # the order of its keys too
 
 
 @pytest.mark.parametrize("record", [{}, {"record": {"a": 1}, "seconds": 1}, {"record": "{", "seconds": 1}])
@@ -43,8 +42,10 @@ def test_a_file_of_another_form_counts_as_no_training(tmp_path, record):
 
 COHORT = phantom(3, cases=(90, 30, 20))
 TRAIN = np.flatnonzero(COHORT.within("train"))
-JOBS = {
-    f"network {seed}": Job("cnn", TRAIN, TRAIN[:0], NetworkSettings(epochs=1), seed=seed) for seed in range(3)
+MATERIAL = Material.of(COHORT)
+TASKS = {
+    f"network {seed}": (MATERIAL, Job("cnn", TRAIN, TRAIN[:0], NetworkSettings(epochs=1), seed=seed))
+    for seed in range(3)
 }
 PARENT = """
 import os, subprocess, sys, time
@@ -62,21 +63,38 @@ def children():
     return [line for line in listed.stdout.splitlines() if "popen_loky" in line]
 
 
+def none_is_left(seconds):
+    deadline = time.monotonic() + seconds
+    while children() and time.monotonic() < deadline:
+        time.sleep(0.1)
+    return children() == []
+
+
 @pytest.mark.slow
-def test_all_are_trained_as_in_one_process_and_the_workers_end_with_the_last():
-    found = dict(train_in_processes(Material.of(COHORT), JOBS, 2))
-    assert sorted(found) == sorted(JOBS)
-    alone = perform(Material.of(COHORT), JOBS["network 2"])
-    np.testing.assert_array_equal(found["network 2"].risk, alone.risk)
-    assert children() == []
+def test_all_are_trained_as_in_one_process_and_the_workers_end_soon_after_the_last():
+    found = dict(train_in_processes(TASKS, 2))
+    assert sorted(found) == sorted(TASKS)
+    np.testing.assert_array_equal(found["network 2"].risk, perform(*TASKS["network 2"]).risk)
+    assert none_is_left(IDLE_SECONDS + 20)
 
 
 @pytest.mark.slow
 def test_an_error_in_a_training_ends_the_rest():
-    broken = {**JOBS, "broken": Job("no such kind", TRAIN, TRAIN[:0], NetworkSettings(), seed=0)}
+    broken = {**TASKS, "broken": (MATERIAL, Job("no such kind", TRAIN, TRAIN[:0], NetworkSettings(), seed=0))}
     with pytest.raises(KeyError, match="no such kind"):
-        dict(train_in_processes(Material.of(COHORT), dict(reversed(broken.items())), 2))
-    assert children() == []
+        dict(train_in_processes(dict(reversed(broken.items())), 2))
+    assert none_is_left(5)
+
+
+@pytest.mark.slow
+def test_a_worker_that_is_killed_is_named_and_the_rest_end():
+    arriving = train_in_processes(TASKS, 2)
+    next(arriving)
+    for line in children():
+        os.kill(int(line.split()[0]), signal.SIGKILL)
+    with pytest.raises(MemoryError, match="ended from outside"):
+        list(arriving)
+    assert none_is_left(5)
 
 
 def test_a_worker_ends_when_its_program_is_killed():

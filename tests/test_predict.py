@@ -19,7 +19,7 @@ from clineval.cli.main import run_command
 from clineval.data.own_images import prepare_files
 from clineval.errors import InputError
 from clineval.pipeline.predict import predict, predict_images
-from clineval.pipeline.stored_run import read_run, shipped_risks, view_images
+from clineval.pipeline.stored_run import final_risks, read_run, score_images
 
 pytestmark = pytest.mark.slow
 
@@ -63,7 +63,7 @@ def test_each_image_gets_its_risk_by_every_model_and_a_flag_at_every_frozen_thre
 def test_the_risk_is_the_one_that_the_views_give_one_by_one(finished_run, images):
     run, (path, *_) = read_run(finished_run), sorted(images.iterdir())
     views = [prepare_files([path], size=28, fit=fit).images for fit in ("crop", "top")]
-    expected = shipped_risks(run, [view_images(run, view).risks for view in views])
+    expected = final_risks(run, [score_images(run, view).risks for view in views])
     (found,) = predict(finished_run, [path]).images
     assert found.risk == {model: float(risk[0]) for model, risk in expected.items()}
     assert (views[0] != views[1]).any()
@@ -82,7 +82,7 @@ def test_json_holds_what_csv_holds_and_the_thresholds(finished_run, images, caps
 
 def test_the_limits_of_the_distances_stand_in_both_forms(finished_run, images, capsys):
     path = sorted(images.iterdir())[0]
-    known = read_run(finished_run).reference.familiarity
+    known = read_run(finished_run).reference.novelty
     record = json.loads(answer(capsys, finished_run, path, "--format", "json"))
     assert record["limits"] == {"texture_distance": known.texture_limit, "grey_distance": known.grey_limit}
     (row,) = csv.DictReader(io.StringIO(answer(capsys, finished_run, path)))
@@ -129,15 +129,15 @@ def test_an_image_unlike_the_training_images_is_warned_of(finished_run, tmp_path
     )
     (found,) = predict(finished_run, [tmp_path / "noise.png"])
     assert found.unlike_training
-    assert found.texture_distance > read_run(finished_run).reference.familiarity.texture_limit
+    assert found.texture_distance > read_run(finished_run).reference.novelty.texture_limit
 
 
 def test_matching_and_the_second_view_can_be_switched_off(finished_run, images):
     path = sorted(images.iterdir())[0]
     run = read_run(finished_run)
-    plain = view_images(run, prepare_files([path], size=28).images, matching=False)
+    plain = score_images(run, prepare_files([path], size=28).images, matching=False)
     (found,) = predict(finished_run, [path], matching=False, second_view=False)
-    assert found.risk == {model: float(risk[0]) for model, risk in shipped_risks(run, [plain.risks]).items()}
+    assert found.risk == {model: float(risk[0]) for model, risk in final_risks(run, [plain.risks]).items()}
     (usual,) = predict(finished_run, [path])
     assert usual.risk["cnn"] != found.risk["cnn"]
 

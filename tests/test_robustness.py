@@ -7,7 +7,7 @@ import pytest
 from clineval.data.corruptions import KINDS, corrupt
 from clineval.data.phantom import phantom
 from clineval.pipeline.robustness import robustness, write_robustness
-from clineval.pipeline.stored_run import read_run, shipped_risks, view_images
+from clineval.pipeline.stored_run import final_risks, read_run, score_images
 from clineval.progress import silent
 from clineval.settings import ValidationSettings
 
@@ -40,7 +40,7 @@ def test_there_is_a_row_for_each_corruption_severity_and_model_and_for_the_cohor
 
 
 def test_a_row_holds_what_the_corrupted_images_give_at_the_frozen_threshold(table, run, cohort):
-    risk = shipped_risks(run, [view_images(run, corrupt(cohort.images, "blur", 2)).risks])["cnn"]
+    risk = final_risks(run, [score_images(run, corrupt(cohort.images, "blur", 2)).risks])["cnn"]
     (row,) = table.query("corruption == 'blur' and model == 'cnn'").itertuples()
     threshold = next(one.threshold for one in run.thresholds["cnn"] if one.name == "sensitivity_90")
     present, absent = risk[cohort.outcome], risk[~cohort.outcome]
@@ -74,10 +74,10 @@ def test_as_many_threads_score_corrupted_images_as_were_asked_for(run, cohort, t
 
     def scored(*given, jobs, **named):
         asked.append(jobs)
-        return view_images(*given, jobs=jobs, **named)
+        return score_images(*given, jobs=jobs, **named)
 
     monkeypatch.setattr("clineval.pipeline.robustness.SEVERITIES", (1,))
-    monkeypatch.setattr("clineval.pipeline.robustness.view_images", scored)
+    monkeypatch.setattr("clineval.pipeline.robustness.score_images", scored)
     write_robustness(run, cohort, [cohort.images], SETTINGS, tmp_path, jobs=1, announce=silent)
     assert asked == [1] * (1 + len(KINDS))
 

@@ -1,4 +1,4 @@
-"""Larger images: the same models by rule, stored and applied without torch alike."""
+"""Larger images: the same models by rule, stored and read back alike."""
 
 from dataclasses import replace
 
@@ -7,8 +7,10 @@ import pytest
 from PIL import Image
 
 from clineval.data.phantom import phantom
-from clineval.models.ensemble import MODELS, load_model, predict, save_model, train_models
-from clineval.models.stored import View, read_plain_model
+from clineval.models.classifier import BY_DEFAULT, read_model, risk_of
+from clineval.models.ensemble import train_models
+from clineval.models.stored import write_model
+from clineval.models.views import View
 from clineval.settings import LogisticSettings, NetworkSettings, TrainingSettings
 
 SMALL = phantom(3, cases=(60, 20, 10))
@@ -21,18 +23,17 @@ QUICK = TrainingSettings(
 
 @pytest.mark.slow
 @pytest.mark.parametrize("side", [64, 128, 224])
-def test_every_model_trains_is_stored_and_predicts_alike_with_and_without_torch(side, tmp_path):
+def test_every_model_trains_is_stored_and_read_back_with_the_same_risks(side, tmp_path):
     larger = np.stack([np.asarray(Image.fromarray(image).resize((side, side))) for image in SMALL.images])
     cohort = replace(SMALL, images=larger)
-    for model in train_models(cohort, settings=QUICK, names=MODELS, jobs=1):
-        save_model(model, tmp_path)
-        np.testing.assert_array_equal(predict(load_model(tmp_path, model.name), larger), model.risk)
-        plain, size = read_plain_model(tmp_path, model.name)
-        assert size == (side, side)
-        np.testing.assert_allclose(plain.risk(View(larger)), model.risk, atol=1e-5)
+    for model in train_models(cohort, settings=QUICK, names=BY_DEFAULT, jobs=1):
+        write_model(model.stored, tmp_path, model.kind)
+        read = read_model(tmp_path, model.kind)
+        assert read.image == (side, side)
+        np.testing.assert_array_equal(risk_of(read.classifier, View(larger)), model.risk)
 
 
 def test_weights_do_not_grow_with_the_image():
-    from clineval.models.network import build_network, parameters_of
+    from clineval.models.network_training import build_network, parameters_of
 
     assert parameters_of(build_network(224, 224, seed=0)) < 1.3 * parameters_of(build_network(28, 28, seed=0))

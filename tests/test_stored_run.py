@@ -1,6 +1,8 @@
 """A finished run read back: what is frozen, what is refused, and that a risk depends on its image alone."""
 
 import json
+import math
+import os
 import shutil
 
 import numpy as np
@@ -11,9 +13,9 @@ from clineval.data.phantom import phantom
 from clineval.errors import InputError
 from clineval.evaluation import read_evaluation
 from clineval.models import stored
-from clineval.models.stored import View
-from clineval.models.views import BOTH, LOOKS, WAYS, look
-from clineval.pipeline.stored_run import CHUNK, cut_for, read_run, shipped_risks, view_images
+from clineval.models.classifier import risk_of
+from clineval.models.views import CHUNK, external_view
+from clineval.pipeline.stored_run import cut_for, final_risks, read_run, score_images
 from clineval.predictions import read_predictions
 from clineval.results import hash_file
 
@@ -61,47 +63,35 @@ def test_models_thresholds_and_notice_are_those_of_the_run(run, finished_run):
     assert (run.side, run.fit) == (28, "crop")
 
 
-def test_its_own_test_images_get_the_risks_of_the_runs_table(run, finished_run):
+def test_its_own_test_images_get_the_risks_of_the_runs_table_to_the_last_digit(run, finished_run):
     cohort = phantom(seed=1, cases=(150, 60, 90))
     table = read_predictions(finished_run / "predictions.csv")
-    risks = shipped_risks(run, [view_images(run, cohort.images, matching=False).risks])
+    risks = final_risks(run, [score_images(run, cohort.images, matching=False).risks])
+    assert set(risks) == {"logreg", "cnn", "scattering", "combined"}
     for model, risk in risks.items():
-        rows = table[(table["model"] == model) & (table["split"] == "test")].set_index("case")["risk"]
-        np.testing.assert_allclose(
-            rows[cohort.case[cohort.within("test")]], risk[cohort.within("test")], atol=1e-6
-        )
+        rows = table[(table["model"] == model) & (table["split"] != "train_out_of_fold")]
+        assert len(rows) == len(cohort)
+        np.testing.assert_array_equal(rows.set_index("case")["risk"][cohort.case], risk)
 
 
 def test_the_combined_risk_is_the_mean_logit_of_its_recalibrated_parts(run, images):
-    risks = shipped_risks(run, [view_images(run, images).risks])
+    risks = final_risks(run, [score_images(run, images).risks])
     expected = expit((logit(risks["cnn"]) + logit(risks["scattering"])) / 2)
-    np.testing.assert_allclose(risks["combined"], expected, rtol=1e-12)
+    np.testing.assert_allclose(risks["combined"], expected, atol=1e-12)  # twelve decimals
 
 
-def test_each_model_takes_the_mean_over_its_looks(run, images):
-    seen, grey = view_images(run, images).risks, run.reference.familiarity.grey
-    for name, names in LOOKS.items():
-        views = [View(look(images, each, grey), WAYS[each]) for each in names]
-        odds = [logit(run.models[name].risk(view)) for view in views]
-        np.testing.assert_allclose(seen[name], expit(np.mean(odds, axis=0)), atol=1e-12)
-
-
-def test_networks_look_once_from_each_side_at_an_image_from_elsewhere():
-    ways = [way for each in LOOKS["cnn"] for way in WAYS[each]]
-    assert ways == list(BOTH)
-
-
-def test_without_matching_the_risks_are_those_of_torch(run, finished_run, images):
-    plain = view_images(run, images, matching=False).risks
-    for name, risk in plain.items():
-        model = stored.load_model(finished_run / "models", name)
-        np.testing.assert_allclose(risk, stored.predict(model, images), atol=1e-6)
+def test_each_model_takes_the_mean_over_its_views(run, images):
+    scored, grey = score_images(run, images).risks, run.reference.novelty.grey
+    for name, names in run.views.items():
+        views = [external_view(images, each, grey) for each in names]
+        odds = [logit(risk_of(run.models[name], view)) for view in views]
+        np.testing.assert_allclose(scored[name], expit(np.mean(odds, axis=0)), atol=1e-12)
 
 
 def test_a_risk_is_the_same_to_the_last_bit_in_any_company_and_on_any_number_of_threads(run, images):
-    whole = view_images(run, images, jobs=2)
-    turned = view_images(run, images[::-1], jobs=1)
-    alone = [view_images(run, images[[row]]) for row in (0, CHUNK - 1, CHUNK, 37)]
+    whole = score_images(run, images, jobs=2)
+    turned = score_images(run, images[::-1], jobs=1)
+    alone = [score_images(run, images[[row]]) for row in (0, CHUNK - 1, CHUNK, 37)]
     for name, risk in whole.risks.items():
         np.testing.assert_array_equal(risk, turned.risks[name][::-1])
         np.testing.assert_array_equal(
@@ -111,17 +101,17 @@ def test_a_risk_is_the_same_to_the_last_bit_in_any_company_and_on_any_number_of_
 
 
 def test_two_views_are_averaged_on_the_logit_scale_before_recalibration(run, images):
-    views = [view_images(run, images).risks, view_images(run, images[:, ::-1]).risks]
+    views = [score_images(run, images).risks, score_images(run, images[:, ::-1]).risks]
     mean = (logit(views[0]["logreg"]) + logit(views[1]["logreg"])) / 2
     fitted = run.recalibrations["logreg"]
     expected = expit(fitted.intercept + fitted.slope * mean) if fitted else expit(mean)
-    np.testing.assert_allclose(shipped_risks(run, views)["logreg"], expected, rtol=1e-12)
+    np.testing.assert_allclose(final_risks(run, views)["logreg"], expected, atol=1e-12)  # twelve decimals
 
 
 def test_no_images_have_no_risks(run, images):
-    seen = view_images(run, images[:0])
-    assert {len(risk) for risk in seen.risks.values()} == {0}
-    assert seen.distance.unlike.dtype == bool
+    scored = score_images(run, images[:0])
+    assert {len(risk) for risk in scored.risks.values()} == {0}
+    assert scored.distance.unlike.dtype == bool
 
 
 @pytest.mark.parametrize(
@@ -154,11 +144,11 @@ def test_images_of_another_size_type_or_colour_are_refused(run, images):
         images[0],
     ):
         with pytest.raises(InputError, match="trained on grey images of 28 x 28 pixels"):
-            view_images(run, wrong)
+            score_images(run, wrong)
 
 
 def test_an_unknown_cut_is_refused(run):
-    with pytest.raises(InputError, match="--fit needs one of as-trained, crop, top, pad; came 'squash'"):
+    with pytest.raises(InputError, match="--fit needs one of as-trained, crop, top, pad; got 'squash'"):
         cut_for(run, "squash", second_view=True)
 
 
@@ -213,6 +203,7 @@ def test_models_of_different_sizes_are_refused(copy):
         ("evaluation.json", lambda record: record.pop("points")),
         ("evaluation.json", lambda record: record["points"].pop("cnn")),
         ("models/shipped.json", lambda record: record["cnn"].pop("recalibration")),
+        ("models/shipped.json", lambda record: record.update(cnn=[])),
     ],
 )
 def test_a_run_that_lacks_something_is_refused_and_names_it(copy, name, change):
@@ -224,4 +215,62 @@ def test_a_run_that_lacks_something_is_refused_and_names_it(copy, name, change):
 def test_a_file_that_is_no_json_object_is_refused(copy):
     (copy / "provenance.json").write_text("[]")
     with pytest.raises(InputError, match="is not a JSON object"):
+        read_run(copy)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (
+            lambda record: record["combined"].update(mean_logit_of=["cnn", "oracle"]),
+            "mean of 'cnn', 'oracle'",
+        ),
+        (lambda record: record["combined"].update(mean_logit_of=[]), "mean of nothing"),
+        (
+            lambda record: record.update({"../../secret": record["cnn"]}),
+            "'../../secret' is no name of a model",
+        ),
+        (lambda record: record.update({"/etc/passwd": {}}), "'/etc/passwd' is no name of a model"),
+        (lambda record: record["logreg"]["recalibration"].update(fitted={"slope": 1}), "is not whole"),
+        (
+            lambda record: record["logreg"]["recalibration"].update(fitted=broken_recalibration()),
+            "is not whole",
+        ),
+    ],
+)
+def test_what_models_there_are_must_make_sense(copy, change, words):
+    rewrite(copy, "models/shipped.json", change)
+    with pytest.raises(InputError, match=words):
+        read_run(copy)
+
+
+def broken_recalibration():
+    fitted = {
+        "kind": "platt",
+        "fitted_on": "val",
+        "cases": 9,
+        "events": 3,
+        "intercept": math.nan,
+        "slope": 1.0,
+    }
+    return {**fitted, "knots": []}
+
+
+@pytest.mark.parametrize("name", ["models/shipped.json", "models/cnn.json"])
+def test_ten_megabytes_of_json_are_refused_unread(copy, name):
+    rewrite(copy, name, lambda record: record.update(padding="x" * 10_000_000))
+    with pytest.raises(InputError, match="Expected at most 4 MiB"):
+        read_run(copy)
+
+
+def test_a_pipe_in_the_place_of_a_model_is_refused_at_once(copy):
+    (copy / "models" / "cnn.safetensors").unlink()
+    os.mkfifo(copy / "models" / "cnn.safetensors")
+    with pytest.raises(InputError, match=r"models/cnn\.safetensors"):
+        read_run(copy)
+
+
+def test_a_threshold_that_is_not_a_number_is_refused(copy):
+    rewrite(copy, "evaluation.json", lambda record: record["points"]["cnn"][0].update(threshold=math.nan))
+    with pytest.raises(InputError, match="threshold of nan, none from 0 to 1"):
         read_run(copy)

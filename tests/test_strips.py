@@ -74,7 +74,7 @@ def test_few_pictures_are_not_drawn_larger_than_four(drawn, squares, ax):
 def test_it_is_written_and_says_how_the_models_look(drawn, squares, tmp_path):
     path = tmp_path / "check_strip.png"
     write_scored_strip(
-        drawn, squares, path, names=NAMES, views="cnn: as it came, matched", condition="malignant",
+        drawn, squares, path, names=NAMES, views="cnn: original, matched", condition="malignant",
         notice="SYNTHETIC PHANTOM DATA: a test",
     )  # fmt: skip
     with Image.open(path) as image:

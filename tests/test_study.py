@@ -63,7 +63,7 @@ def test_no_group_is_trained_on_and_held_out():
         assert not set(paired.group[point.train]) & set(paired.group[point.held_out])
 
 
-def test_the_deduplicated_variant_leaves_out_training_twins_of_test_images_only():
+def test_the_deduplicated_variant_leaves_out_near_duplicates_of_test_images_only():
     group = COHORT.group.copy()
     first_train, first_test = (
         np.flatnonzero(COHORT.within("train"))[0],
@@ -101,7 +101,7 @@ def test_the_combined_model_is_the_mean_on_the_logit_scale(tmp_path):
 
 
 def test_a_finished_study_is_read_back_not_trained_again(risks, finished, monkeypatch):
-    monkeypatch.setattr(jobs, "_TRAININGS", {})
+    monkeypatch.setattr(jobs, "_fit", None)
     again = study(COHORT, settings=SETTINGS, training=TRAINING, jobs=1, finished=finished)
     pd.testing.assert_frame_equal(again, risks)
 
@@ -141,10 +141,10 @@ def test_strict_early_stopping_watches_an_eighth_of_the_training_part_never_the_
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"models": ("forest",)}, "Models of a study are .*; came forest"),
+        ({"models": ("forest",)}, "Models of a study are .*; got forest"),
         ({"models": ("combined",)}, "The model combined is made of cnn and scattering"),
         ({"variants": ("half",)}, "Variants of a study are official, deduplicated"),
-        ({"seeds": (1, 1)}, "seeds, each once; came 1, 1"),
+        ({"seeds": (1, 1)}, "seeds, each once; got 1, 1"),
         ({"fractions": (0.0, 1.0)}, "above 0 and up to 1"),
         ({"folds": 1}, "at least 2 folds"),
     ],
@@ -154,11 +154,14 @@ def test_settings_that_make_no_study_are_refused(changes, message):
         study(COHORT, settings=replace(SETTINGS, **changes), training=TRAINING, jobs=1)
 
 
-def test_a_cluster_that_does_not_answer_is_refused_within_its_patience(monkeypatch):
+@pytest.mark.parametrize("accepts", [False, True])
+def test_a_cluster_that_does_not_answer_is_refused_within_its_patience(monkeypatch, accepts):
     pytest.importorskip("distributed")
     monkeypatch.setattr(cluster, "PATIENCE", 1)
-    with socket.socket() as taken:  # bound, never listening: nobody answers there
+    with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
+        if accepts:  # connections are taken and nobody says a word
+            taken.listen(8)
         address = f"tcp://127.0.0.1:{taken.getsockname()[1]}"
         began = time.monotonic()
         with pytest.raises(InputError, match="did not answer within 1 s"):
@@ -189,6 +192,25 @@ def test_a_cluster_that_loses_a_worker_ends_with_the_same_bytes(risks, tmp_path)
         )
     assert seen == [2]
     pd.testing.assert_frame_equal(over_two.drop(columns="cpu_seconds"), risks.drop(columns="cpu_seconds"))
+
+
+@pytest.mark.slow
+def test_a_cluster_that_loses_its_scheduler_is_named_and_what_was_finished_is_kept(tmp_path):
+    pytest.importorskip("distributed")
+    finished = tmp_path / "finished"
+    with scheduler(tmp_path) as (address, start_worker):
+        start_worker()
+        own = start_worker.__self__.processes[0]
+        with pytest.raises(InputError, match=r"was lost \(.*repeat the command, with or without --cluster"):
+            study(
+                COHORT,
+                settings=SETTINGS,
+                training=TRAINING,
+                cluster=address,
+                finished=finished,
+                progress=lambda done, total: own.kill() if done == 1 else None,
+            )
+    assert list(finished.iterdir())
 
 
 class scheduler:

@@ -1,5 +1,7 @@
 """The support vector machine, against scikit-learn's own."""
 
+import json
+
 import numpy as np
 import pytest
 from scipy.special import expit
@@ -10,13 +12,7 @@ from sklearn.svm import SVC
 
 from clineval.errors import InputError
 from clineval.models.folds import grouped_folds, some_cases
-from clineval.models.svm import (
-    decision_values,
-    fit_platt,
-    fit_support_vectors,
-    out_of_fold_decisions,
-    support_vector_risk,
-)
+from clineval.models.svm import fit, fit_platt, out_of_fold_decisions, read, shapes, stored
 from clineval.settings import ScatteringSettings
 
 RNG = np.random.default_rng(5)
@@ -25,11 +21,16 @@ FEATURES = (RNG.normal(size=(150, 30)) + 0.8 * OUTCOME[:, None]).astype(np.float
 GROUP = np.arange(150).astype(str)
 NEW = RNG.normal(size=(100, 30)).astype(np.float32)
 ENDS = (12, 30)
+SETTINGS = ScatteringSettings()
+
+
+def fitted(features=FEATURES, outcome=OUTCOME, group=GROUP, *, settings=SETTINGS):
+    return fit(features, outcome, group, ends=ENDS, settings=settings, seed=0)
 
 
 @pytest.fixture(scope="module")
 def model():
-    return fit_support_vectors(FEATURES, OUTCOME, GROUP, ends=ENDS, settings=ScatteringSettings())
+    return fitted()
 
 
 def test_decision_values_are_those_of_scikit_learn(model):
@@ -42,7 +43,7 @@ def test_decision_values_are_those_of_scikit_learn(model):
 
     theirs = SVC(C=6.0, kernel="precomputed").fit(kernel(learnt), OUTCOME)
     np.testing.assert_allclose(
-        decision_values(model, NEW), theirs.decision_function(kernel(new)), atol=2e-3
+        model.decision(NEW), theirs.decision_function(kernel(new)), atol=2e-3
     )  # both solve to 1e-3
 
 
@@ -58,11 +59,34 @@ def test_decision_values_follow_from_the_stored_vectors_exactly(model):
         + model.intercept
         for case in standard
     ]
-    np.testing.assert_allclose(decision_values(model, NEW), expected, atol=1e-9)
+    np.testing.assert_allclose(model.decision(NEW), expected, atol=1e-9)
 
 
 def test_a_case_has_the_same_risk_in_any_company(model):
-    assert support_vector_risk(model, NEW[70:71])[0] == support_vector_risk(model, NEW)[70]
+    assert model.risk(NEW[70:71])[0] == model.risk(NEW)[70]
+    np.testing.assert_array_equal(model.risk(NEW[::-1])[::-1], model.risk(NEW))
+
+
+def test_it_comes_back_from_its_stored_form_with_the_same_risks(model):
+    kept = stored(model)
+    record = json.loads(json.dumps(kept.record))
+    assert {name: array.shape for name, array in kept.arrays.items()} == shapes(record, ends=ENDS)
+    np.testing.assert_array_equal(read(record, kept.arrays).risk(NEW), model.risk(NEW))
+
+
+@pytest.mark.parametrize(
+    "change", [{"ends": [-12, 30]}, {"ends": [30]}, {"gammas": [1.0]}, {"ends": [30, 12]}, {"ends": []}]
+)
+def test_a_record_of_other_features_has_no_shapes(model, change):
+    with pytest.raises(ValueError, match="parts of the features that end at"):
+        shapes({**stored(model).record, **change}, ends=ENDS)
+
+
+@pytest.mark.parametrize("gamma", [0.0, -1.0, float("nan"), "1"])
+def test_a_gamma_that_is_no_number_above_0_is_refused(model, gamma):
+    kept = stored(model)
+    with pytest.raises(ValueError, match="expected a"):
+        read({**kept.record, "gammas": [0.1, gamma]}, kept.arrays)
 
 
 def test_platt_scaling_is_a_logistic_regression_on_drawn_in_targets():
@@ -98,15 +122,12 @@ def test_platt_scaling_is_learnt_on_machines_that_saw_no_outcome_of_the_case(mod
 
 def test_constant_features_are_refused():
     with pytest.raises(InputError, match="all features of the training split are constant"):
-        fit_support_vectors(np.ones_like(FEATURES), OUTCOME, GROUP, ends=ENDS, settings=ScatteringSettings())
+        fitted(np.ones_like(FEATURES))
 
 
 def test_of_too_many_cases_it_learns_from_some():
-    settings = ScatteringSettings(most=60)
-    fitted = fit_support_vectors(FEATURES, OUTCOME, GROUP, ends=ENDS, settings=settings)
+    fewer = fitted(settings=ScatteringSettings(most=60))
     some = some_cases(OUTCOME, GROUP, most=60)
-    again = fit_support_vectors(
-        FEATURES[some], OUTCOME[some], GROUP[some], ends=ENDS, settings=ScatteringSettings()
-    )
-    np.testing.assert_array_equal(decision_values(fitted, NEW), decision_values(again, NEW))
-    assert len(fitted.dual) <= 60
+    again = fitted(FEATURES[some], OUTCOME[some], GROUP[some])
+    np.testing.assert_array_equal(fewer.decision(NEW), again.decision(NEW))
+    assert len(fewer.dual) <= 60

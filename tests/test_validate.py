@@ -16,7 +16,7 @@ from clineval.cli.main import run_command
 from clineval.data.own_images import prepare_files
 from clineval.data.phantom import phantom
 from clineval.evaluation import read_evaluation
-from clineval.pipeline.stored_run import read_run, shipped_risks, view_images
+from clineval.pipeline.stored_run import final_risks, read_run, score_images
 from clineval.pipeline.validate import validate
 from clineval.predictions import read_predictions
 from clineval.results import hash_folder
@@ -133,9 +133,9 @@ def test_grey_levels_at_home_and_elsewhere_are_those_of_the_images(transport, ou
 def test_how_many_images_are_unlike_stands_apart_for_texture_and_grey_levels(transport, finished_run, out):
     run, images = read_run(finished_run), transport["images"]
     files = sorted((out.parent / "cohort" / "images").iterdir())
-    far = view_images(run, prepare_files(files, size=28).images).distance
+    far = score_images(run, prepare_files(files, size=28).images).distance
     for name in ("texture", "grey"):
-        beyond = getattr(far, name) > getattr(run.reference.familiarity, f"{name}_limit")
+        beyond = getattr(far, name) > getattr(run.reference.novelty, f"{name}_limit")
         assert images[f"unlike_{name}"] == beyond.sum()
         assert images[f"{name}_distance"]["median"] == pytest.approx(np.median(getattr(far, name)))
 
@@ -222,9 +222,9 @@ def test_the_numbers_do_not_depend_on_threads_and_matching_can_be_switched_off(
     found = validate(finished_run, images, settings, out=tmp_path / "out", jobs=1)
     assert [step["step"] for step in found.transport["steps"]] == ["middle square"]
     run = read_run(finished_run)
-    seen = view_images(run, found.cohort.images, matching=False, jobs=2)
+    scored = score_images(run, found.cohort.images, matching=False, jobs=2)
     table = read_predictions(tmp_path / "out" / "predictions.csv")
-    for model, risk in shipped_risks(run, [seen.risks]).items():
+    for model, risk in final_risks(run, [scored.risks]).items():
         np.testing.assert_allclose(table[table["model"] == model]["risk"], risk, atol=1e-12)
     assert not any("--no-matching" in note for note in found.cohort.source.notes)
 

@@ -5,11 +5,14 @@ import pytest
 from scipy.stats import wasserstein_distance
 
 from clineval.models.views import (
-    AS_IT_CAME,
-    LOOKS,
+    CHUNK,
+    MATCHED,
+    MIRRORED,
+    ORIGINAL,
+    View,
+    external_view,
     grey_distance,
     histograms,
-    look,
     match_mean_and_spread,
     mean_histogram,
 )
@@ -62,8 +65,31 @@ def test_the_grey_distance_is_wassersteins():
     np.testing.assert_allclose(grey_distance(IMAGES, REFERENCE), expected, rtol=1e-9)
 
 
-def test_every_model_sees_the_image_as_it_came_and_only_known_looks():
-    for names in LOOKS.values():
-        assert names[0] == AS_IT_CAME
-        assert {look(IMAGES, name, REFERENCE).shape for name in names} == {IMAGES.shape}
-    assert look(IMAGES, AS_IT_CAME, REFERENCE) is IMAGES
+def test_an_external_image_is_seen_once_from_each_side():
+    views = {name: external_view(IMAGES, name, REFERENCE) for name in MIRRORED}
+    assert views[ORIGINAL].images is IMAGES
+    np.testing.assert_array_equal(views[MATCHED].images, match_mean_and_spread(IMAGES, REFERENCE))
+    assert [way for view in views.values() for way in view.mirrored] == [False, True]
+
+
+def test_what_is_computed_is_computed_once_and_shared_with_parts_of_parts():
+    calls = []
+
+    def mean(images):
+        calls.append(len(images))
+        return images.mean(axis=(1, 2))
+
+    whole = View(TRAINING)
+    part = whole.take(np.array([30, 3, 5])).take(np.array([2, 0]))
+    np.testing.assert_array_equal(part.images, TRAINING[[5, 30]])
+    np.testing.assert_array_equal(part.computed(mean), mean(TRAINING)[[5, 30]])
+    np.testing.assert_array_equal(whole.computed(mean), mean(TRAINING))
+    assert calls == [40, 40, 40]  # twice by this test itself
+
+
+def test_chunks_are_all_images_in_order():
+    images = np.arange(2 * CHUNK + 1, dtype=np.uint8)[:, None, None] * np.ones((1, 4, 4), np.uint8)
+    chunks = list(View(images, (True,)).chunks())
+    assert [len(chunk) for chunk in chunks] == [CHUNK, CHUNK, 1]
+    assert {chunk.mirrored for chunk in chunks} == {(True,)}
+    np.testing.assert_array_equal(np.concatenate([chunk.images for chunk in chunks]), images)

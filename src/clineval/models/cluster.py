@@ -1,22 +1,25 @@
 """The same trainings on a Dask cluster: bounded hand-out, versions checked, lost workers outlived."""
 
+import asyncio
 import platform
-from collections.abc import Iterator
+from collections.abc import Generator, Mapping
+from concurrent.futures import CancelledError, ThreadPoolExecutor
 from importlib.metadata import version
 from typing import Any
 
 from clineval.errors import InputError
+from clineval.models import jobs
 from clineval.models.jobs import Fitted, Job, Material, perform
 
 PATIENCE = 10  # seconds that a cluster has to answer
 AHEAD = 3  # trainings handed out per worker, so that none waits and the scheduler's memory stays bounded
 LOSSES = 5  # times that one training may lose its worker before the study gives up
-PACKAGES = ("breastmnist-clinical-evaluation", "torch", "scikit-learn", "numpy", "scipy")
+PROGRAM = "breastmnist-clinical-evaluation"
 
 
 def train_on_cluster(
-    material: Material, jobs: dict[str, Job], *, address: str
-) -> Iterator[tuple[str, Fitted]]:
+    tasks: Mapping[str, tuple[Material, Job]], *, address: str
+) -> Generator[tuple[str, Fitted]]:
     """Each training's key and result, as they finish; a training whose worker is lost is given to another.
 
     Parameters
@@ -25,20 +28,31 @@ def train_on_cluster(
 
     Raises
     ------
-    InputError : Dask is not installed, nobody answers in 10 seconds, or a worker has other versions.
+    InputError : Dask is not installed, nobody answers in 10 seconds, a worker has other versions, the
+        scheduler is lost, or one training loses its worker six times.
     """
     distributed = _distributed()
-    client = _connect(distributed, address)
+    client = _connected(distributed, address)
     try:
         _check_versions(client)
-        yield from _hand_out(distributed, client, material, jobs)
+        yield from _hand_out(distributed, client, tasks)
+    except (CancelledError, OSError) as error:  # a closed connection among them
+        raise InputError(
+            f"The cluster at {address} was lost ({type(error).__name__}). Finished trainings are kept: start "
+            "it again and repeat the command, with or without --cluster."
+        ) from error
+    except distributed.KilledWorker as error:
+        raise InputError(
+            f"The cluster at {address} lost {LOSSES + 1} workers over one training, probably for want of "
+            "memory. Give each worker more, or start fewer on a machine."
+        ) from error
     finally:
         client.close(timeout=2)
 
 
 def versions() -> dict[str, str]:
     """What decides a training's bits, besides its settings: the Python and package versions."""
-    return {"python": platform.python_version(), **{name: version(name) for name in PACKAGES}}
+    return {"python": platform.python_version(), PROGRAM: version(PROGRAM), **jobs.versions()}
 
 
 def perform_like(expected: dict[str, str], material: Material, job: Job) -> Fitted:
@@ -50,15 +64,15 @@ def perform_like(expected: dict[str, str], material: Material, job: Job) -> Fitt
 
 
 def _hand_out(
-    distributed: Any, client: Any, material: Material, jobs: dict[str, Job]
-) -> Iterator[tuple[str, Fitted]]:
-    expected, waiting = versions(), iter(jobs.items())
+    distributed: Any, client: Any, tasks: Mapping[str, tuple[Material, Job]]
+) -> Generator[tuple[str, Fitted]]:
+    expected, waiting = versions(), iter(tasks.items())
     running: dict[Any, str] = {}
     finished = distributed.as_completed(loop=client.loop)
 
     def hand_out(count: int) -> None:
-        for key, job in (item for _, item in zip(range(count), waiting, strict=False)):
-            future = client.submit(perform_like, expected, material, job, pure=False, retries=LOSSES)
+        for key, task in (item for _, item in zip(range(count), waiting, strict=False)):
+            future = client.submit(perform_like, expected, *task, pure=False, retries=LOSSES)
             running[future] = key
             finished.add(future)
 
@@ -73,13 +87,15 @@ def _distributed() -> Any:
     try:
         import distributed
     except ImportError:
-        raise InputError("A cluster needs Dask; install it with: pip install 'clineval[cluster]'") from None
+        raise InputError(f"A cluster needs Dask; install it with: pip install '{PROGRAM}[cluster]'") from None
     return distributed
 
 
-def _connect(distributed: Any, address: str) -> Any:
-
+def _connected(distributed: Any, address: str) -> Any:
+    """A client of the scheduler at the address, once that has shown that it is one and has a worker."""
     try:
+        with ThreadPoolExecutor(1) as apart:  # for a notebook runs a loop of its own
+            apart.submit(asyncio.run, _identity(address)).result()
         client = distributed.Client(address, timeout=PATIENCE, set_as_default=False)
     except (TimeoutError, OSError, ValueError) as error:
         raise InputError(
@@ -94,6 +110,19 @@ def _connect(distributed: Any, address: str) -> Any:
             f"The cluster at {address} has no worker. Start one with: dask worker {address} --nthreads 1"
         ) from error
     return client
+
+
+async def _identity(address: str) -> Any:
+    """What the peer says that it is; ``distributed.Client`` would wait for ever for one that says nothing."""
+    from distributed.comm import connect
+
+    async with asyncio.timeout(PATIENCE):
+        peer = await connect(address, timeout=PATIENCE)
+        try:
+            await peer.write({"op": "identity", "reply": True})
+            return await peer.read()
+        finally:
+            peer.abort()
 
 
 def _check_versions(client: Any) -> None:

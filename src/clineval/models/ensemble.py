@@ -1,6 +1,5 @@
-"""Training of the models that are shipped: fold-members, out-of-fold risks, one record for each model."""
+"""Training of a run's models: fold members, out-of-fold risks, one stored form for each model."""
 
-import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -9,98 +8,101 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy.special import expit, logit
 
 from clineval.data.cohort import Cohort
 from clineval.errors import InputError
+from clineval.models.classifier import BY_DEFAULT, KINDS
 from clineval.models.folds import derived_seed, grouped_folds
-from clineval.models.jobs import Arrays, Fitted, Job, Material
-from clineval.models.network import ARCHITECTURE, build_network, parameters_of
-from clineval.models.network_training import LearningCurve, check_stopping
+from clineval.models.jobs import Fitted, Indices, Job, Material
+from clineval.models.network import LearningCurve
 from clineval.models.parallel import run_jobs
 from clineval.models.preprocessing import check_images
-from clineval.models.stored import load_model, predict, save_model
+from clineval.models.stored import Floats, Stored
 from clineval.progress import Progress
 from clineval.settings import TrainingSettings
 
-__all__ = ["MODELS", "TrainedModel", "combine", "load_model", "predict", "save_model", "train_models"]
-
-MODELS = ("logreg", "cnn", "scattering")
 DEVICES = ("cpu", "cuda", "mps")
+EARLY_STOPPING = ("guard", "strict", "off")
 
 
 @dataclass(frozen=True)
 class TrainedModel:
-    """A model as it is shipped, and what it gives on the cohort it was trained in.
+    """A model in its stored form, and what that gives on the cohort it was trained in.
 
     Attributes
     ----------
-    risk : of every case by the shipped model, float64, shape (cases,), not recalibrated.
+    kind : of ``classifier.KINDS``.
+    risk : of every case, float64, shape (cases,), not recalibrated.
     out_of_fold : of every training case by models that never saw its group; NaN outside the training split.
     members : the table of an ensemble's members; None for a model that is one.
     curves : how each network learnt; empty for a model without epochs.
-    record : architecture, hyperparameters and what was learnt where, ready for JSON; holds no times.
-    seconds : ``cpu`` of all its trainings; ``wall`` of the call that trained it, models beside it included.
-    weights : the arrays that the model is, by name.
+    seconds : processor time of all its trainings.
     """
 
-    name: str
-    risk: NDArray[np.float64]
-    out_of_fold: NDArray[np.float64]
+    kind: str
+    stored: Stored
+    risk: Floats
+    out_of_fold: Floats
     members: pd.DataFrame | None
     curves: tuple[LearningCurve, ...]
-    record: dict[str, Any]
-    seconds: dict[str, float]
-    weights: Arrays
+    seconds: float
 
 
 def train_models(
     cohort: Cohort,
     *,
     settings: TrainingSettings,
-    names: Sequence[str] = MODELS,
+    names: Sequence[str] = BY_DEFAULT,
     jobs: int | None = None,
-    cluster: str | None = None,
-    progress: Progress | None = None,
     finished: Path | None = None,
+    progress: Progress | None = None,
 ) -> tuple[TrainedModel, ...]:
-    """Train the named models on the cohort's training split; the same bytes on any number of cores.
+    """The named models of one cohort; as :func:`train_cohorts`."""
+    (models,) = train_cohorts(
+        [(cohort, names)], settings=settings, jobs=jobs, finished=finished, progress=progress
+    )
+    return models
+
+
+def train_cohorts(
+    wanted: Sequence[tuple[Cohort, Sequence[str]]],
+    *,
+    settings: TrainingSettings,
+    jobs: int | None = None,
+    finished: Path | None = None,
+    progress: Progress | None = None,
+) -> tuple[tuple[TrainedModel, ...], ...]:
+    """Train models on the training split of each cohort; the same bytes on any number of cores.
 
     Training sees ``train``; early stopping watches ``val``; the outcomes of every other split are
     never looked at. Folds are drawn from ``train`` alone, cases of one group together.
 
     Parameters
     ----------
-    names : of ``logreg``, ``cnn`` and ``scattering``.
+    wanted : cohorts, each with the names of its models, of ``classifier.KINDS``.
     jobs : trainings at once, at least 1; all cores by default.
-    cluster : address of a Dask scheduler instead of local processes.
     finished : folder in which finished trainings are kept, and found again by a later call.
+    progress : called with (trainings done, trainings in all).
 
     Raises
     ------
     InputError : wrong name, seed or device; splits too small or without a class; constant images.
     """
-    began = time.monotonic()
-    check_trainable(cohort, settings, names)
-    plan = {name: _PLANS[name](cohort, settings) for name in dict.fromkeys(names)}
-    order = sorted(plan, key=lambda name: -len(plan[name]))
-    fitted = run_jobs(
-        Material.of(cohort),
-        [job for name in order for job in plan[name]],
-        workers=jobs,
-        cluster=cluster,
-        finished=finished,
-        progress=progress,
+    for cohort, names in wanted:
+        check_trainable(cohort, settings, names)
+    plans = [
+        (cohort, Material.of(cohort), name, plan_jobs(cohort, name, settings))
+        for cohort, names in wanted
+        for name in names
+    ]
+    plans_in_turn = sorted(plans, key=lambda plan: -len(plan[3]))  # what takes longest starts first
+    tasks = [(material, job) for _, material, _, planned in plans_in_turn for job in planned]
+    arriving = iter(run_jobs(tasks, workers=jobs, finished=finished, progress=progress))
+    fitted = {id(planned): [next(arriving) for _ in planned] for *_, planned in plans_in_turn}
+    trained = iter(
+        [_assemble(name, cohort, jobs_, fitted[id(jobs_)], settings) for cohort, _, name, jobs_ in plans]
     )
-    found = iter(fitted)
-    results = {name: [next(found) for _ in plan[name]] for name in order}
-    wall = time.monotonic() - began
-    return tuple(_assemble(name, cohort, plan[name], results[name], settings, wall) for name in names)
-
-
-def combine(risks: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:
-    """The mean of several models' risks on the logit scale, shape (cases,)."""
-    return expit(np.mean([logit(risk) for risk in risks], axis=0))
+    return tuple(tuple(next(trained) for _ in names) for _, names in wanted)
 
 
 def check_trainable(cohort: Cohort, settings: TrainingSettings, names: Sequence[str]) -> None:
@@ -108,11 +110,10 @@ def check_trainable(cohort: Cohort, settings: TrainingSettings, names: Sequence[
 
     Raises
     ------
-    InputError : as :func:`train_models`.
+    InputError : as :func:`train_cohorts`.
     """
-    unknown = [name for name in names if name not in MODELS]
-    if unknown or len(set(names)) < len(names):
-        raise InputError(f"Models to train are {', '.join(MODELS)}, each once; came {', '.join(names)}.")
+    if any(name not in KINDS for name in names) or len(set(names)) < len(names):
+        raise InputError(f"Models to train are {', '.join(KINDS)}, each once; got {', '.join(names)}.")
     check_images(cohort.images)
     check_seeds(settings)
     check_device(settings.device)
@@ -120,11 +121,12 @@ def check_trainable(cohort: Cohort, settings: TrainingSettings, names: Sequence[
     if outcome.all() or not outcome.any():
         present = "without" if not outcome.any() else "with"
         raise InputError(
-            f"A training split with and without {cohort.condition} is needed; "
+            f"Expected a training split with and without {cohort.condition}; "
             f"its {len(outcome)} cases are all {present} it. Check the outcome column and the split."
         )
-    if "cnn" in names:
-        check_stopping(settings.early_stopping, cohort.outcome[cohort.within("val")])
+    check_early_stopping(settings.early_stopping)
+    if settings.early_stopping != "off" and any(KINDS[name].join for name in names):
+        check_watched(cohort.outcome[cohort.within("val")])
 
 
 def seeds_of(settings: TrainingSettings) -> tuple[int, ...]:
@@ -144,15 +146,15 @@ def check_seeds(settings: TrainingSettings) -> None:
     wanted = settings.members * settings.repeats
     if settings.members < 2 or settings.repeats < 1:
         raise InputError(
-            f"At least 2 members and 1 repeat are needed; came {settings.members} and {settings.repeats}."
+            f"At least 2 members and 1 repeat are needed; got {settings.members} and {settings.repeats}."
         )
     repeated = sorted({seed for seed in seeds if seeds.count(seed) > 1})
     if repeated:
         raise InputError(
-            f"Each member needs a seed of its own; {', '.join(map(str, repeated))} came more than once."
+            f"Each member needs a seed of its own; {', '.join(map(str, repeated))} was given more than once."
         )
     if len(seeds) != wanted:
-        raise InputError(f"One seed per member is needed: {wanted}; came {len(seeds)}.")
+        raise InputError(f"One seed per member is needed: {wanted}; got {len(seeds)}.")
 
 
 def check_device(device: str) -> None:
@@ -162,94 +164,112 @@ def check_device(device: str) -> None:
     ------
     InputError : an unknown or absent device.
     """
-    import torch
-
     kind = device.split(":")[0]
     if kind not in DEVICES:
-        raise InputError(f"The device must be one of {', '.join(DEVICES)}; came {device!r}.")
-    present = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
-    if not present[kind]:
+        raise InputError(f"The device must be one of {', '.join(DEVICES)}; got {device!r}.")
+    if kind != "cpu" and not _is_present(kind):
         raise InputError(f"This machine has no {kind} device that torch can use; train with --device cpu.")
 
 
-def _plan_network(cohort: Cohort, settings: TrainingSettings) -> list[Job]:
-    train, watch = _places(cohort, "train"), _places(cohort, "val")
-    if settings.early_stopping == "off":
-        watch = watch[:0]
-    drawings = [_folds(cohort, settings, settings.members, repeat) for repeat in range(settings.repeats)]
-    plan = []
-    for number, seed in enumerate(seeds_of(settings)):  # folds are numbered on from repeat to repeat
-        repeat, left_out = divmod(number, settings.members)
-        plan.append(
-            Job(
-                "cnn",
-                train[drawings[repeat] != left_out],
-                watch,
-                settings.network,
-                seed,
-                fold=number,
-                early_stopping=settings.early_stopping,
-                device=settings.device,
-            )
+def check_early_stopping(kind: str) -> None:
+    """Refuse an unknown kind of early stopping.
+
+    Raises
+    ------
+    InputError : as above.
+    """
+    if kind not in EARLY_STOPPING:
+        raise InputError(f"Early stopping must be one of {', '.join(EARLY_STOPPING)}; got {kind!r}.")
+
+
+def check_watched(outcome: NDArray[np.bool_]) -> None:
+    """Refuse a validation split that early stopping cannot watch.
+
+    Raises
+    ------
+    InputError : there is none, or it lacks a class.
+    """
+    if not len(outcome):
+        raise InputError(
+            "Early stopping needs a validation split to watch; there is none. "
+            "Give the cohort a split named val, or train with --early-stopping off."
         )
-    return plan
+    if outcome.all() or not outcome.any():
+        missing = "without" if outcome.all() else "with"
+        raise InputError(
+            f"Early stopping needs validation cases with and without the condition; none of the "
+            f"{len(outcome)} is {missing} it. Use another split, or train with --early-stopping off."
+        )
 
 
-def _plan_logistic(cohort: Cohort, settings: TrainingSettings) -> list[Job]:
-    train = _places(cohort, "train")
-    return [Job("logreg", train, train[:0], settings.logistic, settings.seed, own_folds=settings.members)]
-
-
-def _plan_scattering(cohort: Cohort, settings: TrainingSettings) -> list[Job]:
-    train = _places(cohort, "train")
+def plan_jobs(cohort: Cohort, name: str, settings: TrainingSettings) -> list[Job]:
+    """The trainings that a model takes: one with its own folds, or one for each member of an ensemble."""
+    kind, train = KINDS[name], np.flatnonzero(cohort.within("train"))
+    if kind.join is None:
+        folds = settings.members
+        return [Job(name, train, train[:0], kind.settings(settings), settings.seed, own_folds=folds)]
+    watch = np.flatnonzero(cohort.within("val"))
+    drawings = [_folds(cohort, settings, repeat) for repeat in range(settings.repeats)]
     return [
-        Job("scattering", train, train[:0], settings.scattering, settings.seed, own_folds=settings.members)
+        Job(
+            name,
+            train[drawings[number // settings.members] != number % settings.members],
+            watch if settings.early_stopping != "off" else watch[:0],
+            kind.settings(settings),
+            seed,
+            fold=number,  # numbered on from repeat to repeat
+            strict=settings.early_stopping == "strict",
+            device=settings.device,
+        )
+        for number, seed in enumerate(seeds_of(settings))
     ]
 
 
-_PLANS = {"logreg": _plan_logistic, "cnn": _plan_network, "scattering": _plan_scattering}
+def _is_present(kind: str) -> bool:
+    import torch
+
+    return torch.cuda.is_available() if kind == "cuda" else torch.backends.mps.is_available()
 
 
-def _folds(cohort: Cohort, settings: TrainingSettings, folds: int, repeat: int) -> NDArray[np.int64]:
+def _folds(cohort: Cohort, settings: TrainingSettings, repeat: int) -> Indices:
     train = cohort.within("train")
     seed = derived_seed(settings.seed, "folds", repeat)
-    return grouped_folds(cohort.outcome[train], cohort.group[train], folds=folds, seed=seed)
-
-
-def _places(cohort: Cohort, split: str) -> NDArray[np.int64]:
-    return np.flatnonzero(cohort.within(split))
+    return grouped_folds(cohort.outcome[train], cohort.group[train], folds=settings.members, seed=seed)
 
 
 def _assemble(
-    name: str, cohort: Cohort, plan: list[Job], fitted: list[Fitted], settings: TrainingSettings, wall: float
+    name: str, cohort: Cohort, plan: list[Job], fitted: list[Fitted], settings: TrainingSettings
 ) -> TrainedModel:
-    seconds = {"cpu": sum(one.seconds for one in fitted), "wall": wall}
-    record: dict[str, Any] = {
-        "kind": name,
-        "image": list(cohort.images.shape[1:]),
-        "condition": cohort.condition,
-    }
-    if name == "cnn":
-        return _assemble_ensemble(cohort, plan, fitted, record, seconds, settings)
-    record |= {"settings": asdict(plan[0].settings), "seed": plan[0].seed, **fitted[0].record}
+    join, seconds = KINDS[name].join, sum(one.seconds for one in fitted)
+    about = {"kind": name, "image": list(cohort.images.shape[1:]), "condition": cohort.condition}
+    if join is None:
+        (one,) = fitted
+        learnt_by = {"settings": asdict(plan[0].settings), "seed": plan[0].seed}
+        stored = Stored({**about, **learnt_by, **one.stored.record}, one.stored.arrays)
+        return TrainedModel(name, stored, one.risk, one.out_of_fold, None, (), seconds)
+    curves = tuple(_curve(one.stored.record["curve"]) for one in fitted)
+    joined = join([one.stored for one in fitted])
+    record = {**about, **joined.record, **_ensemble_record(joined, plan, curves, settings)}
+    del record["curve"]
     return TrainedModel(
-        name, fitted[0].risk, fitted[0].out_of_fold, None, (), record, seconds, fitted[0].arrays
+        name,
+        Stored(record, joined.arrays),
+        np.mean([one.risk for one in fitted], axis=0),
+        _held_out_mean(cohort, plan, fitted),
+        pd.concat(
+            [_member_rows(cohort, job, one) for job, one in zip(plan, fitted, strict=True)], ignore_index=True
+        ),
+        curves,
+        seconds,
     )
 
 
-def _assemble_ensemble(
-    cohort: Cohort,
-    plan: list[Job],
-    fitted: list[Fitted],
-    record: dict[str, Any],
-    seconds: dict[str, float],
-    settings: TrainingSettings,
-) -> TrainedModel:
-    curves = tuple(_curve(one.record["curve"]) for one in fitted)
-    record |= {
-        "architecture": ARCHITECTURE,
-        "parameters": parameters_of(build_network(*cohort.images.shape[1:], seed=0)),
-        "settings": asdict(settings.network),
+def _ensemble_record(
+    joined: Stored, plan: list[Job], curves: tuple[LearningCurve, ...], settings: TrainingSettings
+) -> dict[str, Any]:
+    """What an ensemble's record says beside its members' own: how, and how long, each was trained."""
+    return {
+        "settings": asdict(plan[0].settings),
         "early_stopping": {"kind": settings.early_stopping, "watched": "val"},
         "device": settings.device,
         "members": [
@@ -257,32 +277,15 @@ def _assemble_ensemble(
                 "seed": job.seed,
                 "left_out_fold": job.fold,
                 "trained_on": len(job.train),
-                "scaling": one.record["scaling"],
+                **member,
                 "stopped_epoch": curve.stopped_epoch,
                 "kept_epoch": curve.kept_epoch,
                 "best_val_epoch": curve.best_epoch,
                 "stopping_fired": curve.fired,
             }
-            for job, one, curve in zip(plan, fitted, curves, strict=True)
+            for job, member, curve in zip(plan, joined.record["members"], curves, strict=True)
         ],
     }
-    weights = {
-        f"member{number}.{name}": array
-        for number, one in enumerate(fitted)
-        for name, array in one.arrays.items()
-    }
-    return TrainedModel(
-        "cnn",
-        np.mean([one.risk for one in fitted], axis=0),
-        _held_out_mean(cohort, plan, fitted),
-        pd.concat(
-            [_member_rows(cohort, job, one) for job, one in zip(plan, fitted, strict=True)], ignore_index=True
-        ),
-        curves,
-        record,
-        seconds,
-        weights,
-    )
 
 
 def _held_out(cohort: Cohort, job: Job) -> NDArray[np.bool_]:
@@ -306,7 +309,7 @@ def _member_rows(cohort: Cohort, job: Job, fitted: Fitted) -> pd.DataFrame:
     split = np.where(_held_out(cohort, job), "train_out_of_fold", cohort.split)
     return pd.DataFrame(
         {
-            "model": "cnn",
+            "model": job.kind,
             "split": split,
             "case": cohort.case,
             "group": cohort.group,

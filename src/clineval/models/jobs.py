@@ -7,25 +7,23 @@ import threading
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
-from typing import Any, cast
+from importlib.metadata import version
+from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 
 from clineval.data.cohort import Cohort
+from clineval.models.classifier import KINDS, Lesson, risk_of
 from clineval.models.folds import grouped_folds
-from clineval.models.logistic import LogisticModel, fit_logistic, logistic_risk
 from clineval.models.network import ARCHITECTURE
-from clineval.models.network_training import fit_member, member_risk
-from clineval.models.preprocessing import learn_grey_scaling
-from clineval.models.scattering import ENDS, scattering_features
-from clineval.models.svm import SupportVectorModel, fit_support_vectors, support_vector_risk
-from clineval.models.threads import one_thread
-from clineval.settings import LogisticSettings, NetworkSettings, ScatteringSettings
+from clineval.models.stored import Floats, Stored
+from clineval.models.views import View
 
-FORMAT = 3  # of a finished training; another number is trained anew
-Arrays = dict[str, NDArray[Any]]
+FORMAT = 4  # of a finished training; another number is trained anew
+PACKAGES = ("torch", "onnxruntime", "scikit-learn", "numpy", "scipy")
+Indices = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -52,23 +50,24 @@ class Job:
 
     Attributes
     ----------
-    kind : ``cnn`` (one network), ``logreg`` or ``scattering``.
+    kind : of ``classifier.KINDS``; ``settings`` are that kind's.
     train, watch : indices into the material of the cases learnt from and of those watched to stop early.
     fold : number of the fold that was left out of ``train``; -1 where none was.
-    keep_weights : False where only the risks are wanted, as in a study of thousands.
     own_folds : grouped folds of ``train`` whose held-out risks are wanted too; 0 for none.
+    strict : of early stopping, always keep the moment of smallest loss.
+    keep_model : False where only the risks are wanted, as in a study of thousands.
     """
 
     kind: str
-    train: NDArray[np.int64]
-    watch: NDArray[np.int64]
-    settings: NetworkSettings | LogisticSettings | ScatteringSettings
+    train: Indices
+    watch: Indices
+    settings: Any
     seed: int
     fold: int = -1
     own_folds: int = 0
-    early_stopping: str = "off"
+    strict: bool = False
     device: str = "cpu"
-    keep_weights: bool = True
+    keep_model: bool = True
 
 
 @dataclass(frozen=True)
@@ -77,23 +76,21 @@ class Fitted:
 
     Attributes
     ----------
-    arrays : the model's weights by name.
-    record : hyperparameters and what was learnt, ready for JSON.
-    risk : of every case of the material, shape (cases,).
+    stored : the model; without arrays where it was not to be kept.
+    risk : of every case of the material, by the stored form, shape (cases,).
     out_of_fold : of the training cases, shape (cases,), NaN where none was asked for.
     seconds : processor time.
     """
 
-    arrays: Arrays
-    record: dict[str, Any]
-    risk: NDArray[np.float64]
-    out_of_fold: NDArray[np.float64]
+    stored: Stored
+    risk: Floats
+    out_of_fold: Floats
     seconds: float
 
 
 def key_of(material: Material, job: Job) -> str:
     """The name that a training is filed under: a hash of its data, settings, seed, fold and libraries."""
-    plain = {
+    facts = {
         "format": FORMAT,
         "kind": job.kind,
         "architecture": ARCHITECTURE,
@@ -101,13 +98,13 @@ def key_of(material: Material, job: Job) -> str:
         "seed": job.seed,
         "fold": job.fold,
         "own_folds": job.own_folds,
-        "early_stopping": job.early_stopping,
+        "strict": job.strict,
         "device": job.device,
-        "weights": job.keep_weights,
-        "torch": torch.__version__,
+        "keep_model": job.keep_model,
+        "versions": versions(),
         "shape": material.images.shape,
     }
-    digest = hashlib.sha256(json.dumps(plain, sort_keys=True).encode())
+    digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode())
     for values in (
         material.images,
         material.outcome[job.train],
@@ -120,13 +117,41 @@ def key_of(material: Material, job: Job) -> str:
     return f"{job.kind}-{digest.hexdigest()[:24]}"
 
 
+def versions() -> dict[str, str]:
+    """Of the packages that decide a training's bits."""
+    return {name: version(name) for name in PACKAGES}
+
+
 def perform(material: Material, job: Job) -> Fitted:
-    """Do one training, on one thread; depends on the arguments alone."""
+    """Do one training, on one thread, and score every case by the stored form; depends on these alone."""
     began = time.process_time()
-    with _ALONE, one_thread(job.device), _memory_named():
-        arrays, record, risk, out_of_fold = _TRAININGS[job.kind](material, job)
-    kept = arrays if job.keep_weights else {}
-    return Fitted(kept, record, risk, out_of_fold, time.process_time() - began)
+    with _ALONE, threadpool_limits(1), _memory_named():
+        kind, whole = KINDS[job.kind], View(material.images)
+        stored = _fit(material, job, whole, job.train)
+        risk = risk_of(kind.read(stored.record, stored.arrays), whole)
+        out_of_fold = np.full(len(whole), np.nan)
+        for inside, outside in _own_folds(material, job):
+            fold = _fit(material, job, whole, inside)
+            out_of_fold[outside] = risk_of(kind.read(fold.record, fold.arrays), whole.take(outside))
+    kept = stored if job.keep_model else Stored(stored.record, {})
+    return Fitted(kept, risk, out_of_fold, time.process_time() - began)
+
+
+def _fit(material: Material, job: Job, whole: View, cases: Indices) -> Stored:
+    return KINDS[job.kind].fit(
+        Lesson(
+            view=whole.take(cases),
+            outcome=material.outcome[cases],
+            group=material.group[cases],
+            settings=job.settings,
+            seed=job.seed,
+            fold=job.fold,
+            watched=whole.take(job.watch),
+            watched_outcome=material.outcome[job.watch],
+            strict=job.strict,
+            device=job.device,
+        )
+    )
 
 
 @contextlib.contextmanager
@@ -141,98 +166,9 @@ def _memory_named() -> Iterator[None]:
 
 
 _ALONE = threading.Lock()  # torch's chance and thread count are the process's: two threads would mix them
-_Parts = tuple[Arrays, dict[str, Any], NDArray[np.float64], NDArray[np.float64]]
 
 
-def _network(material: Material, job: Job) -> _Parts:
-    images, outcome = material.images[job.train], material.outcome[job.train]
-    scaling = learn_grey_scaling(images, learnt_on="train")
-    watch = (material.images[job.watch], material.outcome[job.watch]) if len(job.watch) else None
-    fitted = fit_member(
-        images,
-        outcome,
-        scaling=scaling,
-        settings=cast(NetworkSettings, job.settings),
-        seed=job.seed,
-        fold=job.fold,
-        early_stopping=job.early_stopping,
-        watch=watch,
-        device=job.device,
-    )
-    risk = member_risk(fitted.weights, material.images, scaling=scaling, device=job.device)
-    record = {"scaling": asdict(scaling), "curve": asdict(fitted.curve)}
-    return dict(fitted.weights), record, risk, _none(len(risk))
-
-
-def _logistic(material: Material, job: Job) -> _Parts:
-    settings = cast(LogisticSettings, job.settings)
-
-    def fit(chosen: NDArray[np.int64]) -> LogisticModel:
-        return fit_logistic(
-            material.images[chosen],
-            material.outcome[chosen],
-            material.group[chosen],
-            settings=settings,
-            seed=job.seed,
-        )
-
-    model = fit(job.train)
-    out_of_fold = _none(len(material.images))
-    for inside, outside in _own_folds(material, job):
-        out_of_fold[outside] = logistic_risk(fit(inside), material.images[outside])
-    arrays = {
-        "coefficients": model.coefficients,
-        "mean": model.scaling.mean,
-        "sd": model.scaling.sd,
-        "intercept": np.array([model.intercept]),
-    }
-    record = {
-        "strength": model.strength,
-        "log_losses": dict(zip(map(str, settings.strengths), model.log_losses, strict=True)),
-        "learnt_on": model.scaling.learnt_on,
-    }
-    return arrays, record, logistic_risk(model, material.images), out_of_fold
-
-
-def _scattering(material: Material, job: Job) -> _Parts:
-    features = scattering_features(material.images)
-    out_of_fold = _none(len(features))
-    settings = cast(ScatteringSettings, job.settings)
-
-    def fit(chosen: NDArray[np.int64]) -> SupportVectorModel:
-        return fit_support_vectors(
-            features[chosen],
-            material.outcome[chosen],
-            material.group[chosen],
-            ends=ENDS,
-            settings=settings,
-            seed=job.seed,
-        )
-
-    model = fit(job.train)
-    for inside, outside in _own_folds(material, job):
-        out_of_fold[outside] = support_vector_risk(fit(inside), features[outside])
-    arrays: Arrays = {
-        "mean": model.mean,
-        "sd": model.sd,
-        "support_vectors": model.support_vectors,
-        "dual": model.dual,
-        "intercept": np.array([model.intercept]),
-        "platt": np.array([model.slope, model.platt_intercept]),
-    }
-    record = {
-        "ends": list(model.ends),
-        "gammas": list(model.gammas),
-        "vectors": len(model.dual),
-        "learnt_on": "train",
-    }
-    return arrays, record, support_vector_risk(model, features), out_of_fold
-
-
-_TRAININGS = {"cnn": _network, "logreg": _logistic, "scattering": _scattering}
-
-
-def _own_folds(material: Material, job: Job) -> list[tuple[NDArray[np.int64], NDArray[np.int64]]]:
+def _own_folds(material: Material, job: Job) -> list[tuple[Indices, Indices]]:
     """Cases inside and outside each fold of the training cases, as indices into the material."""
     if not job.own_folds:
         return []
@@ -240,7 +176,3 @@ def _own_folds(material: Material, job: Job) -> list[tuple[NDArray[np.int64], ND
         material.outcome[job.train], material.group[job.train], folds=job.own_folds, seed=job.seed
     )
     return [(job.train[fold != number], job.train[fold == number]) for number in range(job.own_folds)]
-
-
-def _none(cases: int) -> NDArray[np.float64]:
-    return np.full(cases, np.nan)

@@ -1,7 +1,9 @@
 """Logistic regression on pixel intensities, its penalty chosen inside the training split."""
 
 import warnings
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,7 +11,9 @@ from scipy.special import expit
 
 from clineval.errors import InputError
 from clineval.models.folds import grouped_folds, some_cases
-from clineval.models.preprocessing import PixelScaling, learn_pixel_scaling, scale_pixels
+from clineval.models.preprocessing import SEEN_SIDE, PixelScaling, learn_pixel_scaling, scale_pixels
+from clineval.models.stored import Arrays, Floats, Shapes, Stored
+from clineval.models.views import Images, View
 from clineval.settings import LogisticSettings
 
 
@@ -20,26 +24,26 @@ class LogisticModel:
     Attributes
     ----------
     coefficients : change of log odds per standard deviation of each pixel, shape (pixels,).
-    strength : the inverse penalty C that was chosen.
-    log_losses : grouped cross-validated log loss of every C tried, in the settings' order.
     """
 
     scaling: PixelScaling
-    coefficients: NDArray[np.float64]
+    coefficients: Floats
     intercept: float
-    strength: float
-    log_losses: tuple[float, ...]
+
+    def risk(self, view: View) -> Floats:
+        """Risk of each image, shape (cases,): the inverse logit of the weighted pixels."""
+        pixels = scale_pixels(view.images, self.scaling)
+        return expit(np.sum(pixels * self.coefficients, axis=1) + self.intercept)
 
 
-def fit_logistic(
-    images: NDArray[np.uint8],
+def fit(
+    images: Images,
     outcome: NDArray[np.bool_],
     group: NDArray[np.str_],
     *,
     settings: LogisticSettings,
-    seed: int = 0,
-    learnt_on: str = "train",
-) -> LogisticModel:
+    seed: int,
+) -> Stored:
     """Logistic regression with the penalty of smallest log loss in grouped folds of these very cases.
 
     Where there are more than ``settings.most`` cases, so many of them choose the penalty; it is a prior
@@ -52,19 +56,38 @@ def fit_logistic(
     some = some_cases(outcome, group, most=settings.most, seed=seed)
     losses = _cross_validated(images[some], outcome[some], group[some], settings=settings, seed=seed)
     strength = settings.strengths[int(np.argmin(losses))]
-    scaling = learn_pixel_scaling(images, learnt_on=learnt_on)
+    scaling = learn_pixel_scaling(images, learnt_on="train")
     coefficients, intercept = _fit(scale_pixels(images, scaling), outcome, strength, settings.iterations)
-    return LogisticModel(scaling, coefficients, intercept, strength, losses)
+    record = {
+        "strength": strength,
+        "log_losses": dict(zip(map(str, settings.strengths), losses, strict=True)),
+        "learnt_on": scaling.learnt_on,
+    }
+    arrays: Arrays = {
+        "coefficients": coefficients,
+        "mean": scaling.mean,
+        "sd": scaling.sd,
+        "intercept": np.array([intercept]),
+    }
+    return Stored(record, arrays)
 
 
-def logistic_risk(model: LogisticModel, images: NDArray[np.uint8]) -> NDArray[np.float64]:
-    """Risk of each image, shape (cases,): the inverse logit of the weighted pixels."""
-    pixels = scale_pixels(images, model.scaling)
-    return expit(np.sum(pixels * model.coefficients, axis=1) + model.intercept)
+def shapes(_record: Mapping[str, Any], height: int, width: int) -> Shapes:
+    """The arrays of a stored logistic regression for images of that size."""
+    pixels = (SEEN_SIDE**2 if min(height, width) > SEEN_SIDE else height * width,)
+    return {"coefficients": pixels, "mean": pixels, "sd": pixels, "intercept": (1,)}
+
+
+def read(record: Mapping[str, Any], arrays: Arrays) -> LogisticModel:
+    """A logistic regression from its stored form; ValueError where a spread is not above 0."""
+    if not (arrays["sd"] > 0).all():
+        raise ValueError("a pixel's standard deviation is not above 0")
+    scaling = PixelScaling(arrays["mean"], arrays["sd"], str(record["learnt_on"]))
+    return LogisticModel(scaling, arrays["coefficients"], float(arrays["intercept"][0]))
 
 
 def _cross_validated(
-    images: NDArray[np.uint8],
+    images: Images,
     outcome: NDArray[np.bool_],
     group: NDArray[np.str_],
     *,
@@ -86,8 +109,8 @@ def _cross_validated(
 
 
 def _fit(
-    pixels: NDArray[np.float64], outcome: NDArray[np.bool_], strength: float, iterations: int
-) -> tuple[NDArray[np.float64], float]:
+    pixels: Floats, outcome: NDArray[np.bool_], strength: float, iterations: int
+) -> tuple[Floats, float]:
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.linear_model import LogisticRegression
 

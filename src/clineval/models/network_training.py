@@ -1,105 +1,29 @@
-"""Training one network: recipe, optimiser, augmentation, learning curve."""
+"""Training the convolutional network with torch: architecture, recipe, augmentation, learning curve."""
 
+import contextlib
 import copy
 import math
-from dataclasses import dataclass, replace
+import os
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, replace
+from functools import cache
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 from torch import Tensor, nn
 from torch.nn import functional
 
 from clineval.errors import InputError
-from clineval.models.network import GRID, DepthNet, build_network
-from clineval.models.preprocessing import GreyScaling, augment, scale_grey
+from clineval.models.network import GRID, WIDTH, LearningCurve, Network, rows_of, stored, stride_of
+from clineval.models.preprocessing import GREY_LEVELS, GreyScaling, learn_grey_scaling
+from clineval.models.stored import Arrays, Stored, finite
+from clineval.models.views import Images
 from clineval.settings import NetworkSettings
 
-BETAS = (0.9, 0.999)  # memory of the gradient's mean and of its square, per step
-EPSILON = 1e-8
-
-
-class AdamW:
-    """The steps of ``torch.optim.AdamW(fused=True)``, to the last bit.
-
-    That class would import torch's compiler with its first step, which takes a second and 100 MB of
-    every process. Norms and biases (arrays of one dimension) do not decay.
-    """
-
-    def __init__(self, network: nn.Module, *, weight_decay: float) -> None:
-        weights = list(network.parameters())
-        self._groups = [
-            _Group([one for one in weights if one.ndim > 1], weight_decay),
-            _Group([one for one in weights if one.ndim == 1], 0.0),
-        ]
-
-    @torch.no_grad()
-    def step(self, rate: float) -> None:
-        """Move every weight against its gradient by about ``rate``."""
-        for group in self._groups:
-            group.step(rate)
-
-
-class _Group:
-    """Weights that share their decay, with the running means that their steps are made from."""
-
-    def __init__(self, weights: list[nn.Parameter], weight_decay: float) -> None:
-        self._weights: list[Tensor] = list(weights)
-        self._weight_decay = weight_decay
-        self._means = [torch.zeros_like(one, memory_format=torch.preserve_format) for one in weights]
-        self._squares = [torch.zeros_like(one, memory_format=torch.preserve_format) for one in weights]
-        self._steps = [torch.zeros((), dtype=torch.float32, device=one.device) for one in weights]
-
-    def step(self, rate: float) -> None:
-        torch._foreach_add_(self._steps, 1)
-        torch._fused_adamw_(
-            self._weights,
-            _gradients(self._weights),
-            self._means,
-            self._squares,
-            [],
-            self._steps,
-            lr=rate,
-            beta1=BETAS[0],
-            beta2=BETAS[1],
-            weight_decay=self._weight_decay,
-            eps=EPSILON,
-            amsgrad=False,
-            maximize=False,
-        )
-
-
-def _gradients(weights: list[Tensor]) -> list[Tensor]:
-    return [one.grad for one in weights if one.grad is not None]
-
-
-EARLY_STOPPING = ("guard", "strict", "off")
-CHUNK = 64  # images scored at a time; fixed, so that a risk does not depend on how many are asked for
-Weights = dict[str, Tensor]
-
-
-@dataclass(frozen=True)
-class LearningCurve:
-    """How one member learnt, epoch by epoch (epochs are counted from 1).
-
-    Attributes
-    ----------
-    train_loss : mean cross-entropy of the augmented training images (labels smoothed), per epoch.
-    val_loss : cross-entropy of the averaged weights on the validation split; empty where not watched.
-    best_epoch : epoch of the smallest validation loss; None where not watched.
-    stopped_epoch : last epoch trained.
-    kept_epoch : epoch whose weights were kept.
-    fired : whether early stopping ended the training or changed the weights kept.
-    """
-
-    seed: int
-    fold: int
-    train_loss: tuple[float, ...]
-    val_loss: tuple[float, ...]
-    best_epoch: int | None
-    stopped_epoch: int
-    kept_epoch: int
-    fired: bool
+DROPOUT = 0.2
+Outcome = NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
@@ -111,97 +35,57 @@ class Shown:
 
 
 @dataclass(frozen=True)
-class FittedMember:
-    """One trained network: its weights by name and how it learnt."""
+class Watched:
+    """Images and outcome of the validation split, which early stopping watches and nothing is learnt from."""
 
-    weights: dict[str, NDArray[np.float32]]
-    curve: LearningCurve
+    images: Images
+    outcome: Outcome
 
 
-def fit_member(
-    images: NDArray[np.uint8],
-    outcome: NDArray[np.bool_],
+def fit(
+    images: Images,
+    outcome: Outcome,
     *,
-    scaling: GreyScaling,
     settings: NetworkSettings,
     seed: int,
     fold: int = -1,
-    early_stopping: str = "off",
-    watch: tuple[NDArray[np.uint8], NDArray[np.bool_]] | None = None,
+    watched: Watched | None = None,
+    strict: bool = False,
     device: str = "cpu",
-) -> FittedMember:
+) -> Stored:
     """Train one network; the result depends on these arguments alone.
 
     Parameters
     ----------
     images, outcome : the training cases.
-    watch : images and outcome of the validation split, for early stopping; never trained on.
     fold : the number of the fold left out, for the record.
+    watched : the cases whose loss may end the training; None for no early stopping.
+    strict : always keep the epoch of smallest loss, not only where the loss stops falling.
+
+    Returns
+    -------
+    An ensemble of this one network; its record has ``parameters`` (how many) and its learning ``curve``.
 
     Raises
     ------
-    InputError : nothing for early stopping to watch, fewer than two cases, or training that diverges.
+    InputError : the images are constant, or the training diverges.
     """
-    check_stopping(early_stopping, None if watch is None else watch[1])
-    train = Shown(scale_grey(images, scaling).to(device), _labels(outcome, device))
-    watched = None
-    if watch is not None and early_stopping != "off":
-        watched = Shown(scale_grey(watch[0], scaling).to(device), _labels(watch[1], device))
-    guard = _Guard(strict=early_stopping == "strict", settings=settings)
-    with torch.random.fork_rng(devices=[]):
+    scaling = learn_grey_scaling(images, learnt_on="train")
+    train = _shown(images, outcome, scaling, device)
+    watch = None if watched is None else _shown(watched.images, watched.outcome, scaling, device)
+    guard = _Guard(strict=strict, settings=settings)
+    with one_thread(device), torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         network = build_network(*images.shape[1:], seed=seed).to(device)
-        return _fit(network, train, watched, guard, settings=settings, seed=seed, fold=fold)
-
-
-def member_risk(
-    weights: dict[str, NDArray[np.float32]],
-    images: NDArray[np.uint8],
-    *,
-    scaling: GreyScaling,
-    device: str = "cpu",
-) -> NDArray[np.float64]:
-    """Risk by one network, shape (cases,): the mean over each image and its mirror image."""
-    network = build_network(*images.shape[1:], seed=0).to(device).eval()
-    network.load_state_dict(
-        {name: torch.from_numpy(values) for name, values in weights.items()}, strict=False
+        weights, curve = _fit(network, train, watch, guard, settings=settings, seed=seed, fold=fold)
+    member = stored(Network(weights, scaling.mean, scaling.sd))
+    return replace(
+        member, record={**member.record, "parameters": parameters_of(network), "curve": asdict(curve)}
     )
-    scaled = scale_grey(images, scaling).to(device)
-    with torch.inference_mode():
-        risks = [
-            _chunk_risk(network, scaled[start : start + CHUNK]) for start in range(0, len(scaled), CHUNK)
-        ]
-    return torch.cat(risks).numpy()
-
-
-def check_stopping(early_stopping: str, outcome: NDArray[np.bool_] | None) -> None:
-    """Refuse early stopping that has nothing to go by.
-
-    Raises
-    ------
-    InputError : an unknown kind, no validation split, or one that lacks a class.
-    """
-    if early_stopping not in EARLY_STOPPING:
-        raise InputError(
-            f"Early stopping must be one of {', '.join(EARLY_STOPPING)}; came {early_stopping!r}."
-        )
-    if early_stopping == "off":
-        return
-    if outcome is None or not len(outcome):
-        raise InputError(
-            "Early stopping needs a validation split to watch; there is none. "
-            "Give the cohort a split named val, or train with --early-stopping off."
-        )
-    if outcome.all() or not outcome.any():
-        missing = "without" if outcome.all() else "with"
-        raise InputError(
-            f"Early stopping needs validation cases with and without the condition; none of the "
-            f"{len(outcome)} is {missing} it. Use another split, or train with --early-stopping off."
-        )
 
 
 def _fit(
-    network: DepthNet,
+    network: "DepthNet",
     train: Shown,
     watched: Shown | None,
     guard: "_Guard",
@@ -209,12 +93,12 @@ def _fit(
     settings: NetworkSettings,
     seed: int,
     fold: int,
-) -> FittedMember:
+) -> tuple[Arrays, LearningCurve]:
     chance = torch.Generator().manual_seed(seed)
     batch = min(settings.batch, len(train.labels))
     steps = len(train.labels) // batch
     settings = replace(settings, epochs=epochs_of(steps, settings))
-    optimiser = AdamW(network, weight_decay=settings.weight_decay)
+    optimiser = _optimiser(network, settings)
     averaged = copy.deepcopy(network).eval()
     pair = _Averaging(network, averaged, settings.average_decay)
     losses: list[float] = []
@@ -229,13 +113,13 @@ def _fit(
         if watched is not None and guard.stops(_loss(averaged, watched), averaged):
             break
     weights = guard.kept(averaged, seed=seed) if watched is not None else _weights(averaged)
-    return FittedMember(weights, guard.curve(seed=seed, fold=fold, train_loss=losses))
+    return weights, guard.curve(seed=seed, fold=fold, train_loss=losses)
 
 
 def _epoch(
-    network: DepthNet,
+    network: "DepthNet",
     train: Shown,
-    optimiser: AdamW,
+    optimiser: torch.optim.AdamW,
     averaging: "_Averaging",
     *,
     epoch: int,
@@ -252,15 +136,52 @@ def _epoch(
     total = torch.zeros((), device=images.device)
     for step in range(steps):
         chosen = order[step * batch : (step + 1) * batch]
-        network.zero_grad()
+        optimiser.zero_grad()
         loss = functional.cross_entropy(
             network(images[chosen]), train.labels[chosen], label_smoothing=settings.label_smoothing
         )
         loss.backward()
-        optimiser.step(learning_rate(epoch * steps + step, settings.epochs * steps, settings))
+        for group in optimiser.param_groups:
+            group["lr"] = learning_rate(epoch * steps + step, settings.epochs * steps, settings)
+        optimiser.step()
         averaging.update()
         total += loss.detach()
     return float(total) / steps
+
+
+def scale_grey(images: NDArray[np.uint8], scaling: GreyScaling) -> Tensor:
+    """Images as one float32 tensor of shape (cases, 1, height, width), channels last."""
+    grey = (images.astype(np.float32) / np.float32(GREY_LEVELS) - np.float32(scaling.mean)) / np.float32(
+        scaling.sd
+    )
+    return torch.from_numpy(finite(grey)).unsqueeze(1).contiguous(memory_format=torch.channels_last)
+
+
+def augment(images: Tensor, *, shift: int, generator: torch.Generator) -> Tensor:
+    """A fresh variant of each image: mirrored left to right or not, moved by up to ``shift`` pixels.
+
+    One gather for the whole set, with reflected borders. Up and down are never exchanged, for depth
+    has a meaning in ultrasound. Without it grouped cross-validated AUC falls from .86 to .79.
+
+    Parameters
+    ----------
+    images : float, shape (cases, 1, height, width).
+    shift : largest move in pixels, in each direction, all whole moves equally likely.
+    generator : the only source of chance; on the CPU, whatever device the images are on.
+    """
+    cases, _, height, width = images.shape
+    mirrored = torch.rand(cases, generator=generator) < 0.5
+    down, right = torch.randint(-shift, shift + 1, (2, cases), generator=generator)
+    columns = torch.where(mirrored[:, None], torch.arange(width).flip(0), torch.arange(width))
+    rows = _reflected(torch.arange(height) + down[:, None], height).to(images.device)
+    columns = _reflected(columns + right[:, None], width).to(images.device)
+    cell = (rows[:, :, None] * width + columns[:, None, :]).flatten(1)
+    return images.flatten(1).gather(1, cell).view_as(images)
+
+
+def _reflected(position: Tensor, length: int) -> Tensor:
+    """Positions beyond an edge, mirrored at it without repeating the edge pixel."""
+    return (length - 1) - ((length - 1) - position.abs()).abs()
 
 
 def epochs_of(steps: int, settings: NetworkSettings) -> int:
@@ -276,6 +197,17 @@ def learning_rate(step: int, steps: int, settings: NetworkSettings) -> float:
     return settings.learning_rate * 0.5 * (1 + math.cos(math.pi * (step - rise) / (steps - rise)))
 
 
+def _optimiser(network: nn.Module, settings: NetworkSettings) -> torch.optim.AdamW:
+    """AdamW of which norms and biases (arrays of one dimension) do not decay."""
+    weights = list(network.parameters())
+    decaying, others = [one for one in weights if one.ndim > 1], [one for one in weights if one.ndim == 1]
+    groups = [
+        {"params": decaying, "weight_decay": settings.weight_decay},
+        {"params": others, "weight_decay": 0.0},
+    ]
+    return torch.optim.AdamW(groups, lr=settings.learning_rate, fused=True)
+
+
 class _Averaging:
     """Keeps a running average of a network's weights and normalisation statistics, step by step."""
 
@@ -287,7 +219,8 @@ class _Averaging:
 
     def update(self) -> None:
         decay = min(self._decay, (1 + self._step) / (10 + self._step))
-        torch._foreach_lerp_(self._averaged, self._live, 1 - decay)
+        for averaged, live in zip(self._averaged, self._live, strict=True):
+            averaged.lerp_(live, 1 - decay)
         self._step += 1
 
 
@@ -342,16 +275,9 @@ def _loss(network: nn.Module, watched: Shown) -> float:
         return float(functional.cross_entropy(network(watched.images), watched.labels))
 
 
-def _chunk_risk(network: nn.Module, images: Tensor) -> Tensor:
-    """Risks of up to ``CHUNK`` images, computed in a full chunk so that company changes no bit."""
-    full = functional.pad(images, (0, 0, 0, 0, 0, 0, 0, CHUNK - len(images)))
-    full = full.contiguous(memory_format=torch.channels_last)
-    both = torch.stack([network(full), network(full.flip(3))]).cpu().double()
-    return functional.softmax(both, dim=2)[:, : len(images), 1].mean(0)
-
-
-def _labels(outcome: NDArray[np.bool_], device: str) -> Tensor:
-    return torch.from_numpy(outcome.astype(np.int64)).to(device)
+def _shown(images: Images, outcome: Outcome, scaling: GreyScaling, device: str) -> Shown:
+    labels = torch.from_numpy(outcome.astype(np.int64))
+    return Shown(scale_grey(images, scaling).to(device), labels.to(device))
 
 
 def _floats(network: nn.Module) -> list[Tensor]:
@@ -371,3 +297,140 @@ def _diverged(seed: int, epoch: int) -> InputError:
         f"The training of seed {seed} diverged: its loss was not a finite number in epoch {epoch}. "
         "Lower the learning rate."
     )
+
+
+@contextlib.contextmanager
+def one_thread(device: str = "cpu") -> Iterator[None]:
+    """Run the block on one thread with deterministic algorithms only, then put all settings back.
+
+    A sum split over threads is added up in another order, which changes its last bits; on one
+    thread the numbers depend on the data, the settings and the seed alone. On CUDA two runs on the
+    same card and driver agree; on Apple's GPU an operation without a deterministic form warns.
+    """
+    threads = torch.get_num_threads()
+    strictness = torch.get_deterministic_debug_mode()
+    fill = torch.utils.deterministic.fill_uninitialized_memory  # type: ignore[attr-defined]
+    if device.startswith("cuda"):
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    torch.set_num_threads(1)
+    # Filling fresh memory takes a tenth of a training, and nothing reads it before it is written.
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
+    torch.set_deterministic_debug_mode("warn" if device == "mps" else "error")
+    try:
+        with threadpool_limits(1):
+            yield
+    finally:
+        torch.set_deterministic_debug_mode(strictness)
+        torch.utils.deterministic.fill_uninitialized_memory = fill  # type: ignore[attr-defined]
+        torch.set_num_threads(threads)
+
+
+class Residual(nn.Module):
+    """Two 3 x 3 convolutions with batch normalisation, and a shortcut around them.
+
+    With more channels going out than coming in, the maps are halved first, for both ways alike.
+    """
+
+    def __init__(self, channels_in: int, channels_out: int) -> None:
+        super().__init__()
+        self.halves = channels_out > channels_in
+        self.first = nn.Conv2d(channels_in, channels_out, 3, padding=1, bias=False)
+        self.first_norm = nn.BatchNorm2d(channels_out)
+        self.second = nn.Conv2d(channels_out, channels_out, 3, padding=1, bias=False)
+        self.second_norm = nn.BatchNorm2d(channels_out)
+        self.shortcut: nn.Module = nn.Identity()
+        if self.halves:
+            self.shortcut = nn.Sequential(
+                nn.Conv2d(channels_in, channels_out, 1, bias=False), nn.BatchNorm2d(channels_out)
+            )
+
+    def forward(self, maps: Tensor) -> Tensor:
+        """Maps of shape (cases, channels_in, rows, columns) to (cases, channels_out, ...)."""
+        if self.halves:
+            maps = halved(maps)
+        inner = functional.relu(self.first_norm(self.first(maps)), inplace=True)
+        inner = self.second_norm(self.second(inner))
+        return functional.relu(inner.add_(self.shortcut(maps)), inplace=True)
+
+
+class DepthNet(nn.Module):
+    """A residual network of 78,000 weights whose head averages over left and right but keeps depth.
+
+    Where a lesion lies from left to right says nothing; how deep it lies, and what is below it
+    (shadow, enhancement), does: worth .014 of grouped cross-validated AUC over global averaging.
+
+    Parameters
+    ----------
+    height, width : pixels of an image; the stem's stride brings either to about 14 cells.
+    """
+
+    def __init__(self, height: int = 28, width: int = 28) -> None:
+        super().__init__()
+        stride = stride_of(height, width)
+        self.stem = nn.Conv2d(1, WIDTH, 2 * stride + 1, stride, stride, bias=False)
+        self.stem_norm = nn.BatchNorm2d(WIDTH)
+        self.blocks = nn.Sequential(
+            Residual(WIDTH, WIDTH),
+            Residual(WIDTH, 2 * WIDTH),
+            Residual(2 * WIDTH, 4 * WIDTH),
+        )
+        rows = rows_of(height, width)
+        self.dropout = nn.Dropout(DROPOUT)
+        self.head = nn.Linear(4 * WIDTH * rows, 2)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Scores for absent and present, shape (cases, 2), of images (cases, 1, height, width)."""
+        # Of one channel torch cannot tell the layouts apart; told here, all maps after it are channels-last.
+        images = images.squeeze(1).unsqueeze(3).permute(0, 3, 1, 2)
+        maps = functional.relu(self.stem_norm(self.stem(images)), inplace=True)
+        maps = self.blocks(maps)
+        if maps.requires_grad:
+            maps.register_hook(_channels_last)
+        return self.head(self.dropout(maps.mean(3).flatten(1)))
+
+
+def halved(maps: Tensor) -> Tensor:
+    """Every second row and column of the maps, blurred first so that speckle does not turn into a pattern.
+
+    Weights 1 2 1 in both directions, edges repeated: Zhang R (2019), Making convolutional networks
+    shift-invariant again, arXiv:1904.11486. As two matrix products it takes a third of the time of a
+    convolution channel by channel.
+    """
+    cases, channels, rows, columns = maps.shape
+    down, across = _blur(rows, maps.device), _blur(columns, maps.device)
+    lines = maps.permute(0, 2, 3, 1).reshape(cases, rows, columns * channels)
+    lines = torch.bmm(down.expand(cases, -1, -1), lines).view(-1, columns, channels)
+    small = torch.bmm(across.expand(len(lines), -1, -1), lines)
+    return small.view(cases, len(down), len(across), channels).permute(0, 3, 1, 2)
+
+
+def build_network(height: int, width: int, *, seed: int) -> DepthNet:
+    """A fresh network whose first weights depend on ``seed`` alone; torch's own chance is left as it was."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        network = DepthNet(height, width)
+    for weights in network.parameters():
+        if weights.ndim == 4:
+            weights.data = weights.data.contiguous(memory_format=torch.channels_last)
+    return network
+
+
+def parameters_of(network: nn.Module) -> int:
+    """How many weights the network learns."""
+    return sum(weights.numel() for weights in network.parameters())
+
+
+@cache
+def _blur(length: int, device: torch.device) -> Tensor:
+    """The matrix that takes ``length`` places to every second one, weights 1 2 1, edges repeated."""
+    with torch.inference_mode(False):  # it serves trainings later, whoever asks first
+        kept = torch.arange(0, length, 2)
+        matrix = torch.zeros(len(kept), length)
+        for offset, weight in ((-1, 0.25), (0, 0.5), (1, 0.25)):
+            matrix[torch.arange(len(kept)), (kept + offset).clamp(0, length - 1)] += weight
+        return matrix.to(device)
+
+
+def _channels_last(gradient: Tensor) -> Tensor:
+    """The gradient in the layout of the maps; as the mean leaves it, all below runs a tenth slower."""
+    return gradient.contiguous(memory_format=torch.channels_last)

@@ -10,8 +10,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from clineval.models.stored import View
-from clineval.models.views import grey_distance
+from clineval.models.scattering import scattering_features
+from clineval.models.stored import finite
+from clineval.models.views import View, grey_distance
 
 DIRECTIONS = 20  # in which training images are taken to vary; the rest counts as noise
 SHARE = 0.99  # of the validation images that must lie within a limit
@@ -19,8 +20,8 @@ Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class Familiarity:
-    """What training images are like, and how far from it validation images still lie.
+class Novelty:
+    """What training images are like, and how far from that validation images still lie.
 
     Attributes
     ----------
@@ -53,36 +54,38 @@ class Distance:
     unlike: NDArray[np.bool_]
 
 
-def learn_familiarity(
-    train: NDArray[np.uint8], validation: NDArray[np.uint8], *, grey: Floats
-) -> Familiarity:
+def learn_novelty(train: NDArray[np.uint8], validation: NDArray[np.uint8], *, grey: Floats) -> Novelty:
     """Directions from the training images, limits from the validation images, shapes (cases, height, width).
 
     ``grey`` is the training images' mean histogram.
     """
-    features = View(train).features
+    features = scattering_features(train)
     centre, spread = features.mean(axis=0), features.std(axis=0)
     scale = np.where(spread > 0, spread, np.float32(1))
     variances, axes = _principal((features - centre) / scale)
     kept = min(DIRECTIONS, len(train) - 1)
     noise = float(variances[kept:].sum() / (features.shape[1] - kept))
-    start = Familiarity(centre, scale, axes[:kept], variances[:kept], noise, grey, float("nan"), float("nan"))
+    start = Novelty(centre, scale, axes[:kept], variances[:kept], noise, grey, float("nan"), float("nan"))
     far = distance(start, View(validation))
-    return Familiarity(
-        **{**vars(start), "texture_limit": _limit(far.texture), "grey_limit": _limit(far.grey)}
-    )
+    return Novelty(**{**vars(start), "texture_limit": _limit(far.texture), "grey_limit": _limit(far.grey)})
 
 
-def distance(familiarity: Familiarity, view: View) -> Distance:
-    """How far each image of a view lies from the training images."""
-    standard = (view.features - familiarity.centre) / familiarity.scale
-    along = standard @ familiarity.axes.T
+def distance(known: Novelty, view: View) -> Distance:
+    """How far each image of a view lies from the training images.
+
+    Raises
+    ------
+    InputError : a distance is not a finite number, which must not pass for one within the limits.
+    """
+    standard = (view.computed(scattering_features) - known.centre) / known.scale
+    # sums along each row, so that no image changes a bit of another's
+    along = np.stack([(standard * axis).sum(axis=1) for axis in known.axes], axis=1)
     left = np.maximum((standard**2).sum(axis=1) - (along**2).sum(axis=1), 0.0)
-    squared = (along**2 / familiarity.variance).sum(axis=1) + left / familiarity.noise
+    squared = (along**2 / known.variance).sum(axis=1) + left / known.noise
     texture = np.sqrt(squared / standard.shape[1])
-    grey = grey_distance(view.images, familiarity.grey)
-    unlike = (texture > familiarity.texture_limit) | (grey > familiarity.grey_limit)
-    return Distance(texture, grey, unlike)
+    grey = grey_distance(view.images, known.grey)
+    unlike = (texture > known.texture_limit) | (grey > known.grey_limit)
+    return Distance(finite(texture), finite(grey), unlike)
 
 
 def _principal(standard: NDArray[np.float32]) -> tuple[Floats, NDArray[np.float32]]:

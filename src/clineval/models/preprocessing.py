@@ -1,19 +1,17 @@
-"""Images to numbers: scaling learnt on the training split, flattening, augmentation."""
+"""Images to numbers: averaged down, flattened, scaled as was learnt on the training split."""
 
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
-import torch
 from numpy.typing import ArrayLike, NDArray
-from torch import Tensor
-from torch.nn import functional
 
 from clineval.errors import InputError
-from clineval.models.arrays import finite
+from clineval.models.stored import finite
 
 GREY_LEVELS = 255.0
 SMALLEST_SIDE = 16  # pixels; below it the network's three halvings leave no image
-SEEN_SIDE = 28  # pixels; logistic regression sees larger images averaged down to it, as wavelets do
+SEEN_SIDE = 28  # pixels; logistic regression and wavelets see larger images averaged down to it
 PART = 1024  # images averaged down at once; bounds the memory
 
 
@@ -73,7 +71,7 @@ def flatten(images: NDArray[np.uint8]) -> NDArray[np.float64]:
     (docs/training.md, by size), and a hundred thousand of them would not fit into memory.
     """
     if min(images.shape[1:]) > SEEN_SIDE:
-        return shrink(images, SEEN_SIDE).reshape(len(images), -1).astype(np.float64)
+        return shrink(images).reshape(len(images), -1).astype(np.float64)
     return images.reshape(len(images), -1) / GREY_LEVELS
 
 
@@ -82,47 +80,19 @@ def scale_pixels(images: NDArray[np.uint8], scaling: PixelScaling) -> NDArray[np
     return finite((flatten(images) - scaling.mean) / scaling.sd)
 
 
-def scale_grey(images: NDArray[np.uint8], scaling: GreyScaling) -> Tensor:
-    """Images as one float32 tensor of shape (cases, 1, height, width), channels last."""
-    grey = (images.astype(np.float32) / np.float32(GREY_LEVELS) - np.float32(scaling.mean)) / np.float32(
-        scaling.sd
-    )
-    return torch.from_numpy(finite(grey)).unsqueeze(1).contiguous(memory_format=torch.channels_last)
+def shrink(images: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Images of any size averaged down to 28 x 28 pixels, grey levels in [0, 1], float32.
 
-
-def shrink(images: NDArray[np.uint8], side: int) -> NDArray[np.float32]:
-    """Images of any size averaged down to ``side`` x ``side`` pixels, grey levels in [0, 1]."""
-    if images.shape[1:] == (side, side):
-        return images.astype(np.float32) / np.float32(GREY_LEVELS)
-    small = np.empty((len(images), side, side), np.float32)
-    for start in range(0, len(images), PART):
-        grey = torch.from_numpy(images[start : start + PART].astype(np.float32) / np.float32(GREY_LEVELS))
-        small[start : start + PART] = functional.interpolate(grey[:, None], size=(side, side), mode="area")[
-            :, 0
-        ]
-    return small
-
-
-def augment(images: Tensor, *, shift: int, generator: torch.Generator) -> Tensor:
-    """A fresh variant of each image: mirrored left to right or not, moved by up to ``shift`` pixels.
-
-    One gather for the whole set, with reflected borders. Up and down are never exchanged, for depth
-    has a meaning in ultrasound. Without it grouped cross-validated AUC falls from .86 to .79.
-
-    Parameters
-    ----------
-    images : float, shape (cases, 1, height, width).
-    shift : largest move in pixels, in each direction, all whole moves equally likely.
-    generator : the only source of chance; on the CPU, whatever device the images are on.
+    Each pixel is the mean over the pixels that its cell touches. An image's do not depend on the others.
     """
-    cases, _, height, width = images.shape
-    mirrored = torch.rand(cases, generator=generator) < 0.5
-    down, right = torch.randint(-shift, shift + 1, (2, cases), generator=generator)
-    columns = torch.where(mirrored[:, None], torch.arange(width).flip(0), torch.arange(width))
-    rows = _reflected(torch.arange(height) + down[:, None], height).to(images.device)
-    columns = _reflected(columns + right[:, None], width).to(images.device)
-    cell = (rows[:, :, None] * width + columns[:, None, :]).flatten(1)
-    return images.flatten(1).gather(1, cell).view_as(images)
+    height, width = images.shape[1:]
+    small = np.empty((len(images), SEEN_SIDE, SEEN_SIDE), np.float32)
+    for start in range(0, len(images), PART):
+        grey = images[start : start + PART].astype(np.float32) / np.float32(GREY_LEVELS)
+        if (height, width) != (SEEN_SIDE, SEEN_SIDE):
+            grey = _averaging(height) @ grey @ _averaging(width).T
+        small[start : start + PART] = grey
+    return small
 
 
 def check_images(images: NDArray[np.uint8]) -> None:
@@ -135,19 +105,24 @@ def check_images(images: NDArray[np.uint8]) -> None:
     height, width = images.shape[1:]
     if min(height, width) < SMALLEST_SIDE:
         raise InputError(
-            f"Images of at least {SMALLEST_SIDE} x {SMALLEST_SIDE} pixels are needed to learn from; "
-            f"came {height} x {width}. Use larger images."
+            f"Expected images of at least {SMALLEST_SIDE} x {SMALLEST_SIDE} pixels to learn from, got "
+            f"{height} x {width}. Use larger images."
         )
 
 
 def _require_variety(low: ArrayLike, high: ArrayLike, learnt_on: str) -> None:
     if np.array_equal(low, high):
         raise InputError(
-            f"Images that differ are needed to learn a scaling; those of {learnt_on} are constant "
+            f"Expected images that differ, to learn a scaling from; those of {learnt_on} are constant "
             "(standard deviation 0). Look for blank images."
         )
 
 
-def _reflected(position: Tensor, length: int) -> Tensor:
-    """Positions beyond an edge, mirrored at it without repeating the edge pixel."""
-    return (length - 1) - ((length - 1) - position.abs()).abs()
+@cache
+def _averaging(length: int) -> NDArray[np.float32]:
+    """The matrix that takes ``length`` places to 28 means, each over the places that its cell touches."""
+    matrix = np.zeros((SEEN_SIDE, length), np.float32)
+    for row in range(SEEN_SIDE):
+        start, end = row * length // SEEN_SIDE, -(-(row + 1) * length // SEEN_SIDE)
+        matrix[row, start:end] = 1 / (end - start)
+    return matrix

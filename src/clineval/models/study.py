@@ -11,20 +11,19 @@ from numpy.typing import NDArray
 
 from clineval.data.cohort import Cohort
 from clineval.errors import InputError
-from clineval.models.ensemble import check_device, combine
+from clineval.models.classifier import COMBINED, KINDS, Kind, mean_of
+from clineval.models.ensemble import check_device, check_early_stopping
 from clineval.models.folds import derived_seed, grouped_folds
-from clineval.models.jobs import Fitted, Job, Material
+from clineval.models.jobs import Fitted, Indices, Job, Material
 from clineval.models.parallel import as_finished
 from clineval.models.preprocessing import check_images
 from clineval.progress import Progress
 from clineval.settings import StudySettings, TrainingSettings
 
-Indices = NDArray[np.int64]
-
-MODELS = ("logreg", "cnn_single", "cnn", "scattering", "combined")
+SINGLE = "cnn_single"  # one network on the whole training part, in place of fold members
+MODELS = ("logreg", SINGLE, "cnn", "scattering", "transfer", "combined")
 VARIANTS = ("official", "deduplicated")
-PARTS = {"combined": ("cnn", "scattering")}
-UNSEEDED = ("logreg", "scattering")  # nothing in them is drawn but the folds that choose a penalty or a slope
+PARTS = {"combined": COMBINED}
 POOL = ("train", "val")  # the cases that a study may see
 SPLIT = "cross_validation"
 STRICT_EIGHTHS = 8  # strict early stopping watches one grouped eighth of the training part
@@ -60,8 +59,8 @@ def study(
 ) -> pd.DataFrame:
     """Risks of every training on the cases it did not see: one row per training and held-out case.
 
-    Only cases of train and val are used; the test split serves to know which of them have a twin
-    there, by their groups, and is never scored. Cases of one group share a fold.
+    Only cases of train and val are used; the test split serves to know which of them have a
+    near-duplicate there, by their groups, and is never scored. Cases of one group share a fold.
 
     Parameters
     ----------
@@ -81,6 +80,7 @@ def study(
     check_study(settings)
     check_images(cohort.images)
     check_device(training.device)
+    check_early_stopping(training.early_stopping)
     points = plan(cohort, settings)
     batches = [
         (_name(point), job)
@@ -90,9 +90,9 @@ def study(
     ]
     results: _Results = {name: {} for name, _ in batches}
     wanted = Counter(name for name, _ in batches)
+    material = Material.of(cohort)
     arriving = as_finished(
-        Material.of(cohort),
-        [job for _, job in batches],
+        [(material, job) for _, job in batches],
         workers=jobs,
         cluster=cluster,
         finished=finished,
@@ -121,7 +121,7 @@ def plan(cohort: Cohort, settings: StudySettings) -> list[Training]:
                     points += [
                         Training(model, variant, fraction, repeat, number, seed, train, held_out)
                         for model in settings.models
-                        for seed in (settings.seeds[:1] if model in UNSEEDED else settings.seeds)
+                        for seed in (settings.seeds if _is_seeded(model) else settings.seeds[:1])
                     ]
     return points
 
@@ -142,28 +142,26 @@ def check_study(settings: StudySettings) -> None:
             )
     if not settings.seeds or len(set(settings.seeds)) < len(settings.seeds):
         raise InputError(
-            f"A study needs seeds, each once; came {', '.join(map(str, settings.seeds)) or 'none'}."
+            f"A study needs seeds, each once; got {', '.join(map(str, settings.seeds)) or 'none'}."
         )
     wrong = [fraction for fraction in settings.fractions if not 0 < fraction <= 1]
     if wrong or not settings.fractions:
-        raise InputError(
-            f"Fractions of the training part lie above 0 and up to 1; came {settings.fractions}."
-        )
+        raise InputError(f"Fractions of the training part lie above 0 and up to 1; got {settings.fractions}.")
     if settings.folds < 2 or settings.repeats < 1:
         raise InputError(
-            f"A study needs at least 2 folds and 1 repeat; came {settings.folds} and {settings.repeats}."
+            f"A study needs at least 2 folds and 1 repeat; got {settings.folds} and {settings.repeats}."
         )
 
 
-def _known(what: str, came: Sequence[str], known: Sequence[str]) -> None:
-    if not came or any(name not in known for name in came) or len(set(came)) < len(came):
+def _known(what: str, given: Sequence[str], known: Sequence[str]) -> None:
+    if not given or any(name not in known for name in given) or len(set(given)) < len(given):
         raise InputError(
-            f"{what} of a study are {', '.join(known)}, each once; came {', '.join(came) or 'none'}."
+            f"{what} of a study are {', '.join(known)}, each once; got {', '.join(given) or 'none'}."
         )
 
 
 def _allowed(cohort: Cohort, inside: Indices, variant: str) -> Indices:
-    """Training cases of a variant; ``deduplicated`` leaves out those with a twin in the test split."""
+    """Training cases of a variant; ``deduplicated`` leaves out those with a near-duplicate in test."""
     if variant == "official":
         return inside
     in_test = np.unique(cohort.group[cohort.within("test")])
@@ -186,35 +184,46 @@ def _part(cohort: Cohort, cases: Indices, fraction: float, *, seed: int) -> Indi
 
 
 def _jobs(cohort: Cohort, point: Training, training: TrainingSettings) -> list[Job]:
-    """The trainings that one point of the study takes: one, or one per fold-member of the ensemble."""
-    if point.model == "logreg":
-        return [_job("logreg", point.train, training.logistic, point.seed)]
-    if point.model == "scattering":
-        return [_job("scattering", point.train, training.scattering, point.seed)]
-    if point.model == "cnn_single":
-        return [_network(cohort, point.train, training, point, -1)]
+    """The trainings that one point of the study takes: one, or one per fold-member of an ensemble."""
+    if _kind(point.model).join is None:
+        return [_job(point, point.train, training, point.seed)]
+    if point.model == SINGLE:
+        return [_member(cohort, point.train, training, point, -1)]
     outcome, group = cohort.outcome[point.train], cohort.group[point.train]
     seed = derived_seed(point.seed, point.repeat, point.fold, "members")
     fold = grouped_folds(outcome, group, folds=training.members, seed=seed)
     return [
-        _network(cohort, point.train[fold != number], training, point, number)
+        _member(cohort, point.train[fold != number], training, point, number)
         for number in range(training.members)
     ]
 
 
-def _network(cohort: Cohort, train: Indices, training: TrainingSettings, point: Training, number: int) -> Job:
-    """One network; the guard has nothing to watch here, strict stopping sets a grouped eighth apart."""
+def _member(cohort: Cohort, train: Indices, training: TrainingSettings, point: Training, number: int) -> Job:
+    """One member; the guard has nothing to watch here, strict stopping sets a grouped eighth apart."""
     seed = derived_seed(point.seed, point.repeat, point.fold, number)
-    job = _job("cnn", train, training.network, seed, fold=number)
-    job = replace(job, device=training.device)
+    job = replace(_job(point, train, training, seed), fold=number, device=training.device)
     if training.early_stopping != "strict":
         return job
     eighth = grouped_folds(cohort.outcome[train], cohort.group[train], folds=STRICT_EIGHTHS, seed=seed)
-    return replace(job, train=train[eighth > 0], watch=train[eighth == 0], early_stopping="strict")
+    return replace(job, train=train[eighth > 0], watch=train[eighth == 0], strict=True)
 
 
-def _job(kind: str, train: Indices, settings: object, seed: int, *, fold: int = -1) -> Job:
-    return Job(kind, train, train[:0], settings, seed, fold=fold, keep_weights=False)  # type: ignore[arg-type]
+def _job(point: Training, train: Indices, training: TrainingSettings, seed: int) -> Job:
+    settings = _kind(point.model).settings(training)
+    return Job(_name_of_kind(point.model), train, train[:0], settings, seed, keep_model=False)
+
+
+def _kind(model: str) -> Kind:
+    return KINDS[_name_of_kind(model)]
+
+
+def _name_of_kind(model: str) -> str:
+    return "cnn" if model == SINGLE else model
+
+
+def _is_seeded(model: str) -> bool:
+    """Whether another seed gives other risks; a model where none does is trained with the first alone."""
+    return model in PARTS or _kind(model).seeded
 
 
 _Name = tuple[str, str, float, int, int, int]
@@ -250,9 +259,9 @@ def _rows(cohort: Cohort, point: Training, results: _Results) -> pd.DataFrame:
 def _risk(point: Training, results: _Results) -> tuple[NDArray[np.float64], float]:
     if point.model in PARTS:
         parts = [_risk(replace(point, model=part), results) for part in PARTS[point.model]]
-        return combine([risk for risk, _ in parts]), sum(seconds for _, seconds in parts)
+        return mean_of([risk for risk, _ in parts]), sum(seconds for _, seconds in parts)
     key = _name(point)
-    if point.model in UNSEEDED:  # trained once, with the first seed
+    if not _is_seeded(point.model):  # trained once, with the first seed
         key = next(name for name in results if name[:5] == key[:5])
     fitted = [one for _, one in sorted(results[key].items())]
     return np.mean([one.risk for one in fitted], axis=0), sum(one.seconds for one in fitted)

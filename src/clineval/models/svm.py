@@ -1,21 +1,26 @@
-"""Support vector machine on scattering features, with risks by Platt scaling.
+"""Support vector machine on an image's features, with risks by Platt scaling.
 
 Platt J (1999) Probabilistic outputs for support vector machines; the fit follows
 Lin H-T, Lin C-J, Weng RC (2007), doi:10.1007/s10994-007-5018-6.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
+from itertools import pairwise
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import expit
 
 from clineval.errors import InputError
-from clineval.models.arrays import finite
 from clineval.models.folds import grouped_folds, some_cases
+from clineval.models.stored import Arrays, Floats, Shapes, Stored, finite, positive
 from clineval.settings import ScatteringSettings
 
-CHUNK = 64  # cases scored at a time; fixed, so that a risk does not depend on how many are asked for
+CHUNK = 64  # cases scored at a time; filled up, so that no sum depends on how many are asked for
+Features = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -29,20 +34,62 @@ class SupportVectorModel:
     mean, sd : of each feature over the training cases, shape (features,).
     support_vectors : standardised features of the cases at or inside the margin, shape (vectors, features).
     dual : weight of each support vector times its sign, shape (vectors,).
-    ends : one past the last feature of each part.
-    gammas : of the parts' kernels.
+    ends : one past the last feature of each part; ``gammas`` are those of the parts' kernels.
     slope, platt_intercept : risk = inverse logit of slope * decision + platt_intercept.
     """
 
-    mean: NDArray[np.float32]
-    sd: NDArray[np.float32]
-    support_vectors: NDArray[np.float32]
-    dual: NDArray[np.float64]
+    mean: Features
+    sd: Features
+    support_vectors: Features
+    dual: Floats
     intercept: float
     ends: tuple[int, ...]
     gammas: tuple[float, ...]
     slope: float
     platt_intercept: float
+
+    def risk(self, features: Features) -> Floats:
+        """Risk of each case, shape (cases,), from its features, shape (cases, features)."""
+        return expit(self.slope * self.decision(features) + self.platt_intercept)
+
+    def decision(self, features: Features) -> Floats:
+        """Signed distance to the margin, shape (cases,); positive on the side of the condition."""
+        found = np.empty(len(features))
+        for start in range(0, len(features), CHUNK):
+            part = features[start : start + CHUNK]
+            full = np.zeros((CHUNK, features.shape[1]))
+            full[: len(part)] = finite((part - self.mean) / self.sd)
+            kernel = _kernel(full, self._vectors, self._parts)
+            found[start : start + CHUNK] = np.sum(kernel * self.dual, axis=1)[: len(part)]
+        return found + self.intercept
+
+    @property
+    def _parts(self) -> tuple["_Part", ...]:
+        return _parts(self.ends, self.gammas)
+
+    @cached_property
+    def _vectors(self) -> "_Vectors":
+        return _Vectors.of(self.support_vectors.astype(np.float64), self._parts)
+
+
+@dataclass(frozen=True)
+class _Part:
+    """Features that share a kernel."""
+
+    place: slice
+    gamma: float
+
+
+@dataclass(frozen=True)
+class _Vectors:
+    """Standardised features and their squared lengths by part: as long to compute as a dozen risks."""
+
+    features: Floats
+    squares: tuple[Floats, ...]
+
+    @staticmethod
+    def of(features: Floats, parts: tuple[_Part, ...]) -> "_Vectors":
+        return _Vectors(features, tuple(_squares(features[:, part.place]) for part in parts))
 
 
 @dataclass(frozen=True)
@@ -50,18 +97,18 @@ class _Machine:
     """A machine before Platt scaling; ``support`` are the places of its vectors among the cases."""
 
     support: NDArray[np.int32]
-    dual: NDArray[np.float64]
+    dual: Floats
     intercept: float
 
 
-def fit_support_vectors(
-    features: NDArray[np.float32],
+def fit(
+    features: Features,
     outcome: NDArray[np.bool_],
     group: NDArray[np.str_],
     *,
     ends: tuple[int, ...],
     settings: ScatteringSettings,
-    seed: int = 0,
+    seed: int,
 ) -> SupportVectorModel:
     """The machine on all cases given, its Platt scaling on decision values of grouped folds of them.
 
@@ -69,8 +116,12 @@ def fit_support_vectors(
 
     Parameters
     ----------
-    features : float32, shape (cases, features), as :func:`scattering.scattering_features` gives them.
+    features : float32, shape (cases, features).
     ends : one past the last feature of each part; as many parts as ``settings.sharpness`` has numbers.
+
+    Raises
+    ------
+    InputError : all features are constant, or there are too few groups for the folds.
     """
     some = some_cases(outcome, group, most=settings.most, seed=seed)
     if len(some) < len(outcome):
@@ -79,8 +130,9 @@ def fit_support_vectors(
     standard = finite((features - mean) / sd)
     sizes = np.diff((0, *ends)).tolist()  # a radial kernel's usual gamma is 1 / features of unit variance
     gammas = tuple(sharpness / size for sharpness, size in zip(settings.sharpness, sizes, strict=True))
-    exact = standard.astype(np.float64)
-    kernel = _kernel(exact, exact, ends, gammas)
+    parts = _parts(ends, gammas)
+    exact = _Vectors.of(standard.astype(np.float64), parts)
+    kernel = _kernel(exact.features, exact, parts)
     fold = grouped_folds(outcome, group, folds=settings.folds, seed=seed)
     slope, intercept = fit_platt(
         out_of_fold_decisions(kernel, outcome, fold, penalty=settings.penalty), outcome
@@ -99,23 +151,58 @@ def fit_support_vectors(
     )
 
 
-def decision_values(model: SupportVectorModel, features: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Signed distance to the margin, shape (cases,); positive on the side of the condition."""
-    vectors = model.support_vectors.astype(np.float64)
-    parts = [
-        _chunk(model, vectors, features[start : start + CHUNK]) for start in range(0, len(features), CHUNK)
-    ]
-    return np.concatenate(parts) + model.intercept
+def stored(model: SupportVectorModel) -> Stored:
+    """The machine in its stored form."""
+    record = {
+        "ends": list(model.ends),
+        "gammas": list(model.gammas),
+        "vectors": len(model.dual),
+        "learnt_on": "train",
+    }
+    arrays: Arrays = {
+        "mean": model.mean,
+        "sd": model.sd,
+        "support_vectors": model.support_vectors,
+        "dual": model.dual,
+        "intercept": np.array([model.intercept]),
+        "platt": np.array([model.slope, model.platt_intercept]),
+    }
+    return Stored(record, arrays)
 
 
-def support_vector_risk(model: SupportVectorModel, features: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Risk of each case, shape (cases,)."""
-    return expit(model.slope * decision_values(model, features) + model.platt_intercept)
+def shapes(record: Mapping[str, Any], *, ends: tuple[int, ...]) -> Shapes:
+    """The arrays of a stored machine on features whose parts end there; ValueError for another record."""
+    vectors, features = int(record["vectors"]), ends[-1]
+    if tuple(record["ends"]) != ends or len(record["gammas"]) != len(ends):
+        raise ValueError(f"parts of the features that end at {record['ends']}")
+    return {
+        "mean": (features,),
+        "sd": (features,),
+        "support_vectors": (vectors, features),
+        "dual": (vectors,),
+        "intercept": (1,),
+        "platt": (2,),
+    }
+
+
+def read(record: Mapping[str, Any], arrays: Arrays) -> SupportVectorModel:
+    """The machine from its stored form; ValueError where a gamma or a spread is not above 0."""
+    if not (arrays["sd"] > 0).all():
+        raise ValueError("a feature's standard deviation is not above 0")
+    slope, platt_intercept = map(float, arrays["platt"])
+    return SupportVectorModel(
+        **{name: arrays[name] for name in ("mean", "sd", "support_vectors", "dual")},
+        intercept=float(arrays["intercept"][0]),
+        ends=tuple(map(int, record["ends"])),
+        gammas=tuple(map(positive, record["gammas"])),
+        slope=slope,
+        platt_intercept=platt_intercept,
+    )
 
 
 def out_of_fold_decisions(
-    kernel: NDArray[np.float64], outcome: NDArray[np.bool_], fold: NDArray[np.int64], *, penalty: float
-) -> NDArray[np.float64]:
+    kernel: Floats, outcome: NDArray[np.bool_], fold: NDArray[np.int64], *, penalty: float
+) -> Floats:
     """Decision value of each case by a machine that saw no outcome of its fold, shape (cases,).
 
     The features were scaled once for all folds: one kernel serves them all, and no outcome is in it.
@@ -129,7 +216,7 @@ def out_of_fold_decisions(
     return decision
 
 
-def fit_platt(decision: NDArray[np.float64], outcome: NDArray[np.bool_]) -> tuple[float, float]:
+def fit_platt(decision: Floats, outcome: NDArray[np.bool_]) -> tuple[float, float]:
     """Slope and intercept of the logistic curve from decision value to risk, by Newton's method.
 
     The two targets are drawn in from 0 and 1 as Platt did, so that separable cases have an answer too.
@@ -153,51 +240,43 @@ def fit_platt(decision: NDArray[np.float64], outcome: NDArray[np.bool_]) -> tupl
     return float(answer[0]), float(answer[1])
 
 
-def _platt_loss(
-    design: NDArray[np.float64], answer: NDArray[np.float64], target: NDArray[np.float64]
-) -> float:
+def _platt_loss(design: Floats, answer: Floats, target: Floats) -> float:
     log_odds = design @ answer
     return float(np.sum(np.logaddexp(0.0, log_odds) - target * log_odds))
 
 
-def _scale(features: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+def _scale(features: Features) -> tuple[Features, Features]:
     """Mean and spread of each feature; one that never varies keeps a spread of 1."""
     varies = np.ptp(features, axis=0) > 0  # rounding leaves a constant feature a spread of its own
     if not varies.any():
         raise InputError(
-            "Images that differ are needed to learn from; all features of the training split are "
-            "constant. Look for blank images."
+            "Expected images that differ, to learn from; all features of the training split are constant. "
+            "Look for blank images."
         )
     return features.mean(axis=0), np.where(varies, features.std(axis=0), np.float32(1))
 
 
-def _fit(kernel: NDArray[np.float64], outcome: NDArray[np.bool_], penalty: float) -> _Machine:
+def _fit(kernel: Floats, outcome: NDArray[np.bool_], penalty: float) -> _Machine:
     from sklearn.svm import SVC
 
     machine = SVC(C=penalty, kernel="precomputed").fit(kernel, outcome)
     return _Machine(machine.support_, machine.dual_coef_[0], float(machine.intercept_[0]))
 
 
-def _chunk(
-    model: SupportVectorModel, vectors: NDArray[np.float64], features: NDArray[np.float32]
-) -> NDArray[np.float64]:
-    """Weighted kernels of up to ``CHUNK`` cases, computed in a full chunk so that company changes no bit."""
-    full = np.zeros((CHUNK, features.shape[1]))
-    full[: len(features)] = finite((features - model.mean) / model.sd)
-    kernel = _kernel(full, vectors, model.ends, model.gammas)
-    return np.sum(kernel * model.dual, axis=1)[: len(features)]
+def _parts(ends: tuple[int, ...], gammas: tuple[float, ...]) -> tuple[_Part, ...]:
+    places = pairwise((0, *ends))
+    return tuple(_Part(slice(*place), gamma) for place, gamma in zip(places, gammas, strict=True))
 
 
-def _kernel(
-    left: NDArray[np.float64], right: NDArray[np.float64], ends: tuple[int, ...], gammas: tuple[float, ...]
-) -> NDArray[np.float64]:
+def _kernel(left: Floats, right: _Vectors, parts: tuple[_Part, ...]) -> Floats:
     """The mean over the parts of their kernels, for all pairs, shape (left, right)."""
-    kernels = np.zeros((len(left), len(right)))
-    for start, end, gamma in zip((0, *ends), ends, gammas, strict=False):
-        kernels += np.exp(-gamma * _squared_distances(left[:, start:end], right[:, start:end]))
-    return kernels / len(ends)
+    kernels = np.zeros((len(left), len(right.features)))
+    for part, lengths in zip(parts, right.squares, strict=True):
+        ours, theirs = left[:, part.place], right.features[:, part.place]
+        squared = np.maximum(_squares(ours)[:, None] + lengths - 2 * (ours @ theirs.T), 0.0)
+        kernels += np.exp(-part.gamma * squared)
+    return kernels / len(parts)
 
 
-def _squared_distances(left: NDArray[np.float64], right: NDArray[np.float64]) -> NDArray[np.float64]:
-    squared = np.einsum("ij,ij->i", left, left)[:, None] + np.einsum("ij,ij->i", right, right)
-    return np.maximum(squared - 2 * (left @ right.T), 0.0)
+def _squares(features: Floats) -> Floats:
+    return (features**2).sum(axis=1)

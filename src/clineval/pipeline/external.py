@@ -18,29 +18,34 @@ from clineval.evaluation import Evaluation
 from clineval.evaluation.codec import to_plain
 from clineval.evaluation.external import transport
 from clineval.evaluation.records import Point
+from clineval.models.classifier import Classifier
+from clineval.models.network import Networks
+from clineval.models.novelty import Distance
 from clineval.models.stored import Floats
-from clineval.models.views import AS_IT_CAME, LOOKS, MIRRORED, WAYS, look, mean_histogram
-from clineval.pipeline.stored_run import Seen, StoredRun, shipped_risks, view_images
+from clineval.models.views import MIRRORED, ORIGINAL, external_view, mean_histogram
+from clineval.pipeline.stored_run import StoredRun, final_risks, score_images
 from clineval.predictions import read_predictions
 from clineval.progress import Announce
 from clineval.settings import ValidationSettings
 from clineval.statistics.roc import auc_logit
 
-FURTHER_LOOKS = "a further look: grey levels matched"
+FURTHER_VIEW = "a further view: grey levels matched"
 UPPER = "mean with the upper square"
-NETWORK = "cnn"  # alone among the models goes along an image the way that its look says
 
 
 @dataclass(frozen=True)
 class ExternalScores:
     """External images as the models see them and what these say.
 
-    ``views`` are the squares of each image (the middle one; the upper one where it counts); ``risks``
-    the shipped ones by model; ``steps`` those after each step of preparation, in order.
+    Attributes
+    ----------
+    views : the squares of each image (the middle one; the upper one where it counts).
+    distance : how unlike the training images the first square is.
+    risks : the final ones by model; ``steps`` those after each step of preparation, in order.
     """
 
     views: tuple[NDArray[np.uint8], ...]
-    seen: Seen
+    distance: Distance
     risks: Mapping[str, Floats]
     steps: Mapping[str, Mapping[str, Floats]]
 
@@ -48,39 +53,39 @@ class ExternalScores:
 def score_external(
     run: StoredRun, external: OwnCohort, settings: ValidationSettings, *, jobs: int | None, announce: Announce
 ) -> ExternalScores:
-    """Risks of every external image, as the run ships them and after each step on the way there."""
+    """Risks of every external image, as the run gives them and after each step on the way there."""
     views = (external.cohort.images, *external.further)
-    plain = view_images(run, views[0], matching=False, jobs=jobs, progress=announce("Scoring the images"))
+    plain = score_images(run, views[0], matching=False, jobs=jobs, progress=announce("Scoring the images"))
     steps = {"middle square" if settings.own.fit == "crop" else settings.own.fit: [plain.risks]}
     kept = [plain]
     if settings.matching:
-        kept = [view_images(run, views[0], jobs=jobs, progress=announce("Scoring with matched grey levels"))]
-        steps[FURTHER_LOOKS] = [kept[0].risks]
+        kept = [score_images(run, views[0], jobs=jobs, progress=announce("Scoring with matched grey levels"))]
+        steps[FURTHER_VIEW] = [kept[0].risks]
     for view in views[1:]:
         progress = announce("Scoring the upper squares")
-        kept.append(view_images(run, view, matching=settings.matching, jobs=jobs, progress=progress))
+        kept.append(score_images(run, view, matching=settings.matching, jobs=jobs, progress=progress))
         steps[UPPER] = [each.risks for each in kept]
-    risks = {step: shipped_risks(run, seen) for step, seen in steps.items()}
-    return ExternalScores(views, plain, list(risks.values())[-1], risks)
+    risks = {step: final_risks(run, views) for step, views in steps.items()}
+    return ExternalScores(views, plain.distance, list(risks.values())[-1], risks)
 
 
-def looks_in_words() -> str:
-    """Which model looks at an image in which further ways."""
+def views_in_words(run: StoredRun) -> str:
+    """Which model averages over which views of an image."""
     return "; ".join(
-        f"{model}: {', '.join(_look_in_words(model, name) for name in names)}"
-        for model, names in LOOKS.items()
+        f"{model}: {', '.join(_view_in_words(run.models[model], name) for name in names)}"
+        for model, names in run.views.items()
         if len(names) > 1
     )
 
 
-def _look_in_words(model: str, name: str) -> str:
-    return f"{name} and mirrored" if model == NETWORK and WAYS[name] == (MIRRORED,) else name
+def _view_in_words(model: Classifier, name: str) -> str:
+    return f"{name} and mirrored" if isinstance(model, Networks) and any(MIRRORED[name]) else name
 
 
-def further_looks() -> tuple[str, ...]:
-    """Every look but that at the image as it came, each once."""
-    looks = dict.fromkeys(name for names in LOOKS.values() for name in names)
-    return tuple(name for name in looks if name != AS_IT_CAME)
+def further_views(run: StoredRun) -> tuple[str, ...]:
+    """Every view but that with the image's own grey levels, each once."""
+    views = dict.fromkeys(name for names in run.views.values() for name in names)
+    return tuple(name for name in views if name != ORIGINAL)
 
 
 FILE = "transport.json"
@@ -156,7 +161,7 @@ def _steps(cohort: Cohort, scored: ExternalScores, settings: ValidationSettings)
 
 def _images(run: StoredRun, cohort: Cohort, scored: ExternalScores) -> dict[str, Any]:
     """Grey levels here and in training, and how many images are unlike those of training."""
-    known, far = run.reference.familiarity, scored.seen.distance
+    known, far = run.reference.novelty, scored.distance
     here = mean_histogram(cohort.images)
     return {
         "grey_levels": {"training": known.grey.tolist(), "external": here.tolist()},
@@ -202,19 +207,19 @@ def draw_beside(beside: Mapping[str, Any], external: OwnCohort, folder: Path) ->
 def draw_scored_squares(
     run: StoredRun, external: OwnCohort, scored: ExternalScores, folder: Path, *, matching: bool
 ) -> None:
-    """Draw ``check_strip.png``: files beside every square and look that was scored, by scanner."""
+    """Draw ``check_strip.png``: files beside every square and view that was scored, by scanner."""
     from clineval.reporting.strips import ScoredSquares, write_scored_strip
 
     by_scanner = draw_samples(external, each=BY_VALUE)
     drawn = by_scanner if by_scanner.by else draw_samples(external, each=ALONE)
     row_of = {str(case): row for row, case in enumerate(external.cohort.case)}
     fits = _fits(external, scored)
-    looks = further_looks() if matching else ()
+    further = further_views(run) if matching else ()
     squares = [
         ScoredSquares(
             sample,
             tuple(_box(sample, fit) for fit in fits),
-            tuple(_tiles(run, scored, row_of[sample.case], looks)),
+            tuple(_tiles(run, scored, row_of[sample.case], further)),
         )
         for sample in drawn.samples
     ]
@@ -223,8 +228,8 @@ def draw_scored_squares(
         drawn,
         squares,
         folder / "check_strip.png",
-        names=(*(SQUARES[fit] for fit in fits), *looks),
-        views=looks_in_words() if matching else "",
+        names=(*(SQUARES[fit] for fit in fits), *further),
+        views=views_in_words(run) if matching else "",
         condition=external.cohort.condition,
         notice=source.notice,
     )
@@ -241,12 +246,12 @@ def _box(sample: RawSample, fit: str) -> tuple[float, float, float, float]:
 
 
 def _tiles(
-    run: StoredRun, scored: ExternalScores, row: int, looks: Sequence[str]
+    run: StoredRun, scored: ExternalScores, row: int, further: Sequence[str]
 ) -> Iterator[np.ndarray | None]:
-    """The squares of one image, None where one is the first again; then the further looks at the first."""
+    """The squares of one image, None where one is the first again; then its further views."""
     first = scored.views[0][row]
     yield first
     for view in scored.views[1:]:
         yield None if np.array_equal(view[row], first) else view[row]
-    for name in looks:
-        yield look(first[None], name, run.reference.familiarity.grey)[0]
+    for name in further:
+        yield external_view(first[None], name, run.reference.novelty.grey).images[0]

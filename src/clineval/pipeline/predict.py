@@ -28,9 +28,9 @@ from clineval.pipeline.stored_run import (
     FrozenThreshold,
     StoredRun,
     cut_for,
+    final_risks,
     read_run,
-    shipped_risks,
-    view_images,
+    score_images,
 )
 from clineval.progress import Progress
 from clineval.results.folder import require_writable, unwritable
@@ -249,12 +249,12 @@ def predict_images(
     second : another view of each image, of the same shape; the risks are the mean of both.
     names : what each image is called; by default its number.
     """
-    seen = view_images(run, images, matching=matching)
-    views = [seen.risks]
+    scored = score_images(run, images, matching=matching)
+    views = [scored.risks]
     if second is not None:
-        views.append(_second_risks(run, images, second, seen.risks, matching=matching))
-    risks = shipped_risks(run, views)
-    far = seen.distance
+        views.append(_second_risks(run, images, second, scored.risks, matching=matching))
+    risks = final_risks(run, views)
+    far = scored.distance
     shown = names if names is not None else [str(number) for number in range(len(images))]
     return [
         Prediction(
@@ -280,13 +280,13 @@ def _second_risks(
     """Risks of the second views, computed where they differ from the first, as those of upright images do."""
     other = np.flatnonzero((first != second).any(axis=(1, 2)))
     found = {name: risk.copy() for name, risk in risks.items()}
-    for name, risk in view_images(run, second[other], matching=matching).risks.items():
+    for name, risk in score_images(run, second[other], matching=matching).risks.items():
         found[name][other] = risk
     return found
 
 
 def _limits(run: StoredRun) -> dict[str, float]:
-    known = run.reference.familiarity
+    known = run.reference.novelty
     return {"texture_distance": known.texture_limit, "grey_distance": known.grey_limit}
 
 

@@ -14,6 +14,7 @@ from clineval.data.own_images import OWN
 from clineval.errors import InputError
 from clineval.evaluation.codec import from_plain
 from clineval.pipeline.run import OwnImages, audit_and_group, load, load_own, write_exploration
+from clineval.pipeline.stored_run import RECORDS
 from clineval.pipeline.train import train_all, write_tables
 from clineval.pipeline.verify import Verdict
 from clineval.predictions import OUT_OF_FOLD, read_predictions
@@ -132,8 +133,8 @@ def _repeat(
     findings, cohort = audit_and_group(cohort, settings, place, announce=announce)
     if record["kind"] == "run":
         write_exploration(cohort, place)
-    shipped = train_all(cohort, findings, settings, jobs=jobs, announce=announce)
-    write_tables(shipped, place, leave_out=UNSEEN[record["kind"]])
+    models = train_all(cohort, findings, settings, jobs=jobs, announce=announce)
+    write_tables(models, place, leave_out=UNSEEN[record["kind"]])
     return None
 
 
@@ -196,7 +197,7 @@ def _gaps(folder: Path, place: Path) -> list[Gap] | None:
     )
     if not one.index.equals(other.index):
         return None
-    networks = _by_networks(place / "models" / "shipped.json")
+    networks = _by_networks(place / "models" / RECORDS)
     apart: pd.Series = (one - other).abs()
     return [_gap(str(model), rows, model in networks) for model, rows in apart.groupby(level="model")]
 
@@ -213,10 +214,10 @@ def _gap(model: str, apart: pd.Series, by_network: bool) -> Gap:
     return Gap(model, float(apart.max()), str(case), max(means.values()), tolerable)
 
 
-def _by_networks(shipped: Path) -> frozenset[str]:
+def _by_networks(path: Path) -> frozenset[str]:
     """The models that are networks or a mean with one."""
-    records = json.loads(shipped.read_text(encoding="utf-8")) if shipped.is_file() else {}
-    own = {name for name, record in records.items() if record.get("training", {}).get("kind") == "cnn"}
+    records = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    own = {name for name, record in records.items() if "members" in record.get("training", {})}
     return frozenset(own | {name for name in records if own & set(records[name].get("mean_logit_of", ()))})
 
 

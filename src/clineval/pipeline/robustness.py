@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from clineval.data.cohort import Cohort
 from clineval.data.corruptions import KINDS, SEVERITIES, corrupt
 from clineval.models.stored import Floats
-from clineval.pipeline.stored_run import StoredRun, shipped_risks, view_images
+from clineval.pipeline.stored_run import StoredRun, final_risks, score_images
 from clineval.progress import Announce, Progress
 from clineval.settings import ValidationSettings
 from clineval.statistics.calibration import calibration_intercept, calibration_slope
@@ -74,14 +74,14 @@ def robustness(
     rows: list[dict[str, Any]] = []
     each, total = len(cohort), len(grid) * len(views) * len(cohort)
     for done, (kind, severity) in enumerate(grid):
-        seen = []
+        scored = []
         for place, view in enumerate(views):
             shown = _shown(view, kind, severity, settings.evaluation.seed)
             count = _going_on(progress, (done * len(views) + place) * each, total)
-            looked = view_images(run, shown, matching=settings.matching, jobs=jobs, progress=count)
-            seen.append(looked.risks)
+            one = score_images(run, shown, matching=settings.matching, jobs=jobs, progress=count)
+            scored.append(one.risks)
         about = {"corruption": kind, "severity": severity}
-        risks = shipped_risks(run, seen)
+        risks = final_risks(run, scored)
         rows.extend({**about, **row} for row in _rows(run, cohort, risks, settings.evaluation.level))
     return pd.DataFrame(rows)
 

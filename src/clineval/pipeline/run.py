@@ -29,7 +29,14 @@ from clineval.evaluation.guarantees import parse_rule
 from clineval.evaluation.operating_points import given_point
 from clineval.pipeline.audit import draw_audit, write_audit
 from clineval.pipeline.scoring import open_and_score
-from clineval.pipeline.train import COMBINATION, TRAINED, Shipped, train_all, training_seconds, write_tables
+from clineval.pipeline.train import (
+    COMBINATION,
+    TRAINED,
+    FinalModel,
+    train_all,
+    training_seconds,
+    write_tables,
+)
 from clineval.predictions import read_predictions
 from clineval.progress import Announce, silent
 from clineval.results.folder import replace_folder, require_apart
@@ -202,9 +209,9 @@ def run(
         with recorder.step("explore"):
             exploration = write_exploration(cohort, folder)
         with recorder.step("train"):
-            shipped = train_all(cohort, findings, settings, jobs=jobs, finished=finished, announce=announce)
-            write_tables(shipped, folder)
-            recorder.training.update(training_seconds(shipped))
+            models = train_all(cohort, findings, settings, jobs=jobs, finished=finished, announce=announce)
+            write_tables(models, folder)
+            recorder.training.update(training_seconds(models))
         with recorder.step("evaluate"):
             table = read_predictions(folder / "predictions.csv")
             evaluation = open_test(folder, cohort, settings, table=table, announce=announce)
@@ -212,7 +219,7 @@ def run(
             about = {"condition": whole.condition, "notice": whole.source.notice}
             draw_audit(findings, whole.images, folder, **about)
             lines = draw(
-                folder, table, evaluation, exploration, cohort, shipped, formats=formats, announce=announce
+                folder, table, evaluation, exploration, cohort, models, formats=formats, announce=announce
             )
             if read is not None:
                 draw_check_strip(read, folder)
@@ -268,9 +275,9 @@ def train(
         with recorder.step("audit"):
             findings, cohort = audit_and_group(cohort, settings, folder, announce=announce)
         with recorder.step("train"):
-            shipped = train_all(cohort, findings, settings, jobs=jobs, finished=finished, announce=announce)
+            models = train_all(cohort, findings, settings, jobs=jobs, finished=finished, announce=announce)
         with recorder.step("table"):
-            write_tables(shipped, folder, leave_out="test")
+            write_tables(models, folder, leave_out="test")
         results.seal(folder, facts("train", command, settings, cohort, recorder))
     shutil.rmtree(finished, ignore_errors=True)
     return Finished(target, cohort)
@@ -365,14 +372,14 @@ def draw(
     evaluation: Evaluation,
     exploration: Exploration,
     cohort: Cohort,
-    shipped: Sequence[Shipped] = (),
+    models: Sequence[FinalModel] = (),
     *,
     formats: Sequence[str],
     announce: Announce = silent,
 ) -> Curves:
     """Draw the figures of exploration, learning and evaluation; return the lines drawn, for the report.
 
-    ``shipped`` are the models that were trained; none where a finished run is applied.
+    ``models`` are the models that were trained; none where a finished run is applied.
     """
     from clineval.reporting.figures import write_figures
 
@@ -384,9 +391,7 @@ def draw(
         curves=lines,
         exploration=exploration,
         cohort=cohort,
-        learning_curves=[
-            curve for model in shipped if model.name == "cnn" for curve in model.learning_curves
-        ],
+        learning_curves=[curve for model in models if model.name == "cnn" for curve in model.learning_curves],
         formats=formats,
         progress=announce("Drawing the figures"),
     )

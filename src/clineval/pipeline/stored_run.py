@@ -3,7 +3,8 @@
 import json
 import math
 import os
-from collections.abc import Iterator, Mapping, Sequence
+import re
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,20 +16,30 @@ from threadpoolctl import threadpool_limits
 
 from clineval.data.cohort import Cohort
 from clineval.data.preparation import FITS
-from clineval.data.training_trace import Trace, trace
+from clineval.data.training_trace import WAVES, Trace, trace
 from clineval.errors import InputError
-from clineval.models.arrays import Arrays, read_arrays, require_shapes, write_arrays
-from clineval.models.novelty import Distance, Familiarity, distance, learn_familiarity
-from clineval.models.plain_scattering import FEATURES
-from clineval.models.stored import Floats, PlainModel, View, mean_of, read_plain_model
-from clineval.models.views import AS_IT_CAME, BOTH, LEVELS, LOOKS, WAYS, look, mean_histogram
+from clineval.models.classifier import Classifier, ReadModel, mean_of, read_model, risk_of
+from clineval.models.novelty import Distance, Novelty, distance, learn_novelty
+from clineval.models.scattering import FEATURES
+from clineval.models.stored import (
+    MOST_JSON,
+    Arrays,
+    Floats,
+    positive,
+    read_arrays,
+    real,
+    require_file,
+    require_shapes,
+    write_arrays,
+)
+from clineval.models.views import CHUNK, LEVELS, MIRRORED, ORIGINAL, View, external_view, mean_histogram
 from clineval.progress import Progress
 from clineval.results import hash_file
 from clineval.results.folder import MARKER, require_results
 from clineval.statistics.recalibration import Recalibration
 
 FILE = "training_images.safetensors"
-FORMAT = 1
+FORMAT = 2
 MOST = 2000  # training images, at even steps, from which the directions of their variation are learnt
 
 
@@ -36,7 +47,7 @@ MOST = 2000  # training images, at even steps, from which the directions of thei
 class TrainingReference:
     """The training images' grey levels and features, and what recognises each of them."""
 
-    familiarity: Familiarity
+    novelty: Novelty
     trace: Trace
 
 
@@ -48,14 +59,14 @@ def learn_reference(cohort: Cohort) -> TrainingReference:
     validation, grey = cohort.images[cohort.within("val")], mean_histogram(images)
     with threadpool_limits(1):  # the same bytes on any number of cores
         return TrainingReference(
-            learn_familiarity(some, validation, grey=grey),
+            learn_novelty(some, validation, grey=grey),
             trace(images, case=cohort.case[train], group=cohort.group[train]),
         )
 
 
 def write_reference(reference: TrainingReference, folder: Path) -> None:
     """Write ``training_images.safetensors``: numbers of the images, none of their pixels."""
-    known, kept = reference.familiarity, reference.trace
+    known, kept = reference.novelty, reference.trace
     arrays: Arrays = {
         "grey": known.grey,
         "centre": known.centre,
@@ -69,7 +80,7 @@ def write_reference(reference: TrainingReference, folder: Path) -> None:
         "noise": known.noise,
         "texture_limit": _or_none(known.texture_limit),
         "grey_limit": _or_none(known.grey_limit),
-        "twin_limit": kept.limit,
+        "near_duplicate_limit": kept.limit,
         "case": kept.case.tolist(),
         "digest": kept.digest.tolist(),
     }
@@ -81,7 +92,7 @@ def read_reference(folder: Path) -> TrainingReference:
 
     Raises
     ------
-    InputError : the file is missing, damaged or of another format.
+    InputError : the file is missing, damaged or of another format, or a number in it is not finite.
     """
     path = folder / FILE
     if not path.is_file():
@@ -90,29 +101,41 @@ def read_reference(folder: Path) -> TrainingReference:
         )
     arrays, record = read_arrays(path)
     try:
-        cases, directions = len(record["case"]), len(arrays["variance"])
-        shapes = {
-            "grey": (LEVELS,),
-            "centre": (FEATURES,),
-            "scale": (FEATURES,),
-            "axes": (directions, FEATURES),
-            "variance": (directions,),
-            "layout": (cases, arrays["layout"].shape[-1]),
-        }
-        require_shapes(path, arrays, shapes)
-        familiarity = Familiarity(
-            **{name: arrays[name] for name in ("grey", "centre", "scale", "axes", "variance")},
-            noise=float(record["noise"]),
-            texture_limit=_or_nan(record["texture_limit"]),
-            grey_limit=_or_nan(record["grey_limit"]),
-        )
-        case, digest = np.array(record["case"]), np.array(record["digest"])
-        kept = Trace(case, digest, arrays["layout"], float(record["twin_limit"]))
-    except (KeyError, TypeError, ValueError) as error:
+        if record["format"] != FORMAT:
+            raise ValueError(f"format {record['format']!r}, this version reads {FORMAT}")
+        case, digest = (np.array([str(one) for one in record[name]]) for name in ("case", "digest"))
+        require_shapes(path, arrays, _reference_shapes(arrays, cases=len(case)))
+        kept = Trace(case, digest, arrays["layout"], real(record["near_duplicate_limit"]))
+        if len(digest) != len(case):
+            raise ValueError(f"{len(digest)} digests of {len(case)} cases")
+        return TrainingReference(_novelty(arrays, record), kept)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
         if isinstance(error, InputError):
             raise
         raise InputError(f"{path} is not a whole reference ({error!r}); make the run anew.") from error
-    return TrainingReference(familiarity, kept)
+
+
+def _reference_shapes(arrays: Arrays, *, cases: int) -> dict[str, tuple[int, ...]]:
+    directions = len(arrays["variance"])
+    return {
+        "grey": (LEVELS,),
+        "centre": (FEATURES,),
+        "scale": (FEATURES,),
+        "axes": (directions, FEATURES),
+        "variance": (directions,),
+        "layout": (cases, WAVES),
+    }
+
+
+def _novelty(arrays: Arrays, record: Mapping[str, Any]) -> Novelty:
+    if not ((arrays["variance"] > 0).all() and (arrays["scale"] > 0).all()):
+        raise ValueError("a variance or scale that is not above 0")
+    return Novelty(
+        **{name: arrays[name] for name in ("grey", "centre", "scale", "axes", "variance")},
+        noise=positive(record["noise"]),
+        texture_limit=_or_nan(record["texture_limit"]),
+        grey_limit=_or_nan(record["grey_limit"]),
+    )
 
 
 def _or_none(value: float) -> float | None:
@@ -120,12 +143,15 @@ def _or_none(value: float) -> float | None:
 
 
 def _or_nan(value: float | None) -> float:
-    return math.nan if value is None else float(value)
+    return math.nan if value is None else real(value)
 
 
-CHUNK = 64  # images scored at a time; fixed and filled up, so that company changes no bit of a risk
+DECIMALS = 12  # of a final risk: few enough for every CSV reader to read the same number back
+MOST_EVALUATION = 2**25  # bytes of evaluation.json
+NAME = re.compile(r"[A-Za-z0-9_.+-]{1,100}")  # of a model
 AS_TRAINED = "as-trained"  # squares are cut as those of the training images were
-NEEDED = (MARKER, "evaluation.json", "models/shipped.json")
+RECORDS = "shipped.json"  # of all models of a run, in its folder of models
+NEEDED = (MARKER, "evaluation.json", f"models/{RECORDS}")
 
 
 @dataclass(frozen=True)
@@ -146,6 +172,7 @@ class StoredRun:
     data_title : the data set that the models learnt from; ``notice`` is not empty where it is synthetic.
     side : pixels of the square images that the models take; ``fit`` is how these were cut.
     models : each trained model by name; ``parts`` maps a combined model to those it is the mean of.
+    views : of an external image that each trained model averages over.
     recalibrations : by name, None where a model's risks are left as they are.
     thresholds : by name of the model, in the run's order.
     """
@@ -155,7 +182,8 @@ class StoredRun:
     notice: str
     side: int
     fit: str
-    models: Mapping[str, PlainModel]
+    models: Mapping[str, Classifier]
+    views: Mapping[str, tuple[str, ...]]
     parts: Mapping[str, tuple[str, ...]]
     recalibrations: Mapping[str, Recalibration | None]
     thresholds: Mapping[str, tuple[FrozenThreshold, ...]]
@@ -168,8 +196,8 @@ class StoredRun:
 
 
 @dataclass(frozen=True)
-class Seen:
-    """Risks of one view of some images, by model and before recalibration, and how unlike training it is."""
+class Scored:
+    """Risks of some images by model, before recalibration, and how unlike the training images they are."""
 
     risks: Mapping[str, Floats]
     distance: Distance
@@ -193,12 +221,15 @@ def read_run(results: Path) -> StoredRun:
         )
     require_results(results, *NEEDED)
     _refuse_altered(results, provenance.get("artefacts"))
-    shipped, evaluation = _json(results / "models" / "shipped.json"), _json(results / "evaluation.json")
+    records = _json(results / "models" / RECORDS)
+    evaluation = _json(results / "evaluation.json", most=MOST_EVALUATION)
     data = provenance.get("data", {})
     try:
-        return _stored(results / "models", shipped, evaluation, data, fit=_fit(provenance))
-    except (KeyError, TypeError, AttributeError) as error:
-        raise InputError(f"{results} is not whole ({error!r} is missing); make it anew.") from error
+        return _stored(results / "models", records, evaluation, data, fit=_fit(provenance))
+    except InputError:
+        raise
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        raise InputError(f"{results} is not whole ({error!r}); make it anew.") from error
 
 
 def cut_for(run: StoredRun, wanted: str, *, second_view: bool) -> tuple[str, ...]:
@@ -211,18 +242,18 @@ def cut_for(run: StoredRun, wanted: str, *, second_view: bool) -> tuple[str, ...
     """
     fit = run.fit if wanted == AS_TRAINED else wanted
     if fit not in FITS:
-        raise InputError(f"--fit needs one of {', '.join((AS_TRAINED, *FITS))}; came {wanted!r}.")
+        raise InputError(f"--fit needs one of {', '.join((AS_TRAINED, *FITS))}; got {wanted!r}.")
     return (fit, "top") if second_view and fit == "crop" else (fit,)
 
 
-def view_images(
+def score_images(
     run: StoredRun,
     images: NDArray[np.uint8],
     *,
     matching: bool = True,
     jobs: int | None = None,
     progress: Progress | None = None,
-) -> Seen:
+) -> Scored:
     """Risks of prepared images by every trained model, before recalibration.
 
     An image's risk depends on nothing but itself: not on the images beside it, the number of cores or
@@ -231,7 +262,7 @@ def view_images(
     Parameters
     ----------
     images : uint8, shape (cases, side, side), prepared as the training images were.
-    matching : look again, at the image with its grey levels matched, where a model gains by it.
+    matching : take the mean with the image of matched grey levels, where a model gains by it.
     progress : called with (images done, images in all).
 
     Raises
@@ -240,20 +271,23 @@ def view_images(
     """
     if images.ndim != 3 or images.dtype != np.uint8 or images.shape[1:] != (run.side, run.side):
         raise InputError(
-            f"The run was trained on grey images of {run.side} x {run.side} pixels (uint8); came "
+            f"The run was trained on grey images of {run.side} x {run.side} pixels (uint8); got "
             f"{images.dtype} of shape {images.shape}. Prepare them to that size."
         )
-    parts: list[Seen] = []
+    chunks = [images[start : start + CHUNK] for start in range(0, len(images), CHUNK)]
+    parts: list[Scored] = []
     with threadpool_limits(1), ThreadPoolExecutor(max_workers=jobs or os.cpu_count()) as pool:
-        for seen in pool.map(lambda chunk: _view_chunk(run, chunk, matching), _chunks(images)):
-            parts.append(seen)
+        for part in pool.map(lambda chunk: _score_chunk(run, chunk, matching), chunks):
+            parts.append(part)
             if progress is not None:
                 progress(min(len(parts) * CHUNK, len(images)), len(images))
     return _joined(run, parts)
 
 
-def shipped_risks(run: StoredRun, views: Sequence[Mapping[str, Floats]]) -> dict[str, Floats]:
-    """The risks that the run ships, by model: the mean over views on the logit scale, recalibrated, combined.
+def final_risks(run: StoredRun, views: Sequence[Mapping[str, Floats]]) -> dict[str, Floats]:
+    """The final risks by model: the mean over views on the logit scale, recalibrated, combined.
+
+    They have twelve decimals, as in ``predictions.csv``.
 
     Parameters
     ----------
@@ -263,37 +297,28 @@ def shipped_risks(run: StoredRun, views: Sequence[Mapping[str, Floats]]) -> dict
     for name in run.models:
         mean, recalibration = mean_of([view[name] for view in views]), run.recalibrations[name]
         risks[name] = mean if recalibration is None else recalibration.apply(mean)
-    return risks | {name: mean_of([risks[part] for part in parts]) for name, parts in run.parts.items()}
+    risks |= {name: mean_of([risks[part] for part in parts]) for name, parts in run.parts.items()}
+    return {name: np.round(risk, DECIMALS) for name, risk in risks.items()}
 
 
-def _view_chunk(run: StoredRun, chunk: NDArray[np.uint8], matching: bool) -> Seen:
-    full = np.zeros((CHUNK, *chunk.shape[1:]), np.uint8)
-    full[: len(chunk)] = chunk
-    grey = run.reference.familiarity.grey
-    raw = View(full, WAYS[AS_IT_CAME] if matching else BOTH)
-    shown = {AS_IT_CAME: raw}
+def _score_chunk(run: StoredRun, chunk: NDArray[np.uint8], matching: bool) -> Scored:
+    views = {ORIGINAL: View(chunk)}
     if matching:
-        shown |= {name: View(look(full, name, grey), WAYS[name]) for name in WAYS if name != AS_IT_CAME}
-    kept = slice(len(chunk))
-    far = distance(run.reference.familiarity, raw)
-    return Seen(
+        views = {name: external_view(chunk, name, run.reference.novelty.grey) for name in MIRRORED}
+    return Scored(
         {
-            name: mean_of([model.risk(shown[each]) for each in LOOKS[name] if each in shown])[kept]
+            name: mean_of([risk_of(model, views[each]) for each in run.views[name] if each in views])
             for name, model in run.models.items()
         },
-        Distance(far.texture[kept], far.grey[kept], far.unlike[kept]),
+        distance(run.reference.novelty, views[ORIGINAL]),
     )
 
 
-def _chunks(images: NDArray[np.uint8]) -> Iterator[NDArray[np.uint8]]:
-    return (images[start : start + CHUNK] for start in range(0, len(images), CHUNK))
-
-
-def _joined(run: StoredRun, parts: Sequence[Seen]) -> Seen:
+def _joined(run: StoredRun, parts: Sequence[Scored]) -> Scored:
     def join(values: list[NDArray[Any]]) -> NDArray[Any]:
         return np.concatenate(values) if values else np.empty(0)
 
-    return Seen(
+    return Scored(
         {name: join([part.risks[name] for part in parts]) for name in run.models},
         Distance(
             join([part.distance.texture for part in parts]),
@@ -305,38 +330,61 @@ def _joined(run: StoredRun, parts: Sequence[Seen]) -> Seen:
 
 def _stored(
     folder: Path,
-    shipped: Mapping[str, Any],
+    records: Mapping[str, Any],
     evaluation: Mapping[str, Any],
     data: Mapping[str, Any],
     *,
     fit: str,
 ) -> StoredRun:
     parts = {
-        name: tuple(record["mean_logit_of"]) for name, record in shipped.items() if "mean_logit_of" in record
+        name: tuple(record["mean_logit_of"]) for name, record in records.items() if "mean_logit_of" in record
     }
-    trained = [name for name in shipped if name not in parts and (folder / f"{name}.json").is_file()]
-    read = {name: read_plain_model(folder, name) for name in trained}
-    sides = {size for _, size in read.values()}
-    if len(sides) != 1 or len(set(*sides)) != 1:
-        raise InputError(
-            f"The models in {folder} need images of different or oblong sizes; make the run anew."
-        )
-    fitted = {name: shipped[name]["recalibration"]["fitted"] for name in trained}
+    trained = [name for name in records if name not in parts and _is_stored(folder, name)]
+    for name, needed in parts.items():
+        if not needed or not set(needed) <= set(trained):
+            raise InputError(
+                f"{folder / RECORDS}: {name} is the mean of {', '.join(map(repr, needed)) or 'nothing'}; "
+                f"models stored here are {', '.join(trained) or 'none'}. Make the run anew."
+            )
+    read = {name: read_model(folder, name) for name in trained}
     return StoredRun(
         condition=str(evaluation["condition"]),
         data_title=str(data.get("title", "")),
         notice=str(data.get("notice", "")),
-        side=next(iter(sides))[0],
+        side=_side(folder, read),
         fit=fit,
-        models={name: model for name, (model, _) in read.items()},
+        models={name: model.classifier for name, model in read.items()},
+        views={name: model.kind.views for name, model in read.items()},
         parts=parts,
-        recalibrations={
-            name: None if record is None else Recalibration.from_json(record)
-            for name, record in fitted.items()
-        },
+        recalibrations={name: _recalibration(records[name]["recalibration"]["fitted"]) for name in trained},
         thresholds={name: _thresholds(evaluation["points"][name]) for name in (*trained, *parts)},
         reference=read_reference(folder),
     )
+
+
+def _is_stored(folder: Path, name: str) -> bool:
+    if not NAME.fullmatch(name) or name.startswith("."):
+        raise InputError(f"{folder / RECORDS}: {name[:100]!r} is no name of a model; make the run anew.")
+    return (folder / f"{name}.json").is_file()
+
+
+def _side(folder: Path, models: Mapping[str, ReadModel]) -> int:
+    sides = {side for model in models.values() for side in model.image}
+    if len(sides) != 1:
+        raise InputError(
+            f"The models in {folder} need images of different or oblong sizes; make the run anew."
+        )
+    return sides.pop()
+
+
+def _recalibration(record: Mapping[str, Any] | None) -> Recalibration | None:
+    if record is None:
+        return None
+    fitted = Recalibration.from_json(record)
+    numbers = (fitted.intercept, fitted.slope, *(value for knot in fitted.knots for value in knot))
+    if not all(math.isfinite(real(number)) for number in numbers):
+        raise ValueError("a recalibration that is not finite")
+    return fitted
 
 
 def _fit(provenance: Mapping[str, Any]) -> str:
@@ -371,9 +419,12 @@ def _refuse_altered(results: Path, recorded: Any) -> None:
             )
 
 
-def _json(path: Path) -> dict[str, Any]:
+def _json(path: Path, *, most: int = MOST_JSON) -> dict[str, Any]:
     try:
+        require_file(path, most=most)
         content = json.loads(path.read_text(encoding="utf-8"))
+    except InputError:
+        raise
     except (OSError, ValueError, RecursionError) as error:
         raise InputError(f"{path} cannot be read ({error}); make the results anew.") from error
     if not isinstance(content, dict):

@@ -9,30 +9,24 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from sklearn.model_selection import StratifiedGroupKFold
 
 from clineval.data import splits
 from clineval.data.audit import Audit
 from clineval.data.cohort import Cohort
-from clineval.models.ensemble import TrainedModel, combine, save_model, train_models
-from clineval.models.network_training import LearningCurve
-from clineval.pipeline.stored_run import learn_reference, write_reference
+from clineval.models.classifier import BY_DEFAULT, COMBINED, KINDS, mean_of
+from clineval.models.ensemble import TrainedModel, train_cohorts
+from clineval.models.folds import grouped_folds
+from clineval.models.network import LearningCurve
+from clineval.models.stored import Floats, write_model
+from clineval.pipeline.stored_run import DECIMALS, RECORDS, learn_reference, write_reference
 from clineval.predictions import write_predictions
 from clineval.progress import Announce
 from clineval.settings import RunSettings
 from clineval.statistics.calibration import Recalibration, fit_platt, fit_temperature
 
-Floats = NDArray[np.float64]
-
 FITTED_ON = "train_out_of_fold"
 FITS = {"temperature": fit_temperature, "platt": fit_platt}
-LEFT_AS_IT_IS = {
-    "cnn": (
-        "its out-of-fold risks are those of single members, the shipped risk is their mean: "
-        "a recalibration fitted on members would over-soften the mean"
-    ),
-    "scattering": "its Platt scaling, learnt out of fold, is part of the model",
-}
+FOLDS = 5  # grouped, that choose among them
 
 
 @dataclass(frozen=True)
@@ -63,9 +57,7 @@ class Choice:
         return {"kind": self.kind, "reason": self.reason, "log_loss": dict(self.log_loss), "fitted": fitted}
 
 
-def choose_recalibration(
-    model: str, outcome: NDArray[np.bool_], risk: Floats, *, group: NDArray[np.str_]
-) -> Choice:
+def choose_recalibration(outcome: NDArray[np.bool_], risk: Floats, *, group: NDArray[np.str_]) -> Choice:
     """Choose none, temperature or Platt by the cross-fitted log loss of out-of-fold risks.
 
     A candidate that cannot be fitted, as where a model ranks no better than chance, is left out and
@@ -75,15 +67,14 @@ def choose_recalibration(
     ----------
     outcome, risk, group : shape (training cases,); ``risk`` by models that did not see the case's group.
     """
-    if model in LEFT_AS_IT_IS:
-        return Choice.none(LEFT_AS_IT_IS[model])
     losses = {"none": _log_loss(outcome, risk)}
-    folds = list(StratifiedGroupKFold(5, shuffle=True, random_state=0).split(risk, outcome, group))
+    fold = grouped_folds(outcome, group, folds=FOLDS)
     failed = ""
     for kind, fit in FITS.items():
         crossed = np.empty_like(risk)
         try:
-            for others, held_out in folds:
+            for number in range(FOLDS):
+                others, held_out = fold != number, fold == number
                 fitted = fit(outcome[others], risk[others], fitted_on=FITTED_ON)
                 crossed[held_out] = fitted.apply(risk[held_out])
         except ValueError as error:  # the statistic's own word that there is nothing to fit
@@ -101,17 +92,15 @@ def _log_loss(outcome: NDArray[np.bool_], risk: Floats) -> float:
     return float(-np.log(np.where(outcome, risk, 1 - risk)).mean())
 
 
-TRAINED = ("logreg", "cnn", "scattering")
+TRAINED = BY_DEFAULT
 COMBINATION = "combined"
-COMBINED = ("cnn", "scattering")  # what grouped cross-validation says belongs together: docs/training.md
-PAIR = ("logreg", "cnn")  # the headline pair, trained once more without the twins of test images
+PAIR = ("logreg", "cnn")  # the headline pair, trained once more without near-duplicates of test images
 OUT_OF_FOLD = "train_out_of_fold"
-DECIMALS = 12  # of a risk in the table: few enough for every CSV reader to read the same number back
 
 
 @dataclass(frozen=True)
-class Shipped:
-    """A model as it is shipped, with its risks.
+class FinalModel:
+    """A model as it is applied, with its risks.
 
     Attributes
     ----------
@@ -119,7 +108,7 @@ class Shipped:
     risk : shape (cases,), recalibrated where that was chosen.
     out_of_fold : shape (cases,), training cases scored by models that never saw their group; NaN elsewhere.
     uncalibrated, uncalibrated_out_of_fold : the same two before recalibration.
-    trained : weights and record; None for a combination.
+    trained : its stored form and what became of its members; None for a combination.
     """
 
     name: str
@@ -146,55 +135,37 @@ def train_all(
     jobs: int | None = None,
     finished: Path | None = None,
     announce: Announce,
-) -> tuple[Shipped, ...]:
-    """Train every model of a run, the headline pair also without the training twins of test images."""
-    models = train_models(
-        cohort,
+) -> tuple[FinalModel, ...]:
+    """Train every model of a run, the headline pair also without the near-duplicates of test images."""
+    fewer = splits.deduplicated(cohort, findings)
+    wanted: list[tuple[Cohort, tuple[str, ...]]] = [(cohort, TRAINED)]
+    if settings.data.split == "official" and len(fewer) < len(cohort):
+        wanted.append((fewer, PAIR))
+    trained, *without = train_cohorts(
+        wanted,
         settings=settings.training,
-        names=TRAINED,
         jobs=jobs,
         finished=finished,
         progress=announce(f"Training {', '.join(TRAINED)}"),
     )
-    shipped = [ship(model, cohort) for model in models]
-    shipped.append(combine_shipped([model for model in shipped if model.name in COMBINED]))
-    if settings.data.split == "official":
-        shipped.extend(_train_without_twins(cohort, findings, settings, jobs, finished, announce))
-    return tuple(shipped)
+    models = [finalise(model, cohort) for model in trained]
+    models.append(combine([model for model in models if model.name in COMBINED]))
+    pairs = [finalise(model, fewer, name=f"{model.kind}_deduplicated") for pair in without for model in pair]
+    return (*models, *pairs)
 
 
-def _train_without_twins(
-    cohort: Cohort,
-    findings: Audit,
-    settings: RunSettings,
-    jobs: int | None,
-    finished: Path | None,
-    announce: Announce,
-) -> list[Shipped]:
-    fewer = splits.deduplicated(cohort, findings)
-    if len(fewer) == len(cohort):
-        return []
-    models = train_models(
-        fewer,
-        settings=settings.training,
-        names=PAIR,
-        jobs=jobs,
-        finished=finished,
-        progress=announce(f"Training {' and '.join(PAIR)} without the twins of test images"),
-    )
-    return [ship(model, fewer, name=f"{model.name}_deduplicated") for model in models]
-
-
-def ship(model: TrainedModel, cohort: Cohort, *, name: str | None = None) -> Shipped:
+def finalise(model: TrainedModel, cohort: Cohort, *, name: str | None = None) -> FinalModel:
     """Recalibrate a trained model where its out-of-fold risks say that this helps."""
-    train = cohort.within("train")
-    choice = choose_recalibration(
-        model.name, cohort.outcome[train], model.out_of_fold[train], group=cohort.group[train]
+    train, reason = cohort.within("train"), KINDS[model.kind].left_as_it_is
+    choice = (
+        Choice.none(reason)
+        if reason
+        else choose_recalibration(cohort.outcome[train], model.out_of_fold[train], group=cohort.group[train])
     )
     out_of_fold = np.full(len(cohort), np.nan)
     out_of_fold[train] = choice.apply(model.out_of_fold[train])
-    return Shipped(
-        name=name or model.name,
+    return FinalModel(
+        name=name or model.kind,
         cohort=cohort,
         risk=choice.apply(model.risk),
         out_of_fold=out_of_fold,
@@ -205,11 +176,11 @@ def ship(model: TrainedModel, cohort: Cohort, *, name: str | None = None) -> Shi
     )
 
 
-def combine_shipped(parts: Sequence[Shipped]) -> Shipped:
+def combine(parts: Sequence[FinalModel]) -> FinalModel:
     """The mean of the parts' recalibrated risks on the logit scale, as the model ``combined``."""
-    risk = combine([part.risk for part in parts])
-    out_of_fold = combine([part.out_of_fold for part in parts])
-    return Shipped(
+    risk = mean_of([part.risk for part in parts])
+    out_of_fold = mean_of([part.out_of_fold for part in parts])
+    return FinalModel(
         name=COMBINATION,
         cohort=parts[0].cohort,
         risk=risk,
@@ -221,53 +192,53 @@ def combine_shipped(parts: Sequence[Shipped]) -> Shipped:
     )
 
 
-def write_tables(shipped: tuple[Shipped, ...], folder: Path, *, leave_out: str | None = None) -> None:
-    """Write the shipped risks, the members' risks, the risks before recalibration, and the models."""
+def write_tables(models: tuple[FinalModel, ...], folder: Path, *, leave_out: str | None = None) -> None:
+    """Write the final risks, the members' risks, the risks before recalibration, and the models."""
     keep = _without(leave_out)
-    write_predictions(keep(_rows(shipped, "risk", "out_of_fold")), folder / "predictions.csv")
-    changed = tuple(model for model in shipped if model.recalibration.kind != "none")
+    write_predictions(keep(_rows(models, "risk", "out_of_fold")), folder / "predictions.csv")
+    changed = tuple(model for model in models if model.recalibration.kind != "none")
     if changed:
         before = _rows(changed, "uncalibrated", "uncalibrated_out_of_fold")
         write_predictions(keep(before), folder / "uncalibrated.csv")
     members = [
         model.trained.members.assign(model=model.name)
-        for model in shipped
+        for model in models
         if model.trained is not None and model.trained.members is not None
     ]
     keep(pd.concat(members, ignore_index=True)).to_csv(folder / "members.csv", index=False)
-    write_models(shipped, folder / "models")
+    write_models(models, folder / "models")
 
 
-def training_seconds(shipped: Sequence[Shipped]) -> dict[str, float]:
+def training_seconds(models: Sequence[FinalModel]) -> dict[str, float]:
     """CPU seconds of each model's trainings, over all workers."""
-    return {model.name: round(model.trained.seconds["cpu"], 2) for model in shipped if model.trained}
+    return {model.name: round(model.trained.seconds, 2) for model in models if model.trained}
 
 
-def write_models(shipped: tuple[Shipped, ...], folder: Path) -> None:
+def write_models(models: tuple[FinalModel, ...], folder: Path) -> None:
     """Write weights, recalibrations and the trace of the training images: safetensors and JSON, no code."""
     folder.mkdir()
-    write_reference(learn_reference(shipped[0].cohort), folder)
-    for model in shipped:
-        if model.trained is not None and model.name == model.trained.name:
-            save_model(model.trained, folder)
-    records = {model.name: _record(model) for model in shipped}
+    write_reference(learn_reference(models[0].cohort), folder)
+    for model in models:
+        if model.trained is not None and model.name == model.trained.kind:
+            write_model(model.trained.stored, folder, model.name)
+    records = {model.name: _record(model) for model in models}
     text = json.dumps(records, indent=2, ensure_ascii=False, allow_nan=False)
-    (folder / "shipped.json").write_text(text + "\n", encoding="utf-8")
+    (folder / RECORDS).write_text(text + "\n", encoding="utf-8")
 
 
-def _record(model: Shipped) -> Mapping[str, Any]:
+def _record(model: FinalModel) -> Mapping[str, Any]:
     trained_on = int(model.cohort.within("train").sum())
     record: dict[str, Any] = {"trained_on": trained_on, "recalibration": model.recalibration.to_json()}
     if model.parts:
         record["mean_logit_of"] = list(model.parts)
     if model.trained is not None:
-        record["training"] = model.trained.record
+        record["training"] = model.trained.stored.record
     return record
 
 
-def _rows(shipped: tuple[Shipped, ...], risk: str, out_of_fold: str) -> pd.DataFrame:
+def _rows(models: tuple[FinalModel, ...], risk: str, out_of_fold: str) -> pd.DataFrame:
     frames = []
-    for model in shipped:
+    for model in models:
         cohort = model.cohort
         train = cohort.within("train")
         frames.append(_frame(model.name, cohort, cohort.split, getattr(model, risk)))

@@ -7,7 +7,6 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
@@ -28,15 +27,14 @@ from clineval.pipeline.external import (
     ExternalScores,
     draw_beside,
     draw_scored_squares,
-    looks_in_words,
     score_external,
     transport_record,
+    views_in_words,
 )
 from clineval.pipeline.robustness import write_robustness
 from clineval.pipeline.run import OwnImages, check_formats, draw, said_first, write_exploration, write_words
 from clineval.pipeline.scoring import open_and_score
 from clineval.pipeline.stored_run import StoredRun, cut_for, read_run
-from clineval.pipeline.train import DECIMALS
 from clineval.predictions import OUT_OF_FOLD, read_predictions, write_predictions
 from clineval.progress import Announce, silent
 from clineval.reporting.artefacts import SITES
@@ -269,7 +267,7 @@ def _notes(run: StoredRun, settings: ValidationSettings, *, second_view: bool) -
     if settings.matching:
         yield (
             "Some models also scored each image with mean and spread of its grey levels brought to those of "
-            f"the training images; their risk is the mean of both looks ({looks_in_words()}): a step that "
+            f"the training images; their risk is the mean of both views ({views_in_words(run)}): a step that "
             "uses this cohort's grey levels, never its outcomes (--no-matching leaves it out)."
         )
     if second_view:
@@ -284,9 +282,9 @@ def _write_table(cohort: Cohort, scored: ExternalScores, folder: Path) -> pd.Dat
         "group": cohort.group,
         "outcome": cohort.outcome.astype(int),
     }
-    further = {**cohort.attributes, UNLIKE: scored.seen.distance.unlike.astype(int)}
+    further = {**cohort.attributes, UNLIKE: scored.distance.unlike.astype(int)}
     frames = [
-        pd.DataFrame({"model": model, **about, "risk": np.round(risk, DECIMALS), **further})
+        pd.DataFrame({"model": model, **about, "risk": risk, **further})
         for model, risk in scored.risks.items()
     ]
     write_predictions(pd.concat(frames, ignore_index=True), folder / "predictions.csv")

@@ -1,0 +1,229 @@
+"""What a classifier is: learnt from images and outcomes, stored without code, asked for risks.
+
+``KINDS`` is the one place where a name leads to a model. A kind is learnt by ``fit`` from a lesson, is then
+a :class:`Stored` form, and what ``read`` makes of that form gives every risk: those of a run's table, out of
+fold and on the test split, as those of ``clineval predict`` years later.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import expit, logit
+
+from clineval.errors import InputError
+from clineval.models import logistic, network, scattering, transfer
+from clineval.models.stored import Arrays, Floats, Shapes, Stored, read_arrays, read_record, require_shapes
+from clineval.models.views import MATCHED, ORIGINAL, View
+from clineval.settings import TrainingSettings
+
+MOST_PIXELS_A_SIDE = 1024  # of the images that a stored model takes
+Record = Mapping[str, Any]
+PLATT = "its Platt scaling, learnt out of fold, is part of the model"
+
+
+class Classifier(Protocol):
+    """A model ready to be asked; safe to be asked by many threads at once."""
+
+    def risk(self, view: View) -> Floats:
+        """Risk of each image of a view, float64, shape (cases,), before any recalibration.
+
+        An image's risk is the same to the last bit alone and among others.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """What one training learns from, and how.
+
+    Attributes
+    ----------
+    view, outcome, group : the training cases; cases that are not independent share a group.
+    settings : of this kind of model, as ``Kind.settings`` picks them.
+    fold : number of the fold that was left out; -1 where none was.
+    watched, watched_outcome : cases whose loss may end the training early and that nothing is learnt from;
+        none of them for no early stopping. ``strict`` : always keep the moment of smallest loss.
+    device : cpu, cuda or mps, for kinds that learn on one.
+    """
+
+    view: View
+    outcome: NDArray[np.bool_]
+    group: NDArray[np.str_]
+    settings: Any
+    seed: int
+    fold: int
+    watched: View
+    watched_outcome: NDArray[np.bool_]
+    strict: bool
+    device: str
+
+
+@dataclass(frozen=True)
+class Kind:
+    """One kind of model.
+
+    Attributes
+    ----------
+    settings : picks this kind's settings from those of a run.
+    fit : learns from a lesson; the same lesson gives the same bytes.
+    shapes : the arrays of the stored form by its record and the images' height and width in pixels.
+    read : the classifier of a stored form. It and ``shapes`` raise KeyError, TypeError or ValueError where
+        the record is not one of this kind.
+    views : of an external image, over whose risks the mean is taken on the logit scale.
+    join : makes an ensemble of fold members; None for a kind that is learnt once from the whole split.
+    seeded : whether the seed changes more than the folds that choose a penalty or a slope.
+    left_as_it_is : why its risks are never recalibrated; None where out-of-fold risks decide that.
+    """
+
+    settings: Callable[[TrainingSettings], Any]
+    fit: Callable[[Lesson], Stored]
+    shapes: Callable[[Record, int, int], Shapes]
+    read: Callable[[Record, Arrays], Classifier]
+    views: tuple[str, ...] = (ORIGINAL,)
+    join: Callable[[Sequence[Stored]], Stored] | None = None
+    seeded: bool = False
+    left_as_it_is: str | None = None
+
+
+def _fit_logistic(lesson: Lesson) -> Stored:
+    return logistic.fit(
+        lesson.view.images, lesson.outcome, lesson.group, settings=lesson.settings, seed=lesson.seed
+    )
+
+
+def _fit_scattering(lesson: Lesson) -> Stored:
+    return scattering.fit(
+        lesson.view, lesson.outcome, lesson.group, settings=lesson.settings, seed=lesson.seed
+    )
+
+
+def _fit_transfer(lesson: Lesson) -> Stored:
+    return transfer.fit(lesson.view, lesson.outcome, lesson.group, settings=lesson.settings, seed=lesson.seed)
+
+
+def _fit_network(lesson: Lesson) -> Stored:
+    from clineval.models import network_training  # torch: for training only
+
+    watched = network_training.Watched(lesson.watched.images, lesson.watched_outcome)
+    return network_training.fit(
+        lesson.view.images,
+        lesson.outcome,
+        settings=lesson.settings,
+        seed=lesson.seed,
+        fold=lesson.fold,
+        watched=watched if len(lesson.watched) else None,
+        strict=lesson.strict,
+        device=lesson.device,
+    )
+
+
+KINDS: Mapping[str, Kind] = {
+    "logreg": Kind(
+        settings=lambda training: training.logistic,
+        fit=_fit_logistic,
+        shapes=logistic.shapes,
+        read=logistic.read,
+        views=(ORIGINAL, MATCHED),
+    ),
+    "cnn": Kind(
+        settings=lambda training: training.network,
+        fit=_fit_network,
+        shapes=network.shapes,
+        read=network.read,
+        views=(ORIGINAL, MATCHED),
+        join=network.join,
+        seeded=True,
+        left_as_it_is=(
+            "its out-of-fold risks are those of single members, the final risk is their mean: "
+            "a recalibration fitted on members would over-soften the mean"
+        ),
+    ),
+    "scattering": Kind(
+        settings=lambda training: training.scattering,
+        fit=_fit_scattering,
+        shapes=scattering.shapes,
+        read=scattering.read,
+        left_as_it_is=PLATT,
+    ),
+    "transfer": Kind(
+        settings=lambda training: transfer.MACHINE,
+        fit=_fit_transfer,
+        shapes=transfer.shapes,
+        read=transfer.read,
+        views=(ORIGINAL, MATCHED),
+        left_as_it_is=PLATT,
+    ),
+}
+BY_DEFAULT = ("logreg", "cnn", "scattering")  # those learnt from nothing; transfer has seen ImageNet
+
+COMBINED = ("cnn", "scattering")  # whose mean on the logit scale is the model combined: docs/training.md
+
+
+@dataclass(frozen=True)
+class ReadModel:
+    """A stored model read back; ``image`` is the height and width in pixels of the images that it takes."""
+
+    kind: Kind
+    classifier: Classifier
+    image: tuple[int, int]
+
+
+def read_model(folder: Path, name: str) -> ReadModel:
+    """Read ``NAME.json`` and ``NAME.safetensors`` of a folder, from any source: nothing in them runs.
+
+    Raises
+    ------
+    InputError : a file is missing or damaged, of another kind, or its arrays do not fit its record.
+    """
+    path = folder / f"{name}.json"
+    record = read_record(path)
+    try:
+        kind, (height, width) = KINDS[record["kind"]], map(_side, record["image"])
+        expected = kind.shapes(record, height, width)
+        arrays, _ = read_arrays(path.with_suffix(".safetensors"))
+        require_shapes(path.with_suffix(".safetensors"), arrays, expected)
+        return ReadModel(kind, kind.read(record, arrays), (height, width))
+    except InputError:
+        raise
+    except (KeyError, IndexError, TypeError, ValueError, OverflowError, AttributeError) as error:
+        raise InputError(
+            f"{path} is not the record of a model that this version reads ({error!r}); train again."
+        ) from error
+
+
+def risk_of(classifier: Classifier, view: View) -> Floats:
+    """Risk of each image, shape (cases,), some dozens at a time.
+
+    Raises
+    ------
+    InputError : a risk is not a number from 0 to 1.
+    """
+    risks = [checked_risk(classifier.risk(part)) for part in view.chunks()]
+    return np.concatenate([np.empty(0), *risks])
+
+
+def checked_risk(risk: Floats) -> Floats:
+    """The risks themselves, refused where any is not a number from 0 to 1.
+
+    Raises
+    ------
+    InputError : as above; a risk that is not a number must not pass for one below the threshold.
+    """
+    if not ((risk >= 0) & (risk <= 1)).all():
+        raise InputError("A model gave a risk that is not a number from 0 to 1; train it again.")
+    return risk
+
+
+def mean_of(risks: Sequence[Floats]) -> Floats:
+    """The mean of several risks of the same cases on the logit scale, shape (cases,)."""
+    return risks[0] if len(risks) == 1 else expit(np.mean([logit(risk) for risk in risks], axis=0))
+
+
+def _side(value: Any) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= MOST_PIXELS_A_SIDE:
+        raise ValueError(f"images of {value!r} pixels a side")
+    return value
