@@ -132,8 +132,8 @@ def test_what_is_no_record_of_this_format_is_refused(tmp_path, text, words):
 def test_pipes_devices_and_links_to_them_are_refused_at_once(tmp_path, read):
     os.mkfifo(tmp_path / "pipe")
     (tmp_path / "link").symlink_to("/dev/zero")
-    for name in ("pipe", "link", "."):
-        with pytest.raises(InputError, match="Expected a regular file"):
+    for name in ("pipe", "link"):
+        with pytest.raises(InputError, match="a regular file is needed"):
             read(tmp_path / name)
 
 
@@ -141,11 +141,11 @@ def test_files_above_their_bound_are_refused_unread(tmp_path):
     for read, most in ((read_record, stored.MOST_JSON), (read_arrays, stored.MOST_BYTES)):
         with (tmp_path / "x").open("wb") as file:
             file.truncate(most + 1)  # a hole: no disk is used
-        with pytest.raises(InputError, match="Expected at most"):
+        with pytest.raises(InputError, match="bytes; at most"):
             read(tmp_path / "x")
 
 
-@pytest.mark.parametrize("length", [2**25 + 1, 2**60])
+@pytest.mark.parametrize("length", [2**24 + 1, 2**60])
 def test_a_header_that_claims_to_be_giant_is_refused(tmp_path, length):
     (tmp_path / "x").write_bytes(struct.pack("<Q", length) + b"{}")
     with pytest.raises(InputError, match="not a whole model file"):

@@ -259,7 +259,7 @@ def broken_recalibration():
 @pytest.mark.parametrize("name", ["models/shipped.json", "models/cnn.json"])
 def test_ten_megabytes_of_json_are_refused_unread(copy, name):
     rewrite(copy, name, lambda record: record.update(padding="x" * 10_000_000))
-    with pytest.raises(InputError, match="Expected at most 4 MiB"):
+    with pytest.raises(InputError, match="at most 4,194,304 are read"):
         read_run(copy)
 
 

@@ -2,7 +2,6 @@
 
 import errno
 import json
-import stat
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,15 +9,15 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save
+from safetensors import SafetensorError
+from safetensors.numpy import load, save
 
 from clineval.errors import InputError
-from clineval.files import write_whole
+from clineval.files import read_regular, write_whole
 
 FORMAT = 3  # of a stored model; changes with anything that changes what arrays or features mean
 RECORD = "record"  # the one metadata entry of a file of arrays, a JSON text
-MOST_BYTES, MOST_JSON, MOST_HEADER = 2**29, 2**22, 2**25  # of a file of arrays, a record, a file's header
+MOST_BYTES, MOST_JSON, MOST_HEADER = 2**29, 2**22, 2**24  # of a file of arrays, a record, a file's header
 Floats = NDArray[np.float64]
 Arrays = dict[str, NDArray[Any]]
 Shapes = dict[str, tuple[int, ...]]
@@ -52,8 +51,7 @@ def read_record(path: Path) -> dict[str, Any]:
     InputError : the file is missing, no regular file, above 4 MiB, no JSON object, or of another format.
     """
     try:
-        require_file(path, most=MOST_JSON)
-        record = json.loads(path.read_text(encoding="utf-8"))
+        record = json.loads(read_regular(path, most=MOST_JSON))
     except FileNotFoundError:
         raise InputError(
             f"Expected a trained model; {path} is not there. Train one with: clineval run"
@@ -89,11 +87,11 @@ def read_arrays(path: Path) -> tuple[Arrays, dict[str, Any]]:
     InputError : the file is missing, no regular file, above 512 MiB, truncated, or not one of clineval's.
     """
     try:
-        require_file(path, most=MOST_BYTES)
-        _require_short_header(path)
-        with safe_open(path, framework="numpy") as file:
-            record = json.loads((file.metadata() or {})[RECORD])
-            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        content = read_regular(path, most=MOST_BYTES)
+        record = json.loads(_header(content)["__metadata__"][RECORD])
+        if not isinstance(record, dict):
+            raise ValueError(f"a record that is a {type(record).__name__}")
+        return load(content), record
     except FileNotFoundError:
         raise InputError(f"Expected a model file; {path} is not there.") from None
     except InputError:
@@ -102,9 +100,6 @@ def read_arrays(path: Path) -> tuple[Arrays, dict[str, Any]]:
         raise InputError(
             f"{path} is not a whole model file written by clineval ({error}); remove it and train again."
         ) from error
-    if not isinstance(record, dict):
-        raise InputError(f"{path} is not a whole model file written by clineval; train again.")
-    return arrays, record
 
 
 def require_shapes(
@@ -127,23 +122,6 @@ def require_shapes(
             raise InputError(
                 f"{path} is damaged: {name} holds values that are not finite numbers. Train again."
             )
-
-
-def require_file(path: Path, *, most: int) -> None:
-    """Refuse what is no regular file (a pipe, a device, a link to one) or has more than ``most`` bytes.
-
-    Raises
-    ------
-    InputError : as above. FileNotFoundError : there is nothing of that name.
-    """
-    found = path.stat()
-    if not stat.S_ISREG(found.st_mode):
-        raise InputError(f"Expected a regular file; {path} is a folder, a pipe or a device. Remove it.")
-    if found.st_size > most:
-        raise InputError(
-            f"Expected at most {most // 2**20} MiB; {path} has {found.st_size / 2**20:.0f} MiB. It is not a "
-            "file that clineval wrote; train again."
-        )
 
 
 def finite(values: NDArray[Any]) -> NDArray[Any]:
@@ -177,12 +155,12 @@ def real(value: Any) -> float:
     return float(value)
 
 
-def _require_short_header(path: Path) -> None:
-    """The header's length stands in the first eight bytes; the library would allocate whatever it says."""
-    with path.open("rb") as file:
-        length = int.from_bytes(file.read(8), "little")
+def _header(content: bytes) -> Any:
+    """What stands before the arrays: their names and places, and the record."""
+    length = int.from_bytes(content[:8], "little")
     if length > MOST_HEADER:
         raise ValueError(f"a header of {length} bytes")
+    return json.loads(content[8 : 8 + length])
 
 
 def _write(path: Path, content: bytes) -> None:

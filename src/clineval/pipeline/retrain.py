@@ -13,6 +13,7 @@ from clineval import results
 from clineval.data.own_images import OWN
 from clineval.errors import InputError
 from clineval.evaluation.codec import from_plain
+from clineval.models.classifier import KINDS
 from clineval.pipeline.run import OwnImages, audit_and_group, load, load_own, write_exploration
 from clineval.pipeline.stored_run import RECORDS
 from clineval.pipeline.train import train_all, write_tables
@@ -217,7 +218,8 @@ def _gap(model: str, apart: pd.Series, by_network: bool) -> Gap:
 def _by_networks(path: Path) -> frozenset[str]:
     """The models that are networks or a mean with one."""
     records = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-    own = {name for name, record in records.items() if "members" in record.get("training", {})}
+    ensembles = {kind for kind in KINDS if KINDS[kind].join}
+    own = {name for name, record in records.items() if record.get("training", {}).get("kind") in ensembles}
     return frozenset(own | {name for name in records if own & set(records[name].get("mean_logit_of", ()))})
 
 

@@ -18,6 +18,7 @@ from clineval.data.cohort import Cohort
 from clineval.data.preparation import FITS
 from clineval.data.training_trace import WAVES, Trace, trace
 from clineval.errors import InputError
+from clineval.files import read_regular
 from clineval.models.classifier import Classifier, ReadModel, mean_of, read_model, risk_of
 from clineval.models.novelty import Distance, Novelty, distance, learn_novelty
 from clineval.models.scattering import FEATURES
@@ -28,7 +29,6 @@ from clineval.models.stored import (
     positive,
     read_arrays,
     real,
-    require_file,
     require_shapes,
     write_arrays,
 )
@@ -421,8 +421,7 @@ def _refuse_altered(results: Path, recorded: Any) -> None:
 
 def _json(path: Path, *, most: int = MOST_JSON) -> dict[str, Any]:
     try:
-        require_file(path, most=most)
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(read_regular(path, most=most))
     except InputError:
         raise
     except (OSError, ValueError, RecursionError) as error:

@@ -6,13 +6,11 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.optimize import isotonic_regression
 from scipy.special import expit, logit
 
 from clineval.statistics.counts import Bools, Floats, checked_risks
 from clineval.statistics.intervals import Estimate
 from clineval.statistics.logistic_fit import fit_logistic
-from clineval.statistics.paired import compare_brier, compare_log_loss
 from clineval.statistics.scores import surely_wrong
 
 
@@ -125,6 +123,10 @@ def fit_isotonic(outcome: ArrayLike, risk: ArrayLike, *, fitted_on: str) -> Reca
     cases only. Between the steps a straight line; outside the learnt risks the end values. Zadrozny and
     Elkan 2002, doi:10.1145/775047.775151.
     """
+    from scipy.optimize import (
+        isotonic_regression,  # half a second that applying a recalibration does not need
+    )
+
     outcome, risk = checked_risks(outcome, risk)
     _both_classes(outcome)
     distinct, place = np.unique(risk, return_inverse=True)
@@ -170,6 +172,8 @@ def change_after_recalibration(
     """
     if population == recalibration.fitted_on:
         raise ValueError(f"A recalibration fitted on {population!r} must be judged on other cases.")
+    from clineval.statistics.paired import compare_brier, compare_log_loss  # scipy.stats, as above
+
     outcome, risk = checked_risks(outcome, risk)
     corrected = recalibration.apply(risk)
     return ChangeAfterRecalibration(
