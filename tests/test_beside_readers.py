@@ -351,6 +351,22 @@ def test_a_guarantee_needs_development_data_and_a_rule_that_can_be_read(tmp_path
     assert "such as 'sensitivity>=0.90@0.95'; got 'sensitivity>=90'" in line
 
 
+def test_run_refuses_a_rule_that_cannot_be_read_before_it_trains(tmp_path, capsys):
+    words = (
+        "run",
+        "--dataset",
+        "phantom",
+        "--threshold-rule",
+        "specificity>=1@0.95",
+        "--out",
+        tmp_path / "o",
+    )
+    code, _, err = ended(capsys, *words, "--quiet")
+    assert code == 3
+    assert "got 'specificity>=1@0.95'" in err
+    assert not (tmp_path / "o").exists()
+
+
 # --- what is refused --------------------------------------------------------------------------------
 
 

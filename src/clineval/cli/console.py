@@ -220,16 +220,24 @@ def show_readers(study: Any) -> None:
         table.add_column(heading, overflow="fold")
     for modality, panel in content["modalities"].items():
         for reader, auc in {**panel["readers"], "average reader": panel["auc"]}.items():
-            table.add_row(_safe(modality), _safe(reader), _interval(auc))
+            table.add_row(_safe(modality), _safe(reader), _with_bounds(auc))
     _print(table)
     for each in content["comparisons"]:
         if each["design"] == content["design"]:
             one, other = each["modalities"]
-            say(f"{one} less {other}, {each['measure']}: {_interval(each['difference'])}")
+            say(f"{one} less {other}, {each['measure']}: {_with_bounds(each['difference'])}")
     for each in content["model_against_readers"]:
         margin = "" if each["margin"] is None else f", margin {each['margin']:g} {_met(each['non_inferior'])}"
         what = f"{each['model']} less average reader ({each['modality']}), {each['measure']}"
-        say(f"{what}: {_interval(each['difference'])}{margin}")
+        say(f"{what}: {_with_bounds(each['difference'])}{margin}")
+
+
+def _with_bounds(estimate: dict[str, Any]) -> str:
+    """A value with its interval; of differences the bounds may lie below 0."""
+    if estimate["value"] is None:
+        return "undefined"
+    bounds = " to ".join("?" if b is None else f"{b:.3f}" for b in (estimate["low"], estimate["high"]))
+    return f"{estimate['value']:.3f} ({bounds})"
 
 
 def _met(non_inferior: bool | None) -> str:

@@ -51,6 +51,7 @@ from clineval.reporting.svg import (
 from clineval.reporting.tables import Cell, Table, cell
 from clineval.statistics.intervals import Estimate
 from clineval.statistics.joint_reading import STRATEGIES
+from clineval.statistics.paired_reader import NonInferiority
 
 COUNTED = ("read", "flagged", "caught", "missed", "false_alarms", "lost", "gained", "spared", "added")
 COUNT_NAMES = {"false_alarms": "false alarms"}
@@ -138,10 +139,8 @@ def reader_sentences(subject: Subject, population: str, column: str, scores: Rea
     """What the intervals allow one to say of the primary model beside a reader."""
     main = subject.main if subject.main in scores.against else next(iter(scores.against))
     against = scores.against[main]
-    yield _capital(compared(main, column, against.auc.difference, "auc"))
-    if against.non_inferiority is not None:
-        met = against.non_inferiority
-        yield margin_words(met.margin, met.difference, met.met, "auc")
+    said = _capital(compared(main, column, against.auc.difference, "auc"))
+    yield said + _margin_words(against.non_inferiority, "auc")
     at = _primary(subject, against, population)
     if at is not None:
         yield from _rate_sentences(main, named_reader(column, scores), at)
@@ -162,10 +161,12 @@ def _rate_sentences(main: str, reader: str, at: AtPoint) -> Iterator[str]:
     for measure in ("sensitivity", "specificity"):
         difference = getattr(at.at_cuts.rates, measure).difference
         said = compared(main, reader, difference, measure)
-        yield where + (said[0].lower() + said[1:] if said.startswith("There ") else said)
-        if measure in at.non_inferiority:
-            met = at.non_inferiority[measure]
-            yield margin_words(met.margin, met.difference, met.met, measure)
+        said = where + (said[0].lower() + said[1:] if said.startswith("There ") else said)
+        yield said + _margin_words(at.non_inferiority.get(measure), measure)
+
+
+def _margin_words(met: NonInferiority | None, measure: str) -> str:
+    return "" if met is None else " " + margin_words(met.margin, met.difference, met.met, measure)
 
 
 def _within_sentence(main: str, column: str, within: InCategory, at: AtPoint | None, condition: str) -> str:

@@ -49,6 +49,7 @@ from clineval.reporting.tables import Cell, Table, cell
 from clineval.statistics.intervals import Estimate
 
 HERE = Path(__file__).parent
+READER_COLOURS = MODEL_COLOURS[2:]  # of the modalities; a model is drawn in ink
 RATES = ("sensitivity", "specificity")
 SPEAKS = {
     "random": "readers and cases are random: this speaks for other readers and other cases like these",
@@ -84,9 +85,10 @@ def _of_modalities(study: ReaderStudy) -> Iterator[str]:
 
 def _of_model(study: ReaderStudy) -> Iterator[str]:
     for each in study.model_against_readers:
-        yield compared(each.model, _average(study, each.modality), each.difference, each.measure)
+        said = compared(each.model, _average(study, each.modality), each.difference, each.measure)
         if each.margin is not None:
-            yield margin_words(each.margin, each.difference, each.non_inferior, each.measure)
+            said += " " + margin_words(each.margin, each.difference, each.non_inferior, each.measure)
+        yield said
 
 
 def _average(study: ReaderStudy, modality: str) -> str:
@@ -158,7 +160,7 @@ def forest_rows(study: ReaderStudy) -> list[ForestRow]:
 def draw_forest(rows: Sequence[ForestRow], ax: Axes) -> None:
     """One line per reader with its interval; average readers as diamonds, the model in black."""
     modalities = list(dict.fromkeys(row.modality for row in rows))
-    colours = {name: MODEL_COLOURS[place % len(MODEL_COLOURS)] for place, name in enumerate(modalities)}
+    colours = {name: READER_COLOURS[place % len(READER_COLOURS)] for place, name in enumerate(modalities)}
     shapes = {"reader": ("o", 3.5), "average": ("D", 5.0), "model": ("s", 4.5)}
     places = np.arange(len(rows)) + 0.6 * np.array([modalities.index(row.modality) for row in rows])
     for place, row in zip(places, rows, strict=True):
@@ -180,8 +182,8 @@ def draw_reader_roc(curves: Sequence[ReaderCurve], ax: Axes) -> None:
     said: set[str] = set()
     for each in curves:
         model = not each.modality
-        place = 0 if model else modalities.index(each.modality) % len(MODEL_COLOURS)
-        colour = INK if model else MODEL_COLOURS[place]
+        place = 0 if model else modalities.index(each.modality) % len(READER_COLOURS)
+        colour = INK if model else READER_COLOURS[place]
         label = each.reader if model else ("readers" if len(modalities) == 1 else f"readers, {each.modality}")
         ax.plot(
             each.false_positive_rate,
@@ -213,7 +215,7 @@ def component_rows(study: ReaderStudy) -> pd.DataFrame:
 def draw_components(rows: pd.DataFrame, ax: Axes) -> None:
     """Variance components and covariances as bars; estimates may lie below 0."""
     places = np.arange(len(rows))
-    ax.barh(places, 1000 * rows["variance"], 0.65, color=MODEL_COLOURS[0])
+    ax.barh(places, 1000 * rows["variance"], 0.65, color=READER_COLOURS[0])
     ax.set_yticks(places, rows["words"])
     ax.invert_yaxis()
     ax.axvline(0, color=INK, linewidth=0.7)
