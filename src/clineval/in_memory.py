@@ -24,6 +24,7 @@ def to_predictions(
     attributes: Mapping[str, ArrayLike] | pd.DataFrame | None = None,
     columns: Mapping[str, str] | None = None,
     positive: object = None,
+    scores: bool = False,
 ) -> pd.DataFrame:
     """The checked table of predictions made of arrays, or of a table in memory.
 
@@ -39,6 +40,7 @@ def to_predictions(
     attributes : further columns, each of shape (n,), to make subgroups of.
     columns : a table's own names for the columns, ``{"risk": "p_malignant"}``.
     positive : the outcome's value where the condition is present; by default 1 or true.
+    scores : whether the risks are scores of any range, such as logits, by which cases are ranked and no more.
 
     pandas Series are brought into the order of the first one by their index.
 
@@ -55,7 +57,9 @@ def to_predictions(
     """
     word = None if positive is None else str(positive)
     if risk is None:
-        return check_predictions(_table(outcome), columns=columns, positive=word)
+        table = _table(outcome)
+        stored = "score" in table and "risk" not in table and not columns  # as ``read_predictions`` gives it
+        return check_predictions(table, columns=columns, positive=word, scores=scores or stored)
     if columns:
         raise InputError("columns names those of a table; expected a table alone, got outcome and risk too.")
     risks = _risks(risk)
@@ -65,7 +69,7 @@ def to_predictions(
     together = _in_one_order({**named, **{("risk", model): values for model, values in risks.items()}})
     shared = {name: together[name] for name in named}
     frames = [pd.DataFrame({"model": model, **shared, "risk": together["risk", model]}) for model in risks]
-    return check_predictions(pd.concat(frames, ignore_index=True), positive=word)
+    return check_predictions(pd.concat(frames, ignore_index=True), positive=word, scores=scores)
 
 
 def _table(given: Any) -> pd.DataFrame:

@@ -25,12 +25,16 @@ from clineval.table_columns import (
     as_names,
     as_outcome,
     as_risk,
+    as_score,
     as_splits,
     encoded,
 )
 
 COLUMNS = ("model", "split", "case", "group", "outcome", "risk")
 """The columns of the table, in the order in which they are written."""
+
+SCORE = "score"
+"""Stands in place of ``risk`` where a table ranks its cases by scores that are no probabilities."""
 
 MEMBER_COLUMNS = ("seed", "fold")
 """What tells the members of an ensemble, or the repetitions of a study, apart."""
@@ -51,6 +55,7 @@ def read_predictions(
     *,
     columns: Mapping[str, str] | None = None,
     positive: str | None = None,
+    scores: bool | None = False,
     warn: Warn = as_warning,
 ) -> pd.DataFrame:
     """Read predictions from any source, a CSV or Parquet file, and check every row.
@@ -60,6 +65,8 @@ def read_predictions(
     path : a CSV (comma, semicolon or tab; UTF-8 or UTF-16) or Parquet file.
     columns : the file's own names for the table's columns, ``{"risk": "p_malignant"}``.
     positive : the outcome column's value where the condition is present; by default 1 or true.
+    scores : whether the column of risks (or one named ``score``) holds scores of any range, such as logits
+        or ratings, by which cases are ranked and no more; None: where there is ``score`` and no ``risk``.
     warn : told in a sentence what was read otherwise than as written: decimal commas, risks beyond 1 by
         rounding, units; by default a ``UserWarning``.
 
@@ -68,7 +75,8 @@ def read_predictions(
     DataFrame with ``model``, ``split``, ``case``, ``group`` (where there is one), ``outcome`` (bool)
     and ``risk`` (float64, exactly the written number), then ``seed`` and ``fold`` and the attributes.
     Without a ``model`` column the file is one model, named as the file; without ``split`` all rows
-    are ``test``; without ``case`` a case is its row number within its model and split.
+    are ``test``; without ``case`` a case is its row number within its model and split. With ``scores``
+    there is ``score`` (float64, finite) in place of ``risk``.
 
     Raises
     ------
@@ -76,9 +84,8 @@ def read_predictions(
     """
     path = Path(path)
     table, origin = read_columns(path)
-    return _checked(
-        table, origin=origin, columns=columns or {}, positive=positive, model=path.stem, warn=warn
-    )
+    given = _renamed(table, columns or {}, origin)
+    return _checked(given, origin=origin, positive=positive, scores=scores, model=path.stem, warn=warn)
 
 
 def check_predictions(
@@ -86,6 +93,7 @@ def check_predictions(
     *,
     columns: Mapping[str, str] | None = None,
     positive: str | None = None,
+    scores: bool | None = None,
     warn: Warn = as_warning,
 ) -> pd.DataFrame:
     """The same checks and defaults for a table already in memory; a table without models is ``"model"``.
@@ -100,7 +108,8 @@ def check_predictions(
     origin = Origin("the table")
     if len(given) != frame.shape[1]:
         raise InputError(f"{origin.name} has two columns of one name; give each column its own.")
-    return _checked(given, origin=origin, columns=columns or {}, positive=positive, model="model", warn=warn)
+    renamed = _renamed(given, columns or {}, origin)
+    return _checked(renamed, origin=origin, positive=positive, scores=scores, model="model", warn=warn)
 
 
 def write_predictions(frame: pd.DataFrame, path: str | Path) -> None:
@@ -123,7 +132,12 @@ def write_predictions(frame: pd.DataFrame, path: str | Path) -> None:
 
 def attributes(frame: pd.DataFrame) -> list[str]:
     """Names of the columns that describe cases beyond the contract, for subgroup analysis."""
-    return [name for name in frame.columns if name not in (*COLUMNS, *MEMBER_COLUMNS)]
+    return [name for name in frame.columns if name not in (*COLUMNS, *MEMBER_COLUMNS, ranked_by(frame))]
+
+
+def ranked_by(frame: pd.DataFrame) -> str:
+    """The column that ranks a table's cases: ``risk``, or ``score`` where these are no probabilities."""
+    return "risk" if "risk" in frame else SCORE
 
 
 def codes_of(column: pd.Series) -> NDArray[np.int32]:
@@ -142,7 +156,9 @@ def _guarded(column: pd.Series) -> pd.Series:
 
 
 def _ordered(names: Iterable[str]) -> list[str]:
-    first = [name for name in (*COLUMNS, *MEMBER_COLUMNS) if name in names]
+    names = list(names)
+    scored = () if "risk" in names else (SCORE,)
+    first = [name for name in (*COLUMNS, *scored, *MEMBER_COLUMNS) if name in names]
     return first + [name for name in names if name not in first]
 
 
@@ -170,17 +186,22 @@ def _tidy(given: Mapping[str, Any], origin: Origin) -> dict[str, Any]:
 
 
 def _checked(
-    table: Mapping[str, Any],
+    given: dict[str, Column],
     *,
     origin: Origin,
-    columns: Mapping[str, str],
     positive: str | None,
+    scores: bool | None,
     model: str,
     warn: Warn,
 ) -> pd.DataFrame:
-    given = _renamed(table, columns, origin)
-    _require_columns(given, origin)
-    rows = len(given["risk"].values)
+    if scores is None:
+        scores = SCORE in given and "risk" not in given
+    if scores and "risk" in given:
+        given = {**given, SCORE: given["risk"]}
+        del given["risk"]
+    ranked = SCORE if scores else "risk"
+    _require_columns(given, ranked, origin)
+    rows = len(given["outcome"].values)
     if rows == 0:
         raise InputError(f"{origin.name} has a header but no rows; expected one row per model and case.")
     names = {"model": _constant(model, rows), "split": _constant(TEST, rows), **_names_in(given)}
@@ -191,11 +212,11 @@ def _checked(
     checked = {
         **{name: pd.Series(values, dtype=TEXT) for name, values in names.items()},
         "outcome": outcome,
-        "risk": as_risk(given["risk"], warn=warn),
+        ranked: (as_score if scores else as_risk)(given[ranked], warn=warn),
         **{
             name: as_attribute(column, comma_is_decimal=comma, warn=warn)
             for name, column in given.items()
-            if name not in (*COLUMNS, *MEMBER_COLUMNS)
+            if name not in (*COLUMNS, *MEMBER_COLUMNS, ranked)
         },
     }
     _refuse_contradictions(checked, origin)
@@ -213,10 +234,11 @@ def _names_in(given: Mapping[str, Column]) -> dict[str, Any]:
     }
 
 
-def _require_columns(given: Mapping[str, Any], origin: Origin) -> None:
-    for name in ("outcome", "risk"):
+def _require_columns(given: Mapping[str, Any], ranked: str, origin: Origin) -> None:
+    for name in ("outcome", ranked):
         if name not in given:
-            how = option(f"--{name}-column NAME", f'columns={{"{name}": NAME}}')
+            source = "risk" if name == SCORE else name
+            how = option(f"--{source}-column NAME", f'columns={{"{source}": NAME}}')
             raise InputError(
                 f"{origin.name} lacks the column {name!r}; it has {_listed(given)}. "
                 f"Say which column holds it with {how}."

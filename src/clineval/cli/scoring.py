@@ -44,6 +44,10 @@ def evaluate(
     risk_column: Annotated[
         str | None, typer.Option(help="Column with the predicted probability, 0 to 1.")
     ] = None,
+    scores: Annotated[
+        bool,
+        typer.Option("--scores", help="They are scores, no probabilities (logits, ratings): rank only."),
+    ] = False,
     medmnist: Annotated[
         str | None, typer.Option(help="The file is MedMNIST's own result file on this set.", metavar="NAME")
     ] = None,
@@ -100,6 +104,7 @@ def evaluate(
             thresholds=threshold or (),
             columns={name: column for name, column in named.items() if column is not None},
             positive=positive,
+            scores=scores,
             medmnist=medmnist,
             primary=primary,
             level=level,

@@ -16,11 +16,9 @@ from clineval.statistics.paired import compare_brier
 def compare(population: Population, scale: Scale, *, primary: str | None = None) -> Iterator[ModelComparison]:
     """Paired differences in AUC and Brier score of every two models, the first minus the second."""
     for first, second, one, other in population.pairs(primary):
-        found = {
-            "auc": roc.compare_auc(one.outcome, one.risk, other.risk, group=one.group, level=scale.level),
-            "brier": compare_brier(one.outcome, one.risk, other.risk, group=one.group, level=scale.level),
-        }
-        for measure, result in found.items():
+        measured = {"auc": roc.compare_auc} | ({} if one.ranking else {"brier": compare_brier})
+        for measure, difference in measured.items():
+            result = difference(one.outcome, one.risk, other.risk, group=one.group, level=scale.level)
             yield ModelComparison(
                 measure,
                 population.name,
@@ -93,7 +91,7 @@ def _at_points(
 
 def _net_benefit(one: Cases, other: Cases, a: Point, b: Point, scale: Scale) -> dict[str, Estimate]:
     """Difference in net benefit, given only where both act at one threshold: it fixes what an error costs."""
-    if a.threshold != b.threshold or not 0 < a.threshold < 1:
+    if one.ranking or a.threshold != b.threshold or not 0 < a.threshold < 1:
         return {}
     compared = compare_decision_curves(
         one.outcome,

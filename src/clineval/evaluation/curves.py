@@ -11,7 +11,7 @@ from clineval.errors import InputError
 from clineval.evaluation.evaluate import on_one_thread
 from clineval.evaluation.populations import Cases, Population, populations, without_repeats
 from clineval.evaluation.records import COUNTS, Evaluation, PopulationScores, Scale
-from clineval.predictions import VAL
+from clineval.predictions import SCORE, VAL, ranked_by
 from clineval.progress import Progress
 from clineval.statistics.calibration import grouped_curve
 from clineval.statistics.counts import Counts
@@ -201,7 +201,8 @@ def curves(frame: pd.DataFrame, evaluation: Evaluation, *, progress: Progress | 
         if progress:
             progress(done, len(work))
     first = None if evaluation.primary is None else evaluation.primary.model
-    pairs = ((part, pair) for part in parts if part.name != VAL for pair in part.pairs(first))
+    decided = [] if ranked_by(table) == SCORE else [part for part in parts if part.name != VAL]
+    pairs = ((part, pair) for part in decided for pair in part.pairs(first))
     return Curves(
         evaluation.condition,
         evaluation.level,
@@ -238,7 +239,7 @@ def _population_curves(
         risks=_histogram(cases),
         decision=_decision(scores) if scores.decision_curve else None,
         # Thresholds belong to decisions, and `val` is given threshold-free lines only.
-        explorer=_explorer(cases, scale) if part.name != VAL else None,
+        explorer=None if part.name == VAL or cases.ranking else _explorer(cases, scale),
     )
 
 
@@ -285,6 +286,8 @@ def _calibration(cases: Cases, smooth: SmoothedCurve, scale: Scale) -> Calibrati
 
 def _histogram(cases: Cases) -> RiskHistogram:
     edges = np.arange(BINS + 1) / BINS
+    if cases.ranking:
+        edges = cases.risk.min() + edges * max(np.ptp(cases.risk), 1e-300)
     events, _ = np.histogram(cases.risk[cases.outcome], edges)
     non_events, _ = np.histogram(cases.risk[~cases.outcome], edges)
     return RiskHistogram(edges, events, non_events)

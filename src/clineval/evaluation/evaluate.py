@@ -33,10 +33,24 @@ from clineval.evaluation.records import Evaluation, Point, PopulationScores, Pri
 from clineval.evaluation.scores import group_warnings, members_by_population, score, spread_of
 from clineval.evaluation.subgroups import check_chosen, subgroup_tables
 from clineval.in_memory import to_predictions
-from clineval.predictions import MEMBER_COLUMNS, OUT_OF_FOLD, TRAIN, check_predictions, codes_of, encode
+from clineval.predictions import (
+    MEMBER_COLUMNS,
+    OUT_OF_FOLD,
+    SCORE,
+    TRAIN,
+    check_predictions,
+    codes_of,
+    encode,
+    ranked_by,
+)
 from clineval.predictions import attributes as attributes_of
 from clineval.progress import Progress
 from clineval.settings import BesideReaders
+
+RANKING = (
+    "The models were given as scores that are no probabilities: how they rank is shown, and rates at "
+    "thresholds that were given; calibration and net benefit need probabilities and are left out."
+)
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -65,6 +79,7 @@ def evaluate(
     case: ArrayLike | None = None,
     positive: object = None,
     columns: Mapping[str, str] | None = None,
+    scores: bool = False,
     condition: str = "condition",
     thresholds: Iterable[float] = (),
     points: Mapping[str, Iterable[Point]] | None = None,
@@ -95,6 +110,8 @@ def evaluate(
     case : shape (n,), what a case is called, unique within a split; by default its row number.
     positive : the outcome's value where the condition is present; by default 1 or true.
     columns : a table's own names for the columns, ``{"risk": "p_malignant"}``.
+    scores : whether the risks are scores of any range, such as logits: cases are then ranked, and nothing is
+        said that needs probabilities.
     condition : the word for what outcome 1 stands for, such as ``"malignant"``.
     thresholds : further thresholds to report, 0 to 1; flagged means risk >= threshold.
     points : per model thresholds frozen elsewhere, instead of one half and the chosen one.
@@ -139,6 +156,7 @@ def evaluate(
         attributes=further,
         columns=columns,
         positive=positive,
+        scores=scores,
     )
     evaluation = evaluate_checked(
         table,
@@ -183,7 +201,8 @@ def evaluate_checked(
 ) -> Evaluation:
     """``evaluate`` for tables that ``read_predictions`` or ``check_predictions`` has just checked."""
     scale, rules = Scale(level, draws, seed), tuple(parse_rule(rule) for rule in threshold_rules)
-    given = tuple(dict.fromkeys(given_point(value) for value in thresholds))
+    ranking = ranked_by(checked) == SCORE
+    given = tuple(dict.fromkeys(given_point(value, ranking=ranking) for value in thresholds))
     table, chosen = without_repeats(checked), tuple(dict.fromkeys(attributes))
     check_chosen(chosen, attributes_of(table))
     parts = populations(table, shared_cases_only=shared_cases_only)
@@ -197,7 +216,7 @@ def evaluate_checked(
     frozen = {
         model: (*checked_points(points, model), *given)
         if points is not None
-        else freeze_points(development, model, given=given, scale=scale)
+        else freeze_points(development, model, given=given, scale=scale, ranking=ranking)
         for model in encode(table["model"])[1]
     }
     asked = {model: guarantees(development, model, rules) for model in frozen if rules}
@@ -228,7 +247,7 @@ def evaluate_checked(
         ),
         points=frozen,
         shared_cases={part.name: part.shared for part in parts if part.shared},
-        notes=(*_notes(parts), *_pair_notes(parts)),
+        notes=(*((RANKING,) if ranking else ()), *_notes(parts), *_pair_notes(parts)),
         warnings=tuple(dict.fromkeys((*group_warnings(parts), *_groups_across(table)))),
         primary=first,
         readers={} if readers is None else beside_readers(columns, parts, frozen, readers, scale),

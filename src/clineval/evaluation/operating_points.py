@@ -52,14 +52,24 @@ TARGET = 0.9
 
 
 def freeze_points(
-    populations: Sequence[Population], model: str, *, given: tuple[Point, ...], scale: Scale
+    populations: Sequence[Population],
+    model: str,
+    *,
+    given: tuple[Point, ...],
+    scale: Scale,
+    ranking: bool = False,
 ) -> tuple[Point, ...]:
-    """The thresholds of one model: one half, the one that reaches sensitivity .90, and those given."""
-    return (HALF, _sensitivity_90(populations, model, scale), *given)
+    """The thresholds of one model: one half, the one that reaches sensitivity .90, and those given.
+
+    Scores that are no probabilities have no half.
+    """
+    return (*(() if ranking else (HALF,)), _sensitivity_90(populations, model, scale), *given)
 
 
-def given_point(threshold: float) -> Point:
-    """A threshold that the user named; InputError unless it is a number from 0 to 1."""
+def given_point(threshold: float, *, ranking: bool = False) -> Point:
+    """A threshold that the user named; InputError unless it is a number from 0 to 1, or any of scores."""
+    if ranking and math.isfinite(threshold):
+        return Point("given", threshold + 0.0, "given", "named by the user")
     if not 0 <= threshold <= 1:
         raise InputError(f"A threshold must be a number from 0 to 1; got {threshold}.")
     return Point("given", threshold + 0.0, "given", "named by the user")  # -0.0 is 0.0
@@ -100,6 +110,8 @@ def score_point(cases: Cases, point: Point, *, population: str, scale: Scale) ->
     scored = operating_point(cases.outcome, cases.risk, point, group=cases.group, level=scale.level)
     if math.isnan(point.threshold):
         return scored
+    if cases.ranking:
+        return replace(scored, gain=undefined("scores have no net benefit", level=scale.level))
     net_benefit, gain = _net_benefit(cases, point.threshold, scale)
     return replace(scored, net_benefit=net_benefit, gain=gain)
 

@@ -9,7 +9,17 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from clineval.errors import InputError, option
-from clineval.predictions import MEMBER_COLUMNS, OUT_OF_FOLD, TEST, TRAIN, VAL, codes_of, encode
+from clineval.predictions import (
+    MEMBER_COLUMNS,
+    OUT_OF_FOLD,
+    SCORE,
+    TEST,
+    TRAIN,
+    VAL,
+    codes_of,
+    encode,
+    ranked_by,
+)
 
 TEST_CLEAN = "test_clean"
 
@@ -33,6 +43,7 @@ class Cases:
     case : codes of the cases, shape (n,); equal codes are the same case.
     group : codes of the groups, shape (n,), or None where every case stands for itself.
     rows : where the cases stand in the table, shape (n,).
+    ranking : whether ``risk`` holds scores of any range, which rank cases and say no more.
     """
 
     outcome: NDArray[np.bool_]
@@ -40,6 +51,7 @@ class Cases:
     case: NDArray[np.int32]
     group: NDArray[np.int32] | None
     rows: NDArray[np.int64]
+    ranking: bool = False
 
     def __len__(self) -> int:
         return len(self.outcome)
@@ -53,7 +65,12 @@ class Cases:
         """The cases of a mask or of indices; groups that hold one case each are dropped."""
         group = None if self.group is None else self.group[chosen]
         return Cases(
-            self.outcome[chosen], self.risk[chosen], self.case[chosen], _shared(group), self.rows[chosen]
+            self.outcome[chosen],
+            self.risk[chosen],
+            self.case[chosen],
+            _shared(group),
+            self.rows[chosen],
+            self.ranking,
         )
 
 
@@ -118,6 +135,7 @@ class _Columns:
     outcome: NDArray[np.bool_]
     risk: NDArray[np.float64]
     names: pd.Series
+    ranking: bool
 
     @classmethod
     def of(cls, frame: pd.DataFrame) -> "_Columns":
@@ -131,13 +149,14 @@ class _Columns:
             codes_of(frame["case"]),
             codes_of(frame["group"]) if "group" in frame else None,
             frame["outcome"].to_numpy(),
-            frame["risk"].to_numpy(),
+            frame[ranked_by(frame)].to_numpy(),
             frame["case"],
+            ranked_by(frame) == SCORE,
         )
 
     def cases(self, rows: NDArray[np.int64]) -> Cases:
         group = None if self.group is None else self.group[rows]
-        return Cases(self.outcome[rows], self.risk[rows], self.case[rows], _shared(group), rows)
+        return Cases(self.outcome[rows], self.risk[rows], self.case[rows], _shared(group), rows, self.ranking)
 
 
 def without_repeats(frame: pd.DataFrame) -> pd.DataFrame:
@@ -153,9 +172,11 @@ def without_repeats(frame: pd.DataFrame) -> pd.DataFrame:
     first = np.flatnonzero(~pd.Series(code).duplicated().to_numpy())
     if len(first) == len(frame):
         return once
-    mean = np.bincount(code, weights=frame["risk"]) / np.bincount(code)
+    ranked = ranked_by(frame)
+    mean = np.bincount(code, weights=frame[ranked]) / np.bincount(code)
     # Rounding may lift a mean of ones a hair above 1.
-    return once.iloc[first].assign(risk=np.clip(mean, 0, 1)).reset_index(drop=True)
+    mean = mean if ranked == SCORE else np.clip(mean, 0, 1)
+    return once.iloc[first].assign(**{ranked: mean}).reset_index(drop=True)
 
 
 def _refuse_reserved(columns: _Columns) -> None:

@@ -96,6 +96,8 @@ def _threshold(points: tuple[Point, ...]) -> tuple[Point, str]:
     for point in points:
         if point.name == SENSITIVITY_90 and not math.isnan(point.threshold):
             return point, point.rule
+    if HALF not in points and points:
+        return points[0], f"none, for scores have no half and none could be chosen ({_lacking(points)})"
     return HALF, f"one half, since none could be chosen for sensitivity 0.90 ({_lacking(points)})"
 
 

@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 from clineval.evaluation.operating_points import score_point
 from clineval.evaluation.populations import Cases, Population
 from clineval.evaluation.records import Adequacy, DecisionArrays, Point, PopulationScores, Scale, Spread
-from clineval.predictions import MEMBER_COLUMNS, OUT_OF_FOLD, VAL, encode
+from clineval.predictions import MEMBER_COLUMNS, OUT_OF_FOLD, VAL, encode, ranked_by
 from clineval.statistics import calibration, roc, sample_size
 from clineval.statistics.decision_curve import decision_curve
-from clineval.statistics.intervals import FEWEST_GROUPS, Estimate
+from clineval.statistics.intervals import FEWEST_GROUPS, Estimate, undefined
 from clineval.statistics.smoothing import CalibrationErrors
 
 MEASURES = {"auc": roc.auc, "brier": calibration.brier}
@@ -23,6 +23,16 @@ MEASURES = {"auc": roc.auc, "brier": calibration.brier}
 
 MANY_A_GROUP = 10
 """Cases a group from which its column is suspected not to name patients."""
+
+NO_PROBABILITIES = (
+    "scores that are no probabilities rank cases and say nothing of how likely the condition is"
+)
+
+PROBABILITY_MEASURES = (
+    *("brier", "scaled_brier", "log_loss", "calibration_intercept", "calibration_slope"),
+    *("observed_expected", "ici", "e50", "e90"),
+)
+"""What needs probabilities; not given for scores that rank and no more."""
 
 _SD = "spread over trained members, not an interval over cases; sample standard deviation"
 _FOLDS = "; each member is scored on its own cases, so the spread holds their differences too"
@@ -45,7 +55,8 @@ def spread_of(members: pd.DataFrame, *, population: str) -> tuple[Spread, ...]:
         return ()
     parts = _parts(members, codes, len(names))
     words = _SD + (_FOLDS if population == OUT_OF_FOLD else "")
-    return tuple(_spread(measure, over, names, parts, words) for measure in MEASURES)
+    followed = MEASURES if ranked_by(members) == "risk" else ("auc",)
+    return tuple(_spread(measure, over, names, parts, words) for measure in followed)
 
 
 def _member_codes(members: pd.DataFrame) -> tuple[str, NDArray[np.int64], tuple[str, ...]]:
@@ -61,7 +72,7 @@ def _member_codes(members: pd.DataFrame) -> tuple[str, NDArray[np.int64], tuple[
 
 
 def _parts(members: pd.DataFrame, codes: NDArray[np.int64], number: int) -> list[tuple[NDArray, NDArray]]:
-    outcome, risk = members["outcome"].to_numpy(), members["risk"].to_numpy()
+    outcome, risk = members["outcome"].to_numpy(), members[ranked_by(members)].to_numpy()
     return [(outcome[codes == code], risk[codes == code]) for code in range(number)]
 
 
@@ -112,7 +123,6 @@ def adequacy_of(cases: Cases, measures: Mapping[str, Estimate], scale: Scale) ->
     worth = events / effect, others / effect
     known, inner = min(worth) >= 1, 0 < auc < 1
     expected = sample_size.auc_precision(auc, *worth, level=level) if known else None
-    observed_expected = sample_size.sample_size_for_observed_expected(events / len(cases), level=level).cases
     return Adequacy(
         sentence=sample_size.sentence(auc, events, others, design_effect=effect, level=level)
         if known
@@ -124,12 +134,8 @@ def adequacy_of(cases: Cases, measures: Mapping[str, Estimate], scale: Scale) ->
             else math.nan
         ),
         cases_for_auc_width_10=_whole(_cases_for_auc(auc, events / len(cases), level) * effect),
-        cases_for_slope_width_40=_whole(
-            _cases_for_slope(cases, level) * _effect(cases, measures, "calibration_slope")
-        ),
-        cases_for_observed_expected_width_20=_whole(
-            observed_expected * _effect(cases, measures, "observed_expected")
-        ),
+        cases_for_slope_width_40=_whole(_cases_for_slope(cases, measures, level)),
+        cases_for_observed_expected_width_20=_whole(_cases_for_level(cases, measures, level)),
     )
 
 
@@ -154,12 +160,24 @@ def _cases_for_auc(auc: float, prevalence: float, level: float) -> float:
     return sample_size.sample_size_for_auc(auc, prevalence, width=0.1, level=level).cases
 
 
-def _cases_for_slope(cases: Cases, level: float) -> float:
-    """Cases for a slope's interval of width .40 with risks like these; NaN where the risks are all equal."""
+def _cases_for_slope(cases: Cases, measures: Mapping[str, Estimate], level: float) -> float:
+    """Cases for a slope's interval of width .40 with risks like these; NaN where none or all are equal."""
+    if cases.ranking:
+        return math.nan
     try:
-        return sample_size.sample_size_for_slope(cases.risk, width=0.4, level=level).cases
+        alone = sample_size.sample_size_for_slope(cases.risk, width=0.4, level=level).cases
     except ValueError:
         return math.nan
+    return alone * _effect(cases, measures, "calibration_slope")
+
+
+def _cases_for_level(cases: Cases, measures: Mapping[str, Estimate], level: float) -> float:
+    """Cases for an interval of observed/expected of width .20; NaN where there are no risks."""
+    if cases.ranking:
+        return math.nan
+    share = float(cases.outcome.mean())
+    alone = sample_size.sample_size_for_observed_expected(share, level=level).cases
+    return alone * _effect(cases, measures, "observed_expected")
 
 
 def score(population: Population, model: str, points: tuple[Point, ...], scale: Scale) -> PopulationScores:
@@ -170,6 +188,8 @@ def score(population: Population, model: str, points: tuple[Point, ...], scale: 
     cases, name = population.models[model], population.name
     # A net benefit or a rate at a given rate belongs to a threshold, of which `val` is given none.
     decided = name != VAL
+    if cases.ranking:
+        return _ranked(population, cases, points, scale, decided=decided)
     smooth = calibration.smoothed_calibration(cases.outcome, cases.risk, group=cases.group, **vars(scale))
     measures = threshold_free(cases, scale, smooth.errors) | (read_off(cases, scale) if decided else {})
     return PopulationScores(
@@ -188,8 +208,29 @@ def score(population: Population, model: str, points: tuple[Point, ...], scale: 
     )
 
 
-def threshold_free(cases: Cases, scale: Scale, errors: CalibrationErrors) -> dict[str, Estimate]:
-    """Discrimination and calibration with their intervals, keyed as in ``evaluation.json``."""
+def _ranked(
+    population: Population, cases: Cases, points: tuple[Point, ...], scale: Scale, *, decided: bool
+) -> PopulationScores:
+    """Everything about a model whose scores are no probabilities: how it ranks, and the given thresholds."""
+    measures = dict.fromkeys(PROBABILITY_MEASURES, undefined(NO_PROBABILITIES, level=scale.level))
+    measures |= discrimination(cases, scale) | (read_off(cases, scale) if decided else {})
+    return PopulationScores(
+        cases=len(cases),
+        events=int(cases.outcome.sum()),
+        groups=cases.groups,
+        used_for=population.used_for,
+        measures=measures,
+        operating_points=tuple(
+            score_point(cases, point, population=population.name, scale=scale) for point in points
+        ),
+        adequacy=None if population.used_for else adequacy_of(cases, measures, scale),
+        removed=population.removed,
+        notes=(*_notes(cases), *_reversal(measures["auc_logit"])),
+    )
+
+
+def discrimination(cases: Cases, scale: Scale) -> dict[str, Estimate]:
+    """The measures of ranking with their intervals: any score serves."""
     data = (cases.outcome, cases.risk)
     plain: dict[str, Any] = {"group": cases.group, "level": scale.level}
     drawn: dict[str, Any] = {"group": cases.group, **vars(scale)}
@@ -197,6 +238,16 @@ def threshold_free(cases: Cases, scale: Scale, errors: CalibrationErrors) -> dic
         "auc": roc.auc(*data, **plain),
         "auc_logit": roc.auc_logit(*data, **plain),
         "average_precision": roc.average_precision(*data, **drawn),
+        "partial_auc": roc.partial_auc(*data, over="sensitivity", low=0.8, **drawn),
+    }
+
+
+def threshold_free(cases: Cases, scale: Scale, errors: CalibrationErrors) -> dict[str, Estimate]:
+    """Discrimination and calibration with their intervals, keyed as in ``evaluation.json``."""
+    data = (cases.outcome, cases.risk)
+    plain: dict[str, Any] = {"group": cases.group, "level": scale.level}
+    return {
+        **discrimination(cases, scale),
         "brier": calibration.brier(*data, **plain),
         "scaled_brier": calibration.scaled_brier(*data, **plain),
         "log_loss": calibration.log_loss(*data, **plain),
@@ -206,7 +257,6 @@ def threshold_free(cases: Cases, scale: Scale, errors: CalibrationErrors) -> dic
         "ici": errors.ici,
         "e50": errors.e50,
         "e90": errors.e90,
-        "partial_auc": roc.partial_auc(*data, over="sensitivity", low=0.8, **drawn),
     }
 
 

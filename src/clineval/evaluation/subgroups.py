@@ -1,5 +1,6 @@
 """Subgroups: which columns make them, and each subgroup's rates against the rest."""
 
+import math
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import pairwise
@@ -15,7 +16,7 @@ from clineval.evaluation.records import Point, Scale, SubgroupCell, SubgroupTabl
 from clineval.predictions import attributes
 from clineval.statistics import calibration, roc
 from clineval.statistics.counts import Bools, flagged
-from clineval.statistics.intervals import Estimate
+from clineval.statistics.intervals import Estimate, undefined
 from clineval.statistics.operating_point import operating_point
 from clineval.statistics.subgroup_difference import auc_of_part_less_rest, rate_of_part_less_rest
 
@@ -174,10 +175,8 @@ def subgroup_tables(
 
 def _preferred(points: tuple[Point, ...]) -> Point:
     order = {"sensitivity_90": 0, "given": 1}
-    return min(
-        (point for point in points if point.threshold == point.threshold),
-        key=lambda one: order.get(one.name, 2),
-    )
+    defined = [point for point in points if point.threshold == point.threshold]
+    return min(defined or points, key=lambda one: order.get(one.name, 2))
 
 
 def _cells(column: pd.Series) -> tuple[Codes, list[str]]:
@@ -252,10 +251,14 @@ def _too_few(cases: Cases) -> str:
 
 def _measures(cases: Cases, point: Point, scale: Scale) -> Iterator[tuple[str, Estimate]]:
     plain: dict[str, Any] = {"group": cases.group, "level": scale.level}
-    scored = operating_point(cases.outcome, cases.risk, point.threshold, **plain)
+    scored = operating_point(cases.outcome, cases.risk, point, **plain)
     yield "auc_logit", roc.auc_logit(cases.outcome, cases.risk, **plain)
     yield "sensitivity", scored.sensitivity
     yield "specificity", scored.specificity
+    if cases.ranking:
+        reason = undefined("scores are no probabilities", level=scale.level)
+        yield from (("calibration_intercept", reason), ("observed_expected", reason))
+        return
     yield "calibration_intercept", calibration.calibration_intercept(cases.outcome, cases.risk, **plain)
     yield "observed_expected", calibration.observed_expected(cases.outcome, cases.risk, **plain)
 
@@ -266,6 +269,8 @@ def _differences(part: Bools, cases: Cases, point: Point, scale: Scale) -> Itera
         return
     plain: dict[str, Any] = {"level": scale.level}
     yield "auc_logit", auc_of_part_less_rest(cases.outcome, cases.risk, part, group=cases.group, **plain)
+    if math.isnan(point.threshold):
+        return
     called = flagged(cases.risk, point.threshold)
     for name, side, right in (
         ("sensitivity", cases.outcome, called),

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from clineval.errors import InputError
-from clineval.predictions import read_predictions
+from clineval.predictions import ranked_by, read_predictions
 from clineval.results import FILE, read_provenance
 from clineval.results.environment import PLATFORM
 from clineval.results.folder import require_results
@@ -140,7 +140,7 @@ def _table(folder: Path) -> pd.DataFrame:
     found = next((folder / name for name in TABLES if (folder / name).is_file()), None)
     if found is None:
         raise InputError(f"{folder} lacks {TABLES[-1]}; name a folder written by run, evaluate or validate.")
-    return read_predictions(found)
+    return read_predictions(found, scores=None)
 
 
 def _evaluation(folder: Path) -> dict[str, Any]:
@@ -153,7 +153,7 @@ def _evaluation(folder: Path) -> dict[str, Any]:
 
 def _joined(one: pd.DataFrame, other: pd.DataFrame) -> pd.DataFrame:
     """Risks of both by model, split and case; NaN where a folder lacks the case."""
-    risks = [frame.set_index(KEY)["risk"] for frame in (one, other)]
+    risks = [frame.set_index(KEY)[ranked_by(frame)] for frame in (one, other)]
     return pd.concat(risks, axis=1, keys=["one", "other"], sort=False).reset_index()
 
 

@@ -43,6 +43,7 @@ def evaluate_file(
     thresholds: Iterable[float] = (),
     columns: Mapping[str, str] | None = None,
     positive: str | None = None,
+    scores: bool = False,
     medmnist: str | None = None,
     level: float = EvaluationSettings.level,
     draws: int = EvaluationSettings.draws,
@@ -70,6 +71,7 @@ def evaluate_file(
     thresholds : further thresholds to report, 0 to 1.
     columns : the file's names for the table's columns.
     positive : the outcome column's value where the condition is present; by default 1 or true.
+    scores : whether the column of risks holds scores that are no probabilities, which rank and no more.
     medmnist : name of the MedMNIST set that the result file belongs to.
     level, draws, seed : of the intervals and the bootstrap.
     primary : the model to speak of first; by default chosen on development data, or the table's first.
@@ -104,7 +106,7 @@ def evaluate_file(
     }
     recorder = results.Recorder()
     with recorder.step("read"):
-        table, source, word = _read(predictions, columns or {}, positive, medmnist)
+        table, source, word = _read(predictions, columns or {}, positive, medmnist, scores=scores)
     for line in source.notes:
         warn(line)
     with replace_folder(out, kind="evaluate", force=force) as folder:
@@ -154,14 +156,14 @@ def store_table(table: pd.DataFrame, folder: Path) -> None:
 
 
 def _read(
-    path: Path, columns: Mapping[str, str], positive: str | None, medmnist: str | None
+    path: Path, columns: Mapping[str, str], positive: str | None, medmnist: str | None, *, scores: bool
 ) -> tuple[pd.DataFrame, Source, str]:
     """The table, where it came from, and the word for its condition."""
     if medmnist:
         table, cohort = read_result_file(path, medmnist)
         return table, cohort.source, cohort.condition
     said: list[str] = []
-    table = read_predictions(path, columns=columns, positive=positive, warn=said.append)
+    table = read_predictions(path, columns=columns, positive=positive, scores=scores, warn=said.append)
     hidden = identifying.left_out(attributes_of(table))
     notes = (*said, identifying.note(hidden)) if hidden else tuple(said)
     source = Source("predictions", path.name, file=path.name, sha256=results.hash_file(path), notes=notes)

@@ -104,10 +104,10 @@ def _score(
 ) -> Evaluation:
     members = folder / "members.csv"
     return evaluate_checked(
-        read_predictions(_table_of(folder)) if table is None else table,
+        read_predictions(_table_of(folder), scores=None) if table is None else table,
         condition=condition,
         points=_points(settings.get("points")),
-        members=read_predictions(members) if members.is_file() else None,
+        members=read_predictions(members, scores=None) if members.is_file() else None,
         level=settings["level"],
         draws=settings["draws"],
         seed=settings["seed"],

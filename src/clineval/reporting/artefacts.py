@@ -93,7 +93,7 @@ def read_artefacts(folder: Path, *, table: pd.DataFrame | None = None) -> Artefa
     written = (table_name, EVALUATION, AUDIT, EXPLORATION, STORED, TRANSPORT, ROBUSTNESS, COVERAGE, SITES)
     _refuse_altered(folder, provenance, (*written, "gallery.json"))
     evaluation = read_evaluation(folder / EVALUATION)
-    table = read_predictions(folder / table_name) if table is None else table
+    table = read_predictions(folder / table_name, scores=None) if table is None else table
     _refuse_unknown_models(evaluation, table, table_name)
     return Artefacts(
         folder=folder,

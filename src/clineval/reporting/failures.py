@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from clineval.evaluation.records import OperatingPoint
+from clineval.predictions import ranked_by
 from clineval.reporting.artefacts import Artefacts
 from clineval.reporting.gallery import failures, worst
 from clineval.reporting.sentences import chosen_words, number, whole
@@ -75,7 +76,7 @@ def _risks_of(
     table = artefacts.table
     rows = table[(table["split"] == subject.population) & table["case"].isin(list(cases))]
     found: dict[str, dict[str, float]] = {}
-    for case, model, risk in zip(rows["case"], rows["model"], rows["risk"], strict=True):
+    for case, model, risk in zip(rows["case"], rows["model"], rows[ranked_by(rows)], strict=True):
         found.setdefault(case, {})[model] = risk
     return found
 

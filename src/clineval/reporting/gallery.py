@@ -20,6 +20,7 @@ from clineval.data.similarity import Alignment, alignments, overlap
 from clineval.errors import InputError
 from clineval.evaluation import Evaluation
 from clineval.evaluation.records import OperatingPoint
+from clineval.predictions import ranked_by
 from clineval.reporting.subject import main_point
 from clineval.statistics.counts import flagged
 
@@ -49,6 +50,7 @@ class Failures:
 def failures(table: pd.DataFrame, point: OperatingPoint, *, model: str, population: str) -> Failures:
     """The wrong calls of ``model`` at a threshold among one split of the table."""
     rows = table[(table["model"] == model) & (table["split"] == population)]
+    rows = rows.rename(columns={ranked_by(rows): "risk"})
     wrong = rows[flagged(rows["risk"], point.threshold) != rows["outcome"].astype(bool)]
     worst_first = np.where(wrong["outcome"].astype(bool), wrong["risk"], -wrong["risk"])
     ordered = wrong.assign(outcome=wrong["outcome"].astype(int), _worst=worst_first)
