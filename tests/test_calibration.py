@@ -237,3 +237,25 @@ def test_one_bin_holds_every_case():
     curve = cal.grouped_curve([0, 1, 1, 0], [0.1, 0.2, 0.6, 0.7], bins=1)
     assert (curve.cases.tolist(), curve.observed.tolist()) == ([4], [0.5])
     assert curve.mean_risk == pytest.approx(0.4)
+
+
+def test_exact_risks_have_no_interval_of_observed_over_expected_and_say_why():
+    outcome = np.arange(30) < 9
+    found = cal.observed_expected(outcome, outcome * 1.0)
+    assert found.value == 1
+    assert math.isnan(found.low)
+    assert "show no spread" in found.method
+
+
+def test_bars_by_group_are_as_wide_as_the_groups_make_them():
+    outcome, risk, _, _ = sample("breastmnist")
+    copied = np.repeat(outcome, 3), np.repeat(risk, 3)
+    once, thrice = (
+        cal.grouped_curve(outcome, risk),
+        cal.grouped_curve(*copied, group=np.repeat(np.arange(156), 3)),
+    )
+    assert thrice.observed == pytest.approx(once.observed)
+    assert ((thrice.high - thrice.low) > 0.99 * (once.high - once.low)).all()
+    few = cal.grouped_curve(outcome, risk, group=np.arange(156) % 9)
+    assert np.isnan(few.low).all()
+    assert "9 groups are too few" in few.method

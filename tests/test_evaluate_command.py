@@ -185,6 +185,22 @@ def test_coverage_is_simulated_at_the_size_of_the_table(
     assert f"{100 * rows['auc_logit']['covered']:.1f}%" in page[page.index("simulated sets") :]
 
 
+def test_coverage_simulates_the_groups_of_the_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("clineval.pipeline.evaluate.SIMULATIONS", 60)
+    frame = table(models=("a",))
+    named = frame["case"].astype(str)
+    tripled = pd.concat([frame.assign(case=named + copy, group=named) for copy in "abc"])
+    evaluate_file(saved(tripled, tmp_path), out=tmp_path / "out", draws=20, coverage=True)
+    (simulated,) = json.loads((tmp_path / "out" / "coverage.json").read_text())["populations"]
+    assert (simulated["cases"], simulated["groups"]) == (180, 60)
+    assert simulated["correlation_of_outcomes"] == 1
+    assert simulated["correlation_of_scores"] > 0.9
+    rows = {row["measure"]: row for row in simulated["measures"]}
+    # As wide as sixty independent cases have it, not as 180.
+    assert rows["sensitivity"]["mean_width"] > 0.25
+    assert rows["ppv"]["covered"] > 0.85
+
+
 def test_coverage_of_a_set_too_large_to_simulate_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

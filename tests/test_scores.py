@@ -140,3 +140,13 @@ def test_murphy_s_parts_by_hand():
 def test_nothing_cannot_be_decomposed():
     with pytest.raises(ValueError, match="At least one case and one bin are needed; got 0 and 10"):
         murphy_decomposition([], [])
+
+
+@pytest.mark.parametrize("share", [0.25, 0.3])
+def test_one_risk_for_all_has_a_scaled_score_of_0_or_below_and_an_interval_only_where_it_varies(share):
+    outcome = np.arange(40) < 12
+    found = scaled_brier(outcome, np.full(40, share))
+    assert found.value == pytest.approx(0 if share == 0.3 else -0.0119, abs=1e-4)
+    assert math.isnan(found.low) == (share == 0.3)
+    if share == 0.3:
+        assert "show no spread" in found.method

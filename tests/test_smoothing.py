@@ -9,7 +9,14 @@ from discrimination_reference import law
 from scipy.special import expit, logit
 
 from clineval.statistics import smoothing
-from clineval.statistics.smoothing import calibration_errors, e50, e90, ici, smoothed_curve
+from clineval.statistics.smoothing import (
+    calibration_errors,
+    e50,
+    e90,
+    ici,
+    smoothed_calibration,
+    smoothed_curve,
+)
 
 R = golden("calibration")
 
@@ -159,3 +166,31 @@ def test_the_band_leaves_out_as_much_above_as_below():
     assert (above > 0).mean() > 0.95
     assert (below > 0).mean() > 0.95
     assert np.median(above) == pytest.approx(np.median(below), rel=0.5)
+
+
+def test_exact_risks_lie_on_the_curve_without_an_interval():
+    outcome = np.arange(30) < 9
+    found = calibration_errors(outcome, outcome * 1.0, draws=50).ici
+    assert found.value == pytest.approx(0, abs=1e-12)
+    assert np.isnan(found.low)
+    assert "every resample gives the same number" in found.method
+
+
+def test_the_curve_and_its_distances_come_from_one_bootstrap():
+    outcome, risk, _, group = sample("breastmnist")
+    both = smoothed_calibration(outcome, risk, group=group, draws=60, seed=4)
+    assert repr(both.errors) == repr(calibration_errors(outcome, risk, group=group, draws=60, seed=4))
+    curve = smoothed_curve(outcome, risk, group=group, draws=60, seed=4)
+    assert np.array_equal(both.curve.low, curve.low)
+
+
+@pytest.mark.slow
+def test_perfect_risks_of_three_images_a_patient_are_not_called_miscalibrated():
+    rng, code, excluded = np.random.default_rng(1), np.repeat(np.arange(60), 3), 0
+    for number in range(300):
+        risk = rng.beta(1.5, 3, 60)[code]
+        outcome = rng.random(60)[code] < risk
+        if outcome.any():
+            found = calibration_errors(outcome, risk, group=code, draws=100, seed=number).ici
+            excluded += found.low > 0
+    assert excluded / 300 <= 0.08
