@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
 from PIL import Image
 from simulated_results import phantom_run, table
 
@@ -126,6 +127,18 @@ def test_a_title_names_model_population_n_and_condition(records, monkeypatch, tm
     assert "test: n = 30, 8 malignant" in flat
     assert heading["notice"] == "SYNTHETIC PHANTOM DATA"
     assert "label 0 = malignant" in seen["pixel_intensity_hist_class0"]["title"]
+
+
+@pytest.mark.parametrize("width", [3.5, 5.24, 7.2, 5.2400001])
+def test_a_png_has_the_pixels_that_were_drawn_whatever_its_width(tmp_path, width):
+    figure = Figure(figsize=(width, 1.71))
+    figure.add_artist(Rectangle((0.5, 0), 0.5, 1, color="black", transform=figure.transFigure))
+    save(figure, tmp_path / "half")
+    picture = np.asarray(Image.open(tmp_path / "half.png").convert("L"))
+    assert picture.shape[1] == pytest.approx(300 * width, abs=1)
+    middle = picture.shape[1] // 2
+    for row in picture[20:-20:50]:  # a wrong row length would shear the edge
+        assert np.flatnonzero(row < 128).min() == pytest.approx(middle, abs=4)
 
 
 def test_a_file_that_cannot_be_written_is_not_overlooked(records, monkeypatch, tmp_path):

@@ -391,15 +391,12 @@ def _wrong_calls(scene: _Scene) -> Failures:
 
 
 def _decision(material: Material, population: str) -> Figure:
-    lines = {
-        model: by_population[population].decision
-        for model, by_population in material.curves.models.items()
-        if population in by_population and by_population[population].decision is not None
-    }
+    subject = subject_of(material.evaluation)
+    lines = {name: material.curves.models[name][population].decision for name in subject.models(population)}
     figure, (ax,) = new_figure()
     drawn = {model: line for model, line in lines.items() if line is not None}
-    plots.draw_decision_curves(drawn, ax, with_band=subject_of(material.evaluation).pair)
-    first = material.evaluation.models[next(iter(lines))][population]
+    plots.draw_decision_curves(drawn, ax, with_band=subject.pair)
+    first = material.evaluation.models[next(iter(drawn))][population]
     heading = material.setting.heading("Decision curve", material.subtitle(population, first))
     return lay_out(figure, heading, height=2.5)
 

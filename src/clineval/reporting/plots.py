@@ -34,6 +34,7 @@ from clineval.reporting.style import (
 from clineval.statistics.intervals import Estimate
 
 _MARKS = {"half": "o", "sensitivity_90": "D", "given": "^"}
+UP_TO = 0.5  # threshold up to which decision curves are drawn: few clinics act at more
 MOST_BANDS = 3  # bands over each other that an eye can tell apart
 
 
@@ -235,7 +236,7 @@ def draw_decision_curves(
         )  # fmt: skip
     tallest = largest(*(lines.net_benefit.high for lines in curves.values()), least=0.01)
     ax.set_ylim(-0.25 * tallest, 1.08 * tallest)
-    ax.set_xlim(0, 1)
+    ax.set_xlim(0, UP_TO)
     ax.set_xlabel("threshold probability (risk at which one would act)")
     ax.set_ylabel("net benefit (true positives per case)")
 
