@@ -12,6 +12,7 @@ import argparse
 from pathlib import Path
 
 import numpy as np
+from joblib import Parallel, delayed
 from scipy.special import expit, logit, ndtri
 from scipy.stats import binom
 
@@ -116,11 +117,10 @@ def shown(covered, undefined, sets):
 
 def table(designs, sets, draws):
     """The rows of one table of designs."""
-    print("designs:", ", ".join(designs), flush=True)
-    found = {}
-    for name, design in designs.items():
-        found[name] = single(design, sets, draws) | compared(design, sets, draws)
-        print(name, found[name], flush=True)
+    work = Parallel(n_jobs=-1)(
+        delayed(part)(design, sets, draws) for design in designs.values() for part in (single, compared)
+    )
+    found = {name: one | other for name, one, other in zip(designs, work[::2], work[1::2], strict=True)}
     yield f"| interval | {' | '.join(designs)} |"
     yield "|---" * (len(designs) + 1) + "|"
     for measure in next(iter(found.values())):

@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
+from clinical_reference import freedom
 from scipy.special import expit, logit
 from scipy.stats import t as student
 
@@ -68,9 +69,10 @@ def placements(frame: pd.DataFrame) -> tuple[float, float, float]:
     s10 = events / ((events - 1) * m) * np.sum(x**2)
     s01 = others / ((others - 1) * n) * np.sum(y**2)
     s11 = total / (total - 1) * np.sum(x * y)
-    freedom = (s10 / m + s01 / n) ** 2 / ((s10 / m) ** 2 / (events - 1) + (s01 / n) ** 2 / (others - 1))
+    few10, few01 = (freedom(frame.loc[list(side), "group"]) for side in (of_present, of_absent))
+    degrees = (s10 / m + s01 / n) ** 2 / ((s10 / m) ** 2 / few10 + (s01 / n) ** 2 / few01)
     error = np.sqrt(s10 / m + s01 / n + 2 * s11 / (m * n)) / (auc * (1 - auc))
-    reach = student.ppf(0.975, freedom) * error
+    reach = student.ppf(0.975, degrees) * error
     return auc, expit(logit(auc) - reach), expit(logit(auc) + reach)
 
 

@@ -13,6 +13,7 @@ from clineval.statistics.intervals import (
     Estimate,
     Floats,
     clopper_pearson,
+    effective_groups,
     few_groups,
     normal_quantile,
     undefined,
@@ -410,7 +411,8 @@ def _obuchowski(
         return _Spread(np.nan, "no interval: Obuchowski's variance is below 0 on these groups", groups)
     if variance <= rounding:  # parts that cancel, whose last bits depend on the order of the cases
         return _Spread(0.0, "no interval: Obuchowski's variance is 0 on these groups", groups)
-    freedom = (S10 / M + S01 / N) ** 2 / ((S10 / M) ** 2 / (I10 - 1) + (S01 / N) ** 2 / (I01 - 1))
+    few10, few01 = (effective_groups(each) - 1 for each in (event_group, other_group))
+    freedom = (S10 / M + S01 / N) ** 2 / ((S10 / M) ** 2 / few10 + (S01 / N) ** 2 / few01)
     return _Spread(variance, f"DeLong clustered by {groups} groups (Obuchowski)", groups, float(freedom))
 
 

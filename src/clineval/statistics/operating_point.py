@@ -373,7 +373,7 @@ def _effective(
     Per step and group the counts are cumulated from the highest threshold down, in blocks of groups.
     """
     moments = {
-        name: np.zeros((7, steps)) for name in ("sensitivity", "specificity", "ppv", "npv", "accuracy")
+        name: np.zeros((6, steps)) for name in ("sensitivity", "specificity", "ppv", "npv", "accuracy")
     }
     order = np.argsort(code, kind="stable")
     block = max(1, BLOCK // steps)
@@ -396,7 +396,7 @@ def _effective(
             ("accuracy", caught + spared, np.broadcast_to(all_of, caught.shape)),
         ):
             known = np.count_nonzero(of, axis=0), of.sum(axis=0), right.sum(axis=0)
-            moments[name] += [*known, *(each.sum(axis=0) for each in (right**2, right * of, of**2, of**4))]
+            moments[name] += [*known, *(each.sum(axis=0) for each in (right**2, right * of, of**2))]
     return {name: _by_level(*worth_of_moments(*found), level) for name, found in moments.items()}
 
 

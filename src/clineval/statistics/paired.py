@@ -142,9 +142,7 @@ def _worth_of_pairs(surplus: NDArray[np.int64], sizes: NDArray[np.intp], only_a:
     independent = cases * ((only_a + only_b) / cases - difference**2)
     if groups < FEWEST_GROUPS or independent <= 0 or between <= 0:
         return Worth(copies)
-    squares = sizes.astype(np.float64) ** 2
-    effective = max(3.0, float(squares.sum() ** 2 / (squares @ squares)))
-    return Worth(min(float(cases), cases * independent / between), effective)
+    return Worth(min(float(cases), cases * independent / between), max(3.0, copies))
 
 
 def _coin(only_a: int, only_b: int) -> float:

@@ -24,8 +24,9 @@ from clineval.statistics.intervals import (
 class Worth:
     """How many independent cases a proportion's cases are worth, and the groups that they come in.
 
-    ``groups``: as many of one size, see ``effective_groups``; infinite where nothing was estimated between
-    groups. Wilson's interval then reaches as far as the normal distribution, else as Student's t.
+    ``groups``: as many of one size as these are worth where a group's cases are copies, (sum of n)^2 / sum of
+    n^2; infinite where nothing was estimated between groups. Wilson's interval then reaches as far as the
+    normal distribution, else as Student's t.
     """
 
     cases: float
@@ -98,7 +99,6 @@ def independent_cases(right: Bools, code: NDArray[np.intp]) -> Worth:
         np.array([right_by_group @ right_by_group]),
         np.array([right_by_group @ sizes]),
         np.array([sizes @ sizes]),
-        np.array([(sizes**2) @ (sizes**2)]),
     )
     return Worth(float(worth[0]), float(groups[0]))
 
@@ -110,29 +110,27 @@ def worth_of_moments(
     rr: ArrayLike,
     rn: ArrayLike,
     nn: ArrayLike,
-    nnnn: ArrayLike,
 ) -> tuple[Floats, Floats]:
     """``independent_cases`` of many proportions at once: cases worth and effective groups, each shape (k,).
 
     Parameters
     ----------
     groups, cases, right : how many of each, shape (k,).
-    rr, rn, nn, nnnn : sums over groups of right squared, right times cases, cases squared and to the fourth
-        power, shape (k,).
+    rr, rn, nn : sums over groups of right squared, right times cases, cases squared, shape (k,).
     """
-    groups, cases, right, rr, rn, nn, nnnn = (
-        np.asarray(each, dtype=np.float64) for each in (groups, cases, right, rr, rn, nn, nnnn)
+    groups, cases, right, rr, rn, nn = (
+        np.asarray(each, dtype=np.float64) for each in (groups, cases, right, rr, rn, nn)
     )
     with np.errstate(invalid="ignore", divide="ignore"):
         share = right / cases
         spread = groups / (groups - 1) * (rr - 2 * share * rn + share**2 * nn)
         # Sums of whole numbers that cancel leave at most some last bits.
         worth = np.where(spread > 1e-9 * nn, share * (1 - share) * cases**2 / spread, cases)
-        copies, effective = cases**2 / nn, np.maximum(3.0, nn**2 / nnnn)
+        copies = cases**2 / nn
     alone = nn == cases  # every group holds one case
     unknown = (groups < FEWEST_GROUPS) | (right == 0) | (right == cases)
     worth = np.where(alone, cases, np.where(unknown, copies, np.minimum(cases, worth)))
-    return np.where(cases > 0, worth, 0.0), np.where(alone | unknown, np.inf, effective)
+    return np.where(cases > 0, worth, 0.0), np.where(alone | unknown, np.inf, np.maximum(3.0, copies))
 
 
 def balanced_accuracy(caught: Estimate, spared: Estimate) -> Estimate:
