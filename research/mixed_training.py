@@ -24,6 +24,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from clineval.models.threads import one_thread
 from transport_models import (
     PREPARATIONS,
     Floats,
@@ -40,7 +41,6 @@ from transport_scores import Bench, auc, fold_auc, log_odds, mean_odds, scores
 from clineval.data.cohort import Cohort
 from clineval.models.network_training import member_risk
 from clineval.models.preprocessing import GreyScaling
-from clineval.models.threads import one_thread
 
 RECORD = Path(__file__).with_name("mixed_choices.csv")
 SHIPPED = "as shipped"

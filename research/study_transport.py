@@ -22,6 +22,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from clineval.models.threads import one_thread
 from transport_models import (
     LOOKS,
     PREPARATIONS,
@@ -37,8 +38,6 @@ from transport_models import (
     trained_folds,
 )
 from transport_scores import Bench, log_odds, mean_odds, scores
-
-from clineval.models.threads import one_thread
 
 RECORD = Path(__file__).with_name("transport_choices.csv")
 VIEWS = ("middle", "both")

@@ -16,6 +16,8 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from clineval.models.network_scoring import OnnxEnsemble, PlainNetwork, plain_network
+from clineval.models.threads import one_thread
 from scipy.special import expit
 from transport_models import (
     PREPARATIONS,
@@ -29,9 +31,6 @@ from transport_models import (
     trained_folds,
 )
 from transport_scores import Bench, log_odds, mean_odds, scores
-
-from clineval.models.network_scoring import OnnxEnsemble, PlainNetwork, plain_network
-from clineval.models.threads import one_thread
 
 RECORD = Path(__file__).with_name("views_choices.csv")
 AS_IT_CAME, MATCHED, BLURRED = "as it came", "mean and SD matched", "blurred .8"

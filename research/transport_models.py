@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import scanner_shifts
 import shifted_training
+from clineval.models.arrays import read_arrays, write_arrays
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
@@ -16,7 +17,6 @@ from clineval.data import corruptions, medmnist
 from clineval.data.audit import audit
 from clineval.data.cohort import Cohort
 from clineval.data.preparation import square
-from clineval.models.arrays import read_arrays, write_arrays
 from clineval.models.folds import derived_seed, grouped_folds
 from clineval.models.jobs import Arrays, Job, Material, perform
 from clineval.models.logistic import LogisticModel, logistic_risk

@@ -7,11 +7,12 @@ import numpy as np
 import pytest
 
 from clineval.errors import InputError
-from clineval.models.classifier import BY_DEFAULT, COMBINED, KINDS, checked_risk, mean_of, read_model, risk_of
+from clineval.models.classifier import COMBINED, KINDS, checked_risk, mean_of, read_model, risk_of
 from clineval.models.stored import read_arrays, write_arrays
 from clineval.models.views import CHUNK, ORIGINAL, View
+from clineval.settings import TrainingSettings
 
-MODELS = BY_DEFAULT
+MODELS = TrainingSettings.models
 
 
 @pytest.fixture

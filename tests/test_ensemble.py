@@ -14,7 +14,7 @@ import pytest
 from clineval.data.phantom import phantom
 from clineval.errors import InputError
 from clineval.models import jobs
-from clineval.models.classifier import BY_DEFAULT, KINDS, read_model, risk_of
+from clineval.models.classifier import KINDS, read_model, risk_of
 from clineval.models.ensemble import train_cohorts, train_models
 from clineval.models.stored import write_model
 from clineval.models.views import View
@@ -26,7 +26,7 @@ SETTINGS = TrainingSettings(
     network=NetworkSettings(epochs=2, batch=32),
     logistic=LogisticSettings(strengths=(1e-3, 1e-2), folds=3),
 )
-NAMES = BY_DEFAULT
+NAMES = TrainingSettings.models
 TRAIN = COHORT.within("train")
 
 

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from clineval.data.phantom import phantom
-from clineval.models.classifier import BY_DEFAULT, read_model, risk_of
+from clineval.models.classifier import read_model, risk_of
 from clineval.models.ensemble import train_models
 from clineval.models.stored import write_model
 from clineval.models.views import View
@@ -26,7 +26,7 @@ QUICK = TrainingSettings(
 def test_every_model_trains_is_stored_and_read_back_with_the_same_risks(side, tmp_path):
     larger = np.stack([np.asarray(Image.fromarray(image).resize((side, side))) for image in SMALL.images])
     cohort = replace(SMALL, images=larger)
-    for model in train_models(cohort, settings=QUICK, names=BY_DEFAULT, jobs=1):
+    for model in train_models(cohort, settings=QUICK, jobs=1):
         write_model(model.stored, tmp_path, model.kind)
         read = read_model(tmp_path, model.kind)
         assert read.image == (side, side)

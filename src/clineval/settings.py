@@ -77,6 +77,7 @@ class ScatteringSettings:
 class TrainingSettings:
     """How the models learn."""
 
+    models: tuple[str, ...] = ("logreg", "cnn", "scattering")  # what is trained; transfer is further
     seed: int = 0  # member k learns from seed + k
     members: int = 5  # grouped folds of the training split; each member leaves one of them out
     repeats: int = 1  # times that the split into folds is drawn anew; members x repeats networks in all

@@ -201,7 +201,7 @@ def show_evaluation(evaluation: Any, *, main: str) -> None:
     for model, populations in record["models"].items():
         for population, measures in populations.items():
             for row in _summary_rows(measures):
-                table.add_row(_safe(model), _safe(population), *row)
+                table.add_row(_safe(evaluation.named(model)), _safe(population), *row)
     _print(table)
 
 

@@ -17,6 +17,7 @@ from clineval.cli.options import (
     ImageColumn,
     ImageFolder,
     Jobs,
+    Models,
     Out,
     OutcomeColumn,
     Positive,
@@ -56,6 +57,7 @@ def run(
     ] = None,
     fit: Annotated[str, typer.Option(help="crop (middle square, as BreastMNIST), top, or pad.")] = "crop",
     bits: Bits = 16,
+    models: Models = "logreg,cnn,scattering",
     threshold: Threshold = None,
     primary: Primary = None,
     threshold_rule: ThresholdRule = None,
@@ -80,6 +82,7 @@ def run(
       clineval run --dataset breastmnist --jobs 2 --out my-results
       clineval run --dataset phantom --seed 7
       clineval run --dataset dermamnist --condition melanoma
+      clineval run --size 224 --models logreg,cnn,scattering,transfer
       clineval run --cohort my.csv --image-folder images \\
         --outcome-column pathology --positive malignant
     """
@@ -104,6 +107,7 @@ def run(
         thresholds=tuple(threshold or ()),
         primary=primary,
         threshold_rules=tuple(threshold_rule or ()),
+        models=comma_list(models),
     )
     with display() as announce:
         finished = run_pipeline(
@@ -127,6 +131,7 @@ def train(
     size: Size = 28,
     split: Split = "official",
     condition: Condition = None,
+    models: Models = "logreg,cnn,scattering",
     seed: Seed = 0,
     jobs: Jobs = None,
     device: Device = "cpu",
@@ -152,6 +157,7 @@ def train(
         seed=seed,
         device=device,
         early_stopping=early_stopping,
+        models=comma_list(models),
     )
     with display() as announce:
         trained = train_pipeline(

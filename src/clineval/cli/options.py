@@ -91,6 +91,13 @@ SkipUnreadable = Annotated[
     ),
 ]
 TableToo = Annotated[bool, typer.Option("--table", help="Show the table of every model, too.")]
+Models = Annotated[
+    str,
+    typer.Option(
+        help="Models to train, comma-separated: logreg, cnn, scattering, transfer (pretrained on ImageNet; "
+        "needs --size 224 and the extra transfer)."
+    ),
+]
 Primary = Annotated[
     str | None,
     typer.Option(
@@ -200,14 +207,20 @@ def run_settings(
     thresholds: tuple[float, ...] = (),
     primary: str | None = None,
     threshold_rules: tuple[str, ...] = (),
+    models: tuple[str, ...] | None = None,
 ) -> Any:
     """The settings of a run; loaded late, for --help must answer at once."""
     from clineval import settings as rooms
 
     return rooms.RunSettings(
         data=rooms.DataSettings(dataset=dataset, size=size, split=split, condition=condition, own=own),
-        training=rooms.TrainingSettings(seed=seed, device=device, early_stopping=early_stopping),
         evaluation=rooms.EvaluationSettings(
             seed=seed, thresholds=thresholds, primary=primary, threshold_rules=threshold_rules
+        ),
+        training=rooms.TrainingSettings(
+            models=models or rooms.TrainingSettings.models,
+            seed=seed,
+            device=device,
+            early_stopping=early_stopping,
         ),
     )

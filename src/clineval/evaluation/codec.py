@@ -2,7 +2,8 @@
 
 Strict JSON: NaN and infinity are null, arrays and tuples are lists. A field's metadata may say ``inline``
 (names of the entries of the mapping or record that stand at the level of the record itself), ``key``
-(another name in JSON), ``empty`` (null in JSON where the text is empty) and ``left_out`` (not in JSON).
+(another name in JSON), ``empty`` (null in JSON where the text is empty), ``sparse`` (not in JSON where
+nothing is in it) and ``left_out`` (not in JSON).
 """
 
 import math
@@ -30,9 +31,9 @@ def to_plain(value: Any) -> Any:
 
 def _entries(record: Any) -> Iterator[tuple[str, Any]]:
     for each in fields(record):
-        if "left_out" in each.metadata:
-            continue
         value = getattr(record, each.name)
+        if "left_out" in each.metadata or ("sparse" in each.metadata and not value):
+            continue
         if names := each.metadata.get("inline"):
             inner = to_plain(value)
             yield from ((name, inner[name]) for name in names if name in inner)

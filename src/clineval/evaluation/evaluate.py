@@ -196,6 +196,7 @@ def evaluate_checked(
     primary: str | Primary | None = None,
     threshold_rules: Iterable[str] = (),
     readers: BesideReaders | None = None,
+    origins: Mapping[str, str] | None = None,
     opening: Opening | None = None,
     progress: Progress | None = None,
 ) -> Evaluation:
@@ -253,6 +254,7 @@ def evaluate_checked(
         readers={} if readers is None else beside_readers(columns, parts, frozen, readers, scale),
         guarantees={model: tuple(found.values()) for model, found in asked.items()},
         deferred=deferred(parts, frozen, level=level),
+        origins={model: words for model, words in (origins or {}).items() if model in frozen},
     )
 
 

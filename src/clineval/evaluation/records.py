@@ -284,6 +284,7 @@ class Evaluation:
     readers : per population and column, what a reader said and each model beside it.
     guarantees : per model the thresholds that development data guarantee, or why they do not.
     deferred : per population and model what lies between the guaranteed rule-out and rule-in thresholds.
+    origins : by model what must stand beside its figures, such as "pretrained on ImageNet".
     table : what was evaluated, for drawing; None where the evaluation was read from a file.
     """
 
@@ -302,6 +303,7 @@ class Evaluation:
     readers: Mapping[str, Mapping[str, ReaderScores]] = field(default_factory=dict)
     guarantees: Mapping[str, tuple[GuaranteedThreshold, ...]] = field(default_factory=dict)
     deferred: Mapping[str, Mapping[str, DeferRegion]] = field(default_factory=dict)
+    origins: Mapping[str, str] = field(default_factory=dict, metadata={"sparse": True})
     schema: int = SCHEMA
     table: Any = field(default=None, compare=False, metadata={"left_out": True})
 
@@ -319,6 +321,10 @@ class Evaluation:
     def plot(self) -> Any:
         """The primary model's ``plot.roc(ax)``, ``plot.calibration(ax)``, ``plot.decision_curve(ax)``."""
         return _shown("Plots")(self)
+
+    def named(self, model: str) -> str:
+        """The model's name with its origin, where it has one that must stand beside its figures."""
+        return f"{model} ({self.origins[model]})" if model in self.origins else model
 
     @property
     def populations(self) -> tuple[str, ...]:

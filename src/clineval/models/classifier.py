@@ -77,6 +77,8 @@ class Kind:
     join : makes an ensemble of fold members; None for a kind that is learnt once from the whole split.
     seeded : whether the seed changes more than the folds that choose a penalty or a slope.
     left_as_it_is : why its risks are never recalibrated; None where out-of-fold risks decide that.
+    check : raises InputError, before anything is trained, for images of that height and width in pixels
+        or a machine on which this kind cannot be learnt.
     """
 
     settings: Callable[[TrainingSettings], Any]
@@ -87,6 +89,7 @@ class Kind:
     join: Callable[[Sequence[Stored]], Stored] | None = None
     seeded: bool = False
     left_as_it_is: str | None = None
+    check: Callable[[int, int], None] = lambda height, width: None
 
 
 def _fit_logistic(lesson: Lesson) -> Stored:
@@ -156,11 +159,27 @@ KINDS: Mapping[str, Kind] = {
         read=transfer.read,
         views=(ORIGINAL, MATCHED),
         left_as_it_is=PLATT,
+        check=transfer.check_trainable,
     ),
 }
-BY_DEFAULT = ("logreg", "cnn", "scattering")  # those learnt from nothing; transfer has seen ImageNet
 
 COMBINED = ("cnn", "scattering")  # whose mean on the logit scale is the model combined: docs/training.md
+BESIDE = "transfer"  # where it is trained, combined is half this and half what it is without
+
+
+def parts_of_combined(trained: Sequence[str]) -> tuple[str, ...]:
+    """The models whose mean on the logit scale is ``combined``; none where it lacks one of its own.
+
+    A model that counts for more stands in it more than once.
+
+    >>> parts_of_combined(["logreg", "cnn", "scattering"])
+    ('cnn', 'scattering')
+    >>> parts_of_combined(["cnn", "scattering", "transfer"])
+    ('cnn', 'scattering', 'transfer', 'transfer')
+    """
+    if not set(COMBINED) <= set(trained):
+        return ()
+    return (*COMBINED, *([BESIDE] * len(COMBINED) if BESIDE in trained else ()))
 
 
 @dataclass(frozen=True)

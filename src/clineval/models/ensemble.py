@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from clineval.data.cohort import Cohort
 from clineval.errors import InputError
-from clineval.models.classifier import BY_DEFAULT, KINDS
+from clineval.models.classifier import KINDS
 from clineval.models.folds import derived_seed, grouped_folds
 from clineval.models.jobs import Fitted, Indices, Job, Material
 from clineval.models.network import LearningCurve
@@ -52,14 +52,15 @@ def train_models(
     cohort: Cohort,
     *,
     settings: TrainingSettings,
-    names: Sequence[str] = BY_DEFAULT,
+    names: Sequence[str] | None = None,
     jobs: int | None = None,
     finished: Path | None = None,
     progress: Progress | None = None,
 ) -> tuple[TrainedModel, ...]:
-    """The named models of one cohort; as :func:`train_cohorts`."""
+    """The named models of one cohort, by default those of the settings; as :func:`train_cohorts`."""
+    wanted = settings.models if names is None else names
     (models,) = train_cohorts(
-        [(cohort, names)], settings=settings, jobs=jobs, finished=finished, progress=progress
+        [(cohort, wanted)], settings=settings, jobs=jobs, finished=finished, progress=progress
     )
     return models
 
@@ -112,9 +113,10 @@ def check_trainable(cohort: Cohort, settings: TrainingSettings, names: Sequence[
     ------
     InputError : as :func:`train_cohorts`.
     """
-    if any(name not in KINDS for name in names) or len(set(names)) < len(names):
-        raise InputError(f"Models to train are {', '.join(KINDS)}, each once; got {', '.join(names)}.")
+    check_names(names)
     check_images(cohort.images)
+    for name in names:
+        KINDS[name].check(*cohort.images.shape[1:])
     check_seeds(settings)
     check_device(settings.device)
     outcome = cohort.outcome[cohort.within("train")]
@@ -127,6 +129,18 @@ def check_trainable(cohort: Cohort, settings: TrainingSettings, names: Sequence[
     check_early_stopping(settings.early_stopping)
     if settings.early_stopping != "off" and any(KINDS[name].join for name in names):
         check_watched(cohort.outcome[cohort.within("val")])
+
+
+def check_names(names: Sequence[str]) -> None:
+    """Refuse names of models that there are not, or twice.
+
+    Raises
+    ------
+    InputError : as above.
+    """
+    if not names or any(name not in KINDS for name in names) or len(set(names)) < len(names):
+        given = ", ".join(names) or "none"
+        raise InputError(f"Models to train are {', '.join(KINDS)}, each once; got {given}.")
 
 
 def seeds_of(settings: TrainingSettings) -> tuple[int, ...]:

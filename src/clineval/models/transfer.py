@@ -47,6 +47,7 @@ ROWS = 7  # of each map: depth tells in ultrasound, left and right do not
 MACHINE = ScatteringSettings(penalty=3.0, sharpness=(1.0, 1.0, 1.0))
 
 BATCH = 8  # images that the network sees at once
+ORIGIN = "pretrained on ImageNet"  # said wherever a figure of the model stands
 PREFIX = "network."  # of the names of the network's arrays in a stored model
 
 
@@ -152,10 +153,7 @@ class Network:
         InputError : images of another size or type.
         """
         if images.dtype != np.uint8 or images.ndim != 3 or images.shape[1:] != (SIDE, SIDE):
-            raise InputError(
-                f"The model transfer needs grey images as uint8 of {SIDE} x {SIDE} pixels; got "
-                f"{images.dtype} of shape {images.shape}. Load the data at this size: --size {SIDE}"
-            )
+            raise _other_images(f"{images.dtype} of shape {images.shape}")
         found = [np.empty((0, ENDS[-1]), np.float32)]
         for start in range(0, len(images), BATCH):
             batch = np.ascontiguousarray(images[start : start + BATCH])
@@ -218,7 +216,7 @@ def fit(
     machine = svm.fit(view.computed(network), outcome, group, ends=ENDS, settings=settings, seed=seed)
     learnt = svm.stored(machine)
     record = {
-        "pretrained_on": "ImageNet",
+        "origin": ORIGIN,
         "weights": {"package": PACKAGE, "version": VERSION, "sha256": WEIGHTS_SHA256, "licence": LICENCE},
         **learnt.record,
     }
@@ -239,6 +237,25 @@ def read(record: Mapping[str, Any], arrays: Arrays) -> TransferModel:
     """The model from its stored form."""
     network = Network({name: arrays[PREFIX + name] for name in NETWORK_SHAPES})
     return TransferModel(network, svm.read(record, arrays))
+
+
+def check_trainable(height: int, width: int) -> None:
+    """Refuse, before anything is trained, images of another size and a missing extra.
+
+    Raises
+    ------
+    InputError : as above.
+    """
+    if (height, width) != (SIDE, SIDE):
+        raise _other_images(f"{height} x {width}")
+    _weights_file()
+
+
+def _other_images(found: str) -> InputError:
+    return InputError(
+        f"The model transfer needs grey images as uint8 of {SIDE} x {SIDE} pixels; got {found}. "
+        f"Load the data at this size: --size {SIDE}"
+    )
 
 
 @cache

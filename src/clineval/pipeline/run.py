@@ -27,11 +27,12 @@ from clineval.evaluation import Evaluation
 from clineval.evaluation.curves import Curves, curves
 from clineval.evaluation.guarantees import parse_rule
 from clineval.evaluation.operating_points import given_point
+from clineval.models.classifier import parts_of_combined
+from clineval.models.ensemble import check_names
 from clineval.pipeline.audit import draw_audit, write_audit
 from clineval.pipeline.scoring import open_and_score
 from clineval.pipeline.train import (
     COMBINATION,
-    TRAINED,
     FinalModel,
     train_all,
     training_seconds,
@@ -40,7 +41,7 @@ from clineval.pipeline.train import (
 from clineval.predictions import read_predictions
 from clineval.progress import Announce, silent
 from clineval.results.folder import replace_folder, require_apart
-from clineval.settings import EvaluationSettings, OwnSettings, RunSettings
+from clineval.settings import OwnSettings, RunSettings
 
 
 @dataclass(frozen=True)
@@ -189,7 +190,8 @@ def run(
     InputError : a setting, the data, or the output folder is not fit.
     """
     check_formats(formats)
-    _check_evaluation(settings.evaluation)
+    check_names(settings.training.models)
+    _check_evaluation(settings)
     recorder = results.Recorder()
     with recorder.step("load"):
         read = load_own(own, settings, announce=announce) if own is not None else None
@@ -452,13 +454,14 @@ def check_formats(formats: Sequence[str]) -> None:
         )
 
 
-def _check_evaluation(asked: EvaluationSettings) -> None:
+def _check_evaluation(settings: RunSettings) -> None:
     """Refuse thresholds and a primary model that there cannot be, before anything is trained."""
+    asked, trained = settings.evaluation, settings.training.models
     for threshold in asked.thresholds:
         given_point(threshold)
     for rule in asked.threshold_rules:
         parse_rule(rule)
-    known = (*TRAINED, COMBINATION)
+    known = (*trained, COMBINATION) if parts_of_combined(trained) else trained
     if asked.primary is not None and asked.primary not in known:
         raise InputError(f"--primary needs one of {', '.join(known)}; got {asked.primary!r}.")
 

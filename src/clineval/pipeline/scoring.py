@@ -71,8 +71,9 @@ def score_folder(
     ----------
     settings : ``level``, ``draws`` and ``seed``, as in EvaluationSettings; where they were given,
         ``thresholds``, ``shared_cases_only``, ``attributes``, and ``points``: by model, frozen elsewhere,
-        as in ``evaluation.json``, ``threshold_rules``, ``readers``, and ``primary``: a model's name, or the
-        record of ``evaluation.json``.
+        as in ``evaluation.json``, ``threshold_rules``, ``readers``, ``primary``: a model's name, or the
+        record of ``evaluation.json``, and ``origins``: by model what must stand beside its figures, by
+        default as the run's models say.
     condition : what ``outcome`` is 1 for.
     models : the folder that says what the models learnt where; by default ``models`` of the folder.
 
@@ -85,11 +86,12 @@ def score_folder(
 
 def learnt_by(models: Path) -> tuple[Learnt, ...]:
     """What every model of a run learnt on which split, as ``shipped.json`` says; empty without that file."""
-    path = models / "shipped.json"
-    if not path.is_file():
-        return ()
-    shipped = json.loads(path.read_text(encoding="utf-8"))
-    return tuple(one for model, record in shipped.items() for one in _learnt(model, record))
+    return tuple(one for model, record in _records(models).items() for one in _learnt(model, record))
+
+
+def origins_of(models: Path) -> dict[str, str]:
+    """By model of a run what must stand beside its figures; empty where nothing must."""
+    return {name: record["origin"] for name, record in _records(models).items() if record.get("origin")}
 
 
 def _score(
@@ -103,6 +105,7 @@ def _score(
     progress: Progress | None,
 ) -> Evaluation:
     members = folder / "members.csv"
+    models = folder / "models" if models is None else models
     return evaluate_checked(
         read_predictions(_table_of(folder), scores=None) if table is None else table,
         condition=condition,
@@ -117,10 +120,16 @@ def _score(
         primary=_primary(settings.get("primary")),
         threshold_rules=settings.get("threshold_rules", ()),
         readers=from_plain(BesideReaders | None, settings.get("readers")),
-        learnt=learnt_by(folder / "models" if models is None else models),
+        learnt=learnt_by(models),
+        origins=settings.get("origins", origins_of(models)),
         opening=opening,
         progress=progress,
     )
+
+
+def _records(models: Path) -> dict[str, Any]:
+    path = models / "shipped.json"
+    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
 
 
 def _enter(

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from clineval.data import splits
 from clineval.data.audit import Audit
 from clineval.data.cohort import Cohort
-from clineval.models.classifier import BY_DEFAULT, COMBINED, KINDS, mean_of
+from clineval.models.classifier import KINDS, mean_of, parts_of_combined
 from clineval.models.ensemble import TrainedModel, train_cohorts
 from clineval.models.folds import grouped_folds
 from clineval.models.network import LearningCurve
@@ -92,7 +92,6 @@ def _log_loss(outcome: NDArray[np.bool_], risk: Floats) -> float:
     return float(-np.log(np.where(outcome, risk, 1 - risk)).mean())
 
 
-TRAINED = BY_DEFAULT
 COMBINATION = "combined"
 PAIR = ("logreg", "cnn")  # the headline pair, trained once more without near-duplicates of test images
 OUT_OF_FOLD = "train_out_of_fold"
@@ -109,6 +108,7 @@ class FinalModel:
     out_of_fold : shape (cases,), training cases scored by models that never saw their group; NaN elsewhere.
     uncalibrated, uncalibrated_out_of_fold : the same two before recalibration.
     trained : its stored form and what became of its members; None for a combination.
+    origin : what its figures must say of how it was made; empty where it learnt in this run from nothing.
     """
 
     name: str
@@ -120,6 +120,7 @@ class FinalModel:
     uncalibrated_out_of_fold: Floats
     trained: TrainedModel | None = None
     parts: tuple[str, ...] = ()
+    origin: str = ""
 
     @property
     def learning_curves(self) -> tuple[LearningCurve, ...]:
@@ -138,18 +139,21 @@ def train_all(
 ) -> tuple[FinalModel, ...]:
     """Train every model of a run, the headline pair also without the near-duplicates of test images."""
     fewer = splits.deduplicated(cohort, findings)
-    wanted: list[tuple[Cohort, tuple[str, ...]]] = [(cohort, TRAINED)]
-    if settings.data.split == "official" and len(fewer) < len(cohort):
-        wanted.append((fewer, PAIR))
+    names, pair = settings.training.models, tuple(name for name in PAIR if name in settings.training.models)
+    wanted: list[tuple[Cohort, tuple[str, ...]]] = [(cohort, names)]
+    if settings.data.split == "official" and len(fewer) < len(cohort) and pair:
+        wanted.append((fewer, pair))
     trained, *without = train_cohorts(
         wanted,
         settings=settings.training,
         jobs=jobs,
         finished=finished,
-        progress=announce(f"Training {', '.join(TRAINED)}"),
+        progress=announce(f"Training {', '.join(names)}"),
     )
     models = [finalise(model, cohort) for model in trained]
-    models.append(combine([model for model in models if model.name in COMBINED]))
+    if parts := parts_of_combined(names):
+        by_name = {model.name: model for model in models}
+        models.append(combine([by_name[part] for part in parts]))
     pairs = [finalise(model, fewer, name=f"{model.kind}_deduplicated") for pair in without for model in pair]
     return (*models, *pairs)
 
@@ -173,11 +177,15 @@ def finalise(model: TrainedModel, cohort: Cohort, *, name: str | None = None) ->
         uncalibrated=model.risk,
         uncalibrated_out_of_fold=model.out_of_fold,
         trained=model,
+        origin=str(model.stored.record.get("origin", "")),
     )
 
 
 def combine(parts: Sequence[FinalModel]) -> FinalModel:
-    """The mean of the parts' recalibrated risks on the logit scale, as the model ``combined``."""
+    """The mean of the parts' recalibrated risks on the logit scale, as the model ``combined``.
+
+    A part that counts for more is given more than once.
+    """
     risk = mean_of([part.risk for part in parts])
     out_of_fold = mean_of([part.out_of_fold for part in parts])
     return FinalModel(
@@ -189,6 +197,7 @@ def combine(parts: Sequence[FinalModel]) -> FinalModel:
         uncalibrated=risk,
         uncalibrated_out_of_fold=out_of_fold,
         parts=tuple(part.name for part in parts),
+        origin=next((f"in part {part.origin}" for part in parts if part.origin), ""),
     )
 
 
@@ -205,7 +214,8 @@ def write_tables(models: tuple[FinalModel, ...], folder: Path, *, leave_out: str
         for model in models
         if model.trained is not None and model.trained.members is not None
     ]
-    keep(pd.concat(members, ignore_index=True)).to_csv(folder / "members.csv", index=False)
+    if members:
+        keep(pd.concat(members, ignore_index=True)).to_csv(folder / "members.csv", index=False)
     write_models(models, folder / "models")
 
 
@@ -231,6 +241,8 @@ def _record(model: FinalModel) -> Mapping[str, Any]:
     record: dict[str, Any] = {"trained_on": trained_on, "recalibration": model.recalibration.to_json()}
     if model.parts:
         record["mean_logit_of"] = list(model.parts)
+    if model.origin:
+        record["origin"] = model.origin
     if model.trained is not None:
         record["training"] = model.trained.stored.record
     return record

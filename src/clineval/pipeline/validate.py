@@ -119,6 +119,7 @@ def validate(
     chosen = {
         "points": _points(run, at_home),
         "attributes": list(settings.attributes),
+        **({"origins": dict(at_home.origins)} if at_home.origins else {}),
         "primary": None if at_home.primary is None else codec.to_plain(at_home.primary),
     }
     scoring = {**asdict(settings.evaluation), **chosen}

@@ -38,11 +38,12 @@ def _of_model(model: str, point: OperatingPoint, subject: Subject, artefacts: Ar
         for case, outcome in zip(shown["case"].astype(str), shown["outcome"].astype(int), strict=True)
     ]
     missed, alarms = ([card for card in cards if card["outcome"] == outcome] for outcome in (1, 0))
+    name = subject.evaluation.named(model)
     threshold = f"threshold {number(point.threshold)}, {chosen_words(point)}"
     return {
         "name": model,
         "table": None if any(card["image"] for card in cards) else _table(cards, subject),
-        "title": f"{model} at {threshold}: {whole(found.missed)} missed, {whole(found.alarms)} false alarms",
+        "title": f"{name} at {threshold}: {whole(found.missed)} missed, {whole(found.alarms)} false alarms",
         "missed": found.missed,
         "alarms": found.alarms,
         "cards": cards,

@@ -308,8 +308,13 @@ class _Scene:
 
     def heading(self, title: str) -> Heading:
         """A title with the model, the population, n and the condition."""
-        subtitle = self.material.subtitle(self.population, self.scores)
-        return self.material.setting.heading(f"{title}: {shorten(self.model, 26)}", subtitle)
+        return self.material.setting.heading(f"{title}: {shorten(self.model, 26)}", self.subtitle)
+
+    @property
+    def subtitle(self) -> str:
+        """Population, n, condition, and the model's origin where it must be said."""
+        origin = self.material.evaluation.origins.get(self.model)
+        return self.material.subtitle(self.population, self.scores) + (f"; {origin}" if origin else "")
 
 
 def _of_model(scene: _Scene) -> Iterator[Drawing]:
@@ -378,7 +383,7 @@ def _failures(scene: _Scene, cohort: Cohort) -> Figure:
     return tiles(
         cohort, [str(case) for case in shown["case"]], captions, columns=6, setting=scene.material.setting,
         title=f"{found.missed} missed, {found.alarms} false alarms: {shorten(scene.model, 20)}",
-        subtitle=f"{scene.material.subtitle(scene.population, scene.scores)}; "
+        subtitle=f"{scene.subtitle}; "
         f"threshold {number(found.point.threshold)}, {aim_words(found.point)}; risk and case below",
     )  # fmt: skip
 
@@ -394,9 +399,10 @@ def _decision(material: Material, population: str) -> Figure:
     subject = subject_of(material.evaluation)
     lines = {name: material.curves.models[name][population].decision for name in subject.models(population)}
     figure, (ax,) = new_figure()
-    drawn = {model: line for model, line in lines.items() if line is not None}
-    plots.draw_decision_curves(drawn, ax, with_band=subject.pair)
-    first = material.evaluation.models[next(iter(drawn))][population]
+    named = material.evaluation.named
+    drawn = {named(model): line for model, line in lines.items() if line is not None}
+    plots.draw_decision_curves(drawn, ax, with_band=[named(model) for model in subject.pair])
+    first = material.evaluation.models[next(model for model, line in lines.items() if line)][population]
     heading = material.setting.heading("Decision curve", material.subtitle(population, first))
     return lay_out(figure, heading, height=2.5)
 

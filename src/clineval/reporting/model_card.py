@@ -70,13 +70,15 @@ def _content(artefacts: Artefacts, subject: Subject) -> dict[str, Any]:
         "index": [] if artefacts.synthetic else _index(artefacts, subject),
         "synthetic": artefacts.synthetic,
         "synthetic_reason": plain(artefacts.synthetic_reason),
-        "models": [plain(model) for model in subject.evaluation.models],
+        "models": [plain(subject.evaluation.named(model)) for model in subject.evaluation.models],
         "condition": plain(subject.condition),
         "input": pixels,
         "program": f"clineval {__version__}",
         "commit": commit.get("hash", ""),
         "data_licence": source.get("licence", ""),
-        "details": [_details(model, record) for model, record in artefacts.stored.items()],
+        "details": [
+            _details(subject.evaluation.named(model), record) for model, record in artefacts.stored.items()
+        ],
         "limits": [plain(sentence) for sentence in sections.limits(subject, artefacts)],
         "training": _training(artefacts, subject),
         "data_sentence": _data_sentence(subject),
@@ -193,7 +195,7 @@ def _data_sentence(subject: Subject) -> str:
 def _answer(artefacts: Artefacts, subject: Subject) -> Iterator[str]:
     """The headline of the report, then each light."""
     found = verdict_on(subject, where=str(artefacts.transport.get("external", "")))
-    yield f"{subject.main}: {found.headline}"
+    yield f"{subject.evaluation.named(subject.main)}: {found.headline}"
     for light in found.lights:
         yield f"{light.question} {light.answer}. {light.sentence}"
 
@@ -202,7 +204,8 @@ def _results(subject: Subject) -> list[tuple[str, ...]]:
     names = ("auc_logit", "brier", "calibration_slope", "calibration_intercept")
     return [
         (
-            plain(model), plain(population), f"{whole(scores.cases)} ({whole(scores.events)})",
+            plain(subject.evaluation.named(model)), plain(population),
+            f"{whole(scores.cases)} ({whole(scores.events)})",
             *(plain(with_interval(scores.measures.get(name), name_level=False)) for name in names),
         )
         for model, population, scores in _tested(subject)
@@ -232,7 +235,7 @@ def _points(subject: Subject) -> list[tuple[str, ...]]:
             threshold = f"{number(point.threshold)}, {chosen_words(point)}"
             rows.append(
                 (
-                    plain(model),
+                    plain(subject.evaluation.named(model)),
                     plain(population),
                     threshold,
                     *(whole(int(n or 0)) for n in counts),

@@ -214,7 +214,9 @@ def _explorer(artefacts: Artefacts, curves: Curves, subject: Subject) -> dict[st
     }
     view = {
         "models": [
-            name for name in dict.fromkeys([*subject.pair, *subject.evaluation.models]) if name in there
+            (name, subject.evaluation.named(name))
+            for name in dict.fromkeys([*subject.pair, *subject.evaluation.models])
+            if name in there
         ],
         "populations": list(populations),
         "opens_on": data["opens_on"],

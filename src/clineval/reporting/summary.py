@@ -25,7 +25,7 @@ def in_few_lines(subject: Subject, *, where: str = "") -> list[str]:
     point = subject.point()
     verdict = judge(scores, point, condition=subject.condition, where=where)
     lines = {
-        "Model": _model(subject.main, point),
+        "Model": _model(subject.evaluation.named(subject.main), point),
         "Found": _found(subject, scores.cases, scores.events, point),
         "AUC": f"{_auc(scores.measures.get('auc_logit'))}, {scores.cases:,} cases of {subject.population}",
         "Verdict": verdict.headline,

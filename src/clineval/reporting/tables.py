@@ -111,7 +111,7 @@ def measure_table(subject: Subject, names: Sequence[str], populations: Iterable[
     rows: list[Row] = []
     for model, population, scores in _by_model(subject, populations):
         cells = [cell(scores.measures.get(name), as_percent=name in AS_PERCENT) for name in kept]
-        rows.append((model, population_name(population), *cells))
+        rows.append((subject.evaluation.named(model), population_name(population), *cells))
     headings = ("model", "population", *(MEASURE_NAMES[name] for name in kept))
     return Table(headings, tuple(rows), _of_pair(subject, rows))
 
@@ -128,7 +128,8 @@ def _by_model(subject: Subject, populations: Iterable[str]) -> Iterator[tuple[st
 
 def _of_pair(subject: Subject, rows: Sequence[Row]) -> int:
     """How many of the rows speak of the primary model and the baseline: they come first."""
-    return sum(row[0] in subject.pair for row in rows) or len(rows)
+    pair = {subject.evaluation.named(model) for model in subject.pair}
+    return sum(row[0] in pair for row in rows) or len(rows)
 
 
 def _anywhere(evaluation: Evaluation, name: str) -> bool:
@@ -187,7 +188,7 @@ def comparison_table(subject: Subject, populations: Iterable[str]) -> Table:
         if each.population in wanted:
             rows.append(
                 (
-                    f"{each.models[0]} − {each.models[1]}",
+                    " − ".join(map(subject.evaluation.named, each.models)),
                     population_name(each.population),
                     MEASURE_NAMES.get(each.measure, each.measure).split(",")[0],
                     signed_cell(each.difference),
@@ -224,7 +225,7 @@ def spread_table(subject: Subject, population: str) -> Table | None:
         for each in scores.spread if scores is not None else ():
             rows.append(
                 (
-                    model,
+                    subject.evaluation.named(model),
                     MEASURE_NAMES.get(each.measure, each.measure).split(",")[0],
                     f"{len(each.values)} {each.over}",
                     number(each.mean),
@@ -247,7 +248,7 @@ def point_table(subject: Subject, population: str, *, models: Collection[str] | 
         *(MEASURE_NAMES[n] for n in POINT_RATES),
     )
     rows = [
-        (model, *_point_cells(point))
+        (subject.evaluation.named(model), *_point_cells(point))
         for model, _, _ in _by_model(subject, [population])
         for point in _primary_first(subject, model, population)
         if models is None or model in models
@@ -323,7 +324,8 @@ def brier_table(subject: Subject) -> Table | None:
         scores = subject.scores(model)
         if scores is not None and scores.brier_parts:
             parts = (number(scores.brier_parts.get(name), 4) for name in names)
-            rows.append((model, cell(scores.measures.get("brier")), *parts))
+            name = subject.evaluation.named(model)
+            rows.append((name, cell(scores.measures.get("brier")), *parts))
     headings = ("model", "Brier score", *(name.replace("_", " ") for name in names))
     return Table(headings, tuple(rows)) if rows else None
 
@@ -337,6 +339,7 @@ def appendix_table(subject: Subject) -> Table:
         for point in scores.operating_points:
             rates = {**point.rates, **vars(point.appendix)}
             cells = (cell(rates.get(name), as_percent=name in AS_PERCENT) for name in names)
-            rows.append((model, number(point.threshold), *cells, precision))
+            name = subject.evaluation.named(model)
+            rows.append((name, number(point.threshold), *cells, precision))
     headings = ("model", "threshold", *(MEASURE_NAMES[name] for name in names), "average precision")
     return Table(headings, tuple(rows), _of_pair(subject, rows))
