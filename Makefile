@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+PIP_TOOLS := 7.6.2
 CORES := $(shell getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2)
 
 .DEFAULT_GOAL := help
@@ -13,9 +14,10 @@ help: ## Show what can be made
 
 install: $(STAMP) ## Install clineval and all it needs into .venv
 
-$(STAMP): requirements.lock pyproject.toml
+$(STAMP): requirements.lock requirements.hashes pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "clineval needs Python >= 3.11; this is %s. Say which: make PYTHON=python3.12" % sys.version.split()[0])'
 	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -r requirements.hashes
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.lock
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $(STAMP)
@@ -70,8 +72,13 @@ audit-deps: ## Look for known vulnerabilities in the lock (needs the network; fa
 	  { echo "audit-deps needs the network and has none: nothing was looked up"; exit 1; }
 	build/audit/bin/pip-audit --requirement requirements.lock --no-deps --disable-pip --strict
 
-lock: ## Write requirements.lock anew from what is installed in .venv
-	$(BIN)/python -m pip freeze --exclude-editable --all | grep -viE '^(pip|clineval|breastmnist)' | sed 's/+cpu//' > requirements.lock
+lock: ## Write requirements.lock anew from what is installed in .venv, and requirements.hashes from that
+	$(BIN)/python -m pip freeze --exclude-editable --all | grep -viE '^(pip|clineval)' | sed 's/+cpu//' > requirements.lock
+	@$(PYTHON) -m venv --clear build/lock
+	@build/lock/bin/python -m pip install --quiet --disable-pip-version-check pip-tools==$(PIP_TOOLS)
+	grep -v '^torch==' requirements.lock > build/lock/pinned.in
+	build/lock/bin/pip-compile --quiet --generate-hashes --allow-unsafe --strip-extras --no-annotate --no-header \
+	  --no-emit-options --output-file requirements.hashes build/lock/pinned.in
 
 clean: ## Remove the environment and every cache; results/ and my-results/ stay
 	rm -rf $(VENV) build dist src/*.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

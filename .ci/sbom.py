@@ -9,13 +9,15 @@ themselves. No network is used, and the same environment gives the same bytes.
 import json
 import re
 import sys
+import tomllib
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 TARGET = ROOT / "build" / "sbom.cdx.json"
-PROGRAM = "breastmnist-clinical-evaluation"
+PROGRAM = "clineval"
+EXTRAS = ("train", "dicom", "cluster", "audit", "transfer")  # what the extra "all" brings
 
 
 def bare(name: str) -> str:
@@ -58,16 +60,28 @@ def needs(name: str, versions: dict[str, str]) -> list[str]:
         stated = metadata.requires(name) or []
     except metadata.PackageNotFoundError:
         return []
-    names = [re.match(r"[\w.-]+", line) for line in stated if "extra ==" not in line]
+    return references([line for line in stated if "extra ==" not in line], versions)
+
+
+def references(stated: list[str], versions: dict[str, str]) -> list[str]:
+    """The locked packages among some requirements."""
+    names = [re.match(r"[\w.-]+", line) for line in stated]
     found = sorted({bare(match.group()) for match in names if match})
     return [reference(each, versions[each]) for each in found if each in versions]
+
+
+def project() -> dict[str, Any]:
+    """The program itself, as pyproject.toml states it."""
+    return dict(tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"])
 
 
 def bill() -> dict[str, Any]:
     """The whole bill of materials."""
     versions = locked()
-    program = metadata.version(PROGRAM)
-    own = {"type": "application", "bom-ref": PROGRAM, "name": PROGRAM, "version": program}
+    program = project()
+    own = {"type": "application", "bom-ref": PROGRAM, "name": PROGRAM, "version": program["version"]}
+    extras = program["optional-dependencies"]
+    stated = [*program["dependencies"], *(line for extra in EXTRAS for line in extras[extra])]
     packages = [component(name, version) for name, version in sorted(versions.items())]
     dependencies = [
         {"ref": reference(name, version), "dependsOn": needs(name, versions)}
@@ -79,7 +93,7 @@ def bill() -> dict[str, Any]:
         "version": 1,
         "metadata": {"component": own},
         "components": packages,
-        "dependencies": [{"ref": PROGRAM, "dependsOn": needs(PROGRAM, versions)}, *dependencies],
+        "dependencies": [{"ref": PROGRAM, "dependsOn": references(stated, versions)}, *dependencies],
     }
 
 

@@ -258,7 +258,7 @@ def test_a_reader_without_a_cut_is_ranked_only(tmp_path, capsys):
     assert code == 0, err
     scores = json.loads((tmp_path / "o" / "evaluation.json").read_text())["readers"]["test"]["BIRADS"]
     assert scores["cut"] is None
-    assert "Reader    " in shown
+    assert "Reader: " in shown
     assert scores["together"] == []
     assert scores["against"]["a"]["auc"]["difference"]["value"] is not None
 

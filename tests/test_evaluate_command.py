@@ -482,7 +482,7 @@ def test_a_given_threshold_is_what_the_terminal_shows(
     path, out = saved(table(models=("a",)), tmp_path), tmp_path / "out"
     words = ["evaluate", path, "--threshold", 0.2, "--threshold", 0.3, "--out", out, "--draws", 20]
     _, shown, _ = ended(capsys, *words)
-    assert "at threshold 0.200 (given)" in shown
+    assert "Primary model: a, threshold 0.200" in shown
     _, shown, _ = ended(capsys, *words, "--table")
     assert "0.200 given" in shown
     assert "0.300 given" in shown

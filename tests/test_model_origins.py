@@ -12,10 +12,10 @@ from clineval.evaluation.curves import curves
 from clineval.pipeline.scoring import origins_of
 from clineval.reporting.figures import write_figures
 from clineval.reporting.model_card import write_model_card
+from clineval.reporting.notebook import in_short
 from clineval.reporting.report import write_report
 from clineval.reporting.sections import TEXTURE
 from clineval.reporting.subject import subject_of
-from clineval.reporting.summary import in_few_lines
 
 ORIGIN = "pretrained on ImageNet"
 
@@ -65,7 +65,7 @@ def test_report_card_and_summary_name_the_origin_and_warn_of_fine_texture(evalua
         assert TEXTURE.split(":")[0] in text
     assert '<option value="transfer" selected>transfer (pretrained on ImageNet)</option>' in report
     assert f"<td>transfer ({ORIGIN})" in report or f"transfer ({ORIGIN})</th>" in report
-    assert f"transfer ({ORIGIN}) at threshold" in " ".join(in_few_lines(subject_of(evaluation)))
+    assert f"Primary model: transfer ({ORIGIN}), threshold" in in_short(evaluation)
 
 
 def test_figures_say_the_origin_below_their_title(evaluation, monkeypatch, tmp_path):

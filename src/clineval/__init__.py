@@ -7,8 +7,6 @@ named below is loaded when it is first used.
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-__version__ = "0.1.0"
-
 if TYPE_CHECKING:
     from clineval.evaluation import Evaluation, evaluate
     from clineval.pipeline.predict import predict
@@ -42,6 +40,8 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        return import_module("clineval.version").program_version()
     if name in _ROOM_OF:
         return getattr(import_module(_ROOM_OF[name]), name)
     raise AttributeError(f"module 'clineval' has no attribute {name!r}")

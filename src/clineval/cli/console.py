@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from math import isnan
 from pathlib import Path
+from textwrap import wrap
 from typing import Any
 
 from rich.console import Console
@@ -14,6 +15,7 @@ from rich.markup import escape
 from clineval.progress import Announce, Progress
 
 STUDY_FORMS = {"fraction": "g", "cases": ",.0f", "events": ",.0f", "trained_on": ",.0f", "cpu_seconds": ".1f"}
+NARROWEST = 80  # columns of the narrowest terminal
 WIDTH = 170  # columns of a table that goes to a file rather than to a terminal
 
 
@@ -145,22 +147,24 @@ def _study_cell(name: str, cell: Any) -> str:
     return f"{cell:{STUDY_FORMS.get(name, '.3f')}}"
 
 
-def show_answer(evaluation: Any, report: Path, *, where: str = "", table: bool = False) -> None:
+def show_answer(evaluation: Any, report: Path, *, external: bool = False, table: bool = False) -> None:
     """The answer in five lines, the last one the report's path; with ``table`` every model before them.
 
-    ``where`` is the name of an external cohort.
+    Of an external cohort one line before them says which it is.
     """
     if Screen.quiet:
         return
+    from clineval.reporting.notebook import in_short
     from clineval.reporting.subject import subject_of
-    from clineval.reporting.summary import LABEL, in_few_lines
 
-    subject = subject_of(evaluation)
     if table:
-        show_evaluation(evaluation, main=subject.main)
-    answer = in_few_lines(subject, where=where)
-    for line in (*answer, *_beside_readers(subject), f"{'Report':<{LABEL}}{report}"):
-        say(line)
+        show_evaluation(evaluation, main=subject_of(evaluation).main)
+    lines = in_short(evaluation).splitlines()
+    answer = [*(lines if external else lines[1:]), *_beside_readers(subject_of(evaluation))]
+    for line in answer:
+        for part in wrap(line, NARROWEST, subsequent_indent="  ", break_long_words=False):
+            say(part)
+    say(f"Report: {report}")
 
 
 def _beside_readers(subject: Any) -> list[str]:
@@ -168,9 +172,8 @@ def _beside_readers(subject: Any) -> list[str]:
     if not subject.evaluation.readers:
         return []
     from clineval.reporting.beside import beside_lines
-    from clineval.reporting.summary import labelled
 
-    return [line for said in beside_lines(subject) for line in labelled("Reader", said)]
+    return [f"Reader: {said}" for said in beside_lines(subject)]
 
 
 def show_evaluation(evaluation: Any, *, main: str) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 import typer
 
 from clineval.cli.console import complain
-from clineval.errors import InputError
+from clineval.errors import EXTRAS, InputError, how_to_install
 
 DONE, UNEXPECTED, USAGE, REFUSED, FOUND, INTERRUPTED = 0, 1, 2, 3, 4, 130
 WRITE_FAULTS = {
@@ -60,6 +60,8 @@ def exit_code(command: Callable[[], Any]) -> int:
         return _short_of_memory(error) if _is_about_memory(error) else _write_fault(error)
     except MemoryError as error:
         return _short_of_memory(error)
+    except ModuleNotFoundError as error:
+        return _missing_extra(error)
     except Exception as error:
         if hasattr(error, "format_message"):  # what the command line's parser raises
             return _wrong_usage(error)
@@ -94,6 +96,13 @@ def _output_closed() -> int:
         except OSError:
             os.dup2(nowhere, stream.fileno())  # type: ignore[union-attr]
     return _ended("standard output was closed before everything was written to it", code=REFUSED)
+
+
+def _missing_extra(error: ModuleNotFoundError) -> int:
+    package = (error.name or "").partition(".")[0]
+    if package not in EXTRAS:
+        return _unexpected()
+    return _ended(f"this needs {package}: {how_to_install(EXTRAS[package])}", code=REFUSED)
 
 
 def _is_about_memory(error: BaseException) -> bool:

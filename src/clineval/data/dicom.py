@@ -129,8 +129,7 @@ def read_dicom(content: bytes, *, most_pixels: int, decoding: Decoding | None = 
         import pydicom  # noqa: F401
     except ImportError:
         raise Unusable(
-            "it is a DICOM file, for which pydicom is needed: "
-            "pip install 'breastmnist-clinical-evaluation[dicom]'"
+            "it is a DICOM file, for which pydicom is needed: pip install 'clineval[dicom]'"
         ) from None
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # pydicom warns of every irregularity, most of them harmless

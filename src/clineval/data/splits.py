@@ -4,7 +4,6 @@ from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.model_selection import StratifiedGroupKFold
 
 from clineval.data.audit import Audit
 from clineval.data.cohort import Cohort
@@ -115,6 +114,8 @@ def _drawn(
         raise InputError(
             f"A split by group needs at least {folds} groups with and without the condition; got {scarcer}."
         )
+    from sklearn.model_selection import StratifiedGroupKFold
+
     splitter = StratifiedGroupKFold(n_splits=folds, shuffle=True, random_state=seed)
     _, drawn = next(iter(splitter.split(outcome, outcome, groups=group)))
     return np.asarray(drawn, dtype=np.int64)

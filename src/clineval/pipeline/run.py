@@ -22,7 +22,7 @@ from clineval.data.load import STANDARD
 from clineval.data.medmnist_sets import SIZES
 from clineval.data.own_images import OWN, OwnCohort, draw_samples, read_own_cohort
 from clineval.data.own_table import Columns
-from clineval.errors import InputError
+from clineval.errors import InputError, require_extra
 from clineval.evaluation import Evaluation
 from clineval.evaluation.curves import Curves, curves
 from clineval.evaluation.guarantees import parse_rule
@@ -190,6 +190,7 @@ def run(
     InputError : a setting, the data, or the output folder is not fit.
     """
     check_formats(formats)
+    require_extra("train", for_what="run, which trains models,")
     check_names(settings.training.models)
     _check_evaluation(settings)
     recorder = results.Recorder()
@@ -268,6 +269,7 @@ def train(
     announce: Announce = silent,
 ) -> Finished:
     """Write models and the risks on train and val, none on test. Raises as ``run`` does."""
+    require_extra("train", for_what="train")
     recorder = results.Recorder()
     with recorder.step("load"):
         cohort = load(settings, announce=announce)

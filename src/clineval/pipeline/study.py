@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from clineval import results
 from clineval.data.audit import audit
 from clineval.data.cohort import Cohort
-from clineval.errors import InputError
+from clineval.errors import InputError, require_extra
 from clineval.files import write_whole
 from clineval.models.study import study
 from clineval.pipeline.run import facts, load
@@ -194,6 +194,7 @@ def run_study(
     ------
     InputError : the folder holds another study (it says what differs) or something else, or a room refuses.
     """
+    require_extra("train", for_what="study")
     recorder = results.Recorder()
     with recorder.step("load"):
         cohort = load(settings, announce=announce)

@@ -10,7 +10,6 @@ from typing import Any
 import jinja2
 import numpy as np
 
-from clineval import __version__
 from clineval.evaluation.records import PopulationScores
 from clineval.files import write_whole
 from clineval.reporting import sections
@@ -20,6 +19,7 @@ from clineval.reporting.report import verdict_on
 from clineval.reporting.sections import commit_words
 from clineval.reporting.sentences import chosen_words, number, percent, whole, with_interval
 from clineval.reporting.subject import Subject
+from clineval.version import program_version
 
 FILE = "model_card.md"
 SAID_ABOVE = ("condition", "image", "kind")  # keys of a model's record that the card's head already holds
@@ -73,7 +73,7 @@ def _content(artefacts: Artefacts, subject: Subject) -> dict[str, Any]:
         "models": [plain(subject.evaluation.named(model)) for model in subject.evaluation.models],
         "condition": plain(subject.condition),
         "input": pixels,
-        "program": f"clineval {__version__}",
+        "program": f"clineval {program_version()}",
         "commit": commit.get("hash", ""),
         "data_licence": source.get("licence", ""),
         "details": [

@@ -31,9 +31,10 @@ def in_short(evaluation: Evaluation) -> str:
         return f"Evaluation of {evaluation.condition!r}: no population was scored"
     count = f"{len(evaluation.models)} model{'s' if len(evaluation.models) > 1 else ''}"
     present = f"{whole(scores.events)} {subject.condition} ({whole_percent(scores.prevalence)})"
+    threshold = "" if point is None else f", threshold {number(point.threshold)}"
     lines = (
         f"Evaluation of {count} on {subject.population!r}: {whole(scores.cases)} cases, {present}",
-        f"Primary model: {subject.main}{'' if point is None else f', threshold {number(point.threshold)}'}",
+        f"Primary model: {evaluation.named(subject.main)}{threshold}",
         _calls(point, subject.condition),
         f"AUC {sentences.two_decimals(scores.measures.get('auc_logit'))}",
         report.verdict_on(subject).headline,

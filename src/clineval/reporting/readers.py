@@ -14,7 +14,6 @@ import pandas as pd
 from markupsafe import Markup
 from matplotlib.axes import Axes
 
-from clineval import __version__
 from clineval.evaluation.reader_study import (
     COVARIANCE_NAMES,
     ModalityComparison,
@@ -47,6 +46,7 @@ from clineval.reporting.style import (
 )
 from clineval.reporting.tables import Cell, Table, cell
 from clineval.statistics.intervals import Estimate
+from clineval.version import program_version
 
 HERE = Path(__file__).parent
 READER_COLOURS = MODEL_COLOURS[2:]  # of the modalities; a model is drawn in ink
@@ -294,7 +294,7 @@ def _content(study: ReaderStudy, folder: Path, source: str, facts: Mapping[str, 
         "covariance": COVARIANCE_NAMES[study.covariance],
         "margin": any(each.margin is not None for each in study.model_against_readers),
         "level": f"{100 * study.level:g}%",
-        "program": f"clineval {__version__}",
+        "program": f"clineval {program_version()}",
     }
 
 

@@ -12,7 +12,6 @@ import jinja2
 import pandas as pd
 from markupsafe import Markup
 
-from clineval import __version__
 from clineval.errors import InputError
 from clineval.evaluation.curves import Curves, DecisionLines, PopulationCurves
 from clineval.evaluation.curves import curves as curves_of
@@ -30,6 +29,7 @@ from clineval.reporting.sentences import people, percent, whole
 from clineval.reporting.subject import Subject, main_comparison
 from clineval.reporting.tables import Table
 from clineval.reporting.verdict import Verdict, judge
+from clineval.version import program_version
 
 FILE = "report.html"
 HERE = Path(__file__).parent
@@ -165,7 +165,7 @@ def content(artefacts: Artefacts, curves: Curves) -> dict[str, Any]:
         "simulated": simulated_coverage(artefacts.coverage),
         "provenance": origin(artefacts),
         "openings": openings(artefacts),
-        "program": f"clineval {__version__}",
+        "program": f"clineval {program_version()}",
         "table_name": artefacts.table_name,
     }
     page["has_audit"] = any(page[name] for name in ("audit", "differences", "check_strip"))

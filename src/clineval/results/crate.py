@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from clineval import __version__
 from clineval.files import FILE, LEDGER, UNHASHED, write_whole
+from clineval.version import program_version
 
 CRATE = "ro-crate-metadata.json"
 SPECIFICATION = "https://w3id.org/ro/crate/1.1"
@@ -109,7 +109,7 @@ def _software(record: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
         "@id": "#clineval",
         "@type": "SoftwareApplication",
         "name": "clineval",
-        "softwareVersion": __version__,
+        "softwareVersion": program_version(),
         **({"identifier": commit} if commit else {}),
         "softwareRequirements": [{"@id": f"#{name}"} for name in others],
     }

@@ -11,7 +11,7 @@ from typing import Any
 
 from threadpoolctl import threadpool_info
 
-from clineval import __version__
+from clineval.version import program_version
 
 THREAD_VARIABLES = (
     "OMP_NUM_THREADS",
@@ -51,7 +51,7 @@ INSTRUCTION_SETS = ("sse4_2", "avx", "avx2", "fma", "avx512f", "avx512_bf16", "a
 
 def versions() -> dict[str, str]:
     """Versions of Python and of every installed package that touches the numbers."""
-    found = {"python": platform.python_version(), "clineval": __version__}
+    found = {"python": platform.python_version(), "clineval": program_version()}
     for name in PACKAGES:
         with contextlib.suppress(metadata.PackageNotFoundError):
             found[name] = metadata.version(name)

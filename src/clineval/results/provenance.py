@@ -11,13 +11,14 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from clineval import __version__, files
+from clineval import files
 from clineval.errors import InputError
 from clineval.files import FILE, LEDGER, hash_file, hash_folder, hash_text, read_regular, write_whole
 from clineval.results.crate import CRATE, write_crate
 from clineval.results.environment import commit, machine, versions
 from clineval.results.folder import PUBLISHED
 from clineval.results.ledger import ledger_state
+from clineval.version import program_version
 
 PROCESSES = Path("/proc")
 TICKS = os.sysconf("SC_CLK_TCK")
@@ -132,7 +133,7 @@ def describe(
     return {
         "schema": SCHEMA,
         "kind": kind,
-        "program": f"clineval {__version__}",
+        "program": f"clineval {program_version()}",
         "command": scrub_command(command),
         "settings": dict(settings),
         "seeds": seeds_of(settings),

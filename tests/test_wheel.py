@@ -1,0 +1,159 @@
+"""The wheel, installed outside the repository without torch, evaluates, predicts and verifies."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import sysconfig
+import tomllib
+import venv
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from finished_run import WORDS, write_cohort
+from PIL import Image
+
+ROOT = Path(__file__).resolve().parents[1]
+HEAVY = ("torch", "statsmodels", "pydicom", "dask", "distributed", "pynndescent")
+
+WITHOUT = f"""
+import sys
+
+class Refuse:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in {HEAVY}:
+            raise ModuleNotFoundError(f"No module named {{name!r}}", name=name)
+
+sys.meta_path.insert(0, Refuse())
+"""
+
+
+@pytest.fixture(scope="module")
+def clineval(tmp_path_factory):
+    """Runs the command of a fresh environment that has the wheel, the core's packages and nothing heavy.
+
+    The packages are those installed here, through a path file, with every heavy one refused: no network.
+    """
+    place = tmp_path_factory.mktemp("wheel")
+    source = place / "source"
+    shutil.copytree(ROOT / "src" / "clineval", source / "src" / "clineval")
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, source)
+    build = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation"]
+    subprocess.run([*build, "--wheel-dir", str(place), str(source)], check=True, capture_output=True)
+    (wheel,) = place.glob("clineval-*.whl")
+    venv.create(place / "env", with_pip=False)
+    python = place / "env" / "bin" / "python"
+    words = [str(python), "-c", "import sysconfig; print(sysconfig.get_path('purelib'))"]
+    packages = Path(subprocess.run(words, check=True, capture_output=True, text=True).stdout.strip())
+    install = [
+        sys.executable,
+        "-m",
+        "pip",
+        "install",
+        "--quiet",
+        "--no-deps",
+        "--target",
+        str(packages),
+        str(wheel),
+    ]
+    subprocess.run(install, check=True, capture_output=True)
+    (packages / "without_heavy_packages.py").write_text(WITHOUT)
+    (packages / "core.pth").write_text(f"import without_heavy_packages\n{sysconfig.get_path('purelib')}\n")
+    command = "import sys; from clineval.cli.main import main; main()"
+
+    def run(*words, folder):
+        environment = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
+        line = [str(python), "-c", command, *map(str, words)]
+        return subprocess.run(line, cwd=folder, env=environment, capture_output=True, text=True, timeout=300)
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def home(clineval, tmp_path_factory):
+    """A folder with an evaluation and two images."""
+    folder = tmp_path_factory.mktemp("home")
+    chance = np.random.default_rng(0)
+    outcome = np.arange(60) % 3 == 0
+    risk = np.clip(0.3 * outcome + 0.6 * chance.random(60), 0, 1)
+    pd.DataFrame({"outcome": outcome.astype(int), "risk": risk}).to_csv(folder / "t.csv", index=False)
+    Image.fromarray(chance.integers(0, 255, (64, 64), np.uint8)).save(folder / "a.png")
+    done = clineval("evaluate", "t.csv", "--draws", 50, "--out", "out", folder=folder)
+    assert done.returncode == 0, done.stderr
+    return folder
+
+
+pytestmark = pytest.mark.slow
+
+
+def test_the_package_comes_from_the_wheel_and_knows_its_version(clineval, tmp_path):
+    done = clineval("--version", folder=tmp_path)
+    stated = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+    assert (done.stdout, done.stderr) == (f"clineval {stated}\n", "")
+
+
+def test_evaluate_and_what_follows_need_no_torch(clineval, home):
+    assert (home / "out" / "report.html").exists()
+    for words in (("verify", "out"), ("report", "out"), ("verify", "out"), ("compare", "out", "out")):
+        done = clineval(*words, folder=home)
+        assert done.returncode == 0, (words, done.stderr)
+
+
+def test_predict_needs_no_torch(clineval, home, finished_run):
+    done = clineval("predict", finished_run, "a.png", "--format", "json", folder=home)
+    assert done.returncode == 0, done.stderr
+    assert len(json.loads(done.stdout)["images"]) == 1
+
+
+def test_validate_needs_no_torch(clineval, home, finished_run, tmp_path):
+    cohort = write_cohort(tmp_path / "cohort")
+    words = ["--name", "b", "--image-folder", cohort / "images", *WORDS, "--out", tmp_path / "out"]
+    done = clineval("validate", finished_run, cohort / "cohort.csv", *words, folder=home)
+    assert done.returncode == 0, done.stderr
+
+
+def test_audit_needs_no_torch(clineval, home, tmp_path):
+    chance = np.random.default_rng(1)
+    for number in range(4):
+        Image.fromarray(chance.integers(0, 255, (64, 64), np.uint8)).save(tmp_path / f"{number}.png")
+    done = clineval("audit", tmp_path, "--out", "audited", folder=home)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("words", [("run",), ("train",), ("study",), ("verify", "out", "--retrain")])
+def test_a_command_that_trains_says_which_extra_it_needs(clineval, home, words):
+    done = clineval(*words, folder=home)
+    assert done.returncode == 3
+    assert "pip install 'clineval[train]'" in done.stderr.splitlines()[-1]
+    assert "Traceback" not in done.stderr
+
+
+def pins(name):
+    return dict(re.findall(r"^([A-Za-z0-9_.-]+)==([^\s;\\]+)", (ROOT / name).read_text(), flags=re.M))
+
+
+def canonical(pinned):
+    return {re.sub(r"[-_.]+", "-", name).lower(): version for name, version in pinned.items()}
+
+
+def test_the_hashes_are_of_the_very_versions_of_the_lock():
+    locked, hashed = canonical(pins("requirements.lock")), canonical(pins("requirements.hashes"))
+    assert locked.keys() - hashed.keys() == {"torch"}, "torch differs by index, so its hash would"
+    assert {name: locked[name] for name in hashed} == hashed
+    blocks = re.split(r"^(?=[A-Za-z])", (ROOT / "requirements.hashes").read_text(), flags=re.M)
+    assert all("--hash=sha256:" in block for block in blocks if "==" in block)
+
+
+def test_the_core_has_none_of_the_heavy_packages_and_all_has_every_extra():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    core = " ".join(project["dependencies"])
+    assert not [name for name in ("torch", "statsmodels", "pydicom", "tqdm") if name in core]
+    (everything,) = project["optional-dependencies"]["all"]
+    for extra in ("train", "dicom", "cluster", "audit", "transfer"):
+        assert extra in everything
+    assert ".[all]" in (ROOT / "requirements.txt").read_text().splitlines()
