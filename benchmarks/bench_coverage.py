@@ -9,10 +9,11 @@ well as the first and shares half of its noise: every difference is 0 in truth.
 """
 
 import argparse
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
-from joblib import Parallel, delayed
 from scipy.special import expit, logit, ndtri
 from scipy.stats import binom
 
@@ -117,9 +118,11 @@ def shown(covered, undefined, sets):
 
 def table(designs, sets, draws):
     """The rows of one table of designs."""
-    work = Parallel(n_jobs=-1)(
-        delayed(part)(design, sets, draws) for design in designs.values() for part in (single, compared)
-    )
+    with ProcessPoolExecutor(mp_context=get_context("fork")) as pool:
+        parts = [
+            pool.submit(part, each, sets, draws) for each in designs.values() for part in (single, compared)
+        ]
+        work = [part.result() for part in parts]
     found = {name: one | other for name, one, other in zip(designs, work[::2], work[1::2], strict=True)}
     yield f"| interval | {' | '.join(designs)} |"
     yield "|---" * (len(designs) + 1) + "|"
