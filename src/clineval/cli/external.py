@@ -133,6 +133,8 @@ def validate(
         )
     _complain_unreadable(len(found.unreadable), of=len(found.cohort) + len(found.unreadable))
     say(found.cohort.source.notice, style="bold red")
+    for warning in found.evaluation.warnings:
+        complain(f"Warning: {warning}")
     show_answer(found.evaluation, found.folder / "report.html", external=True, table=table_too)
     for sentence in sentences(found.sites) if found.sites is not None else ():
         say(sentence)
