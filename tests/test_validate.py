@@ -446,7 +446,7 @@ def test_the_run_itself_is_never_replaced(finished_run, cohort, tmp_path, capsys
     copy = shutil.copytree(finished_run, tmp_path / "run")
     before = hash_folder(copy)
     assert run_command(words(copy, cohort, copy, "--force")) == REFUSED
-    assert "is the run that is to be validated" in capsys.readouterr().err
+    assert "is the run that is read" in capsys.readouterr().err
     assert hash_folder(copy) == before
 
 

@@ -142,6 +142,18 @@ class ValidationSettings:
 
 
 @dataclass(frozen=True)
+class AdoptionSettings:
+    """How a finished run is updated on labelled cases of one site; docs/methods/updating.md."""
+
+    local: ValidationSettings  # how the local images are read and scored
+    target: float = 0.9  # sensitivity that the local threshold is set for, between 0 and 1
+    assurance: float | None = None  # probability that it is reached; None sets the threshold at the target
+    update: str = "closed_testing"  # of the risks: nothing, intercept, intercept_slope, shrunken
+    folds: int = 5  # of the cross-fitting; 4/5 of the local cases fit, 1/5 score
+    repeats: int = 20  # of the cross-fitting, in other folds
+
+
+@dataclass(frozen=True)
 class ReaderSettings:
     """How a study of several readers is analysed; docs/methods/readers.md says what each means."""
 

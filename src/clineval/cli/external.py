@@ -1,4 +1,4 @@
-"""Commands that apply a finished run to other images: validate and predict."""
+"""Commands that apply a finished run to other images: validate, adopt and predict."""
 
 from pathlib import Path
 from typing import Annotated
@@ -138,6 +138,86 @@ def validate(
     show_answer(found.evaluation, found.folder / "report.html", external=True, table=table_too)
     for sentence in sentences(found.sites) if found.sites is not None else ():
         say(sentence)
+
+
+def adopt(
+    results: Annotated[Path, typer.Argument(help="Folder written by clineval run.")],
+    table: Annotated[Path, typer.Argument(help="CSV or Parquet, one row per labelled image of the site.")],
+    name: Annotated[str, typer.Option(help="What the site is called in every result.")],
+    image_folder: ImageFolder = None,
+    image_column: ImageColumn = "image",
+    outcome_column: OutcomeColumn = "outcome",
+    positive: Positive = "1",
+    group_column: GroupColumn = None,
+    fit: Fit = "as-trained",
+    bits: Bits = 16,
+    matching: Matching = True,
+    second_view: SecondView = True,
+    skip_unreadable: SkipUnreadable = False,
+    target: Annotated[float, typer.Option(help="Sensitivity that the local threshold is set for.")] = 0.9,
+    assurance: Annotated[
+        float | None,
+        typer.Option(
+            help="Set the threshold lower, so that the target is reached with this probability, such as 0.9.",
+            show_default="set at the target on the local cases",
+        ),
+    ] = None,
+    update: Annotated[
+        str,
+        typer.Option(help="Of the risks: nothing, intercept, intercept_slope, shrunken or closed_testing."),
+    ] = "closed_testing",
+    seed: Annotated[int, typer.Option(help="Seed of folds and bootstrap.")] = 0,
+    jobs: Annotated[
+        int | None, typer.Option(help="Threads; the numbers do not depend on it.", show_default="all cores")
+    ] = None,
+    figures: Figures = "png",
+    out: Annotated[Path, typer.Option("--out", help="Folder for the site's model; parents are made.")] = Path(
+        "adoption"
+    ),
+    force: Force = False,
+) -> None:
+    """What must be done before a run is used at one more site, and how many labelled local cases it takes.
+
+    Sets the threshold and recalibrates the risks on local cases, says what each step buys on local cases
+    that took no part, and writes the updated models as a folder for predict and validate.
+
+    Example:
+      clineval adopt results cohort.csv --name hospital-b \\
+        --image-folder images --image-column id --outcome-column pathology \\
+        --positive malignant --group-column patient --out results-b
+    """
+    from clineval import settings as rooms
+    from clineval.pipeline.adopt import adopt_run
+    from clineval.pipeline.run import OwnImages
+    from clineval.reporting.adoption import PAGE, sentences
+
+    own = rooms.OwnSettings(image_column, outcome_column, positive, group_column, fit=fit, bits=bits)
+    local = rooms.ValidationSettings(
+        name,
+        own,
+        matching,
+        second_view,
+        evaluation=rooms.EvaluationSettings(seed=seed),
+        skip_unreadable=skip_unreadable,
+    )
+    with display() as announce:
+        found = adopt_run(
+            results,
+            OwnImages(table, image_folder),
+            rooms.AdoptionSettings(local, target, assurance, update),
+            out=out,
+            force=force,
+            jobs=jobs,
+            formats=comma_list(figures),
+            command=command(),
+            announce=announce,
+            warn=notify,
+        )
+    _complain_unreadable(found.unreadable, of=found.adoption.cases + found.unreadable)
+    say(found.notice, style="bold red")
+    for sentence in sentences(found.adoption):
+        say(sentence)
+    say(f"Page: {found.folder / PAGE}; the site's models: {found.folder}")
 
 
 def predict(

@@ -51,7 +51,7 @@ def _top(
 COMMANDS = {
     "Start here": (learning.run, scoring.evaluate, external.validate, external.predict, readers.readers),
     "Data": (images.audit, images.fetch, images.explore),
-    "Models": (learning.train, learning.study),
+    "Models": (learning.train, learning.study, external.adopt),
     "Results": (scoring.report, scoring.verify, scoring.compare),
 }
 """The commands by what they are about, in the order of the README."""

@@ -123,7 +123,7 @@ PANELS = {
     "modality_column reader reader_order reader_category cut predictions fit bits skip_unreadable medmnist "
     "attribute site_column address to name",
     "Models": "model models primary threshold threshold_rule early_stopping seeds folds repeats variants "
-    "fractions matching second_view device margin prevalence acting_threshold",
+    "fractions matching second_view device margin prevalence acting_threshold target assurance update",
     "Output": "out form figures table_too table json force",
     "Expert": "jobs seed resume level draws coverage shared_cases_only corruptions cluster retrain design "
     "covariance power difference",
@@ -135,6 +135,7 @@ COMMON = {
     "evaluate": ("condition", "threshold", "out"),
     "validate": ("name", "image_folder", "out"),
     "predict": ("out", "form", "skip_unreadable"),
+    "adopt": ("name", "image_folder", "out"),
     "readers": ("modality_column", "predictions", "out"),
     "fetch": ("dataset", "size", "to"),
     "explore": ("dataset", "condition", "out"),

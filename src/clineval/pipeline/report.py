@@ -27,6 +27,11 @@ def rewrite_report(results: Path, *, force: bool = False) -> Path:
     """
     require_results(results, provenance.FILE, "evaluation.json", "predictions.csv")
     record = provenance.read_provenance(results / provenance.FILE)
+    if record["kind"] == "adopt":
+        raise InputError(
+            f"{results} holds an adoption, whose page is adoption.html: no report is made of the cases that "
+            "fitted it. Validate it on other patients with: clineval validate"
+        )
     foreign = [*foreign_entries(results), *(name for name in WORDS if (results / name).is_dir())]
     if foreign:
         raise InputError(

@@ -6,7 +6,7 @@ import os
 import re
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -150,6 +150,7 @@ DECIMALS = 12  # of a final risk: few enough for every CSV reader to read the sa
 MOST_EVALUATION = 2**25  # bytes of evaluation.json
 NAME = re.compile(r"[A-Za-z0-9_.+-]{1,100}")  # of a model
 AS_TRAINED = "as-trained"  # squares are cut as those of the training images were
+MODELS_OF = ("run", "adopt")  # commands that leave models with frozen thresholds
 RECORDS = "shipped.json"  # of all models of a run, in its folder of models
 NEEDED = (MARKER, "evaluation.json", f"models/{RECORDS}")
 
@@ -174,6 +175,7 @@ class StoredRun:
     models : each trained model by name; ``parts`` maps a combined model to those it is the mean of.
     views : of an external image that each trained model averages over.
     recalibrations : by name, None where a model's risks are left as they are.
+    adopted : what ``clineval adopt`` fitted for a site, applied last; by name, none for a run's own risks.
     thresholds : by name of the model, in the run's order.
     """
 
@@ -188,6 +190,7 @@ class StoredRun:
     recalibrations: Mapping[str, Recalibration | None]
     thresholds: Mapping[str, tuple[FrozenThreshold, ...]]
     reference: TrainingReference
+    adopted: Mapping[str, Recalibration] = field(default_factory=dict)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -212,7 +215,7 @@ def read_run(results: Path) -> StoredRun:
     """
     require_results(results, MARKER)
     provenance = _json(results / MARKER)
-    if provenance.get("kind") != "run":
+    if provenance.get("kind") not in MODELS_OF:
         run = (provenance.get("data") or {}).get("run")
         named = f"; name the run that it validated, {run!r}" if run else ", as 'clineval run' writes them"
         raise InputError(
@@ -289,6 +292,8 @@ def final_risks(run: StoredRun, views: Sequence[Mapping[str, Floats]]) -> dict[s
 
     They have twelve decimals, as in ``predictions.csv``.
 
+    Last comes what was fitted for the site that the run was adopted for.
+
     Parameters
     ----------
     views : one or several mappings from model to its uncalibrated risks of the same cases.
@@ -298,7 +303,8 @@ def final_risks(run: StoredRun, views: Sequence[Mapping[str, Floats]]) -> dict[s
         mean, recalibration = mean_of([view[name] for view in views]), run.recalibrations[name]
         risks[name] = mean if recalibration is None else recalibration.apply(mean)
     risks |= {name: mean_of([risks[part] for part in parts]) for name, parts in run.parts.items()}
-    return {name: np.round(risk, DECIMALS) for name, risk in risks.items()}
+    final = {name: np.round(risk, DECIMALS) for name, risk in risks.items()}
+    return final | {name: np.round(fit.apply(final[name]), DECIMALS) for name, fit in run.adopted.items()}
 
 
 def _score_chunk(run: StoredRun, chunk: NDArray[np.uint8], matching: bool) -> Scored:
@@ -359,6 +365,11 @@ def _stored(
         recalibrations={name: _recalibration(records[name]["recalibration"]["fitted"]) for name in trained},
         thresholds={name: _thresholds(evaluation["points"][name]) for name in (*trained, *parts)},
         reference=read_reference(folder),
+        adopted={
+            name: fitted
+            for name, record in records.items()
+            if (fitted := _recalibration(record.get("adopted"))) is not None
+        },
     )
 
 

@@ -99,8 +99,8 @@ def validate(
     ------
     InputError : the run, the table, an image, the name or the output folder is not fit; nothing is written.
     """
-    _check_name(settings.name)
-    _check_apart(results, own, out)
+    check_name(settings.name)
+    check_apart(results, own, out)
     check_formats(formats)
     if jobs is not None and jobs < 1:
         raise InputError(f"--jobs needs a number from 1 on; came {jobs}.")
@@ -110,9 +110,9 @@ def validate(
         at_home = read_evaluation(results / "evaluation.json")
         fits = cut_for(run, settings.own.fit, second_view=settings.second_view)
         settings = replace(settings, own=replace(settings.own, fit=fits[0]))
-        external = _read(run, own, settings, fits[1:], announce)
+        external = read_external(run, own, settings, fits[1:], announce)
         require_apart(out, *external.folders)
-        _check_columns(external.cohort, settings)
+        check_columns(external.cohort, settings)
         unchanged()
     for line in said_first(external.cohort):
         warn(line)
@@ -126,9 +126,9 @@ def validate(
     with replace_folder(out, kind="validate", force=force) as folder, threadpool_limits(1):
         with recorder.step("score"):
             scored = score_external(run, external, settings, jobs=jobs, announce=announce)
-            table = _write_table(external.cohort, scored, folder)
+            table = write_table(external.cohort, scored, folder)
             if settings.skip_unreadable:
-                _write_unreadable(external, folder)
+                write_unreadable(external, folder)
         with recorder.step("evaluate"):
             evaluation = _evaluate(run, scoring, settings, results, folder, table, announce)
         with recorder.step("transport"):
@@ -165,7 +165,8 @@ def validate(
     return Validated(out, external.cohort, evaluation, beside, external.unreadable, study)
 
 
-def _check_name(name: str) -> None:
+def check_name(name: str) -> None:
+    """Refuse a name of an external cohort that is empty, reserved, too long or not printable."""
     if not name.strip() or name in RESERVED or not name.isprintable() or len(name) > LONGEST_NAME:
         shown = name if len(name) <= LONGEST_NAME else f"{name[:LONGEST_NAME]}... ({len(name)} characters)"
         raise InputError(
@@ -174,15 +175,14 @@ def _check_name(name: str) -> None:
         )
 
 
-def _check_apart(results: Path, own: OwnImages, out: Path) -> None:
+def check_apart(results: Path, own: OwnImages, out: Path) -> None:
+    """Refuse to write into the run, the table or the images that are read."""
     if out.resolve().is_relative_to(results.resolve()):
-        raise InputError(
-            f"--out {out} is the run that is to be validated, or lies inside it; choose another folder."
-        )
+        raise InputError(f"--out {out} is the run that is read, or lies inside it; choose another folder.")
     require_apart(out, results, own.table, own.folder)
 
 
-def _read(
+def read_external(
     run: StoredRun, own: OwnImages, settings: ValidationSettings, also: Sequence[str], announce: Announce
 ) -> OwnCohort:
     """The external images, prepared as those of the run, and cut ``also`` in another way."""
@@ -211,7 +211,7 @@ def _read(
     return replace(read, cohort=replace(read.cohort, source=source, attributes=attributes))
 
 
-def _check_columns(cohort: Cohort, settings: ValidationSettings) -> None:
+def check_columns(cohort: Cohort, settings: ValidationSettings) -> None:
     """Refuse a column of groups that tells nobody apart, and chosen attributes that are not there."""
     column = settings.own.group_column
     if column is not None and len(cohort) > 1 and (cohort.group == cohort.group[0]).all():
@@ -276,7 +276,9 @@ def _notes(run: StoredRun, settings: ValidationSettings, *, second_view: bool) -
         yield "Of upright images the upper square was scored too, and the risk is the mean of both."
 
 
-def _write_table(cohort: Cohort, scored: ExternalScores, folder: Path) -> pd.DataFrame:
+def write_table(
+    cohort: Cohort, scored: ExternalScores, folder: Path, *, name: str = "predictions.csv"
+) -> pd.DataFrame:
     """Write ``predictions.csv`` and hand back what lies there, for that is what must be scored."""
     about = {
         "split": cohort.split,
@@ -289,11 +291,11 @@ def _write_table(cohort: Cohort, scored: ExternalScores, folder: Path) -> pd.Dat
         pd.DataFrame({"model": model, **about, "risk": risk, **further})
         for model, risk in scored.risks.items()
     ]
-    write_predictions(pd.concat(frames, ignore_index=True), folder / "predictions.csv")
-    return read_predictions(folder / "predictions.csv")
+    write_predictions(pd.concat(frames, ignore_index=True), folder / name)
+    return read_predictions(folder / name)
 
 
-def _write_unreadable(external: OwnCohort, folder: Path) -> None:
+def write_unreadable(external: OwnCohort, folder: Path) -> None:
     """Write ``unreadable.csv``: the images that could not be used, and why."""
     with (folder / "unreadable.csv").open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")

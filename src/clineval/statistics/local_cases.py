@@ -93,6 +93,24 @@ def local_cases_needed(
     )
 
 
+def local_threshold(
+    outcome: ArrayLike, risk: ArrayLike, *, target: float, assurance: float | None = None
+) -> float:
+    """The threshold that local cases set for a sensitivity.
+
+    Parameters
+    ----------
+    outcome, risk : shape (n,), at least one event.
+    target, assurance : as for ``local_cases_needed``; the assurance takes events as independent.
+    """
+    total = int(np.count_nonzero(outcome))
+    if assurance is None or not total:
+        return threshold_for_sensitivity(outcome, risk, target)
+    return threshold_for_sensitivity(
+        outcome, risk, min(least_sure_count(total, target, assurance), total) / total
+    )
+
+
 def _events_by_group(outcome: Bools, risk: Floats, group: ArrayLike | None) -> list[Floats]:
     code = np.unique(group_codes(group, len(outcome))[outcome], return_inverse=True)[1]
     order = np.argsort(code, kind="stable")
@@ -107,10 +125,7 @@ def _sample(groups: list[Floats], number: int, rng: np.random.Generator) -> Floa
 
 
 def _threshold(events: Floats, target: float, assurance: float | None) -> float:
-    total = len(events)
-    sure = None if assurance is None else min(least_sure_count(total, target, assurance), total)
-    wanted = target if sure is None else sure / total
-    return threshold_for_sensitivity(np.ones(total, dtype=bool), events, wanted)
+    return local_threshold(np.ones(len(events), dtype=bool), events, target=target, assurance=assurance)
 
 
 def _share_below(risk: Floats, thresholds: Floats) -> Floats:

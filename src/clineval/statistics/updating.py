@@ -11,11 +11,11 @@ from scipy.special import chdtrc
 
 from clineval.statistics.counts import Bools, Floats, checked_risks, flagged, group_codes
 from clineval.statistics.intervals import Estimate, percentile_interval, undefined
+from clineval.statistics.local_cases import local_threshold
 from clineval.statistics.logistic_fit import fit_logistic
 from clineval.statistics.recalibration import Recalibration, fit_intercept, fit_platt, learnable
 from clineval.statistics.resampling import Units, resampling_units, shared_groups
 from clineval.statistics.scores import surprise
-from clineval.statistics.thresholds import threshold_for_sensitivity
 
 # From the smallest change to the largest; the last two find their own size.
 STEPS = ("nothing", "threshold", "intercept", "intercept_slope", "shrunken", "closed_testing")
@@ -48,6 +48,7 @@ def fit_update(
     threshold: float,
     fitted_on: str,
     target: float = 0.9,
+    assurance: float | None = None,
     group: ArrayLike | None = None,
     alpha: float = 0.05,
 ) -> Update:
@@ -61,6 +62,7 @@ def fit_update(
         ``"shrunken"``, intercept and slope drawn towards no change by the factor 1 - 2 / statistic of
         ``closed_testing``, not below 0; ``"closed_testing"``, the step that ``closed_testing`` chooses.
     threshold : the frozen model's, on its risks.
+    assurance : of the step ``"threshold"``, as in ``local_cases.local_threshold``.
     fitted_on : the site's name, kept in the record.
     alpha : significance level of the closed testing.
 
@@ -80,7 +82,8 @@ def fit_update(
         raise ValueError(f"Expected a step of {', '.join(STEPS)}; got {step!r}.")
     outcome, risk = checked_risks(outcome, risk)
     if step == "threshold":
-        return Update(step, step, None, threshold_for_sensitivity(outcome, risk, target))
+        own = local_threshold(outcome, risk, target=target, assurance=assurance)
+        return Update(step, step, None, own)
     taken, kept = step, 1.0
     if step in ("shrunken", "closed_testing"):
         test = closed_testing(outcome, risk, group=group, alpha=alpha)
@@ -172,6 +175,7 @@ def evaluate_updates(
     *,
     threshold: float,
     target: float = 0.9,
+    assurance: float | None = None,
     steps: Sequence[str] = STEPS,
     group: ArrayLike | None = None,
     folds: int = 5,
@@ -190,7 +194,7 @@ def evaluate_updates(
     ----------
     outcome, risk, group : shape (n,), local cases; ``risk`` is the frozen model's.
     threshold : the frozen model's.
-    target : sensitivity for the step ``"threshold"``.
+    target, assurance : for the step ``"threshold"``.
     steps : those of ``fit_update``.
     folds, repeats : at least 2 and 1.
     draws, seed, level : of the bootstrap intervals, which draw whole groups and take the fits as given.
@@ -207,7 +211,7 @@ def evaluate_updates(
     """
     outcome, risk = checked_risks(outcome, risk)
     _check_enough(outcome, group, target, folds)
-    local = _Local(outcome, risk, group, threshold, target, alpha)
+    local = _Local(outcome, risk, group, threshold, target, assurance, alpha)
     parts = [grouped_folds(outcome, group, folds=folds, seed=(seed, repeat)) for repeat in range(repeats)]
     units = resampling_units(outcome, group, stratified=False)
     words = f"cross-fitted {repeats} times, percentile of {draws} bootstrap draws"
@@ -282,6 +286,7 @@ class _Local:
     group: ArrayLike | None
     threshold: float
     target: float
+    assurance: float | None
     alpha: float
 
     def update(self, step: str, rows: Bools) -> Update:
@@ -293,6 +298,7 @@ class _Local:
             threshold=self.threshold,
             fitted_on="local",
             target=self.target,
+            assurance=self.assurance,
             group=None if self.group is None else np.asarray(self.group)[rows],
             alpha=self.alpha,
         )

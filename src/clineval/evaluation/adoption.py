@@ -1,0 +1,269 @@
+"""A frozen model at one more site: what local labelled cases change, what that buys, how many it takes."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike, NDArray
+
+from clineval.errors import InputError
+from clineval.evaluation.operating_points import HALF, SENSITIVITY_90
+from clineval.evaluation.populations import TEST_CLEAN, Cases, populations
+from clineval.evaluation.records import Point, Primary, Scale
+from clineval.predictions import OUT_OF_FOLD, VAL
+from clineval.statistics.counts import Floats, flagged
+from clineval.statistics.intervals import Estimate
+from clineval.statistics.local_cases import LocalCases, local_cases_needed, local_threshold
+from clineval.statistics.operating_point import operating_point
+from clineval.statistics.recalibration import Recalibration
+from clineval.statistics.updating import (
+    STEPS,
+    ClosedTest,
+    EvaluatedUpdate,
+    closed_testing,
+    evaluate_updates,
+    fit_update,
+    least_events,
+)
+
+ASSURANCE = 0.9
+"""Probability of reaching the target in the second curve of how many local cases are needed."""
+
+TOLERANCE = 0.05
+"""How far below its target an adoption may end and still count as having reached it."""
+
+UPDATES = tuple(step for step in STEPS if step != "threshold")
+"""Updates of the risks that may be asked for; the threshold is set locally in every case."""
+
+SCHEMA = 1
+
+
+@dataclass(frozen=True)
+class AdoptedModel:
+    """One model for the site: its recalibration, None for none, and its thresholds, half among them.
+
+    ``taken`` is the update that came of the one asked for; ``reason`` says why it could not be fitted.
+    """
+
+    taken: str
+    recalibration: Recalibration | None
+    points: tuple[Point, ...]
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class ShareFlagged:
+    """A threshold set without labels, so that the share flagged is that of the development data.
+
+    A sensitivity analysis: it keeps the target only where the site has the same prevalence and risks that
+    mean the same.
+    """
+
+    share: float
+    population: str
+    threshold: float
+    sensitivity: Estimate
+    specificity: Estimate
+
+
+@dataclass(frozen=True)
+class Adoption:
+    """What adopting a run at a site changes and buys, of the primary model unless said otherwise.
+
+    ``ladder`` has each step of updating, scored on local cases that took no part in its fit. ``curves``
+    say how many local events it takes, with the threshold at the target and with assurance.
+    """
+
+    site: str
+    parent: str
+    condition: str
+    level: float
+    target: float
+    assurance: float | None
+    update: str
+    model: str
+    frozen_threshold: float
+    cases: int
+    events: int
+    groups: int
+    folds: int
+    repeats: int
+    ladder: tuple[EvaluatedUpdate, ...]
+    closed_test: ClosedTest | None
+    models: Mapping[str, AdoptedModel]
+    curves: tuple[LocalCases, ...]
+    share_flagged: ShareFlagged | None = None
+    schema: int = SCHEMA
+
+
+def check_enough(
+    outcome: ArrayLike, group: ArrayLike | None, *, target: float, folds: int, condition: str
+) -> None:
+    """Refuse an adoption on fewer cases than can set a threshold, and say how many are needed.
+
+    Parameters
+    ----------
+    outcome, group : shape (n,); ``group`` None where each case stands alone.
+
+    Raises
+    ------
+    InputError : a class has fewer independent cases than ``least_events`` of the target, or than folds.
+    """
+    outcome = np.asarray(outcome, dtype=bool)
+    least = max(least_events(target), folds)
+    for words, members in ((condition, outcome), (f"not {condition}", ~outcome)):
+        there = int(members.sum()) if group is None else len(np.unique(np.asarray(group)[members]))
+        if there < least:
+            whose = "cases" if group is None else "patients with cases"
+            raise InputError(
+                f"Adopting for a sensitivity of {target:g} needs at least {least} local {whose} that are "
+                f"{words}; got {there}: label {least - there} more. With the least the sensitivity is still "
+                "uncertain; docs/sites-and-adoption.md says how many make it sure."
+            )
+
+
+def adopt(
+    frame: pd.DataFrame,
+    *,
+    parent: str,
+    development: pd.DataFrame,
+    points: Mapping[str, tuple[Point, ...]],
+    primary: Primary,
+    condition: str,
+    target: float,
+    assurance: float | None,
+    update: str,
+    folds: int,
+    repeats: int,
+    scale: Scale,
+) -> Adoption:
+    """Update every model of a run on the labelled cases of one site, and score each step of it.
+
+    Parameters
+    ----------
+    frame : the frozen models' risks of the local cases, one population, as ``check_predictions`` gives it.
+    parent : the run's name; ``development`` its own table, for the share that it flags.
+    points, primary : the run's frozen thresholds, and its primary model and threshold.
+    target, assurance : the sensitivity that the local threshold is set for, and how surely.
+    update : of the risks, one of ``UPDATES``.
+    folds, repeats : of the cross-fitting.
+
+    Raises
+    ------
+    InputError : as ``check_enough``.
+    """
+    (local,) = populations(frame)
+    main = primary.model if primary.model in local.models else next(iter(local.models))
+    cases = local.models[main]
+    check_enough(cases.outcome, cases.group, target=target, folds=folds, condition=condition)
+    ladder = evaluate_updates(
+        cases.outcome,
+        cases.risk,
+        threshold=primary.threshold,
+        target=target,
+        assurance=assurance,
+        group=cases.group,
+        folds=folds,
+        repeats=repeats,
+        draws=scale.draws,
+        seed=scale.seed,
+        level=scale.level,
+    )
+    return Adoption(
+        site=local.name,
+        parent=parent,
+        condition=condition,
+        level=scale.level,
+        target=target,
+        assurance=assurance,
+        update=update,
+        model=main,
+        frozen_threshold=primary.threshold,
+        cases=len(cases),
+        events=int(cases.outcome.sum()),
+        groups=cases.groups,
+        folds=folds,
+        repeats=repeats,
+        ladder=ladder,
+        closed_test=_closed_test(cases),
+        models={
+            name: _adopted(each, update, target=target, assurance=assurance)
+            for name, each in local.models.items()
+        },
+        curves=tuple(
+            local_cases_needed(
+                cases.outcome,
+                cases.risk,
+                target=target,
+                tolerance=TOLERANCE,
+                assurance=how,
+                group=cases.group,
+                draws=scale.draws,
+                seed=scale.seed,
+            )
+            for how in (None, ASSURANCE)
+        ),
+        share_flagged=_share_flagged(cases, development, main, primary.threshold, scale.level),
+    )
+
+
+def applied(model: AdoptedModel, risk: Floats) -> Floats:
+    """The site's risks of cases to which the frozen model gives these, shape (n,)."""
+    return risk if model.recalibration is None else model.recalibration.apply(risk)
+
+
+def point_name(target: float) -> str:
+    """What a threshold set for this sensitivity is called."""
+    return f"{SENSITIVITY_90.removesuffix('90')}{100 * target:g}".replace(".", "_")
+
+
+def _adopted(cases: Cases, update: str, *, target: float, assurance: float | None) -> AdoptedModel:
+    reason = ""
+    try:
+        fitted = fit_update(
+            cases.outcome, cases.risk, update, threshold=math.nan, fitted_on=VAL, group=cases.group
+        )
+        taken, recalibration = fitted.taken, fitted.recalibration
+    except ValueError as error:  # the statistic's own word that there is nothing to fit
+        taken, recalibration, reason = "nothing", None, str(error)
+    model = AdoptedModel(taken, recalibration, (), reason)
+    risk = applied(model, cases.risk)
+    own = _rounded_down(local_threshold(cases.outcome, risk, target=target, assurance=assurance))
+    sure = "" if assurance is None else f", reached with a probability of {assurance:g}"
+    events = int(cases.outcome.sum())
+    rule = f"chosen for sensitivity {target:.2f} on {events} local cases with the condition{sure}"
+    return AdoptedModel(taken, recalibration, (HALF, Point(point_name(target), own, VAL, rule)), reason)
+
+
+def _rounded_down(threshold: float) -> float:
+    """To nine decimals, so that the case whose risk it is stays flagged however its risk is rounded."""
+    return math.floor(threshold * 1e9) / 1e9
+
+
+def _closed_test(cases: Cases) -> ClosedTest | None:
+    try:
+        return closed_testing(cases.outcome, cases.risk, group=cases.group)
+    except ValueError:  # then the ladder says why
+        return None
+
+
+def _share_flagged(
+    cases: Cases, development: pd.DataFrame, model: str, threshold: float, level: float
+) -> ShareFlagged | None:
+    """What a threshold that flags the share of the development data finds here; None without such data."""
+    there = {each.name: each.models[model] for each in populations(development) if model in each.models}
+    name = next((name for name in (OUT_OF_FOLD, VAL, *there) if name in there and name != TEST_CLEAN), None)
+    if name is None:
+        return None
+    share = float(flagged(there[name].risk, threshold).mean())
+    own = _highest(cases.risk, share)
+    scored = operating_point(cases.outcome, cases.risk, own, group=cases.group, level=level)
+    return ShareFlagged(share, name, own, scored.sensitivity, scored.specificity)
+
+
+def _highest(risk: NDArray[np.float64], share: float) -> float:
+    """The threshold that flags this share of the cases, or the next more."""
+    flagged_here = min(max(math.ceil(share * len(risk) - 1e-9), 1), len(risk))
+    return float(np.sort(risk)[len(risk) - flagged_here])

@@ -1,0 +1,281 @@
+"""The adopt step: a finished run updated on labelled cases of one site, as a frozen model of its own."""
+
+import json
+import shutil
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from threadpoolctl import threadpool_limits
+
+from clineval import results as provenance
+from clineval.data.own_images import OwnCohort
+from clineval.errors import InputError
+from clineval.evaluation import Evaluation, Primary, codec, read_evaluation
+from clineval.evaluation.adoption import UPDATES, Adoption, adopt, applied, check_enough
+from clineval.evaluation.records import Scale
+from clineval.pipeline.external import score_external
+from clineval.pipeline.run import OwnImages, check_formats, said_first
+from clineval.pipeline.scoring import open_and_score
+from clineval.pipeline.stored_run import DECIMALS, RECORDS, StoredRun, cut_for, read_run
+from clineval.pipeline.validate import (
+    check_apart,
+    check_columns,
+    check_name,
+    read_external,
+    write_table,
+    write_unreadable,
+)
+from clineval.predictions import VAL, read_predictions, write_predictions
+from clineval.progress import Announce, silent
+from clineval.reporting.adoption import write_adoption_figure, write_adoption_page
+from clineval.reporting.figures import write
+from clineval.results.folder import replace_folder, require_apart, watch
+from clineval.settings import AdoptionSettings
+
+FILE = "adoption.json"
+LOCAL = "local_predictions.csv"  # the parent's risks of the local cases
+MODELS = "models"
+
+
+@dataclass(frozen=True)
+class Adopted:
+    """Where the site's model lies, what the adoption found, and the images that were left out."""
+
+    folder: Path
+    adoption: Adoption
+    unreadable: int = 0
+    notice: str = ""
+
+
+def adopt_run(
+    results: Path,
+    own: OwnImages,
+    settings: AdoptionSettings,
+    *,
+    out: Path,
+    force: bool = False,
+    jobs: int | None = None,
+    formats: Sequence[str] = ("png",),
+    command: Iterable[str] = ("clineval", "adopt"),
+    announce: Announce = silent,
+    warn: Callable[[str], None] = lambda line: None,
+) -> Adopted:
+    """Update a finished run on labelled cases of one site; write it as a run that predict and validate use.
+
+    The folder holds the parent's models, each with its local recalibration and threshold, what the
+    adoption found (``adoption.json``, ``adoption.csv``, ``local_cases.csv``), a page and a figure, and the
+    hashes of the parent; it appears whole or not at all.
+
+    Parameters
+    ----------
+    results : folder of ``clineval run``; own : the table that names the local images, and their folder.
+    jobs : threads; all cores by default. The numbers do not depend on it.
+
+    Raises
+    ------
+    InputError : the run, the table, an image, an option or the output folder is not fit, or there are too
+        few local cases; nothing is written.
+    """
+    local = settings.local
+    _check_settings(settings)
+    check_name(local.name)
+    check_apart(results, own, out)
+    check_formats(formats)
+    recorder, unchanged = provenance.Recorder(), watch(results)
+    with recorder.step("read"):
+        run = _read_parent(results)
+        at_home = read_evaluation(results / "evaluation.json")
+        fits = cut_for(run, local.own.fit, second_view=local.second_view)
+        local = replace(local, own=replace(local.own, fit=fits[0]))
+        settings = replace(settings, local=local)
+        external = read_external(run, own, local, fits[1:], announce)
+        require_apart(out, *external.folders)
+        check_columns(external.cohort, local)
+        _check_enough(external, settings)
+        unchanged()
+    for line in said_first(external.cohort):
+        warn(line)
+    with replace_folder(out, kind="adopt", force=force) as folder, threadpool_limits(1):
+        with recorder.step("score"):
+            scored = score_external(run, external, local, jobs=jobs, announce=announce)
+            frame = write_table(external.cohort, scored, folder, name=LOCAL)
+            if local.skip_unreadable:
+                write_unreadable(external, folder)
+        asked = _asked(settings, results)
+        _enter(folder, asked, external, results, local.name)
+        with recorder.step("adopt"):
+            announce("Updating on the local cases")
+            found = _adopted(frame, results, at_home, settings)
+            _write_models(found, results, folder)
+            asked = _with_points(asked, found)
+            _evaluate(frame, found, folder, asked)
+        with recorder.step("report"):
+            _write_json(codec.to_plain(found), folder / FILE)
+            write(pd.DataFrame(_ladder_rows(found)), folder / "adoption.csv")
+            write(pd.DataFrame(_curve_rows(found)), folder / "local_cases.csv")
+            write_adoption_figure(found, folder, formats=tuple(formats), notice=run.notice)
+            write_adoption_page(found, folder, notice=run.notice)
+        provenance.seal(folder, _facts(command, asked, external, results, local.name, recorder))
+        unchanged()
+    return Adopted(out, found, len(external.unreadable), external.cohort.source.notice)
+
+
+def _check_settings(settings: AdoptionSettings) -> None:
+    if settings.update not in UPDATES:
+        raise InputError(f"--update needs one of {', '.join(UPDATES)}; got {settings.update!r}.")
+    for name in ("target", "assurance"):
+        value = getattr(settings, name)
+        if value is not None and not 0 < value < 1:
+            raise InputError(f"--{name} needs a number between 0 and 1, such as 0.9; got {value:g}.")
+
+
+def _read_parent(results: Path) -> StoredRun:
+    """The run to adopt; one that was adopted already is refused, for its own parent is to be named."""
+    run = read_run(results)
+    record = provenance.read_provenance(results / provenance.FILE)
+    if record["kind"] == "adopt":
+        about = record["data"].get("parent", {})
+        raise InputError(
+            f"{results} was adopted already, for {about.get('site')!r}; name the run it was adopted from, "
+            f"{about.get('run')!r}, so that the site's cases update the original model."
+        )
+    return run
+
+
+def _check_enough(external: OwnCohort, settings: AdoptionSettings) -> None:
+    cohort = external.cohort
+    group = cohort.group if len(np.unique(cohort.group)) < len(cohort) else None
+    check_enough(
+        cohort.outcome, group, target=settings.target, folds=settings.folds, condition=cohort.condition
+    )
+
+
+def _asked(settings: AdoptionSettings, results: Path) -> dict[str, Any]:
+    """The settings as recorded: of the adoption, and of the parent's data, which say how images are cut."""
+    record = provenance.read_provenance(results / provenance.FILE)
+    return {"adoption": asdict(settings), "data": record["settings"].get("data", {})}
+
+
+def _enter(folder: Path, asked: Mapping[str, Any], external: OwnCohort, results: Path, name: str) -> None:
+    """The ledger's line, before an outcome is used: local outcomes may serve once, to adopt."""
+    frozen = {
+        "settings": asked,
+        "data_sha256": external.cohort.source.sha256,
+        "local_predictions_sha256": provenance.hash_file(folder / LOCAL),
+        **_hashes(results),
+    }
+    provenance.open_ledger(folder / provenance.LEDGER, population=name, frozen=frozen)
+
+
+def _hashes(results: Path) -> dict[str, str]:
+    """What identifies the parent."""
+    return {
+        "parent_provenance_sha256": provenance.hash_file(results / provenance.FILE),
+        "parent_models_sha256": provenance.hash_settings(provenance.hash_folder(results / MODELS)),
+        "parent_evaluation_sha256": provenance.hash_file(results / "evaluation.json"),
+    }
+
+
+def _adopted(frame: pd.DataFrame, results: Path, at_home: Evaluation, settings: AdoptionSettings) -> Adoption:
+    primary = at_home.primary
+    if primary is None:
+        raise InputError(f"{results} declares no primary model; make the run anew with: clineval run")
+    given = settings.local.evaluation
+    return adopt(
+        frame,
+        parent=results.resolve().name,
+        development=read_predictions(results / "predictions.csv"),
+        points=at_home.points,
+        primary=primary,
+        condition=at_home.condition,
+        target=settings.target,
+        assurance=settings.assurance,
+        update=settings.update,
+        folds=settings.folds,
+        repeats=settings.repeats,
+        scale=Scale(given.level, given.draws, given.seed),
+    )
+
+
+def _write_models(found: Adoption, results: Path, folder: Path) -> None:
+    """The parent's models, byte for byte, and what was fitted for the site in ``shipped.json``."""
+    shutil.copytree(results / MODELS, folder / MODELS)
+    path = folder / MODELS / RECORDS
+    record = json.loads(path.read_text(encoding="utf-8"))
+    for name, model in found.models.items():
+        fitted = model.recalibration
+        record[name] = {**record[name], "adopted": None if fitted is None else fitted.to_json()}
+    _write_json(record, path)
+
+
+def _with_points(asked: Mapping[str, Any], found: Adoption) -> dict[str, Any]:
+    """The settings with what the evaluation of the folder needs: the local thresholds, the primary one."""
+    point = found.models[found.model].points[-1]
+    primary = Primary(
+        found.model, point.threshold, point.chosen_on, f"Adopted for {found.site}: {point.rule}."
+    )
+    given = dict(asked["adoption"]["local"]["evaluation"])
+    points = {name: codec.to_plain(model.points) for name, model in found.models.items()}
+    return {**asked, "evaluation": {**given, "points": points, "primary": codec.to_plain(primary)}}
+
+
+def _evaluate(frame: pd.DataFrame, found: Adoption, folder: Path, asked: Mapping[str, Any]) -> None:
+    """The site's risks of the local cases as ``val``: they chose, so no threshold is scored on them."""
+    risk = frame["risk"].to_numpy(np.float64).copy()
+    for name, model in found.models.items():
+        rows = (frame["model"] == name).to_numpy()
+        risk[rows] = np.round(applied(model, risk[rows]), DECIMALS)
+    write_predictions(frame.assign(split=VAL, risk=risk), folder / "predictions.csv")
+    open_and_score(folder, asked["evaluation"], condition=found.condition, frozen={}, models=folder / MODELS)
+
+
+def _ladder_rows(found: Adoption) -> Iterator[dict[str, Any]]:
+    """A row per step and measure, with its change from doing nothing."""
+    for each in found.ladder:
+        for measure, scored in vars(each.scores).items():
+            change = getattr(each.change, measure)
+            yield {
+                "step": each.step, "measure": measure, "value": scored.value, "low": scored.low,
+                "high": scored.high, "change": change.value, "change_low": change.low,
+                "change_high": change.high, "method": scored.method,
+            }  # fmt: skip
+
+
+def _curve_rows(found: Adoption) -> Iterator[dict[str, Any]]:
+    for curve in found.curves:
+        for place, events in enumerate(curve.events.tolist()):
+            yield {
+                "assurance": "" if curve.assurance is None else curve.assurance, "events": events,
+                "sensitivity": curve.sensitivity[place], "worst_tenth": curve.worst_tenth[place],
+                "specificity": curve.specificity[place], "reached": curve.reached[place],
+            }  # fmt: skip
+
+
+def _write_json(content: Mapping[str, Any], path: Path) -> None:
+    text = json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False)
+    path.write_text(text + "\n", encoding="utf-8")
+
+
+def _facts(
+    command: Iterable[str],
+    asked: Mapping[str, Any],
+    external: OwnCohort,
+    results: Path,
+    name: str,
+    recorder: provenance.Recorder,
+) -> dict[str, Any]:
+    """The provenance of the folder: the parent's data and hashes, and the local cases."""
+    parent = provenance.read_provenance(results / provenance.FILE)["data"]
+    source = {
+        **parent,
+        "title": f"{parent.get('title', '')}, adopted for {name}",
+        "parent": {"run": results.resolve().name, "site": name, **_hashes(results)},
+        "local": {**asdict(external.cohort.source), "notice": external.cohort.source.notice},
+    }
+    return provenance.describe(
+        kind="adopt", command=command, settings=asked, source=source, recorder=recorder
+    )

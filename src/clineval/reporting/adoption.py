@@ -1,0 +1,270 @@
+"""An adoption in words, a page and a figure: what local cases change, what that buys, how many it takes."""
+
+import base64
+import math
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+from markupsafe import Markup
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from clineval import __version__
+from clineval.evaluation.adoption import AdoptedModel, Adoption
+from clineval.files import write_whole
+from clineval.reporting.report import HERE, content_policy, template
+from clineval.reporting.sentences import (
+    covers,
+    defined,
+    number,
+    signed,
+    split_name,
+    whole,
+    whole_percent,
+)
+from clineval.reporting.style import (
+    INK,
+    MODEL_COLOURS,
+    MUTED,
+    Heading,
+    journal_style,
+    lay_out_stacked,
+    new_figure,
+    save,
+    shorten,
+)
+from clineval.reporting.tables import AS_PERCENT, Cell, Row, Table, cell, signed_cell
+from clineval.statistics.intervals import Estimate
+from clineval.statistics.local_cases import LocalCases
+from clineval.statistics.updating import EvaluatedUpdate
+
+PAGE, FIGURE = "adoption.html", "local_cases"
+STEP_NAMES = {
+    "nothing": "nothing",
+    "threshold": "threshold only",
+    "intercept": "intercept",
+    "intercept_slope": "intercept and slope",
+    "shrunken": "intercept and slope, shrunken",
+    "closed_testing": "closed testing's choice",
+}
+MEASURES = {
+    "sensitivity": "sensitivity",
+    "specificity": "specificity",
+    "brier": "Brier score",
+    "log_loss": "log loss",
+}
+
+
+def sentences(found: Adoption) -> Iterator[str]:
+    """What the adoption allows one to say, for page and terminal."""
+    steps = {each.step: each for each in found.ladder}
+    yield _rates(f"Left as it is, {found.model}", steps["nothing"], found)
+    yield _rates("With its threshold set on local cases it", steps["threshold"], found)
+    yield _risks(found, steps["closed_testing" if found.update == "nothing" else found.update])
+    yield _needed(found)
+    yield from filter(None, [_label_free(found)])
+
+
+def _rates(who: str, step: EvaluatedUpdate, found: Adoption) -> str:
+    scores = step.scores
+    if not defined(scores.sensitivity):
+        return f"{who} could not be scored: {scores.sensitivity.method}."
+    where = "" if step.step == "nothing" else ", on local cases that took no part"
+    return (
+        f"{who} finds {_percent(scores.sensitivity)} of {found.condition} cases (target "
+        f"{whole_percent(found.target)}) at a specificity of {_percent(scores.specificity)}{where}."
+    )
+
+
+def _percent(found: Estimate) -> str:
+    if math.isnan(found.low):
+        return whole_percent(found.value)
+    bounds = f"{whole_percent(found.low)} to {whole_percent(found.high)}"
+    return f"{whole_percent(found.value)} ({bounds})"
+
+
+def _risks(found: Adoption, step: EvaluatedUpdate) -> str:
+    change, name = step.change.brier, STEP_NAMES[step.step]
+    if not defined(change):
+        return f"Recalibration ({name}) could not be scored: {change.method}."
+    said = "no evidence that it helps" if covers(change, 0.0) else "better" if change.value < 0 else "worse"
+    return (
+        f"Recalibration ({name}) changes the Brier score by {signed(change.value)} "
+        f"({number(change.low)} to {number(change.high)}): {said}."
+    )
+
+
+def _needed(found: Adoption) -> str:
+    plain, sure = found.curves
+    floor, wanted = whole_percent(found.target - plain.tolerance), whole_percent(found.target)
+    return (
+        f"To stay at {floor} or more in nine of ten adoptions {_many(plain, found)}; with a threshold set to "
+        f"reach {wanted} with a probability of {whole_percent(sure.assurance)}, {_many(sure, found)}."
+    )
+
+
+def _many(curve: LocalCases, found: Adoption) -> str:
+    if math.isnan(curve.needed):
+        return f"no number considered is enough ({curve.reason})"
+    place = int(np.flatnonzero(curve.events == curve.needed)[0])
+    return (
+        f"it takes {curve.needed:.0f} local {found.condition} cases, at a specificity of "
+        f"{whole_percent(float(curve.specificity[place]))}"
+    )
+
+
+def _label_free(found: Adoption) -> str:
+    flagged = found.share_flagged
+    if flagged is None:
+        return ""
+    share = whole_percent(flagged.share)
+    return (
+        f"Without labels, a threshold that flags {share} of the cases here, as the frozen one does of "
+        f"{split_name(flagged.population)}, finds {_percent(flagged.sensitivity)} at a specificity of "
+        f"{_percent(flagged.specificity)}: a sensitivity analysis that keeps no target, for prevalence and "
+        "mix differ between sites."
+    )
+
+
+# --- the page -----------------------------------------------------------------------------------------
+
+
+def write_adoption_page(found: Adoption, folder: Path, *, notice: str = "") -> Path:
+    """Write ``adoption.html`` with the figure that lies beside it."""
+    style = (HERE / "report.css").read_text(encoding="utf-8")
+    picture = folder / f"{FIGURE}.png"
+    page = template("adoption.html.jinja").render(
+        title=f"{found.parent} adopted for {found.site}: {found.condition}",
+        notice=notice,
+        sentences=list(sentences(found)),
+        counts=_counts(found),
+        ladder=ladder_table(found),
+        models=_model_table(found),
+        needed=_needed_table(found),
+        figure=base64.b64encode(picture.read_bytes()).decode("ascii") if picture.is_file() else "",
+        found=found,
+        level=f"{100 * found.level:g}%",
+        program=f"clineval {__version__}",
+        style=Markup(style),
+        policy=content_policy(style=style, script=""),
+    )
+    write_whole(folder / PAGE, page)
+    return folder / PAGE
+
+
+def _counts(found: Adoption) -> Table:
+    assurance = "" if found.assurance is None else f", reached with a probability of {found.assurance:g}"
+    rows = {
+        "local cases": f"{whole(found.cases)}, {whole(found.events)} of them {found.condition}",
+        **({"patients or groups": whole(found.groups)} if found.groups < found.cases else {}),
+        "primary model": f"{found.model}, frozen threshold {number(found.frozen_threshold)}",
+        "target": f"sensitivity {found.target:g}{assurance}",
+        "update of the risks": STEP_NAMES[found.update],
+    }
+    return Table(("what", "value"), tuple(rows.items()))
+
+
+def ladder_table(found: Adoption) -> Table:
+    """Each step of updating with its scores, and their change from doing nothing."""
+    rows: list[Row] = []
+    for each in found.ladder:
+        cells: list[Cell] = []
+        for measure in MEASURES:
+            as_percent = measure in AS_PERCENT
+            shown = cell(getattr(each.scores, measure), as_percent=as_percent)
+            gap = signed_cell(getattr(each.change, measure), as_points=as_percent)
+            same = each.step == "nothing" or not gap.interval
+            words = "" if same else f"change {gap.text} ({gap.interval})"
+            cells.append(Cell(shown.text, shown.interval, shown.method, words))
+        rows.append((STEP_NAMES[each.step], *cells, _taken(each)))
+    return Table(("what is updated", *MEASURES.values(), "fits that ended as"), tuple(rows))
+
+
+def _taken(each: EvaluatedUpdate) -> str:
+    if each.step not in ("closed_testing", "shrunken"):
+        return "–"
+    return ", ".join(f"{STEP_NAMES[step]} ({count})" for step, count in each.taken)
+
+
+def _model_table(found: Adoption) -> Table:
+    rows: list[Row] = []
+    for name, model in found.models.items():
+        rows.append((name, _recalibrated(model), number(model.points[-1].threshold)))
+    return Table(("model", "risks at this site", "local threshold"), tuple(rows))
+
+
+def _recalibrated(model: AdoptedModel) -> str | Cell:
+    fitted = model.recalibration
+    if fitted is None:
+        return Cell("as the run gives them", "", model.reason, model.reason)
+    slope = "" if fitted.slope == 1 else f"{number(fitted.slope)} × "
+    return f"logit = {number(fitted.intercept)} + {slope}logit(risk)"
+
+
+def _needed_table(found: Adoption) -> Table:
+    rows: list[Row] = []
+    plain, sure = found.curves
+    for place, events in enumerate(plain.events.tolist()):
+        row: list[str | Cell] = [f"{events:.0f}"]
+        for curve in (plain, sure):
+            values = (curve.sensitivity, curve.worst_tenth, curve.specificity, curve.reached)
+            row.extend(whole_percent(float(each[place])) for each in values)
+        rows.append(tuple(row))
+    what = (
+        "sensitivity",
+        "worst tenth",
+        "specificity",
+        f"{whole_percent(found.target - plain.tolerance)} or more",
+    )
+    headings = (
+        f"local {found.condition} cases", *what, *(f"{each}, with assurance" for each in what)
+    )  # fmt: skip
+    return Table(headings, tuple(rows))
+
+
+# --- the figure ---------------------------------------------------------------------------------------
+
+
+def write_adoption_figure(
+    found: Adoption, folder: Path, *, formats: tuple[str, ...] = ("png",), notice: str = ""
+) -> None:
+    """Draw ``local_cases``: how many local cases it takes; its numbers are in ``local_cases.csv``."""
+    with journal_style():
+        save(local_cases_figure(found, notice=notice), folder / FIGURE, formats=formats)
+
+
+def local_cases_figure(found: Adoption, *, notice: str = "") -> Figure:
+    """Sensitivity above and the specificity that it costs below, against the number of local cases."""
+    figure, (upper, lower) = new_figure(panels=2)
+    names = (f"threshold at {found.target:g}", f"set so that {found.target:g} is reached nine times in ten")
+    for curve, name, colour in zip(found.curves, names, MODEL_COLOURS, strict=False):
+        draw_sensitivity(curve, upper, name=name, colour=colour)
+        lower.plot(curve.events, curve.specificity, color=colour)
+        lower.set_ylabel("specificity")
+    plain = found.curves[0]
+    for line, dashes in ((found.target, (4, 2)), (found.target - plain.tolerance, (1, 2))):
+        upper.axhline(line, color=MUTED, linewidth=0.8, dashes=dashes)
+    for ax in (upper, lower):
+        ax.set_xlim(0, float(plain.events[-1]))
+        ax.yaxis.set_major_formatter(lambda value, _: f"{100 * value:.0f}%")
+        ax.set_xlabel(shorten(f"local {found.condition} cases that set the threshold", 60))
+    upper.set_ylim(top=1.0)
+    lower.set_ylim(0, 1)
+    about = (
+        f"{found.model} at {found.site}: mean over adoptions (lines), the tenth that end lowest (dotted); "
+        f"whole patients of {whole(found.cases)} local cases drawn anew; dashed: {found.target:g} and "
+        f"{found.target - plain.tolerance:g}"
+    )
+    heading = Heading("How many local cases a threshold takes", shorten(about, 240), notice)
+    return lay_out_stacked(figure, heading, height=1.6)
+
+
+def draw_sensitivity(curve: LocalCases, ax: Axes, *, name: str, colour: str = INK) -> None:
+    """The expected sensitivity, its worst tenth, and the least number that is enough as a dot."""
+    ax.plot(curve.events, curve.sensitivity, color=colour, label=name)
+    ax.plot(curve.events, curve.worst_tenth, color=colour, linestyle=(0, (1, 1.5)))
+    if not math.isnan(curve.needed):
+        place = int(np.flatnonzero(curve.events == curve.needed)[0])
+        ax.plot(curve.needed, curve.worst_tenth[place], "o", color=colour, markersize=5)
+    ax.set_ylabel("sensitivity")

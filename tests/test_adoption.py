@@ -1,0 +1,300 @@
+"""Adopting a run at one more site: what is updated, what that buys, how many cases, what is refused."""
+
+import json
+import math
+import shutil
+
+import numpy as np
+import pandas as pd
+import pytest
+from finished_run import WORDS, read_rows, write_cohort, write_table
+
+from clineval.cli.exit_codes import DONE, REFUSED
+from clineval.cli.main import run_command
+from clineval.errors import InputError
+from clineval.evaluation import read_evaluation
+from clineval.evaluation.adoption import Adoption, adopt, applied, check_enough, point_name
+from clineval.evaluation.codec import from_plain, to_plain
+from clineval.evaluation.records import Point, Primary, Scale
+from clineval.pipeline.predict import predict
+from clineval.predictions import check_predictions, read_predictions
+from clineval.reporting.adoption import ladder_table, local_cases_figure, sentences
+from clineval.results import hash_folder
+from clineval.statistics.local_cases import local_cases_needed, local_threshold
+from clineval.statistics.thresholds import threshold_for_sensitivity
+from clineval.statistics.updating import STEPS, evaluate_updates
+
+PRIMARY = Primary("m", 0.5, "train_out_of_fold", "")
+
+
+def table(cases: int, *, seed: int, shift: float = 0.0, split: str = "hospital-b") -> pd.DataFrame:
+    """Risks that rank well and are ``shift`` log odds too high."""
+    rng = np.random.default_rng(seed)
+    truth = rng.normal(-0.8, 1.3, cases)
+    outcome = rng.random(cases) < 1 / (1 + np.exp(-truth))
+    risk = 1 / (1 + np.exp(-(truth + shift)))
+    case = [f"{split}{row}" for row in range(cases)]
+    return check_predictions(
+        pd.DataFrame(
+            {"model": "m", "split": split, "case": case, "outcome": outcome.astype(int), "risk": risk}
+        )
+    )
+
+
+def adopted(frame: pd.DataFrame, **changes) -> Adoption:
+    given = {
+        "parent": "results",
+        "development": table(400, seed=1, split="train_out_of_fold"),
+        "points": {"m": (Point("sensitivity_90", 0.5, "train_out_of_fold"),)},
+        "primary": PRIMARY,
+        "condition": "malignant",
+        "target": 0.9,
+        "assurance": None,
+        "update": "closed_testing",
+        "folds": 5,
+        "repeats": 3,
+        "scale": Scale(draws=100),
+    } | changes
+    return adopt(frame, **given)
+
+
+@pytest.fixture(scope="module")
+def shifted() -> tuple[pd.DataFrame, Adoption]:
+    frame = table(300, seed=2, shift=-1.5)
+    return frame, adopted(frame)
+
+
+# The record ---------------------------------------------------------------------------------------------
+
+
+def test_the_ladder_is_that_of_the_statistics(shifted):
+    frame, found = shifted
+    expected = evaluate_updates(frame["outcome"], frame["risk"], threshold=0.5, repeats=3, draws=100)
+    assert [each.step for each in found.ladder] == list(STEPS)
+    for one, other in zip(found.ladder, expected, strict=True):
+        assert one.scores == other.scores
+
+
+def test_the_sites_model_flags_at_the_local_threshold_on_recalibrated_risks(shifted):
+    frame, found = shifted
+    model = found.models["m"]
+    half, point = model.points
+    assert (half.name, half.threshold) == ("half", 0.5)
+    assert (point.name, point.chosen_on) == ("sensitivity_90", "val")
+    risk = applied(model, frame["risk"].to_numpy())
+    assert model.taken in ("intercept", "intercept_slope")
+    # Recalibration keeps the order: the flags are those of a threshold set on the frozen risks.
+    own = threshold_for_sensitivity(frame["outcome"], frame["risk"], 0.9)
+    assert ((risk >= point.threshold) == (frame["risk"] >= own)).all()
+    assert risk.mean() == pytest.approx(frame["outcome"].mean(), abs=1e-9)
+
+
+def test_risks_that_are_right_are_left_alone_by_closed_testing():
+    found = adopted(table(300, seed=3))
+    assert found.models["m"].recalibration is None
+    assert found.closed_test.chosen == "nothing"
+
+
+def test_an_update_that_cannot_be_fitted_leaves_the_risks_and_says_why():
+    frame = table(300, seed=2)
+    frame["risk"] = np.where(frame["outcome"], 0.8, 0.2)
+    model = adopted(frame, update="intercept_slope").models["m"]
+    assert model.recalibration is None
+    assert model.reason
+
+
+def test_without_labels_as_many_are_flagged_as_in_development(shifted):
+    frame, found = shifted
+    share = found.share_flagged
+    development = table(400, seed=1, split="train_out_of_fold")
+    assert share.share == (development["risk"] >= 0.5).mean()
+    assert (frame["risk"] >= share.threshold).mean() == pytest.approx(share.share, abs=1 / 300)
+    assert "keeps no target" in " ".join(sentences(found))
+
+
+def test_the_record_reads_back_from_json(shifted):
+    content = json.loads(json.dumps(to_plain(shifted[1])))
+    assert to_plain(from_plain(Adoption, content)) == content
+
+
+def test_a_threshold_is_named_for_its_target():
+    assert [point_name(each) for each in (0.9, 0.95, 0.975)] == [
+        "sensitivity_90", "sensitivity_95", "sensitivity_97_5",
+    ]  # fmt: skip
+
+
+def test_assurance_sets_the_threshold_lower_and_reaches_the_target_more_often(shifted):
+    frame, plain = shifted
+    sure = adopted(frame, assurance=0.9)
+    assert sure.models["m"].points[1].threshold < plain.models["m"].points[1].threshold
+    rates = [each.ladder[1].scores.sensitivity.value for each in (plain, sure)]
+    assert rates[0] < rates[1]
+    curve = local_cases_needed(frame["outcome"], frame["risk"], assurance=0.9, tolerance=0.05, draws=100)
+    assert sure.curves[1].sensitivity.tolist() == curve.sensitivity.tolist()
+
+
+def test_a_sure_local_threshold_is_the_order_statistic_by_hand():
+    """Of 29 events none may be missed for .90 with a probability of .95; for .5 the 19th from the top."""
+    risk = np.arange(1, 30) / 30
+    outcome = np.ones(29, dtype=bool)
+    assert local_threshold(outcome, risk, target=0.9, assurance=0.95) == risk[0]
+    chance = [sum(math.comb(29, j) * 0.5**29 for j in range(k)) for k in range(30)]
+    k = next(k for k in range(15, 30) if chance[k] >= 0.95)
+    assert local_threshold(outcome, risk, target=0.5, assurance=0.95) == risk[29 - k]
+
+
+# What is refused ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("events", "others", "words"), [(9, 50, "got 9: label 1 more"), (50, 3, "got 3")])
+def test_fewer_cases_than_can_set_a_threshold_are_refused_with_the_number_needed(events, others, words):
+    outcome = np.arange(events + others) < events
+    with pytest.raises(InputError, match=f"at least 10 local cases .* {words}"):
+        check_enough(outcome, None, target=0.9, folds=5, condition="malignant")
+
+
+def test_patients_count_once():
+    outcome, group = np.arange(60) < 30, np.arange(60) // 5
+    with pytest.raises(InputError, match="at least 10 local patients with cases that are malignant; got 6"):
+        check_enough(outcome, group, target=0.9, folds=5, condition="malignant")
+
+
+# Words and figure -----------------------------------------------------------------------------------------
+
+
+def test_the_page_says_what_each_step_buys(shifted):
+    found = shifted[1]
+    said = " ".join(sentences(found))
+    value = found.ladder[1].scores.sensitivity.value
+    assert f"With its threshold set on local cases it finds {100 * value:.0f}%" in said
+    assert "nine of ten adoptions" in said
+    assert [row[0] for row in ladder_table(found).rows][:2] == ["nothing", "threshold only"]
+
+
+def test_the_figure_draws_both_curves_and_the_number_that_is_enough(shifted):
+    found = shifted[1]
+    upper, lower = local_cases_figure(found, notice="SYNTHETIC: x").axes
+    drawn = [list(line.get_ydata()) for line in upper.lines]
+    for curve in found.curves:
+        assert curve.sensitivity.tolist() in drawn
+        assert curve.worst_tenth.tolist() in drawn
+        assert curve.specificity.tolist() in [list(line.get_ydata()) for line in lower.lines]
+
+
+# The command ----------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def cohort(tmp_path_factory):
+    return write_cohort(tmp_path_factory.mktemp("local") / "cohort", patients=60)
+
+
+def words(run, cohort, out, *further, table="cohort.csv"):
+    place = ["--name", "hospital-b", "--image-folder", str(cohort / "images"), "--out", str(out)]
+    return ["adopt", str(run), str(cohort / table), *WORDS, *place, *further]
+
+
+@pytest.fixture(scope="module")
+def site(finished_run, cohort, tmp_path_factory):
+    out = tmp_path_factory.mktemp("adopted") / "site"
+    before = hash_folder(finished_run)
+    assert run_command(words(finished_run, cohort, out, "--quiet")) == DONE
+    assert hash_folder(finished_run) == before
+    return out
+
+
+@pytest.mark.slow
+def test_the_command_writes_a_run_of_the_site_with_its_parents_hashes(site, finished_run):
+    found = from_plain(Adoption, json.loads((site / "adoption.json").read_text()))
+    record = json.loads((site / "provenance.json").read_text())
+    assert record["kind"] == "adopt"
+    assert record["data"]["parent"]["run"] == finished_run.name
+    assert len(record["data"]["parent"]["parent_models_sha256"]) == 64
+    kept = {name for name in hash_folder(finished_run / "models") if name != "shipped.json"}
+    assert all(
+        hash_folder(site / "models")[name] == hash_folder(finished_run / "models")[name] for name in kept
+    )
+    evaluation = read_evaluation(site / "evaluation.json")
+    assert evaluation.primary.threshold == found.models[found.model].points[-1].threshold
+    assert list(evaluation.models[found.model]) == ["val"]
+    assert not evaluation.models[found.model]["val"].operating_points
+    opened = [json.loads(line) for line in (site / "ledger.jsonl").read_text().splitlines()]
+    assert [entry["population"] for entry in opened] == ["hospital-b"]
+    for name in ("adoption.html", "adoption.csv", "local_cases.csv", "local_cases.png"):
+        assert (site / name).is_file()
+    assert run_command(["verify", str(site)]) == DONE
+
+
+@pytest.mark.slow
+def test_predict_gives_the_sites_risks_and_flags(site, cohort):
+    written = read_predictions(site / "predictions.csv").set_index(["model", "case"])["risk"]
+    found = predict(site, [cohort / "images" / "im000.png", cohort / "images" / "im007.png"])
+    for image in found:
+        for model, risk in image.risk.items():
+            assert risk == pytest.approx(written[model, image.image.removesuffix(".png")], abs=1e-9)
+    thresholds = {point.name: point.threshold for point in found.thresholds["combined"]}
+    assert set(thresholds) == {"half", "sensitivity_90"}
+
+
+@pytest.mark.slow
+def test_validate_scores_the_site_at_its_own_threshold(site, cohort, tmp_path):
+    place = ["--name", "later", "--image-folder", str(cohort / "images"), "--out", str(tmp_path / "out")]
+    assert run_command(["validate", str(site), str(cohort / "cohort.csv"), *WORDS, *place, "--quiet"]) == DONE
+    later = read_evaluation(tmp_path / "out" / "evaluation.json")
+    own = read_evaluation(site / "evaluation.json").primary
+    scored = later.models[own.model]["later"].point("sensitivity_90")
+    assert scored.threshold == own.threshold
+    assert scored.sensitivity.value >= 0.9
+
+
+@pytest.mark.slow
+def test_the_same_command_writes_the_same_numbers(site, finished_run, cohort, tmp_path):
+    assert run_command(words(finished_run, cohort, tmp_path / "again", "--quiet")) == DONE
+    for name in ("adoption.json", "evaluation.json", "models/shipped.json", "local_cases.png"):
+        assert (tmp_path / "again" / name).read_bytes() == (site / name).read_bytes()
+
+
+def refused(command, capsys, out) -> str:
+    assert run_command(command) == REFUSED
+    assert not out.exists()
+    return capsys.readouterr().err.strip().splitlines()[-1]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("further", "said"),
+    [
+        (("--update", "refit"), "--update needs one of nothing, intercept"),
+        (("--target", "90"), "--target needs a number between 0 and 1"),
+        (("--assurance", "1"), "--assurance needs a number between 0 and 1"),
+        (("--target", "0.99"), "at least 100 local patients with cases that are malignant"),
+    ],
+)
+def test_wrong_options_are_refused(finished_run, cohort, tmp_path, capsys, further, said):
+    assert said in refused(words(finished_run, cohort, tmp_path / "o", *further), capsys, tmp_path / "o")
+
+
+@pytest.mark.slow
+def test_labels_of_one_class_are_refused(finished_run, cohort, tmp_path, capsys):
+    rows = [row for row in read_rows(cohort / "cohort.csv") if row[2] == "malignant"]
+    write_table(cohort / "one.csv", rows)
+    command = words(finished_run, cohort, tmp_path / "o", table="one.csv")
+    assert "expected both classes" in refused(command, capsys, tmp_path / "o")
+
+
+@pytest.mark.slow
+def test_a_parent_that_was_changed_is_refused(finished_run, cohort, tmp_path, capsys):
+    copy = shutil.copytree(finished_run, tmp_path / "copy")
+    path = copy / "models" / "shipped.json"
+    path.write_text(path.read_text() + " ")
+    said = refused(words(copy, cohort, tmp_path / "o"), capsys, tmp_path / "o")
+    assert "models/shipped.json in" in said
+    assert "is not the file that the run wrote" in said
+
+
+@pytest.mark.slow
+def test_a_site_is_not_adopted_again_and_has_no_report(site, cohort, tmp_path, capsys):
+    said = refused(words(site, cohort, tmp_path / "o"), capsys, tmp_path / "o")
+    assert "was adopted already, for 'hospital-b'; name the run it was adopted from, 'run'" in said
+    assert run_command(["report", str(site)]) == REFUSED
+    assert "whose page is adoption.html" in capsys.readouterr().err
