@@ -170,7 +170,7 @@ def test_too_few_cases_say_what_they_cannot_show():
 def test_the_headline_names_red_lights_before_amber_ones_and_the_external_cohort():
     found = verdict(point(-0.01, 0.01), events=40, auc_logit=Estimate(0.7, 0.6, 0.8), where="hospital-b")
     assert found.headline == (
-        "In hospital-b there is no evidence that it helps at this threshold; "
+        "In hospital-b there is no evidence that the model helps at this threshold; "
         "the cases are too few to be sure."
     )
     amber = verdict(auc_logit=Estimate(0.66, 0.62, 0.71))

@@ -162,12 +162,12 @@ def _benefit(point: OperatingPoint | None, lines: DecisionLines | None) -> Light
     question = "Does it help at this threshold?"
     if point is None or math.isnan(point.threshold):
         return Light(
-            "benefit", question, UNCLEAR, "No threshold was fixed beforehand.", "it has no threshold"
+            "benefit", question, UNCLEAR, "No threshold was fixed beforehand.", "the model has no threshold"
         )
     gain = point.gain
     if gain is None or not _bounded(gain):
         why = "its interval was not computed; evaluate the table again" if gain is None else reason(gain)
-        fault = "whether it helps at this threshold cannot be judged"
+        fault = "whether the model helps at this threshold cannot be judged"
         return Light("benefit", question, UNCLEAR, f"Net benefit cannot be judged: {why}.", fault)
     other = _other(point)
     size = f"{_per_thousand(abs(gain.value))} per 1,000 {'more' if gain.value >= 0 else 'less'} than {other}"
@@ -179,7 +179,7 @@ def _benefit(point: OperatingPoint | None, lines: DecisionLines | None) -> Light
         return Light("benefit", question, NO, sentence, f"does less good than {other} at this threshold")
     sentence = f"{said}: no evidence of a gain.{not_helpful(lines)}"
     return Light(
-        "benefit", question, UNCLEAR, sentence, "there is no evidence that it helps at this threshold"
+        "benefit", question, UNCLEAR, sentence, "there is no evidence that the model helps at this threshold"
     )
 
 
