@@ -16,7 +16,7 @@ from clineval.errors import InputError
 from clineval.evaluation.curves import Curves, DecisionLines, PopulationCurves
 from clineval.evaluation.curves import curves as curves_of
 from clineval.files import write_whole
-from clineval.reporting import charts, external, sections, sentences, sites, svg, tables
+from clineval.reporting import charts, external, sections, sentences, svg, tables
 from clineval.reporting.artefacts import ROBUSTNESS, Artefacts, read_artefacts
 from clineval.reporting.beside import beside_readers, reader_marks
 from clineval.reporting.checklist import STATUSES, rows_for
@@ -150,9 +150,7 @@ def content(artefacts: Artefacts, curves: Curves) -> dict[str, Any]:
         "limits": sections.limits(subject, artefacts),
         "leak": sections.leak_table(subject),
         "cohort": _cohort(artefacts, subject),
-        "sites": sites.site_parts(sites.read_study(artefacts.sites), artefacts.folder)
-        if artefacts.sites
-        else {},
+        "sites": _sites(artefacts),
         **_failures(subject, artefacts),
         **_points(subject, curves),
         "readers": beside_readers(subject, curves),
@@ -170,6 +168,15 @@ def content(artefacts: Artefacts, curves: Curves) -> dict[str, Any]:
     }
     page["has_audit"] = any(page[name] for name in ("audit", "differences", "check_strip"))
     return {**page, "chapters": _there(CLINICAL, page), "evidence": _there(EVIDENCE, page)}
+
+
+def _sites(artefacts: Artefacts) -> dict[str, Any]:
+    """The chapter on several sites; empty for results of one. Its module draws, so it is loaded on demand."""
+    if not artefacts.sites:
+        return {}
+    from clineval.reporting.sites import read_study, site_parts
+
+    return site_parts(read_study(artefacts.sites), artefacts.folder)
 
 
 def verdict_on(subject: Subject, curves: Curves | None = None, *, where: str = "") -> Verdict:
