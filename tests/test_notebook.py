@@ -33,11 +33,11 @@ def test_it_prints_in_five_lines_with_the_verdict_last(evaluation):
     assert repr(evaluation) == str(evaluation)
 
 
-def test_printing_and_the_card_load_no_matplotlib():
+def test_printing_loads_no_matplotlib():
     code = (
         "import clineval, pandas, sys;"
         "frame = pandas.DataFrame({'outcome': [0, 1] * 20, 'risk': [.1, .8] * 20});"
-        "found = clineval.evaluate(frame, draws=5); str(found); found._repr_html_();"
+        "found = clineval.evaluate(frame, draws=5); str(found);"
         "sys.exit('matplotlib' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -7,7 +7,7 @@ from typing import Any
 from clineval.evaluation.curves import Curves, ExplorerSteps, PopulationCurves
 from clineval.evaluation.records import COUNTS, OperatingPoint, PopulationScores
 from clineval.reporting import svg
-from clineval.reporting.sentences import aim_words, chosen_words, number
+from clineval.reporting.sentences import aim_words, chosen_words, frequencies, natural, number
 from clineval.reporting.subject import Subject
 from clineval.statistics.counts import Counts
 
@@ -51,6 +51,34 @@ def signs(counts: Mapping[str, int]) -> dict[str, str]:
         drawn[call] = "".join(sign(call, place + each) for each in range(counts[call]))
         place += counts[call]
     return drawn
+
+
+def opening_state(subject: Subject, population: str, *, who: str) -> dict[str, Any]:
+    """What the explorer shows before it is moved: 1,000 people at the primary threshold."""
+    point, scores = subject.point(population=population), subject.scores(subject.main, population)
+    if point is None or scores is None:
+        return {
+            "sentence": "",
+            "people": {},
+            "dots": signs(dict.fromkeys(("found", "missed", "alarms"), 0) | {"cleared": 1000}),
+        }
+    cells = frequencies(
+        prevalence=scores.prevalence,
+        sensitivity=point.rates["sensitivity"].value,
+        specificity=point.rates["specificity"].value,
+    )
+    counts = dict(
+        zip(
+            ("found", "missed", "alarms", "cleared"),
+            (cells[n] for n in ("true_positives", "false_negatives", "false_positives", "true_negatives")),
+            strict=True,
+        )
+    )
+    return {
+        "sentence": natural(cells, people=who, condition=subject.condition),
+        "people": counts,
+        "dots": signs(counts),
+    }
 
 
 def explorer_data(subject: Subject, curves: Curves, *, people: str) -> dict[str, Any]:

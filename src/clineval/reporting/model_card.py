@@ -15,10 +15,10 @@ from clineval.files import write_whole
 from clineval.reporting import sections
 from clineval.reporting.artefacts import Artefacts, read_artefacts
 from clineval.reporting.external import subject_in
-from clineval.reporting.report import verdict_on
 from clineval.reporting.sections import commit_words
 from clineval.reporting.sentences import chosen_words, number, percent, whole, with_interval
 from clineval.reporting.subject import Subject
+from clineval.reporting.verdict import verdict_on
 from clineval.version import program_version
 
 FILE = "model_card.md"

@@ -13,11 +13,12 @@ from clineval.evaluation.curves import Curves, PopulationCurves
 from clineval.evaluation.curves import curves as curves_of
 from clineval.evaluation.records import OperatingPoint
 from clineval.files import write_whole
-from clineval.reporting import report, sections, sentences
+from clineval.reporting import sections, sentences
 from clineval.reporting.artefacts import Artefacts
-from clineval.reporting.explorer import sign
+from clineval.reporting.explorer import opening_state, sign
 from clineval.reporting.sentences import number, whole, whole_percent
 from clineval.reporting.subject import subject_of
+from clineval.reporting.verdict import verdict_on
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -37,7 +38,7 @@ def in_short(evaluation: Evaluation) -> str:
         f"Primary model: {evaluation.named(subject.main)}{threshold}",
         _calls(point, subject.condition),
         f"AUC {sentences.two_decimals(scores.measures.get('auc_logit'))}",
-        report.verdict_on(subject).headline,
+        verdict_on(subject).headline,
     )
     return "\n".join(lines)
 
@@ -63,20 +64,24 @@ def card(evaluation: Evaluation) -> str:
     content: dict[str, Any] = {
         **sections.asked(artefacts, subject),
         "condition": subject.condition,
-        "verdict": report.verdict_on(subject),
+        "verdict": verdict_on(subject),
         "detection": sentences.detection(point, condition=subject.condition) if point is not None else "",
-        "state": report.opening_state(subject, subject.population, who="people"),
+        "state": opening_state(subject, subject.population, who="people"),
         "signs": {call: sign(call) for call in ("found", "missed", "alarms", "cleared")},
     }
-    return report.template("card.html.jinja").render(**content)
+    from clineval.reporting.report import template
+
+    return template("card.html.jinja").render(**content)
 
 
 def write_page(evaluation: Evaluation, path: str | Path) -> Path:
     """Write the whole report as one page; InputError where the evaluation has not its table."""
+    from clineval.reporting.report import render
+
     target = Path(path)
     with TemporaryDirectory() as empty:
         artefacts = _in_memory(evaluation, Path(empty))
-        write_whole(target, report.render(artefacts, _curves(evaluation)))
+        write_whole(target, render(artefacts, _curves(evaluation)))
     return target
 
 

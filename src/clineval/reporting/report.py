@@ -20,7 +20,7 @@ from clineval.reporting import charts, external, sections, sentences, svg, table
 from clineval.reporting.artefacts import ROBUSTNESS, Artefacts, read_artefacts
 from clineval.reporting.beside import beside_readers, reader_marks
 from clineval.reporting.checklist import STATUSES, rows_for
-from clineval.reporting.explorer import ROC_FRAME, explorer_data, sign, signs
+from clineval.reporting.explorer import ROC_FRAME, explorer_data, opening_state, sign
 from clineval.reporting.failures import failure_cards
 from clineval.reporting.gallery import MOST_ALARMS, MOST_MISSED
 from clineval.reporting.guaranteed import guaranteed
@@ -28,7 +28,7 @@ from clineval.reporting.sections import openings, origin, simulated_coverage
 from clineval.reporting.sentences import people, percent, whole
 from clineval.reporting.subject import Subject, main_comparison
 from clineval.reporting.tables import Table
-from clineval.reporting.verdict import Verdict, judge
+from clineval.reporting.verdict import verdict_on
 from clineval.version import program_version
 
 FILE = "report.html"
@@ -179,15 +179,6 @@ def _sites(artefacts: Artefacts) -> dict[str, Any]:
     return site_parts(read_study(artefacts.sites), artefacts.folder)
 
 
-def verdict_on(subject: Subject, curves: Curves | None = None, *, where: str = "") -> Verdict:
-    """The verdict on the primary model and threshold; with ``curves`` it says where there is no gain."""
-    scores = subject.evaluation.models[subject.main][subject.population]
-    drawn = curves.models[subject.main][subject.population] if curves is not None else None
-    lines = drawn.decision if drawn is not None else None
-    point = subject.point()
-    return judge(scores, point, condition=subject.condition, lines=lines, where=where)
-
-
 def _verdict(artefacts: Artefacts, subject: Subject, curves: Curves) -> dict[str, Any]:
     transport, primary = artefacts.transport, subject.evaluation.primary
     where = str(transport.get("external", ""))
@@ -236,34 +227,6 @@ def _explorer(artefacts: Artefacts, curves: Curves, subject: Subject) -> dict[st
         **opening_state(subject, data["opens_on"], who=who),
     }
     return {"explorer": view, "explorer_json": embedded_json(data)}
-
-
-def opening_state(subject: Subject, population: str, *, who: str) -> dict[str, Any]:
-    """What the explorer shows before it is moved: 1,000 people at the primary threshold."""
-    point, scores = subject.point(population=population), subject.scores(subject.main, population)
-    if point is None or scores is None:
-        return {
-            "sentence": "",
-            "people": {},
-            "dots": signs(dict.fromkeys(("found", "missed", "alarms"), 0) | {"cleared": 1000}),
-        }
-    cells = sentences.frequencies(
-        prevalence=scores.prevalence,
-        sensitivity=point.rates["sensitivity"].value,
-        specificity=point.rates["specificity"].value,
-    )
-    counts = dict(
-        zip(
-            ("found", "missed", "alarms", "cleared"),
-            (cells[n] for n in ("true_positives", "false_negatives", "false_positives", "true_negatives")),
-            strict=True,
-        )
-    )
-    return {
-        "sentence": sentences.natural(cells, people=who, condition=subject.condition),
-        "people": counts,
-        "dots": signs(counts),
-    }
 
 
 def _explorer_roc(readers: Sequence[Markup]) -> Markup:

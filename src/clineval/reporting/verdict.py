@@ -6,9 +6,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from clineval.evaluation.curves import DecisionLines
+from clineval.evaluation.curves import Curves, DecisionLines
 from clineval.evaluation.records import OperatingPoint, PopulationScores
 from clineval.reporting.sentences import defined, listed, number, reason, whole
+from clineval.reporting.subject import Subject
 from clineval.statistics.intervals import Estimate
 
 YES, UNCLEAR, NO = "yes", "unclear", "no"
@@ -95,6 +96,15 @@ def judge(
         _data(scores),
     )
     return Verdict(_headline(lights, where), lights)
+
+
+def verdict_on(subject: Subject, curves: Curves | None = None, *, where: str = "") -> Verdict:
+    """The verdict on the primary model and threshold; with ``curves`` it says where there is no gain."""
+    scores = subject.evaluation.models[subject.main][subject.population]
+    drawn = curves.models[subject.main][subject.population] if curves is not None else None
+    lines = drawn.decision if drawn is not None else None
+    point = subject.point()
+    return judge(scores, point, condition=subject.condition, lines=lines, where=where)
 
 
 def _ranking(scores: PopulationScores, condition: str) -> Light:
