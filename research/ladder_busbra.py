@@ -23,8 +23,9 @@ from PIL import Image
 
 from clineval.data.own_images import OwnCohort, read_own_cohort
 from clineval.data.own_table import Columns
-from clineval.models.stored import Floats, PlainEnsemble
-from clineval.pipeline.stored_run import StoredRun, read_run, shipped_risks, view_images
+from clineval.models.network import Networks
+from clineval.models.stored import Floats
+from clineval.pipeline.stored_run import StoredRun, final_risks, read_run, score_images
 from clineval.statistics.roc import auc_logit
 
 RECORD = Path(__file__).with_name("ladder_busbra.csv")
@@ -59,9 +60,13 @@ def _climb(run: StoredRun) -> Iterator[dict[str, object]]:
             "model": "one network",
             **_one_network(run, external, views, matching),
         }
-        seen = [view_images(run, view, matching=matching).risks for view in views]
-        for model, risk in shipped_risks(run, seen).items():
+        for model, risk in _risks(run, views, matching).items():
             yield {"side": run.side, "step": step, "model": model, **_auc(external, risk)}
+
+
+def _risks(run: StoredRun, views: list[NDArray[np.uint8]], matching: bool) -> dict[str, Floats]:
+    """The final risks by model, the mean over the views."""
+    return final_risks(run, [score_images(run, view, matching=matching).risks for view in views])
 
 
 def _external(run: StoredRun) -> OwnCohort:
@@ -92,9 +97,8 @@ def _one_network(
     """The mean AUC of the ensemble's networks, each on its own; the mean has no interval."""
     aucs = []
     for member in run.models["cnn"].members:
-        alone = replace(run, models={"cnn": PlainEnsemble((member,))}, parts={})
-        seen = [view_images(alone, view, matching=matching).risks for view in views]
-        aucs.append(_auc(external, shipped_risks(alone, seen)["cnn"])["auc"])
+        alone = replace(run, models={"cnn": Networks((member,))}, parts={})
+        aucs.append(_auc(external, _risks(alone, views, matching)["cnn"])["auc"])
     return {"auc": float(np.mean(aucs)), "low": np.nan, "high": np.nan}
 
 

@@ -24,7 +24,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from clineval.models.threads import one_thread
+from threadpoolctl import threadpool_limits
 from transport_models import (
     PREPARATIONS,
     Floats,
@@ -39,8 +39,8 @@ from transport_models import (
 from transport_scores import Bench, auc, fold_auc, log_odds, mean_odds, scores
 
 from clineval.data.cohort import Cohort
-from clineval.models.network_training import member_risk
-from clineval.models.preprocessing import GreyScaling
+from clineval.models.classifier import risk_of
+from clineval.models.views import View
 
 RECORD = Path(__file__).with_name("mixed_choices.csv")
 SHIPPED = "as shipped"
@@ -85,7 +85,7 @@ def main() -> None:
     asked = _arguments()
     cohort, pool, shown = ground(asked.keep)
     rows: list[dict[str, object]] = []
-    with one_thread():
+    with threadpool_limits(1):
         for repeat in asked.repeats:
             rows += _rows(_world(cohort, pool, shown, repeat, asked), asked)
     table = pd.DataFrame(rows)
@@ -152,9 +152,8 @@ def _said(folds: list[Fold], shown: list[Shown], place: int, look: str, path: Pa
             if images is not None:
                 risk = said[f"{one.kind}/{one.level}/{view}"] = np.empty(len(images))
                 for fold in folds:
-                    weights, record = fold.models["cnn"][place]
-                    seen = _look(images[fold.outside], look, fold.grey)
-                    risk[fold.outside] = member_risk(weights, seen, scaling=GreyScaling(**record["scaling"]))
+                    seen = View(_look(images[fold.outside], look, fold.grey))
+                    risk[fold.outside] = risk_of(fold.models["cnn"][place], seen)
     np.savez_compressed(path, **said)
     return said
 

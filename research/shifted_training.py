@@ -13,7 +13,7 @@ from torch.nn import functional
 
 from clineval.models import network_training
 from clineval.models.jobs import Job, Material
-from clineval.models.preprocessing import augment
+from clineval.models.network_training import augment
 from clineval.models.views import histograms
 
 Change = Callable[[Tensor, torch.Generator], Tensor]

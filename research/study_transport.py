@@ -22,7 +22,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from clineval.models.threads import one_thread
+from threadpoolctl import threadpool_limits
 from transport_models import (
     LOOKS,
     PREPARATIONS,
@@ -59,7 +59,7 @@ def main() -> None:
     cohort, pool, shown = ground(asked.keep)
     told: list[Told] = []
     held_out: dict[int, list[Indices]] = {}
-    with one_thread():
+    with threadpool_limits(1):
         for repeat, training in product(asked.repeats, _trainings(asked.whole, asked.only, asked.members)):
             folds = list(trained_folds(cohort, pool, training, repeat, asked.keep))
             held_out[repeat] = [fold.outside for fold in folds]

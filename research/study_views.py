@@ -16,9 +16,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from clineval.models.network_scoring import OnnxEnsemble, PlainNetwork, plain_network
-from clineval.models.threads import one_thread
-from scipy.special import expit
+from threadpoolctl import threadpool_limits
 from transport_models import (
     PREPARATIONS,
     TRAININGS,
@@ -28,9 +26,12 @@ from transport_models import (
     Shown,
     ground,
     held_out_risks,
+    mean_risk,
     trained_folds,
 )
 from transport_scores import Bench, log_odds, mean_odds, scores
+
+from clineval.models.views import View
 
 RECORD = Path(__file__).with_name("views_choices.csv")
 AS_IT_CAME, MATCHED, BLURRED = "as it came", "mean and SD matched", "blurred .8"
@@ -67,7 +68,7 @@ def main() -> None:
     asked.keep.mkdir(parents=True, exist_ok=True)
     cohort, pool, shown = ground(asked.keep)
     rows: list[dict[str, object]] = []
-    with one_thread():
+    with threadpool_limits(1):
         for repeat in asked.repeats:
             folds = list(trained_folds(cohort, pool, TRAININGS[0], repeat, asked.keep))
             bench = Bench(cohort.outcome[pool], {repeat: [fold.outside for fold in folds]}, shown)
@@ -124,14 +125,9 @@ def _held_out(folds: list[Fold], images: Images, preparation: str) -> Floats:
     risk = np.empty((len(images), 2))
     for fold in folds:
         prepared = PREPARATIONS[preparation](images[fold.outside], fold.grey)
-        networks = OnnxEnsemble([_network(weights, record) for weights, record in fold.models["cnn"]])
-        seen = np.stack([networks(prepared), networks(prepared[:, :, ::-1])], axis=1)
-        risk[fold.outside] = expit(seen.astype(np.float64)).mean(axis=2)
+        for column, mirrored in enumerate((False, True)):
+            risk[fold.outside, column] = mean_risk(fold.models["cnn"], View(prepared, (mirrored,)))
     return risk
-
-
-def _network(weights: Mapping[str, np.ndarray], record: Mapping[str, Mapping[str, float]]) -> PlainNetwork:
-    return plain_network(weights, mean=float(record["scaling"]["mean"]), sd=float(record["scaling"]["sd"]))
 
 
 def _machine(risks: Mapping[str, Floats], shown: list[Shown]) -> list[Floats]:

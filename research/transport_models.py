@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 import scanner_shifts
 import shifted_training
-from clineval.models.arrays import read_arrays, write_arrays
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
@@ -17,21 +16,17 @@ from clineval.data import corruptions, medmnist
 from clineval.data.audit import audit
 from clineval.data.cohort import Cohort
 from clineval.data.preparation import square
+from clineval.models.classifier import KINDS, Classifier, risk_of
 from clineval.models.folds import derived_seed, grouped_folds
-from clineval.models.jobs import Arrays, Job, Material, perform
-from clineval.models.logistic import LogisticModel, logistic_risk
-from clineval.models.network_training import member_risk
-from clineval.models.preprocessing import GreyScaling, PixelScaling
-from clineval.models.scattering import scattering_features
-from clineval.models.svm import SupportVectorModel, support_vector_risk
-from clineval.models.views import match_mean_and_spread, mean_histogram
+from clineval.models.jobs import Job, Material, perform
+from clineval.models.stored import read_arrays, write_arrays
+from clineval.models.views import View, match_mean_and_spread, mean_histogram
 from clineval.settings import TrainingSettings
 
 Images = NDArray[np.uint8]
 Floats = NDArray[np.float64]
 Indices = NDArray[np.int64]
 Prepare = Callable[[Images, Floats], Images]
-Stored = tuple[Arrays, dict]
 
 FOLDS = 5
 SIDE = 28
@@ -52,12 +47,12 @@ class Shown:
 
 @dataclass(frozen=True)
 class Fold:
-    """Cases learnt from and left out, the mean histogram of the former, and what was learnt, by model."""
+    """Cases learnt from and left out, the mean histogram of the former, and each model's members."""
 
     inside: Indices
     outside: Indices
     grey: Floats
-    models: Mapping[str, list[Stored]]
+    models: Mapping[str, list[Classifier]]
 
 
 @dataclass(frozen=True)
@@ -194,26 +189,23 @@ def trained_folds(
 
 
 def _jobs(cohort: Cohort, inside: Indices, name: str, members: int, repeat: int, number: int) -> list[Job]:
-    none = inside[:0]
-    if name == "logreg":
-        return [Job(name, inside, none, SETTINGS.logistic, 0)]
-    if name == "scattering":
-        return [Job(name, inside, none, SETTINGS.scattering, 0)]
+    none, settings = inside[:0], KINDS[name].settings(SETTINGS)
+    if name != "cnn":
+        return [Job(name, inside, none, settings, 0)]
     seed = derived_seed(0, repeat, number, "members")
     part = grouped_folds(cohort.outcome[inside], cohort.group[inside], folds=SETTINGS.members, seed=seed)
     seeds = [derived_seed(0, repeat, number, each) for each in range(members)]
-    return [
-        Job(name, inside[part != each], none, SETTINGS.network, own, each) for each, own in enumerate(seeds)
-    ]
+    return [Job(name, inside[part != each], none, settings, own, each) for each, own in enumerate(seeds)]
 
 
-def _trained(cohort: Cohort, job: Job, changed: str | None, grey: Floats, path: Path) -> Stored:
+def _trained(cohort: Cohort, job: Job, changed: str | None, grey: Floats, path: Path) -> Classifier:
     path = path.with_name(path.name.replace(" ", "-"))
     if not path.is_file():
         with shifted_training.as_if(changed, Material.of(cohort), job, grey) as (material, made):
-            fitted = perform(material, made)
-        write_arrays(path, fitted.arrays, fitted.record)
-    return read_arrays(path)
+            stored = perform(material, made).stored
+        write_arrays(path, stored.arrays, stored.record)
+    arrays, record = read_arrays(path)
+    return KINDS[job.kind].read(record, arrays)
 
 
 # Risks of the cases left out.
@@ -239,41 +231,10 @@ def held_out_risks(
 def _held_out(folds: list[Fold], images: Images, model: str, prepare: Prepare) -> Floats:
     risk = np.empty(len(images))
     for fold in folds:
-        risk[fold.outside] = _RISKS[model](fold.models[model], prepare(images[fold.outside], fold.grey))
+        risk[fold.outside] = mean_risk(fold.models[model], View(prepare(images[fold.outside], fold.grey)))
     return risk
 
 
-def _network_risk(members: list[Stored], images: Images) -> Floats:
-    return np.mean(
-        [
-            member_risk(weights, images, scaling=GreyScaling(**record["scaling"]))
-            for weights, record in members
-        ],
-        axis=0,
-    )
-
-
-def _logistic_risk(models: list[Stored], images: Images) -> Floats:
-    arrays, _ = models[0]
-    scaling = PixelScaling(arrays["mean"], arrays["sd"], "train")
-    return logistic_risk(
-        LogisticModel(scaling, arrays["coefficients"], float(arrays["intercept"][0]), 0.0, ()), images
-    )
-
-
-def _machine_risk(models: list[Stored], images: Images) -> Floats:
-    arrays, record = models[0]
-    plain = {name: arrays[name] for name in ("mean", "sd", "support_vectors", "dual")}
-    slope, platt = map(float, arrays["platt"])
-    machine = SupportVectorModel(
-        **plain,
-        intercept=float(arrays["intercept"][0]),
-        ends=tuple(record["ends"]),
-        gammas=tuple(record["gammas"]),
-        slope=slope,
-        platt_intercept=platt,
-    )
-    return support_vector_risk(machine, scattering_features(images))
-
-
-_RISKS = {"logreg": _logistic_risk, "cnn": _network_risk, "scattering": _machine_risk}
+def mean_risk(members: list[Classifier], view: View) -> Floats:
+    """The mean risk of a model's members, shape (cases,)."""
+    return np.mean([risk_of(member, view) for member in members], axis=0)
