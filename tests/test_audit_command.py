@@ -222,6 +222,14 @@ def test_no_file_name_becomes_a_formula_in_the_tables(folder, tmp_path):
     assert "=same.png" in found.audit.case
 
 
+def test_a_misspelt_split_of_a_table_is_refused_and_a_fold_is_not(folder, tmp_path):
+    (folder / "table.csv").write_text("image,split\ntrain/0.png,trian\ntest/same.png,Testing\n")
+    with pytest.raises(InputError, match=r"got 'trian'\. Write train if that is meant"):
+        audited(folder / "table.csv", tmp_path / "one")
+    (folder / "table.csv").write_text("image,split\ntrain/0.png,1\ntest/same.png,Testing\n")
+    assert set(audited(folder / "table.csv", tmp_path / "two").audit.split) == {"1", "test"}
+
+
 def test_no_label_or_split_becomes_a_formula_in_the_tables(folder, tmp_path):
     lines = ["image,split,label", "train/0.png,=1+1,@x", "test/same.png,-2,y"]
     (folder / "table.csv").write_text("\n".join(lines))

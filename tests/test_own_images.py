@@ -405,6 +405,24 @@ def test_a_missing_an_empty_and_a_wrong_table_are_refused(folder):
         read_own_table(folder / "ragged.csv", Columns())
 
 
+@pytest.mark.parametrize(
+    ("cells", "plain", "words"),
+    [
+        (["40,0", "41,1", "42"], ["40.0", "41.1", "42.0"], "with a decimal comma"),
+        (["4,5 mm", "NA", "12 mm"], ["4.5", "", "12.0"], "with a decimal comma and the unit mm left out"),
+        (["1,024", "2,048", "3,000"], ["1.024", "2.048", "3.0"], "with a decimal comma"),
+        (["left", "4,5", ""], ["left", "4,5", ""], None),
+        (["61", "62.50", ""], ["61", "62.50", ""], None),
+    ],
+)
+def test_numbers_of_a_table_with_semicolons_are_written_plainly_and_said(tmp_path, cells, plain, words):
+    rows = "".join(f"im{row};{'ab'[row % 2]};{cell}\n" for row, cell in enumerate(cells))
+    (tmp_path / "t.csv").write_text(f"id;pathology;age\n{rows}")
+    table = read_own_table(tmp_path / "t.csv", Columns("id", "pathology", "a"))
+    assert table.attributes["age"].tolist() == plain
+    assert table.notes == ((f"Column age: read as numbers, {words}.",) if words else ())
+
+
 @pytest.mark.slow
 def test_one_bad_row_among_a_hundred_thousand_is_named(tmp_path):
     rows = [

@@ -379,7 +379,7 @@ def test_a_dicom_file_that_shows_no_grey_picture_is_named(finished_run, broken, 
     assert message in said
 
 
-@pytest.mark.parametrize("name", ["  ", "test", "val", "train"])
+@pytest.mark.parametrize("name", ["  ", "test", "val", "train", "Training", "TEST", "tests", "derivation"])
 def test_a_name_that_is_none_of_its_own_is_refused(finished_run, broken, capsys, name):
     assert "--name needs a name of its own" in refused(capsys, finished_run, broken, "--name", name)
 

@@ -66,7 +66,7 @@ def as_splits(column: Column) -> Any:
     """Names of splits, known ones in one spelling; a word that may be a slip of one is refused."""
     codes, seen = encoded(as_names(column))
     words = seen.to_pylist()
-    known = [_split_or_cohort(word) for word in words]
+    known = [split_or_cohort(word) for word in words]
     if None in known:
         unknown = known.index(None)
         place, shown = column.first(codes == unknown)
@@ -79,7 +79,7 @@ def as_splits(column: Column) -> Any:
     return pa.DictionaryArray.from_arrays(pa.array(merged), pa.array(list(places), type=pa.large_string()))
 
 
-def _split_or_cohort(word: str) -> str | None:
+def split_or_cohort(word: str) -> str | None:
     """The split that a word names, or the word as a cohort's own name; None where it is not clear."""
     if word.casefold().replace("-", "_").replace(" ", "_") in _OUT_OF_FOLD:
         return OUT_OF_FOLD

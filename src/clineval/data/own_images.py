@@ -38,7 +38,7 @@ from clineval.data.similarity import Images
 from clineval.errors import InputError, in_short
 from clineval.files import read_columns
 from clineval.progress import Progress
-from clineval.table_words import split_of
+from clineval.table_words import SPLITS, split_meant, split_of
 
 SIDE, SMALL_SIDE = 128, 64  # pixels of the square that every image is brought to
 MOST_AT_SIDE = 20_000  # images; beyond, the smaller square, of which 100,000 take 400 MB
@@ -191,6 +191,12 @@ def _first_of(names: tuple[str, ...], frame: pd.DataFrame) -> str | None:
 def _rest(row: Mapping[Hashable, str]) -> dict[str, str]:
     rest = {str(name): value for name, value in row.items() if name != "image"}
     split = rest.get("split") or "all"
+    meant = split_meant(split) if split_of(split) is None else None
+    if meant in SPLITS:  # a number, as of a fold, is no slip of a word
+        raise InputError(
+            f"Column split: expected train, val, test or a name unlike these, got {split!r}. Write {meant} "
+            "if that is meant."
+        )
     return {**rest, "split": split_of(split) or split}
 
 

@@ -45,6 +45,7 @@ from clineval.reporting.sites import write_site_figures
 from clineval.reporting.subject import subject_of
 from clineval.results.folder import replace_folder, require_apart, watch
 from clineval.settings import ValidationSettings
+from clineval.table_columns import split_or_cohort
 
 RESERVED = ("train", "val", "test", "test_clean", OUT_OF_FOLD, "all")
 LONGEST_NAME = 80  # characters of a cohort's name
@@ -166,12 +167,14 @@ def validate(
 
 
 def check_name(name: str) -> None:
-    """Refuse a name of an external cohort that is empty, reserved, too long or not printable."""
-    if not name.strip() or name in RESERVED or not name.isprintable() or len(name) > LONGEST_NAME:
+    """Refuse a name of an external cohort that is empty, reserved, like a split, too long or not printable."""
+    reserved = name in RESERVED or split_or_cohort(name) != name.strip()
+    if not name.strip() or reserved or not name.isprintable() or len(name) > LONGEST_NAME:
         shown = name if len(name) <= LONGEST_NAME else f"{name[:LONGEST_NAME]}... ({len(name)} characters)"
         raise InputError(
             f"--name needs a name of its own for the external cohort, of up to {LONGEST_NAME} printable "
-            f"characters, none of {', '.join(RESERVED)}; came {shown!r}. Say for example: --name hospital-b"
+            f"characters, none of {', '.join(RESERVED)} nor like one; got {shown!r}. "
+            "Say for example: --name hospital-b"
         )
 
 
