@@ -119,9 +119,9 @@ Attribute = Annotated[
 
 PANELS = {
     "Data": "dataset size split condition cohort image_folder image_column outcome_column positive "
-    "group_column split_column case_column model_column risk_column reader_column rating_column "
-    "modality_column reader reader_order reader_category cut predictions fit bits skip_unreadable medmnist "
-    "attribute site_column address to name",
+    "group_column split_column case_column model_column risk_column scores reader_column "
+    "rating_column modality_column reader reader_order reader_category cut predictions fit bits "
+    "skip_unreadable medmnist attribute site_column address to name",
     "Models": "model models primary threshold threshold_rule early_stopping seeds folds repeats variants "
     "fractions matching second_view device margin prevalence acting_threshold target assurance update",
     "Output": "out form figures table_too table json force",

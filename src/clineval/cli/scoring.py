@@ -46,7 +46,9 @@ def evaluate(
     ] = None,
     scores: Annotated[
         bool,
-        typer.Option("--scores", help="They are scores, no probabilities (logits, ratings): rank only."),
+        typer.Option(
+            "--scores", help="Its values are scores, no probabilities (logits, ratings): rank only."
+        ),
     ] = False,
     medmnist: Annotated[
         str | None, typer.Option(help="The file is MedMNIST's own result file on this set.", metavar="NAME")
