@@ -167,7 +167,7 @@ def validate(
 
 
 def check_name(name: str) -> None:
-    """Refuse a name of an external cohort that is empty, reserved, like a split, too long or not printable."""
+    """Refuse a name of an external cohort that is empty, like a split, reserved, long or not printable."""
     reserved = name in RESERVED or split_or_cohort(name) != name.strip()
     if not name.strip() or reserved or not name.isprintable() or len(name) > LONGEST_NAME:
         shown = name if len(name) <= LONGEST_NAME else f"{name[:LONGEST_NAME]}... ({len(name)} characters)"
