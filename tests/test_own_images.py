@@ -501,7 +501,7 @@ def test_a_run_splits_by_patient_joined_with_twins(folder):
     for patient in set(cohort.group):
         assert len(set(cohort.split[cohort.group == patient])) == 1
     assert cohort.split[0] == cohort.split[47]
-    assert "made by group (column patient joined with twins)" in cohort.source.notes[-1]
+    assert "made by group (column patient joined with near-duplicates)" in cohort.source.notes[-1]
 
 
 def test_a_column_of_splits_is_kept_and_val_is_drawn_from_train_where_it_lacks(folder):
@@ -516,7 +516,7 @@ def test_a_column_of_splits_is_kept_and_val_is_drawn_from_train_where_it_lacks(f
 
 def test_a_split_without_train_or_of_one_class_is_refused(folder):
     write(folder, [(*row[:4], "test") for row in rows_of(48)])
-    with pytest.raises(InputError, match=r"--split-column needs train and test .* came test"):
+    with pytest.raises(InputError, match=r"--split-column needs train and test .* got test"):
         loaded(folder, split_column="part")
     rows = [
         (*row[:4], "test" if row[2] == "benign" else row[4].replace("test", "train")) for row in rows_of(48)
@@ -536,7 +536,7 @@ def test_too_few_patients_for_a_split_are_refused(folder):
 
 def test_a_size_that_the_models_do_not_know_is_refused(folder):
     odd = settings()
-    with pytest.raises(InputError, match=r"--size needs one of 28, 64, 128, 224 .*came 32"):
+    with pytest.raises(InputError, match=r"--size needs one of 28, 64, 128, 224 .*got 32"):
         load_own(
             OwnImages(folder / "cohort.csv", folder / "images"),
             replace(odd, data=replace(odd.data, size=32)),

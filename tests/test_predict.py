@@ -257,8 +257,8 @@ def test_several_pictures_in_one_file_are_refused(finished_run, tmp_path, capsys
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--format", "xml"], "one of csv, json, or --out a file that ends in one; came 'xml'"),
-        (["--out", "risks.txt"], "one of csv, json, or --out a file that ends in one; came 'txt'"),
+        (["--format", "xml"], "one of csv, json, or --out a file that ends in one; got 'xml'"),
+        (["--out", "risks.txt"], "one of csv, json, or --out a file that ends in one; got 'txt'"),
         (["--fit", "squash"], "--fit needs one of as-trained, crop, top, pad"),
         (["--bits", "40"], "--bits needs 8 to 16"),
     ],

@@ -23,8 +23,8 @@ TITLES = {
     "cnn": "CNN",
     "scattering": "scattering + SVM",
     "combined": "combined (CNN + scattering)",
-    "logreg_deduplicated": "logistic regression trained without twins",
-    "cnn_deduplicated": "CNN trained without twins",
+    "logreg_deduplicated": "logistic regression trained without near-duplicates",
+    "cnn_deduplicated": "CNN trained without near-duplicates",
 }
 POPULATIONS = {"test": "official test", "test_clean": "clean test"}
 POINTS = {"half": "0.5", "sensitivity_90": "chosen for sensitivity .90"}
@@ -174,7 +174,7 @@ def _split(models: dict[str, Any], evaluation: dict[str, Any], audit: dict[str, 
     yield ""
     yield (
         f"At similarity {audit['threshold']:.3g} and above, {audit['test_with_twin']} test images have a "
-        f"near-identical twin in train or val, {audit['val_with_twin']} validation images one in train, and "
+        f"near-duplicate in train or val, {audit['val_with_twin']} validation images one in train, and "
         f"{len(audit['contradictory'])} pairs of the same picture carry opposite labels "
         f"(byte-identical pairs: {len(audit['byte_identical'])}). {audit.get('second_look', '')}".rstrip()
     )
@@ -182,7 +182,7 @@ def _split(models: dict[str, Any], evaluation: dict[str, Any], audit: dict[str, 
     for name in ("logreg", "cnn"):
         change = _comparison(evaluation, "auc", "test", (f"{name}_deduplicated", name))
         if change:
-            verdict = _verdict(change, "a change", "compatible with no inflation by the twins")
+            verdict = _verdict(change, "a change", "compatible with no inflation by near-duplicates")
             title = TITLES[f"{name}_deduplicated"]
             yield f"- {title}: AUC change on the official test {_interval(change)}; {verdict}."
 

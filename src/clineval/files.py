@@ -1,5 +1,7 @@
 """Files: read and written whole, hashed, CSV and Parquet as they stand, and the time."""
 
+from __future__ import annotations
+
 import codecs
 import contextlib
 import csv
@@ -15,14 +17,12 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import reduce
 from pathlib import Path
-from typing import Any, BinaryIO
-
-import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.csv
-import pyarrow.parquet
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from clineval.errors import InputError
+
+if TYPE_CHECKING:  # loaded where a table is read: one image's risk needs none
+    import pyarrow as pa
 
 _FORMULA = re.compile(r"'*[=+\-@\t\r]")
 _SEPARATOR = re.compile(r'"?sep=(?P<by>[,;\t|])"?[,;\t]*', re.IGNORECASE)  # Excel's own first line
@@ -92,6 +92,8 @@ def read_columns(path: Path) -> tuple[dict[str, pa.ChunkedArray], Origin]:
 
 
 def _read_parquet(path: Path) -> dict[str, pa.ChunkedArray]:
+    import pyarrow as pa
+
     try:
         table = _table_of(path)
         table.validate(full=True)  # what a broken file holds: text that is no UTF-8, indices out of bounds
@@ -108,6 +110,8 @@ def _table_of(path: Path) -> pa.Table:
     A few bytes may stand for gigabytes: by compression, by runs of one value, or by a long text that many
     rows refer to. Texts are therefore read as references, and written out only where that fits.
     """
+    import pyarrow.parquet
+
     with pyarrow.parquet.ParquetFile(path) as file:
         _check_columns(path, len(file.schema_arrow))
         groups = [file.metadata.row_group(place) for place in range(file.metadata.num_row_groups)]
@@ -127,6 +131,9 @@ def _table_of(path: Path) -> pa.Table:
 
 def _written_out(column: pa.ChunkedArray) -> int:
     """Bytes of a column of references to texts when each is written out; 0 for any other column."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
     if not pa.types.is_dictionary(column.type) or not _is_text(column.type.value_type):
         return 0
     lengths = (pc.binary_length(chunk.dictionary).take(chunk.indices) for chunk in column.chunks)
@@ -134,6 +141,8 @@ def _written_out(column: pa.ChunkedArray) -> int:
 
 
 def _is_text(kind: pa.DataType) -> bool:
+    import pyarrow as pa
+
     types = pa.types
     return any(is_kind(kind) for is_kind in (types.is_string, types.is_large_string, types.is_binary))
 
@@ -156,6 +165,10 @@ def _check_columns(path: Path, columns: int) -> None:
 
 
 def _read_csv(path: Path, head: bytes) -> tuple[dict[str, pa.ChunkedArray], Origin]:
+    import pyarrow as pa
+    import pyarrow.compute as pc
+    import pyarrow.csv
+
     _refuse_foreign_bytes(path, head)
     names, delimiter, lines = _header(path)
     _check_columns(path, len(names))
@@ -196,6 +209,7 @@ def _in_utf8(path: Path) -> BinaryIO:
 
 def _filled(names: list[str], columns: list[pa.ChunkedArray], file: str) -> dict[str, pa.ChunkedArray]:
     """The columns by name, without the unnamed ones and the rows that hold nothing."""
+    import pyarrow.compute as pc
 
     def filled(place: int) -> Any:
         return pc.not_equal(columns[place], "")
@@ -393,7 +407,10 @@ def _is_formula(cell: str) -> bool:
 
 
 def _unguarded(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    """Take the apostrophe of ``text_cell`` away again; the look at every cell is one vectorised match."""
+    """Take the apostrophe of ``text_cell`` away again; every cell is searched in one vectorised match."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
     if not pc.any(pc.match_substring_regex(column, r"^'+[=+\-@\t\r]")).as_py():
         return column
     return pa.chunked_array([[_bare(cell) for cell in column.to_pylist()]], type=pa.string())

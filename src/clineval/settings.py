@@ -1,4 +1,4 @@
-"""Every number that a run may vary: one frozen record per room, each with its unit and reason."""
+"""Every number that a run may vary: one frozen record per part of it, each with its unit and reason."""
 
 from dataclasses import dataclass, field
 
@@ -97,7 +97,9 @@ class StudySettings:
     seeds: tuple[int, ...] = (0,)  # each training is repeated with each; the scattering machine ignores them
     folds: int = 5  # grouped folds; each is held out once per repeat
     repeats: int = 2  # times that the folds are drawn anew
-    variants: tuple[str, ...] = ("official",)  # official; deduplicated: no twin of a test image in training
+    variants: tuple[str, ...] = (
+        "official",
+    )  # official; deduplicated: no near-duplicate of a test image in training
     fractions: tuple[float, ...] = (1.0,)  # share of each training part used, for the learning curve
 
 
@@ -169,7 +171,7 @@ class ReaderSettings:
 
 @dataclass(frozen=True)
 class RunSettings:
-    """All rooms' settings of one run: with the data they decide every number it writes."""
+    """All settings of one run: with the data they decide every number it writes."""
 
     data: DataSettings = DataSettings()
     audit: AuditSettings = AuditSettings()

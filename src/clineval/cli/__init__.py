@@ -1,1 +1,1 @@
-"""The commands of the door, by what they are about: each parses, calls its step, and says what came of it."""
+"""The command line, by what its commands are about: each parses, calls its step, and prints the outcome."""

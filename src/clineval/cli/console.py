@@ -1,4 +1,4 @@
-"""What the door shows: lines, progress, and the compact table at the end of a command."""
+"""What the command line shows: lines, progress, and the answer or tables at the end of a command."""
 
 import sys
 from collections import Counter
@@ -33,7 +33,7 @@ def _safe(text: str) -> str:
 def visible(text: str) -> str:
     """The same text with every character that steers a terminal or turns its line about written out.
 
-    A name from a stranger's file may hold such: ``\\x1b[2J`` clears the screen, ``\\u202e`` shows what
+    A name from an untrusted file may hold such: ``\\x1b[2J`` clears the screen, ``\\u202e`` shows what
     follows from right to left, so that ``gpj.exe`` looks like ``exe.jpg``.
     """
     return "".join(

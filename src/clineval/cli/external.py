@@ -83,7 +83,7 @@ def validate(
     ),
     force: Force = False,
 ) -> None:
-    """Does it hold elsewhere? A finished run, frozen, on the images of other patients.
+    """Does it hold at another hospital? A finished run, frozen, on the images of other patients.
 
     Models, recalibrations and thresholds stay as the run left them; the report sets the test cases of the
     run and these patients side by side.
@@ -93,12 +93,12 @@ def validate(
         --image-folder images --image-column id --outcome-column pathology \\
         --positive malignant --group-column patient --out results-b
     """
-    from clineval import settings as rooms
+    from clineval import settings as kinds
     from clineval.pipeline.run import OwnImages
     from clineval.pipeline.validate import validate as validate_run
     from clineval.reporting.sites import sentences
 
-    own = rooms.OwnSettings(image_column, outcome_column, positive, group_column, fit=fit, bits=bits)
+    own = kinds.OwnSettings(image_column, outcome_column, positive, group_column, fit=fit, bits=bits)
     beside = beside_readers(
         reader,
         order=reader_order,
@@ -107,13 +107,13 @@ def validate(
         prevalence=prevalence,
         acting_threshold=acting_threshold,
     )
-    settings = rooms.ValidationSettings(
+    settings = kinds.ValidationSettings(
         name,
         own,
         matching,
         second_view,
         corruptions,
-        rooms.EvaluationSettings(seed=seed, readers=beside),
+        kinds.EvaluationSettings(seed=seed, readers=beside),
         attributes=tuple(attribute or ()),
         skip_unreadable=skip_unreadable,
         site_column=site_column,
@@ -254,7 +254,7 @@ def predict(
     form = form or (out.suffix.removeprefix(".").lower() if out is not None else FORMS[0])
     if form not in FORMS:
         raise InputError(
-            f"--format needs one of {', '.join(FORMS)}, or --out a file that ends in one; came {form!r}."
+            f"--format needs one of {', '.join(FORMS)}, or --out a file that ends in one; got {form!r}."
         )
     with display() as announce:
         found = predict_files(

@@ -211,15 +211,15 @@ def run_settings(
     models: tuple[str, ...] | None = None,
 ) -> Any:
     """The settings of a run; loaded late, for --help must answer at once."""
-    from clineval import settings as rooms
+    from clineval import settings as kinds
 
-    return rooms.RunSettings(
-        data=rooms.DataSettings(dataset=dataset, size=size, split=split, condition=condition, own=own),
-        evaluation=rooms.EvaluationSettings(
+    return kinds.RunSettings(
+        data=kinds.DataSettings(dataset=dataset, size=size, split=split, condition=condition, own=own),
+        evaluation=kinds.EvaluationSettings(
             seed=seed, thresholds=thresholds, primary=primary, threshold_rules=threshold_rules
         ),
-        training=rooms.TrainingSettings(
-            models=models or rooms.TrainingSettings.models,
+        training=kinds.TrainingSettings(
+            models=models or kinds.TrainingSettings.models,
             seed=seed,
             device=device,
             early_stopping=early_stopping,

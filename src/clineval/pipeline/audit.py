@@ -1,4 +1,4 @@
-"""The audit step: look through the images of a data set or of a user, and write down what was found."""
+"""The audit step: examine the images of a data set or of a user, and write what was found."""
 
 import csv
 import json
@@ -33,7 +33,7 @@ PAIR_COLUMNS = (
 
 @dataclass(frozen=True)
 class AuditedImages:
-    """What an audit looked at and what came of it; ``failing`` are the codes asked for that were found."""
+    """What an audit examined and what it found; ``failing`` are the codes asked for that were found."""
 
     folder: Path
     audit: Audit

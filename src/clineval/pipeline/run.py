@@ -67,7 +67,7 @@ def load_own(own: OwnImages, settings: RunSettings, *, announce: Announce) -> Ow
     given = settings.data.own or OwnSettings()
     if settings.data.size not in SIZES:
         sizes = ", ".join(str(size) for size in SIZES)
-        raise InputError(f"--size needs one of {sizes} (pixels per side); came {settings.data.size}.")
+        raise InputError(f"--size needs one of {sizes} (pixels per side); got {settings.data.size}.")
     read = read_own_cohort(
         own.table,
         Columns(
@@ -86,7 +86,7 @@ def load_own(own: OwnImages, settings: RunSettings, *, announce: Announce) -> Ow
 
 
 def draw_check_strip(own: OwnCohort, folder: Path, *, by: str | None = None) -> None:
-    """Draw ``check_strip.png``: some images as they came beside what the models see, by scanner."""
+    """Draw ``check_strip.png``: some images as they were given beside what the models see, by scanner."""
     from clineval.reporting.strips import write_check_strip
 
     source = own.cohort.source
@@ -102,13 +102,13 @@ def draw_check_strip(own: OwnCohort, folder: Path, *, by: str | None = None) -> 
 def _divided(cohort: Cohort, settings: RunSettings, given: OwnSettings, announce: Announce) -> Cohort:
     present = set(cohort.split.tolist())
     if given.split_column is not None and not {"train", "test"} <= present:
-        came = ", ".join(sorted(present))
+        found = ", ".join(sorted(present))
         raise InputError(
-            f"--split-column needs train and test among its values (val is optional); came {came}."
+            f"--split-column needs train and test among its values (val is optional); got {found}."
         )
     if "val" in present:
         return cohort
-    progress = announce("Looking for twins, so that none are parted")
+    progress = announce("Looking for near-duplicates, so that none are separated")
     group = audit(cohort, threshold=settings.audit.threshold, progress=progress).group_of
     seed = settings.training.seed
     if given.split_column is None:
@@ -123,7 +123,11 @@ def _divided(cohort: Cohort, settings: RunSettings, given: OwnSettings, announce
 
 
 def _noted(cohort: Cohort, how: str, given: OwnSettings) -> Cohort:
-    patients = f"column {given.group_column} joined with twins" if given.group_column else "twins only"
+    patients = (
+        f"column {given.group_column} joined with near-duplicates"
+        if given.group_column
+        else "near-duplicates only"
+    )
     note = f"{how} ({patients}), stratified by outcome, from the run's seed."
     return replace(cohort, source=replace(cohort.source, notes=(*cohort.source.notes, note)))
 
@@ -135,7 +139,7 @@ def _check_classes(cohort: Cohort) -> None:
             raise InputError(
                 f"{cohort.source.file}: each of train, val and test needs cases with and without "
                 f"{cohort.condition}; {name} has {int(outcome.sum())} of {len(outcome)} with it. "
-                "Mend the splits, or leave --split-column out to have them made."
+                "Fix the splits, or leave --split-column out to have them made."
             )
 
 
@@ -323,7 +327,7 @@ def audit_and_group(
 
 
 def _named(settings: RunSettings, cohort: Cohort) -> RunSettings:
-    """The settings with the data set that ``auto`` came to: asking for it by name is no other setting.
+    """The settings with the data set that ``auto`` found: asking for it by name is no other setting.
 
     Phantoms that stand in for it keep ``auto``, and with it the reason why.
     """
@@ -451,7 +455,7 @@ def check_formats(formats: Sequence[str]) -> None:
     unknown = [name for name in formats if name not in FORMATS]
     if unknown or "png" not in formats:
         raise InputError(
-            f"Figures are needed as png, with svg or pdf beside it; came {', '.join(formats) or 'nothing'}. "
+            f"Figures are needed as png, with svg or pdf beside it; got {', '.join(formats) or 'nothing'}. "
             "Say for example: --figures png,svg,pdf"
         )
 

@@ -85,7 +85,7 @@ def verify_results(folder: Path) -> Verdict:
     if broken:
         return Verdict((broken,))
     record = results.read_provenance(folder / results.FILE)
-    elsewhere = environment_differences(record)
+    changed = environment_differences(record)
     if _foreign_among(folder, record["artefacts"]):  # a pipe or device would never end; a link leads outside
         return Verdict(
             (
@@ -98,13 +98,13 @@ def verify_results(folder: Path) -> Verdict:
         (
             *_provenance_differences(folder, record),
             *_artefact_differences(folder, record["artefacts"]),
-            *_evaluation_differences(folder, record, tolerance=TOLERANCE if elsewhere else 0.0),
+            *_evaluation_differences(folder, record, tolerance=TOLERANCE if changed else 0.0),
             *_ledger_differences(folder, record),
             *_report_differences(folder),
             *_readme_differences(folder),
         ),
         (
-            *((_note(elsewhere),) if elsewhere and EVALUATION in record["artefacts"] else ()),
+            *((_note(changed),) if changed and EVALUATION in record["artefacts"] else ()),
             *_readme_notes(folder),
         ),
     )
@@ -140,10 +140,10 @@ def _equal(left: Any, right: Any, tolerance: float) -> bool:
     return bool(left == right)
 
 
-def _note(elsewhere: list[str]) -> str:
+def _note(changed: list[str]) -> str:
     return (
         f"recomputed numbers were compared within {TOLERANCE:g} instead of to the last digit, for other "
-        f"than when the results were written are: {'; '.join(elsewhere)}"
+        f"than when the results were written are: {'; '.join(changed)}"
     )
 
 

@@ -67,7 +67,7 @@ def replace_folder(target: Path, *, kind: str, force: bool = False, carries: boo
     """
     target = Path(os.path.abspath(target))
     with hold_folder(target):
-        _put_right(target)
+        _repair(target)
         _check_replaceable(target, kind=kind, force=force, carries=carries)
         workshop = _make_workshop(target)
         fresh = workshop / "new"
@@ -81,7 +81,7 @@ def replace_folder(target: Path, *, kind: str, force: bool = False, carries: boo
             _swap(fresh, target)
             _remove(workshop)
         except BaseException:
-            _put_right(target)
+            _repair(target)
             raise
 
 
@@ -118,7 +118,7 @@ def recover(target: Path) -> None:
     target = Path(os.path.abspath(target))
     if target.name and _is_left_over(target):
         with contextlib.suppress(InputError), hold_folder(target):
-            _put_right(target)
+            _repair(target)
 
 
 def watch(folder: Path) -> Callable[[], None]:
@@ -297,7 +297,7 @@ def _is_left_over(target: Path) -> bool:
     return lock_inside or any(_workshops(target)) or (target / STAGED).is_dir()
 
 
-def _put_right(target: Path) -> None:
+def _repair(target: Path) -> None:
     """What :func:`recover` does, for the one who holds the lock."""
     for workshop in list(_workshops(target)):
         if (workshop / "old").is_dir() and not target.exists():
