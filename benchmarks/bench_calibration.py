@@ -31,7 +31,7 @@ WRONGS = ((0.0, 1.0), (0.25, 1.0), (0.5, 1.0), (0.0, 1.8), (-0.8, 0.6))
 
 
 def measured(*, auc, correlation, respect_groups):
-    pairs = {"per_group": 2, "correlation": correlation} if correlation else {}
+    pairs = {"sizes": [2] * 78, "correlation": correlation} if correlation else {}
     rows = coverage(156, 42, auc, **pairs, respect_groups=respect_groups, simulations=SETS)
     return {row.measure: row.covered for row in rows}
 
