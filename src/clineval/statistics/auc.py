@@ -74,9 +74,10 @@ def auc(
     >>> auc([1, 1, 1, 0, 0, 0], [0.9, 0.6, 0.3, 0.4, 0.2, 0.1])
     0.89 (0.58 to 1.00)
 
-    The interval is DeLong's, cut at 0 and 1, and clustered where a group has more than one case. In
-    small samples it covers less than its level: ``auc_logit`` does better. At an AUC of 1 or 0, and
-    where all risks are the same, it would have no width: an exact binomial bound stands there instead.
+    The interval is DeLong's, cut at 0 and 1; where a group has more than one case, clustered and reaching as
+    far as Student's t. In small samples it covers less than its level: ``auc_logit`` does better. At an AUC
+    of 1 or 0, and where all risks are the same, it would have no width: an exact binomial bound stands there
+    instead.
 
     Parameters
     ----------
@@ -96,7 +97,7 @@ def auc(
     """
 
     def bounds(value: float, spread: _Spread) -> tuple[float, float]:
-        reach = normal_quantile(level) * float(np.sqrt(spread.variance))
+        reach = spread.quantile(level) * float(np.sqrt(spread.variance))
         return max(0.0, value - reach), min(1.0, value + reach)
 
     return _auc(outcome, risk, group, level, bounds, scale="")

@@ -247,7 +247,12 @@ def partial_auc(
         return _standardised_area(1 - specificity, sensitivity, 1 - high, 1 - low)
 
     outcome, risk = checked_cases(outcome, risk)
-    return _on_logit_scale(_by_row(read), outcome, risk, group=group, draws=draws, seed=seed, level=level)
+    found = _on_logit_scale(_by_row(read), outcome, risk, group=group, draws=draws, seed=seed, level=level)
+    if np.isnan(found.low):
+        return found
+    return replace(
+        found, method=f"{found.method}; covers 86 to 97 % where it says 95 %, less with few events"
+    )
 
 
 @takes_series
