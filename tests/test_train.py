@@ -35,6 +35,6 @@ def test_a_mean_of_members_is_not_recalibrated_by_its_members():
     cohort = phantom(3, cases=(60, 16, 16))
     risk = np.linspace(0.1, 0.9, len(cohort))
     out_of_fold = np.where(cohort.within("train"), risk, np.nan)
-    model = TrainedModel("cnn", Stored({}, {}), risk, out_of_fold, None, (), 0.0)
+    model = TrainedModel("cnn", "cnn", Stored({}, {}), risk, out_of_fold, None, (), 0.0)
     assert finalise(model, cohort).recalibration.kind == "none"
     assert np.array_equal(finalise(model, cohort).risk, risk)

@@ -74,10 +74,21 @@ class ScatteringSettings:
 
 
 @dataclass(frozen=True)
+class GivenModel:
+    """A model that the user gave: its name, and the last part, SHA-256 and factory of where it comes from."""
+
+    name: str
+    file: str
+    sha256: str
+    factory: str | None = None  # of a Python model; None for an ONNX file
+
+
+@dataclass(frozen=True)
 class TrainingSettings:
     """How the models learn."""
 
     models: tuple[str, ...] = ("logreg", "cnn", "scattering")  # what is trained; transfer is further
+    given: tuple[GivenModel, ...] = ()  # the user's own
     seed: int = 0  # member k learns from seed + k
     members: int = 5  # grouped folds of the training split; each member leaves one of them out
     repeats: int = 1  # times that the split into folds is drawn anew; members x repeats networks in all

@@ -30,6 +30,7 @@ from clineval.cli.options import (
     Threshold,
     comma_list,
     command,
+    named_sources,
     numbers,
     run_settings,
 )
@@ -58,6 +59,18 @@ def run(
     fit: Annotated[str, typer.Option(help="crop (middle square, as BreastMNIST), top, or pad.")] = "crop",
     bits: Bits = 16,
     models: Models = "logreg,cnn,scattering",
+    model: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="A model of your own, NAME=FILE.py:FACTORY, NAME=package.module:FACTORY or NAME=FILE.onnx; "
+            "may be repeated. A Python file is run: name only what you trust.",
+            metavar="NAME=SOURCE",
+        ),
+    ] = None,
+    only: Annotated[bool, typer.Option("--only", help="Train the models of --model alone.")] = False,
+    model_timeout: Annotated[
+        float, typer.Option(help="Seconds that one training of a model of your own may take.")
+    ] = 3600.0,
     threshold: Threshold = None,
     primary: Primary = None,
     threshold_rule: ThresholdRule = None,
@@ -83,6 +96,7 @@ def run(
       clineval run --dataset phantom --seed 7
       clineval run --dataset dermamnist --condition melanoma
       clineval run --size 224 --models logreg,cnn,scattering,transfer
+      clineval run --model mine=my_model.py:make --model frozen=net.onnx
       clineval run --cohort my.csv --image-folder images \\
         --outcome-column pathology --positive malignant
     """
@@ -107,12 +121,14 @@ def run(
         thresholds=tuple(threshold or ()),
         primary=primary,
         threshold_rules=tuple(threshold_rule or ()),
-        models=comma_list(models),
+        models=() if only else comma_list(models),
     )
     with display() as announce:
         finished = run_pipeline(
             settings,
             own=None if cohort is None else OwnImages(cohort, image_folder),
+            models=named_sources(model or []),
+            model_timeout=model_timeout,
             out=out,
             jobs=jobs,
             formats=comma_list(figures),

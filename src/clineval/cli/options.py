@@ -122,8 +122,9 @@ PANELS = {
     "group_column split_column case_column model_column risk_column scores reader_column "
     "rating_column modality_column reader reader_order reader_category cut predictions fit bits "
     "skip_unreadable medmnist attribute site_column address to name",
-    "Models": "model models primary threshold threshold_rule early_stopping seeds folds repeats variants "
-    "fractions matching second_view device margin prevalence acting_threshold target assurance update",
+    "Models": "model models only model_timeout primary threshold threshold_rule early_stopping seeds "
+    "folds repeats variants fractions matching second_view device margin prevalence "
+    "acting_threshold target assurance update",
     "Output": "out form figures table_too table json force",
     "Expert": "jobs seed resume level draws coverage shared_cases_only corruptions cluster retrain design "
     "covariance power difference",
@@ -193,6 +194,25 @@ def help_text(command: Callable[..., None]) -> str:
 def _as_listed(paragraph: str) -> str:
     """Lines as they stand; a tag without effect holds an indent, which typer would take away."""
     return "\n".join(f"[none]{escape(line)}[/none]" for line in paragraph.split("\n"))
+
+
+def named_sources(values: list[str]) -> dict[str, str]:
+    """The models of ``--model NAME=SOURCE``, by name.
+
+    Raises
+    ------
+    InputError : a value is of another form, or a name is given twice.
+    """
+    found: dict[str, str] = {}
+    for value in values:
+        name, sign, source = value.partition("=")
+        if not (name and sign and source) or name in found:
+            raise InputError(
+                "--model needs NAME=FILE.py:FACTORY, NAME=package.module:FACTORY or NAME=FILE.onnx, each "
+                f"name once; got {value!r}."
+            )
+        found[name] = source
+    return found
 
 
 def run_settings(

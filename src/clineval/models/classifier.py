@@ -1,8 +1,9 @@
 """What a classifier is: learnt from images and outcomes, stored without code, asked for risks.
 
-``KINDS`` is the one place where a name leads to a model. A kind is learnt by ``fit`` from a lesson, is then
-a :class:`Stored` form, and what ``read`` makes of that form gives every risk: those of a run's table, out of
-fold and on the test split, as those of ``clineval predict`` years later.
+``BUILT_IN`` is the one place where a name leads to a model; ``KINDS`` has those that users give, too. A
+kind is learnt by ``fit`` from a lesson, is then a :class:`Stored` form, and what ``read`` makes of that
+form gives every risk: those of a run's table, out of fold and on the test split, as those of ``clineval
+predict`` years later.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -15,10 +16,10 @@ from numpy.typing import NDArray
 from scipy.special import expit, logit
 
 from clineval.errors import InputError
-from clineval.models import logistic, network, scattering, transfer
+from clineval.models import logistic, network, onnx_model, scattering, transfer, user_model
 from clineval.models.stored import Arrays, Floats, Shapes, Stored, read_arrays, read_record, require_shapes
 from clineval.models.views import MATCHED, ORIGINAL, View
-from clineval.settings import TrainingSettings
+from clineval.settings import GivenModel, TrainingSettings
 
 MOST_PIXELS_A_SIDE = 1024  # of the images that a stored model takes
 Record = Mapping[str, Any]
@@ -79,6 +80,8 @@ class Kind:
     left_as_it_is : why its risks are never recalibrated; None where out-of-fold risks decide that.
     check : raises InputError, before anything is trained, for images of that height and width in pixels
         or a machine on which this kind cannot be learnt.
+    at_once : learns from the whole training split and from its folds in one go, in place of ``fit``.
+    learns : False for a model that was trained elsewhere, which has no out-of-fold risks.
     """
 
     settings: Callable[[TrainingSettings], Any]
@@ -90,6 +93,8 @@ class Kind:
     seeded: bool = False
     left_as_it_is: str | None = None
     check: Callable[[int, int], None] = lambda height, width: None
+    learns: bool = True
+    at_once: Callable[..., user_model.Learnt] | None = None
 
 
 def _fit_logistic(lesson: Lesson) -> Stored:
@@ -124,7 +129,11 @@ def _fit_network(lesson: Lesson) -> Stored:
     )
 
 
-KINDS: Mapping[str, Kind] = {
+def _refuse_lesson(lesson: Lesson) -> Stored:
+    raise ValueError("a Python model learns from the split and its folds at once")
+
+
+BUILT_IN: Mapping[str, Kind] = {
     "logreg": Kind(
         settings=lambda training: training.logistic,
         fit=_fit_logistic,
@@ -162,6 +171,24 @@ KINDS: Mapping[str, Kind] = {
         check=transfer.check_trainable,
     ),
 }
+KINDS: Mapping[str, Kind] = {
+    **BUILT_IN,
+    "onnx": Kind(
+        settings=lambda training: None,
+        fit=lambda lesson: onnx_model.fit(lesson.settings),
+        shapes=onnx_model.shapes,
+        read=onnx_model.read,
+        left_as_it_is="it was trained elsewhere and is scored as it is",
+        learns=False,
+    ),
+    "python": Kind(
+        settings=lambda training: None,
+        fit=_refuse_lesson,
+        shapes=user_model.refuse,
+        read=user_model.refuse,
+        at_once=user_model.train,
+    ),
+}
 
 COMBINED = ("cnn", "scattering")  # whose mean on the logit scale is the model combined: docs/training.md
 BESIDE = "transfer"  # where it is trained, combined is half this and half what it is without
@@ -180,6 +207,26 @@ def parts_of_combined(trained: Sequence[str]) -> tuple[str, ...]:
     if not set(COMBINED) <= set(trained):
         return ()
     return (*COMBINED, *([BESIDE] * len(COMBINED) if BESIDE in trained else ()))
+
+
+@dataclass(frozen=True)
+class Given:
+    """A model that the user gave, ready to be trained or scored.
+
+    Attributes
+    ----------
+    about : what provenance and ledger say of it.
+    kind : of ``KINDS``; ``settings`` are that kind's.
+    """
+
+    about: GivenModel
+    kind: str
+    settings: Any
+
+    @property
+    def name(self) -> str:
+        """The name that its risks go by."""
+        return self.about.name
 
 
 @dataclass(frozen=True)

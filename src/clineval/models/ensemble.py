@@ -1,5 +1,6 @@
 """Training of a run's models: fold members, out-of-fold risks, one stored form for each model."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 
 from clineval.data.cohort import Cohort
 from clineval.errors import InputError
-from clineval.models.classifier import KINDS
+from clineval.models.classifier import BUILT_IN, KINDS, Given
 from clineval.models.folds import derived_seed, grouped_folds
 from clineval.models.jobs import Fitted, Indices, Job, Material
 from clineval.models.network import LearningCurve
@@ -22,6 +23,8 @@ from clineval.progress import Progress
 from clineval.settings import TrainingSettings
 
 DEVICES = ("cpu", "cuda", "mps")
+OWN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]{0,59}")  # of a model of a user's
+TAKEN = (*BUILT_IN, "combined")
 EARLY_STOPPING = ("guard", "strict", "off")
 
 
@@ -31,6 +34,7 @@ class TrainedModel:
 
     Attributes
     ----------
+    name : that its risks go by.
     kind : of ``classifier.KINDS``.
     risk : of every case, float64, shape (cases,), not recalibrated.
     out_of_fold : of every training case by models that never saw its group; NaN outside the training split.
@@ -39,6 +43,7 @@ class TrainedModel:
     seconds : processor time of all its trainings.
     """
 
+    name: str
     kind: str
     stored: Stored
     risk: Floats
@@ -53,6 +58,7 @@ def train_models(
     *,
     settings: TrainingSettings,
     names: Sequence[str] | None = None,
+    given: Sequence[Given] = (),
     jobs: int | None = None,
     finished: Path | None = None,
     progress: Progress | None = None,
@@ -60,7 +66,7 @@ def train_models(
     """The named models of one cohort, by default those of the settings; as :func:`train_cohorts`."""
     wanted = settings.models if names is None else names
     (models,) = train_cohorts(
-        [(cohort, wanted)], settings=settings, jobs=jobs, finished=finished, progress=progress
+        [(cohort, wanted)], settings=settings, given=given, jobs=jobs, finished=finished, progress=progress
     )
     return models
 
@@ -69,6 +75,7 @@ def train_cohorts(
     wanted: Sequence[tuple[Cohort, Sequence[str]]],
     *,
     settings: TrainingSettings,
+    given: Sequence[Given] = (),
     jobs: int | None = None,
     finished: Path | None = None,
     progress: Progress | None = None,
@@ -80,7 +87,8 @@ def train_cohorts(
 
     Parameters
     ----------
-    wanted : cohorts, each with the names of its models, of ``classifier.KINDS``.
+    wanted : cohorts, each with the names of its models, of ``classifier.BUILT_IN`` or ``given``.
+    given : models of the user's.
     jobs : trainings at once, at least 1; all cores by default.
     finished : folder in which finished trainings are kept, and found again by a later call.
     progress : called with (trainings done, trainings in all).
@@ -90,9 +98,10 @@ def train_cohorts(
     InputError : wrong name, seed or device; splits too small or without a class; constant images.
     """
     for cohort, names in wanted:
-        check_trainable(cohort, settings, names)
+        check_trainable(cohort, settings, names, given)
+    own = {model.name: model for model in given}
     plans = [
-        (cohort, Material.of(cohort), name, plan_jobs(cohort, name, settings))
+        (cohort, Material.of(cohort), name, plan_jobs(cohort, name, settings, own.get(name)))
         for cohort, names in wanted
         for name in names
     ]
@@ -106,16 +115,19 @@ def train_cohorts(
     return tuple(tuple(next(trained) for _ in names) for _, names in wanted)
 
 
-def check_trainable(cohort: Cohort, settings: TrainingSettings, names: Sequence[str]) -> None:
+def check_trainable(
+    cohort: Cohort, settings: TrainingSettings, names: Sequence[str], given: Sequence[Given] = ()
+) -> None:
     """Refuse what cannot be trained, before anything is started.
 
     Raises
     ------
     InputError : as :func:`train_cohorts`.
     """
-    check_names(names)
+    check_names(names, given)
     check_images(cohort.images)
-    for name in names:
+    built_in = [name for name in names if name in BUILT_IN]
+    for name in built_in:
         KINDS[name].check(*cohort.images.shape[1:])
     check_seeds(settings)
     check_device(settings.device)
@@ -127,20 +139,38 @@ def check_trainable(cohort: Cohort, settings: TrainingSettings, names: Sequence[
             f"its {len(outcome)} cases are all {present} it. Check the outcome column and the split."
         )
     check_early_stopping(settings.early_stopping)
-    if settings.early_stopping != "off" and any(KINDS[name].join for name in names):
+    if settings.early_stopping != "off" and any(KINDS[name].join for name in built_in):
         check_watched(cohort.outcome[cohort.within("val")])
 
 
-def check_names(names: Sequence[str]) -> None:
-    """Refuse names of models that there are not, or twice.
+def check_names(names: Sequence[str], given: Sequence[Given] = ()) -> None:
+    """Refuse names of models that there are not, or twice; none at all; and a given one of a taken name.
 
     Raises
     ------
     InputError : as above.
     """
-    if not names or any(name not in KINDS for name in names) or len(set(names)) < len(names):
-        given = ", ".join(names) or "none"
-        raise InputError(f"Models to train are {', '.join(KINDS)}, each once; got {given}.")
+    own = [model.name for model in given]
+    for name in own:
+        check_own_name(name)
+    known = {*BUILT_IN, *own}
+    if not names or not set(names) <= known or len(set(names)) < len(names) or len(set(own)) < len(own):
+        there = ", ".join(dict.fromkeys([*BUILT_IN, *own]))
+        raise InputError(f"Models to train are {there}, each once; got {', '.join(names) or 'none'}.")
+
+
+def check_own_name(name: str) -> None:
+    """Refuse a name that no model of a user's may have.
+
+    Raises
+    ------
+    InputError : as above.
+    """
+    if not OWN_NAME.fullmatch(name) or name in TAKEN or name.endswith("_deduplicated"):
+        raise InputError(
+            f"A model of yours needs a name of letters, digits, . + - and _, none of {', '.join(TAKEN)}; "
+            f"got {name!r:.80}."
+        )
 
 
 def seeds_of(settings: TrainingSettings) -> tuple[int, ...]:
@@ -216,9 +246,13 @@ def check_watched(outcome: NDArray[np.bool_]) -> None:
         )
 
 
-def plan_jobs(cohort: Cohort, name: str, settings: TrainingSettings) -> list[Job]:
+def plan_jobs(cohort: Cohort, name: str, settings: TrainingSettings, given: Given | None = None) -> list[Job]:
     """The trainings that a model takes: one with its own folds, or one for each member of an ensemble."""
-    kind, train = KINDS[name], np.flatnonzero(cohort.within("train"))
+    train = np.flatnonzero(cohort.within("train"))
+    if given is not None:
+        folds = settings.members if KINDS[given.kind].learns else 0
+        return [Job(given.kind, train, train[:0], given.settings, settings.seed, own_folds=folds)]
+    kind = KINDS[name]
     if kind.join is None:
         folds = settings.members
         return [Job(name, train, train[:0], kind.settings(settings), settings.seed, own_folds=folds)]
@@ -254,19 +288,21 @@ def _folds(cohort: Cohort, settings: TrainingSettings, repeat: int) -> Indices:
 def _assemble(
     name: str, cohort: Cohort, plan: list[Job], fitted: list[Fitted], settings: TrainingSettings
 ) -> TrainedModel:
-    join, seconds = KINDS[name].join, sum(one.seconds for one in fitted)
-    about = {"kind": name, "image": list(cohort.images.shape[1:]), "condition": cohort.condition}
+    kind, seconds = plan[0].kind, sum(one.seconds for one in fitted)
+    join = KINDS[kind].join
+    about = {"kind": kind, "image": list(cohort.images.shape[1:]), "condition": cohort.condition}
     if join is None:
         (one,) = fitted
-        learnt_by = {"settings": asdict(plan[0].settings), "seed": plan[0].seed}
-        stored = Stored({**about, **learnt_by, **one.stored.record}, one.stored.arrays)
-        return TrainedModel(name, stored, one.risk, one.out_of_fold, None, (), seconds)
+        how = {"settings": asdict(plan[0].settings), "seed": plan[0].seed} if name in BUILT_IN else {}
+        stored = Stored({**about, **how, **one.stored.record}, one.stored.arrays)
+        return TrainedModel(name, kind, stored, one.risk, one.out_of_fold, None, (), seconds)
     curves = tuple(_curve(one.stored.record["curve"]) for one in fitted)
     joined = join([one.stored for one in fitted])
     record = {**about, **joined.record, **_ensemble_record(joined, plan, curves, settings)}
     del record["curve"]
     return TrainedModel(
         name,
+        kind,
         Stored(record, joined.arrays),
         np.mean([one.risk for one in fitted], axis=0),
         _held_out_mean(cohort, plan, fitted),

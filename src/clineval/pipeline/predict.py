@@ -29,6 +29,7 @@ from clineval.pipeline.stored_run import (
     StoredRun,
     cut_for,
     final_risks,
+    left_out,
     read_run,
     score_images,
 )
@@ -79,7 +80,8 @@ class Predictions:
 
     Attributes
     ----------
-    notice : says that the run learnt from synthetic images; empty where it did not.
+    notice : says that the run learnt from synthetic images, and which of its models cannot score others;
+        empty where neither is so.
     limits : of ``texture_distance`` and ``grey_distance``; an image beyond either is unlike the training
         images. NaN where the run had no validation images to learn them from: then none is.
     unreadable : files that could not be used, where these were to be left out, else None.
@@ -186,7 +188,7 @@ def predict(
         raise InputError(f"{len(bad)} of {len(files.images)} images cannot be used: {listed}.")
     return Predictions(
         run.condition,
-        run.notice,
+        " ".join(filter(None, (run.notice, left_out(run)))),
         run.thresholds,
         _limits(run),
         tuple(found),

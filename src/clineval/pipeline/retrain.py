@@ -89,6 +89,12 @@ def repeat_run(
         raise InputError(
             f"{folder} holds the results of 'clineval {record['kind']}', not to be retrained: {why}."
         )
+    if record["settings"].get("training", {}).get("given"):
+        raise InputError(
+            f"{folder} was made with models of your own; a results folder never makes the program "
+            "run a user's code. Make the run again with the same --model and set both beside each other: "
+            "clineval compare"
+        )
     settings = settings_of(record)
     with tempfile.TemporaryDirectory(prefix="clineval-retrain-") as place:
         other = _repeat(record, settings, Path(place), own=own, jobs=jobs, announce=announce)

@@ -2,7 +2,7 @@
 
 import json
 import shutil
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -28,7 +28,9 @@ from clineval.evaluation.curves import Curves, curves
 from clineval.evaluation.guarantees import parse_rule
 from clineval.evaluation.operating_points import given_point
 from clineval.models.classifier import parts_of_combined
-from clineval.models.ensemble import check_names
+from clineval.models.ensemble import check_names, check_own_name
+from clineval.models.given import given_model
+from clineval.models.user_model import TIMEOUT
 from clineval.pipeline.audit import draw_audit, write_audit
 from clineval.pipeline.scoring import open_and_score
 from clineval.pipeline.train import (
@@ -166,6 +168,8 @@ def run(
     settings: RunSettings,
     *,
     own: OwnImages | None = None,
+    models: Mapping[str, str] | None = None,
+    model_timeout: float = TIMEOUT,
     out: Path | None = None,
     jobs: int | None = None,
     formats: Sequence[str] = ("png",),
@@ -180,6 +184,9 @@ def run(
     Parameters
     ----------
     own : a user's own images, in place of the data set that the settings name.
+    models : models of the user's beside those of the settings: by name ``FILE.py:FACTORY``,
+        ``package.module:FACTORY`` (imported and trained in a process of its own) or ``FILE.onnx``.
+    model_timeout : seconds that one training of a Python model, with its scoring, may take.
     out : results folder; by default ``results``, ``results-phantom`` for phantom data, or
         ``results-own`` for a user's images.
     jobs : trainings at once, at least 1; all cores by default. The numbers do not depend on it.
@@ -195,8 +202,8 @@ def run(
     """
     check_formats(formats)
     require_extra("train", for_what="run, which trains models,")
-    check_names(settings.training.models)
-    _check_evaluation(settings)
+    sources = models or {}
+    _check_models(settings, sources)
     recorder = results.Recorder()
     with recorder.step("load"):
         read = load_own(own, settings, announce=announce) if own is not None else None
@@ -204,7 +211,10 @@ def run(
     for line in (cohort.source.notice, *said_first(cohort)):
         if line:
             warn(line)
+    given = [given_model(name, source, cohort, timeout=model_timeout) for name, source in sources.items()]
     settings = _named(settings, cohort)
+    described = tuple(model.about for model in given)
+    settings = replace(settings, training=replace(settings.training, given=described))
     target = results_folder(out, cohort.source)
     if own is not None and read is not None:
         require_apart(target, own.table, own.folder, *read.folders)
@@ -216,9 +226,11 @@ def run(
         with recorder.step("explore"):
             exploration = write_exploration(cohort, folder)
         with recorder.step("train"):
-            models = train_all(cohort, findings, settings, jobs=jobs, finished=finished, announce=announce)
-            write_tables(models, folder)
-            recorder.training.update(training_seconds(models))
+            trained = train_all(
+                cohort, findings, settings, given=given, jobs=jobs, finished=finished, announce=announce
+            )
+            write_tables(trained, folder)
+            recorder.training.update(training_seconds(trained))
         with recorder.step("evaluate"):
             table = read_predictions(folder / "predictions.csv")
             evaluation = open_test(folder, cohort, settings, table=table, announce=announce)
@@ -226,7 +238,7 @@ def run(
             about = {"condition": whole.condition, "notice": whole.source.notice}
             draw_audit(findings, whole.images, folder, **about)
             lines = draw(
-                folder, table, evaluation, exploration, cohort, models, formats=formats, announce=announce
+                folder, table, evaluation, exploration, cohort, trained, formats=formats, announce=announce
             )
             if read is not None:
                 draw_check_strip(read, folder)
@@ -460,9 +472,13 @@ def check_formats(formats: Sequence[str]) -> None:
         )
 
 
-def _check_evaluation(settings: RunSettings) -> None:
-    """Refuse thresholds and a primary model that there cannot be, before anything is trained."""
-    asked, trained = settings.evaluation, settings.training.models
+def _check_models(settings: RunSettings, sources: Mapping[str, str]) -> None:
+    """Refuse names, thresholds and a primary model that there cannot be, before anything is loaded."""
+    for name in sources:
+        check_own_name(name)
+    if settings.training.models or not sources:
+        check_names(settings.training.models)
+    asked, trained = settings.evaluation, (*settings.training.models, *sources)
     for threshold in asked.thresholds:
         given_point(threshold)
     for rule in asked.threshold_rules:

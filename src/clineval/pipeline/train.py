@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from clineval.data import splits
 from clineval.data.audit import Audit
 from clineval.data.cohort import Cohort
-from clineval.models.classifier import KINDS, mean_of, parts_of_combined
+from clineval.models.classifier import KINDS, Given, mean_of, parts_of_combined
 from clineval.models.ensemble import TrainedModel, train_cohorts
 from clineval.models.folds import grouped_folds
 from clineval.models.network import LearningCurve
@@ -133,19 +133,26 @@ def train_all(
     findings: Audit,
     settings: RunSettings,
     *,
+    given: Sequence[Given] = (),
     jobs: int | None = None,
     finished: Path | None = None,
     announce: Announce,
 ) -> tuple[FinalModel, ...]:
-    """Train every model of a run, the headline pair also without the near-duplicates of test images."""
+    """Train every model of a run, some also without the near-duplicates of test images.
+
+    Those are the headline pair and the models of the user's that learn here.
+    """
     fewer = splits.deduplicated(cohort, findings)
-    names, pair = settings.training.models, tuple(name for name in PAIR if name in settings.training.models)
+    names = (*settings.training.models, *(model.name for model in given))
+    twice = {*PAIR, *(model.name for model in given if KINDS[model.kind].learns)}
+    pair = tuple(name for name in names if name in twice)
     wanted: list[tuple[Cohort, tuple[str, ...]]] = [(cohort, names)]
     if settings.data.split == "official" and len(fewer) < len(cohort) and pair:
         wanted.append((fewer, pair))
     trained, *without = train_cohorts(
         wanted,
         settings=settings.training,
+        given=given,
         jobs=jobs,
         finished=finished,
         progress=announce(f"Training {', '.join(names)}"),
@@ -154,7 +161,7 @@ def train_all(
     if parts := parts_of_combined(names):
         by_name = {model.name: model for model in models}
         models.append(combine([by_name[part] for part in parts]))
-    pairs = [finalise(model, fewer, name=f"{model.kind}_deduplicated") for pair in without for model in pair]
+    pairs = [finalise(model, fewer, name=f"{model.name}_deduplicated") for pair in without for model in pair]
     return (*models, *pairs)
 
 
@@ -169,7 +176,7 @@ def finalise(model: TrainedModel, cohort: Cohort, *, name: str | None = None) ->
     out_of_fold = np.full(len(cohort), np.nan)
     out_of_fold[train] = choice.apply(model.out_of_fold[train])
     return FinalModel(
-        name=name or model.kind,
+        name=name or model.name,
         cohort=cohort,
         risk=choice.apply(model.risk),
         out_of_fold=out_of_fold,
@@ -229,7 +236,7 @@ def write_models(models: tuple[FinalModel, ...], folder: Path) -> None:
     folder.mkdir()
     write_reference(learn_reference(models[0].cohort), folder)
     for model in models:
-        if model.trained is not None and model.name == model.trained.kind:
+        if model.trained is not None and model.name == model.trained.name and model.trained.stored.arrays:
             write_model(model.trained.stored, folder, model.name)
     records = {model.name: _record(model) for model in models}
     text = json.dumps(records, indent=2, ensure_ascii=False, allow_nan=False)
@@ -254,6 +261,8 @@ def _rows(models: tuple[FinalModel, ...], risk: str, out_of_fold: str) -> pd.Dat
         cohort = model.cohort
         train = cohort.within("train")
         frames.append(_frame(model.name, cohort, cohort.split, getattr(model, risk)))
+        if np.isnan(getattr(model, out_of_fold)[train]).all():
+            continue  # trained elsewhere: it has no folds here
         apart = cohort.select(train)
         frames.append(
             _frame(model.name, apart, np.full(len(apart), OUT_OF_FOLD), getattr(model, out_of_fold)[train])

@@ -35,7 +35,7 @@ from clineval.pipeline.external import (
 from clineval.pipeline.robustness import write_robustness
 from clineval.pipeline.run import OwnImages, check_formats, draw, said_first, write_exploration, write_words
 from clineval.pipeline.scoring import open_and_score
-from clineval.pipeline.stored_run import StoredRun, cut_for, read_run
+from clineval.pipeline.stored_run import StoredRun, cut_for, left_out, read_run
 from clineval.predictions import OUT_OF_FOLD, read_predictions, write_predictions
 from clineval.progress import Announce, silent
 from clineval.reporting.artefacts import SITES
@@ -109,6 +109,11 @@ def validate(
     with recorder.step("read"):
         run = read_run(results)
         at_home = read_evaluation(results / "evaluation.json")
+        if at_home.primary is not None and at_home.primary.model not in run.names:
+            raise InputError(
+                f"The primary model of {results}, {at_home.primary.model}, was not stored. {left_out(run)} "
+                "Make the run again with another --primary."
+            )
         fits = cut_for(run, settings.own.fit, second_view=settings.second_view)
         settings = replace(settings, own=replace(settings.own, fit=fits[0]))
         external = read_external(run, own, settings, fits[1:], announce)

@@ -1,0 +1,242 @@
+"""The process in which a user's Python model is trained and asked: arrays in, arrays out."""
+
+import hashlib
+import importlib
+import importlib.util
+import inspect
+import json
+import os
+import random
+import sys
+import traceback
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from threading import Thread
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors.numpy import load_file, save_file
+from scipy.special import expit
+
+MATERIAL, PLAN, STAGE = "material.safetensors", "plan.json", "stage.txt"
+RESULT, FACTS, PROBLEM, GRAPH = "result.safetensors", "facts.json", "problem.json", "graph.onnx"
+MOST_TEXT = 300  # characters of a message from the user's code
+ROUNDING = 1e-6  # by which a risk in single precision may pass 0 or 1
+GROUPS = ("groups", "group")  # what the parameter of fit may be called
+Images = NDArray[np.uint8]
+Floats = NDArray[np.float64]
+
+
+class Unfit(Exception):
+    """What the model did is not what a model must do; the message says both."""
+
+
+def work(folder: Path) -> None:
+    """Train the model of a plan as a whole and in each fold; write its risks, and its graph where it has one.
+
+    What goes wrong is written to ``problem.json`` in one sentence, and the process ends with exit code 1.
+    """
+    plan = json.loads((folder / PLAN).read_text(encoding="utf-8"))
+    try:
+        _work(folder, plan)
+    except BaseException as error:  # the user's code may raise anything, SystemExit too
+        problem = str(error) if isinstance(error, Unfit) else _raised(error, plan)
+        (folder / PROBLEM).write_text(json.dumps(problem[:MOST_TEXT]), encoding="utf-8")
+        raise SystemExit(1) from error
+
+
+def write_arrays(path: Path, arrays: dict[str, NDArray[Any]]) -> None:
+    """Write arrays of numbers by name."""
+    save_file({name: np.ascontiguousarray(array) for name, array in arrays.items()}, path)
+
+
+def read_arrays(path: Path) -> dict[str, NDArray[Any]]:
+    """The arrays of a file that ``write_arrays`` wrote."""
+    return load_file(path)
+
+
+def _work(folder: Path, plan: dict[str, Any]) -> None:
+    material = read_arrays(folder / MATERIAL)
+    images, outcome, fold, train = (material[name] for name in ("images", "outcome", "fold", "train"))
+    group = material["group"].astype(str)  # by number: no name of a patient is in it
+    _stage(folder, "loading")
+    factory = _factory(plan)
+    _stage(folder, "on the whole training split")
+    model = _fitted(factory, images[train], outcome, group, plan["seed"])
+    risk = _risk(model, images)
+    _refuse_labels(risk)
+    facts = _stored(model, folder, side=images.shape[1])
+    out_of_fold = np.full(len(train), np.nan)
+    for number in range(plan["folds"]):
+        _stage(folder, f"fold {number + 1} of {plan['folds']}")
+        inside, outside = fold != number, fold == number
+        part = _fitted(factory, images[train[inside]], outcome[inside], group[inside], plan["seed"])
+        out_of_fold[outside] = _risk(part, images[train[outside]])
+    write_arrays(folder / RESULT, {"risk": risk, "out_of_fold": out_of_fold})
+    (folder / FACTS).write_text(json.dumps(facts), encoding="utf-8")
+
+
+def _stage(folder: Path, words: str) -> None:
+    temporary = folder / f"{STAGE}.tmp"
+    temporary.write_text(words, encoding="utf-8")
+    os.replace(temporary, folder / STAGE)
+
+
+def _factory(plan: dict[str, Any]) -> Callable[[int], Any]:
+    path = Path(plan["path"])
+    if hashlib.sha256(path.read_bytes()).hexdigest() != plan["sha256"]:
+        raise Unfit(f"{path.name} was changed while it was used; start again")
+    sys.path.insert(0, plan["import_from"])
+    if plan["module"] is None:
+        spec = importlib.util.spec_from_file_location(path.stem, path)
+        if spec is None or spec.loader is None:
+            raise Unfit(f"{path.name} is not a Python file")
+        module = importlib.util.module_from_spec(spec)
+        sys.modules[path.stem] = module
+        spec.loader.exec_module(module)
+    else:
+        module = importlib.import_module(plan["module"])
+    factory = getattr(module, plan["factory"], None)
+    if not callable(factory):
+        raise Unfit(f"expected a function {plan['factory']} in {path.name}, got {factory!r:.60}")
+    return factory
+
+
+def _fitted(
+    factory: Callable[[int], Any],
+    images: Images,
+    outcome: NDArray[np.int64],
+    group: NDArray[np.str_],
+    seed: int,
+) -> Any:
+    random.seed(seed)
+    np.random.seed(seed)  # for code without a generator of its own
+    if "torch" in sys.modules:
+        sys.modules["torch"].manual_seed(seed)
+        sys.modules["torch"].set_num_threads(1)
+    model = factory(seed)
+    if not callable(getattr(model, "fit", None)):
+        raise Unfit(f"expected an object with fit(images, outcome), got {type(model).__name__}")
+    wanted = [name for name in GROUPS if name in inspect.signature(model.fit).parameters]
+    model.fit(images.copy(), outcome.copy(), **{name: group.copy() for name in wanted[:1]})
+    return model
+
+
+def _risk(model: Any, images: Images) -> Floats:
+    """Risk of each image, shape (cases,); Unfit where the model gives something else."""
+    if callable(getattr(model, "predict_proba", None)):
+        values = _numbers(model.predict_proba(images.copy()), "predict_proba")
+        risk = values[:, _column(model)] if values.shape == (len(images), 2) else values
+    elif callable(getattr(model, "decision_function", None)):
+        risk = expit(_numbers(model.decision_function(images.copy()), "decision_function"))
+    else:
+        raise Unfit("expected an object with predict_proba or decision_function, it has neither")
+    if risk.shape not in ((len(images),), (len(images), 1)):
+        raise Unfit(
+            f"expected risks of shape ({len(images)},) or ({len(images)}, 2) for {len(images)} images, got "
+            f"{risk.shape}"
+        )
+    risk = risk.reshape(-1)
+    bad = risk[~((risk >= -ROUNDING) & (risk <= 1 + ROUNDING))]
+    if len(bad):
+        raise Unfit(f"expected risks from 0 to 1, got {bad[0]:g} ({len(bad)} of {len(risk)} images)")
+    if len(risk) > 1 and np.ptp(risk) == 0:
+        raise Unfit(f"gives the same risk, {risk[0]:g}, to all {len(risk)} images: it has learnt nothing")
+    return risk
+
+
+def _numbers(values: Any, name: str) -> Floats:
+    try:
+        return np.asarray(values, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise Unfit(f"expected numbers from {name}, got {type(values).__name__} ({error})") from error
+
+
+def _column(model: Any) -> int:
+    """Where the condition, outcome 1, stands among the columns of ``predict_proba``."""
+    classes = getattr(model, "classes_", None)
+    if classes is None:
+        return 1
+    known = [int(each) for each in np.asarray(classes).tolist()]
+    if sorted(known) != [0, 1]:
+        raise Unfit(f"expected the classes 0 and 1, got {known}")
+    return known.index(1)
+
+
+def _refuse_labels(risk: Floats) -> None:
+    if set(np.unique(risk)) <= {0.0, 1.0}:
+        raise Unfit("gives labels (nothing but 0 and 1) where risks are expected; use probabilities")
+
+
+def _stored(model: Any, folder: Path, *, side: int) -> dict[str, Any]:
+    """How to read the graph that was written, or the reason why there is none."""
+    for write in (_own_graph, _by_skl2onnx):
+        try:
+            described = write(model, folder / GRAPH, side)
+        except Exception as error:  # of the user's code or a converter; the model is then not storable
+            (folder / GRAPH).unlink(missing_ok=True)
+            return {"reason": f"{write.__name__.strip('_')} failed ({_first_line(error)})"}
+        if described is not None:
+            return {"described": described}
+    return {"reason": "it has no to_onnx(path) and skl2onnx does not convert it"}
+
+
+def _own_graph(model: Any, path: Path, side: int) -> dict[str, Any] | None:
+    if not callable(getattr(model, "to_onnx", None)):
+        return None
+    described = model.to_onnx(path)
+    if not path.is_file():
+        raise Unfit(f"to_onnx wrote no {path.name}")
+    return described if isinstance(described, dict) else {}
+
+
+def _by_skl2onnx(model: Any, path: Path, side: int) -> dict[str, Any] | None:
+    """Of a scikit-learn classifier of flat pixels, after a first step that flattens them."""
+    if "sklearn" not in sys.modules or importlib.util.find_spec("skl2onnx") is None:
+        return None
+    from sklearn.base import BaseEstimator
+    from sklearn.pipeline import Pipeline
+    from sklearn.preprocessing import FunctionTransformer
+
+    if not isinstance(model, BaseEstimator) or not hasattr(model, "predict_proba"):
+        return None
+    if isinstance(model, Pipeline) and isinstance(model.steps[0][1], FunctionTransformer):
+        model = Pipeline(model.steps[1:])
+    from skl2onnx import to_onnx
+    from skl2onnx.common.data_types import FloatTensorType
+
+    pixels = [("images", FloatTensorType([None, side * side]))]
+    graph = to_onnx(model, initial_types=pixels, options={"zipmap": False}, target_opset=17)
+    path.write_bytes(graph.SerializeToString())
+    column = _column(model)
+    return {"layout": "flat", "output": {"name": graph.graph.output[1].name, "column": column}}
+
+
+def _raised(error: BaseException, plan: dict[str, Any]) -> str:
+    """An exception of the user's code: its kind, its first line, and where in the user's file it arose."""
+    here = [
+        frame
+        for frame in traceback.extract_tb(error.__traceback__)
+        if Path(frame.filename).resolve() == Path(plan["path"]).resolve()
+    ]
+    where = f" ({Path(plan['path']).name}, line {here[-1].lineno})" if here else ""
+    return f"raised {type(error).__name__}: {_first_line(error)}"[: MOST_TEXT - len(where)] + where
+
+
+def _first_line(error: BaseException) -> str:
+    return next(_lines(str(error)), "no message")
+
+
+def _lines(text: str) -> Iterator[str]:
+    return (line.strip()[:MOST_TEXT] for line in text.splitlines() if line.strip())
+
+
+def _end_with_parent() -> None:
+    os.read(0, 1)  # until the other end of standard input closes
+    os._exit(1)
+
+
+if __name__ == "__main__":
+    Thread(target=_end_with_parent, daemon=True).start()
+    work(Path(sys.argv[1]))
