@@ -28,6 +28,7 @@ report: $(STAMP) ## Run the whole job, a minute or two: writes my-results/ and s
 results: $(STAMP) ## Maintainers: renew the published record results/ and the README that quotes it (needs BreastMNIST)
 	$(BIN)/clineval run --dataset breastmnist --out results --force
 	$(BIN)/python tools/readme.py results README.md
+	$(BIN)/python tools/picture.py results/report.html
 
 test: $(STAMP) ## Prove it, some minutes: every test; real data and browser where they are, else it says why not
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(CORES) --dist loadfile
