@@ -30,7 +30,8 @@ def images(tmp_path_factory):
 
 
 def answer(capsys, *words) -> str:
-    assert run_command(["predict", "--quiet", *map(str, words)]) == DONE
+    """Every model, to the last digit, as CSV, unless the words ask for another form."""
+    assert run_command(["predict", "--quiet", "--all-models", *map(str, words)]) == DONE
     return capsys.readouterr().out
 
 
@@ -108,6 +109,19 @@ def test_no_file_name_becomes_a_formula_and_each_still_leads_to_its_file(
     assert row["image"] == f"./{name}"
     assert (tmp_path / row["image"]).samefile(tmp_path / name)
     assert found.images[0].image == name  # JSON and Python compute nothing
+
+
+def test_without_a_form_the_primary_model_answers_in_four_columns(finished_run, images, capsys):
+    assert run_command(["predict", "--quiet", str(finished_run), str(images)]) == DONE
+    rows = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
+    found = predict(finished_run, [images])
+    model, threshold = found.primary
+    assert model == json.loads((finished_run / "evaluation.json").read_text())["primary"]["model"]
+    assert list(rows[0]) == ["file", "risk", "flagged", "warning"]
+    for row, image in zip(rows, found, strict=True):
+        assert row["risk"] == f"{image.risk[model]:.3f}"
+        assert row["flagged"] == ("yes" if image.risk[model] >= threshold else "no")
+        assert bool(row["warning"]) == image.unlike_training
 
 
 def test_the_form_follows_the_ending_of_the_file(finished_run, images, tmp_path, capsys):

@@ -1,4 +1,6 @@
-"""Take docs/report.png, a picture of the first screen of a report: ``python tools/picture.py results/report.html``.
+"""Take docs/report.png, a picture of the first screen of a report.
+
+    python tools/picture.py results/report.html
 
 Needs Chromium and Playwright; a step of ``make results``.
 """

@@ -46,7 +46,7 @@ def with_results(readme: str, results: Path) -> str:
 
 
 def results_in_words(evaluation: dict[str, Any], external: dict[str, Any]) -> str:
-    """A table of four rows and what it means, in Markdown, made from the numbers and their intervals alone."""
+    """A table of four rows and what it means, in Markdown, made from numbers and intervals alone."""
     primary, models = evaluation["primary"]["model"], evaluation["models"]
     rows = [
         (TITLES[primary], "official test", models[primary]["test"]),
@@ -58,7 +58,8 @@ def results_in_words(evaluation: dict[str, Any], external: dict[str, Any]) -> st
 
 
 def _table(rows: list[tuple[str, str, dict[str, Any]]], condition: str) -> Iterator[str]:
-    yield f"| model | images ({condition}) | AUC (95 % CI) | missed per 100 cancers | false alarms per 100 others |"
+    heads = ("model", f"images ({condition})", "AUC (95 % CI)", "missed per 100", "false alarms per 100")
+    yield f"| {' | '.join(heads)} |"
     yield "|---|---|---|---|---|"
     for model, images, scored in rows:
         point = _primary_point(scored)
@@ -72,9 +73,10 @@ def _meaning(evaluation: dict[str, Any], primary: str) -> Iterator[str]:
     point = _primary_point(evaluation["models"][primary]["test"])
     apart = gain["low"] > 0 or gain["high"] < 0
     yield (
-        f"Each threshold was chosen for a sensitivity of 90 % on out-of-fold risks of training images, never on "
-        f"test images. On the official test the primary model finds {point['true_positives']} cancers, misses "
-        f"{point['false_negatives']} and raises {point['false_positives']} false alarms. Its AUC "
+        "Missed: of 100 cancers; false alarms: of 100 others. Thresholds were chosen for a sensitivity of 90 % "
+        "on out-of-fold risks of training images. On the official test the first model finds "
+        f"{point['true_positives']} cancers, misses {point['false_negatives']} and raises "
+        f"{point['false_positives']} false alarms. Its AUC "
         f"{'is higher than' if apart else 'cannot be told from'} that of logistic regression: difference "
         f"{_interval(gain)}. **It does not transfer**: at another hospital the frozen threshold misses about "
         "half of the cancers, so a threshold has to be set on local patients."

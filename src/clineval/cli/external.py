@@ -228,21 +228,27 @@ def predict(
     matching: Matching = True,
     second_view: SecondView = True,
     skip_unreadable: SkipUnreadable = False,
+    all_models: Annotated[
+        bool, typer.Option("--all-models", help="Every model and threshold, to the last digit.")
+    ] = False,
     form: Annotated[
         str | None,
-        typer.Option("--format", help="csv or json.", show_default="as --out ends, else csv"),
+        typer.Option(
+            "--format", help="csv or json, every model.", show_default="as --out ends, else the primary model"
+        ),
     ] = None,
     out: Annotated[
         Path | None, typer.Option("--out", help="File to write.", show_default="standard output")
     ] = None,
 ) -> None:
-    """Risk of each image, whether it is flagged at each frozen threshold, and whether it is unlike training.
+    """Risk of each image by the primary model, whether it is flagged at its frozen threshold, and a warning.
 
-    An image is unlike the training images where its texture_distance or grey_distance is beyond the run's
-    limit; texture_limit and grey_limit (in JSON: limits) give these.
+    The warning says where an image is unlike the training images: its texture_distance or grey_distance is
+    beyond the run's limit. With --all-models, --format or --out every model and both distances are given.
 
     Examples:
       clineval predict results lesion.png
+      clineval predict results lesion.png --all-models
       clineval predict results images/ --out risks.csv
       clineval predict results lesion.dcm --format json
     """
@@ -251,6 +257,7 @@ def predict(
 
     if out is not None:
         check_answer(out, results=results, sources=images)
+    short = form is None and out is None and not all_models
     form = form or (out.suffix.removeprefix(".").lower() if out is not None else FORMS[0])
     if form not in FORMS:
         raise InputError(
@@ -278,7 +285,7 @@ def predict(
         complain(f"{unlike:,} of {len(found):,} images are unlike the training images (unlike_training).")
     text = found.to_csv() if form == "csv" else found.to_json()
     if out is None:
-        typer.echo(text, nl=False)
+        typer.echo(found.to_short_csv() if short and found.primary is not None else text, nl=False)
     else:
         write_answer(text, out)
 

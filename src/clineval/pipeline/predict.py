@@ -63,6 +63,11 @@ class Prediction:
     grey_distance: float
     coloured: float = 0.0
 
+    @property
+    def warning(self) -> str:
+        """What to know before the risk is read; empty where there is nothing."""
+        return "unlike the training images" if self.unlike_training else ""
+
     def to_row(self) -> dict[str, str]:
         """One line of a table: a column per model's risk and per threshold, in words that read back."""
         row = {"image": as_cell(self.image), "unlike_training": str(int(self.unlike_training))}
@@ -86,6 +91,7 @@ class Predictions:
         images. NaN where the run had no validation images to learn them from: then none is.
     unreadable : files that could not be used, where these were to be left out, else None.
     passed_over : names of files in the folders that are no images; ``note`` says how many and which.
+    primary : the model that the run speaks of first, and its threshold; None in runs that named none.
     """
 
     condition: str
@@ -96,6 +102,7 @@ class Predictions:
     unreadable: tuple[Unreadable, ...] | None = None
     passed_over: tuple[str, ...] = ()
     note: str = ""
+    primary: tuple[str, float] | None = None
 
     def __iter__(self) -> Iterator[Prediction]:
         return iter(self.images)
@@ -117,6 +124,24 @@ class Predictions:
         if self.unreadable is not None:
             record["unreadable"] = [{"image": file.case, "reason": file.reason} for file in self.unreadable]
         return json.dumps(record, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+
+    def to_short_csv(self) -> str:
+        """File, risk to three digits, flagged and warning by the primary model, one line per image.
+
+        ValueError where the run named no primary model; ``to_csv`` has every model, to the last digit.
+        """
+        if self.primary is None:
+            raise ValueError("The run names no primary model; ask for all models.")
+        text, (model, threshold) = io.StringIO(), self.primary
+        writer = csv.writer(text, lineterminator="\n")
+        writer.writerow(("file", "risk", "flagged", "warning"))
+        for image in self.images:
+            risk = image.risk[model]
+            flagged = "yes" if risk >= threshold else "no"
+            writer.writerow((as_cell(image.image), f"{risk:.3f}", flagged, image.warning))
+        for file in self.unreadable or ():
+            writer.writerow((as_cell(file.case), "", "", file.reason))
+        return text.getvalue()
 
     def to_csv(self) -> str:
         """One line per image under a header, comma-separated; the limits of the distances end each line.
@@ -195,6 +220,7 @@ def predict(
         tuple(bad) if skip_unreadable else None,
         files.passed_over,
         files.note,
+        run.primary,
     )
 
 
