@@ -55,7 +55,7 @@ def predict(finished_run, capsys):
 
     def predicted(*words):
         capsys.readouterr()
-        code = run_command(["predict", str(finished_run), *map(str, words)])
+        code = run_command(["predict", str(finished_run), "--all-models", *map(str, words)])
         shown = capsys.readouterr()
         return code, list(csv.DictReader(io.StringIO(shown.out))), shown.err
 

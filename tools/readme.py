@@ -73,8 +73,8 @@ def _meaning(evaluation: dict[str, Any], primary: str) -> Iterator[str]:
     point = _primary_point(evaluation["models"][primary]["test"])
     apart = gain["low"] > 0 or gain["high"] < 0
     yield (
-        "Missed: of 100 cancers; false alarms: of 100 others. Thresholds were chosen for a sensitivity of 90 % "
-        "on out-of-fold risks of training images. On the official test the first model finds "
+        "Missed: of 100 cancers; false alarms: of 100 others. Thresholds were chosen for a sensitivity of "
+        "90 % on out-of-fold risks of training images. On the official test the first model finds "
         f"{point['true_positives']} cancers, misses {point['false_negatives']} and raises "
         f"{point['false_positives']} false alarms. Its AUC "
         f"{'is higher than' if apart else 'cannot be told from'} that of logistic regression: difference "
