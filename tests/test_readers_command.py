@@ -287,8 +287,8 @@ def test_names_from_the_table_cannot_become_markup_or_formulas(tmp_path, capsys)
 
 def test_twenty_readers_of_a_thousand_cases_take_under_five_seconds(tmp_path):
     from clineval.evaluation.reader_study import analyse
-    from clineval.reading_table import ReadingColumns, ReadingTable
     from clineval.settings import ReaderSettings
+    from clineval.tables.reader_study import ReadingColumns, ReadingTable
 
     rng = np.random.default_rng(0)
     m, r, c = (index.ravel() for index in np.indices((2, 20, 1000)))

@@ -12,8 +12,8 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from clineval.errors import InputError, in_short, option
-from clineval.files import Origin, read_columns, text_cell
-from clineval.table_columns import (
+from clineval.files import text_cell
+from clineval.tables.columns import (
     OUT_OF_FOLD,
     TEST,
     TEXT,
@@ -29,6 +29,7 @@ from clineval.table_columns import (
     as_splits,
     encoded,
 )
+from clineval.tables.reading import Origin, read_columns
 
 COLUMNS = ("model", "split", "case", "group", "outcome", "risk")
 """The columns of the table, in the order in which they are written."""

@@ -131,8 +131,8 @@ def readers(
         --difference 0.05
     """
     from clineval.pipeline.readers import ModelFile, read_study
-    from clineval.reading_table import ReadingColumns
     from clineval.settings import ReaderSettings
+    from clineval.tables.reader_study import ReadingColumns
 
     if model is not None and predictions is None:
         raise InputError("--model needs --predictions beside it: the table that holds the model's risks.")

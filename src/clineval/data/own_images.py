@@ -36,9 +36,9 @@ from clineval.data.preparation import (
 )
 from clineval.data.similarity import Images
 from clineval.errors import InputError, in_short
-from clineval.files import read_columns
 from clineval.progress import Progress
-from clineval.table_words import SPLITS, split_meant, split_of
+from clineval.tables.reading import read_columns
+from clineval.tables.words import SPLITS, split_meant, split_of
 
 SIDE, SMALL_SIDE = 128, 64  # pixels of the square that every image is brought to
 MOST_AT_SIDE = 20_000  # images; beyond, the smaller square, of which 100,000 take 400 MB

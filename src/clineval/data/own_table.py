@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 
 from clineval.data.identifying import left_out
 from clineval.errors import InputError
-from clineval.files import Origin, read_columns
-from clineval.table_columns import named_outcome
-from clineval.table_words import plain_numbers, split_of
+from clineval.tables.columns import named_outcome
+from clineval.tables.reading import Origin, read_columns
+from clineval.tables.words import plain_numbers, split_of
 
 Text = NDArray[np.str_]
 

@@ -12,6 +12,7 @@ from threadpoolctl import threadpool_limits
 from clineval.errors import InputError
 from clineval.evaluation.comparisons import compare, compare_points
 from clineval.evaluation.guarantees import deferred, guarantees, parse_rule
+from clineval.evaluation.in_memory import to_predictions
 from clineval.evaluation.operating_points import (
     Learnt,
     checked_points,
@@ -32,7 +33,6 @@ from clineval.evaluation.readers import beside_readers, reader_columns
 from clineval.evaluation.records import Evaluation, Point, PopulationScores, Primary, Scale, Spread
 from clineval.evaluation.scores import group_warnings, members_by_population, score, spread_of
 from clineval.evaluation.subgroups import check_chosen, subgroup_tables
-from clineval.in_memory import to_predictions
 from clineval.predictions import (
     MEMBER_COLUMNS,
     OUT_OF_FOLD,

@@ -9,7 +9,6 @@ from numpy.typing import NDArray
 
 from clineval.errors import InputError
 from clineval.evaluation.codec import to_plain
-from clineval.reading_table import ReadingTable
 from clineval.settings import ReaderSettings
 from clineval.statistics import readers as panels
 from clineval.statistics.auc import auc_logit
@@ -18,6 +17,7 @@ from clineval.statistics.intervals import Estimate
 from clineval.statistics.paired_reader import non_inferiority
 from clineval.statistics.readings import MEASURES, Performance, Readings, arrange_readings, reader_performance
 from clineval.statistics.roc import roc_curve
+from clineval.tables.reader_study import ReadingTable
 
 Floats = NDArray[np.float64]
 

@@ -24,7 +24,6 @@ from clineval.evaluation.reader_records import (
     TriageCurve,
 )
 from clineval.evaluation.records import Point, Scale
-from clineval.reading_table import cut_in, scaled
 from clineval.settings import BesideReaders
 from clineval.statistics.auc import auc, auc_logit, compare_auc
 from clineval.statistics.counts import flagged, group_codes
@@ -33,6 +32,7 @@ from clineval.statistics.joint_reading import joint_reading_curve, joint_reading
 from clineval.statistics.paired_reader import NonInferiority, at_cuts, at_reader, non_inferiority
 from clineval.statistics.rates import grouped_rate
 from clineval.statistics.roc import roc_curve
+from clineval.tables.reader_study import cut_in, scaled
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]

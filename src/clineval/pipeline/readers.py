@@ -13,13 +13,14 @@ from threadpoolctl import threadpool_limits
 from clineval import results
 from clineval.errors import InputError
 from clineval.evaluation.reader_study import ModelScores, ReaderStudy, analyse, reader_curves
-from clineval.files import hash_file, read_columns
+from clineval.files import hash_file
 from clineval.progress import Announce, silent
-from clineval.reading_table import ReadingColumns, ReadingTable, cut_in, read_readings
 from clineval.reporting.figures import write
 from clineval.reporting.readers import write_reader_figures, write_reader_report
 from clineval.results.folder import folder_kind, replace_folder, require_apart
 from clineval.settings import ReaderSettings
+from clineval.tables.reader_study import ReadingColumns, ReadingTable, cut_in, read_readings
+from clineval.tables.reading import read_columns
 
 OPENED = "readers"  # what the ledger calls the readings that are opened
 POSITIVE_SHARES = ("power", "level")

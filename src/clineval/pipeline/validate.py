@@ -45,7 +45,7 @@ from clineval.reporting.sites import write_site_figures
 from clineval.reporting.subject import subject_of
 from clineval.results.folder import replace_folder, require_apart, watch
 from clineval.settings import ValidationSettings
-from clineval.table_columns import split_or_cohort
+from clineval.tables.columns import split_or_cohort
 
 RESERVED = ("train", "val", "test", "test_clean", OUT_OF_FOLD, "all")
 LONGEST_NAME = 80  # characters of a cohort's name

@@ -13,7 +13,8 @@ import pyarrow.parquet
 import pytest
 
 from clineval.errors import InputError
-from clineval.files import read_columns, text_cell
+from clineval.files import text_cell
+from clineval.tables.reading import read_columns
 
 
 def written(folder: Path, text: str | bytes, name: str = "mine.csv") -> Path:
@@ -238,7 +239,7 @@ MEASURED = """
 import resource, sys, time
 from pathlib import Path
 from clineval.errors import InputError
-from clineval.files import read_columns
+from clineval.tables.reading import (read_columns)
 began = time.process_time()
 try:
     read_columns(Path(sys.argv[1]))

@@ -12,8 +12,8 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from clineval.errors import InputError, in_short, option
-from clineval.files import Origin
-from clineval.table_words import is_value, notation_of, split_meant, split_of
+from clineval.tables.reading import Origin
+from clineval.tables.words import is_value, notation_of, split_meant, split_of
 
 Warn = Callable[[str], None]
 Floats = NDArray[np.float64]

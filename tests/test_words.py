@@ -5,12 +5,12 @@ import doctest
 import numpy as np
 import pytest
 
-from clineval import table_words
-from clineval.table_words import is_value, split_meant, split_of
+from clineval.tables import words
+from clineval.tables.words import is_value, split_meant, split_of
 
 
 def test_the_examples_hold():
-    assert doctest.testmod(table_words).failed == 0
+    assert doctest.testmod(words).failed == 0
 
 
 @pytest.mark.parametrize(
