@@ -385,7 +385,7 @@ def _columns(names: list[str], columns: Any) -> dict[str, pa.ChunkedArray]:
 
 
 def _unguarded(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    """Take the apostrophe of ``text_cell`` away again; the look at every cell is one vectorised match."""
+    """Take the apostrophe of ``text_cell`` away again; every cell is searched in one vectorised match."""
     if not pc.any(pc.match_substring_regex(column, r"^'+[=+\-@\t\r]")).as_py():
         return column
     return pa.chunked_array([[_bare(cell) for cell in column.to_pylist()]], type=pa.string())
