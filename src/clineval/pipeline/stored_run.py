@@ -177,6 +177,7 @@ class StoredRun:
     recalibrations : by name, None where a model's risks are left as they are.
     adopted : what ``clineval adopt`` fitted for a site, applied last; by name, none for a run's own risks.
     thresholds : by name of the model, in the run's order.
+    not_stored : models of the run that could not be stored, each with the reason.
     primary : the model that the run speaks of first, and its threshold; None in runs that named none.
     """
 
@@ -192,6 +193,7 @@ class StoredRun:
     thresholds: Mapping[str, tuple[FrozenThreshold, ...]]
     reference: TrainingReference
     adopted: Mapping[str, Recalibration] = field(default_factory=dict)
+    not_stored: Mapping[str, str] = field(default_factory=dict)
     primary: tuple[str, float] | None = None
 
     @property
@@ -354,6 +356,16 @@ def _stored(
                 f"{folder / RECORDS}: {name} is the mean of {', '.join(map(repr, needed)) or 'nothing'}; "
                 f"models stored here are {', '.join(trained) or 'none'}. Make the run anew."
             )
+    not_stored = {
+        name: str(record["training"]["not_stored"])
+        for name, record in records.items()
+        if "not_stored" in record.get("training", {}) and not name.endswith("_deduplicated")
+    }
+    if not trained:
+        raise InputError(
+            "Expected models that can be applied; this run has none"
+            + (f": {_reasons(not_stored)}." if not_stored else ". Make the run anew.")
+        )
     read = {name: read_model(folder, name) for name in trained}
     return StoredRun(
         condition=str(evaluation["condition"]),
@@ -372,18 +384,25 @@ def _stored(
             for name, record in records.items()
             if (fitted := _recalibration(record.get("adopted"))) is not None
         },
+        not_stored=not_stored,
         primary=_primary(evaluation.get("primary"), (*trained, *parts)),
     )
 
 
 def _primary(record: Mapping[str, Any] | None, names: Sequence[str]) -> tuple[str, float] | None:
-    if record is None or record["threshold"] is None:
+    """The run's primary model and threshold; None where it named none, or one that could not be stored."""
+    if record is None or record["threshold"] is None or record["model"] not in names:
         return None
-    if record["model"] not in names:
-        raise InputError(
-            f"evaluation.json names a primary model that is not stored: {record['model']!r:.100}."
-        )
     return str(record["model"]), _proportion(record["threshold"])
+
+
+def _reasons(not_stored: Mapping[str, str]) -> str:
+    return "; ".join(f"{name} could not be stored ({reason})" for name, reason in not_stored.items())
+
+
+def left_out(run: StoredRun) -> str:
+    """Which models of the run cannot score anything new, and why; empty where all can."""
+    return f"Not scored: {_reasons(run.not_stored)}." if run.not_stored else ""
 
 
 def _is_stored(folder: Path, name: str) -> bool:
