@@ -110,6 +110,7 @@ def test_versions_and_processor_that_differ_are_named(first, tmp_path):
     record = json.loads(path.read_text())
     record["versions"]["numpy"] = "0.1"
     record["platform"]["processor"] = "abacus"
+    record["settings"]["evaluation"]["of_a_later_version"] = []
     path.write_text(json.dumps(record))
     named = {made.what: made.other for made in compare_results(first, other).made}
     assert named == {"version of numpy": "0.1", "processor": "abacus"}

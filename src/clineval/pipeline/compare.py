@@ -168,8 +168,13 @@ def _made(one: Mapping[str, Any], other: Mapping[str, Any]) -> Iterator[Made]:
     )
     for prefix, left, right in parts:
         for name in dict.fromkeys((*left, *right)):
-            if left.get(name) != right.get(name):
+            if not _same(left.get(name), right.get(name)):
                 yield Made(prefix + name, _words(left.get(name)), _words(right.get(name)))
+
+
+def _same(one: Any, other: Any) -> bool:
+    """Whether two settings are equal; one that a version did not have yet is like an empty one."""
+    return one == other or (one in (None, [], {}) and other in (None, [], {}))
 
 
 def _program(record: Mapping[str, Any]) -> dict[str, Any]:
