@@ -11,6 +11,7 @@ from scipy.special import logit
 
 from clineval.cli.exit_codes import DONE, REFUSED
 from clineval.cli.main import run_command
+from clineval.data.picture_quantities import QUANTITIES
 from clineval.errors import InputError
 from clineval.evaluation.codec import from_plain, to_plain
 from clineval.evaluation.records import Point, Primary, Scale
@@ -256,7 +257,7 @@ def words(run, cohort, out, column, *, table="cohort.csv"):
 @pytest.mark.slow
 def test_the_command_writes_record_table_figures_and_chapter(finished_run, cohort, tmp_path, capsys):
     out = tmp_path / "out"
-    assert run_command(words(finished_run, cohort, out, "device")) == DONE
+    assert run_command([*words(finished_run, cohort, out, "device"), "--probes"]) == DONE
     found = from_plain(SiteStudy, json.loads((out / "sites.json").read_text()))
     assert {each.use for each in found.plan} == {"own"}
     assert len(found.plan) == 3
@@ -266,6 +267,9 @@ def test_the_command_writes_record_table_figures_and_chapter(finished_run, cohor
     for name in ("auc", "sensitivity", "specificity", "observed_expected"):
         assert (out / f"sites_{name}.png").is_file()
     page = (out / "report.html").read_text()
+    probes = json.loads((out / "transport.json").read_text())["probes"]
+    assert set(probes["alone"]) | set(probes["constant"]) == set(QUANTITIES)
+    assert "What the pictures say without the tissue" in page
     assert 'id="sites"' in page
     assert "next site" in page
     assert "at the next site" in " ".join(capsys.readouterr().out.split())

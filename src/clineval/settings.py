@@ -152,6 +152,7 @@ class ValidationSettings:
     attributes: tuple[str, ...] = ()  # columns to make subgroups of; none = all that can group cases
     skip_unreadable: bool = False  # score the images that can be used and list the others, not refuse all
     site_column: str | None = None  # where, or with which scanner, each image was taken
+    probes: bool = False  # rank by border, marks, size, aspect, focus and brightness of the picture, too
 
 
 @dataclass(frozen=True)

@@ -72,6 +72,14 @@ def validate(
             "differ, and what to expect at the next."
         ),
     ] = None,
+    probes: Annotated[
+        bool,
+        typer.Option(
+            "--probes",
+            help="Rank the cases by border, burnt-in marks, size, aspect, focus and brightness of the "
+            "picture, which should not matter; reads every image once more.",
+        ),
+    ] = False,
     seed: Annotated[int, typer.Option(help="Seed of bootstrap and corruptions.")] = 0,
     jobs: Annotated[
         int | None, typer.Option(help="Threads; the numbers do not depend on it.", show_default="all cores")
@@ -117,6 +125,7 @@ def validate(
         attributes=tuple(attribute or ()),
         skip_unreadable=skip_unreadable,
         site_column=site_column,
+        probes=probes,
     )
     with display() as announce:
         found = validate_run(

@@ -126,8 +126,8 @@ PANELS = {
     "folds repeats variants fractions matching second_view device margin prevalence "
     "acting_threshold target assurance update",
     "Output": "out form figures table_too table json force",
-    "Expert": "jobs seed resume level draws coverage shared_cases_only corruptions cluster retrain design "
-    "covariance power difference",
+    "Expert": "jobs seed resume level draws coverage shared_cases_only corruptions probes cluster retrain "
+    "design covariance power difference",
 }
 """Under which heading of ``--help`` an option is listed, by its parameter's name."""
 

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from clineval import results as provenance
 from clineval.data.cohort import Cohort
 from clineval.data.own_images import OwnCohort, RawSample, draw_samples
+from clineval.data.picture_quantities import file_quantities
 from clineval.data.preparation import box_of
 from clineval.data.training_trace import recognise
 from clineval.evaluation import Evaluation
@@ -27,6 +28,7 @@ from clineval.pipeline.stored_run import StoredRun, final_risks, score_images
 from clineval.predictions import read_predictions
 from clineval.progress import Announce
 from clineval.settings import ValidationSettings
+from clineval.statistics.probes import probe
 from clineval.statistics.roc import auc_logit
 
 FURTHER_VIEW = "a further view: grey levels matched"
@@ -132,6 +134,37 @@ def transport_record(
             _near_duplicate(run, cohort, each) for each in recognise(run.reference.trace, cohort.images)
         ],
     }
+
+
+def probes_record(
+    external: OwnCohort,
+    scored: ExternalScores,
+    at_home: Evaluation,
+    settings: ValidationSettings,
+    *,
+    announce: Announce,
+) -> dict[str, Any]:
+    """What border, marks, size, aspect, focus and brightness of the pictures say beside the primary model."""
+    cohort, given = external.cohort, settings.evaluation
+    named = at_home.primary.model if at_home.primary is not None else ""
+    model = named if named in scored.risks else next(iter(scored.risks))
+    progress = announce("Measuring border, marks, size and focus of the pictures")
+    quantities = file_quantities(external.paths, bits=external.bits, progress=progress)
+    differing = {name: values for name, values in quantities.items() if np.ptp(values) > 0}
+    constant = [name for name in quantities if name not in differing]
+    if not differing:
+        return {"model": model, "constant": constant}
+    found = probe(
+        cohort.outcome,
+        scored.risks[model],
+        differing,
+        group=cohort.group,
+        draws=given.draws,
+        seed=given.seed,
+        level=given.level,
+    )
+    record = to_plain(found)
+    return {**record, "model": model, "model_auc": record["model"], "constant": constant}
 
 
 def _about(run: StoredRun, results: Path) -> dict[str, Any]:

@@ -28,6 +28,7 @@ from clineval.pipeline.external import (
     ExternalScores,
     draw_beside,
     draw_scored_squares,
+    probes_record,
     score_external,
     transport_record,
     views_in_words,
@@ -140,6 +141,8 @@ def validate(
         with recorder.step("transport"):
             announce("Setting the external cohort beside the test cases of the run")
             beside = transport_record(run, results, table, external.cohort, scored, at_home, settings)
+            if settings.probes:
+                beside["probes"] = probes_record(external, scored, at_home, settings, announce=announce)
             _write_json(beside, folder / FILE)
         study = None
         if settings.site_column is not None:

@@ -64,6 +64,7 @@ def external_parts(content: Content, subject: Subject) -> dict[str, Any]:
             "mix": _mix(models, content),
             "steps": _steps(models, content),
             "images": list(_image_sentences(content)),
+            "probes": _probes(content["probes"]) if "probes" in content else {},
         }
     except (KeyError, TypeError, AttributeError, IndexError) as error:
         raise _broken(error) from error
@@ -139,6 +140,31 @@ def _in_order(models: Content, subject: Subject) -> Models:
     """Models with what is known of them, the primary one and the baseline first."""
     order = dict.fromkeys([*subject.pair, *models])
     return [(name, models[name]) for name in order if name in models]
+
+
+def _probes(found: Content) -> dict[str, Any]:
+    """What the pictures say without the tissue: sentences, and the AUC of each quantity alone."""
+    if "together" not in found:
+        same = "Border, marks, size, aspect, focus and brightness are the same in all pictures."
+        return {"sentences": [same], "table": None}
+    together, gap, explained = (to_estimate(found[name]) for name in ("together", "difference", "explained"))
+    model, least = found["model"], sentences.covers(gap, 0.0)
+    rank = "no evidence that the model ranks better" if least else f"{model} less these: {_signed(gap)}"
+    said = [
+        f"Border, marks, size, aspect, focus and brightness of the picture together rank with an AUC of "
+        f"{two_decimals(together)}, {model} with {two_decimals(to_estimate(found['model_auc']))}; {rank}.",
+        f"They explain {sentences.with_interval(explained, as_percent=True)} of the variance of the log odds "
+        f"by {model}.",
+    ]
+    rows = [(name, cell(to_estimate(auc))) for name, auc in found["alone"].items()]
+    return {
+        "sentences": said,
+        "table": Table(("quantity alone (below 0.5: less of it where the condition is)", "AUC"), tuple(rows)),
+    }
+
+
+def _signed(gap: Estimate) -> str:
+    return f"{sentences.signed(gap.value)} ({sentences.interval(gap)})"
 
 
 def _run(content: Content) -> str:
