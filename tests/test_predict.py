@@ -10,16 +10,23 @@ import sys
 
 import numpy as np
 import pytest
-from finished_run import write_cohort
+from finished_run import SETTINGS, write_cohort
 from PIL import Image
 
 import clineval
+from clineval import results
 from clineval.cli.exit_codes import DONE, REFUSED
 from clineval.cli.main import run_command
 from clineval.data.own_images import prepare_files
+from clineval.data.phantom import phantom
 from clineval.errors import InputError
+from clineval.evaluation import evaluate, write_evaluation
 from clineval.pipeline.predict import predict, predict_images
+from clineval.pipeline.run import audit_and_group, facts
 from clineval.pipeline.stored_run import final_risks, read_run, score_images
+from clineval.pipeline.train import train_all, write_tables
+from clineval.predictions import read_predictions
+from clineval.progress import silent
 
 pytestmark = pytest.mark.slow
 
@@ -216,6 +223,57 @@ def test_an_answer_needs_neither_torch_nor_pandas_nor_a_solver(finished_run, ima
     )
     ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert ended.returncode == 0, ended.stderr
+
+
+# The risks of the run, again --------------------------------------------------------------------------
+
+
+def write_pictures(cohort, folder):
+    """Its test images as PNG files, named by their cases."""
+    folder.mkdir()
+    for row in np.flatnonzero(cohort.within("test")):
+        Image.fromarray(cohort.images[row]).save(folder / f"{cohort.case[row].replace('/', ' ')}.png")
+    return folder
+
+
+def texts_of(results, pictures, capsys) -> tuple[dict, dict]:
+    """The risks of test images as they are written: by ``clineval predict``, and in ``predictions.csv``."""
+    words = (results, pictures, "--no-matching", "--no-second-view")
+    rows = list(csv.DictReader(io.StringIO(answer(capsys, *words))))
+    models = [name.removeprefix("risk_") for name in rows[0] if name.startswith("risk_")]
+    predicted = {(model, row["image"][:-4]): row[f"risk_{model}"] for row in rows for model in models}
+    with (results / "predictions.csv").open(newline="") as file:
+        table = {
+            (row["model"], row["case"].replace("/", " ")): row["risk"]
+            for row in csv.DictReader(file)
+            if row["split"] == "test" and row["model"] in models
+        }
+    return predicted, table
+
+
+def test_the_test_images_as_files_get_the_risks_of_the_table_to_the_last_digit(
+    finished_run, tmp_path, capsys
+):
+    cohort = phantom(seed=1, cases=(150, 60, 90))
+    predicted, table = texts_of(finished_run, write_pictures(cohort, tmp_path / "pictures"), capsys)
+    assert len(table) == 4 * 90
+    assert predicted == table
+
+
+@pytest.mark.real_data
+def test_so_do_real_test_images(real_breastmnist, tmp_path, capsys):
+    """Its outcomes are not scored: thresholds come from train and val alone."""
+    folder = tmp_path / "run"
+    folder.mkdir()
+    findings, cohort = audit_and_group(real_breastmnist, SETTINGS, folder)
+    write_tables(train_all(cohort, findings, SETTINGS, jobs=1, announce=silent), folder)
+    rows = read_predictions(folder / "predictions.csv")
+    known = rows[rows["split"] != "test"]
+    write_evaluation(evaluate(known, condition=cohort.condition, draws=20), folder / "evaluation.json")
+    results.seal(folder, facts("run", ["clineval", "run"], SETTINGS, cohort, results.Recorder()))
+    predicted, table = texts_of(folder, write_pictures(cohort, tmp_path / "pictures"), capsys)
+    assert len(table) == 4 * 156
+    assert predicted == table
 
 
 # What it refuses --------------------------------------------------------------------------------------

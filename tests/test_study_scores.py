@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from clineval.cli.options import seed_list
 from clineval.errors import InputError
 from clineval.pipeline.study import claim_folder, learning_curve, run_study, score, split_variance, summarise
 from clineval.pipeline.verify import verify_results
@@ -201,3 +202,20 @@ def test_a_study_verifies_and_names_a_changed_table(finished, tmp_path):
     assert verify_results(folder).differences == (
         "study_scores.csv: its content differs from what the run wrote",
     )
+
+
+def test_seeds_are_numbers_and_ranges_of_them():
+    assert seed_list("3, 0-2,7-7", "--seeds") == (3, 0, 1, 2, 7)
+    assert seed_list("", "--seeds") == ()
+
+
+@pytest.mark.parametrize("text", ["a", "1-", "-1", "0-9-2", "1.5", "0–9"])
+def test_what_are_no_seeds_is_refused(text):
+    with pytest.raises(InputError, match=r"--seeds expects whole numbers or ranges as 0-9"):
+        seed_list(text, "--seeds")
+
+
+@pytest.mark.parametrize("text", ["9-0", "0-10000000000"])
+def test_ranges_that_are_empty_or_giant_are_refused(text):
+    with pytest.raises(InputError, match="ranges upwards of at most 10,000 seeds"):
+        seed_list(text, "--seeds")

@@ -33,6 +33,7 @@ from clineval.cli.options import (
     named_sources,
     numbers,
     run_settings,
+    seed_list,
 )
 from clineval.cli.readers import ThresholdRule
 from clineval.errors import InputError
@@ -190,7 +191,7 @@ def study(
             help="Comma-separated.", show_default="all of them: logreg, cnn_single, cnn, scattering, combined"
         ),
     ] = "logreg,cnn_single,cnn,scattering,combined",
-    seeds: Annotated[str, typer.Option(help="Each training is repeated with each.")] = "0",
+    seeds: Annotated[str, typer.Option(help="Each training is repeated with each, e.g. 0,1 or 0-9.")] = "0",
     folds: Annotated[int, typer.Option(help="Grouped folds; each is held out once per repeat.")] = 5,
     repeats: Annotated[int, typer.Option(help="Times that the folds are drawn anew.")] = 2,
     variants: Annotated[str, typer.Option(help="official, deduplicated, or both.")] = "official",
@@ -212,7 +213,7 @@ def study(
 
     Examples:
       clineval study --repeats 2 --out study
-      clineval study --models cnn_single --seeds 0,1,2,3,4 \\
+      clineval study --models cnn_single --seeds 0-4 \\
         --fractions 0.1,0.3,1 --out learning-curve
     """
     from clineval.pipeline.study import run_study
@@ -220,7 +221,7 @@ def study(
 
     plan = StudySettings(
         models=comma_list(models),
-        seeds=numbers(seeds, int, "--seeds"),
+        seeds=seed_list(seeds, "--seeds"),
         folds=folds,
         repeats=repeats,
         variants=comma_list(variants),

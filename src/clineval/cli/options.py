@@ -146,6 +146,8 @@ COMMON = {
 }
 """The options of each command that most users need: they come first, under no heading of their own."""
 
+MOST_SEEDS = 10_000  # in one range
+
 
 def arrange(parser: Any) -> Any:
     """The parser with every command's options in the order and under the headings of its help."""
@@ -183,6 +185,25 @@ def numbers(text: str, kind: type, option: str) -> tuple[Any, ...]:
         return tuple(kind(part) for part in comma_list(text))
     except ValueError:
         raise InputError(f"{option} expects numbers between commas; got {text!r}.") from None
+
+
+def seed_list(text: str, option: str) -> tuple[int, ...]:
+    """Whole numbers between commas, and ranges of them such as 0-9, which has ten.
+
+    Raises
+    ------
+    InputError : something else, which is quoted, or a range of more than 10,000.
+    """
+    found: list[int] = []
+    for part in comma_list(text):
+        first, dash, last = part.partition("-")
+        if not (first.isdecimal() and (last.isdecimal() or not dash)):
+            raise InputError(f"{option} expects whole numbers or ranges as 0-9 between commas; got {text!r}.")
+        seeds = range(int(first), int(last or first) + 1)
+        if not 0 < len(seeds) <= MOST_SEEDS:
+            raise InputError(f"{option} expects ranges upwards of at most {MOST_SEEDS:,} seeds; got {part}.")
+        found.extend(seeds)
+    return tuple(found)
 
 
 def help_text(command: Callable[..., None]) -> str:
