@@ -163,7 +163,7 @@ def test_the_same_study_again_gives_the_same_bytes_without_training(finished, mo
 
     study, _ = finished
     before = {path.name: path.read_bytes() for path in study.folder.glob("study*")}
-    monkeypatch.setattr(jobs, "_TRAININGS", {})
+    monkeypatch.setattr(jobs, "_fit", None)
     monkeypatch.setattr("clineval.pipeline.study.load", small_phantom)
     run_study(QUICK, PLAN, out=study.folder, jobs=1)
     assert {path.name: path.read_bytes() for path in study.folder.glob("study*")} == before
