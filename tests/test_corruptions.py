@@ -80,7 +80,7 @@ def test_blur_grows_with_the_image():
 
 @pytest.mark.parametrize(
     ("kind", "severity", "message"),
-    [("fog", 1, "one of speckle, .*came 'fog'"), ("blur", 0, "from 1 to 5; came 0"), ("blur", 6, "came 6")],
+    [("fog", 1, "one of speckle, .*got 'fog'"), ("blur", 0, "from 1 to 5; got 0"), ("blur", 6, "got 6")],
 )
 def test_an_unknown_kind_or_severity_is_refused(kind, severity, message):
     with pytest.raises(InputError, match=message):

@@ -136,9 +136,9 @@ def test_a_variable_that_names_a_file_is_refused(tmp_path: Path, monkeypatch: py
 
 
 def test_unknown_names_and_sizes_are_refused_with_the_known_ones() -> None:
-    with pytest.raises(InputError, match=r"--dataset needs .*breastmnist.*; came 'brainmnist'"):
+    with pytest.raises(InputError, match=r"--dataset needs .*breastmnist.*; got 'brainmnist'"):
         medmnist.load("brainmnist")
-    with pytest.raises(InputError, match=r"--size needs one of 28, 64, 128, 224 .*came 32"):
+    with pytest.raises(InputError, match=r"--size needs one of 28, 64, 128, 224 .*got 32"):
         medmnist.load(size=32)
 
 
@@ -742,11 +742,11 @@ def test_a_finding_of_a_multi_label_set_is_its_column(
     [
         ("dermamnist", None, "DermaMNIST has 7 classes; say which is the condition.*'melanoma'"),
         ("chestmnist", None, "ChestMNIST has 14 findings; say which .*'hernia'"),
-        ("dermamnist", "melanom", "needs a label of DermaMNIST: .*'melanoma'.*; came 'melanom'"),
+        ("dermamnist", "melanom", "needs a label of DermaMNIST: .*'melanoma'.*; got 'melanom'"),
         (
             "breastmnist",
             "benign",
-            "needs a label of BreastMNIST: 'malignant', 'normal or benign'; came 'benign'",
+            "needs a label of BreastMNIST: 'malignant', 'normal or benign'; got 'benign'",
         ),
         ("pneumoniamnist", "normal or pneumonia", "needs some of the classes"),
         ("breastmnist", "", "BreastMNIST has 2 classes; say which is the condition"),

@@ -565,7 +565,7 @@ def test_the_raw_picture_of_a_check_strip_is_too_small_to_read_names_in(folder):
 
 
 def test_a_check_strip_by_an_unknown_column_is_refused(folder):
-    with pytest.raises(InputError, match="one of the columns device, part; came 'site'"):
+    with pytest.raises(InputError, match="one of the columns device, part; got 'site'"):
         draw_samples(loaded(folder, val_share=0.2), by="site")
 
 
@@ -586,7 +586,7 @@ def test_a_run_on_own_images_writes_the_same_artefacts_as_any_other(folder, monk
     assert record["settings"]["data"]["own"]["group_column"] == "patient"
     assert str(folder) not in json.dumps(record)
     page = (folder / "out" / "report.html").read_text(encoding="utf-8")
-    assert "The images as they came and as prepared" in page
+    assert "A few images as given beside what the models see" in page
     assert run_command(["predict", "out", "images/im000.png", "--quiet"]) == 0
 
 

@@ -113,7 +113,7 @@ def test_an_image_that_was_trained_on_is_reported_and_the_others_are_not(transpo
 def test_what_each_step_of_preparation_gave_is_told_and_which_uses_grey_levels(transport, out):
     assert [(step["step"], step["uses_grey_levels"]) for step in transport["steps"]] == [
         ("middle square", False),
-        ("a further look: grey levels matched", True),
+        ("a further view: grey levels matched", True),
         ("mean with the upper square", True),  # of which a matched look is taken, too
     ]
     shipped = json.loads((out / "evaluation.json").read_text())["models"]["cnn"][NAME]["auc_logit"]
@@ -157,10 +157,9 @@ def test_provenance_says_which_run_how_prepared_and_that_grey_levels_were_matche
 def test_the_report_sets_internal_beside_external(out):
     page = (out / "report.html").read_text()
     for said in (
-        "At home and elsewhere", "AUC at home and elsewhere", "Rates at the frozen thresholds",
-        "Calibration at home and elsewhere", "Recalibrated on these patients", "Mix of cases as each model",
-        "known as train/5", "by preparation", "The images as they came", "Under worse scanners and archives",
-        "Corrupted images",
+        "Ranking and found cases, all models", "AUC, internal and external", "Rates at the frozen thresholds",
+        "Calibration, internal and external", "Recalibrated on these patients", "Mix of cases as each model",
+        "known as train/5", "by preparation", "as given beside every square", "Corrupted images",
     ):  # fmt: skip
         assert said in page, said
     assert "No external cohort was scored" not in page
@@ -303,7 +302,7 @@ def test_one_group_for_all_cases_is_refused(finished_run, broken, capsys):
 
 def test_a_chosen_attribute_that_is_not_there_is_refused_with_those_that_are(finished_run, broken, capsys):
     said = refused(capsys, finished_run, broken, "--attribute", "device", "--attribute", "scaner")
-    assert "(device; side; unlike_training); came 'scaner'" in said
+    assert "(device; side; unlike_training); got 'scaner'" in said
 
 
 def test_a_validation_is_no_run_and_names_the_one_that_is(out, cohort, tmp_path, capsys):
@@ -396,7 +395,7 @@ def test_a_name_must_be_given(finished_run, cohort, capsys):
     [
         (["--fit", "squash"], "--fit needs one of as-trained, crop, top, pad"),
         (["--bits", "40"], "--bits needs 8 to 16"),
-        (["--jobs", "0"], "--jobs needs a number from 1 on; came 0"),
+        (["--jobs", "0"], "--jobs needs a number from 1 on; got 0"),
         (["--figures", "gif"], "png"),
         (["--outcome-column", "diagnosis"], "has no column 'diagnosis' (--outcome-column)"),
     ],

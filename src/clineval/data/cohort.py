@@ -73,11 +73,11 @@ class Cohort:
     def __post_init__(self) -> None:
         lengths = {name: len(getattr(self, name)) for name in ("images", "outcome", "split", "case", "group")}
         if len(set(lengths.values())) != 1:
-            raise InputError(f"A cohort needs one entry per case in every column; came {lengths}.")
+            raise InputError(f"A cohort needs one entry per case in every column; got {lengths}.")
         if self.images.ndim != 3 or self.images.dtype != np.uint8:
             raise InputError(
                 f"A cohort needs grey images as uint8 of shape (cases, height, width); "
-                f"came {self.images.dtype} of shape {self.images.shape}."
+                f"got {self.images.dtype} of shape {self.images.shape}."
             )
 
     def __len__(self) -> int:

@@ -49,9 +49,9 @@ def corrupt(images: NDArray[np.uint8], kind: str, severity: int, *, seed: int = 
 def check_corruption(kind: str, severity: int) -> None:
     """Refuse a kind or a severity that there is not."""
     if kind not in KINDS:
-        raise InputError(f"A corruption is one of {', '.join(KINDS)}; came {kind!r}.")
+        raise InputError(f"A corruption is one of {', '.join(KINDS)}; got {kind!r}.")
     if severity not in SEVERITIES:
-        raise InputError(f"The severity of a corruption is a whole number from 1 to 5; came {severity!r}.")
+        raise InputError(f"The severity of a corruption is a whole number from 1 to 5; got {severity!r}.")
 
 
 def _speckle(image: Grey, strength: float, generator: np.random.Generator) -> Grey:

@@ -53,11 +53,11 @@ class _Arrays:
 def set_facts(dataset: str, size: int) -> SetFacts:
     """The row of ``SETS`` for a data set that exists at ``size`` pixels; refuses any other name or size."""
     if dataset not in SETS:
-        raise InputError(f"--dataset needs auto, phantom or one of {', '.join(SETS)}; came {dataset!r}.")
+        raise InputError(f"--dataset needs auto, phantom or one of {', '.join(SETS)}; got {dataset!r}.")
     facts = SETS[dataset]
     if size not in SIZES:
         sizes = ", ".join(str(known) for known in SIZES)
-        raise InputError(f"--size needs one of {sizes} (pixels per side) for {dataset}; came {size!r}.")
+        raise InputError(f"--size needs one of {sizes} (pixels per side) for {dataset}; got {size!r}.")
     return facts
 
 
@@ -84,7 +84,7 @@ def condition_of(dataset: str, asked: str | None = None) -> Condition:
     parts = [wanted] if wanted in known else [part.strip() for part in wanted.split(JOINED)]
     unknown = [part for part in parts if part not in known]
     if unknown:
-        raise InputError(f"--condition needs a label of {facts.title}: {listed}; came {asked!r}.")
+        raise InputError(f"--condition needs a label of {facts.title}: {listed}; got {asked!r}.")
     codes = tuple(sorted({known[part] for part in parts}))
     if len(codes) == len(facts.labels) and not facts.multi_label:
         raise InputError(
@@ -176,7 +176,7 @@ def fetch(
         _read_checked(target, dataset, size)
         return target
     if address is not None and not re.fullmatch(r"https?://[\w.-]+(:\d+)?(/[^\s]*)?", address):
-        raise InputError(f"--address needs the http or https address of a folder of files; came {address!r}.")
+        raise InputError(f"--address needs the http or https address of a folder of files; got {address!r}.")
     url = f"{(address or facts.address).rstrip('/')}/{target.name}?download=1"
     new = not target.parent.exists()
     try:

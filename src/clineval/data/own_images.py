@@ -155,7 +155,7 @@ def _of_table(table: Path) -> tuple[list[_Entry], Path, set[str], str]:
     }
     if "image" not in found:
         came = ", ".join(map(str, frame.columns))
-        raise InputError(f"{table.name} needs a column image (or file, filename, path); came {came}.")
+        raise InputError(f"{table.name} needs a column image (or file, filename, path); got {came}.")
     if frame.empty:
         raise InputError(f"{table.name} names no images: it has a header and no rows.")
     kept = frame[list(found.values())].set_axis(list(found), axis=1)
@@ -593,7 +593,7 @@ def draw_samples(own: OwnCohort, *, by: str | None = None, each: int = 4) -> Raw
     attributes = own.cohort.attributes
     by = _scanner(attributes) if by is None else by
     if by and by not in attributes:
-        raise InputError(f"A check strip needs one of the columns {', '.join(attributes)}; came {by!r}.")
+        raise InputError(f"A check strip needs one of the columns {', '.join(attributes)}; got {by!r}.")
     value = attributes[by].astype(str) if by else np.full(len(own.cohort), "all images")
     seen, count = np.unique(value, return_counts=True)
     order = np.argsort(-count, kind="stable")[:MOST_VALUES]

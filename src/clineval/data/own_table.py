@@ -140,7 +140,7 @@ def _filled(origin: Origin, column: str, values: Text) -> Text:
     empty = np.flatnonzero(values == "")
     if len(empty):
         raise InputError(
-            f"{origin.row(int(empty[0]))}, column {column!r}: a value is needed; came nothing"
+            f"{origin.row(int(empty[0]))}, column {column!r}: a value is needed; got nothing"
             f"{_and_more(len(empty))}. Fill the cell or take the row out."
         )
     return values

@@ -253,7 +253,7 @@ def _layout(seed: int, cases: Sequence[int]) -> tuple[NDArray[np.bool_], NDArray
     if len(cases) != len(SPLITS) or min(cases) < 8 or seed < 0:
         raise InputError(
             f"A phantom set needs three split sizes of at least 8 and a seed of at least 0; "
-            f"came {tuple(cases)} and {seed}."
+            f"got {tuple(cases)} and {seed}."
         )
     rng = np.random.default_rng([seed, 0])
     outcome = [rng.permutation(np.arange(count) < round(count * PREVALENCE)) for count in cases]

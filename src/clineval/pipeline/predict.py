@@ -245,7 +245,7 @@ def check_answer(path: Path, *, results: Path, sources: Sequence[Path]) -> None:
         example = path / "risks.csv"
         raise InputError(f"--out needs a file to write; {path} is a folder. Say for example: {example}")
     if path.is_symlink() or (path.exists() and not path.is_file()) or path.suffix.lower() in ENDINGS:
-        raise InputError(f"--out needs a plain file to write, such as risks.csv; came {path}.")
+        raise InputError(f"--out needs a plain file to write, such as risks.csv; got {path}.")
     if any(parent.exists() and not parent.is_dir() for parent in path.parents):
         raise InputError(f"--out {path} lies below a file; choose another.")
     if path.parent.is_dir():

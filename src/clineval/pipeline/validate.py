@@ -105,7 +105,7 @@ def validate(
     check_apart(results, own, out)
     check_formats(formats)
     if jobs is not None and jobs < 1:
-        raise InputError(f"--jobs needs a number from 1 on; came {jobs}.")
+        raise InputError(f"--jobs needs a number from 1 on; got {jobs}.")
     recorder, unchanged = provenance.Recorder(), watch(results)
     with recorder.step("read"):
         run = read_run(results)
