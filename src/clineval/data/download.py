@@ -147,6 +147,7 @@ def _answer(url: str) -> requests.Response:
     wait as a whole happens in a thread that is left behind when the time is up.
     """
     found: list[Any] = []
+    late = threading.Event()
 
     def ask() -> None:
         try:
@@ -154,16 +155,26 @@ def _answer(url: str) -> requests.Response:
             found.append(requests.get(url, stream=True, timeout=timeout, headers=PLAIN))
         except Exception as error:
             found.append(error)
+        if late.is_set():  # nobody waits any more
+            _close(found[0])
 
     asking = threading.Thread(target=ask, daemon=True)
     asking.start()
     asking.join(ANSWER_SECONDS)
     if not found:
+        late.set()
         raise requests.ReadTimeout(f"no answer within {ANSWER_SECONDS:g} s")
     if isinstance(found[0], Exception):
         raise found[0]
     response: requests.Response = found[0]
     return response
+
+
+def _close(answer: requests.Response | Exception) -> None:
+    """Close the connection of an answer, or of the error that ended a chain of redirects."""
+    response = answer if isinstance(answer, requests.Response) else getattr(answer, "response", None)
+    if response is not None:
+        response.close()
 
 
 def _timely(response: requests.Response) -> Iterator[bytes]:
