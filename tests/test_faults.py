@@ -370,6 +370,8 @@ def test_only_the_known_modules_write_files():
         "files.py",
         "models/arrays.py",
         "models/stored.py",
+        "models/user_model.py",
+        "models/user_worker.py",
         "pipeline/study.py",
     }
     inside_a_swapped_folder = {

@@ -17,7 +17,7 @@ from clineval.pipeline.verify import Verdict
 DIFFERING = Verdict(("a.png: differs", "b.csv: missing"))
 COMMANDS = (
     "run", "fetch", "explore", "audit", "train", "evaluate",
-    "report", "study", "validate", "predict", "readers", "verify", "compare",
+    "report", "study", "adopt", "validate", "predict", "readers", "verify", "compare",
 )  # fmt: skip
 
 
@@ -59,7 +59,8 @@ def test_help_lists_every_command(capsys, words):
 
 def test_help_lists_the_commands_in_the_order_of_the_readme(capsys):
     readme = (Path(__file__).resolve().parents[1] / "README.md").read_text(encoding="utf-8")
-    listed = re.findall(r"^\| `clineval (\w+)` \|", readme, flags=re.M)
+    (line,) = re.findall(r"^Commands: (.*)\.$", readme, flags=re.M)
+    listed = re.findall(r"`(\w+)`", line)
     _, out, _ = ended(capsys, "--help")
     shown = [word for word in re.findall(r"^│ (\w+)  ", out, flags=re.M) if word in COMMANDS]
     assert listed == shown

@@ -250,7 +250,8 @@ def test_delong_covariances_are_those_of_one_and_two_models(clustered):
     one = auc(study.outcome, first, **given)
     two = compare_auc(study.outcome, first, second, **given)
     C = performance.covariance[0, :2, 0, :2]
-    assert each_reader(performance)[0][0].low == close(one.low)
+    if not clustered:  # with groups the AUC's own interval has Student's t, a reader's the normal one
+        assert each_reader(performance)[0][0].low == close(one.low)
     error = two.difference.value / two.statistic
     assert np.sqrt(C[0, 0] + C[1, 1] - 2 * C[0, 1]) == close(abs(error))
     assert ("Obuchowski" in performance.method) is clustered

@@ -275,8 +275,12 @@ def _make_workshop(target: Path) -> Path:
     place = _place(target)
     try:
         workshop = Path(tempfile.mkdtemp(dir=place, prefix=_prefix(target)))
+    except OSError as error:
+        raise unwritable(place, error) from error
+    try:
         (workshop / SIGN).write_text(json.dumps(_sign(target)))
     except OSError as error:
+        shutil.rmtree(workshop, ignore_errors=True)  # without its sign nobody would know it for ours
         raise unwritable(place, error) from error
     return workshop
 
