@@ -36,7 +36,7 @@ def test_an_example_goes_from_images_to_report_and_predict(name, tmp_path, monke
     row = int(np.flatnonzero(cohort.within("test"))[0])
     Image.fromarray(cohort.images[row]).save("image.png")
     said = CliRunner().invoke(
-        app, ["predict", "results", "image.png", "--no-matching"], catch_exceptions=False
+        app, ["predict", "--all-models", "results", "image.png", "--no-matching"], catch_exceptions=False
     )
     (answer,) = csv.DictReader(io.StringIO(said.stdout))
     table = pd.read_csv("results/predictions.csv")
