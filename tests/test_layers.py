@@ -1,5 +1,6 @@
 """Who may import whom is held by contracts that fail when they are broken."""
 
+import ast
 import os
 import shutil
 import subprocess
@@ -53,3 +54,17 @@ def test_a_planted_import_breaks_a_contract(copy, module, statement):
 def test_the_packages_as_they_are_keep_their_contracts(copy):
     held, told = contracts_hold(copy)
     assert held, told
+
+
+def test_nothing_inside_the_package_imports_from_its_front_door():
+    """The public API is for users: a name taken from ``clineval`` itself would close a circle."""
+    package = ROOT / "src" / "clineval"
+    parts = {path.stem for path in package.iterdir()}
+    taken = {
+        (path.name, alias.name)
+        for path in package.rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.ImportFrom) and node.module == "clineval"
+        for alias in node.names
+    }
+    assert {(name, what) for name, what in taken if what not in parts} == set()

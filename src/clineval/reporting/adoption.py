@@ -10,7 +10,6 @@ from markupsafe import Markup
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from clineval import __version__
 from clineval.evaluation.adoption import AdoptedModel, Adoption
 from clineval.files import write_whole
 from clineval.reporting.report import HERE, content_policy, template
@@ -38,6 +37,7 @@ from clineval.reporting.tables import AS_PERCENT, Cell, Row, Table, cell, signed
 from clineval.statistics.intervals import Estimate
 from clineval.statistics.local_cases import LocalCases
 from clineval.statistics.updating import EvaluatedUpdate
+from clineval.version import program_version
 
 PAGE, FIGURE = "adoption.html", "local_cases"
 STEP_NAMES = {
@@ -145,7 +145,7 @@ def write_adoption_page(found: Adoption, folder: Path, *, notice: str = "") -> P
         figure=base64.b64encode(picture.read_bytes()).decode("ascii") if picture.is_file() else "",
         found=found,
         level=f"{100 * found.level:g}%",
-        program=f"clineval {__version__}",
+        program=f"clineval {program_version()}",
         style=Markup(style),
         policy=content_policy(style=style, script=""),
     )
