@@ -170,7 +170,7 @@ class About:
     outcome: NDArray[np.generic] | None
 
     def outcomes(self, positions: Sequence[int]) -> tuple[Label, ...] | None:
-        """The labels of some images: 1 and 0 of a cohort, words as they came in a user's own table."""
+        """The labels of some images: 1 and 0 of a cohort, words as given in a user's own table."""
         if self.outcome is None:
             return None
         values = self.outcome[list(positions)].tolist()
@@ -253,7 +253,7 @@ def duplicate_pairs(
     Parameters
     ----------
     copies : positions that show the same bytes, in the order in which the search numbered them.
-    fingerprint : shape (cases,), of the files as they came; equal where those were the same.
+    fingerprint : shape (cases,), of the files as given; equal where those were the same.
     """
     pairs = [
         _pair(a, b, 1.0, 1.0, STILL, about, identical=bool(fingerprint[a] == fingerprint[b]))

@@ -59,7 +59,7 @@ class OwnImages:
     images : uint8, shape (cases, side, side): the middle square of each, grey, side 128 (64 if very many).
     case : str, the path below the folder, with forward slashes.
     split : str, ``all`` where neither folders nor a column name one.
-    outcome : labels as they came, or None; group : patients as they came, or None.
+    outcome : labels as given, or None; group : patients as given, or None.
     fingerprint : equal where the whole decoded images are equal.
     marked : bool, text or measuring marks lie in the whole picture, of which the square may show a part, or
         a DICOM file says so.
@@ -553,7 +553,7 @@ class RawSample:
     Attributes
     ----------
     value : of the attribute by which the samples were drawn.
-    raw : uint8, shape (height, width), the picture as it came, made smaller.
+    raw : uint8, shape (height, width), the picture as given, made smaller.
     box : left, upper, right and lower edge in pixels of ``raw`` of the square that was cut; it may lie
         outside where the image was padded.
     prepared : uint8, shape (side, side).

@@ -33,7 +33,7 @@ def apply_split(cohort: Cohort, audit: Audit, how: str = "official", *, seed: in
 
 
 def official(cohort: Cohort, audit: Audit) -> Cohort:
-    """The split as it came; cases that show the same picture share a group."""
+    """The split as given; cases that show the same picture share a group."""
     return cohort.with_groups(audit.group_of)
 
 

@@ -231,7 +231,7 @@ BY_VALUE, ALONE = 2, 6  # images shown per scanner, and where there is no column
 
 
 def draw_beside(beside: Mapping[str, Any], external: OwnCohort, folder: Path) -> None:
-    """Draw ``case_mix.png``: risks and grey levels at home and elsewhere."""
+    """Draw ``case_mix.png``: risks and grey levels, internal and external."""
     from clineval.reporting.study_plots import write_case_mix
 
     write_case_mix(beside, folder / "case_mix.png", notice=external.cohort.source.notice)

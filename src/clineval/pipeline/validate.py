@@ -83,7 +83,7 @@ def validate(
     announce: Announce = silent,
     warn: Callable[[str], None] = lambda line: None,
 ) -> Validated:
-    """Apply a finished run to other patients and set the result beside that at home.
+    """Apply a finished run to other patients and set the external result beside the internal one.
 
     Scaling, models, recalibrations and thresholds are those of the run, to the last byte. The folder
     holds what every run holds, less the training, and ``transport.json``; it appears whole or not at all.

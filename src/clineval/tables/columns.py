@@ -30,7 +30,7 @@ _OUT_OF_FOLD = (OUT_OF_FOLD, "out_of_fold", "oof", "train_oof", "training_out_of
 
 @dataclass(frozen=True)
 class Column:
-    """One column as it came, under the name that its owner gave it."""
+    """One column as given, under the name that its owner gave it."""
 
     values: Any
     title: str
