@@ -73,6 +73,14 @@ def test_the_near_duplicates_that_the_prose_counts_are_those_of_the_audit(text):
     assert f"{audit['test_with_twin']} test images have a near-duplicate" in text
 
 
+def test_a_failure_to_transfer_is_claimed_only_where_the_interval_lies_below_the_target():
+    evaluation = json.loads((ROOT / "results" / "evaluation.json").read_text())
+    external = json.loads((ROOT / "docs" / "external.json").read_text())
+    for high, words in ((0.8, "does not transfer"), (0.95, "no evidence that the frozen threshold")):
+        external["operating_points"][0]["sensitivity"].update(high=high)
+        assert words in readme.results_in_words(evaluation, external)
+
+
 def test_a_gain_is_claimed_only_where_the_interval_leaves_out_0():
     evaluation = json.loads((ROOT / "results" / "evaluation.json").read_text())
     external = json.loads((ROOT / "docs" / "external.json").read_text())

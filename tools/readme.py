@@ -54,7 +54,7 @@ def results_in_words(evaluation: dict[str, Any], external: dict[str, Any]) -> st
         (TITLES[BASELINE], "official test", models[BASELINE]["test"]),
         (TITLES[external["model"]], f"another hospital: {external['name']}", external),
     ]
-    return "\n".join([*_table(rows, evaluation["condition"]), "", *_meaning(evaluation, primary)])
+    return "\n".join([*_table(rows, evaluation["condition"]), "", *_meaning(evaluation, primary, external)])
 
 
 def _table(rows: list[tuple[str, str, dict[str, Any]]], condition: str) -> Iterator[str]:
@@ -68,7 +68,7 @@ def _table(rows: list[tuple[str, str, dict[str, Any]]], condition: str) -> Itera
         yield f"| {model} | {counted} | {_interval(scored['auc_logit'])} | {missed} | {alarms} |"
 
 
-def _meaning(evaluation: dict[str, Any], primary: str) -> Iterator[str]:
+def _meaning(evaluation: dict[str, Any], primary: str, external: dict[str, Any]) -> Iterator[str]:
     gain = _difference(evaluation, (primary, BASELINE))
     point = _primary_point(evaluation["models"][primary]["test"])
     apart = gain["low"] > 0 or gain["high"] < 0
@@ -78,9 +78,19 @@ def _meaning(evaluation: dict[str, Any], primary: str) -> Iterator[str]:
         f"{point['true_positives']} cancers, misses {point['false_negatives']} and raises "
         f"{point['false_positives']} false alarms. Its AUC "
         f"{'is higher than' if apart else 'cannot be told from'} that of logistic regression: difference "
-        f"{_interval(gain)}. **It does not transfer**: at another hospital the frozen threshold misses about "
-        "half of the cancers, so a threshold has to be set on local patients."
+        f"{_interval(gain)}. {_transfer(external)}"
     )
+
+
+def _transfer(external: dict[str, Any]) -> str:
+    """Whether the frozen threshold reaches its sensitivity of 90 % in the external cohort."""
+    found = _primary_point(external)["sensitivity"]
+    if found["high"] < 0.9:
+        return (
+            f"**It does not transfer**: at another hospital the frozen threshold misses "
+            f"{_per_100(found['value'])} of 100 cancers, so a threshold has to be set on local patients."
+        )
+    return "At another hospital there is no evidence that the frozen threshold finds fewer than 90 %."
 
 
 def _primary_point(scored: dict[str, Any]) -> dict[str, Any]:
