@@ -557,12 +557,15 @@ def deflated(megabytes: int) -> bytes:
 
 def measured(folder: Path, command: str) -> tuple[float, float, str]:
     """Seconds and gigabytes that reading the files of a folder takes beyond starting, and what was said."""
+    # VmHWM is the peak of this process alone; ru_maxrss starts at that of the process that started it.
     code = f"""
-import resource, sys, time
+import re, sys, time
 from pathlib import Path
 import clineval.data.own_images as own
 from clineval.errors import InputError
-before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+def peak():
+    return int(re.search(r"VmHWM:\\s+(\\d+) kB", Path("/proc/self/status").read_text())[1])
+before = peak()
 start = time.perf_counter()
 try:
     found = {command}
@@ -570,7 +573,7 @@ try:
 except InputError as error:
     said = str(error)
 print(time.perf_counter() - start)
-print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 2**20)
+print((peak() - before) / 2**20)
 print(said)
 """
     ended = subprocess.run(
