@@ -88,7 +88,12 @@ def test_an_error_in_a_training_ends_the_rest():
 
 @pytest.mark.slow
 def test_a_worker_that_is_killed_is_named_and_the_rest_end():
-    arriving = train_in_processes(TASKS, 2)
+    train_for_minutes = NetworkSettings(epochs=2000)
+    long = {
+        f"long {seed}": (MATERIAL, Job("cnn", TRAIN, TRAIN[:0], train_for_minutes, seed=seed))
+        for seed in (7, 8)
+    }
+    arriving = train_in_processes({**TASKS, **long}, 2)
     next(arriving)
     for line in children():
         os.kill(int(line.split()[0]), signal.SIGKILL)
