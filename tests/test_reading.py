@@ -276,8 +276,64 @@ def bomb_of_compression(path: Path) -> None:
             writer.write_table(pa.table({"a": texts}))
 
 
+def bomb_of_prefixes(path: Path) -> None:
+    """Texts of a million letters, each with the start of the one before it and one letter more."""
+    texts = pa.array(["x" * (1_000_000 + row) for row in range(700)])
+    with pa.parquet.ParquetWriter(
+        path,
+        pa.schema({"a": pa.string()}),
+        compression="zstd",
+        use_dictionary=False,
+        column_encoding="DELTA_BYTE_ARRAY",
+    ) as writer:
+        for _ in range(6):
+            writer.write_table(pa.table({"a": texts}))
+
+
+def bomb_of_wide_numbers(path: Path) -> None:
+    """A value of a million fixed bytes to which each of 5,000 rows refers."""
+    wide = pa.array([b"x" * 1_000_000] * 300, pa.binary(1_000_000))
+    with pa.parquet.ParquetWriter(path, pa.schema({"a": wide.type}), compression="zstd") as writer:
+        for _ in range(17):
+            writer.write_table(pa.table({"a": wide}))
+
+
+def number(value: int) -> bytes:
+    """A number as a page's header has it: zigzag, seven bits a byte."""
+    value, found = value * 2, b""
+    while value > 127:
+        value, found = value >> 7, found + bytes([value & 127 | 128])
+    return found + bytes([value])
+
+
+def bomb_of_a_lie(path: Path) -> None:
+    """A page of a megabyte whose header claims two gigabytes; its longer number stands in two bytes of the
+    page's least text."""
+    texts = [f"{row:04}" + "x" * 1_000 for row in range(1_000)]
+    pa.parquet.write_table(pa.table({"a": texts}), path, compression="zstd", use_dictionary=False)
+    whole = path.read_bytes()
+    size, lie = 7, number(2_000_000_000)  # the size stands behind PAR1 and the kind of the page
+    told = whole[size:][: next(place for place in range(9) if whole[size + place] < 128) + 1]
+    more = len(lie) - len(told)
+    least = whole.index(b"\xec\x07" + texts[0].encode())  # 1,004 bytes follow
+    shorter = bytes([0xEC - more, 7])
+    end = least + 2 + more
+    path.write_bytes(whole[:size] + lie + whole[size + len(told) : least] + shorter + whole[end:])
+    assert path.stat().st_size == len(whole)
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("make", [bomb_of_runs, bomb_of_references, bomb_of_compression])
+@pytest.mark.parametrize(
+    "make",
+    [
+        bomb_of_runs,
+        bomb_of_references,
+        bomb_of_compression,
+        bomb_of_prefixes,
+        bomb_of_wide_numbers,
+        bomb_of_a_lie,
+    ],
+)
 def test_a_small_file_that_stands_for_gigabytes_is_refused_in_little_time_and_memory(
     tmp_path: Path, make: Callable[[Path], None]
 ) -> None:

@@ -14,25 +14,13 @@ from typing import Any, BinaryIO
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv
-import pyarrow.parquet
 
 from clineval.errors import InputError
 from clineval.files import is_formula
+from clineval.tables.parquet import check_columns, read_parquet
 
 _SEPARATOR = re.compile(r'"?sep=(?P<by>[,;\t|])"?[,;\t]*', re.IGNORECASE)  # Excel's own first line
 _QUOTED = re.compile(r'"[^"]*"')
-
-
-TEXT = "BYTE_ARRAY"  # what Parquet calls the form of texts
-VALUE_BYTES = 8  # of a number in memory
-
-
-LEAST_BUDGET = 1 << 28  # bytes of memory that any Parquet file may take
-MOST_GROWTH = 200  # times its own size that a larger one may take; columns of one value shrink much
-
-
-MOST_TABLE = 1 << 34  # bytes of memory for any table
-MOST_COLUMNS = 5_000
 
 
 LONGEST_HEADER = 1_000_000  # bytes of a CSV's first line
@@ -88,78 +76,14 @@ def read_columns(path: Path) -> tuple[dict[str, pa.ChunkedArray], Origin]:
     if not head:
         raise InputError(f"{path} is empty; a header line and one row per model and case are needed.")
     if head[:4] == b"PAR1":
-        return _read_parquet(path), Origin(path.name)
+        return read_parquet(path), Origin(path.name)
     return _read_csv(path, head)
-
-
-def _read_parquet(path: Path) -> dict[str, pa.ChunkedArray]:
-    try:
-        table = _table_of(path)
-        table.validate(full=True)  # what a broken file holds: text that is no UTF-8, indices out of bounds
-        return _columns(table.column_names, table)
-    except InputError:
-        raise
-    except (pa.ArrowException, OSError, ValueError) as error:
-        raise InputError(f"{path} is not a whole Parquet file; write it anew, or as CSV.") from error
-
-
-def _table_of(path: Path) -> pa.Table:
-    """The table in a Parquet file, refused before it is decoded where it would be far larger than its file.
-
-    A few bytes may stand for gigabytes: by compression, by runs of one value, or by a long text that many
-    rows refer to. Texts are therefore read as references, and written out only where that fits.
-    """
-    with pyarrow.parquet.ParquetFile(path) as file:
-        _check_columns(path, len(file.schema_arrow))
-        groups = [file.metadata.row_group(place) for place in range(file.metadata.num_row_groups)]
-        chunks = [group.column(place) for group in groups for place in range(group.num_columns)]
-        _check_size(path, sum(max(0, chunk.num_values) for chunk in chunks) * VALUE_BYTES)
-        _check_size(path, sum(max(0, chunk.total_uncompressed_size) for chunk in chunks))
-        kinds = {file.schema.column(place).path: place for place in range(len(file.schema))}
-        texts = [name for name, place in kinds.items() if file.schema.column(place).physical_type == TEXT]
-        wanted = file.schema_arrow
-    table = pyarrow.parquet.read_table(path, read_dictionary=texts)
-    _check_size(path, sum(_written_out(column) for column in table.columns))
-    for place, field in enumerate(wanted):
-        if table.schema.field(place).type != field.type:
-            table = table.set_column(place, field.name, table.column(place).cast(field.type))
-    return table
-
-
-def _written_out(column: pa.ChunkedArray) -> int:
-    """Bytes of a column of references to texts when each is written out; 0 for any other column."""
-    if not pa.types.is_dictionary(column.type) or not _is_text(column.type.value_type):
-        return 0
-    lengths = (pc.binary_length(chunk.dictionary).take(chunk.indices) for chunk in column.chunks)
-    return sum(pc.sum(length).as_py() or 0 for length in lengths)
-
-
-def _is_text(kind: pa.DataType) -> bool:
-    types = pa.types
-    return any(is_kind(kind) for is_kind in (types.is_string, types.is_large_string, types.is_binary))
-
-
-def _check_size(path: Path, needed: int) -> None:
-    size = path.stat().st_size
-    allowed = min(max(LEAST_BUDGET, MOST_GROWTH * size), MOST_TABLE)
-    if needed > allowed:
-        raise InputError(
-            f"{path.name} has {size:,} bytes and would take {needed:,} in memory; at most {allowed:,} are "
-            "taken for a file of its size. Write it with fewer rows or columns, or as CSV."
-        )
-
-
-def _check_columns(path: Path, columns: int) -> None:
-    if columns > MOST_COLUMNS:
-        raise InputError(
-            f"{path.name} has {columns:,} columns; at most {MOST_COLUMNS:,} are read. Leave some out."
-        )
 
 
 def _read_csv(path: Path, head: bytes) -> tuple[dict[str, pa.ChunkedArray], Origin]:
     _refuse_foreign_bytes(path, head)
     names, delimiter, lines = _header(path)
-    _check_columns(path, len(names))
+    check_columns(path, len(names))
     places = [str(place) for place in range(len(names))]  # of unnamed columns there may be several
     try:
         table = pyarrow.csv.read_csv(
@@ -378,10 +302,6 @@ def _first_undecodable_line(path: Path) -> int:
 
 def _wrong_encoding(path: Path, line: int) -> InputError:
     return InputError(f"{path.name}, line {line}: the text is not UTF-8; save the file as CSV in UTF-8.")
-
-
-def _columns(names: list[str], columns: Any) -> dict[str, pa.ChunkedArray]:
-    return dict(zip(names, (columns[place] for place in range(len(names))), strict=True))
 
 
 def _unguarded(column: pa.ChunkedArray) -> pa.ChunkedArray:
