@@ -19,9 +19,9 @@ from scipy.stats import binom
 
 from clineval.statistics.auc import compare_auc, compare_auc_unpaired
 from clineval.statistics.decision_curve import compare_decision_curves
+from clineval.statistics.differences import compare_brier, mcnemar
 from clineval.statistics.intervals import clopper_pearson, wilson
-from clineval.statistics.paired import compare_brier, mcnemar
-from clineval.statistics.simulation import coverage, simulated
+from clineval.statistics.sample_size import coverage, simulated
 
 AUC, PREVALENCE = 0.86, 0.27
 SEPARATION = float(np.sqrt(2) * ndtri(AUC))

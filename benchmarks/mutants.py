@@ -31,13 +31,10 @@ NEEDED = 0.85
 MOST_SECONDS = 120
 LOADED = ("numpy", "scipy.stats", "scipy.special", "scipy.optimize", "pandas", "pytest", "hypothesis")
 TESTS = {
-    "counting": ("counting", "operating_point"),
+    "counts": ("counts", "operating_point", "auc"),
     "rates": ("rates", "operating_point"),
-    "logistic_fit": ("logistic_fit", "calibration"),
     "recalibration": ("recalibration", "calibration"),
-    "binning": ("binning", "calibration"),
-    "cases": ("cases", "delong"),
-    "applied_recalibration": ("recalibration",),
+    "scores": ("scores", "calibration"),
 }
 COMPARISONS: dict[type[ast.cmpop], type[ast.cmpop]] = {
     ast.Lt: ast.LtE, ast.LtE: ast.Lt, ast.Gt: ast.GtE, ast.GtE: ast.Gt, ast.Eq: ast.NotEq, ast.NotEq: ast.Eq,

@@ -20,9 +20,8 @@ from clineval.pipeline.predict import predict
 from clineval.predictions import check_predictions, read_predictions
 from clineval.reporting.adoption import ladder_table, local_cases_figure, sentences
 from clineval.results import hash_folder
-from clineval.statistics.local_cases import local_cases_needed, local_threshold
 from clineval.statistics.thresholds import threshold_for_sensitivity
-from clineval.statistics.updating import STEPS, evaluate_updates
+from clineval.statistics.updating import STEPS, evaluate_updates, local_cases_needed, local_threshold
 
 PRIMARY = Primary("m", 0.5, "train_out_of_fold", "")
 

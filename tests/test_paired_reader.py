@@ -10,8 +10,8 @@ from discrimination_reference import REFERENCE
 from statsmodels.stats.inter_rater import cohens_kappa
 
 from clineval.statistics.auc import compare_auc
+from clineval.statistics.differences import mcnemar
 from clineval.statistics.intervals import Estimate, bootstrap_weights
-from clineval.statistics.paired import mcnemar
 from clineval.statistics.paired_reader import against_reader, at_reader, kappa, non_inferiority
 from clineval.statistics.roc import sensitivity_at_specificity, specificity_at_sensitivity
 

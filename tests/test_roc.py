@@ -11,9 +11,8 @@ from scipy.stats import t as student
 from sklearn.metrics import average_precision_score, roc_auc_score
 from sklearn.metrics import roc_curve as sklearn_curve
 
-from clineval.statistics import risk_bins as levels_module
-from clineval.statistics.intervals import bootstrap, clopper_pearson
-from clineval.statistics.resampling import resampling_units
+from clineval.statistics import scores as levels_module
+from clineval.statistics.intervals import bootstrap, clopper_pearson, resampling_units
 from clineval.statistics.roc import (
     auc,
     average_precision,
@@ -24,7 +23,7 @@ from clineval.statistics.roc import (
     sensitivity_at_specificity,
     specificity_at_sensitivity,
 )
-from clineval.statistics.simulation import coverage
+from clineval.statistics.sample_size import coverage
 
 RATES = (0.5, 0.9, 0.95)
 RANGES = ((0.9, 1), (0.8, 0.95), (0, 1))

@@ -18,8 +18,13 @@ from clineval.reporting.report import write_report
 from clineval.reporting.sentences import frequencies, natural, number, percent
 from clineval.statistics.counts import counts
 from clineval.statistics.intervals import wilson
-from clineval.statistics.operating_point import likelihood_ratio_negative, likelihood_ratio_positive
-from clineval.statistics.prevalence import net_benefit_at_prevalence, npv_at_prevalence, ppv_at_prevalence
+from clineval.statistics.operating_point import (
+    likelihood_ratio_negative,
+    likelihood_ratio_positive,
+    net_benefit_at_prevalence,
+    npv_at_prevalence,
+    ppv_at_prevalence,
+)
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="Playwright for Python is not installed")
 pytestmark = [pytest.mark.browser, pytest.mark.slow]

@@ -15,17 +15,19 @@ from clineval.evaluation.records import Point, Primary, Scale
 from clineval.predictions import OUT_OF_FOLD, VAL
 from clineval.statistics.counts import Floats, flagged
 from clineval.statistics.intervals import Estimate
-from clineval.statistics.local_cases import LocalCases, local_cases_needed, local_threshold
 from clineval.statistics.operating_point import operating_point
 from clineval.statistics.recalibration import Recalibration
 from clineval.statistics.updating import (
     STEPS,
     ClosedTest,
     EvaluatedUpdate,
+    LocalCases,
     closed_testing,
     evaluate_updates,
     fit_update,
     least_events,
+    local_cases_needed,
+    local_threshold,
 )
 
 ASSURANCE = 0.9

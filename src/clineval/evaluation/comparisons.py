@@ -8,9 +8,9 @@ from clineval.evaluation.populations import Cases, Population
 from clineval.evaluation.records import ModelComparison, Point, PointComparison, Scale
 from clineval.statistics import roc
 from clineval.statistics.decision_curve import compare_decision_curves
+from clineval.statistics.differences import compare_brier
 from clineval.statistics.intervals import Estimate
 from clineval.statistics.operating_point import mcnemar
-from clineval.statistics.paired import compare_brier
 
 
 def compare(population: Population, scale: Scale, *, primary: str | None = None) -> Iterator[ModelComparison]:

@@ -13,11 +13,10 @@ from clineval.evaluation.populations import Cases, populations
 from clineval.evaluation.records import Point, Scale
 from clineval.statistics import calibration, roc
 from clineval.statistics.auc import square_and_add
+from clineval.statistics.differences import compare_brier, compare_log_loss
 from clineval.statistics.intervals import Estimate
-from clineval.statistics.logistic_fit import fit_logistic
 from clineval.statistics.operating_point import operating_point
-from clineval.statistics.paired import compare_brier, compare_log_loss
-from clineval.statistics.recalibration import Recalibration, fit_platt
+from clineval.statistics.recalibration import Recalibration, fit_logistic, fit_platt
 
 INTERNAL = ("test", "test_clean")  # populations of the run that an external one is set beside
 FOLDS = 5  # grouped folds of the external cohort: a repair is fitted on four and judged on the fifth

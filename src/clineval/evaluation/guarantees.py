@@ -10,7 +10,7 @@ from clineval.errors import InputError
 from clineval.evaluation.populations import Population
 from clineval.evaluation.records import Point
 from clineval.predictions import OUT_OF_FOLD, VAL
-from clineval.statistics.guaranteed_threshold import (
+from clineval.statistics.thresholds import (
     DeferRegion,
     GuaranteedThreshold,
     defer_region,

@@ -13,11 +13,10 @@ from numpy.typing import NDArray
 from clineval.errors import InputError
 from clineval.evaluation.codec import from_plain, to_plain
 from clineval.evaluation.reader_records import ReaderScores
-from clineval.statistics.guaranteed_threshold import DeferRegion, GuaranteedThreshold
 from clineval.statistics.intervals import Estimate
 from clineval.statistics.operating_point import COUNTS, RATES, OperatingPoint
 from clineval.statistics.smoothing import SmoothedCurve
-from clineval.statistics.thresholds import Choice, Point
+from clineval.statistics.thresholds import Choice, DeferRegion, GuaranteedThreshold, Point
 
 __all__ = ["COUNTS", "RATES", "Choice", "Estimate", "OperatingPoint", "Point"]
 

@@ -17,7 +17,7 @@ from clineval.statistics import calibration, roc
 from clineval.statistics.auc import auc_variance
 from clineval.statistics.counts import flagged
 from clineval.statistics.decision_curve import net_benefit
-from clineval.statistics.intervals import Estimate, effective_groups
+from clineval.statistics.intervals import Estimate, effective_groups, shared_groups
 from clineval.statistics.meta_analysis import (
     LEAST_OF_A_CLASS,
     LEAST_TO_PREDICT,
@@ -31,7 +31,6 @@ from clineval.statistics.meta_analysis import (
 )
 from clineval.statistics.operating_point import operating_point
 from clineval.statistics.rates import independent_cases
-from clineval.statistics.resampling import shared_groups
 
 MOST_SITES = 50
 """Values beyond which a column names no sites."""

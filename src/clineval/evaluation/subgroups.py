@@ -16,9 +16,9 @@ from clineval.evaluation.records import Point, Scale, SubgroupCell, SubgroupTabl
 from clineval.predictions import attributes
 from clineval.statistics import calibration, roc
 from clineval.statistics.counts import Bools, flagged
+from clineval.statistics.differences import auc_of_part_less_rest, rate_of_part_less_rest
 from clineval.statistics.intervals import Estimate, undefined
 from clineval.statistics.operating_point import operating_point
-from clineval.statistics.subgroup_difference import auc_of_part_less_rest, rate_of_part_less_rest
 
 MOST_VALUES = 20
 """Distinct values beyond which a column is no grouping; numbers are then cut at their quartiles."""

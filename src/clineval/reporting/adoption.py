@@ -35,8 +35,7 @@ from clineval.reporting.style import (
 )
 from clineval.reporting.tables import AS_PERCENT, Cell, Row, Table, cell, signed_cell
 from clineval.statistics.intervals import Estimate
-from clineval.statistics.local_cases import LocalCases
-from clineval.statistics.updating import EvaluatedUpdate
+from clineval.statistics.updating import EvaluatedUpdate, LocalCases
 from clineval.version import program_version
 
 PAGE, FIGURE = "adoption.html", "local_cases"

@@ -8,7 +8,7 @@ from clineval.evaluation.guarantees import NOT_ELSEWHERE
 from clineval.reporting.sentences import number, whole
 from clineval.reporting.subject import Subject, population_name
 from clineval.reporting.tables import Row, Table, cell
-from clineval.statistics.guaranteed_threshold import GuaranteedThreshold
+from clineval.statistics.thresholds import GuaranteedThreshold
 
 
 def guaranteed(subject: Subject) -> dict[str, Any] | None:

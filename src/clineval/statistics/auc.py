@@ -8,10 +8,9 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import brentq
 from scipy.special import expit, logit, ndtr, ndtri, stdtr, stdtrit
 
-from clineval.statistics.counts import checked_cases, group_codes, takes_series
+from clineval.statistics.counts import Floats, checked_cases, group_codes, takes_series
 from clineval.statistics.intervals import (
     Estimate,
-    Floats,
     clopper_pearson,
     effective_groups,
     few_groups,

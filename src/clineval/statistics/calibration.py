@@ -7,30 +7,31 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.special import logit
 
 from clineval.statistics.counts import Bools, Floats, checked_risks, takes_series
+from clineval.statistics.differences import compare_brier, compare_log_loss
 from clineval.statistics.intervals import (
     Estimate,
     effective_groups,
     few_groups,
     quantile_by_group,
+    shared_groups,
     undefined,
     wilson_bounds,
 )
-from clineval.statistics.logistic_fit import LogisticFit, fit_logistic
-from clineval.statistics.paired import compare_brier, compare_log_loss
 from clineval.statistics.rates import grouped_rate
 from clineval.statistics.recalibration import (
     ChangeAfterRecalibration,
+    LogisticFit,
     Recalibration,
     change_after_recalibration,
     fit_isotonic,
+    fit_logistic,
     fit_platt,
     fit_temperature,
 )
-from clineval.statistics.resampling import shared_groups
-from clineval.statistics.risk_bins import columns_by_risk
 from clineval.statistics.scores import (
     MurphyDecomposition,
     brier,
+    columns_by_risk,
     log_loss,
     log_scale,
     murphy_decomposition,

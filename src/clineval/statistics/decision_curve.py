@@ -17,13 +17,15 @@ from clineval.statistics.counts import (
 )
 from clineval.statistics.intervals import (
     Estimate,
+    Units,
     effective_groups,
     few_groups,
     quantile_by_group,
+    resampling_units,
+    shared_groups,
     tails,
     undefined,
 )
-from clineval.statistics.resampling import Units, resampling_units, shared_groups
 from clineval.statistics.scores import standard_error
 
 

@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from clineval.statistics.counts import Bools, Floats, checked_cases, checked_outcome, flagged, group_codes
+from clineval.statistics.differences import PairedRates, mcnemar
 from clineval.statistics.intervals import Estimate, undefined
-from clineval.statistics.paired import PairedRates, mcnemar
 from clineval.statistics.rates import grouped_rate
 
 STRATEGIES = {

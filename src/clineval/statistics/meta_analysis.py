@@ -8,9 +8,8 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import brentq
 from scipy.special import chdtrc, chdtri, expit, gammaln, logit, ndtr, stdtrit
 
+from clineval.statistics.counts import Floats
 from clineval.statistics.intervals import Estimate, normal_quantile, quantile_by_group, undefined
-
-Floats = NDArray[np.float64]
 
 SCALES = ("logit", "log", "identity")
 ESTIMATORS = {"reml": "REML", "dersimonian-laird": "DerSimonian-Laird"}

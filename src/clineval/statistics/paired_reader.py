@@ -7,6 +7,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from clineval.statistics.auc import Comparison, compare_auc, missing_outcome
 from clineval.statistics.counts import Bools, Floats, checked_cases, flagged, group_codes
+from clineval.statistics.differences import PairedRates, mcnemar
 from clineval.statistics.intervals import (
     Estimate,
     normal_quantile,
@@ -14,7 +15,6 @@ from clineval.statistics.intervals import (
     undefined,
     weight_blocks,
 )
-from clineval.statistics.paired import PairedRates, mcnemar
 
 KAPPA_WEIGHTS = {"none": 0, "linear": 1, "quadratic": 2}
 

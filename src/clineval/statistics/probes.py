@@ -9,8 +9,7 @@ from scipy.special import logit
 
 from clineval.statistics.auc import auc_logit, compare_auc
 from clineval.statistics.counts import Bools, Floats, checked_risks
-from clineval.statistics.intervals import Estimate, percentile_interval, undefined
-from clineval.statistics.resampling import resampling_units
+from clineval.statistics.intervals import Estimate, percentile_interval, resampling_units, undefined
 from clineval.statistics.updating import grouped_folds
 
 

@@ -16,21 +16,21 @@ from clineval.statistics.auc import (
     degenerate_auc,
     missing_outcome,
 )
-from clineval.statistics.counts import checked_cases, group_codes, takes_series
+from clineval.statistics.counts import Floats, checked_cases, group_codes, takes_series
 from clineval.statistics.intervals import (
+    MOST_UNITS,
     Estimate,
-    Floats,
     clopper_pearson,
     effective_groups,
     few_groups,
     normal_quantile,
     percentile_interval,
     quantile_by_group,
+    shared_groups,
     tails,
     undefined,
 )
-from clineval.statistics.resampling import MOST_UNITS, shared_groups
-from clineval.statistics.risk_bins import Levels, coarsened, levels_of, resampled_levels
+from clineval.statistics.scores import Levels, coarsened, levels_of, resampled_levels
 
 __all__ = [
     "Comparison",

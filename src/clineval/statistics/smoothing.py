@@ -11,11 +11,12 @@ from clineval.statistics.intervals import (
     effective_groups,
     few_groups,
     percentile_interval,
+    resampling_units,
+    shared_groups,
     tails,
     undefined,
 )
-from clineval.statistics.resampling import resampling_units, shared_groups
-from clineval.statistics.risk_bins import Columns, columns_by_risk
+from clineval.statistics.scores import Columns, columns_by_risk
 
 # Above this many cases the curve is fitted to quantile bins.
 LARGE = 50_000
