@@ -18,6 +18,7 @@ from clineval.evaluation.populations import populations, without_repeats
 from clineval.evaluation.records import Scale
 from clineval.predictions import check_predictions, read_predictions, write_predictions
 from clineval.statistics import roc
+from clineval.statistics.multiplicity import holm, p_value_of, smallest_gap
 from clineval.statistics.operating_point import threshold_for_sensitivity
 
 
@@ -582,6 +583,24 @@ def test_each_cell_is_set_against_all_other_cases() -> None:
         assert difference.low <= difference.value <= difference.high
     aucs = [roc.auc(part["outcome"], part["risk"]).value for part in (table[::2], table[1::2])]
     assert apart["A"]["auc_logit"].value == pytest.approx(aucs[0] - aucs[1])
+
+
+def test_a_cells_tests_are_corrected_for_all_cells_and_a_column_of_two_values_counts_once() -> None:
+    place = np.arange(240)
+    table = rows("cnn", "test", 240, noise=0.3).assign(
+        site=np.where(place % 2, "B", "A"), device=np.array(["X", "Y", "Z"])[place // 80]
+    )
+    tables = evaluate(table, **FAST).models["cnn"]["test"].subgroups
+    cells = {(one.attribute, cell.value): cell for one in tables for cell in one.cells}
+    assert {each.tests["auc_logit"].comparisons for each in cells.values()} == {4}
+    first, second = (cells["site", value].tests["auc_logit"] for value in "AB")
+    assert first.p_value == pytest.approx(second.p_value)
+    assert first.p_holm == second.p_holm
+    family = [cells[key] for key in cells if key != ("site", "B")]
+    p_values = [p_value_of(each.less_rest["auc_logit"]) for each in family]
+    assert [each.tests["auc_logit"].p_holm for each in family] == holm(p_values).tolist()
+    gap = cells["device", "X"].less_rest["sensitivity"]
+    assert cells["device", "X"].tests["sensitivity"].smallest_gap == smallest_gap(gap)
 
 
 def test_a_cell_is_not_set_against_a_rest_too_small_to_be_estimated() -> None:

@@ -168,6 +168,19 @@ def test_the_record_reads_back_from_json(four):
     assert to_plain(from_plain(SiteStudy, content)) == content
 
 
+def test_each_site_is_set_against_all_others_and_corrected_for_the_number_of_sites(four):
+    cases, found = four
+    model, of_a = found.models["m"], (cases["site"] == "a").to_numpy()
+    gap = model.less_rest["a"]["auc_logit"]
+    outcome, risk = cases["outcome"].to_numpy(bool), cases["risk"].to_numpy()
+    assert gap.value == pytest.approx(
+        auc_logit(outcome[of_a], risk[of_a]).value - auc_logit(outcome[~of_a], risk[~of_a]).value
+    )
+    assert {each["auc_logit"].comparisons for each in model.tests.values()} == {4}
+    two = study(table({"a": (30, 60), "b": (25, 40)})).models["m"]
+    assert {each["sensitivity"].comparisons for each in two.tests.values()} == {1}
+
+
 # What is refused -----------------------------------------------------------------------------------------
 
 
@@ -231,6 +244,9 @@ def test_the_sentences_quote_the_record(four, tmp_path):
     parts = site_parts(found, tmp_path)
     assert len(parts["table"].rows) == 4 + 4
     assert len(parts["without"].rows) == 4
+    assert len(parts["apart"].rows) == 4
+    assert "corrected by Holm for 4 comparisons" in parts["gaps"][0]
+    assert "with 80% power a difference in AUC of 0." in parts["gaps"][1]
     rows = list(site_rows(found))
     assert sum(row["row"] == "site" for row in rows) == 4 * len(SCALES)
 

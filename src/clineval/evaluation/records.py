@@ -14,6 +14,7 @@ from clineval.errors import InputError
 from clineval.evaluation.codec import from_plain, to_plain
 from clineval.evaluation.reader_records import ReaderScores
 from clineval.statistics.intervals import Estimate
+from clineval.statistics.multiplicity import GapTest
 from clineval.statistics.operating_point import COUNTS, RATES, OperatingPoint
 from clineval.statistics.smoothing import SmoothedCurve
 from clineval.statistics.thresholds import Choice, DeferRegion, GuaranteedThreshold, Point
@@ -115,7 +116,7 @@ class SubgroupCell:
     ``suppressed`` says why no estimate is given; then ``measures`` is empty. ``measures`` holds
     ``auc_logit``, ``sensitivity`` and ``specificity`` (at the frozen threshold of the table),
     ``calibration_intercept`` and ``observed_expected``; ``less_rest`` the first three less those of all
-    other cases of the population.
+    other cases of the population, ``tests`` what these differences show.
     """
 
     value: str
@@ -123,6 +124,7 @@ class SubgroupCell:
     events: int
     measures: Mapping[str, Estimate] = field(default_factory=dict, metadata={"inline": CELL_MEASURES})
     less_rest: Mapping[str, Estimate] = field(default_factory=dict)
+    tests: Mapping[str, GapTest] = field(default_factory=dict)
     suppressed: str = field(default="", metadata={"empty": True})
 
 

@@ -13,6 +13,7 @@ from clineval.errors import InputError, in_short
 from clineval.evaluation.operating_points import HALF, SENSITIVITY_90
 from clineval.evaluation.populations import Cases, populations
 from clineval.evaluation.records import Point, Primary, Scale
+from clineval.evaluation.subgroups import differences
 from clineval.statistics import calibration, roc
 from clineval.statistics.auc import auc_variance
 from clineval.statistics.counts import flagged
@@ -29,6 +30,7 @@ from clineval.statistics.meta_analysis import (
     plan_sites,
     random_effects,
 )
+from clineval.statistics.multiplicity import GapTest, gap_tests
 from clineval.statistics.operating_point import operating_point
 from clineval.statistics.rates import independent_cases
 
@@ -104,6 +106,8 @@ class MeasureOverSites:
 class ModelOverSites:
     """A model at a frozen threshold: each site's own measures, and each measure over sites.
 
+    ``less_rest`` has AUC, sensitivity and specificity of each site less those of all other cases, ``tests``
+    what these differences show, corrected for the number of sites.
     ``reached`` is the probability that the next site's sensitivity lies at most ``TOLERANCE`` below the
     one that the threshold was chosen for; NaN where it was chosen otherwise, or sites are too few.
     """
@@ -113,6 +117,8 @@ class ModelOverSites:
     sites: Mapping[str, Mapping[str, Estimate]]
     measures: Mapping[str, MeasureOverSites]
     reached: float
+    less_rest: Mapping[str, Mapping[str, Estimate]] = field(default_factory=dict)
+    tests: Mapping[str, Mapping[str, GapTest]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -200,13 +206,22 @@ def over_sites(
 
 
 def site_rows(study: SiteStudy) -> Iterator[dict[str, Any]]:
-    """A row per model, measure and site, then the summary, the next site, and the summary without each."""
+    """A row per model, measure and site, then the summary, the next site, and the summary without each.
+
+    AUC and rates of a site are followed by their difference from those of all other cases.
+    """
     for model, found in study.models.items():
         for measure, over in found.measures.items():
             about = {"model": model, "measure": measure, "threshold": found.threshold}
             for name, measures in found.sites.items():
                 weight = over.weights.get(name, math.nan)
                 yield {**about, "row": "site", "site": name, **_plain(measures[measure]), "weight": weight}
+                if (gap := found.less_rest.get(name, {}).get(measure)) is not None:
+                    tested = found.tests[name][measure]
+                    yield {
+                        **about, "row": "less all others", "site": name, **_plain(gap),
+                        "p_holm": tested.p_holm, "smallest_gap": tested.smallest_gap,
+                    }  # fmt: skip
             if over.summary is None:
                 continue
             for row, each in (("mean", over.summary.mean), ("next site", over.summary.prediction)):
@@ -310,7 +325,16 @@ def _over_sites(
         over[measure], found = _summed_up(known, left_out, on, scale.level)
         if measure == "sensitivity" and found is not None and (target := aim(point.name)) is not None:
             reached = found.chance_next_site_reaches(target - TOLERANCE)
-    return ModelOverSites(point.name, point.threshold, sites, over, reached)
+    apart = {name: dict(differences(mask, cases, point.threshold, scale)) for name, mask in masks.items()}
+    tests = gap_tests(apart, mirrored=_mirrored(masks, len(cases)))
+    return ModelOverSites(point.name, point.threshold, sites, over, reached, apart, tests)
+
+
+def _mirrored(masks: Mapping[str, NDArray[np.bool_]], cases: int) -> dict[str, str]:
+    """The second of two sites that are all the cases: what sets it apart is what sets the first apart."""
+    every = sum(int(mask.sum()) for mask in masks.values()) == cases
+    first, *further = masks
+    return {further[0]: first} if len(further) == 1 and every else {}
 
 
 def aim(point: str) -> float | None:

@@ -3,6 +3,7 @@
 import math
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
@@ -18,6 +19,7 @@ from clineval.statistics import calibration, roc
 from clineval.statistics.counts import Bools, flagged
 from clineval.statistics.differences import auc_of_part_less_rest, rate_of_part_less_rest
 from clineval.statistics.intervals import Estimate, undefined
+from clineval.statistics.multiplicity import gap_tests
 from clineval.statistics.operating_point import operating_point
 
 MOST_VALUES = 20
@@ -165,11 +167,30 @@ def subgroup_tables(
     """
     point = _preferred(points)
     rows = frame.iloc[cases.rows]
-    return tuple(
+    return _tested(
         SubgroupTable(name, point.name, point.threshold, (), skipped=reason)
         if reason
         else _table(name, _cells(rows[name]), cases, point, scale)
         for name, reason in ordered_columns(rows, chosen).items()
+    )
+
+
+def _tested(tables: Iterable[SubgroupTable]) -> tuple[SubgroupTable, ...]:
+    """The tables with what every cell's differences show, corrected for all of them."""
+    tables = tuple(tables)
+    gaps = {
+        (place, row): cell.less_rest
+        for place, table in enumerate(tables)
+        for row, cell in enumerate(table.cells)
+    }
+    pairs = {(place, 1): (place, 0) for place, table in enumerate(tables) if len(table.cells) == 2}
+    tests = gap_tests(gaps, mirrored=pairs)
+    return tuple(
+        replace(
+            table,
+            cells=tuple(replace(cell, tests=tests[place, row]) for row, cell in enumerate(table.cells)),
+        )
+        for place, table in enumerate(tables)
     )
 
 
@@ -232,7 +253,8 @@ def _cell(value: str, part: Bools, cases: Cases, point: Point, scale: Scale) -> 
     if reason := _too_few(inside):
         return SubgroupCell(value, len(inside), events, suppressed=reason)
     measures = dict(_measures(inside, point, scale))
-    return SubgroupCell(value, len(inside), events, measures, dict(_differences(part, cases, point, scale)))
+    apart = dict(differences(part, cases, point.threshold, scale))
+    return SubgroupCell(value, len(inside), events, measures, apart)
 
 
 def _too_few(cases: Cases) -> str:
@@ -263,15 +285,21 @@ def _measures(cases: Cases, point: Point, scale: Scale) -> Iterator[tuple[str, E
     yield "observed_expected", calibration.observed_expected(cases.outcome, cases.risk, **plain)
 
 
-def _differences(part: Bools, cases: Cases, point: Point, scale: Scale) -> Iterator[tuple[str, Estimate]]:
-    """The cell less all other cases; none where those are too few to say anything."""
+def differences(part: Bools, cases: Cases, threshold: float, scale: Scale) -> Iterator[tuple[str, Estimate]]:
+    """AUC, sensitivity and specificity of a part less those of all other cases; none where these are too few.
+
+    Parameters
+    ----------
+    part : shape (n,), True where a case belongs to the part.
+    threshold : NaN for none; then the rates are left out.
+    """
     if _too_few(cases.select(np.flatnonzero(~part))):
         return
     plain: dict[str, Any] = {"level": scale.level}
     yield "auc_logit", auc_of_part_less_rest(cases.outcome, cases.risk, part, group=cases.group, **plain)
-    if math.isnan(point.threshold):
+    if math.isnan(threshold):
         return
-    called = flagged(cases.risk, point.threshold)
+    called = flagged(cases.risk, threshold)
     for name, side, right in (
         ("sensitivity", cases.outcome, called),
         ("specificity", ~cases.outcome, ~called),

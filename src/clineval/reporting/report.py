@@ -156,6 +156,7 @@ def content(artefacts: Artefacts, curves: Curves) -> dict[str, Any]:
         "readers": beside_readers(subject, curves),
         "guaranteed": guaranteed(subject),
         "subgroups": sections.subgroup_summary(subject),
+        "subgroup_gaps": sections.subgroup_gaps(subject),
         "subgroups_in_full": sections.subgroup_sections(subject),
         **_data(subject, artefacts),
         **_evidence(subject, curves, artefacts),

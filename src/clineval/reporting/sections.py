@@ -1,5 +1,6 @@
 """What every kind of report says: question, limits, labels, audit, subgroups, and its sources."""
 
+import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -12,6 +13,7 @@ from clineval.reporting.sentences import (
     interval,
     listed,
     number,
+    p_text,
     percent,
     signed,
     two_decimals,
@@ -22,6 +24,7 @@ from clineval.reporting.subject import CLEAN, Subject, turned
 from clineval.reporting.tables import AS_PERCENT, MEASURE_NAMES, Cell, Row, Table, cell, signed_cell
 from clineval.results import LEDGER, read_openings
 from clineval.statistics.intervals import Estimate
+from clineval.statistics.multiplicity import GapTest
 
 WITHOUT_NEAR_DUPLICATES = "_deduplicated"  # how the name of a model ends that was trained without them
 
@@ -140,7 +143,8 @@ def audit_facts(artefacts: Artefacts) -> dict[str, Any]:
     }
 
 
-IN_SHORT = ("auc_logit", "sensitivity", "specificity")
+IN_SHORT = {"auc_logit": "AUC", "sensitivity": "sensitivity", "specificity": "specificity"}
+ALPHA = 0.05  # of a difference that remains after Holm's correction
 
 
 def subgroup_summary(subject: Subject) -> Table | None:
@@ -154,6 +158,62 @@ def subgroup_summary(subject: Subject) -> Table | None:
     ]
     headings = ("subgroup", "cases", subject.condition, *(MEASURE_NAMES[name] for name in IN_SHORT))
     return Table(headings, tuple(rows)) if rows else None
+
+
+def subgroup_gaps(subject: Subject) -> list[str]:
+    """Which differences between subgroups remain after correction, and which could have been seen at all."""
+    scores = subject.scores(subject.main)
+    cells = {
+        f"{table.attribute}: {each.value}": each
+        for table in (scores.subgroups if scores is not None else ())
+        for each in table.cells
+    }
+    return gap_sentences(
+        {
+            name: {where: each.tests[name] for where, each in cells.items() if name in each.tests}
+            for name in IN_SHORT
+        }
+    )
+
+
+def gap_sentences(tests: Mapping[str, Mapping[str, GapTest]]) -> list[str]:
+    """What the differences of some parts of the cases from all others show.
+
+    Parameters
+    ----------
+    tests : by measure and part.
+    """
+    found = {name: of for name, of in tests.items() if of}
+    if not found:
+        return []
+    remaining = [
+        f"{where} ({IN_SHORT[name]}, {p_text(each.p_holm)})"
+        for name, of in found.items()
+        for where, each in of.items()
+        if each.p_holm < ALPHA
+    ]
+    most = max(each.comparisons for of in found.values() for each in of.values())
+    corrected = f"corrected by Holm for {most} comparisons of each measure" if most > 1 else "uncorrected"
+    first = (
+        f"Different from all other cases ({corrected}): {listed(remaining)}."
+        if remaining
+        else f"No evidence of a difference from all other cases ({corrected})."
+    )
+    seen = [_seen(name, [each.smallest_gap for each in of.values()]) for name, of in found.items()]
+    return [
+        first,
+        f"A single comparison, uncorrected, would find with 80% power {listed(seen)} (from the largest "
+        "subgroup to the smallest).",
+    ]
+
+
+def _seen(measure: str, gaps: Iterable[float]) -> str:
+    """The smallest differences in a measure that would have been found."""
+    known = sorted(gap for gap in gaps if not math.isnan(gap)) or [math.nan]
+    points = measure in AS_PERCENT
+    least, most = (f"{100 * each:.0f}" if points else number(each, 2) for each in (known[0], known[-1]))
+    size = least if least == most else f"{least} to {most}"
+    return f"a difference in {IN_SHORT[measure]} of {size}{' percentage points' if points else ''}"
 
 
 def _in_short(each: SubgroupCell) -> list[Cell]:
@@ -225,7 +285,10 @@ def _cell(found: SubgroupCell, name: str) -> Cell:
     apart = found.less_rest.get(name)
     if apart is None or not defined(apart):
         return shown
-    return replace(shown, words=f"vs rest {_apart(apart, as_points=name in AS_PERCENT)}")
+    words = f"vs rest {_apart(apart, as_points=name in AS_PERCENT)}"
+    tested = found.tests.get(name)
+    p_value = "" if tested is None else p_text(tested.p_holm)
+    return replace(shown, words=f"{words}, {p_value}" if p_value else words)
 
 
 def _apart(gap: Estimate, *, as_points: bool) -> str:

@@ -3,7 +3,7 @@
 import base64
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,17 @@ from clineval.evaluation.sites import (
     SiteStudy,
     aim,
 )
-from clineval.reporting.sentences import defined, level_name, listed, number, points, whole, whole_percent
+from clineval.reporting.sections import gap_sentences
+from clineval.reporting.sentences import (
+    defined,
+    level_name,
+    listed,
+    number,
+    p_text,
+    points,
+    whole,
+    whole_percent,
+)
 from clineval.reporting.style import (
     INK,
     MODEL_COLOURS,
@@ -34,8 +44,9 @@ from clineval.reporting.style import (
     save,
     shorten,
 )
-from clineval.reporting.tables import AS_PERCENT, MEASURE_NAMES, Cell, Row, Table, cell
+from clineval.reporting.tables import AS_PERCENT, MEASURE_NAMES, Cell, Row, Table, cell, signed_cell
 from clineval.statistics.intervals import Estimate
+from clineval.statistics.multiplicity import GapTest
 
 DRAWN = ("auc_logit", "sensitivity", "specificity", "observed_expected")
 PLAIN_NAMES = {"auc_logit": "AUC"}
@@ -77,8 +88,33 @@ def site_parts(study: SiteStudy, folder: Path) -> dict[str, Any]:
             if (path := folder / f"{_stem(measure)}.png").is_file()
         ],
         "table": _table(study),
+        "gaps": gap_sentences(_by_measure(model)),
+        "apart": _apart(model),
         "without": _without(model),
     }
+
+
+def _by_measure(model: ModelOverSites) -> dict[str, dict[str, GapTest]]:
+    """What each site's difference from all others shows, by measure and site."""
+    names = dict.fromkeys(name for tests in model.tests.values() for name in tests)
+    return {
+        name: {site: tests[name] for site, tests in model.tests.items() if name in tests} for name in names
+    }
+
+
+def _apart(model: ModelOverSites) -> Table | None:
+    """Each site less all other cases, with p values corrected for the number of sites."""
+    names = list(_by_measure(model))
+    rows: list[Row] = []
+    for site, gaps in model.less_rest.items():
+        cells: list[Cell] = []
+        for name in names:
+            shown = signed_cell(gaps.get(name), as_points=name in AS_PERCENT)
+            tested = model.tests[site].get(name)
+            cells.append(replace(shown, words="" if tested is None else p_text(tested.p_holm)))
+        rows.append((site, *cells))
+    headings = (f"{name_of(name)}{', percentage points' if name in AS_PERCENT else ''}" for name in names)
+    return Table(("site less all others", *headings), tuple(rows)) if names else None
 
 
 def _in_short(model: ModelOverSites) -> str:
