@@ -309,3 +309,66 @@ def test_the_command_refuses_a_wrong_column_and_writes_nothing(
     error = capsys.readouterr().err.strip().splitlines()[-1]
     assert said in error
     assert not (tmp_path / "out").exists()
+
+
+def tables_of(cohort, folder):
+    """The cohort's table as one for each scanner."""
+    rows = read_rows(cohort / "cohort.csv")
+    names = [f"{number}.csv" for number in range(3)]
+    for number, name in enumerate(names):
+        write_table(folder / name, [row for row in rows if row[3] == f"scanner {number}"])
+    return [str(folder / name) for name in names]
+
+
+def several(run, cohort, tables, out, *further):
+    place = ["--image-folder", str(cohort / "images"), "--out", str(out)]
+    return ["validate", str(run), *tables, *WORDS, *place, *further]
+
+
+@pytest.mark.slow
+def test_several_tables_are_sites_as_a_column_of_one_table_is(finished_run, cohort, tmp_path):
+    names = [word for site in ("b", "c", "d") for word in ("--name", site)]
+    tables = tables_of(cohort, tmp_path)
+    assert run_command(several(finished_run, cohort, tables, tmp_path / "out", *names)) == DONE
+    found = from_plain(SiteStudy, json.loads((tmp_path / "out" / "sites.json").read_text()))
+    assert (found.column, found.population) == ("site", "b + c + d")
+    assert [each.name for each in found.plan] == ["b", "c", "d"]
+    table = pd.read_csv(tmp_path / "out" / "predictions.csv")
+    assert table["case"].str.split("/").str[0].tolist() == table["site"].tolist()
+    rows = read_rows(cohort / "cohort.csv")
+    assert set(table["group"]) == {row[1] for row in rows}
+    of_b = table[(table["model"] == "combined") & (table["site"] == "b")]
+    auc = auc_logit(of_b["outcome"].to_numpy(bool), of_b["risk"], group=of_b["group"].to_numpy())
+    assert found.models["combined"].sites["b"]["auc_logit"].value == pytest.approx(auc.value)
+    assert run_command(["verify", str(tmp_path / "out")]) == DONE
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("names", "further", "said"),
+    [
+        (("b", "c"), (), "as many different names as tables; got 3 tables and the names b; c"),
+        (("b", "c", "c"), (), "as many different names as tables"),
+        (("b", "c", "d"), ("--site-column", "device"), "Several tables are sites themselves"),
+        (("b", "c", "d"), ("--image-folder", "elsewhere"), "expects one folder, or one for each of 3 tables"),
+        (("b", "c", "test"), (), "--name needs a name of its own"),
+    ],
+)
+def test_several_tables_that_do_not_fit_are_refused(
+    finished_run, cohort, tmp_path, capsys, names, further, said
+):
+    named = [word for name in names for word in ("--name", name)]
+    given = several(finished_run, cohort, tables_of(cohort, tmp_path), tmp_path / "out", *named, *further)
+    assert run_command(given) == REFUSED
+    assert said in capsys.readouterr().err.strip().splitlines()[-1]
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.slow
+def test_a_patient_in_two_tables_is_refused(finished_run, cohort, tmp_path, capsys):
+    first, second, _ = tables_of(cohort, tmp_path)
+    moved = read_rows(tmp_path / "0.csv")[0]
+    write_table(tmp_path / "1.csv", [*read_rows(tmp_path / "1.csv"), moved])
+    names = ["--name", "b", "--name", "c"]
+    assert run_command(several(finished_run, cohort, [first, second], tmp_path / "out", *names)) == REFUSED
+    assert "the same file in two tables" in capsys.readouterr().err

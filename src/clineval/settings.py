@@ -143,7 +143,7 @@ class EvaluationSettings:
 class ValidationSettings:
     """How a finished run is applied to other patients; all it learnt stays as it was."""
 
-    name: str  # of the external cohort, the population in every result
+    name: str  # of the external cohort, the population in every result; of several tables all together
     own: OwnSettings = field(default_factory=OwnSettings)
     matching: bool = True  # grey levels brought to those of the training images, one image at a time
     second_view: bool = True  # of an upright image the upper square counts as much as the middle one
@@ -152,6 +152,7 @@ class ValidationSettings:
     attributes: tuple[str, ...] = ()  # columns to make subgroups of; none = all that can group cases
     skip_unreadable: bool = False  # score the images that can be used and list the others, not refuse all
     site_column: str | None = None  # where, or with which scanner, each image was taken
+    sites: tuple[str, ...] = ()  # names of the tables where there are several, each of which is a site
     probes: bool = False  # rank by border, marks, size, aspect, focus and brightness of the picture, too
 
 

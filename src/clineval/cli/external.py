@@ -1,7 +1,7 @@
 """Commands that apply a finished run to other images: validate, adopt and predict."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -35,12 +35,27 @@ from clineval.cli.readers import (
 )
 from clineval.errors import InputError
 
+if TYPE_CHECKING:
+    from clineval.pipeline.run import OwnImages
+
 
 def validate(
     results: Annotated[Path, typer.Argument(help="Folder written by clineval run.")],
-    table: Annotated[Path, typer.Argument(help="CSV or Parquet, one row per image of other patients.")],
-    name: Annotated[str, typer.Option(help="What the external cohort is called in every result.")],
-    image_folder: ImageFolder = None,
+    table: Annotated[
+        list[Path],
+        typer.Argument(help="CSV or Parquet, one row per image of other patients; several are sites."),
+    ],
+    name: Annotated[
+        list[str],
+        typer.Option(help="What the external cohort is called in every result; one for each table."),
+    ],
+    image_folder: Annotated[
+        list[Path] | None,
+        typer.Option(
+            help="Folder of the images; one for all tables, or one for each.",
+            show_default="the table's folder",
+        ),
+    ] = None,
     image_column: ImageColumn = "image",
     outcome_column: OutcomeColumn = "outcome",
     positive: Positive = "1",
@@ -100,9 +115,10 @@ def validate(
       clineval validate results cohort.csv --name hospital-b \\
         --image-folder images --image-column id --outcome-column pathology \\
         --positive malignant --group-column patient --out results-b
+      clineval validate results b.csv c.csv d.csv --name b --name c --name d
     """
     from clineval import settings as kinds
-    from clineval.pipeline.run import OwnImages
+    from clineval.pipeline.validate import name_of_all
     from clineval.pipeline.validate import validate as validate_run
     from clineval.reporting.sites import sentences
 
@@ -116,7 +132,7 @@ def validate(
         acting_threshold=acting_threshold,
     )
     settings = kinds.ValidationSettings(
-        name,
+        name_of_all(name),
         own,
         matching,
         second_view,
@@ -125,12 +141,13 @@ def validate(
         attributes=tuple(attribute or ()),
         skip_unreadable=skip_unreadable,
         site_column=site_column,
+        sites=tuple(name) if len(name) > 1 or len(table) > 1 else (),
         probes=probes,
     )
     with display() as announce:
         found = validate_run(
             results,
-            OwnImages(table, image_folder),
+            _tables(table, image_folder or []),
             settings,
             out=out,
             force=force,
@@ -297,6 +314,18 @@ def predict(
         typer.echo(found.to_short_csv() if short and found.primary is not None else text, nl=False)
     else:
         write_answer(text, out)
+
+
+def _tables(tables: list[Path], folders: list[Path]) -> "list[OwnImages]":
+    """Each table with the folder of its images: its own, that of all, or the table's."""
+    from clineval.pipeline.run import OwnImages
+
+    if len(folders) not in (0, 1, len(tables)):
+        raise InputError(
+            f"--image-folder expects one folder, or one for each of {len(tables)} tables; got {len(folders)}."
+        )
+    own: list[Path | None] = [*folders] if len(folders) == len(tables) else [*folders, None][:1] * len(tables)
+    return [OwnImages(table, folder) for table, folder in zip(tables, own, strict=True)]
 
 
 def _complain_unreadable(count: int, *, of: int) -> None:

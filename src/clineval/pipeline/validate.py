@@ -15,6 +15,7 @@ from threadpoolctl import threadpool_limits
 from clineval import results as provenance
 from clineval.data.cohort import Cohort
 from clineval.data.image_files import Unreadable, as_cell
+from clineval.data.joined_cohorts import BETWEEN, SITE, join_cohorts
 from clineval.data.own_images import OwnCohort, read_own_cohort
 from clineval.data.own_table import Columns
 from clineval.errors import InputError, in_short
@@ -72,7 +73,7 @@ class Validated:
 
 def validate(
     results: Path,
-    own: OwnImages,
+    own: OwnImages | Sequence[OwnImages],
     settings: ValidationSettings,
     *,
     out: Path,
@@ -91,7 +92,8 @@ def validate(
     Parameters
     ----------
     results : folder of ``clineval run``.
-    own : the table that names the external images, and their folder.
+    own : the table that names the external images, and their folder; several of them, named by
+        ``settings.sites``, are sites of one cohort.
     jobs : threads; all cores by default. The numbers do not depend on it.
     formats : of the figures, png among them.
     announce : called with each step's name; returns the step's ``progress(done, total)``.
@@ -101,8 +103,10 @@ def validate(
     ------
     InputError : the run, the table, an image, the name or the output folder is not fit; nothing is written.
     """
-    check_name(settings.name)
-    check_apart(results, own, out)
+    tables = (own,) if isinstance(own, OwnImages) else tuple(own)
+    settings = _with_sites(settings, tables)
+    for each in tables:
+        check_apart(results, each, out)
     check_formats(formats)
     if jobs is not None and jobs < 1:
         raise InputError(f"--jobs needs a number from 1 on; got {jobs}.")
@@ -117,7 +121,7 @@ def validate(
             )
         fits = cut_for(run, settings.own.fit, second_view=settings.second_view)
         settings = replace(settings, own=replace(settings.own, fit=fits[0]))
-        external = read_external(run, own, settings, fits[1:], announce)
+        external = _read_all(run, tables, settings, fits[1:], announce)
         require_apart(out, *external.folders)
         check_columns(external.cohort, settings)
         unchanged()
@@ -172,6 +176,50 @@ def validate(
         provenance.seal(folder, _facts(*about, recorder))
         unchanged()  # all that was read of the run, and hashed, is of one run
     return Validated(out, external.cohort, evaluation, beside, external.unreadable, study)
+
+
+def name_of_all(names: Sequence[str]) -> str:
+    """What the cases of several sites are called together."""
+    joined = BETWEEN.join(names)
+    return joined if len(joined) <= LONGEST_NAME or len(names) == 1 else f"{len(names)} sites"
+
+
+def _with_sites(settings: ValidationSettings, tables: Sequence[OwnImages]) -> ValidationSettings:
+    """The settings, of several tables with the column that says which one a case is from."""
+    check_name(settings.name)
+    names = settings.sites
+    if len(tables) == 1 and not names:
+        return settings
+    if len(names) != len(tables) or len(set(names)) != len(names):
+        raise InputError(
+            f"validate expects as many different names as tables; got {len(tables)} tables and the names "
+            f"{in_short(list(names)) or 'none'}. Repeat --name, in the order of the tables."
+        )
+    for name in names:
+        check_name(name)
+    if settings.site_column is not None:
+        raise InputError(
+            f"Several tables are sites themselves; got --site-column {settings.site_column} beside "
+            f"{len(tables)} of them. Leave it out, or name the column in one table of all sites."
+        )
+    return replace(settings, site_column=SITE)
+
+
+def _read_all(
+    run: StoredRun,
+    tables: Sequence[OwnImages],
+    settings: ValidationSettings,
+    also: Sequence[str],
+    announce: Announce,
+) -> OwnCohort:
+    """The external images, those of several tables as one cohort."""
+    if not settings.sites:
+        return read_external(run, tables[0], settings, also, announce)
+    read = {
+        name: read_external(run, own, replace(settings, name=name), also, announce)
+        for name, own in zip(settings.sites, tables, strict=True)
+    }
+    return join_cohorts(read, name=settings.name, grouped=settings.own.group_column is not None)
 
 
 def check_name(name: str) -> None:
