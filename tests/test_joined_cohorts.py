@@ -52,7 +52,7 @@ def test_patients_keep_their_names():
 
 def test_a_shared_patient_is_refused():
     b, c = site("b", patients=["p1", "p1", "p2", "p3"]), site("c", patients=["q1", "q1", "p2", "q3"])
-    with pytest.raises(InputError, match=r"the same patient, 'p2', in two tables: im2 of b and im2 of c"):
+    with pytest.raises(InputError, match=r"the same patient, 'p2' in two tables: im2 of b and im2 of c"):
         join_cohorts({"b": b, "c": c}, name="x", grouped=True)
 
 
