@@ -10,7 +10,7 @@ import pandas as pd
 from scipy.special import expit
 
 from clineval.data.audit import audit
-from clineval.data.exploration import explore
+from clineval.data.cohort import explore
 from clineval.data.phantom import phantom
 from clineval.evaluation import evaluate, read_evaluation, write_evaluation
 from clineval.evaluation.curves import curves

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from finished_run import WORDS, read_rows, write_cohort, write_table
 
-from clineval.cli.exit_codes import DONE, REFUSED
+from clineval.cli.console import DONE, REFUSED
 from clineval.cli.main import run_command
 from clineval.errors import InputError
 from clineval.evaluation import read_evaluation

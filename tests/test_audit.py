@@ -9,8 +9,7 @@ import pytest
 
 from clineval.data.audit import audit, audit_images, case_names
 from clineval.data.cohort import Cohort, Source
-from clineval.data.duplicate_threshold import calibrate
-from clineval.data.duplicates import working_images
+from clineval.data.duplicates import calibrate, working_images
 from clineval.data.findings import KINDS, check_codes, counts, findings
 from clineval.data.phantom import phantom, planted, with_artefacts
 from clineval.data.similarity import Alignment, find_pairs
@@ -327,7 +326,7 @@ def test_a_large_image_and_its_displaced_mirror_image_are_near_duplicates():
 def test_plain_correlation_gives_the_published_counts(
     real_breastmnist, threshold, groups, images, across, mixed, val, test
 ):
-    from clineval.data.groups import components, shares_group
+    from clineval.data.audit import components, shares_group
 
     cohort = real_breastmnist
     found = find_pairs(cohort.images, threshold, over=[Alignment(0, 0, False)])

@@ -7,8 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from clineval.data.dicom import is_dicom, read_dicom
-from clineval.data.dicom_display import window
+from clineval.data.dicom import is_dicom, read_dicom, window
 from clineval.data.image_files import read_image
 from clineval.data.preparation import Unusable
 

@@ -8,7 +8,7 @@ from clineval.evaluation import evaluate
 from clineval.evaluation.curves import curves
 from clineval.predictions import check_predictions
 from clineval.reporting.explorer import COLUMNS, SHAPES, explorer_data, highest_share, signs
-from clineval.reporting.subject import subject_of
+from clineval.reporting.sentences import subject_of
 from clineval.statistics.counts import counts
 
 

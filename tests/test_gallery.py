@@ -14,7 +14,7 @@ from clineval.data.phantom import phantom
 from clineval.evaluation import evaluate
 from clineval.predictions import check_predictions
 from clineval.reporting.gallery import NEAREST, failures, read_gallery, write_gallery
-from clineval.reporting.subject import main_point
+from clineval.reporting.sentences import main_point
 
 
 @pytest.fixture(scope="module")

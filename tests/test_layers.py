@@ -38,7 +38,7 @@ def copy(tmp_path):
         ("data/cohort.py", "import clineval.models.network"),
         ("reporting/sentences.py", "import clineval.pipeline.run"),
         ("results/ledger.py", "import clineval.data.cohort"),
-        ("models/folds.py", "import clineval.statistics.auc"),
+        ("models/stored.py", "import clineval.statistics.auc"),
         ("data/cohort.py", "import clineval.data.audit"),
         ("settings.py", "import clineval.data.cohort"),
     ],

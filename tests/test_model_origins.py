@@ -15,7 +15,7 @@ from clineval.reporting.model_card import write_model_card
 from clineval.reporting.notebook import in_short
 from clineval.reporting.report import write_report
 from clineval.reporting.sections import TEXTURE
-from clineval.reporting.subject import subject_of
+from clineval.reporting.sentences import subject_of
 
 ORIGIN = "pretrained on ImageNet"
 

@@ -11,7 +11,7 @@ import torch
 from networks import a_network, arrays_of, images_of, stored_network
 from scipy.special import expit
 
-from clineval.cli.exit_codes import REFUSED
+from clineval.cli.console import REFUSED
 from clineval.models import network
 from clineval.models.network import Networks, join, member_shapes, onnx_graph, read, shapes, stored
 from clineval.models.network_training import build_network, scale_grey

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from clineval.cli.exit_codes import REFUSED
+from clineval.cli.console import REFUSED
 from clineval.cli.main import run_command
 from clineval.data.image_files import read_image
 from clineval.data.own_images import UNDIVIDED, draw_samples, prepare_files, read_cohort, read_own_cohort

@@ -15,7 +15,7 @@ from PIL import Image
 
 import clineval
 from clineval import results
-from clineval.cli.exit_codes import DONE, REFUSED
+from clineval.cli.console import DONE, REFUSED
 from clineval.cli.main import run_command
 from clineval.data.own_images import prepare_files
 from clineval.data.phantom import phantom

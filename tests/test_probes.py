@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 from scipy.special import expit
 
-from clineval.data.picture_quantities import QUANTITIES, file_quantities, picture_quantities
+from clineval.data.findings import QUANTITIES, file_quantities, picture_quantities
 from clineval.statistics.auc import auc_logit, compare_auc
 from clineval.statistics.probes import probe
 

@@ -11,7 +11,7 @@ from clineval.evaluation import evaluate
 from clineval.reporting.artefacts import read_artefacts
 from clineval.reporting.external import subject_in
 from clineval.reporting.sections import asked, change_words, leak_table, split_words
-from clineval.reporting.subject import subject_of
+from clineval.reporting.sentences import subject_of
 from clineval.statistics.intervals import Estimate, undefined
 
 

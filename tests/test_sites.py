@@ -9,9 +9,9 @@ import pytest
 from finished_run import WORDS, read_rows, write_cohort, write_table
 from scipy.special import logit
 
-from clineval.cli.exit_codes import DONE, REFUSED
+from clineval.cli.console import DONE, REFUSED
 from clineval.cli.main import run_command
-from clineval.data.picture_quantities import QUANTITIES
+from clineval.data.findings import QUANTITIES
 from clineval.errors import InputError
 from clineval.evaluation.codec import from_plain, to_plain
 from clineval.evaluation.records import Point, Primary, Scale

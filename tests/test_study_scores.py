@@ -179,7 +179,7 @@ def test_a_folder_of_another_study_is_refused_before_anything_is_trained(finishe
 def test_the_figures_draw_the_numbers_of_the_tables(finished):
     from matplotlib.figure import Figure
 
-    from clineval.reporting.study_plots import draw_learning_curve, draw_spread, draw_variance
+    from clineval.reporting.plots import draw_learning_curve, draw_spread, draw_variance
 
     study, _ = finished
     spread, variance, curve = Figure().subplots(1, 3)

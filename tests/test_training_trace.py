@@ -5,7 +5,7 @@ import pytest
 
 from clineval.data.audit import audit
 from clineval.data.phantom import phantom
-from clineval.data.training_trace import WAVES, digests, recognise, trace
+from clineval.data.similarity import WAVES, digests, recognise, trace
 
 
 @pytest.fixture(scope="module")

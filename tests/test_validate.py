@@ -11,7 +11,7 @@ from finished_run import HEADER, WORDS, read_rows, write_cohort, write_table
 from PIL import Image
 
 import clineval
-from clineval.cli.exit_codes import DONE, REFUSED, USAGE
+from clineval.cli.console import DONE, REFUSED, USAGE
 from clineval.cli.main import run_command
 from clineval.data.own_images import prepare_files
 from clineval.data.phantom import phantom

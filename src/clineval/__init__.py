@@ -41,7 +41,7 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     if name == "__version__":
-        return import_module("clineval.version").program_version()
+        return import_module("clineval.files").program_version()
     if name in _ROOM_OF:
         return getattr(import_module(_ROOM_OF[name]), name)
     raise AttributeError(f"module 'clineval' has no attribute {name!r}")

@@ -1,4 +1,4 @@
-"""Files: written whole or not at all, read only where they are regular, hashed, and the time."""
+"""Files: written whole or not at all, read where they are regular, hashed, stamped with time and version."""
 
 import hashlib
 import json
@@ -8,6 +8,8 @@ import stat
 import tempfile
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from functools import cache
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -108,3 +110,15 @@ def sync(path: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+UNKNOWN = "0+unknown"  # of source files that no installation stands behind
+
+
+@cache
+def program_version() -> str:
+    """The version of the installed distribution ``clineval``."""
+    try:
+        return metadata.version("clineval")
+    except metadata.PackageNotFoundError:
+        return UNKNOWN

@@ -5,8 +5,7 @@ from typing import Annotated
 
 import typer
 
-from clineval.cli.console import complain, display, say, show_findings
-from clineval.cli.exit_codes import FOUND
+from clineval.cli.console import FOUND, complain, display, say, show_findings
 from clineval.cli.options import Condition, Dataset, Force, Out, Seed, Size, comma_list, command, run_settings
 from clineval.errors import InputError
 

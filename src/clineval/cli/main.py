@@ -9,11 +9,10 @@ from typing import Annotated, Any
 import typer
 
 from clineval.cli import external, images, learning, readers, scoring
-from clineval.cli.console import Screen
-from clineval.cli.exit_codes import DONE, exit_code, interrupt_on_signals
+from clineval.cli.console import DONE, Screen, exit_code, interrupt_on_signals
 from clineval.cli.options import arrange, help_text
 from clineval.errors import InputError, on_command_line
-from clineval.version import program_version
+from clineval.files import program_version
 
 LEAST_MEMORY = 1 << 30  # bytes; the libraries for arithmetic end without a word below about 0.8 of it
 SHARED = ("--quiet", "-q", "--version")

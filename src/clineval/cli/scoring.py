@@ -5,8 +5,7 @@ from typing import Annotated
 
 import typer
 
-from clineval.cli.console import complain, display, notify, say, show_answer, show_comparison
-from clineval.cli.exit_codes import FOUND
+from clineval.cli.console import FOUND, complain, display, notify, say, show_answer, show_comparison
 from clineval.cli.options import Attribute, Force, Jobs, Primary, Seed, TableToo, Threshold, command
 from clineval.cli.readers import (
     ActingThreshold,

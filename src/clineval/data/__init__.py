@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from clineval.data.cohort import Cohort
     from clineval.data.download import Unavailable
-    from clineval.data.load import load_cohort
+    from clineval.data.medmnist import load_cohort
 
-_MODULE_OF = {"Cohort": "cohort", "Unavailable": "download", "load_cohort": "load"}
+_MODULE_OF = {"Cohort": "cohort", "Unavailable": "download", "load_cohort": "medmnist"}
 
 __all__ = ["Cohort", "Unavailable", "load_cohort"]
 

@@ -1,23 +1,29 @@
-"""Image files of any source: found by their content, read with care, and described."""
+"""Image files of any source: found by content or by the names in a table, read with care, and described."""
 
+import ctypes
 import hashlib
 import io
 import os
+import re
+import struct
 import threading
+import unicodedata
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from ctypes.util import find_library
 from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import TypeVar
+from functools import cache
+from pathlib import Path, PurePosixPath
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
-from clineval.data import dicom, tiff
+from clineval.data import dicom
 from clineval.data.preparation import (
     DEEP,
     Unusable,
@@ -30,13 +36,77 @@ from clineval.data.preparation import (
 from clineval.errors import InputError, in_short
 from clineval.progress import Progress
 
+STARTS = (b"II*\x00", b"MM\x00*", b"II+\x00", b"MM\x00+")
+PHOTOMETRIC, BITS_PER_SAMPLE, SAMPLE_FORMAT = 262, 258, 339  # tags
+WHITE_IS_ZERO, BLACK_IS_ZERO, SIGNED = 0, 1, 2  # their values
+MOST_TAGS = 1000  # that are looked at
+
+
+def with_black_zero(content: bytes) -> tuple[bytes, bool]:
+    """A TIFF file of more than eight bits marked as one whose zero is black, and whether it is white.
+
+    Pillow inverts up to eight bits only; deeper files it reads as they are, and some of them not at all.
+    """
+    if not content.startswith(STARTS):
+        return content, False
+    _mute_library()
+    order, wide = "<" if content[:2] == b"II" else ">", content[2:4] in (b"+\x00", b"\x00+")
+    start = struct.unpack_from(f"{order}Q" if wide else f"{order}I", content, 8 if wide else 4)[0]
+    count = struct.unpack_from(f"{order}Q" if wide else f"{order}H", content, start)[0]
+    first, size, value = start + (8 if wide else 2), 20 if wide else 12, 12 if wide else 8
+    places = {
+        struct.unpack_from(f"{order}H", content, first + size * number)[0]: first + size * number + value
+        for number in range(min(count, MOST_TAGS))
+    }
+    bits, photometric = (
+        struct.unpack_from(f"{order}H", content, places[tag])[0] if tag in places else 1
+        for tag in (BITS_PER_SAMPLE, PHOTOMETRIC)
+    )
+    if photometric != WHITE_IS_ZERO or not 8 < bits <= DEEP:
+        return content, False
+    place = places[PHOTOMETRIC]
+    return content[:place] + struct.pack(f"{order}H", BLACK_IS_ZERO) + content[place + 2 :], True
+
+
+def says_its_white(image: Image.Image) -> bool:
+    """Whether samples are signed, or of 9 to 15 bits: then the file says what their white is."""
+    bits, signed = _samples(image)
+    return len(image.getbands()) == 1 and (8 < bits < DEEP or (signed and 8 <= bits <= DEEP))
+
+
+def grey_levels(image: Image.Image, bits: int | None, *, inverted: bool) -> tuple[NDArray[Any], int | None]:
+    """The grey levels of such a TIFF file, 0 black, and the bits of their white."""
+    stated, signed = _samples(image)
+    levels = np.asarray(image).view(np.int8) if stated == 8 else np.asarray(image)
+    if levels.min(initial=0) < 0:
+        raise Unusable("it holds negative grey levels, whose black nobody can know; save it unsigned")
+    if inverted:
+        levels = (2 ** (stated - signed) - 1 - levels.astype(np.int32)).astype(np.uint16)
+    return levels, None if bits is None and stated > 8 else min(bits or DEEP, stated - signed)
+
+
+def _samples(image: Any) -> tuple[int, bool]:
+    """Bits of each sample of a TIFF file, and whether they are signed."""
+    bits = int(image.tag_v2.get(BITS_PER_SAMPLE, (1,))[0])
+    return bits, SIGNED in np.ravel(image.tag_v2.get(SAMPLE_FORMAT, 1))
+
+
+@cache
+def _mute_library() -> None:
+    """Keep libtiff, on which Pillow calls, from writing its own lines to standard error beside a refusal."""
+    places = [str(path) for path in Path(Image.__file__).parents[1].glob("pillow.libs/libtiff*")]
+    for name in places or filter(None, [find_library("tiff")]):
+        with suppress(OSError, AttributeError):
+            ctypes.CDLL(name).TIFFSetErrorHandler(None)
+
+
 FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "WEBP", "GIF", "JPEG2000")  # the readers of Pillow that may run
 SUFFIXES = (
     ".png", ".jpg", ".jpeg", ".jfif", ".bmp", ".tif", ".tiff", ".webp", ".gif", ".jp2", ".j2k", ".jpf",
 )  # fmt: skip
 ENDINGS = (*SUFFIXES, *dicom.SUFFIXES)  # a file with one of these is meant as an image, whatever it holds
 MAGIC = (
-    *tiff.STARTS, b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"GIF8",
+    *STARTS, b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"GIF8",
     b"\x00\x00\x00\x0cjP  \r\n\x87\n", b"\xff\x4f\xff\x51",
 )  # fmt: skip
 LEFT_BEHIND = ("thumbs.db", "ehthumbs.db", "desktop.ini", ".ds_store")  # by Windows and macOS
@@ -323,7 +393,7 @@ def read_image(path: Path, *, home: Path | None = None, bits: int | None = DEEP)
     if dicom.is_dicom(content) or (path.suffix.lower() in dicom.SUFFIXES and not _is_picture(content)):
         return _of_dicom(content, digest)
     try:
-        content, inverted = tiff.with_black_zero(content)
+        content, inverted = with_black_zero(content)
         with Image.open(io.BytesIO(content), formats=FORMATS) as image:
             _check(image, stored=len(content))
             with DECODING.take(_memory(image)):
@@ -336,8 +406,8 @@ def read_image(path: Path, *, home: Path | None = None, bits: int | None = DEEP)
 
 def _decoded(image: Image.Image, digest: str, *, bits: int | None, inverted: bool) -> ReadImage:
     ImageOps.exif_transpose(image, in_place=True)
-    if image.format == "TIFF" and (inverted or tiff.says_its_white(image)):
-        levels, bits = tiff.grey_levels(image, bits, inverted=inverted)
+    if image.format == "TIFF" and (inverted or says_its_white(image)):
+        levels, bits = grey_levels(image, bits, inverted=inverted)
         grey = Image.fromarray(grey_of_levels(levels, bits=bits))
         return ReadImage(grey, digest, deep=levels.itemsize > 1)
     colour = len(image.getbands()) >= 3
@@ -412,3 +482,107 @@ def fingerprint(grey: Image.Image) -> bytes:
     digest = hashlib.blake2b(f"{grey.size}".encode(), digest_size=16)
     digest.update(np.ascontiguousarray(grey).data)
     return digest.digest()
+
+
+DRIVE = re.compile(r"[A-Za-z]:[\\/]|\\\\")  # how a path begins that Windows gives a drive or another computer
+
+
+class Missing(Unusable):
+    """No file of that name."""
+
+
+@dataclass(frozen=True)
+class _Names:
+    """The names in one folder, listed once: 10,000 rows ask 10,000 times."""
+
+    exact: frozenset[str]
+    alike: dict[str, list[str]]
+    stem: dict[str, list[str]]
+    stem_alike: dict[str, list[str]]
+
+
+class NamedFiles:
+    """Finds the files of a folder by the names that a table gives them.
+
+    The ending may be left out. A backslash separates folders as a slash does. Where no file has the very
+    name, one is taken that differs in nothing but upper and lower case or the form in which Unicode writes
+    an accent (macOS keeps ``e`` and the accent apart), for other systems do not tell these apart.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = Path(os.path.abspath(folder))
+        self._listed: dict[Path, _Names] = {}
+
+    def find(self, name: str) -> Path:
+        """The file of that name.
+
+        Raises
+        ------
+        Missing : there is none.
+        Unusable : the name leads out of the folder, to a drive, or to several files; the message is a clause
+            that follows the name.
+        """
+        if DRIVE.match(name):
+            raise Unusable(
+                "it names a drive or another computer; write the path below the image folder, "
+                "and name that folder"
+            )
+        for written in dict.fromkeys((name, in_slashes(name))):
+            found = list(self._find(self._within(written)))
+            if len(found) > 1:
+                listed = " and ".join(path.name for path in found)
+                raise Unusable(f"it fits {listed}; write its whole name into the table")
+            if found:
+                return found[0]
+        raise Missing("no such file")
+
+    def _within(self, name: str) -> PurePosixPath:
+        whole = Path(os.path.abspath(self._folder / name))
+        if ".." in PurePosixPath(name).parts or not whole.is_relative_to(self._folder):
+            raise Unusable("it lies outside the image folder; copy it in, or name the folder that holds it")
+        return PurePosixPath(whole.relative_to(self._folder))
+
+    def _find(self, name: PurePosixPath) -> Iterator[Path]:
+        folders = [self._folder]
+        for part in name.parts[:-1]:
+            folders = [folder / found for folder in folders for found in self._same(folder, part)]
+        for folder in folders:
+            found = self._same(folder, name.name) or self._without_ending(folder, name.name)
+            yield from (folder / one for one in found)
+
+    def _same(self, folder: Path, wanted: str) -> list[str]:
+        names = self._names(folder)
+        return [wanted] if wanted in names.exact else names.alike.get(_folded(wanted), [])
+
+    def _without_ending(self, folder: Path, wanted: str) -> list[str]:
+        names = self._names(folder)
+        found = names.stem.get(wanted) or names.stem_alike.get(_folded(wanted), [])
+        return [name for name in found if is_image(folder / name)]
+
+    def _names(self, folder: Path) -> _Names:
+        if folder not in self._listed:
+            every = sorted(os.listdir(folder)) if folder.is_dir() else []
+            stems = [os.path.splitext(name)[0] for name in every]
+            self._listed[folder] = _Names(
+                frozenset(every),
+                _gathered(map(_folded, every), every),
+                _gathered(iter(stems), every),
+                _gathered(map(_folded, stems), every),
+            )
+        return self._listed[folder]
+
+
+def in_slashes(name: str) -> str:
+    """A path with slashes between its folders, as every system but Windows writes it."""
+    return name.replace("\\", "/")
+
+
+def _folded(name: str) -> str:
+    return unicodedata.normalize("NFC", name).casefold()
+
+
+def _gathered(keys: Iterator[str], names: list[str]) -> dict[str, list[str]]:
+    by_key: dict[str, list[str]] = {}
+    for key, name in zip(keys, names, strict=True):
+        by_key.setdefault(key, []).append(name)
+    return by_key

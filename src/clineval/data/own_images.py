@@ -12,19 +12,21 @@ import pandas as pd
 from numpy.typing import NDArray
 from PIL import Image
 
-from clineval.data import identifying
+from clineval.data import own_table
 from clineval.data.cohort import Cohort, Source
 from clineval.data.findings import bears_marks
 from clineval.data.image_files import (
+    Missing,
+    NamedFiles,
     ReadImage,
     Unreadable,
     find_images,
     fingerprint,
+    in_slashes,
     read_image,
     read_images,
     read_squares,
 )
-from clineval.data.named_files import Missing, NamedFiles, in_slashes
 from clineval.data.own_table import Columns, OwnTable, read_own_table
 from clineval.data.preparation import (
     DEEP,
@@ -37,8 +39,8 @@ from clineval.data.preparation import (
 from clineval.data.similarity import Images
 from clineval.errors import InputError, in_short
 from clineval.progress import Progress
+from clineval.tables.columns import SPLITS, split_meant, split_of
 from clineval.tables.reading import read_columns
-from clineval.tables.words import SPLITS, split_meant, split_of
 
 SIDE, SMALL_SIDE = 128, 64  # pixels of the square that every image is brought to
 MOST_AT_SIDE = 20_000  # images; beyond, the smaller square, of which 100,000 take 400 MB
@@ -514,7 +516,7 @@ def _notes(
         )
     yield from rows.notes
     if rows.left_out:
-        yield identifying.note(rows.left_out)
+        yield own_table.note(rows.left_out)
     yield from _notes_on_images(read)
 
 

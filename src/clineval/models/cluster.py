@@ -7,9 +7,9 @@ from concurrent.futures import CancelledError, ThreadPoolExecutor
 from typing import Any
 
 from clineval.errors import InputError
+from clineval.files import program_version
 from clineval.models import jobs
 from clineval.models.jobs import Fitted, Job, Material, perform
-from clineval.version import program_version
 
 PATIENCE = 10  # seconds that a cluster has to answer
 AHEAD = 3  # trainings handed out per worker, so that none waits and the scheduler's memory stays bounded

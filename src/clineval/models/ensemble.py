@@ -11,9 +11,9 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from clineval.data.cohort import Cohort
+from clineval.data.splits import derived_seed, grouped_folds
 from clineval.errors import InputError
 from clineval.models.classifier import BUILT_IN, KINDS, Given
-from clineval.models.folds import derived_seed, grouped_folds
 from clineval.models.jobs import Fitted, Indices, Job, Material
 from clineval.models.network import LearningCurve
 from clineval.models.parallel import run_jobs

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from clineval.data.cohort import Cohort
+from clineval.data.splits import grouped_folds
 from clineval.models.classifier import KINDS, Lesson, risk_of
-from clineval.models.folds import grouped_folds
 from clineval.models.network import ARCHITECTURE
 from clineval.models.stored import Floats, Stored
 from clineval.models.user_model import Learnt

@@ -14,8 +14,7 @@ from clineval import results
 from clineval.data import load_cohort, splits
 from clineval.data.audit import Audit, audit, audit_images
 from clineval.data.cohort import Cohort, Source
-from clineval.data.duplicate_threshold import given
-from clineval.data.duplicates import Pair
+from clineval.data.duplicates import Pair, given
 from clineval.data.findings import Finding, check_codes, counts, findings, in_order
 from clineval.data.image_files import as_cell
 from clineval.data.own_images import OwnImages, read_own_images

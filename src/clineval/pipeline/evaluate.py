@@ -13,7 +13,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from clineval import results
-from clineval.data import identifying, load_cohort
+from clineval.data import load_cohort, own_table
 from clineval.data.cohort import Cohort, Source
 from clineval.errors import InputError, option
 from clineval.evaluation import Evaluation
@@ -27,7 +27,7 @@ from clineval.progress import Announce, Progress, silent
 from clineval.reporting.artefacts import read_artefacts
 from clineval.reporting.beside import write_beside_figures
 from clineval.reporting.report import write_report
-from clineval.reporting.subject import subject_of
+from clineval.reporting.sentences import subject_of
 from clineval.results.folder import folder_kind, replace_folder, require_apart
 from clineval.settings import BesideReaders, EvaluationSettings
 from clineval.statistics import sample_size
@@ -164,8 +164,8 @@ def _read(
         return table, cohort.source, cohort.condition
     said: list[str] = []
     table = read_predictions(path, columns=columns, positive=positive, scores=scores, warn=said.append)
-    hidden = identifying.left_out(attributes_of(table))
-    notes = (*said, identifying.note(hidden)) if hidden else tuple(said)
+    hidden = own_table.left_out(attributes_of(table))
+    notes = (*said, own_table.note(hidden)) if hidden else tuple(said)
     source = Source("predictions", path.name, file=path.name, sha256=results.hash_file(path), notes=notes)
     return table.drop(columns=[*hidden]), source, "condition"
 

@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 
 from clineval import results as provenance
 from clineval.data.cohort import Cohort
+from clineval.data.findings import file_quantities
 from clineval.data.own_images import OwnCohort, RawSample, draw_samples
-from clineval.data.picture_quantities import file_quantities
 from clineval.data.preparation import box_of
-from clineval.data.training_trace import recognise
+from clineval.data.similarity import recognise
 from clineval.evaluation import Evaluation
 from clineval.evaluation.codec import to_plain
 from clineval.evaluation.external import transport
@@ -232,7 +232,7 @@ BY_VALUE, ALONE = 2, 6  # images shown per scanner, and where there is no column
 
 def draw_beside(beside: Mapping[str, Any], external: OwnCohort, folder: Path) -> None:
     """Draw ``case_mix.png``: risks and grey levels, internal and external."""
-    from clineval.reporting.study_plots import write_case_mix
+    from clineval.reporting.plots import write_case_mix
 
     write_case_mix(beside, folder / "case_mix.png", notice=external.cohort.source.notice)
 

@@ -12,13 +12,12 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from clineval import results
-from clineval.data import identifying, load_cohort, medmnist, splits
+from clineval.data import load_cohort, medmnist, own_table, splits
 from clineval.data.audit import Audit, audit
-from clineval.data.cohort import Cohort, Source
+from clineval.data.cohort import Cohort, Exploration, Source
+from clineval.data.cohort import explore as explore_cohort
 from clineval.data.download import UNWRITABLE, Unavailable
-from clineval.data.exploration import Exploration
-from clineval.data.exploration import explore as explore_cohort
-from clineval.data.load import STANDARD
+from clineval.data.medmnist import STANDARD
 from clineval.data.medmnist_sets import SIZES
 from clineval.data.own_images import OWN, OwnCohort, draw_samples, read_own_cohort
 from clineval.data.own_table import Columns
@@ -317,7 +316,7 @@ def load(settings: RunSettings, *, announce: Announce = silent) -> Cohort:
 
 def said_first(cohort: Cohort) -> list[str]:
     """What a user should know of a cohort before anything is made of it: the columns that were left out."""
-    return [note for note in cohort.source.notes if note.startswith(identifying.NOTE)]
+    return [note for note in cohort.source.notes if note.startswith(own_table.NOTE)]
 
 
 def results_folder(out: Path | None, source: Source) -> Path:
@@ -430,8 +429,7 @@ def write_words(
     ``lines`` and ``table`` are those of the folder where they are at hand: they save time.
     """
     from clineval.reporting.artefacts import read_artefacts
-    from clineval.reporting.checklist import write_checklist
-    from clineval.reporting.model_card import write_model_card
+    from clineval.reporting.model_card import write_checklist, write_model_card
     from clineval.reporting.report import write_report
 
     progress = announce("Writing the report")

@@ -16,7 +16,7 @@ from threadpoolctl import threadpool_limits
 
 from clineval.data.cohort import Cohort
 from clineval.data.preparation import FITS
-from clineval.data.training_trace import WAVES, Trace, trace
+from clineval.data.similarity import WAVES, Trace, trace
 from clineval.errors import InputError
 from clineval.files import read_regular
 from clineval.models.classifier import Classifier, ReadModel, mean_of, read_model, risk_of

@@ -283,7 +283,7 @@ def write_tables(found: FinishedStudy, risks: pd.DataFrame) -> None:
 
 
 def _draw(found: FinishedStudy, cohort: Cohort) -> None:
-    from clineval.reporting.study_plots import write_study_figures
+    from clineval.reporting.plots import write_study_figures
 
     with tempfile.TemporaryDirectory(dir=found.folder, prefix=".figures.tmp-") as fresh:
         write_study_figures(

@@ -43,8 +43,8 @@ from clineval.progress import Announce, silent
 from clineval.reporting.artefacts import SITES
 from clineval.reporting.beside import write_beside_figures
 from clineval.reporting.figures import write
+from clineval.reporting.sentences import subject_of
 from clineval.reporting.sites import write_site_figures
-from clineval.reporting.subject import subject_of
 from clineval.results.folder import replace_folder, require_apart, watch
 from clineval.settings import ValidationSettings
 from clineval.tables.columns import split_or_cohort

@@ -13,7 +13,7 @@ from clineval import results
 from clineval.errors import InputError
 from clineval.evaluation import Evaluation
 from clineval.files import hash_file, hash_text, read_regular
-from clineval.reporting.subject import subject_of
+from clineval.reporting.sentences import subject_of
 from clineval.reporting.tables import DISCRIMINATION, Row, measure_table, point_table
 from clineval.results.environment import environment_differences
 from clineval.results.folder import foreign_entries, require_results

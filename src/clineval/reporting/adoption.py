@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from clineval.evaluation.adoption import AdoptedModel, Adoption
-from clineval.files import write_whole
+from clineval.files import program_version, write_whole
 from clineval.reporting.report import HERE, content_policy, template
 from clineval.reporting.sentences import (
     covers,
@@ -36,7 +36,6 @@ from clineval.reporting.style import (
 from clineval.reporting.tables import AS_PERCENT, Cell, Row, Table, cell, signed_cell
 from clineval.statistics.intervals import Estimate
 from clineval.statistics.updating import EvaluatedUpdate, LocalCases
-from clineval.version import program_version
 
 PAGE, FIGURE = "adoption.html", "local_cases"
 STEP_NAMES = {

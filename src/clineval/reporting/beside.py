@@ -22,10 +22,30 @@ from clineval.evaluation.reader_records import (
     Together,
     TriageCurve,
 )
-from clineval.reporting.charts import Chart, Entry
+from clineval.reporting.charts import (
+    Chart,
+    Entry,
+    Frame,
+    area,
+    axis_over,
+    draw,
+    line,
+    mark,
+    swatch,
+    unit_axis,
+)
 from clineval.reporting.figures import write
-from clineval.reporting.reader_words import compared, margin_words
-from clineval.reporting.sentences import defined, number, percent, two_decimals, whole
+from clineval.reporting.sentences import (
+    Subject,
+    compared,
+    defined,
+    margin_words,
+    number,
+    percent,
+    population_name,
+    two_decimals,
+    whole,
+)
 from clineval.reporting.style import (
     INK,
     MODEL_COLOURS,
@@ -36,17 +56,6 @@ from clineval.reporting.style import (
     new_figure,
     save,
     shorten,
-)
-from clineval.reporting.subject import Subject, population_name
-from clineval.reporting.svg import (
-    Frame,
-    area,
-    axis_over,
-    draw,
-    line,
-    mark,
-    swatch,
-    unit_axis,
 )
 from clineval.reporting.tables import Cell, Table, cell
 from clineval.statistics.intervals import Estimate

@@ -13,9 +13,8 @@ from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from clineval.data.audit import Audit, case_names
-from clineval.data.cohort import Cohort
+from clineval.data.cohort import Cohort, GreyLevels, SplitCount
 from clineval.data.duplicates import DETAIL, Pair
-from clineval.data.exploration import GreyLevels, SplitCount
 from clineval.reporting.sentences import percent, whole
 from clineval.reporting.style import (
     ABSENT,

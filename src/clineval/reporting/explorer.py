@@ -6,9 +6,8 @@ from typing import Any
 
 from clineval.evaluation.curves import Curves, ExplorerSteps, PopulationCurves
 from clineval.evaluation.records import COUNTS, OperatingPoint, PopulationScores
-from clineval.reporting import svg
-from clineval.reporting.sentences import aim_words, chosen_words, frequencies, natural, number
-from clineval.reporting.subject import Subject
+from clineval.reporting import charts
+from clineval.reporting.sentences import Subject, aim_words, chosen_words, frequencies, natural, number
 from clineval.statistics.counts import Counts
 
 BOUNDED = ("sensitivity", "specificity", "ppv", "npv")
@@ -25,7 +24,9 @@ REASONS = {
     "lr_negative": "undefined here",
 }
 
-ROC_FRAME = svg.Frame(svg.unit_axis("1 − specificity"), svg.unit_axis("sensitivity"), width=300, height=280)
+ROC_FRAME = charts.Frame(
+    charts.unit_axis("1 − specificity"), charts.unit_axis("sensitivity"), width=300, height=280
+)
 
 
 COLUMNS = 40  # dots across; 25 rows make 1,000
@@ -205,7 +206,7 @@ def _exact(value: float) -> float | None:
 def _roc_path(drawn: PopulationCurves) -> str:
     if drawn.roc is None:
         return ""
-    return svg.path(ROC_FRAME, drawn.roc.false_positive_rate, drawn.roc.sensitivity)
+    return charts.path(ROC_FRAME, drawn.roc.false_positive_rate, drawn.roc.sensitivity)
 
 
 def named(points: Sequence[OperatingPoint]) -> list[tuple[str, OperatingPoint]]:

@@ -10,8 +10,18 @@ from clineval.errors import InputError
 from clineval.evaluation.codec import from_plain
 from clineval.reporting import sentences
 from clineval.reporting.artefacts import Artefacts
-from clineval.reporting.sentences import number, percent, two_decimals, whole, whole_percent
-from clineval.reporting.subject import EXTERNAL, INTERNAL, Subject, population_name, subject_of
+from clineval.reporting.sentences import (
+    EXTERNAL,
+    INTERNAL,
+    Subject,
+    number,
+    percent,
+    population_name,
+    subject_of,
+    two_decimals,
+    whole,
+    whole_percent,
+)
 from clineval.reporting.tables import MEASURE_NAMES, Cell, Row, Table, cell, signed_cell
 from clineval.statistics.intervals import Estimate
 

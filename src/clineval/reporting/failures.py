@@ -7,8 +7,7 @@ from clineval.evaluation.records import OperatingPoint
 from clineval.predictions import ranked_by
 from clineval.reporting.artefacts import Artefacts
 from clineval.reporting.gallery import failures, worst
-from clineval.reporting.sentences import chosen_words, number, whole
-from clineval.reporting.subject import Subject
+from clineval.reporting.sentences import Subject, chosen_words, number, whole
 from clineval.reporting.tables import Table
 
 IN_SHORT = 9  # missed cases, and false alarms, shown as small images in the clinician's part

@@ -14,8 +14,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from clineval.data.audit import Audit
-from clineval.data.cohort import Cohort
-from clineval.data.exploration import Example, Exploration
+from clineval.data.cohort import Cohort, Example, Exploration
 from clineval.errors import InputError
 from clineval.evaluation import Evaluation
 from clineval.evaluation.curves import Curves, PopulationCurves
@@ -25,7 +24,7 @@ from clineval.progress import Progress
 from clineval.reporting import data_plots, plots
 from clineval.reporting.data_plots import LearningCurve, write_duplicates
 from clineval.reporting.gallery import Failures, failures, write_gallery
-from clineval.reporting.sentences import aim_words, number, whole
+from clineval.reporting.sentences import aim_words, main_point, number, subject_of, whole
 from clineval.reporting.style import (
     ABSENT,
     COLUMN,
@@ -38,7 +37,6 @@ from clineval.reporting.style import (
     packed,
     shorten,
 )
-from clineval.reporting.subject import main_point, subject_of
 
 
 def write(frame: pd.DataFrame, path: Path) -> None:

@@ -14,14 +14,13 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from clineval.data.audit import working_images
-from clineval.data.cohort import Cohort
-from clineval.data.exploration import Exploration
+from clineval.data.cohort import Cohort, Exploration
 from clineval.data.similarity import Alignment, alignments, overlap
 from clineval.errors import InputError
 from clineval.evaluation import Evaluation
 from clineval.evaluation.records import OperatingPoint
 from clineval.predictions import ranked_by
-from clineval.reporting.subject import main_point
+from clineval.reporting.sentences import main_point
 from clineval.statistics.counts import flagged
 
 

@@ -16,8 +16,7 @@ from clineval.files import write_whole
 from clineval.reporting import sections, sentences
 from clineval.reporting.artefacts import Artefacts
 from clineval.reporting.explorer import opening_state, sign
-from clineval.reporting.sentences import number, whole, whole_percent
-from clineval.reporting.subject import subject_of
+from clineval.reporting.sentences import number, subject_of, whole, whole_percent
 from clineval.reporting.verdict import verdict_on
 
 if TYPE_CHECKING:

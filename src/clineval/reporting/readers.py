@@ -21,17 +21,21 @@ from clineval.evaluation.reader_study import (
     ReaderCurve,
     ReaderStudy,
 )
-from clineval.files import write_whole
+from clineval.files import program_version, write_whole
 from clineval.reporting.figures import write
-from clineval.reporting.reader_words import (
+from clineval.reporting.report import content_policy
+from clineval.reporting.sentences import (
     compared,
+    defined,
+    level_name,
     margin_size,
     margin_words,
     measure_name,
+    number,
+    p_text,
     signed_difference,
+    whole,
 )
-from clineval.reporting.report import content_policy
-from clineval.reporting.sentences import defined, level_name, number, p_text, whole
 from clineval.reporting.style import (
     INK,
     MODEL_COLOURS,
@@ -46,7 +50,6 @@ from clineval.reporting.style import (
 )
 from clineval.reporting.tables import Cell, Table, cell
 from clineval.statistics.intervals import Estimate
-from clineval.version import program_version
 
 HERE = Path(__file__).parent
 READER_COLOURS = MODEL_COLOURS[2:]  # of the modalities; a model is drawn in ink

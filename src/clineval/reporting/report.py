@@ -15,21 +15,18 @@ from markupsafe import Markup
 from clineval.errors import InputError
 from clineval.evaluation.curves import Curves, DecisionLines, PopulationCurves
 from clineval.evaluation.curves import curves as curves_of
-from clineval.files import write_whole
-from clineval.reporting import charts, external, sections, sentences, svg, tables
+from clineval.files import program_version, write_whole
+from clineval.reporting import charts, external, sections, sentences, tables
 from clineval.reporting.artefacts import ROBUSTNESS, Artefacts, read_artefacts
 from clineval.reporting.beside import beside_readers, reader_marks
-from clineval.reporting.checklist import STATUSES, rows_for
 from clineval.reporting.explorer import ROC_FRAME, explorer_data, opening_state, sign
 from clineval.reporting.failures import failure_cards
 from clineval.reporting.gallery import MOST_ALARMS, MOST_MISSED
-from clineval.reporting.guaranteed import guaranteed
-from clineval.reporting.sections import openings, origin, simulated_coverage
-from clineval.reporting.sentences import people, percent, whole
-from clineval.reporting.subject import Subject, main_comparison
+from clineval.reporting.model_card import STATUSES, rows_for
+from clineval.reporting.sections import guaranteed, openings, origin, simulated_coverage
+from clineval.reporting.sentences import Subject, main_comparison, people, percent, whole
 from clineval.reporting.tables import Table
 from clineval.reporting.verdict import verdict_on
-from clineval.version import program_version
 
 FILE = "report.html"
 HERE = Path(__file__).parent
@@ -233,12 +230,12 @@ def _explorer(artefacts: Artefacts, curves: Curves, subject: Subject) -> dict[st
 def _explorer_roc(readers: Sequence[Markup]) -> Markup:
     """Axes, the line that the script fills, readers' points, and the point that the script moves."""
     marks = [
-        svg.line(ROC_FRAME, (0, 1), (0, 1), css="chance"),
+        charts.line(ROC_FRAME, (0, 1), (0, 1), css="chance"),
         Markup('<path id="explorer-roc-line" class="line m0"/>'),
         *readers,
         Markup('<path id="explorer-roc-spot" class="mark point" d="M-6 0a6 6 0 1 0 12 0a6 6 0 1 0 -12 0Z"/>'),
     ]
-    return svg.draw(
+    return charts.draw(
         ROC_FRAME,
         marks,
         key="explorer-roc",

@@ -1,11 +1,139 @@
-"""Sentences made from numbers and their intervals: none says more than its interval allows."""
+"""What a report speaks of, and sentences from numbers: none says more than its interval allows."""
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from math import isnan
 
+from clineval.evaluation import Evaluation, Primary
 from clineval.evaluation.guarantees import GUARANTEED
-from clineval.evaluation.records import OperatingPoint
+from clineval.evaluation.records import ModelComparison, OperatingPoint, PopulationScores
 from clineval.statistics.intervals import Estimate
+
+INTERNAL, EXTERNAL = "test", "external"  # in transport.json
+CLEAN = "test_clean"
+HEADLINE = ("logreg", "cnn")  # baseline and main model of files that declare no primary one
+PREFERRED = ("given", "sensitivity_90", "half")  # the main threshold of files that declare none
+
+
+@dataclass(frozen=True)
+class Subject:
+    """Which models and populations the report speaks of, in order.
+
+    ``main`` is the primary model, ``baseline`` the model beside it.
+    """
+
+    evaluation: Evaluation
+    main: str
+    baseline: str | None
+    population: str
+    others: tuple[str, ...] = ()
+    external: tuple[str, ...] = ()
+    watched: tuple[str, ...] = field(default=())
+
+    @property
+    def condition(self) -> str:
+        """The word for outcome 1."""
+        return self.evaluation.condition
+
+    @property
+    def pair(self) -> tuple[str, ...]:
+        """The primary model, then the baseline where there is one."""
+        return (self.main,) if self.baseline is None else (self.main, self.baseline)
+
+    def scores(self, model: str, population: str | None = None) -> PopulationScores | None:
+        """One model on one population, the main one by default; None where it was not scored there."""
+        return self.evaluation.models.get(model, {}).get(population or self.population)
+
+    def models(self, population: str | None = None) -> list[str]:
+        """Models scored on a population: the primary one, the baseline, then the others."""
+        order = dict.fromkeys([*self.pair, *self.evaluation.models])
+        return [name for name in order if self.scores(name, population) is not None]
+
+    def point(self, model: str | None = None, population: str | None = None) -> OperatingPoint | None:
+        """The primary threshold of a model, the primary one by default; None where it has none."""
+        scores = self.scores(model or self.main, population)
+        return None if scores is None else main_point(scores, self.evaluation.primary)
+
+
+def main_point(scores: PopulationScores, primary: Primary | None = None) -> OperatingPoint | None:
+    """The operating point that is spoken of first: the primary threshold, or a model's own of its kind."""
+    there = [point for point in scores.operating_points if not math.isnan(point.threshold)]
+    if primary is not None:
+        kin = [point for point in there if point.chosen_on == primary.chosen_on]
+        same = [point for point in kin if point.threshold == primary.threshold]
+        if kin:
+            return (same or kin)[0]
+    return next((point for name in PREFERRED for point in there if point.name == name), None)
+
+
+def subject_of(evaluation: Evaluation, *, main: str | None = None) -> Subject:
+    """What the evaluation declares primary; of files of versions before that, the CNN beside its baseline.
+
+    The main population is ``test`` where there is one.
+
+    Parameters
+    ----------
+    main : the model to speak of first in files that declare none.
+    """
+    tested, watched = _populations(evaluation)
+    population = "test" if "test" in tested else (tested or watched)[0]
+    there = [name for name, by_population in evaluation.models.items() if population in by_population]
+    wanted = evaluation.primary.model if evaluation.primary is not None else main or HEADLINE[1]
+    first = wanted if wanted in there else there[min(1, len(there) - 1)]
+    others = [name for name in dict.fromkeys([HEADLINE[0], *there]) if name in there and name != first]
+    return Subject(
+        evaluation,
+        main=first,
+        baseline=next(iter(others), None),
+        population=population,
+        others=tuple(name for name in tested if name == "test_clean"),
+        external=tuple(name for name in tested if name not in (population, "test_clean")),
+        watched=tuple(name for name in watched if name != population),
+    )
+
+
+def _populations(evaluation: Evaluation) -> tuple[list[str], list[str]]:
+    """Populations kept for testing, and those that were used before."""
+    used = {
+        name: scores.used_for
+        for by_population in evaluation.models.values()
+        for name, scores in by_population.items()
+    }
+    return [name for name in used if not used[name]], [name for name in used if used[name]]
+
+
+def population_name(population: str) -> str:
+    """A population in words, where it is one of the program's own."""
+    return {
+        "test_clean": "test_clean (no near-duplicate in train or val)",
+        "train_out_of_fold": "train, out of fold",
+    }.get(population, population)
+
+
+def main_comparison(subject: Subject) -> ModelComparison | None:
+    """Main model minus baseline in AUC on the main population."""
+    wanted = {subject.main, subject.baseline}
+    for each in subject.evaluation.comparisons:
+        if each.measure == "auc" and each.population == subject.population and set(each.models) == wanted:
+            return each if each.models[0] == subject.main else turned(each)
+    return None
+
+
+def turned(comparison: ModelComparison) -> ModelComparison:
+    """The same comparison the other way round."""
+    return replace(
+        comparison,
+        models=(comparison.models[1], comparison.models[0]),
+        difference=negated(comparison.difference),
+        statistic=-comparison.statistic,
+    )
+
+
+def negated(difference: Estimate) -> Estimate:
+    """A difference taken the other way round."""
+    return replace(difference, value=-difference.value, low=-difference.high, high=-difference.low)
+
 
 # The word for those who are examined, where the data set says who they are.
 PEOPLE = {"breastmnist": "women", "phantom": "women"}
@@ -185,3 +313,67 @@ def natural(cells: Mapping[str, int], *, people: str, condition: str) -> str:
         f"{cells['true_positives']} found, {cells['false_negatives']} missed. "
         f"Of the {absent} without it, {cells['false_positives']} get a false alarm."
     )
+
+
+VERBS = {
+    "auc": ("ranks better than", "ranks worse than", "ranks better or worse than"),
+    "sensitivity": ("is more sensitive than", "is less sensitive than", "is more or less sensitive than"),
+    "specificity": ("is more specific than", "is less specific than", "is more or less specific than"),
+}
+
+
+def compared(subject: str, other: str, difference: Estimate, measure: str) -> str:
+    """One sentence on ``subject`` less ``other``, bounded by its interval.
+
+    ``ranks worse than BI-RADS: −0.15 (95% CI −0.20 to −0.10)``.
+    """
+    better, worse, neither = VERBS[measure]
+    if not defined(difference):
+        return f"{subject} cannot be compared with {other} by {measure_name(measure)}: {difference.method}."
+    if isnan(difference.low):
+        return f"{subject} less {other}, {measure_name(measure)}: {_gap(difference, measure)}."
+    said = _gap(difference, measure)
+    if difference.low > 0 or difference.high < 0:
+        return f"{subject} {better if difference.low > 0 else worse} {other}: {said}."
+    return f"There is no evidence that {subject} {neither} {other}: {said}."
+
+
+def margin_words(margin: float, difference: Estimate, met: bool | None, measure: str) -> str:
+    """Whether non-inferiority is shown, with the bound that decides it."""
+    at = f"margin {margin_size(margin, measure)}, fixed before the numbers were seen"
+    if met is None:
+        return f"Non-inferiority ({at}) cannot be judged: there is no interval."
+    bound = signed_difference(difference.low, measure, _digits(difference))
+    return f"Non-inferiority ({at}) is {'shown' if met else 'not shown'}: the lower bound is {bound}."
+
+
+def measure_name(measure: str) -> str:
+    """A measure as a sentence names it."""
+    return "AUC" if measure == "auc" else measure
+
+
+def _gap(difference: Estimate, measure: str) -> str:
+    digits = _digits(difference)
+    value = signed_difference(difference.value, measure, digits)
+    if isnan(difference.low):
+        return f"{value} (no interval)"
+    bounds = (signed_difference(bound, measure, digits) for bound in (difference.low, difference.high))
+    unit = "" if measure == "auc" else " percentage points"
+    return f"{value} ({level_name(difference)} {' to '.join(bounds)}){unit}"
+
+
+def _digits(difference: Estimate) -> int:
+    """Two decimals, three where two would print a bound beside 0 as 0."""
+    bounds = (difference.low, difference.high)
+    return 3 if any(bound and abs(bound) < 0.005 for bound in bounds if not isnan(bound)) else 2
+
+
+def signed_difference(value: float, measure: str, digits: int) -> str:
+    """A difference, its plus sign written; of rates in percentage points, two decimals fewer."""
+    text = number(value, digits) if measure == "auc" else number(100 * value, digits - 2)
+    return f"+{text}" if value > 0 else text
+
+
+def margin_size(margin: float, measure: str) -> str:
+    """A margin as a sentence gives it."""
+    return f"{margin:g}" if measure == "auc" else f"{100 * margin:g} percentage points"

@@ -10,8 +10,16 @@ from clineval.evaluation import Evaluation
 from clineval.evaluation.records import ModelComparison, OperatingPoint, PointComparison, PopulationScores
 from clineval.reporting import sentences
 from clineval.reporting.artefacts import Artefacts
-from clineval.reporting.sentences import chosen_words, number, percent, whole
-from clineval.reporting.subject import Subject, negated, population_name, turned
+from clineval.reporting.sentences import (
+    Subject,
+    chosen_words,
+    negated,
+    number,
+    percent,
+    population_name,
+    turned,
+    whole,
+)
 from clineval.statistics.intervals import Estimate
 
 MEASURE_NAMES = {

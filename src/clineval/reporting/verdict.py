@@ -8,8 +8,7 @@ import numpy as np
 
 from clineval.evaluation.curves import Curves, DecisionLines
 from clineval.evaluation.records import OperatingPoint, PopulationScores
-from clineval.reporting.sentences import defined, listed, number, reason, whole
-from clineval.reporting.subject import Subject
+from clineval.reporting.sentences import Subject, defined, listed, number, reason, whole
 from clineval.statistics.intervals import Estimate
 
 YES, UNCLEAR, NO = "yes", "unclear", "no"

@@ -6,8 +6,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from clineval.files import FILE, LEDGER, UNHASHED, write_whole
-from clineval.version import program_version
+from clineval.files import FILE, LEDGER, UNHASHED, program_version, write_whole
 
 CRATE = "ro-crate-metadata.json"
 SPECIFICATION = "https://w3id.org/ro/crate/1.1"

@@ -11,7 +11,7 @@ from typing import Any
 
 from threadpoolctl import threadpool_info
 
-from clineval.version import program_version
+from clineval.files import program_version
 
 THREAD_VARIABLES = (
     "OMP_NUM_THREADS",

@@ -13,12 +13,20 @@ from typing import Any
 
 from clineval import files
 from clineval.errors import InputError
-from clineval.files import FILE, LEDGER, hash_file, hash_folder, hash_text, read_regular, write_whole
+from clineval.files import (
+    FILE,
+    LEDGER,
+    hash_file,
+    hash_folder,
+    hash_text,
+    program_version,
+    read_regular,
+    write_whole,
+)
 from clineval.results.crate import CRATE, write_crate
 from clineval.results.environment import commit, machine, versions
 from clineval.results.folder import PUBLISHED
 from clineval.results.ledger import ledger_state
-from clineval.version import program_version
 
 PROCESSES = Path("/proc")
 TICKS = os.sysconf("SC_CLK_TCK")

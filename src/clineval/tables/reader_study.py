@@ -9,8 +9,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from clineval.errors import MOST_SHOWN, InputError
+from clineval.tables.columns import is_value
 from clineval.tables.reading import read_columns
-from clineval.tables.words import is_value
 
 Text = NDArray[np.str_]
 Floats = NDArray[np.float64]

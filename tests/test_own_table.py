@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from clineval.cli import main
-from clineval.data.identifying import identifies
+from clineval.data.own_table import identifies
 
 PEOPLE = (
     "Patient's Name", "NHS No", "full_name", "Nachname", "ZIP", "MRN", "name", "PatientName",

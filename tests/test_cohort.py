@@ -6,8 +6,7 @@ import math
 import numpy as np
 import pytest
 
-from clineval.data.cohort import Cohort, LabelMeaning, Source
-from clineval.data.exploration import EXAMPLES, QUANTILES, class_name, explore
+from clineval.data.cohort import EXAMPLES, QUANTILES, Cohort, LabelMeaning, Source, class_name, explore
 from clineval.data.phantom import phantom
 from clineval.errors import InputError
 

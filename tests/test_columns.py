@@ -5,12 +5,12 @@ import doctest
 import numpy as np
 import pytest
 
-from clineval.tables import words
-from clineval.tables.words import is_value, split_meant, split_of
+from clineval.tables import columns
+from clineval.tables.columns import is_value, split_meant, split_of
 
 
 def test_the_examples_hold():
-    assert doctest.testmod(words).failed == 0
+    assert doctest.testmod(columns).failed == 0
 
 
 @pytest.mark.parametrize(
