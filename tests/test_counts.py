@@ -4,6 +4,7 @@ import re
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 from clinical_reference import cases
 from discrimination_reference import law
@@ -233,3 +234,25 @@ def test_whatever_numpy_reads_is_an_array():
             return np.asarray(self.values, dtype=dtype)
 
     assert roc.auc(Column(OUTCOME), Column(RISK)) == roc.auc(OUTCOME, RISK)
+
+
+@pytest.mark.parametrize("frame", [pd.DataFrame, pa.table, "polars"])
+def test_a_frame_of_one_column_is_that_column(frame):
+    frame = pytest.importorskip("polars").DataFrame if frame == "polars" else frame
+    columns = [frame({"a": values}) for values in (OUTCOME, RISK)]
+    assert roc.auc(*columns) == roc.auc(OUTCOME, RISK)
+    with pytest.raises(ValueError, match=r"one dimension; got shape \(6, 2\)"):
+        roc.auc(frame({"a": OUTCOME, "b": OUTCOME}), RISK)
+
+
+def test_columns_of_polars_belong_by_their_order_and_may_miss_nothing():
+    polars = pytest.importorskip("polars")
+    group = polars.Series(["p", "p", "q", "q", "r", "r"])
+    columns = polars.Series(OUTCOME), polars.Series(RISK)
+    assert roc.auc(*columns, group=group.cast(polars.Categorical)) == roc.auc(OUTCOME, RISK, group=[*group])
+    with pytest.raises(ValueError, match="got None in row 2"):
+        group_codes(polars.Series(["a", None]), 2)
+    with pytest.raises(ValueError, match="0 or 1; got None in row 1"):
+        checked_outcome(polars.Series([None, True]))
+    with pytest.raises(ValueError, match="finite number for every risk; got nan in row 1"):
+        checked_cases([1, 0], polars.Series([None, 0.5]))

@@ -65,6 +65,12 @@ def test_several_models_come_as_a_mapping_or_a_frame():
     assert mapped["case"].tolist() == [str(row) for _ in "ab" for row in range(1, 61)]
 
 
+@pytest.mark.parametrize("frame", [dict, pd.DataFrame, polars.DataFrame, pa.table])
+def test_attributes_come_as_any_kind_of_frame(frame):
+    age = np.arange(60)
+    assert to_predictions(OUTCOME, RISK, attributes=frame({"age": age}))["age"].tolist() == age.tolist()
+
+
 def test_series_are_brought_into_one_order_by_their_index():
     names = pd.Index([f"p{row}" for row in range(60)])
     outcome, risk = pd.Series(OUTCOME, names), pd.Series(RISK, names)

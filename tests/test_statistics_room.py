@@ -5,8 +5,10 @@ import doctest
 import importlib
 import inspect
 import pkgutil
+from typing import get_args
 
 import pytest
+from numpy.typing import ArrayLike
 
 import clineval.statistics
 from clineval.settings import EvaluationSettings
@@ -43,6 +45,27 @@ def test_level_draws_and_seed_are_by_default_those_of_the_settings(function):
         if name in DEFAULTS and parameter.default is not inspect.Parameter.empty:
             known = {DEFAULTS[name], PROC_S_DRAWS, NO_DRAWS} if name == "draws" else {DEFAULTS[name]}
             assert parameter.default in known, name
+
+
+def takes_arrays(annotation) -> bool:
+    return all(part in get_args(annotation) for part in get_args(ArrayLike))
+
+
+# What others call with arrays already checked and aligned, and two cohorts, aligned one by one.
+AFTER_ALIGNMENT = {
+    *("checked_cases", "checked_risks", "flagged", "wilson_bounds", "bootstrap_weights", "weight_blocks"),
+    *("worth_of_moments", "grouped_folds", "compare_auc_unpaired"),
+}
+
+
+def test_every_function_of_several_arrays_aligns_their_series():
+    several = {
+        each.__name__: each
+        for each in FUNCTIONS
+        if sum(takes_arrays(one.annotation) for one in inspect.signature(each).parameters.values()) > 1
+    }
+    plain = {name for name, each in several.items() if not hasattr(each, "__wrapped__")}
+    assert plain == AFTER_ALIGNMENT
 
 
 @pytest.mark.parametrize("module", MODULES, ids=lambda each: each.__name__)

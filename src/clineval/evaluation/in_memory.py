@@ -89,21 +89,23 @@ def _table(given: Any) -> pd.DataFrame:
 
 def _risks(given: Any) -> dict[str, Any]:
     """The risks of each model by its name."""
-    columns = getattr(given, "columns", None)
-    if columns is not None:
-        return {str(name): given[name] for name in columns}
-    if isinstance(given, Mapping):
-        return {str(name): values for name, values in given.items()}
+    if hasattr(given, "columns") or isinstance(given, Mapping):
+        return {str(name): given[name] for name in _names(given)}
     name = getattr(given, "name", None)
     return {name if isinstance(name, str) and name not in ("", "risk") else ONE_MODEL: given}
 
 
 def _further(given: Any) -> dict[str, Any]:
-    further = {} if given is None else {str(name): given[name] for name in given}
+    further = {} if given is None else {str(name): given[name] for name in _names(given)}
     taken = [name for name in further if name in (*COLUMNS, *MEMBER_COLUMNS)]
     if taken:
         raise InputError(f"attributes has {taken[0]!r}, which means something else in a table; rename it.")
     return further
+
+
+def _names(given: Any) -> list[Any]:
+    """Names of the columns of a mapping or a data frame, which each library keeps in its own place."""
+    return list(getattr(given, "column_names", getattr(given, "columns", given)))
 
 
 def _in_one_order(given: Mapping[Any, Any]) -> dict[Any, pd.Series]:

@@ -122,6 +122,7 @@ def auc_logit(
     return _auc(outcome, risk, group, level, bounds, scale=", logit scale")
 
 
+@takes_series
 def auc_variance(outcome: ArrayLike, risk: ArrayLike, *, group: ArrayLike | None = None) -> float:
     """The variance of the AUC by DeLong, by group Obuchowski's; NaN where it cannot be had.
 

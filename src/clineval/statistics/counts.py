@@ -16,6 +16,9 @@ R = TypeVar("R")
 def takes_series(function: Callable[P, R]) -> Callable[P, R]:
     """The same function, its pandas Series brought into the order of the first one by their index.
 
+    A data frame of one column, of pandas or polars, is that column; a Series of polars has no index and
+    belongs by its order, as an array does.
+
     Raises
     ------
     ValueError
@@ -26,13 +29,19 @@ def takes_series(function: Callable[P, R]) -> Callable[P, R]:
 
     @wraps(function)
     def aligned(*args: P.args, **named: P.kwargs) -> R:
-        given = dict(zip(names, args, strict=False)) | named
+        given = {name: _column(value) for name, value in (*zip(names, args, strict=False), *named.items())}
         series = {name: value for name, value in given.items() if hasattr(value, "reindex")}
         if len(series) > 1:
             given = given | _aligned(series)
-        return function(**given)  # type: ignore[arg-type, call-arg]
+        return function(**given)  # type: ignore[call-arg]
 
     return aligned
+
+
+def _column(value: Any) -> Any:
+    """The one column of a data frame that has no more; anything else as it is."""
+    columns = list(getattr(value, "column_names", getattr(value, "columns", ())))
+    return value[columns[0]] if len(columns) == 1 and hasattr(value, "shape") else value
 
 
 def _aligned(series: Mapping[str, Any]) -> dict[str, Any]:
@@ -210,6 +219,7 @@ class Counts:
         return self.events + self.non_events
 
 
+@takes_series
 def counts(outcome: ArrayLike, risk: ArrayLike, threshold: float) -> Counts:
     """The 2x2 table at one threshold.
 

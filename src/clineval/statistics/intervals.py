@@ -8,7 +8,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.special import betaincinv, ndtr, ndtri, stdtrit
 
 from clineval.progress import Progress
-from clineval.statistics.counts import Floats, checked_cases, checked_outcome, group_codes
+from clineval.statistics.counts import Floats, checked_cases, checked_outcome, group_codes, takes_series
 
 # Numbers in one block of bootstrap weights: 2 MB, which stays in the cache of one core.
 BLOCK = 2**18
@@ -234,6 +234,7 @@ def weight_blocks(
         yield weights
 
 
+@takes_series
 def bootstrap(
     statistic: Callable[[NDArray[np.bool_], Floats], float],
     outcome: ArrayLike,
@@ -270,6 +271,7 @@ def bootstrap(
     )
 
 
+@takes_series
 def bootstrap_weighted(
     statistic: Callable[[NDArray[np.bool_], Floats, Floats], Floats],
     outcome: ArrayLike,

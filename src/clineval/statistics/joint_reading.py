@@ -7,7 +7,15 @@ from functools import partial
 import numpy as np
 from numpy.typing import ArrayLike
 
-from clineval.statistics.counts import Bools, Floats, checked_cases, checked_outcome, flagged, group_codes
+from clineval.statistics.counts import (
+    Bools,
+    Floats,
+    checked_cases,
+    checked_outcome,
+    flagged,
+    group_codes,
+    takes_series,
+)
 from clineval.statistics.differences import PairedRates, mcnemar
 from clineval.statistics.intervals import Estimate, undefined
 from clineval.statistics.rates import grouped_rate
@@ -69,6 +77,7 @@ class WithinCategory:
     missed: Estimate
 
 
+@takes_series
 def joint_readings(
     outcome: ArrayLike,
     risk: ArrayLike,
@@ -122,6 +131,7 @@ def joint_readings(
     return tuple(_joined(name, threshold, cut, reader, way, setting) for name, way in ways.items())
 
 
+@takes_series
 def joint_reading_curve(
     outcome: ArrayLike,
     risk: ArrayLike,
@@ -151,6 +161,7 @@ def joint_reading_curve(
     return tuple(at(threshold=threshold) for threshold in thresholds)
 
 
+@takes_series
 def within_category(
     outcome: ArrayLike,
     risk: ArrayLike,

@@ -8,7 +8,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import brentq
 from scipy.special import chdtrc, chdtri, expit, gammaln, logit, ndtr, stdtrit
 
-from clineval.statistics.counts import Floats
+from clineval.statistics.counts import Floats, takes_series
 from clineval.statistics.intervals import Estimate, normal_quantile, quantile_by_group, undefined
 
 SCALES = ("logit", "log", "identity")
@@ -97,6 +97,7 @@ class RandomEffects:
         )
 
 
+@takes_series
 def random_effects(
     value: ArrayLike,
     standard_error: ArrayLike,
@@ -157,6 +158,7 @@ def random_effects(
     )
 
 
+@takes_series
 def leave_one_site_out(
     value: ArrayLike,
     standard_error: ArrayLike,
@@ -186,6 +188,7 @@ def leave_one_site_out(
     )
 
 
+@takes_series
 def next_site(value: ArrayLike, standard_error: ArrayLike) -> NextSite:
     """What to expect of the true value at a site not yet seen, from at least 3 sites.
 
@@ -244,6 +247,7 @@ def on_scale_by_variance(value: float, variance: float, scale: str) -> tuple[flo
     return (to_scale(value, scale), error) if np.isfinite(error) else (np.nan, np.nan)
 
 
+@takes_series
 def logit_rates(
     successes: ArrayLike, totals: ArrayLike, *, independent: ArrayLike | None = None
 ) -> tuple[Floats, Floats]:
@@ -291,6 +295,7 @@ class SitePlan:
     reason: tuple[str, ...]
 
 
+@takes_series
 def plan_sites(
     events: ArrayLike, non_events: ArrayLike, *, least: int = LEAST_OF_A_CLASS, of: str = ""
 ) -> SitePlan:

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from clineval.statistics.auc import Comparison, compare_auc, missing_outcome
-from clineval.statistics.counts import Bools, Floats, checked_cases, flagged, group_codes
+from clineval.statistics.counts import Bools, Floats, checked_cases, flagged, group_codes, takes_series
 from clineval.statistics.differences import PairedRates, mcnemar
 from clineval.statistics.intervals import (
     Estimate,
@@ -86,6 +86,7 @@ class AgainstReader:
     at_cuts: AtCuts
 
 
+@takes_series
 def against_reader(
     outcome: ArrayLike,
     risk: ArrayLike,
@@ -122,6 +123,7 @@ def against_reader(
     )
 
 
+@takes_series
 def at_cuts(
     outcome: ArrayLike,
     risk: ArrayLike,
@@ -175,6 +177,7 @@ def non_inferiority(difference: Estimate, *, margin: float) -> NonInferiority:
     return NonInferiority(margin, difference, difference.low, bool(difference.low > -margin), method)
 
 
+@takes_series
 def at_reader(
     outcome: ArrayLike,
     risk: ArrayLike,
@@ -233,6 +236,7 @@ def _with_width(value: float, drawn: Floats, level: float, words: str) -> Estima
     return found
 
 
+@takes_series
 def kappa(
     first: ArrayLike,
     second: ArrayLike,

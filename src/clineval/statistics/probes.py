@@ -8,7 +8,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.special import logit
 
 from clineval.statistics.auc import auc_logit, compare_auc
-from clineval.statistics.counts import Bools, Floats, checked_risks
+from clineval.statistics.counts import Bools, Floats, checked_risks, takes_series
 from clineval.statistics.intervals import Estimate, percentile_interval, resampling_units, undefined
 from clineval.statistics.updating import grouped_folds
 
@@ -31,6 +31,7 @@ class Probes:
     explained: Estimate
 
 
+@takes_series
 def probe(
     outcome: ArrayLike,
     risk: ArrayLike,

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.stats import rankdata
 
-from clineval.statistics.counts import Bools, Floats, checked_cases, flagged, group_codes
+from clineval.statistics.counts import Bools, Floats, checked_cases, flagged, group_codes, takes_series
 
 Codes = NDArray[np.intp]
 
@@ -49,6 +49,7 @@ class Performance:
     method: str
 
 
+@takes_series
 def arrange_readings(
     rating: ArrayLike,
     *,

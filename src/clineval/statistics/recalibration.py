@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import expit, logit
 
-from clineval.statistics.counts import Bools, Floats, checked_risks
+from clineval.statistics.counts import Bools, Floats, checked_risks, takes_series
 from clineval.statistics.intervals import Estimate
 from clineval.statistics.scores import surely_wrong
 
@@ -225,6 +225,7 @@ class Recalibration:
         return cls(**{**fields, "knots": tuple((float(x), float(y)) for x, y in fields["knots"])})
 
 
+@takes_series
 def fit_temperature(outcome: ArrayLike, risk: ArrayLike, *, fitted_on: str) -> Recalibration:
     """One number that makes risks more or less extreme: log-odds divided by the likeliest temperature.
 
@@ -251,6 +252,7 @@ def fit_temperature(outcome: ArrayLike, risk: ArrayLike, *, fitted_on: str) -> R
     return Recalibration("temperature", fitted_on, len(outcome), int(outcome.sum()), slope=slope)
 
 
+@takes_series
 def fit_intercept(outcome: ArrayLike, risk: ArrayLike, *, fitted_on: str) -> Recalibration:
     """One number that moves all risks up or down, the likeliest shift of the log-odds.
 
@@ -266,6 +268,7 @@ def fit_intercept(outcome: ArrayLike, risk: ArrayLike, *, fitted_on: str) -> Rec
     return Recalibration("intercept", fitted_on, len(outcome), int(outcome.sum()), intercept=shift)
 
 
+@takes_series
 def fit_platt(outcome: ArrayLike, risk: ArrayLike, *, fitted_on: str) -> Recalibration:
     """Two numbers, the likeliest intercept and slope of the log-odds: logistic recalibration.
 
@@ -287,6 +290,7 @@ def fit_platt(outcome: ArrayLike, risk: ArrayLike, *, fitted_on: str) -> Recalib
     )
 
 
+@takes_series
 def fit_isotonic(outcome: ArrayLike, risk: ArrayLike, *, fitted_on: str) -> Recalibration:
     """The best rising steps, by pooling neighbours that stand in the wrong order.
 
@@ -325,6 +329,7 @@ class ChangeAfterRecalibration:
     log_loss: Estimate
 
 
+@takes_series
 def change_after_recalibration(
     outcome: ArrayLike,
     risk: ArrayLike,

@@ -14,7 +14,7 @@ from scipy.special import entr, expit, logit, ndtr, ndtri
 from clineval.progress import Progress
 from clineval.statistics import calibration, roc
 from clineval.statistics.auc import auc_variance
-from clineval.statistics.counts import Bools, Floats, checked_risks
+from clineval.statistics.counts import Bools, Floats, checked_risks, takes_series
 from clineval.statistics.decision_curve import decision_curve
 from clineval.statistics.intervals import Estimate, normal_quantile, shared_groups, undefined, wilson_bounds
 from clineval.statistics.operating_point import operating_point
@@ -191,6 +191,7 @@ def simulated(
     return outcome, noise + separation * outcome
 
 
+@takes_series
 def group_correlations(outcome: ArrayLike, risk: ArrayLike, group: ArrayLike) -> tuple[float, float]:
     """How alike the cases of a group are: the correlations of their scores and of their outcomes, 0 to 1.
 
@@ -536,6 +537,7 @@ def _distinct(low: float, high: float) -> tuple[str, str]:
     return f"{low:.3g}", f"{high:.9g}"
 
 
+@takes_series
 def auc_design_effect(outcome: ArrayLike, risk: ArrayLike, *, group: ArrayLike | None = None) -> float:
     """How many cases in groups tell as much of the AUC as one independent case; 1 without groups.
 

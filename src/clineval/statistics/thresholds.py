@@ -474,6 +474,7 @@ class DeferRegion:
     specificity: Estimate
 
 
+@takes_series
 def guaranteed_threshold(
     outcome: ArrayLike,
     risk: ArrayLike,
@@ -540,6 +541,7 @@ def _next_above(risk: Floats, last: float) -> float:
     return float(above.min()) if len(above) else float(np.nextafter(last, np.inf))
 
 
+@takes_series
 def defer_region(
     outcome: ArrayLike,
     risk: ArrayLike,

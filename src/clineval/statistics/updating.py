@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import chdtrc
 
-from clineval.statistics.counts import Bools, Floats, checked_risks, flagged, group_codes
+from clineval.statistics.counts import Bools, Floats, checked_risks, flagged, group_codes, takes_series
 from clineval.statistics.intervals import (
     Estimate,
     Units,
@@ -50,6 +50,7 @@ class LocalCases:
     reason: str
 
 
+@takes_series
 def local_cases_needed(
     outcome: ArrayLike,
     risk: ArrayLike,
@@ -105,6 +106,7 @@ def local_cases_needed(
     )
 
 
+@takes_series
 def local_threshold(
     outcome: ArrayLike, risk: ArrayLike, *, target: float, assurance: float | None = None
 ) -> float:
@@ -176,6 +178,7 @@ class Update:
         return self.recalibration.apply(risk)
 
 
+@takes_series
 def fit_update(
     outcome: ArrayLike,
     risk: ArrayLike,
@@ -249,6 +252,7 @@ class ClosedTest:
     alpha: float
 
 
+@takes_series
 def closed_testing(
     outcome: ArrayLike, risk: ArrayLike, *, group: ArrayLike | None = None, alpha: float = 0.05
 ) -> ClosedTest:
@@ -305,6 +309,7 @@ class EvaluatedUpdate:
     taken: tuple[tuple[str, int], ...]
 
 
+@takes_series
 def evaluate_updates(
     outcome: ArrayLike,
     risk: ArrayLike,
