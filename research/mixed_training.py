@@ -1,6 +1,6 @@
 """Do networks that learn from changed images travel better, alone or beside networks trained as shipped?
 
-Folds, shifts, score and rule are those of study_transport.py (docs/external-validation-choices.md): train +
+Folds, shifts, score and rule are those of study_transport.py (research/README.md): train +
 val of BreastMNIST alone. The machine is the shipped one; networks look at both squares of upright images, as
 they came and matched, with or without the blurred look (each from both sides). A mixed ensemble has k
 networks of five trained on changed images, the rest as shipped; each score is the mean over the five ways of

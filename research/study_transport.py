@@ -3,7 +3,7 @@
 Models are trained on folds of train + val (near-duplicates in one fold) and score the fold left out: as it
 is, under the six corruptions of ``clineval validate --corruptions``, and under eleven simulated differences
 between scanners (scanner_shifts.py). No test image and no image of another cohort is used. The rule that
-chooses is in docs/external-validation-choices.md.
+chooses is in research/README.md.
 
     CLINEVAL_DATA=FOLDER python research/study_transport.py --keep FOLDER [--repeats 0 1] [--whole NAME...]
 

@@ -1,7 +1,7 @@
 """Claim: an external image need not be seen from both sides in every look; two passes of six score alike.
 
 Chosen on BreastMNIST's train + val alone, under the simulated shifts of study_transport.py; the rule stands
-in docs/external-validation-choices.md ("How many passes a look needs"). Networks as shipped, five a fold; the
+in README.md ("Preparation"). Networks as shipped, five a fold; the
 scattering machine sees the image as it came.
 
     CLINEVAL_DATA=FOLDER python research/study_views.py --keep FOLDER [--repeats 0 1]

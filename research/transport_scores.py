@@ -1,4 +1,4 @@
-"""The score of models under simulated shifts, as docs/external-validation-choices.md defines it."""
+"""The score of models under simulated shifts, as research/README.md defines it."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -1,18 +1,22 @@
-"""Hooks of the documentation site: the committed report, figures and benchmark records become pages of it."""
+"""Hooks of the documentation site: records become pages of it, formulas MathML."""
 
 import re
 from pathlib import Path
 from typing import Any
 
+from latex2mathml.converter import convert
 from mkdocs.structure.files import File, Files
 
 ROOT = Path(__file__).resolve().parents[1]
+RECORDS = ("benchmarks", "research")  # folders whose Markdown files are pages of the site
+MATH = re.compile(r"(?P<code>```.*?```|`[^`\n]*`)|\$\$(?P<block>.+?)\$\$|\$(?P<inline>[^$\n]+)\$", re.DOTALL)
 
 
 def on_files(files: Files, config: Any) -> Files:
-    """Add what lies outside ``docs/``: the report, its figures, the records of the benchmarks."""
-    results, benchmarks = ROOT / "results", ROOT / "benchmarks"
-    for path in [results / "report.html", *sorted(results.glob("*.png")), *sorted(benchmarks.glob("*.md"))]:
+    """Add what lies outside ``docs/``: the report, its figures, the records of measurements."""
+    results = ROOT / "results"
+    records = [path for folder in RECORDS for path in sorted((ROOT / folder).glob("*.md"))]
+    for path in [results / "report.html", *sorted(results.glob("*.png")), *records]:
         at = "report.html" if path.name == "report.html" else f"{path.parent.name}/{path.name}"
         content = path.read_bytes() if path.suffix != ".md" else path.read_text(encoding="utf-8")
         files.append(File.generated(config, at, content=content))
@@ -20,17 +24,28 @@ def on_files(files: Files, config: Any) -> Files:
 
 
 def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
-    """Links to benchmarks and results stay in the site; those to other files become words."""
+    """Links to records and results stay in the site, those to other files become words."""
     up = "../" * page.file.src_uri.count("/")
-    markdown = re.sub(r"\]\((?:\.\./)+(benchmarks|results)/", rf"]({up}\1/", markdown)
-    return re.sub(r"\[([^\]]+)\]\((?:\.\./)+[\w./-]+\)", lambda found: _kept(found, up), markdown)
+    markdown = re.sub(r"\]\((?:\.\./)+(benchmarks|research|results)/", rf"]({up}\1/", markdown)
+    markdown = re.sub(r"\]\((?:\.\./)+docs/", rf"]({up}", markdown)
+    markdown = re.sub(r"\[([^\]]+)\]\((?:\.\./)+[\w./#-]+\)", lambda found: _kept(found, up), markdown)
+    return with_mathml(markdown)
+
+
+def with_mathml(markdown: str) -> str:
+    """The page with ``$...$`` and ``$$...$$`` as MathML, which browsers show without a script."""
+    return MATH.sub(_mathml, markdown)
+
+
+def _mathml(found: re.Match[str]) -> str:
+    if found["code"]:
+        return found["code"]
+    display = "block" if found["block"] else "inline"
+    return str(convert(found["block"] or found["inline"], display=display)).replace("|", "&#124;")
 
 
 def _kept(found: re.Match[str], up: str) -> str:
     """The link, where it leads to a page of the site; its words alone elsewhere."""
     target = found[0][found[0].index("](") + 2 : -1].removeprefix(up)
-    return (
-        found[0]
-        if target.startswith(("benchmarks/", "results/")) or (ROOT / "docs" / target).is_file()
-        else found[1]
-    )
+    inside = target.startswith(("benchmarks/", "research/", "results/"))
+    return found[0] if inside or (ROOT / "docs" / target.partition("#")[0]).is_file() else found[1]

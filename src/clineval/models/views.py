@@ -2,7 +2,7 @@
 
 Matching uses the grey levels of the images that are scored, one image at a time, and never their
 outcomes. Which model averages over which views was chosen on BreastMNIST alone:
-docs/external-validation-choices.md.
+research/README.md.
 """
 
 import math
