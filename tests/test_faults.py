@@ -378,7 +378,7 @@ def test_only_the_known_modules_write_files():
         "evaluation/records.py", "pipeline/audit.py", "pipeline/evaluate.py", "pipeline/train.py",
         "pipeline/report.py", "pipeline/robustness.py", "pipeline/run.py", "pipeline/validate.py",
         "pipeline/adopt.py", "pipeline/readers.py",
-        "predictions.py", "results/provenance.py", "results/crate.py", "results/ledger.py",
+        "predictions.py", "results/provenance.py",
         "reporting/figures.py", "reporting/style.py", "reporting/gallery.py",
     }  # fmt: skip
     in_memory = {"data/corruptions.py", "data/phantom.py", "pipeline/predict.py", "cli/external.py"}

@@ -12,7 +12,7 @@ import pytest
 
 import clineval
 from clineval.errors import InputError
-from clineval.evaluation.in_memory import to_predictions
+from clineval.evaluation.evaluate import to_predictions
 from clineval.predictions import read_predictions
 
 BASE = Path(__file__).parent / "cases" / "base" / "base.csv"
@@ -26,7 +26,7 @@ def same(table: pd.DataFrame) -> None:
     assert table["model"].unique().tolist() == ["model"]
 
 
-@pytest.mark.parametrize("module", ["errors", "evaluation.in_memory", "evaluation.evaluate"])
+@pytest.mark.parametrize("module", ["errors", "evaluation.evaluate"])
 def test_the_examples_hold(module):
     assert doctest.testmod(importlib.import_module(f"clineval.{module}")).failed == 0
 

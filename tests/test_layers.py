@@ -37,7 +37,7 @@ def copy(tmp_path):
         ("evaluation/records.py", "import clineval.data.cohort"),
         ("data/cohort.py", "import clineval.models.network"),
         ("reporting/sentences.py", "import clineval.pipeline.run"),
-        ("results/ledger.py", "import clineval.data.cohort"),
+        ("results/provenance.py", "import clineval.data.cohort"),
         ("models/stored.py", "import clineval.statistics.auc"),
         ("data/cohort.py", "import clineval.data.audit"),
         ("settings.py", "import clineval.data.cohort"),

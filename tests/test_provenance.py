@@ -3,15 +3,19 @@
 import getpass
 import hashlib
 import json
+import re
 import socket
 import subprocess
 import sys
 
 import numpy as np
+import pytest
 
 from clineval import results
 from clineval.errors import InputError
+from clineval.results import CRATE, broken_link, ledger_state, open_ledger, read_openings
 from clineval.results.environment import environment_differences
+from clineval.results.provenance import RELEASED, write_crate
 
 
 def described(command=("clineval", "run")):
@@ -192,3 +196,196 @@ def test_variables_that_choose_other_instructions_count_as_another_machine(monke
     monkeypatch.setenv("ATEN_CPU_CAPABILITY", "default")
     (line,) = environment_differences(record)
     assert line == "arithmetic variables (none set then, ATEN_CPU_CAPABILITY=default now)"
+
+
+@pytest.fixture
+def ledger(tmp_path):
+    path = tmp_path / "ledger.jsonl"
+    for seed in range(3):
+        open_ledger(path, population="test", frozen={"seed": seed})
+    return path
+
+
+def test_openings_are_counted_and_chained(tmp_path):
+    path = tmp_path / "ledger.jsonl"
+    for expected in (1, 2, 3):
+        assert open_ledger(path, population="test", frozen={"settings": "abc"}) == expected
+    assert broken_link(path) is None
+    assert len(read_openings(path)) == 3
+
+
+def test_a_line_says_when_which_program_and_what_was_frozen(ledger):
+    entry = read_openings(ledger)[1]
+    assert entry["frozen"] == {"seed": 1}
+    assert entry["population"] == "test"
+    assert entry["opened"].endswith("+00:00")
+    assert entry["commit"] == results.commit()
+
+
+@pytest.mark.parametrize(("doomed", "noticed"), [(0, 1), (1, 2)])
+def test_a_dropped_opening_breaks_the_chain(ledger, doomed, noticed):
+    lines = ledger.read_text().splitlines()
+    del lines[doomed]
+    ledger.write_text("\n".join(lines) + "\n")
+    assert broken_link(ledger) == noticed
+
+
+def test_an_altered_opening_breaks_the_chain_at_the_next_line(ledger):
+    ledger.write_text(ledger.read_text().replace('"seed": 1', '"seed": 7'))
+    assert broken_link(ledger) == 3
+
+
+@pytest.mark.parametrize("content", ["", "\n", '{"opened', "[1]", "[" * 100_000, "\udcff\n"])
+def test_what_is_no_ledger_is_broken_at_its_first_line(tmp_path, content):
+    path = tmp_path / "ledger.jsonl"
+    path.write_bytes(content.encode("utf-8", errors="surrogateescape"))
+    assert broken_link(path) == 1
+    assert read_openings(path) == []
+
+
+def test_a_cut_end_keeps_the_chain_and_changes_the_state(ledger):
+    whole = ledger_state(ledger)
+    assert whole["openings"] == 3
+    ledger.write_text("".join(ledger.read_text().splitlines(keepends=True)[:2]))
+    assert broken_link(ledger) is None
+    assert ledger_state(ledger) != whole
+
+
+def test_every_flipped_byte_breaks_the_chain_or_changes_the_state(ledger):
+    content, whole = ledger.read_bytes(), ledger_state(ledger)
+    for place in range(0, len(content), 7):
+        ledger.write_bytes(content[:place] + bytes([content[place] ^ 1]) + content[place + 1 :])
+        assert broken_link(ledger) is not None or ledger_state(ledger) != whole, place
+
+
+def test_names_that_hold_other_line_separators_do_not_break_a_line(tmp_path):
+    path = tmp_path / "ledger.jsonl"
+    for _ in range(2):
+        open_ledger(path, population="north\u2028ward\u0085", frozen={})
+    assert broken_link(path) is None
+    assert len(read_openings(path)) == 2
+
+
+def test_no_ledger_holds_no_opening(tmp_path):
+    assert read_openings(tmp_path / "ledger.jsonl") == []
+    assert ledger_state(tmp_path / "ledger.jsonl") is None
+
+
+def test_a_clock_that_goes_back_does_not_break_the_chain(ledger, monkeypatch):
+    monkeypatch.setattr("clineval.files.now", lambda: "1970-01-01T00:00:00+00:00")
+    open_ledger(ledger, population="test", frozen={})
+    assert broken_link(ledger) is None
+    assert [json.loads(line)["opened"][:4] for line in ledger.read_text().splitlines()][-1] == "1970"
+
+
+SOURCE = {
+    "dataset": "breastmnist",
+    "title": "BreastMNIST",
+    "sha256": "ab" * 32,
+    "licence": "CC BY 4.0",
+    "citation": "Yang et al.",
+    "url": "https://zenodo.org/records/10519652/files/breastmnist.npz",
+    "notice": "",
+}
+
+
+def described_files(**source):
+    return results.describe(
+        kind="run",
+        command=("clineval", "run"),
+        settings={"training": {"seed": 3}},
+        source={**SOURCE, **source},
+        recorder=results.Recorder(),
+    )
+
+
+@pytest.fixture
+def folder(tmp_path):
+    (tmp_path / "models").mkdir()
+    (tmp_path / "models" / "cnn.safetensors").write_bytes(b"12345")
+    (tmp_path / "predictions.csv").write_text("model,risk\n")
+    (tmp_path / "a name with 100% & spaces.png").write_bytes(b"x")
+    (tmp_path / "ledger.jsonl").write_text("{}\n")
+    results.seal(tmp_path, described_files())
+    return tmp_path
+
+
+@pytest.fixture
+def graph(folder):
+    return {entity["@id"]: entity for entity in json.loads((folder / CRATE).read_text())["@graph"]}
+
+
+def test_the_descriptor_and_the_root_are_those_of_ro_crate_1_1(folder, graph):
+    content = json.loads((folder / CRATE).read_text())
+    assert content["@context"][0] == "https://w3id.org/ro/crate/1.1/context"
+    assert graph[CRATE]["@type"] == "CreativeWork"
+    assert graph[CRATE]["conformsTo"] == {"@id": "https://w3id.org/ro/crate/1.1"}
+    assert graph[CRATE]["about"] == {"@id": "./"}
+    root = graph["./"]
+    assert root["@type"] == "Dataset"
+    assert re.fullmatch(r"\d{4}-\d{2}-\d{2}", root["datePublished"])
+    assert root["name"]
+    assert root["description"]
+    assert graph[root["license"]["@id"]]["name"] == "CC BY 4.0"
+
+
+def test_every_entity_has_an_id_and_a_type_and_every_link_leads_to_one(folder):
+    entities = json.loads((folder / CRATE).read_text())["@graph"]
+    assert len({entity["@id"] for entity in entities}) == len(entities)
+    known = {entity["@id"] for entity in entities} | {"https://w3id.org/ro/crate/1.1"}
+    for entity in entities:
+        assert entity["@type"]
+        for value in entity.values():
+            for link in value if isinstance(value, list) else [value]:
+                assert not isinstance(link, dict) or link["@id"] in known, link
+
+
+def test_every_file_is_a_part_with_its_size_and_hash(folder, graph):
+    parts = {link["@id"] for link in graph["./"]["hasPart"]}
+    hashes = results.hash_folder(folder)
+    assert {graph[part]["name"] for part in parts} == {*hashes, "provenance.json", "ledger.jsonl"} - {CRATE}
+    assert "a%20name%20with%20100%25%20%26%20spaces.png" in parts
+    weights = graph["models/cnn.safetensors"]
+    assert weights["@type"] == "File"
+    assert weights["contentSize"] == "5"
+    assert weights["sha256"] == hashes["models/cnn.safetensors"]
+    assert "sha256" not in graph["provenance.json"], "it holds times, so its hash would be one, too"
+
+
+def test_program_versions_and_data_are_linked_from_the_run(graph):
+    run = graph["#run"]
+    assert run["@type"] == "CreateAction"
+    program = graph[run["instrument"]["@id"]]
+    assert program["identifier"] == results.commit()["hash"]
+    versions = {graph[link["@id"]]["name"] for link in program["softwareRequirements"]}
+    assert {"python", "numpy", "torch"} <= versions
+    assert graph[run["object"]["@id"]]["sha256"] == SOURCE["sha256"]
+
+
+def test_it_holds_no_time_and_is_the_same_on_another_day(folder, monkeypatch):
+    first = (folder / CRATE).read_bytes()
+    assert re.findall(rb"\d\d:\d\d", first) == []
+    monkeypatch.setattr("clineval.files.now", lambda: "2031-01-01T00:00:00+00:00")
+    (folder / "ledger.jsonl").write_text("{}\n{}\n")
+    results.seal(folder, described_files())
+    assert (folder / CRATE).read_bytes() == first
+
+
+def test_its_day_is_that_of_the_programs_commit_or_of_the_version(folder):
+    record = described_files()
+    hashes = results.hash_folder(folder)
+    for commit, day in (({"hash": "a", "day": "2020-02-02"}, "2020-02-02"), (None, RELEASED)):
+        write_crate(folder, {**record, "commit": commit}, hashes=hashes)
+        assert f'"datePublished": "{day}"' in (folder / CRATE).read_text()
+
+
+def test_data_of_no_stated_licence_and_phantoms_say_so(folder):
+    write_crate(folder, described_files(licence="", notice="SYNTHETIC PHANTOM DATA: a test"), hashes={})
+    graph = {entity["@id"]: entity for entity in json.loads((folder / CRATE).read_text())["@graph"]}
+    assert graph["#licence"]["name"] == "not stated"
+    assert graph["./"]["description"].startswith("SYNTHETIC PHANTOM DATA: a test. Written by clineval")
+
+
+def test_a_seal_covers_the_crate(folder):
+    sealed = json.loads((folder / "provenance.json").read_text())
+    assert sealed["artefacts"][CRATE] == results.hash_file(folder / CRATE)

@@ -24,7 +24,7 @@ from clineval.cli.options import (
     comma_list,
     command,
 )
-from clineval.cli.readers import (
+from clineval.cli.scoring import (
     ActingThreshold,
     Margin,
     Prevalence,

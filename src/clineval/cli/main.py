@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from clineval.cli import external, images, learning, readers, scoring
+from clineval.cli import external, images, scoring
 from clineval.cli.console import DONE, Screen, exit_code, interrupt_on_signals
 from clineval.cli.options import arrange, help_text
 from clineval.errors import InputError, on_command_line
@@ -48,9 +48,9 @@ def _top(
 
 
 COMMANDS = {
-    "Start here": (learning.run, scoring.evaluate, external.validate, external.predict, readers.readers),
+    "Start here": (images.run, scoring.evaluate, external.validate, external.predict, scoring.readers),
     "Data": (images.audit, images.fetch, images.explore),
-    "Models": (learning.train, learning.study, external.adopt),
+    "Models": (images.train, images.study, external.adopt),
     "Results": (scoring.report, scoring.verify, scoring.compare),
 }
 """The commands by what they are about, in the order of the README."""

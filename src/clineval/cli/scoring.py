@@ -1,23 +1,248 @@
-"""Commands that score risks and keep results: evaluate, report, verify."""
+"""Commands that score risks and readers and keep results: evaluate, readers, report, verify."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from clineval.cli.console import FOUND, complain, display, notify, say, show_answer, show_comparison
-from clineval.cli.options import Attribute, Force, Jobs, Primary, Seed, TableToo, Threshold, command
-from clineval.cli.readers import (
-    ActingThreshold,
-    Margin,
-    Prevalence,
-    Reader,
-    ReaderCategory,
-    ReaderOrder,
-    ThresholdRule,
-    beside_readers,
+from clineval.cli.console import (
+    FOUND,
+    complain,
+    display,
+    notify,
+    say,
+    show_answer,
+    show_comparison,
+    show_readers,
+)
+from clineval.cli.options import (
+    Attribute,
+    Force,
+    Jobs,
+    Primary,
+    Seed,
+    TableToo,
+    Threshold,
+    comma_list,
+    command,
 )
 from clineval.errors import InputError
+
+DESIGNS = {"random": "random", "fixed-readers": "fixed_readers", "fixed-cases": "fixed_cases"}
+COVARIANCES = ("delong", "jackknife")
+MEASURES = ("auc", "sensitivity", "specificity")
+
+Margin = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="Loss still accepted, fixed before the numbers are seen, such as 0.05 or sensitivity=0.05; may "
+        "be repeated. A bare number is for AUC, and for sensitivity and specificity where there are cuts."
+    ),
+]
+Reader = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="Column with what a reader said; 'BIRADS>=4' names where the reader acts. May be repeated.",
+        metavar="COLUMN",
+    ),
+]
+ReaderCategory = Annotated[
+    str | None,
+    typer.Option(
+        help="Categories in which the model may decide alone, such as 4a,4b,4c.",
+        show_default="the one at the cut",
+    ),
+]
+Prevalence = Annotated[
+    float | None,
+    typer.Option(
+        help="Share of people with the condition where you work, for counts per 1,000 beside a reader.",
+        show_default="as in the cases scored",
+    ),
+]
+ActingThreshold = Annotated[
+    float | None,
+    typer.Option(
+        help="Risk at which one acts, such as 0.02 for a biopsy; adds net benefit to reading together."
+    ),
+]
+ThresholdRule = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="A threshold that development data guarantee, such as 'sensitivity>=0.90@0.95' (95% "
+        "confidence); with one of specificity too, cases between the two are deferred. May be repeated.",
+        metavar="RULE",
+    ),
+]
+ReaderOrder = Annotated[
+    str | None,
+    typer.Option(
+        help="Categories from least to most suspicious, such as 1,2,3,4a,4b,4c,5.",
+        show_default="ratings are numbers",
+    ),
+]
+
+
+def readers(
+    table: Annotated[Path, typer.Argument(help="CSV or Parquet, one row per reading; or iMRMC's own file.")],
+    reader_column: Annotated[str, typer.Option(help="Column that names the reader.")] = "reader",
+    case_column: Annotated[str, typer.Option(help="Column that names the case.")] = "case",
+    rating_column: Annotated[
+        str, typer.Option(help="Column with the rating: the higher, the more suspicious.")
+    ] = "rating",
+    outcome_column: Annotated[str, typer.Option(help="Column that holds the outcome.")] = "outcome",
+    positive: Annotated[str, typer.Option(help="Its value where the condition is present.")] = "1",
+    modality_column: Annotated[
+        str | None,
+        typer.Option(help="Column with what the readers read with, such as without and with AI."),
+    ] = None,
+    group_column: Annotated[
+        str | None, typer.Option(help="Column shared by dependent cases, e.g. patient.")
+    ] = None,
+    reader_order: ReaderOrder = None,
+    cut: Annotated[
+        str | None,
+        typer.Option(help="Rating from which readers act; adds sensitivity and specificity."),
+    ] = None,
+    condition: Annotated[
+        str, typer.Option(help="What the outcome stands for, e.g. malignant.")
+    ] = "condition",
+    predictions: Annotated[
+        Path | None,
+        typer.Option(help="Predictions of the same cases: sets a model beside the readers.", metavar="TABLE"),
+    ] = None,
+    model: Annotated[
+        str | None, typer.Option(help="Which model of --predictions.", show_default="the only one")
+    ] = None,
+    threshold: Annotated[
+        float | None, typer.Option(help="Risk from which the model flags; with --cut.")
+    ] = None,
+    margin: Margin = None,
+    design: Annotated[
+        str,
+        typer.Option(
+            help="random (speaks for other readers and cases), fixed-readers (these readers) or fixed-cases."
+        ),
+    ] = "random",
+    covariance: Annotated[
+        str, typer.Option(help="delong, or jackknife where not every reader read every case.")
+    ] = "delong",
+    power: Annotated[
+        float | None,
+        typer.Option(help="Readers and cases that a new study needs for this power; with --difference."),
+    ] = None,
+    difference: Annotated[
+        float | None, typer.Option(help="With --power: the true difference in AUC to find.")
+    ] = None,
+    level: Annotated[float, typer.Option(help="Coverage aimed at by the intervals.")] = 0.95,
+    out: Annotated[Path, typer.Option("--out", help="Folder for the results; parents are made.")] = Path(
+        "readers"
+    ),
+    force: Force = False,
+) -> None:
+    """Several readers of the same cases: modality against modality, and a model against the readers.
+
+    Examples:
+      clineval readers study.csv --modality-column modality --out readers
+      clineval readers study.csv --predictions predictions.csv --model cnn \\
+        --margin 0.05
+      clineval readers study.csv --modality-column modality --power 0.8 \\
+        --difference 0.05
+    """
+    from clineval.pipeline.readers import ModelFile, read_study
+    from clineval.settings import ReaderSettings
+    from clineval.tables.reader_study import ReadingColumns
+
+    if model is not None and predictions is None:
+        raise InputError("--model needs --predictions beside it: the table that holds the model's risks.")
+    settings = ReaderSettings(
+        design=DESIGNS[one_of(design, DESIGNS, "--design")],
+        covariance=one_of(covariance, COVARIANCES, "--covariance"),
+        threshold=threshold,
+        margins=margins(margin or (), MEASURES if threshold is not None else MEASURES[:1]),
+        power=power,
+        difference=difference,
+        level=level,
+    )
+    columns = ReadingColumns(
+        reader_column,
+        case_column,
+        rating_column,
+        outcome_column,
+        positive,
+        modality_column,
+        group_column,
+        comma_list(reader_order or ""),
+    )
+    with display() as announce:
+        study = read_study(
+            table,
+            columns,
+            settings,
+            cut=cut,
+            model=None if predictions is None else ModelFile(predictions, model),
+            condition=condition,
+            out=out,
+            force=force,
+            command=command(),
+            announce=announce,
+        )
+    show_readers(study)
+    say(f"Report: {out / 'report.html'}")
+
+
+def beside_readers(
+    given: "list[str] | None",
+    *,
+    order: str | None,
+    category: str | None,
+    margin: "list[str] | None",
+    prevalence: float | None,
+    acting_threshold: float | None,
+) -> Any:
+    """The settings of --reader and what belongs to it; None without a reader."""
+    from clineval.settings import BesideReaders
+
+    if not given:
+        if any((order, category, margin, prevalence, acting_threshold)):
+            raise InputError(
+                "--reader-order, --reader-category, --margin, --prevalence and --acting-threshold need "
+                "--reader."
+            )
+        return None
+    cuts = any(">=" in reader for reader in given)
+    return BesideReaders(
+        tuple(given),
+        comma_list(order or ""),
+        comma_list(category or ""),
+        margins(margin or (), MEASURES if cuts else MEASURES[:1]),
+        prevalence,
+        acting_threshold,
+    )
+
+
+def one_of(word: str, words: "tuple[str, ...] | dict[str, str]", option: str) -> str:
+    """The word itself; InputError that names the option where it is none of these."""
+    if word not in words:
+        raise InputError(f"{option} needs one of {', '.join(words)}; got {word!r}.")
+    return word
+
+
+def margins(given: "list[str] | tuple[str, ...]", bare: tuple[str, ...]) -> dict[str, float]:
+    """Margins by measure: ``0.05`` for each of ``bare``, ``sensitivity=0.05`` for that one."""
+    found: dict[str, float] = {}
+    for text in given:
+        measure, equals, value = text.rpartition("=")
+        try:
+            margin = float(value)
+        except ValueError:
+            margin = 0.0
+        if not 0 < margin < 1 or (equals and measure not in MEASURES):
+            raise InputError(
+                f"--margin needs a number between 0 and 1, such as 0.05 or sensitivity=0.05; got {text!r}."
+            )
+        found |= dict.fromkeys((measure,) if equals else bare, margin)
+    return found
 
 
 def evaluate(

@@ -1,16 +1,26 @@
-"""Operating points: thresholds frozen on development data, scored elsewhere."""
+"""Thresholds frozen on development data: operating points, the primary one, guarantees; scored elsewhere."""
 
 import math
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from clineval.errors import InputError
+import numpy as np
+
+from clineval.errors import InputError, in_short, option
 from clineval.evaluation.populations import TEST_CLEAN, Cases, Population
-from clineval.evaluation.records import Choice, OperatingPoint, Point, Scale
+from clineval.evaluation.records import Choice, OperatingPoint, Point, Primary, Scale
 from clineval.predictions import OUT_OF_FOLD, TEST, VAL
 from clineval.statistics.decision_curve import decision_curve
 from clineval.statistics.intervals import Estimate, undefined
 from clineval.statistics.operating_point import choose_threshold, operating_point
+from clineval.statistics.roc import auc
+from clineval.statistics.thresholds import (
+    DeferRegion,
+    GuaranteedThreshold,
+    defer_region,
+    guaranteed_threshold,
+)
 
 
 @dataclass(frozen=True)
@@ -150,3 +160,203 @@ def _chosen(cases: Cases, scale: Scale) -> tuple[float, Choice]:
     low, high = chosen.threshold.low, chosen.threshold.high
     events = int(cases.outcome.sum())
     return chosen.value, Choice(TARGET, low, high, chosen.probability_met, events, chosen.sentence)
+
+
+GUARANTEED = "guaranteed_"  # how the name of such a threshold begins: guaranteed_sensitivity_90
+NOT_ELSEWHERE = "for cases like these, not for another hospital"
+
+_RULE = re.compile(
+    r"\s*(?P<measure>sensitivity|specificity)\s*>=\s*(?P<target>0?\.\d+)\s*@\s*(?P<confidence>0?\.\d+)\s*"
+)
+
+
+@dataclass(frozen=True)
+class Rule:
+    """A sensitivity or specificity that a threshold must reach, and with which confidence."""
+
+    measure: str
+    target: float
+    confidence: float
+
+    @property
+    def name(self) -> str:
+        """The name of the threshold: ``guaranteed_sensitivity_90``."""
+        return f"{GUARANTEED}{self.measure}_{100 * self.target:g}"
+
+
+def parse_rule(text: str) -> Rule:
+    """The rule that a text such as ``sensitivity>=0.90@0.95`` names.
+
+    Raises
+    ------
+    InputError : it is of another form.
+
+    Examples
+    --------
+    >>> parse_rule("sensitivity>=0.90@0.95")
+    Rule(measure='sensitivity', target=0.9, confidence=0.95)
+    """
+    found = _RULE.fullmatch(text)
+    rule = found and Rule(found["measure"], float(found["target"]), float(found["confidence"]))
+    if not rule or not (0 < rule.target < 1 and 0 < rule.confidence < 1):
+        raise InputError(
+            "--threshold-rule needs a sensitivity or specificity and a confidence, such as "
+            f"'sensitivity>=0.90@0.95'; got {text!r}."
+        )
+    return rule
+
+
+def guarantees(
+    development: Sequence[Population], model: str, rules: Iterable[Rule]
+) -> dict[Point, GuaranteedThreshold]:
+    """A threshold for each rule from out-of-fold training data, else ``val``; NaN where too few events.
+
+    Raises
+    ------
+    InputError : the table has no development data of the model.
+    """
+    there = {one.name: one.models[model] for one in development if model in one.models}
+    source = next((name for name in (OUT_OF_FOLD, VAL) if name in there), None)
+    found: dict[Point, GuaranteedThreshold] = {}
+    for rule in rules:
+        if source is None:
+            raise InputError(
+                f"--threshold-rule needs development data of {model!r}: rows of split {OUT_OF_FOLD} or "
+                f"{VAL}; got none. A guarantee cannot come from the cases that are scored."
+            )
+        cases = there[source]
+        chosen = guaranteed_threshold(
+            cases.outcome,
+            cases.risk,
+            target=rule.target,
+            rule=rule.measure,
+            confidence=rule.confidence,
+            group=cases.group,
+        )
+        words = f"{rule.measure} of at least {rule.target:.2f} with {rule.confidence:.0%} confidence"
+        said = (
+            f"{words} {chosen.method}"
+            if np.isnan(chosen.threshold)
+            else f"{words}, {NOT_ELSEWHERE} ({chosen.method})"
+        )
+        found[Point(rule.name, chosen.threshold, source, said)] = chosen
+    return found
+
+
+def deferred(
+    parts: Iterable[Population], frozen: Mapping[str, Sequence[Point]], *, level: float
+) -> dict[str, dict[str, DeferRegion]]:
+    """What lies between each model's rule-out and rule-in threshold, on each population kept for testing."""
+    found: dict[str, dict[str, DeferRegion]] = {}
+    for part in parts:
+        for model, cases in part.models.items():
+            out, rule_in = (
+                _frozen_threshold(frozen[model], measure) for measure in ("sensitivity", "specificity")
+            )
+            if part.used_for or np.isnan(out) or np.isnan(rule_in):
+                continue
+            found.setdefault(part.name, {})[model] = defer_region(
+                cases.outcome, cases.risk, rule_out=out, rule_in=rule_in, group=cases.group, level=level
+            )
+    return found
+
+
+def _frozen_threshold(points: Iterable[Point], measure: str) -> float:
+    """The first guaranteed threshold of a measure; NaN where there is none."""
+    named = (point.threshold for point in points if point.name.startswith(f"{GUARANTEED}{measure}_"))
+    return next(named, np.nan)
+
+
+TIE = 0.001
+"""Difference of AUC below which two models are alike, and the simpler one is taken."""
+
+WITHOUT_NEAR_DUPLICATES = "_deduplicated"
+"""How the name of a model ends that was trained a second time, without the near-duplicates of test images."""
+
+
+def choose_primary(
+    development: Sequence[Population],
+    points: Mapping[str, Iterable[Point]],
+    *,
+    scored: Iterable[str] = (),
+    named: str | None = None,
+) -> Primary:
+    """The model and the threshold that a report speaks of first.
+
+    The model is the one that the user named, else the one with the highest AUC out of fold, else on
+    ``val``, else the first of the table. The threshold is the first that the user gave, else the one
+    chosen for sensitivity .90, else one half. No outcome kept for testing takes part.
+
+    Parameters
+    ----------
+    development : the populations that were used before, ``train_out_of_fold`` and ``val``.
+    points : the frozen thresholds of each model, the simplest model first.
+    scored : models on the cases kept for testing; the others are no candidates. None given: all are.
+    named : the model that the user named.
+
+    Raises
+    ------
+    InputError : the named model is not in the table.
+
+    References
+    ----------
+    docs/methods/primary.md
+    """
+    if named is not None and named not in points:
+        asked = option("--primary", "primary")
+        raise InputError(
+            f"{asked} needs one of the table's models ({in_short(list(points))}); got {named!r}."
+        )
+    wanted = set(scored) or set(points)
+    there = [name for name in points if name in wanted] or list(points)
+    model, why = (named, "named by the user") if named is not None else _best(development, there)
+    point, how = _primary_threshold(tuple(points[model]))
+    return Primary(model, point.threshold, point.chosen_on, f"Model: {why}. Threshold: {how}.")
+
+
+def _best(development: Sequence[Population], models: Sequence[str]) -> tuple[str, str]:
+    """The model that ranks best on development data, and the reason in words."""
+    candidates = [name for name in models if not _repeated(name, models)]
+    for name, words in ((OUT_OF_FOLD, "out of fold on train"), (VAL, "on val")):
+        aucs = _aucs(development, name, candidates)
+        if aucs:
+            best = max(aucs.values())
+            chosen = next(model for model in candidates if aucs.get(model, -1.0) >= best - TIE)
+            return chosen, _why(chosen, words, aucs, left_out=len(candidates) < len(models))
+    return candidates[0], f"the first in the table, which has no {OUT_OF_FOLD} or {VAL} rows to choose it on"
+
+
+def _repeated(name: str, models: Sequence[str]) -> bool:
+    return name.removesuffix(WITHOUT_NEAR_DUPLICATES) in set(models) - {name}
+
+
+def _aucs(development: Sequence[Population], name: str, models: Sequence[str]) -> dict[str, float]:
+    """The AUC of each candidate on one population, where it is defined."""
+    there = next((part.models for part in development if part.name == name), {})
+    found = {model: auc(there[model].outcome, there[model].risk).value for model in models if model in there}
+    return {model: value for model, value in found.items() if not math.isnan(value)}
+
+
+def _why(model: str, words: str, aucs: Mapping[str, float], *, left_out: bool) -> str:
+    if len(aucs) == 1:
+        return f"the only one with predictions {words}"
+    beaten = any(value > aucs[model] for value in aucs.values())
+    what = f"the simplest within {TIE:g} of the highest AUC" if beaten else "the highest AUC"
+    without = ", models trained without near-duplicates left out" if left_out else ""
+    return f"{what} {words}, {aucs[model]:.3f} (of {len(aucs)} models{without})"
+
+
+def _primary_threshold(points: tuple[Point, ...]) -> tuple[Point, str]:
+    for point in points:
+        if point.chosen_on == "given":
+            return point, "given by the user"
+    for point in points:
+        if point.name == SENSITIVITY_90 and not math.isnan(point.threshold):
+            return point, point.rule
+    if HALF not in points and points:
+        return points[0], f"none, for scores have no half and none could be chosen ({_lacking(points)})"
+    return HALF, f"one half, since none could be chosen for sensitivity 0.90 ({_lacking(points)})"
+
+
+def _lacking(points: tuple[Point, ...]) -> str:
+    return next((point.rule for point in points if point.name == SENSITIVITY_90), "none was frozen")

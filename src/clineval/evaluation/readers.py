@@ -8,22 +8,22 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from clineval.errors import InputError
-from clineval.evaluation.guarantees import GUARANTEED
-from clineval.evaluation.operating_points import points_for
+from clineval.evaluation.operating_points import GUARANTEED, points_for
 from clineval.evaluation.populations import Cases, Population
-from clineval.evaluation.reader_records import (
+from clineval.evaluation.records import (
     AgainstOneReader,
     AtPoint,
     Category,
     CountLine,
     InCategory,
+    Point,
     ReaderPoint,
     ReaderRoc,
     ReaderScores,
+    Scale,
     Together,
     TriageCurve,
 )
-from clineval.evaluation.records import Point, Scale
 from clineval.settings import BesideReaders
 from clineval.statistics.auc import auc, auc_logit, compare_auc
 from clineval.statistics.counts import flagged, group_codes

@@ -24,8 +24,7 @@ from clineval.data.own_table import Columns
 from clineval.errors import InputError, require_extra
 from clineval.evaluation import Evaluation
 from clineval.evaluation.curves import Curves, curves
-from clineval.evaluation.guarantees import parse_rule
-from clineval.evaluation.operating_points import given_point
+from clineval.evaluation.operating_points import given_point, parse_rule
 from clineval.models.classifier import parts_of_combined
 from clineval.models.ensemble import check_names, check_own_name
 from clineval.models.given import given_model

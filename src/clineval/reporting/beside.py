@@ -13,7 +13,7 @@ from matplotlib.axes import Axes
 
 from clineval.evaluation import Evaluation
 from clineval.evaluation.curves import Curves, RocLine
-from clineval.evaluation.reader_records import (
+from clineval.evaluation.records import (
     AgainstOneReader,
     AtPoint,
     CountLine,

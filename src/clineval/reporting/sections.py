@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from clineval.evaluation.guarantees import NOT_ELSEWHERE
+from clineval.evaluation.operating_points import NOT_ELSEWHERE
 from clineval.evaluation.records import SubgroupCell, SubgroupTable
 from clineval.reporting.artefacts import Artefacts, file_hash
 from clineval.reporting.sentences import (

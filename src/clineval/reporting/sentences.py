@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from math import isnan
 
 from clineval.evaluation import Evaluation, Primary
-from clineval.evaluation.guarantees import GUARANTEED
+from clineval.evaluation.operating_points import GUARANTEED
 from clineval.evaluation.records import ModelComparison, OperatingPoint, PopulationScores
 from clineval.statistics.intervals import Estimate
 

@@ -1,16 +1,18 @@
 """Where a result came from: command, settings, commit, versions, machine, steps, hashes, test openings."""
 
-from clineval.files import hash_file, hash_folder, hash_settings
+from clineval.files import FILE, LEDGER, hash_file, hash_folder, hash_settings
 from clineval.results.environment import commit, machine, versions
-from clineval.results.ledger import LEDGER, broken_link, ledger_state, open_ledger, read_openings
 from clineval.results.provenance import (
     CRATE,
-    FILE,
     SCHEMA,
     Recorder,
     Step,
+    broken_link,
     describe,
     is_as_sealed,
+    ledger_state,
+    open_ledger,
+    read_openings,
     read_provenance,
     render,
     reseal,

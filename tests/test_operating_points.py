@@ -6,9 +6,8 @@ import pytest
 
 from clineval.errors import InputError
 from clineval.evaluation import Evaluation, Point, Primary, evaluate
-from clineval.evaluation.operating_points import HALF, SENSITIVITY_90, given_point
+from clineval.evaluation.operating_points import HALF, SENSITIVITY_90, choose_primary, given_point
 from clineval.evaluation.populations import populations
-from clineval.evaluation.primary import choose_primary
 from clineval.predictions import check_predictions
 
 CHOSEN = Point(SENSITIVITY_90, 0.12, "train_out_of_fold", "the largest threshold that reaches it")
