@@ -143,7 +143,7 @@ def test_images_of_another_size_type_or_colour_are_refused(run, images):
         np.zeros((2, 28, 28, 3), np.uint8),
         images[0],
     ):
-        with pytest.raises(InputError, match="trained on grey images of 28 x 28 pixels"):
+        with pytest.raises(InputError, match="take grey images of 28 x 28 pixels"):
             score_images(run, wrong)
 
 

@@ -1,4 +1,4 @@
-"""Commands that apply a finished run to other images: validate, adopt and predict."""
+"""Commands that apply a finished run, or a model without one, to other images: validate, adopt, predict."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -39,8 +39,17 @@ if TYPE_CHECKING:
     from clineval.pipeline.run import OwnImages
 
 
+Source = Annotated[
+    Path, typer.Argument(help="Folder written by clineval run; or FILE.onnx, with FILE.json beside it.")
+]
+ItsThreshold = Annotated[
+    list[float] | None,
+    typer.Option(help="Of FILE.onnx: its threshold, 0 to 1; the first is the primary one. May be repeated."),
+]
+
+
 def validate(
-    results: Annotated[Path, typer.Argument(help="Folder written by clineval run.")],
+    results: Source,
     table: Annotated[
         list[Path],
         typer.Argument(help="CSV or Parquet, one row per image of other patients; several are sites."),
@@ -73,6 +82,7 @@ def validate(
             "about 30 times the scoring.",
         ),
     ] = False,
+    threshold: ItsThreshold = None,
     attribute: Attribute = None,
     reader: Reader = None,
     reader_order: ReaderOrder = None,
@@ -109,13 +119,14 @@ def validate(
     """Does it hold at another hospital? A finished run, frozen, on the images of other patients.
 
     Models, recalibrations and thresholds stay as the run left them; the report sets the test cases of the
-    run and these patients side by side.
+    run and these patients side by side. A model without a run, FILE.onnx, is shown on these patients alone.
 
-    Example:
+    Examples:
       clineval validate results cohort.csv --name hospital-b \\
         --image-folder images --image-column id --outcome-column pathology \\
         --positive malignant --group-column patient --out results-b
       clineval validate results b.csv c.csv d.csv --name b --name c --name d
+      clineval validate model.onnx cohort.csv --name hospital-b --threshold 0.3
     """
     from clineval import settings as kinds
     from clineval.pipeline.validate import name_of_all
@@ -137,7 +148,7 @@ def validate(
         matching,
         second_view,
         corruptions,
-        kinds.EvaluationSettings(seed=seed, readers=beside),
+        kinds.EvaluationSettings(seed=seed, readers=beside, thresholds=tuple(threshold or ())),
         attributes=tuple(attribute or ()),
         skip_unreadable=skip_unreadable,
         site_column=site_column,
@@ -247,13 +258,14 @@ def adopt(
 
 
 def predict(
-    results: Annotated[Path, typer.Argument(help="Folder written by clineval run.")],
+    results: Source,
     images: Annotated[list[Path], typer.Argument(help="PNG, JPEG, TIFF, DICOM files, or folders.")],
     fit: Fit = "as-trained",
     bits: Bits = 16,
     matching: Matching = True,
     second_view: SecondView = True,
     skip_unreadable: SkipUnreadable = False,
+    threshold: ItsThreshold = None,
     all_models: Annotated[
         bool, typer.Option("--all-models", help="Every model and threshold, to the last digit.")
     ] = False,
@@ -277,6 +289,7 @@ def predict(
       clineval predict results lesion.png --all-models
       clineval predict results images/ --out risks.csv
       clineval predict results lesion.dcm --format json
+      clineval predict model.onnx lesion.png --threshold 0.3
     """
     from clineval.pipeline.predict import FORMS, check_answer, write_answer
     from clineval.pipeline.predict import predict as predict_files
@@ -298,6 +311,7 @@ def predict(
             matching=matching,
             second_view=second_view,
             skip_unreadable=skip_unreadable,
+            thresholds=tuple(threshold or ()),
             progress=announce("Scoring the images"),
         )
     if found.notice:
@@ -306,7 +320,7 @@ def predict(
         complain(f"{found.note}.")
     bad = len(found.unreadable or ())
     _complain_unreadable(bad, of=len(found) + bad)
-    unlike = sum(image.unlike_training for image in found)
+    unlike = sum(image.unlike_training is True for image in found)
     if unlike:
         complain(f"{unlike:,} of {len(found):,} images are unlike the training images (unlike_training).")
     text = found.to_csv() if form == "csv" else found.to_json()

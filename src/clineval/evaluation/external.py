@@ -96,7 +96,7 @@ class ExternalComparison:
 
 
 def transport(
-    internal: pd.DataFrame,
+    internal: pd.DataFrame | None,
     external: pd.DataFrame,
     *,
     points: Mapping[str, tuple[Point, ...]],
@@ -108,11 +108,13 @@ def transport(
 
     Parameters
     ----------
-    internal, external : tables as ``check_predictions`` gives them; the second has one population.
+    internal, external : tables as ``check_predictions`` gives them; the second has one population. Internal
+        is None for a model without a run.
     points : the frozen thresholds of each model.
     level, draws, seed : of the intervals and the bootstrap; the seed also draws the folds of the repairs.
     """
-    tested = {part.name: part.models for part in populations(internal) if part.name in INTERNAL}
+    parts = () if internal is None else populations(internal)
+    tested = {part.name: part.models for part in parts if part.name in INTERNAL}
     (whole,) = populations(external)
     found = {}
     for model, cases in whole.models.items():

@@ -2,6 +2,7 @@
 
 import math
 import os
+import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -25,8 +26,11 @@ except ImportError as error:  # left out, or of a build that this system does no
 
 OPSET, IR_VERSION = 17, 8  # what onnxruntime reads since 1.12
 CHANNEL = np.array([1], np.int64)  # the axis of channels
-ERRORS_ONLY = 3
+ERRORS_ONLY, SILENT = 3, 4
 MOST_GRAPH = 2**28  # bytes of a graph from a file
+MOST_MEMORY = 2**32  # bytes that graphs from files compute with, all at once
+MOST_AT_ONCE = 8  # of their runs: each has its share of that memory on a machine of any size
+MOST_SECONDS = 60.0  # of one run
 STANDARD = ("", "ai.onnx", "ai.onnx.ml")  # domains whose operators onnxruntime has itself
 
 
@@ -36,6 +40,28 @@ def one_thread_session(graph: bytes) -> onnxruntime.InferenceSession:
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     options.log_severity_level = ERRORS_ONLY
     return onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
+
+
+_arena = onnxruntime.OrtMemoryInfo(
+    "Cpu", onnxruntime.OrtAllocatorType.ORT_ARENA_ALLOCATOR, 0, onnxruntime.OrtMemType.DEFAULT
+)
+onnxruntime.create_and_register_allocator(_arena, onnxruntime.OrtArenaCfg({"max_mem": MOST_MEMORY}))
+_places = threading.BoundedSemaphore(MOST_AT_ONCE)
+
+
+def _bounded_session(graph: bytes) -> onnxruntime.InferenceSession:
+    """The same for a graph from a file: within ``MOST_MEMORY``, and nothing of it is computed on loading."""
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    options.log_severity_level = SILENT
+    options.add_session_config_entry("session.use_env_allocators", "1")
+    return onnxruntime.InferenceSession(
+        graph,
+        options,
+        providers=["CPUExecutionProvider"],
+        disabled_optimizers=["ConstantFolding"],
+        enable_fallback=0,  # which tries again and prints
+    )
 
 
 class Graph:
@@ -104,11 +130,32 @@ class GivenGraph:
     session: Any
 
     def run(self, values: NDArray[Any], *, output: str) -> NDArray[Any]:
-        """One output's value; ValueError where the graph cannot be run on these values."""
-        try:
-            return np.asarray(self.session.run([output], {self.input.name: values})[0])
-        except Exception as error:  # onnxruntime has no common class of its errors
-            raise ValueError(f"the graph cannot be run ({_first_line(error)})") from error
+        """One output's value, of floating-point numbers.
+
+        Raises
+        ------
+        ValueError : the graph cannot be run on these values, takes more than a minute or more than its share
+            of the memory, or gives no such numbers.
+        """
+        options = onnxruntime.RunOptions()
+        options.log_severity_level = SILENT
+        late = threading.Timer(MOST_SECONDS, setattr, (options, "terminate", True))
+        late.daemon = True
+        with _places:
+            late.start()
+            try:
+                answer = np.asarray(self.session.run([output], {self.input.name: values}, options)[0])
+            except Exception as error:  # onnxruntime has no common class of its errors
+                if options.terminate:
+                    raise ValueError(
+                        f"the graph takes longer than {MOST_SECONDS:g} s for an image"
+                    ) from error
+                raise ValueError(f"the graph cannot be run ({_first_line(error)})") from error
+            finally:
+                late.cancel()
+        if answer.dtype.kind != "f":
+            raise ValueError(f"expected floating-point numbers from {output}, got {answer.dtype}")
+        return answer
 
 
 def open_given_graph(content: bytes) -> GivenGraph:
@@ -125,24 +172,28 @@ def open_given_graph(content: bytes) -> GivenGraph:
         model = onnx.load_model_from_string(content)
     except Exception as error:  # of protobuf, whose classes differ by version
         raise ValueError("it is no ONNX model") from error
-    _require_standard(model)
-    for tensor in _tensors(model.graph):
+    graphs = tuple(_graphs(model.graph))
+    _require_standard(model, graphs)
+    for tensor in _tensors(graphs):
         _require_inside(tensor, len(content))
     own = {tensor.name for tensor in model.graph.initializer}
     inputs = [_port(each) for each in model.graph.input if each.name not in own]
     if len(inputs) != 1:
         raise ValueError(f"expected one input, got {len(inputs)} ({', '.join(each.name for each in inputs)})")
     try:
-        session = one_thread_session(content)
+        session = _bounded_session(content)
     except Exception as error:
         raise ValueError(f"onnxruntime does not load it ({_first_line(error)})") from error
     return GivenGraph(inputs[0], tuple(map(_port, model.graph.output)), session)
 
 
-def _require_standard(model: onnx.ModelProto) -> None:
-    if model.functions or model.graph.sparse_initializer:
+def _require_standard(model: onnx.ModelProto, graphs: Sequence[GraphProto]) -> None:
+    nodes = [node for graph in graphs for node in graph.node]
+    kinds = {attribute.type for node in nodes for attribute in node.attribute}
+    sparse = kinds & {AttributeProto.SPARSE_TENSOR, AttributeProto.SPARSE_TENSORS}
+    if model.functions or sparse or any(graph.sparse_initializer for graph in graphs):
         raise ValueError("expected no functions and no sparse tensors of its own")
-    odd = sorted({node.domain for node in _nodes(model.graph)} - set(STANDARD))
+    odd = sorted({node.domain for node in nodes} - set(STANDARD))
     if odd:
         raise ValueError(f"expected standard operators, got some of the domain {odd[0]!r:.60}")
 
@@ -150,42 +201,47 @@ def _require_standard(model: onnx.ModelProto) -> None:
 def _require_inside(tensor: TensorProto, size: int) -> None:
     if tensor.data_location == TensorProto.EXTERNAL or tensor.external_data:
         raise ValueError(f"its weights are in another file ({tensor.name!r:.60}); save it as one file")
-    claimed = math.prod(tensor.dims) * helper.tensor_dtype_to_np_dtype(tensor.data_type).itemsize
+    try:
+        element = helper.tensor_dtype_to_np_dtype(tensor.data_type)
+    except KeyError:
+        raise ValueError(f"{tensor.name!r:.60} is of an unknown type of numbers") from None
+    claimed = math.prod(tensor.dims) * element.itemsize
     if claimed > size or min(tensor.dims, default=0) < 0:
         raise ValueError(f"{tensor.name!r:.60} claims {claimed >> 20} MiB in a file of {size >> 10} KiB")
 
 
-def _nodes(graph: GraphProto) -> Iterator[NodeProto]:
-    for node in graph.node:
-        yield node
-        for inner in _subgraphs(node):
-            yield from _nodes(inner)
-
-
-def _tensors(graph: GraphProto) -> Iterator[TensorProto]:
-    yield from graph.initializer
+def _graphs(graph: GraphProto) -> Iterator[GraphProto]:
+    """A graph and every graph within it."""
+    yield graph
     for node in graph.node:
         for attribute in node.attribute:
+            for inner in (
+                *([attribute.g] if attribute.type == AttributeProto.GRAPH else ()),
+                *attribute.graphs,
+            ):
+                yield from _graphs(inner)
+
+
+def _tensors(graphs: Sequence[GraphProto]) -> Iterator[TensorProto]:
+    for graph in graphs:
+        yield from graph.initializer
+        for attribute in (each for node in graph.node for each in node.attribute):
             if attribute.type == AttributeProto.TENSOR:
                 yield attribute.t
             yield from attribute.tensors
-        for inner in _subgraphs(node):
-            yield from _tensors(inner)
-
-
-def _subgraphs(node: NodeProto) -> Iterator[GraphProto]:
-    for attribute in node.attribute:
-        if attribute.type == AttributeProto.GRAPH:
-            yield attribute.g
-        yield from attribute.graphs
 
 
 def _port(value: ValueInfoProto) -> Port:
     tensor = value.type.tensor_type
     shape = tuple(each.dim_value if each.HasField("dim_value") else None for each in tensor.shape.dim)
-    element = helper.tensor_dtype_to_np_dtype(tensor.elem_type).name if tensor.elem_type else "no tensor"
+    try:
+        element = helper.tensor_dtype_to_np_dtype(tensor.elem_type).name if tensor.elem_type else "no tensor"
+    except KeyError:
+        element = "an unknown type of numbers"
     return Port(value.name, element, shape)
 
 
 def _first_line(error: Exception) -> str:
+    if "bfc_arena" in str(error):  # onnxruntime's own words name its source files
+        return f"it needs more memory than the {MOST_MEMORY >> 30} GiB that such graphs have"
     return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]

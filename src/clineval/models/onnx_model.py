@@ -21,7 +21,14 @@ LAYOUTS = {"NHW": 3, "NCHW": 4, "NHWC": 4, "flat": 2}  # and how many axes the g
 HOLDS = ("probability", "logit", "logits")
 MOST_JSON = 2**16  # bytes of a record beside a graph
 CERTAIN = 1e-6  # risks nearer to 0 or 1 are set to this: log loss and calibration need finite odds
-FROZEN = "trained elsewhere; thresholds from val"
+ELSEWHERE = "trained elsewhere"
+FROZEN = f"{ELSEWHERE}; thresholds from val"
+KEYS = {
+    "": ("image", "channels", "layout", "scaling", "output", "condition", "threshold"),
+    "scaling": ("divide_by", "mean", "sd"),
+    "output": ("name", "column", "holds"),
+}
+"""What a record beside a graph may say; a key misspelt would otherwise be a default."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +62,7 @@ class OnnxModel:
 
     graph: GivenGraph
     reading: Reading
+    name: str = "An ONNX model"
 
     def risk(self, view: View) -> Floats:
         """Risk of each image, shape (cases,).
@@ -66,11 +74,13 @@ class OnnxModel:
         try:
             return np.array([self._one(image) for image in view.images], dtype=np.float64)
         except ValueError as error:
-            raise InputError(f"An ONNX model cannot score an image: {error}.") from error
+            raise InputError(f"{self.name} cannot score an image: {error}.") from error
 
     def _one(self, image: Images) -> float:
         values = self.graph.run(_prepared(image, self.reading, self.graph.input), output=self.reading.output)
         row = np.asarray(values, dtype=np.float64).reshape(-1)
+        if row.size <= self.reading.column:
+            raise ValueError(f"expected a column {self.reading.column}, got {row.size} of them")
         if self.reading.holds == "logits":
             row = softmax(row)
         risk = float(row[self.reading.column])
@@ -90,38 +100,71 @@ class FrozenModel:
     reading: dict[str, Any]
 
 
-def frozen_model(name: str, path: Path, *, side: int, condition: str) -> FrozenModel:
-    """Check a graph and the record beside it (``model.json`` of ``model.onnx``) against each other.
+@dataclass(frozen=True)
+class OpenModel:
+    """A graph in a file, ready to be asked, and what the record beside it says of it.
 
-    Parameters
-    ----------
-    side, condition : of the images that it is to score.
+    ``condition`` and ``threshold`` are None where the record has none.
+    """
+
+    settings: FrozenModel
+    classifier: OnnxModel
+    condition: str | None
+    threshold: float | None
+
+
+def open_model(name: str, path: Path) -> OpenModel:
+    """Check a graph and the record beside it (``model.json`` of ``model.onnx``) against each other.
 
     Raises
     ------
-    InputError : a file is missing, damaged or too large, the two do not fit each other, or the model
-        takes other images or gives the risk of another condition.
+    InputError : a file is missing, damaged or too large, or the two do not fit each other.
     """
-    content, described = _content(name, path), _described(name, path.with_suffix(".json"))
+    beside = path.with_suffix(".json")
+    content, described = _content(name, path), _described(name, beside)
     try:
+        _require_known(described)
         graph = open_given_graph(content)
         reading = reading_of(described, graph)
-        found = str(described["condition"])
+        threshold = described.get("threshold")
+        return OpenModel(
+            FrozenModel(name, str(path), hashlib.sha256(content).hexdigest(), asdict(reading)),
+            OnnxModel(graph, reading, f"Model {name}"),
+            _word(described.get("condition")),
+            None if threshold is None else _proportion(threshold),
+        )
     except KeyError as error:
-        raise InputError(f"Model {name}: {path.with_suffix('.json').name} lacks {error}.") from error
+        raise InputError(f"Model {name}: {beside.name} lacks {error}.") from error
     except (TypeError, ValueError) as error:
         raise InputError(f"Model {name}, {path.name}: {error}.") from error
-    if reading.image != side:
+
+
+def frozen_model(name: str, path: Path, *, side: int, condition: str) -> FrozenModel:
+    """The settings of a graph in a file that is to score the images of a run.
+
+    Parameters
+    ----------
+    side, condition : of these images.
+
+    Raises
+    ------
+    InputError : as ``open_model``, or it takes other images or gives the risk of another condition.
+    """
+    model, beside = open_model(name, path), path.with_suffix(".json").name
+    takes, found = model.classifier.reading.image, model.condition
+    if takes != side:
         raise InputError(
-            f"Model {name} takes images of {reading.image} x {reading.image} pixels; those of this run have "
-            f"{side} x {side}. Choose --size {reading.image}, or another model."
+            f"Model {name} takes images of {takes} x {takes} pixels; those of this run have "
+            f"{side} x {side}. Choose --size {takes}, or another model."
         )
+    if found is None:
+        raise InputError(f"Model {name}: {beside} lacks 'condition', which this run checks.")
     if found != condition:
         raise InputError(
-            f"Model {name} gives the risk of {found!r} ({path.with_suffix('.json').name}); the condition of "
+            f"Model {name} gives the risk of {found!r} ({beside}); the condition of "
             f"this run is {condition!r}. Correct the one that is wrong."
         )
-    return FrozenModel(name, str(path), hashlib.sha256(content).hexdigest(), asdict(reading))
+    return model.settings
 
 
 def fit(settings: FrozenModel) -> Stored:
@@ -155,7 +198,8 @@ def shapes(record: Mapping[str, Any], height: int, width: int) -> Shapes:
 def read(record: Mapping[str, Any], arrays: Arrays) -> OnnxModel:
     """The model from its stored form; ValueError where graph and reading do not fit each other."""
     graph = open_given_graph(arrays["graph"].astype(np.uint8).tobytes())
-    return OnnxModel(graph, reading_of(_nested(record["reading"]), graph))
+    name = f"The model of {record['file']!r:.80}" if "file" in record else OnnxModel.name
+    return OnnxModel(graph, reading_of(_nested(record["reading"]), graph), name)
 
 
 def reading_of(described: Mapping[str, Any], graph: GivenGraph) -> Reading:
@@ -189,6 +233,17 @@ def reading_of(described: Mapping[str, Any], graph: GivenGraph) -> Reading:
     )
     _check(reading, graph.input)
     return reading
+
+
+def _require_known(described: Mapping[str, Any]) -> None:
+    for name, keys in KEYS.items():
+        given = described.get(name, {}) if name else described
+        odd = sorted(set(given) - set(keys)) if isinstance(given, Mapping) else []
+        if odd:
+            raise ValueError(
+                f"its record says {odd[0]!r:.60}{f' of {name}' if name else ''}, which is none of "
+                f"{', '.join(keys)}"
+            )
 
 
 def _check(reading: Reading, port: Port) -> None:
@@ -243,7 +298,10 @@ def _output(graph: GivenGraph, name: Any) -> Port:
         )
     if name is not None and name not in names:
         raise ValueError(f"the graph has no output {name!r:.60}, only {', '.join(names)}")
-    return graph.outputs[0 if name is None else names.index(name)]
+    chosen = graph.outputs[0 if name is None else names.index(name)]
+    if not chosen.element.startswith("float"):
+        raise ValueError(f"expected risks, floating-point numbers, from {chosen.name}, got {chosen.element}")
+    return chosen
 
 
 def _column(port: Port, column: Any) -> int:
@@ -258,6 +316,19 @@ def _column(port: Port, column: Any) -> int:
     if isinstance(column, bool) or not isinstance(column, int) or not 0 <= column < (columns or 1000):
         raise ValueError(f"expected a column from 0 to {(columns or 1000) - 1}, got {column!r:.60}")
     return column
+
+
+def _word(condition: Any) -> str | None:
+    if condition is not None and not (isinstance(condition, str) and condition.strip()):
+        raise ValueError(f"expected a word for the condition, got {condition!r:.60}")
+    return condition
+
+
+def _proportion(threshold: Any) -> float:
+    number = real(threshold)
+    if not 0 <= number <= 1:
+        raise ValueError(f"expected a threshold from 0 to 1, got {threshold!r:.60}")
+    return number
 
 
 def _whole(value: Any, name: str) -> int:

@@ -136,6 +136,10 @@ def _check_settings(settings: AdoptionSettings) -> None:
 def _read_parent(results: Path) -> StoredRun:
     """The run to adopt; one that was adopted already is refused, for its own parent is to be named."""
     run = read_run(results)
+    if run.alone is not None:
+        raise InputError(
+            f"adopt needs the folder of a run, whose out-of-fold risks it starts from; got {run.alone.file}."
+        )
     record = provenance.read_provenance(results / provenance.FILE)
     if record["kind"] == "adopt":
         about = record["data"].get("parent", {})

@@ -42,12 +42,12 @@ class ExternalScores:
     Attributes
     ----------
     views : the squares of each image (the middle one; the upper one where it counts).
-    distance : how unlike the training images the first square is.
+    distance : how unlike the training images the first square is; None where these are not known.
     risks : the final ones by model; ``steps`` those after each step of preparation, in order.
     """
 
     views: tuple[NDArray[np.uint8], ...]
-    distance: Distance
+    distance: Distance | None
     risks: Mapping[str, Floats]
     steps: Mapping[str, Mapping[str, Floats]]
 
@@ -112,7 +112,7 @@ def transport_record(
     """
     points: dict[str, tuple[Point, ...]] = {name: at_home.points[name] for name in run.names}
     models = transport(
-        read_predictions(results / "predictions.csv"),
+        read_predictions(results / "predictions.csv") if run.alone is None else None,
         table,
         points=points,
         level=settings.evaluation.level,
@@ -124,15 +124,14 @@ def transport_record(
         "external": settings.name,
         "group_column": settings.own.group_column,
         "internal": run.data_title,
+        **({} if run.alone is None else {"alone": run.alone.lacks}),
         "run": _about(run, results),
         "condition": run.condition,
         "level": settings.evaluation.level,
         "steps": list(_steps(cohort, scored, settings)),
         "models": to_plain(models),
         "images": _images(run, cohort, scored),
-        "seen_in_training": [
-            _near_duplicate(run, cohort, each) for each in recognise(run.reference.trace, cohort.images)
-        ],
+        "seen_in_training": _seen_in_training(run, cohort),
     }
 
 
@@ -169,6 +168,8 @@ def probes_record(
 
 def _about(run: StoredRun, results: Path) -> dict[str, Any]:
     """Which run was validated, in what its own provenance says of it."""
+    if run.alone is not None:
+        return {"file": run.alone.file, "side": run.side, "models_sha256": run.alone.sha256}
     record = provenance.read_provenance(results / provenance.FILE)
     data = record.get("settings", {}).get("data", {})
     return {
@@ -177,8 +178,15 @@ def _about(run: StoredRun, results: Path) -> dict[str, Any]:
         "commit": record.get("commit"),
         "side": run.side,
         "split": None if data.get("own") else data.get("split"),  # the table's own, or one made by group
-        "models_sha256": provenance.hash_settings(provenance.hash_folder(results / "models")),
+        "models_sha256": provenance.hash_settings(hashes_of(run, results)),
     }
+
+
+def hashes_of(run: StoredRun, results: Path) -> dict[str, str]:
+    """The SHA-256 of every file of the models by its name."""
+    if run.alone is not None:
+        return {run.alone.file: run.alone.sha256}
+    return provenance.hash_folder(results / "models")
 
 
 def _steps(cohort: Cohort, scored: ExternalScores, settings: ValidationSettings) -> Iterator[dict[str, Any]]:
@@ -194,12 +202,13 @@ def _steps(cohort: Cohort, scored: ExternalScores, settings: ValidationSettings)
 
 def _images(run: StoredRun, cohort: Cohort, scored: ExternalScores) -> dict[str, Any]:
     """Grey levels here and in training, and how many images are unlike those of training."""
-    known, far = run.reference.novelty, scored.distance
-    here = mean_histogram(cohort.images)
+    levels = {"external": mean_histogram(cohort.images)}
+    far = scored.distance
+    if run.reference is None or far is None:
+        return _grey(levels)
+    known = run.reference.novelty
     return {
-        "grey_levels": {"training": known.grey.tolist(), "external": here.tolist()},
-        "mean_grey": {"training": _mean(known.grey), "external": _mean(here)},
-        "sd_grey": {"training": _sd(known.grey), "external": _sd(here)},
+        **_grey({"training": known.grey, **levels}),
         "unlike": int(far.unlike.sum()),
         "unlike_texture": int((far.texture > known.texture_limit).sum()),
         "unlike_grey": int((far.grey > known.grey_limit).sum()),
@@ -208,9 +217,25 @@ def _images(run: StoredRun, cohort: Cohort, scored: ExternalScores) -> dict[str,
     }
 
 
-def _near_duplicate(run: StoredRun, cohort: Cohort, found: Any) -> dict[str, Any]:
-    about = {name: value for name, value in vars(found).items() if name != "row"}
-    return {"case": str(cohort.case[found.row]), **about}
+def _grey(levels: Mapping[str, Floats]) -> dict[str, Any]:
+    """How often each grey level occurs, their mean and their spread, by where."""
+    return {
+        "grey_levels": {where: shares.tolist() for where, shares in levels.items()},
+        "mean_grey": {where: _mean(shares) for where, shares in levels.items()},
+        "sd_grey": {where: _sd(shares) for where, shares in levels.items()},
+    }
+
+
+def _seen_in_training(run: StoredRun, cohort: Cohort) -> list[dict[str, Any]]:
+    """The images that show the same picture as a training image, as far as these are known."""
+    if run.reference is None:
+        return []
+    found = recognise(run.reference.trace, cohort.images)
+    return [
+        {"case": str(cohort.case[each.row])}
+        | {name: value for name, value in vars(each).items() if name != "row"}
+        for each in found
+    ]
 
 
 def _mean(shares: Floats) -> float:
@@ -286,5 +311,6 @@ def _tiles(
     yield first
     for view in scored.views[1:]:
         yield None if np.array_equal(view[row], first) else view[row]
-    for name in further:
-        yield external_view(first[None], name, run.reference.novelty.grey).images[0]
+    if run.reference is not None:
+        for name in further:
+            yield external_view(first[None], name, run.reference.novelty.grey).images[0]

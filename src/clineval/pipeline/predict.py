@@ -51,16 +51,17 @@ class Prediction:
     risk : predicted probability of the condition by model, 0 to 1.
     flagged : by model and frozen threshold, whether the risk is at or above it.
     unlike_training : the image lies further from the training images than 99 of 100 validation images do.
-    texture_distance, grey_distance : how far; see ``clineval.models.novelty``.
+    texture_distance, grey_distance : how far; see ``clineval.models.novelty``. None, all three, where nothing
+        is known of the training images.
     coloured : share of the file's pixels that have a colour, 0 to 1; their luma was taken.
     """
 
     image: str
     risk: Mapping[str, float]
     flagged: Mapping[str, Mapping[str, bool]]
-    unlike_training: bool
-    texture_distance: float
-    grey_distance: float
+    unlike_training: bool | None
+    texture_distance: float | None
+    grey_distance: float | None
     coloured: float = 0.0
 
     @property
@@ -70,13 +71,15 @@ class Prediction:
 
     def to_row(self) -> dict[str, str]:
         """One line of a table: a column per model's risk and per threshold, in words that read back."""
-        row = {"image": as_cell(self.image), "unlike_training": str(int(self.unlike_training))}
+        row = {"image": as_cell(self.image)}
+        if self.unlike_training is not None:
+            row["unlike_training"] = str(int(self.unlike_training))
         for model, risk in self.risk.items():
             row[f"risk_{model}"] = repr(risk)
             row |= {f"flagged_{model}_{name}": str(int(yes)) for name, yes in self.flagged[model].items()}
         distances = {"texture_distance": self.texture_distance, "grey_distance": self.grey_distance}
         shares = {"coloured": self.coloured}
-        return row | {name: f"{value:.4f}" for name, value in (distances | shares).items()}
+        return row | {name: f"{each:.4f}" for name, each in (distances | shares).items() if each is not None}
 
 
 @dataclass(frozen=True)
@@ -85,13 +88,15 @@ class Predictions:
 
     Attributes
     ----------
-    notice : says that the run learnt from synthetic images, and which of its models cannot score others;
-        empty where neither is so.
+    notice : says that the run learnt from synthetic images, which of its models cannot score others, and what
+        a model without a run lacks; empty where none is so.
     limits : of ``texture_distance`` and ``grey_distance``; an image beyond either is unlike the training
-        images. NaN where the run had no validation images to learn them from: then none is.
+        images. NaN where the run had no validation images to learn them from: then none is. Empty for a model
+        without a run.
     unreadable : files that could not be used, where these were to be left out, else None.
     passed_over : names of files in the folders that are no images; ``note`` says how many and which.
-    primary : the model that the run speaks of first, and its threshold; None in runs that named none.
+    primary : the model that the run speaks of first, and its threshold (NaN where a model without a run has
+        none); None in runs that named none.
     """
 
     condition: str
@@ -118,7 +123,10 @@ class Predictions:
             "notice": self.notice,
             "thresholds": {model: [vars(one) for one in given] for model, given in self.thresholds.items()},
             "limits": {name: None if isnan(limit) else limit for name, limit in self.limits.items()},
-            "images": [vars(image) for image in self.images],
+            "images": [
+                {name: value for name, value in vars(image).items() if value is not None}
+                for image in self.images
+            ],
             "passed_over": list(self.passed_over),
         }
         if self.unreadable is not None:
@@ -137,8 +145,7 @@ class Predictions:
         writer.writerow(("file", "risk", "flagged", "warning"))
         for image in self.images:
             risk = image.risk[model]
-            flagged = "yes" if risk >= threshold else "no"
-            writer.writerow((as_cell(image.image), f"{risk:.3f}", flagged, image.warning))
+            writer.writerow((as_cell(image.image), f"{risk:.3f}", _call(risk, threshold), image.warning))
         for file in self.unreadable or ():
             writer.writerow((as_cell(file.case), "", "", file.reason))
         return text.getvalue()
@@ -173,13 +180,14 @@ def predict(
     matching: bool = True,
     second_view: bool = True,
     skip_unreadable: bool = False,
+    thresholds: Sequence[float] = (),
     progress: Progress | None = None,
 ) -> Predictions:
-    """Risks of image files by the models of a finished run.
+    """Risks of image files by the models of a finished run, or by a model without one.
 
     Parameters
     ----------
-    results : folder of ``clineval run``.
+    results : folder of ``clineval run``; or ``model.onnx`` with ``model.json`` beside it.
     sources : PNG, JPEG, TIFF, DICOM or other image files, or folders of them, which are searched to the
         bottom.
     fit, bits : how the square is cut (by default as the run's were), and the white of deep images; see
@@ -187,13 +195,14 @@ def predict(
     matching : bring grey levels to those of the training images, for the models that gain by it.
     second_view : of an upright image also score the upper square, and take the mean of both.
     skip_unreadable : score the images that can be used and list the others, instead of refusing all.
+    thresholds : of a model without a run, 0 to 1; without any, in its record either, nothing is flagged.
     progress : called with (images done, images in all).
 
     Raises
     ------
     InputError : the run is not whole, a source is missing or holds no image, or files cannot be read (named).
     """
-    run = read_run(Path(results))
+    run = read_run(Path(results), thresholds=thresholds)
     fits = cut_for(run, fit, second_view=second_view)
     check_preparation(size=run.side, fit=fits[0], bits=bits)
     files = find_images(sources)
@@ -289,9 +298,11 @@ def predict_images(
             shown[row],
             {model: float(risk[row]) for model, risk in risks.items()},
             {model: _flagged(float(risk[row]), run.thresholds[model]) for model, risk in risks.items()},
-            bool(far.unlike[row]),
-            float(far.texture[row]),
-            float(far.grey[row]),
+            *(
+                (None,) * 3
+                if far is None
+                else (bool(far.unlike[row]), *map(float, (far.texture[row], far.grey[row])))
+            ),
         )
         for row in range(len(images))
     ]
@@ -314,8 +325,17 @@ def _second_risks(
 
 
 def _limits(run: StoredRun) -> dict[str, float]:
+    if run.reference is None:
+        return {}
     known = run.reference.novelty
     return {"texture_distance": known.texture_limit, "grey_distance": known.grey_limit}
+
+
+def _call(risk: float, threshold: float) -> str:
+    """Whether a risk is flagged, in a word; of no threshold neither yes nor no."""
+    if isnan(threshold):
+        return "no threshold"
+    return "yes" if risk >= threshold else "no"
 
 
 def _flagged(risk: float, thresholds: Sequence[FrozenThreshold]) -> dict[str, bool]:

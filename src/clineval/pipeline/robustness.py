@@ -1,5 +1,6 @@
 """A cohort as worse scanners and archives would show it: what the frozen models make of that."""
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,9 +19,11 @@ from clineval.statistics.calibration import calibration_intercept, calibration_s
 from clineval.statistics.intervals import Estimate
 from clineval.statistics.operating_point import operating_point
 from clineval.statistics.roc import auc_logit
+from clineval.statistics.thresholds import Point
 
 FILE = "robustness.csv"
 AS_IT_IS = "as it is"
+NO_THRESHOLD = Point("given", math.nan, "given", "none was given")
 
 
 def write_robustness(
@@ -111,7 +114,8 @@ def _measures(
     plain: dict[str, Any] = {"group": cohort.group, "level": level}
     yield "auc", auc_logit(cohort.outcome, risk, **plain)
     chosen = [each for each in run.thresholds[model] if each.chosen_on != "fixed"] or run.thresholds[model]
-    point = operating_point(cohort.outcome, risk, chosen[0].threshold, **plain)
+    threshold = chosen[0].threshold if chosen else NO_THRESHOLD
+    point = operating_point(cohort.outcome, risk, threshold, **plain)
     yield "sensitivity", point.sensitivity
     yield "specificity", point.specificity
     yield "calibration_intercept", calibration_intercept(cohort.outcome, risk, **plain)

@@ -1,4 +1,4 @@
-"""A finished run read back: models, thresholds and training reference, without torch."""
+"""A finished run, or a model without one, read back to score images: without torch."""
 
 import json
 import math
@@ -19,8 +19,9 @@ from clineval.data.preparation import FITS
 from clineval.data.similarity import WAVES, Trace, trace
 from clineval.errors import InputError
 from clineval.files import read_regular
-from clineval.models.classifier import Classifier, ReadModel, mean_of, read_model, risk_of
+from clineval.models.classifier import KINDS, Classifier, ReadModel, mean_of, read_model, risk_of
 from clineval.models.novelty import Distance, Novelty, distance, learn_novelty
+from clineval.models.onnx_model import open_model
 from clineval.models.scattering import FEATURES
 from clineval.models.stored import (
     MOST_JSON,
@@ -151,6 +152,7 @@ MOST_EVALUATION = 2**25  # bytes of evaluation.json
 NAME = re.compile(r"[A-Za-z0-9_.+-]{1,100}")  # of a model
 AS_TRAINED = "as-trained"  # squares are cut as those of the training images were
 MODELS_OF = ("run", "adopt")  # commands that leave models with frozen thresholds
+GRAPH = ".onnx"  # ending of a model without a run
 RECORDS = "shipped.json"  # of all models of a run, in its folder of models
 NEEDED = (MARKER, "evaluation.json", f"models/{RECORDS}")
 
@@ -165,8 +167,25 @@ class FrozenThreshold:
 
 
 @dataclass(frozen=True)
+class WithoutRun:
+    """Where a model without a run is from: its file's name and SHA-256, and how the file is read."""
+
+    file: str
+    sha256: str
+    reading: Mapping[str, Any]
+
+    @property
+    def lacks(self) -> str:
+        """What a run would give and this model has not."""
+        return (
+            f"{self.file} is a model without a run: thresholds chosen out of fold, internal figures, the "
+            "distance from the training images and matched grey levels are left out."
+        )
+
+
+@dataclass(frozen=True)
 class StoredRun:
-    """What a finished run applies to new images.
+    """What a finished run, or a model without one, applies to new images.
 
     Attributes
     ----------
@@ -178,7 +197,9 @@ class StoredRun:
     adopted : what ``clineval adopt`` fitted for a site, applied last; by name, none for a run's own risks.
     thresholds : by name of the model, in the run's order.
     not_stored : models of the run that could not be stored, each with the reason.
-    primary : the model that the run speaks of first, and its threshold; None in runs that named none.
+    primary : the model that the run speaks of first, and its threshold (NaN where a model without a run has
+        none); None in runs that named none.
+    reference : of the training images; None for a model without a run, whose origin is ``alone``.
     """
 
     condition: str
@@ -191,10 +212,11 @@ class StoredRun:
     parts: Mapping[str, tuple[str, ...]]
     recalibrations: Mapping[str, Recalibration | None]
     thresholds: Mapping[str, tuple[FrozenThreshold, ...]]
-    reference: TrainingReference
+    reference: TrainingReference | None
     adopted: Mapping[str, Recalibration] = field(default_factory=dict)
     not_stored: Mapping[str, str] = field(default_factory=dict)
     primary: tuple[str, float] | None = None
+    alone: WithoutRun | None = None
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -204,19 +226,37 @@ class StoredRun:
 
 @dataclass(frozen=True)
 class Scored:
-    """Risks of some images by model, before recalibration, and how unlike the training images they are."""
+    """Risks of some images by model, before recalibration, and how unlike the training images they are.
+
+    ``distance`` is None where nothing is known of the training images.
+    """
 
     risks: Mapping[str, Floats]
-    distance: Distance
+    distance: Distance | None
 
 
-def read_run(results: Path) -> StoredRun:
+def read_run(results: Path, *, thresholds: Sequence[float] = ()) -> StoredRun:
     """Read back what ``clineval run`` stored, after checking that it is as the run wrote it.
+
+    Parameters
+    ----------
+    results : folder of ``clineval run``; or ``model.onnx`` with ``model.json`` beside it, a model without a
+        run.
+    thresholds : of a model without a run, 0 to 1, in place of the one in its record; the first is its primary
+        one.
 
     Raises
     ------
-    InputError : not a whole folder of ``clineval run``, or a file that was changed since.
+    InputError : not a whole folder of ``clineval run``, or a file that was changed since; a model and its
+        record that do not fit each other; thresholds for a run, which has its own.
     """
+    if results.suffix.lower() == GRAPH and not results.is_dir():
+        return _without_run(results, thresholds)
+    if thresholds:
+        raise InputError(
+            f"--threshold is for a model without a run; {results} has the thresholds that its run froze. "
+            "Leave it out."
+        )
     require_results(results, MARKER)
     provenance = _json(results / MARKER)
     if provenance.get("kind") not in MODELS_OF:
@@ -245,12 +285,13 @@ def cut_for(run: StoredRun, wanted: str, *, second_view: bool) -> tuple[str, ...
     Parameters
     ----------
     wanted : crop, top or pad; or as-trained, as those of the run were cut.
-    second_view : score the upper square beside the middle one; there is none beside another cut.
+    second_view : score the upper square beside the middle one; there is none beside another cut, and a model
+        without a run is asked as it is.
     """
     fit = run.fit if wanted == AS_TRAINED else wanted
     if fit not in FITS:
         raise InputError(f"--fit needs one of {', '.join((AS_TRAINED, *FITS))}; got {wanted!r}.")
-    return (fit, "top") if second_view and fit == "crop" else (fit,)
+    return (fit, "top") if second_view and fit == "crop" and run.alone is None else (fit,)
 
 
 def score_images(
@@ -269,7 +310,8 @@ def score_images(
     Parameters
     ----------
     images : uint8, shape (cases, side, side), prepared as the training images were.
-    matching : take the mean with the image of matched grey levels, where a model gains by it.
+    matching : take the mean with the image of matched grey levels, where a model gains by it and the training
+        images' grey levels are known.
     progress : called with (images done, images in all).
 
     Raises
@@ -278,7 +320,7 @@ def score_images(
     """
     if images.ndim != 3 or images.dtype != np.uint8 or images.shape[1:] != (run.side, run.side):
         raise InputError(
-            f"The run was trained on grey images of {run.side} x {run.side} pixels (uint8); got "
+            f"The models take grey images of {run.side} x {run.side} pixels (uint8); got "
             f"{images.dtype} of shape {images.shape}. Prepare them to that size."
         )
     chunks = [images[start : start + CHUNK] for start in range(0, len(images), CHUNK)]
@@ -312,15 +354,15 @@ def final_risks(run: StoredRun, views: Sequence[Mapping[str, Floats]]) -> dict[s
 
 
 def _score_chunk(run: StoredRun, chunk: NDArray[np.uint8], matching: bool) -> Scored:
-    views = {ORIGINAL: View(chunk)}
-    if matching:
-        views = {name: external_view(chunk, name, run.reference.novelty.grey) for name in MIRRORED}
+    views, known = {ORIGINAL: View(chunk)}, run.reference.novelty if run.reference is not None else None
+    if matching and known is not None:
+        views = {name: external_view(chunk, name, known.grey) for name in MIRRORED}
     return Scored(
         {
             name: mean_of([risk_of(model, views[each]) for each in run.views[name] if each in views])
             for name, model in run.models.items()
         },
-        distance(run.reference.novelty, views[ORIGINAL]),
+        None if known is None else distance(known, views[ORIGINAL]),
     )
 
 
@@ -328,13 +370,43 @@ def _joined(run: StoredRun, parts: Sequence[Scored]) -> Scored:
     def join(values: list[NDArray[Any]]) -> NDArray[Any]:
         return np.concatenate(values) if values else np.empty(0)
 
+    far = [part.distance for part in parts if part.distance is not None]
     return Scored(
         {name: join([part.risks[name] for part in parts]) for name in run.models},
-        Distance(
-            join([part.distance.texture for part in parts]),
-            join([part.distance.grey for part in parts]),
-            join([part.distance.unlike for part in parts]).astype(bool),
+        None
+        if run.reference is None
+        else Distance(
+            join([each.texture for each in far]),
+            join([each.grey for each in far]),
+            join([each.unlike for each in far]).astype(bool),
         ),
+    )
+
+
+def _without_run(path: Path, given: Sequence[float]) -> StoredRun:
+    """A model in an ONNX file, as the record beside it says; what only a run has is left out."""
+    name = re.sub(r"[^A-Za-z0-9_.+-]+", "_", path.stem)[:100]
+    model = open_model(name, path)
+    own = () if model.threshold is None else (model.threshold,)
+    for each in given:
+        if not 0 <= each <= 1:
+            raise InputError(f"--threshold needs a number from 0 to 1; got {each:g}.")
+    thresholds = tuple(dict.fromkeys(given or own))
+    kind, settings, side = KINDS["onnx"], model.settings, model.classifier.reading.image
+    return StoredRun(
+        condition=model.condition or "condition",
+        data_title="",
+        notice="",
+        side=side,
+        fit=FITS[0],
+        models={name: model.classifier},
+        views={name: kind.views},
+        parts={},
+        recalibrations={name: None},
+        thresholds={name: tuple(FrozenThreshold("given", each, "given") for each in thresholds)},
+        reference=None,
+        primary=(name, thresholds[0] if thresholds else math.nan),
+        alone=WithoutRun(path.name, settings.sha256, settings.reading),
     )
 
 
@@ -401,8 +473,21 @@ def _reasons(not_stored: Mapping[str, str]) -> str:
 
 
 def left_out(run: StoredRun) -> str:
-    """Which models of the run cannot score anything new, and why; empty where all can."""
-    return f"Not scored: {_reasons(run.not_stored)}." if run.not_stored else ""
+    """What is left out of the answer and why; empty where nothing is.
+
+    These are models that were not stored; of a model without a run what only a run has.
+    """
+    if run.alone is None:
+        return f"Not scored: {_reasons(run.not_stored)}." if run.not_stored else ""
+    (thresholds,) = run.thresholds.values()
+    flags = (
+        "" if thresholds else f" Not flagged: no threshold (--threshold, or in {_record(run.alone.file)})."
+    )
+    return run.alone.lacks + flags
+
+
+def _record(file: str) -> str:
+    return str(Path(file).with_suffix(".json"))
 
 
 def _is_stored(folder: Path, name: str) -> bool:

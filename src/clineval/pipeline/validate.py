@@ -1,7 +1,8 @@
-"""The validate step: a finished run, frozen, on the images of other patients."""
+"""The validate step: a finished run, or a model without one, frozen, on the images of other patients."""
 
 import csv
 import json
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -22,13 +23,15 @@ from clineval.errors import InputError, in_short
 from clineval.evaluation import Evaluation, codec, read_evaluation
 from clineval.evaluation import sites as by_site
 from clineval.evaluation.readers import check_readers
-from clineval.evaluation.records import Scale
+from clineval.evaluation.records import Point, Primary, Scale
 from clineval.evaluation.subgroups import check_chosen
+from clineval.models.onnx_model import ELSEWHERE
 from clineval.pipeline.external import (
     FILE,
     ExternalScores,
     draw_beside,
     draw_scored_squares,
+    hashes_of,
     probes_record,
     score_external,
     transport_record,
@@ -91,7 +94,8 @@ def validate(
 
     Parameters
     ----------
-    results : folder of ``clineval run``.
+    results : folder of ``clineval run``; or ``model.onnx`` with ``model.json`` beside it, which is shown on
+        the external cohort alone.
     own : the table that names the external images, and their folder; several of them, named by
         ``settings.sites``, are sites of one cohort.
     jobs : threads; all cores by default. The numbers do not depend on it.
@@ -112,20 +116,20 @@ def validate(
         raise InputError(f"--jobs needs a number from 1 on; got {jobs}.")
     recorder, unchanged = provenance.Recorder(), watch(results)
     with recorder.step("read"):
-        run = read_run(results)
-        at_home = read_evaluation(results / "evaluation.json")
+        run = read_run(results, thresholds=settings.evaluation.thresholds)
+        at_home = read_evaluation(results / "evaluation.json") if run.alone is None else _named(run, settings)
         if at_home.primary is not None and at_home.primary.model not in run.names:
             raise InputError(
                 f"The primary model of {results}, {at_home.primary.model}, was not stored. {left_out(run)} "
                 "Make the run again with another --primary."
             )
         fits = cut_for(run, settings.own.fit, second_view=settings.second_view)
-        settings = replace(settings, own=replace(settings.own, fit=fits[0]))
+        settings = _for_run(run, replace(settings, own=replace(settings.own, fit=fits[0])))
         external = _read_all(run, tables, settings, fits[1:], announce)
         require_apart(out, *external.folders)
         check_columns(external.cohort, settings)
         unchanged()
-    for line in said_first(external.cohort):
+    for line in (*said_first(external.cohort), *((left_out(run),) if run.alone is not None else ())):
         warn(line)
     chosen = {
         "points": _points(run, at_home),
@@ -170,7 +174,7 @@ def validate(
             draw_beside(beside, external, folder)
             draw_scored_squares(run, external, scored, folder, matching=settings.matching)
         with recorder.step("report"):
-            about = (command, {**asdict(settings), "evaluation": scoring}, external.cohort, results)
+            about = (command, {**asdict(settings), "evaluation": scoring}, external.cohort, run, results)
             provenance.seal(folder, _facts(*about, recorder))
             write_words(folder, lines, table=table, announce=announce)
         provenance.seal(folder, _facts(*about, recorder))
@@ -220,6 +224,39 @@ def _read_all(
         for name, own in zip(settings.sites, tables, strict=True)
     }
     return join_cohorts(read, name=settings.name, grouped=settings.own.group_column is not None)
+
+
+def _named(run: StoredRun, settings: ValidationSettings) -> Evaluation:
+    """What stands in the place of a run's evaluation for a model without a run: its thresholds, no cases."""
+    (model,) = run.names
+    given = [
+        Point(each.name, each.threshold, each.chosen_on, "given beforehand") for each in run.thresholds[model]
+    ]
+    points = tuple(given) or (Point("given", math.nan, "given", "none was given"),)
+    scale = settings.evaluation
+    return Evaluation(
+        condition=run.condition,
+        level=scale.level,
+        draws=scale.draws,
+        seed=scale.seed,
+        models={},
+        points={model: points},
+        primary=Primary(
+            model, points[0].threshold, "given", f"Model: the only one. Threshold: {points[0].rule}."
+        ),
+        origins={model: ELSEWHERE},
+    )
+
+
+def _for_run(run: StoredRun, settings: ValidationSettings) -> ValidationSettings:
+    """The settings as the models can be asked; of a model without a run the thresholds stand with it."""
+    if run.alone is None:
+        return settings
+    if settings.site_column is not None and not any(run.thresholds.values()):
+        raise InputError(
+            f"Sites are compared at a threshold, and {run.alone.file} has none; give it with --threshold."
+        )
+    return replace(settings, matching=False, evaluation=replace(settings.evaluation, thresholds=()))
 
 
 def check_name(name: str) -> None:
@@ -321,10 +358,12 @@ def _sites(
 
 
 def _notes(run: StoredRun, settings: ValidationSettings, *, second_view: bool) -> Iterator[str]:
-    yield (
-        f"Models, recalibrations and thresholds are those of a run on {run.data_title}, frozen; the outcomes "
-        "of this cohort served to score them and for nothing else."
+    models = (
+        f"Models, recalibrations and thresholds are those of a run on {run.data_title}, frozen"
+        if run.alone is None
+        else f"The model is that of {run.alone.file}, as it is"
     )
+    yield f"{models}; the outcomes of this cohort served to score and for nothing else."
     if settings.matching:
         yield (
             "Some models also scored each image with mean and spread of its grey levels brought to those of "
@@ -345,7 +384,8 @@ def write_table(
         "group": cohort.group,
         "outcome": cohort.outcome.astype(int),
     }
-    further = {**cohort.attributes, UNLIKE: scored.distance.unlike.astype(int)}
+    far = scored.distance
+    further = {**cohort.attributes, **({} if far is None else {UNLIKE: far.unlike.astype(int)})}
     frames = [
         pd.DataFrame({"model": model, **about, "risk": risk, **further})
         for model, risk in scored.risks.items()
@@ -380,9 +420,10 @@ def _evaluate(
     frozen = {
         "settings": asdict(settings),
         "settings_sha256": provenance.hash_settings({**asdict(settings), "evaluation": scoring}),
-        "models_sha256": provenance.hash_settings(provenance.hash_folder(results / "models")),
-        "evaluation_sha256": provenance.hash_file(results / "evaluation.json"),
+        "models_sha256": provenance.hash_settings(hashes_of(run, results)),
     }
+    if run.alone is None:
+        frozen["evaluation_sha256"] = provenance.hash_file(results / "evaluation.json")
     return open_and_score(
         folder,
         scoring,
@@ -403,16 +444,19 @@ def _facts(
     command: Iterable[str],
     settings: Mapping[str, Any],
     cohort: Cohort,
+    run: StoredRun,
     results: Path,
     recorder: provenance.Recorder,
 ) -> dict[str, Any]:
     """The provenance of the folder, less the hashes of what lies in it."""
-    made = {"run": results.resolve().name, "models_sha256": provenance.hash_folder(results / "models")}
+    made: dict[str, Any] = {"run": results.resolve().name}
+    if run.alone is not None:
+        made = {"model": run.alone.file, "reading": dict(run.alone.reading)}
     source = {"condition": cohort.condition, **asdict(cohort.source), "notice": cohort.source.notice}
     return provenance.describe(
         kind="validate",
         command=command,
         settings=settings,
-        source={**source, **made},
+        source={**source, **made, "models_sha256": hashes_of(run, results)},
         recorder=recorder,
     )

@@ -83,7 +83,7 @@ def opening_state(subject: Subject, population: str, *, who: str) -> dict[str, A
 
 
 def explorer_data(subject: Subject, curves: Curves, *, people: str) -> dict[str, Any]:
-    """Everything that ``explorer.js`` reads, JSON-able; empty where no population has thresholds.
+    """Everything that ``explorer.js`` reads, JSON-able; empty where there is no threshold to open at.
 
     It opens at the primary model and threshold on the main population.
     """
@@ -101,6 +101,8 @@ def explorer_data(subject: Subject, curves: Curves, *, people: str) -> dict[str,
     if not populations:
         return {}
     opens_on = subject.population if subject.population in populations else next(iter(populations))
+    if subject.point(population=opens_on) is None:
+        return {}
     return {
         "condition": evaluation.condition,
         "people": people,

@@ -64,6 +64,7 @@ def external_parts(content: Content, subject: Subject) -> dict[str, Any]:
         return {
             "name": content["external"],
             "internal": content["internal"],
+            "alone": content.get("alone", ""),
             "run": _run(content),
             "summary": _summary(models),
             "changes": list(_change_sentences(content, subject)),
@@ -391,6 +392,12 @@ def _steps(models: Models, content: Content) -> Table:
 def _image_sentences(content: Content) -> Iterator[str]:
     images, cases = content["images"], next(iter(content["models"].values()))["mix"][EXTERNAL]["cases"]
     mean, spread = images["mean_grey"], images["sd_grey"]
+    if "alone" in content:
+        yield (
+            f"The mean grey level is {number(mean['external'], 0)} of 255, its spread "
+            f"{number(spread['external'], 0)}; those of the training images are not known."
+        )
+        return
     yield (
         f"The mean grey level is {number(mean['external'], 0)} of 255 here and "
         f"{number(mean['training'], 0)} in training, its spread {number(spread['external'], 0)} and "

@@ -194,14 +194,16 @@ def _title(artefacts: Artefacts, subject: Subject) -> str:
     return f"models trained on {plain(str(internal))}, validated on {name}" if internal else name
 
 
-def _run(artefacts: Artefacts) -> dict[str, str]:
+def _run(artefacts: Artefacts) -> dict[str, Any]:
     """Where the models are that a validation scored; empty for a run, which holds its own."""
     run = artefacts.transport.get("run") or {}
     if not artefacts.transport:
         return {}
-    folder = " ".join(str(run.get("folder") or "RESULTS").replace("`", "").split())
+    named = str(run.get("file") or run.get("folder") or "RESULTS")
+    folder = " ".join(named.replace("`", "").split())
     return {
         "folder": folder,
+        "file": "file" in run,
         "quoted": shlex.quote(folder),
         "commit": commit_words(run.get("commit"), "", digits=12),
         "models_sha256": str(run.get("models_sha256") or "")[:12],
@@ -276,6 +278,8 @@ def _training(artefacts: Artefacts, subject: Subject) -> str:
             near = artefacts.audit.get("test_with_twin")
             leak = f" {near} test images have a near-duplicate in train or val." if near else ""
             return f"{plain(artefacts.dataset)}, split train: {whole(split['cases'])} images, {events}.{leak}"
+    if "alone" in artefacts.transport:
+        return "Not described: the model was trained elsewhere, without a run of this program."
     if artefacts.transport:
         internal = plain(str(artefacts.transport["internal"]))
         return f"{internal}; the card of that run describes it. No model learnt from the cases scored here."

@@ -497,7 +497,7 @@ def draw_grey(shares: Mapping[str, Sequence[float]], ax: Axes) -> None:
 def write_case_mix(
     content: Mapping[str, Any], path: Path, *, primary: str | None = None, notice: str = ""
 ) -> None:
-    """Draw risks and grey levels of the internal test cases and the external cohort as ``path`` (png).
+    """Draw risks and grey levels of internal test cases, if any, and the external cohort as ``path`` (png).
 
     ``content`` is what ``transport.json`` holds, ``primary`` the model whose risks are drawn.
     """
@@ -510,14 +510,16 @@ def write_case_mix(
         if where in record["mix"]
     }
     grey = content["images"]["grey_levels"]
+    where = f"on {name}" if "alone" in content else f"internal and on {name}"
     with journal_style():
         figure, (upper, lower) = new_figure(panels=2)
         draw_risks(found, upper, thresholds=[point["threshold"] for point in record["points"]])
         here = list(found)[-1]  # under one name in both panels, for they share a legend
-        draw_grey({"training images": grey["training"], here: grey["external"]}, lower)
+        trained = {"training images": grey["training"]} if "training" in grey else {}
+        draw_grey({**trained, here: grey["external"]}, lower)
         heading = Heading(
             "Other patients, other images",
-            f"Above the risks by {model}, internal and on {name}; below the grey levels of the prepared "
+            f"Above the risks by {model}, {where}; below the grey levels of the prepared "
             "images, before any are matched",
             notice,
         )

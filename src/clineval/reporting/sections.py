@@ -49,8 +49,9 @@ def asked(artefacts: Artefacts, subject: Subject) -> dict[str, str]:
     transport, model = artefacts.transport, subject.evaluation.named(subject.main)
     if transport:
         name = str(transport["external"])
+        origin = "" if "alone" in transport else f", trained on {transport['internal']},"
         return {
-            "title": f"Does the model “{model}”, trained on {transport['internal']}, hold in {name}?",
+            "title": f"Does the model “{model}”{origin} hold in {name}?",
             "kind": f"External validation · {name} · {counted}{_patients(transport, subject)}",
         }
     where = f" in {artefacts.dataset}" if artefacts.dataset else ""
