@@ -13,7 +13,7 @@ from onnx import TensorProto, helper, numpy_helper
 from scipy.special import expit
 
 import clineval
-from clineval.cli.exit_codes import DONE, REFUSED
+from clineval.cli.console import DONE, REFUSED
 from clineval.cli.main import run_command
 from clineval.data.own_images import prepare_files
 from clineval.evaluation import read_evaluation
