@@ -33,9 +33,9 @@ from clineval.data.cohort import Cohort
 from clineval.models import transfer
 from clineval.models.classifier import mean_of, risk_of
 from clineval.models.ensemble import train_models
+from clineval.models.preprocessing import View
 from clineval.models.stored import Stored, write_arrays
 from clineval.models.study import plan, study
-from clineval.models.views import View
 from clineval.pipeline.study import score, summarise
 from clineval.settings import StudySettings, TrainingSettings
 from clineval.statistics.roc import auc

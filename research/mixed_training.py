@@ -40,7 +40,7 @@ from transport_scores import Bench, auc, fold_auc, log_odds, mean_odds, scores
 
 from clineval.data.cohort import Cohort
 from clineval.models.classifier import risk_of
-from clineval.models.views import View
+from clineval.models.preprocessing import View
 
 RECORD = Path(__file__).with_name("mixed_choices.csv")
 SHIPPED = "as shipped"

@@ -14,7 +14,7 @@ from torch.nn import functional
 from clineval.models import network_training
 from clineval.models.jobs import Job, Material
 from clineval.models.network_training import augment
-from clineval.models.views import histograms
+from clineval.models.preprocessing import histograms
 
 Change = Callable[[Tensor, torch.Generator], Tensor]
 MEAN, SD = 0.33, 0.21  # of the grey levels, to undo the networks' scaling; need not be exact

@@ -31,7 +31,7 @@ from transport_models import (
 )
 from transport_scores import Bench, log_odds, mean_odds, scores
 
-from clineval.models.views import View
+from clineval.models.preprocessing import View
 
 RECORD = Path(__file__).with_name("views_choices.csv")
 AS_IT_CAME, MATCHED, BLURRED = "as it came", "mean and SD matched", "blurred .8"

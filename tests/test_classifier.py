@@ -8,8 +8,8 @@ import pytest
 
 from clineval.errors import InputError
 from clineval.models.classifier import COMBINED, KINDS, checked_risk, mean_of, read_model, risk_of
+from clineval.models.preprocessing import CHUNK, ORIGINAL, View
 from clineval.models.stored import read_arrays, write_arrays
-from clineval.models.views import CHUNK, ORIGINAL, View
 from clineval.settings import TrainingSettings
 
 MODELS = TrainingSettings.models

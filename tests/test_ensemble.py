@@ -16,8 +16,8 @@ from clineval.errors import InputError
 from clineval.models import jobs
 from clineval.models.classifier import KINDS, read_model, risk_of
 from clineval.models.ensemble import train_cohorts, train_models
+from clineval.models.preprocessing import View
 from clineval.models.stored import write_model
-from clineval.models.views import View
 from clineval.settings import LogisticSettings, NetworkSettings, TrainingSettings
 
 COHORT = phantom(3, cases=(60, 16, 16))

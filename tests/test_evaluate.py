@@ -18,7 +18,7 @@ from clineval.evaluation.populations import populations, without_repeats
 from clineval.evaluation.records import Scale
 from clineval.predictions import check_predictions, read_predictions, write_predictions
 from clineval.statistics import roc
-from clineval.statistics.multiplicity import holm, p_value_of, smallest_gap
+from clineval.statistics.differences import holm, p_value_of, smallest_gap
 from clineval.statistics.operating_point import threshold_for_sensitivity
 
 

@@ -6,7 +6,7 @@ from finished_run import write_cohort
 
 import clineval
 from clineval.data.preparation import box_of
-from clineval.models.views import MATCHED, match_mean_and_spread
+from clineval.models.preprocessing import MATCHED, match_mean_and_spread
 from clineval.pipeline.external import further_views, views_in_words
 from clineval.pipeline.stored_run import read_run
 from clineval.settings import EvaluationSettings

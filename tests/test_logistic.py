@@ -9,7 +9,7 @@ from clineval.data.phantom import phantom
 from clineval.errors import InputError
 from clineval.models.classifier import risk_of
 from clineval.models.logistic import fit, read
-from clineval.models.views import View
+from clineval.models.preprocessing import View
 from clineval.settings import LogisticSettings
 
 COHORT = phantom(2, cases=(100, 20, 20))

@@ -15,8 +15,7 @@ from clineval.cli.console import REFUSED
 from clineval.models import network
 from clineval.models.network import Networks, join, member_shapes, onnx_graph, read, shapes, stored
 from clineval.models.network_training import build_network, scale_grey
-from clineval.models.preprocessing import GreyScaling
-from clineval.models.views import View
+from clineval.models.preprocessing import GreyScaling, View
 
 SIZES = ((28, 28), (64, 64), (128, 128), (30, 44))
 

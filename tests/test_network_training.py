@@ -24,8 +24,7 @@ from clineval.models.network_training import (
     parameters_of,
     scale_grey,
 )
-from clineval.models.preprocessing import GreyScaling
-from clineval.models.views import View
+from clineval.models.preprocessing import GreyScaling, View
 from clineval.settings import NetworkSettings
 
 COHORT = phantom(1, cases=(96, 32, 16))

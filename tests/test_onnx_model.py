@@ -15,8 +15,8 @@ from clineval.models import onnx_graph, onnx_model
 from clineval.models.classifier import KINDS
 from clineval.models.ensemble import train_models
 from clineval.models.given import given_model
+from clineval.models.preprocessing import View
 from clineval.models.stored import read_arrays, write_arrays
-from clineval.models.views import View
 from clineval.pipeline.train import finalise
 from clineval.settings import TrainingSettings
 

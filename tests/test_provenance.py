@@ -14,8 +14,7 @@ import pytest
 from clineval import results
 from clineval.errors import InputError
 from clineval.results import CRATE, broken_link, ledger_state, open_ledger, read_openings
-from clineval.results.environment import environment_differences
-from clineval.results.provenance import RELEASED, write_crate
+from clineval.results.provenance import RELEASED, environment_differences, write_crate
 
 
 def described(command=("clineval", "run")):
@@ -168,12 +167,12 @@ def test_a_reseal_does_not_mend_a_broken_seal(tmp_path):
 
 
 def test_outside_a_checkout_no_commit_is_claimed(monkeypatch):
-    monkeypatch.setattr("clineval.results.environment._git", lambda root, *words: None)
+    monkeypatch.setattr("clineval.results.provenance._git", lambda root, *words: None)
     assert results.commit() is None
 
 
 def test_a_machine_without_cpuinfo_is_described_all_the_same(monkeypatch):
-    monkeypatch.setattr("clineval.results.environment.Path.read_text", _absent)
+    monkeypatch.setattr("clineval.results.provenance.Path.read_text", _absent)
     assert results.machine()["instruction_sets"] == []
 
 

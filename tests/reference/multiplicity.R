@@ -1,4 +1,4 @@
-# Golden values of Holm's p values for tests/test_multiplicity.py:
+# Golden values of Holm's p values for tests/test_differences.py:
 #   Rscript tests/reference/multiplicity.R > tests/reference/multiplicity.json
 p <- c(0.011, 0.2, 0.0004, 0.04, NA, 0.04, 0.9, 0.013)
 number <- function(x) ifelse(is.na(x), "null", formatC(x, digits = 17, format = "g"))

@@ -374,7 +374,7 @@ def report(
       clineval report results
       clineval report results-b
     """
-    from clineval.pipeline.report import rewrite_report
+    from clineval.pipeline.evaluate import rewrite_report
 
     say(f"Report: {rewrite_report(results, force=force)}")
 
@@ -438,7 +438,7 @@ def compare(
     Example:
       clineval compare results my-results
     """
-    from clineval.pipeline.compare import compare_results
+    from clineval.pipeline.verify import compare_results
 
     found = compare_results(one, other)
     show_comparison(found, names=(str(one), str(other)))

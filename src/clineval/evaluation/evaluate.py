@@ -27,7 +27,9 @@ from clineval.evaluation.populations import (
     MOST_COMPARED,
     TEST_CLEAN,
     Population,
+    check_chosen,
     populations,
+    subgroup_tables,
     without_repeats,
 )
 from clineval.evaluation.readers import beside_readers, reader_columns
@@ -40,7 +42,6 @@ from clineval.evaluation.scores import (
     score,
     spread_of,
 )
-from clineval.evaluation.subgroups import check_chosen, subgroup_tables
 from clineval.predictions import (
     COLUMNS,
     MEMBER_COLUMNS,

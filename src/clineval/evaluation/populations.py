@@ -1,14 +1,18 @@
-"""Populations: the rows of a table as outcome and risk per model, aligned case by case."""
+"""Populations and subgroups: rows as outcome and risk per model, and the rates of parts beside the rest."""
 
-from collections.abc import Iterator, Mapping
+import math
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import combinations
+from itertools import combinations, pairwise
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from clineval.errors import InputError, option
+from clineval.errors import InputError, in_short, option
+from clineval.evaluation.records import Point, Scale, SubgroupCell, SubgroupTable
 from clineval.predictions import (
     MEMBER_COLUMNS,
     OUT_OF_FOLD,
@@ -16,10 +20,16 @@ from clineval.predictions import (
     TEST,
     TRAIN,
     VAL,
+    attributes,
     codes_of,
     encode,
     ranked_by,
 )
+from clineval.statistics import calibration, roc
+from clineval.statistics.counts import Bools, flagged
+from clineval.statistics.differences import auc_of_part_less_rest, gap_tests, rate_of_part_less_rest
+from clineval.statistics.intervals import Estimate, undefined
+from clineval.statistics.operating_point import operating_point
 
 TEST_CLEAN = "test_clean"
 
@@ -272,3 +282,302 @@ def _shared(group: NDArray[np.int32] | None) -> NDArray[np.int32] | None:
     if group is None or not len(group):
         return None
     return group if np.bincount(group - group.min()).max() > 1 else None
+
+
+MOST_VALUES = 20
+"""Distinct values beyond which a column is no grouping; numbers are then cut at their quartiles."""
+
+CLINICAL = (
+    {"device", "scanner", "manufacturer", "vendor", "machine", "probe", "transducer"},
+    {"site", "hospital", "centre", "center", "institution", "clinic", "operator"},
+    {"birads", "density", "acr"},
+    {"side", "laterality", "breast", "view", "quadrant"},
+    {"age", "sex", "gender", "ethnicity", "race", "menopausal", "menopause"},
+    {"symptom", "symptoms", "symptomatic", "palpable", "indication", "screening"},
+)
+"""Words in the names of columns that are asked for first, in this order."""
+
+GEOMETRY = frozenset(
+    {"width", "height", "rows", "columns", "cols", "w", "h", "x", "y", "x1", "x2", "y1", "y2"}
+    | {"xmin", "xmax", "ymin", "ymax", "left", "top", "right", "bottom", "size", "resolution", "dpi"}
+    | {"bbox", "box", "bounding", "roi", "polygon", "mask", "contour", "pixel", "pixels", "px"}
+    | {"image", "img", "picture", "original", "file", "filename", "path", "url", "bytes", "hash", "md5"}
+)
+"""Words of which a name that speaks of the image file, and of nothing else, is made."""
+
+MEANS_MORE = frozenset({"original", "left", "right", "top", "bottom", "size", "mask"})
+"""Words of ``GEOMETRY`` that may speak of the patient where they stand alone."""
+
+MOST_TABLES = 30
+"""Columns that make subgroups where none was chosen: more tables find a gap in one by chance alone."""
+
+TOO_MANY = f"more than {MOST_TABLES} columns can group cases; choose this one with --attribute"
+NOT_CHOSEN = "not among the columns that were chosen"
+FILE_ONLY = "named for the image file, not for the patient"
+NAMES_CASES = "a whole number of its own in each case, which names cases and groups none"
+
+
+def ordered_columns(cases: pd.DataFrame, chosen: Sequence[str] = ()) -> dict[str, str]:
+    """The columns beyond the contract, each with why it makes no subgroups; empty where it does.
+
+    Chosen ones come first, in the order chosen; else those of ``CLINICAL``, other categories, numbers that
+    are cut at their quartiles, and last what is left out.
+
+    Parameters
+    ----------
+    cases : rows of a table as ``check_predictions`` gives it, one per case.
+
+    Raises
+    ------
+    InputError : a chosen column is not in the table.
+    """
+    there = attributes(cases)
+    check_chosen(chosen, there)
+    if chosen:
+        rest = [name for name in there if name not in chosen]
+        return {**{name: _ungrouped(cases[name]) for name in chosen}, **dict.fromkeys(rest, NOT_CHOSEN)}
+    columns: dict[str, pd.Series] = {name: cases[name] for name in there}
+    reasons = {name: _left_out(name, column) for name, column in columns.items()}
+    order = sorted(there, key=lambda name: (bool(reasons[name]), *_rank(name, columns[name])))
+    return {
+        name: reasons[name] or (TOO_MANY if place >= MOST_TABLES else "") for place, name in enumerate(order)
+    }
+
+
+def check_chosen(chosen: Iterable[str], there: Sequence[str]) -> None:
+    """Refuse a chosen column that there is not."""
+    for name in chosen:
+        if name not in there:
+            known = in_short(list(there)) or "none"
+            asked = option("--attribute", "attributes")
+            raise InputError(
+                f"{asked} needs one of the table's further columns ({known}); got {name!r}, which is not "
+                "there or serves as image, outcome or group."
+            )
+
+
+def _left_out(name: str, column: pd.Series) -> str:
+    words = _words(name)
+    if words and words <= GEOMETRY and not (len(words) == 1 and words <= MEANS_MORE):
+        return FILE_ONLY
+    return _ungrouped(column) or _naming(column)
+
+
+def _ungrouped(column: pd.Series) -> str:
+    """Why no values of a column can be told apart as groups; empty where they can."""
+    distinct = column.nunique()
+    if not distinct:
+        return "no case has a value"
+    if distinct < 2 and column.notna().all():
+        return "every case has the same value"
+    if distinct > MOST_VALUES and not _numeric(column):
+        return f"{distinct} different values are too many to group by; at most {MOST_VALUES} are"
+    if distinct > MOST_VALUES and np.isinf(column.to_numpy(dtype=np.float64)).any():
+        return "infinite values have no quartiles to be cut at"
+    return ""
+
+
+def _naming(column: pd.Series) -> str:
+    if column.nunique() < max(len(column), MOST_VALUES + 1) or not _numeric(column):
+        return ""
+    values = column.to_numpy(dtype=np.float64)
+    return NAMES_CASES if (values == np.round(values)).all() else ""
+
+
+def _rank(name: str, column: pd.Series) -> tuple[int, bool]:
+    words = _words(name)
+    place = next((place for place, known in enumerate(CLINICAL) if words & known), len(CLINICAL))
+    return place, _numeric(column) and column.nunique() > MOST_VALUES
+
+
+def _numeric(column: pd.Series) -> bool:
+    return bool(pd.api.types.is_numeric_dtype(column.dtype))
+
+
+def _words(name: str) -> frozenset[str]:
+    """A name's words in small letters, ``BI-RADS`` and its kin as one."""
+    joined = re.sub(r"bi[\W_]*rads", " birads ", name, flags=re.IGNORECASE)
+    apart = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", joined)
+    return frozenset(re.findall(r"[^\W\d_]+\d*", apart.casefold()))
+
+
+Codes = NDArray[np.intp]
+
+LEAST = 10
+"""Events and non-events, or groups with them, that a cell needs: fewer leave most values possible."""
+
+NOT_RECORDED = "not recorded"
+
+
+def subgroup_tables(
+    frame: pd.DataFrame,
+    cases: Cases,
+    points: tuple[Point, ...],
+    scale: Scale,
+    *,
+    chosen: Sequence[str] = (),
+) -> tuple[SubgroupTable, ...]:
+    """One table per further column, each cell with its intervals and its difference from all other cases.
+
+    Parameters
+    ----------
+    frame : the table that ``cases.rows`` points into.
+    points : the thresholds that may be scored on these cases; the table takes the chosen one where it
+        is defined, else one that the user gave, else one half.
+    chosen : the columns to use; by default all that ``ordered_columns`` finds fit. The others stand
+        last, each with the reason.
+    """
+    point = _preferred(points)
+    rows = frame.iloc[cases.rows]
+    return _tested(
+        SubgroupTable(name, point.name, point.threshold, (), skipped=reason)
+        if reason
+        else _table(name, _cells(rows[name]), cases, point, scale)
+        for name, reason in ordered_columns(rows, chosen).items()
+    )
+
+
+def _tested(tables: Iterable[SubgroupTable]) -> tuple[SubgroupTable, ...]:
+    """The tables with what every cell's differences show, corrected for all of them."""
+    tables = tuple(tables)
+    gaps = {
+        (place, row): cell.less_rest
+        for place, table in enumerate(tables)
+        for row, cell in enumerate(table.cells)
+    }
+    pairs = {(place, 1): (place, 0) for place, table in enumerate(tables) if len(table.cells) == 2}
+    tests = gap_tests(gaps, mirrored=pairs)
+    return tuple(
+        replace(
+            table,
+            cells=tuple(replace(cell, tests=tests[place, row]) for row, cell in enumerate(table.cells)),
+        )
+        for place, table in enumerate(tables)
+    )
+
+
+def _preferred(points: tuple[Point, ...]) -> Point:
+    order = {"sensitivity_90": 0, "given": 1}
+    defined = [point for point in points if point.threshold == point.threshold]
+    return min(defined or points, key=lambda one: order.get(one.name, 2))
+
+
+def _cells(column: pd.Series) -> tuple[Codes, list[str]]:
+    """Which value each case has, shape (n,), and the values in words."""
+    codes, values = pd.factorize(column)
+    if len(values) > MOST_VALUES:
+        return _quartiles(column.to_numpy(dtype=np.float64))
+    order = np.argsort(values)
+    rank = np.append(np.argsort(order), len(values))  # code -1, a missing value, takes the last place
+    return _with_missing(rank[codes], [_word(values[i]) for i in order])
+
+
+def _with_missing(codes: Codes, words: list[str]) -> tuple[Codes, list[str]]:
+    return codes, [*words, NOT_RECORDED] if (codes == len(words)).any() else words
+
+
+def _word(value: Any) -> str:
+    """A value as text, whole numbers without a decimal point."""
+    number = isinstance(value, (float, np.floating))
+    return str(int(value)) if number and float(value).is_integer() else str(value)
+
+
+def _quartiles(values: NDArray[np.float64]) -> tuple[Codes, list[str]]:
+    known = ~np.isnan(values)
+    cuts = np.unique(np.quantile(values[known], [0.25, 0.5, 0.75]))
+    edges = _edges(cuts)
+    words = [f"up to {edges[0]}", *(f"above {a} to {b}" for a, b in pairwise(edges)), f"above {edges[-1]}"]
+    codes = np.where(known, np.searchsorted(cuts, values, side="left"), len(words))
+    return _with_missing(codes, words)
+
+
+def _edges(cuts: NDArray[np.float64]) -> list[str]:
+    """Quartiles in words of six digits; in full where those would not tell them apart."""
+    words = [f"{cut:.6g}" for cut in cuts]
+    return words if len(set(words)) == len(words) else [_word(cut) for cut in cuts]
+
+
+def _table(
+    attribute: str, cells: tuple[Codes, list[str]], cases: Cases, point: Point, scale: Scale
+) -> SubgroupTable:
+    codes, values = cells
+    scored = tuple(
+        _cell(value, codes == code, cases, point, scale)
+        for code, value in enumerate(values)
+        if (codes == code).any()
+    )
+    return SubgroupTable(attribute, point.name, point.threshold, scored, _largest_gaps(scored))
+
+
+def _cell(value: str, part: Bools, cases: Cases, point: Point, scale: Scale) -> SubgroupCell:
+    inside = cases.select(np.flatnonzero(part))
+    events = int(inside.outcome.sum())
+    if reason := _too_few(inside):
+        return SubgroupCell(value, len(inside), events, suppressed=reason)
+    measures = dict(_measures(inside, point, scale))
+    apart = dict(differences(part, cases, point.threshold, scale))
+    return SubgroupCell(value, len(inside), events, measures, apart)
+
+
+def _too_few(cases: Cases) -> str:
+    """Why cases are too few for an estimate: groups that share their cases count once."""
+    events, others = (
+        int(side.sum()) if cases.group is None else len(np.unique(cases.group[side]))
+        for side in (cases.outcome, ~cases.outcome)
+    )
+    if min(events, others) >= LEAST:
+        return ""
+    of = "" if cases.group is None else "groups with "
+    return (
+        f"{events} {of}events and {others} {of}non-events; fewer than {LEAST} of either support no estimate"
+    )
+
+
+def _measures(cases: Cases, point: Point, scale: Scale) -> Iterator[tuple[str, Estimate]]:
+    plain: dict[str, Any] = {"group": cases.group, "level": scale.level}
+    scored = operating_point(cases.outcome, cases.risk, point, **plain)
+    yield "auc_logit", roc.auc_logit(cases.outcome, cases.risk, **plain)
+    yield "sensitivity", scored.sensitivity
+    yield "specificity", scored.specificity
+    if cases.ranking:
+        reason = undefined("scores are no probabilities", level=scale.level)
+        yield from (("calibration_intercept", reason), ("observed_expected", reason))
+        return
+    yield "calibration_intercept", calibration.calibration_intercept(cases.outcome, cases.risk, **plain)
+    yield "observed_expected", calibration.observed_expected(cases.outcome, cases.risk, **plain)
+
+
+def differences(part: Bools, cases: Cases, threshold: float, scale: Scale) -> Iterator[tuple[str, Estimate]]:
+    """AUC, sensitivity and specificity of a part less those of all other cases; none where these are too few.
+
+    Parameters
+    ----------
+    part : shape (n,), True where a case belongs to the part.
+    threshold : NaN for none; then the rates are left out.
+    """
+    if _too_few(cases.select(np.flatnonzero(~part))):
+        return
+    plain: dict[str, Any] = {"level": scale.level}
+    yield "auc_logit", auc_of_part_less_rest(cases.outcome, cases.risk, part, group=cases.group, **plain)
+    if math.isnan(threshold):
+        return
+    called = flagged(cases.risk, threshold)
+    for name, side, right in (
+        ("sensitivity", cases.outcome, called),
+        ("specificity", ~cases.outcome, ~called),
+    ):
+        group = None if cases.group is None else cases.group[side]
+        yield name, rate_of_part_less_rest(right[side], part[side], group=group, **plain)
+
+
+def _largest_gaps(cells: tuple[SubgroupCell, ...]) -> Mapping[str, Mapping[str, Any]]:
+    """Per measure the highest and lowest cell and their difference, where two cells have an estimate."""
+    shown = [cell for cell in cells if cell.measures]
+    gaps = {}
+    for measure in shown[0].measures if shown else ():
+        known = [(cell.measures[measure].value, cell.value) for cell in shown]
+        known = [pair for pair in known if np.isfinite(pair[0])]
+        if len(known) > 1:
+            lowest, highest = min(known, key=lambda pair: pair[0]), max(known, key=lambda pair: pair[0])
+            gaps[measure] = {"highest": highest[1], "lowest": lowest[1], "gap": highest[0] - lowest[0]}
+    return gaps

@@ -11,13 +11,13 @@ from numpy.typing import ArrayLike, NDArray
 
 from clineval.errors import InputError, in_short
 from clineval.evaluation.operating_points import HALF, SENSITIVITY_90
-from clineval.evaluation.populations import Cases, populations
+from clineval.evaluation.populations import Cases, differences, populations
 from clineval.evaluation.records import Point, Primary, Scale
-from clineval.evaluation.subgroups import differences
 from clineval.statistics import calibration, roc
 from clineval.statistics.auc import auc_variance
 from clineval.statistics.counts import flagged
 from clineval.statistics.decision_curve import net_benefit
+from clineval.statistics.differences import GapTest, gap_tests
 from clineval.statistics.intervals import Estimate, effective_groups, shared_groups
 from clineval.statistics.meta_analysis import (
     LEAST_OF_A_CLASS,
@@ -30,7 +30,6 @@ from clineval.statistics.meta_analysis import (
     plan_sites,
     random_effects,
 )
-from clineval.statistics.multiplicity import GapTest, gap_tests
 from clineval.statistics.operating_point import operating_point
 from clineval.statistics.rates import independent_cases
 

@@ -17,8 +17,8 @@ from scipy.special import expit, logit
 
 from clineval.errors import InputError
 from clineval.models import logistic, network, onnx_model, scattering, transfer, user_model
+from clineval.models.preprocessing import MATCHED, ORIGINAL, View
 from clineval.models.stored import Arrays, Floats, Shapes, Stored, read_arrays, read_record, require_shapes
-from clineval.models.views import MATCHED, ORIGINAL, View
 from clineval.settings import GivenModel, TrainingSettings
 
 MOST_PIXELS_A_SIDE = 1024  # of the images that a stored model takes

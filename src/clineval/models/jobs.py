@@ -18,9 +18,9 @@ from clineval.data.cohort import Cohort
 from clineval.data.splits import grouped_folds
 from clineval.models.classifier import KINDS, Lesson, risk_of
 from clineval.models.network import ARCHITECTURE
+from clineval.models.preprocessing import View
 from clineval.models.stored import Floats, Stored
 from clineval.models.user_model import Learnt
-from clineval.models.views import View
 
 FORMAT = 4  # of a finished training; another number is trained anew
 PACKAGES = ("torch", "onnxruntime", "scikit-learn", "numpy", "scipy")

@@ -11,9 +11,15 @@ from scipy.special import expit
 
 from clineval.data.splits import grouped_folds, some_cases
 from clineval.errors import InputError
-from clineval.models.preprocessing import SEEN_SIDE, PixelScaling, learn_pixel_scaling, scale_pixels
+from clineval.models.preprocessing import (
+    SEEN_SIDE,
+    Images,
+    PixelScaling,
+    View,
+    learn_pixel_scaling,
+    scale_pixels,
+)
 from clineval.models.stored import Arrays, Floats, Shapes, Stored
-from clineval.models.views import Images, View
 from clineval.settings import LogisticSettings
 
 

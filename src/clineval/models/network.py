@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from scipy.special import expit
 
 from clineval.models.onnx_graph import Graph, one_thread_session
+from clineval.models.preprocessing import Images, View
 from clineval.models.stored import Arrays, Floats, Shapes, Stored, positive, real
-from clineval.models.views import Images, View
 
 ARCHITECTURE = "depthnet-3"  # changes with anything that changes what weights mean
 GRID = 14  # rows and columns after the stem, whatever the size of the image

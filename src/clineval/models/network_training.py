@@ -17,9 +17,8 @@ from torch.nn import functional
 
 from clineval.errors import InputError
 from clineval.models.network import GRID, WIDTH, LearningCurve, Network, rows_of, stored, stride_of
-from clineval.models.preprocessing import GREY_LEVELS, GreyScaling, learn_grey_scaling
+from clineval.models.preprocessing import GREY_LEVELS, GreyScaling, Images, learn_grey_scaling
 from clineval.models.stored import Arrays, Stored, finite
-from clineval.models.views import Images
 from clineval.settings import NetworkSettings
 
 DROPOUT = 0.2

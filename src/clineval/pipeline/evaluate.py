@@ -1,8 +1,9 @@
-"""The work of clineval evaluate: table to evaluation, figures and report."""
+"""The work of clineval evaluate and report: table to evaluation, figures, report; a report written again."""
 
 import csv
 import json
 import re
+import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -13,6 +14,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from clineval import results
+from clineval import results as provenance
 from clineval.data import load_cohort, own_table
 from clineval.data.cohort import Cohort, Source
 from clineval.errors import InputError, option
@@ -20,6 +22,7 @@ from clineval.evaluation import Evaluation
 from clineval.evaluation.codec import to_plain
 from clineval.evaluation.curves import Curves, curves
 from clineval.evaluation.populations import Cases, populations, without_repeats
+from clineval.pipeline.run import write_words
 from clineval.pipeline.scoring import open_and_score
 from clineval.predictions import attributes as attributes_of
 from clineval.predictions import check_predictions, read_predictions, write_predictions
@@ -28,7 +31,13 @@ from clineval.reporting.artefacts import read_artefacts
 from clineval.reporting.beside import write_beside_figures
 from clineval.reporting.report import write_report
 from clineval.reporting.sentences import subject_of
-from clineval.results.folder import folder_kind, replace_folder, require_apart
+from clineval.results.folder import (
+    folder_kind,
+    foreign_entries,
+    replace_folder,
+    require_apart,
+    require_results,
+)
 from clineval.settings import BesideReaders, EvaluationSettings
 from clineval.statistics import sample_size
 
@@ -435,3 +444,51 @@ def _risk(rows: _Rows, line: int, condition: int) -> float:
             f"{place}: the scores of the two labels must sum to 1; they sum to {sum(scores):.3f}."
         )
     return scores[condition]
+
+
+WORDS = ("report.html", "checklist.csv", "model_card.md")
+
+
+def rewrite_report(results: Path, *, force: bool = False) -> Path:
+    """Write report, checklist and model card again; return the report's path.
+
+    Every other artefact keeps the hash that the run gave it, so that tampering stays visible.
+
+    Parameters
+    ----------
+    force : write into a published record, too.
+
+    Raises
+    ------
+    InputError : ``results`` is published, or not a whole results folder, or a file in it is of another
+        schema.
+    """
+    require_results(results, provenance.FILE, "evaluation.json", "predictions.csv")
+    record = provenance.read_provenance(results / provenance.FILE)
+    if record["kind"] == "adopt":
+        raise InputError(
+            f"{results} holds an adoption, whose page is adoption.html: no report is made of the cases that "
+            "fitted it. Validate it on other patients with: clineval validate"
+        )
+    foreign = [*foreign_entries(results), *(name for name in WORDS if (results / name).is_dir())]
+    if foreign:
+        raise InputError(
+            f"{results} holds {', '.join(foreign[:10])}, which no run writes (a link, a pipe, or a folder "
+            "where a file belongs); remove it, or write the results again."
+        )
+    with replace_folder(results, kind=record["kind"], force=force, carries=True) as folder:
+        shutil.copytree(results, folder, dirs_exist_ok=True)
+        _write_words(folder, results)
+        provenance.reseal(folder, record, names=WORDS)
+    return results / "report.html"
+
+
+def _write_words(folder: Path, results: Path) -> None:
+    """Write report, checklist and card; what is no results file of this schema is refused by name."""
+    try:
+        write_words(folder)
+    except (AttributeError, KeyError, TypeError, RecursionError) as error:
+        raise InputError(
+            f"{results}: provenance.json or evaluation.json is not of the form that this version reads "
+            f"({type(error).__name__}: {error}); write the results again."
+        ) from error

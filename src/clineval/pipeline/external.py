@@ -21,9 +21,9 @@ from clineval.evaluation.external import transport
 from clineval.evaluation.records import Point
 from clineval.models.classifier import Classifier
 from clineval.models.network import Networks
-from clineval.models.novelty import Distance
+from clineval.models.preprocessing import MIRRORED, ORIGINAL, external_view, mean_histogram
+from clineval.models.scattering import Distance
 from clineval.models.stored import Floats
-from clineval.models.views import MIRRORED, ORIGINAL, external_view, mean_histogram
 from clineval.pipeline.stored_run import StoredRun, final_risks, score_images
 from clineval.predictions import read_predictions
 from clineval.progress import Announce

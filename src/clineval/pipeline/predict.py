@@ -51,8 +51,8 @@ class Prediction:
     risk : predicted probability of the condition by model, 0 to 1.
     flagged : by model and frozen threshold, whether the risk is at or above it.
     unlike_training : the image lies further from the training images than 99 of 100 validation images do.
-    texture_distance, grey_distance : how far; see ``clineval.models.novelty``. None, all three, where nothing
-        is known of the training images.
+    texture_distance, grey_distance : how far; see ``clineval.models.scattering``. None, all three, where
+        nothing is known of the training images.
     coloured : share of the file's pixels that have a colour, 0 to 1; their luma was taken.
     """
 

@@ -20,8 +20,8 @@ from clineval.pipeline.train import train_all, write_tables
 from clineval.pipeline.verify import Verdict
 from clineval.predictions import OUT_OF_FOLD, read_predictions
 from clineval.progress import Announce
-from clineval.results.environment import environment_differences
 from clineval.results.folder import require_results
+from clineval.results.provenance import environment_differences
 from clineval.settings import RunSettings
 
 PREDICTIONS = "predictions.csv"

@@ -20,9 +20,17 @@ from clineval.data.similarity import WAVES, Trace, trace
 from clineval.errors import InputError
 from clineval.files import read_regular
 from clineval.models.classifier import KINDS, Classifier, ReadModel, mean_of, read_model, risk_of
-from clineval.models.novelty import Distance, Novelty, distance, learn_novelty
 from clineval.models.onnx_model import open_model
-from clineval.models.scattering import FEATURES
+from clineval.models.preprocessing import (
+    CHUNK,
+    LEVELS,
+    MIRRORED,
+    ORIGINAL,
+    View,
+    external_view,
+    mean_histogram,
+)
+from clineval.models.scattering import FEATURES, Distance, Novelty, distance, learn_novelty
 from clineval.models.stored import (
     MOST_JSON,
     Arrays,
@@ -33,7 +41,6 @@ from clineval.models.stored import (
     require_shapes,
     write_arrays,
 )
-from clineval.models.views import CHUNK, LEVELS, MIRRORED, ORIGINAL, View, external_view, mean_histogram
 from clineval.progress import Progress
 from clineval.results import hash_file
 from clineval.results.folder import MARKER, require_results

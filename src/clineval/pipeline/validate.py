@@ -22,9 +22,9 @@ from clineval.data.own_table import Columns
 from clineval.errors import InputError, in_short
 from clineval.evaluation import Evaluation, codec, read_evaluation
 from clineval.evaluation import sites as by_site
+from clineval.evaluation.populations import check_chosen
 from clineval.evaluation.readers import check_readers
 from clineval.evaluation.records import Point, Primary, Scale
-from clineval.evaluation.subgroups import check_chosen
 from clineval.models.onnx_model import ELSEWHERE
 from clineval.pipeline.external import (
     FILE,

@@ -27,8 +27,8 @@ from clineval.reporting.sentences import (
 )
 from clineval.reporting.tables import AS_PERCENT, MEASURE_NAMES, Cell, Row, Table, cell, signed_cell
 from clineval.results import LEDGER, read_openings
+from clineval.statistics.differences import GapTest
 from clineval.statistics.intervals import Estimate
-from clineval.statistics.multiplicity import GapTest
 from clineval.statistics.thresholds import GuaranteedThreshold
 
 WITHOUT_NEAR_DUPLICATES = "_deduplicated"  # how the name of a model ends that was trained without them

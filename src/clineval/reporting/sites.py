@@ -45,8 +45,8 @@ from clineval.reporting.style import (
     shorten,
 )
 from clineval.reporting.tables import AS_PERCENT, MEASURE_NAMES, Cell, Row, Table, cell, signed_cell
+from clineval.statistics.differences import GapTest
 from clineval.statistics.intervals import Estimate
-from clineval.statistics.multiplicity import GapTest
 
 DRAWN = ("auc_logit", "sensitivity", "specificity", "observed_expected")
 PLAIN_NAMES = {"auc_logit": "AUC"}

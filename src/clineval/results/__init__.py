@@ -1,16 +1,17 @@
 """Where a result came from: command, settings, commit, versions, machine, steps, hashes, test openings."""
 
 from clineval.files import FILE, LEDGER, hash_file, hash_folder, hash_settings
-from clineval.results.environment import commit, machine, versions
 from clineval.results.provenance import (
     CRATE,
     SCHEMA,
     Recorder,
     Step,
     broken_link,
+    commit,
     describe,
     is_as_sealed,
     ledger_state,
+    machine,
     open_ledger,
     read_openings,
     read_provenance,
@@ -19,6 +20,7 @@ from clineval.results.provenance import (
     scrub_command,
     seal,
     seeds_of,
+    versions,
 )
 
 __all__ = [

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from clineval.errors import InputError
-from clineval.evaluation.subgroups import FILE_ONLY, NAMES_CASES, NOT_CHOSEN, ordered_columns
+from clineval.evaluation.populations import FILE_ONLY, NAMES_CASES, NOT_CHOSEN, ordered_columns
 
 CASES = 60
 
