@@ -1,21 +1,26 @@
 """An untrusted file runs nothing: no pickle anywhere, no eval, no formula in a spreadsheet, no script."""
 
 import io
+import json
 import os
 import pickle
 import re
+import shutil
+import sys
 import zipfile
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from finished_run import WORDS, write_cohort
 
 import clineval
 from clineval.cli import main
 from clineval.data import medmnist
 from clineval.errors import InputError
-from clineval.models.stored import read_arrays
+from clineval.models.classifier import read_model
+from clineval.models.stored import FORMAT, read_arrays
 
 SOURCE = Path(clineval.__file__).parent
 FORBIDDEN = (
@@ -123,3 +128,46 @@ def test_names_from_a_table_are_neither_formulas_nor_scripts_nor_paths_in_the_re
             for cell in re.split(r'[,\n"]+', path.read_text()):
                 assert not re.match(r"[=+@\t\r]|-(?![\d.])|-\d\+", cell), (path.name, cell)
     assert "<script>alert" not in (tmp_path / "in" / "out" / "report.html").read_text()
+
+
+@pytest.mark.slow
+def test_a_results_folder_that_names_a_python_file_never_has_it_imported(
+    finished_run, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.setattr("clineval.reporting.figures.write_figures", lambda *given, **named: None)
+    folder, ran = shutil.copytree(finished_run, tmp_path / "run"), tmp_path / "ran"
+    trap = f"open({str(ran)!r}, 'w').close()\ndef make(seed):\n    raise SystemExit\n"
+    for place in (tmp_path, folder, folder / "models"):
+        (place / "trap.py").write_text(trap)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    named = {"name": "mine", "file": "trap.py", "sha256": "0" * 64, "factory": "make"}
+    record = json.loads((folder / "provenance.json").read_text())
+    record["settings"]["training"]["given"] = [named, {**named, "name": "other", "file": "trap"}]
+    record["command"] = ["clineval", "run", "--model", "mine=trap.py:make"]
+    (folder / "provenance.json").write_text(json.dumps(record))
+    cohort = write_cohort(tmp_path / "external")
+    table, images = str(cohort / "cohort.csv"), str(cohort / "images")
+    asked = {
+        ("predict", "run", f"{images}/im000.png"): 0,
+        ("validate", "run", table, *WORDS, "--name", "b", "--image-folder", images, "--out", "b"): 0,
+        ("report", "run"): 0,
+        ("verify", "run"): 4,  # it holds files that the run did not write
+        ("verify", "b"): 0,
+        ("verify", "run", "--retrain"): 3,
+    }
+    for words, code in asked.items():
+        assert main.run_command([*words, "--quiet"]) == code, words
+        assert not ran.exists(), words
+        assert "trap" not in sys.modules
+    said = capsys.readouterr().err
+    assert (
+        "Give what you trust again: --model mine=trap.py:make (SHA-256 000000000000); --model other" in said
+    )
+
+
+def test_a_stored_model_of_the_kind_that_is_python_is_refused(tmp_path):
+    record = {"format": FORMAT, "kind": "python", "image": [28, 28], "file": "trap.py", "factory": "make"}
+    (tmp_path / "mine.json").write_text(json.dumps(record))
+    with pytest.raises(InputError, match=r"mine\.json is not the record of a model that this version reads"):
+        read_model(tmp_path, "mine")

@@ -1,18 +1,23 @@
 """A repeated run: what is compared, within what, and what cannot be repeated."""
 
 import json
-from dataclasses import asdict
+import runpy
+from dataclasses import asdict, replace
+from pathlib import Path
 
 import numpy as np
+import onnx
 import pandas as pd
 import pytest
 
 from clineval import results
+from clineval.data.phantom import phantom
 from clineval.errors import InputError
 from clineval.pipeline import retrain
 from clineval.pipeline.retrain import MEMBER_TOLERANCE, NETWORK_TOLERANCE, TOLERANCE, repeat_run, settings_of
 from clineval.pipeline.run import OwnImages
-from clineval.settings import DataSettings, OwnSettings, RunSettings, TrainingSettings
+from clineval.progress import silent
+from clineval.settings import DataSettings, GivenModel, OwnSettings, RunSettings, TrainingSettings
 
 SETTINGS = RunSettings(data=DataSettings(dataset="phantom"), training=TrainingSettings(seed=4, seeds=(1, 2)))
 
@@ -36,7 +41,7 @@ def table(shift=0.0, *, model="logreg", case="test/3"):
     return frame
 
 
-def write_run(folder, *, kind="run", source=(), shift=0.0):
+def write_run(folder, *, kind="run", source=(), shift=0.0, settings=SETTINGS):
     folder.mkdir(exist_ok=True)
     table(shift).to_csv(folder / "predictions.csv", index=False)
     (folder / "audit.json").write_text("{}")
@@ -45,7 +50,7 @@ def write_run(folder, *, kind="run", source=(), shift=0.0):
     record = results.describe(
         kind=kind,
         command=("clineval", kind),
-        settings=asdict(SETTINGS),
+        settings=asdict(settings),
         source={"dataset": "phantom", "title": "Phantoms", "sha256": "a", "condition": "ill", **dict(source)},
         recorder=results.Recorder(),
     )
@@ -211,3 +216,28 @@ def test_gaps_are_found_whatever_the_order_of_rows(tmp_path):
     assert gaps["logreg"].case == "test/3"
     np.testing.assert_allclose([gaps["logreg"].largest, gaps["logreg"].mean], [0.25, 0.025])
     assert (gaps["cnn"].largest, gaps["combined"].mean) == (0, 0)
+
+
+def test_models_of_the_users_are_asked_for_and_others_in_their_place_are_named(tmp_path, monkeypatch):
+    example = runpy.run_path(str(Path(__file__).parents[1] / "examples" / "onnx_file.py"))
+    onnx.save(example["graph"](), tmp_path / "blob.onnx")
+    (tmp_path / "blob.json").write_text(json.dumps(example["READING"]))
+    cohort = phantom(1, cases=(16, 8, 8))
+    own = replace(SETTINGS.training, given=(GivenModel("blob", "blob.onnx", "0" * 64),))
+    folder = write_run(
+        tmp_path / "results",
+        settings=replace(SETTINGS, training=own),
+        source={"sha256": cohort.source.sha256},
+    )
+    monkeypatch.setattr(retrain, "load", lambda *given, **named: cohort)
+    with pytest.raises(InputError, match=r"again: --model blob=blob\.onnx \(SHA-256 000000000000\)"):
+        repeat_run(folder, announce=silent)
+    models = {"blob": str(tmp_path / "blob.onnx"), "mine": "mine.py:make"}
+    with pytest.raises(InputError, match=r"--model mine: .* was made without a model of that name"):
+        repeat_run(folder, models=models, announce=silent)
+    del models["mine"]
+    (line,) = repeat_run(folder, models=models, announce=silent).differences
+    assert line.startswith(
+        "it was --model blob=blob.onnx (SHA-256 000000000000), now it is --model blob=blob"
+    )
+    assert line.endswith("; nothing was trained")

@@ -7,14 +7,19 @@ import shutil
 
 import numpy as np
 import pytest
+from finished_run import WORDS, write_cohort
+from PIL import Image
 from scipy.special import expit, logit
 
+from clineval.cli.console import REFUSED
+from clineval.cli.main import run_command
 from clineval.data.phantom import phantom
 from clineval.errors import InputError
 from clineval.evaluation import read_evaluation
 from clineval.models import stored
 from clineval.models.classifier import risk_of
 from clineval.models.preprocessing import CHUNK, external_view
+from clineval.pipeline.predict import predict
 from clineval.pipeline.stored_run import cut_for, final_risks, read_run, score_images
 from clineval.predictions import read_predictions
 from clineval.results import hash_file
@@ -268,6 +273,36 @@ def test_a_pipe_in_the_place_of_a_model_is_refused_at_once(copy):
     os.mkfifo(copy / "models" / "cnn.safetensors")
     with pytest.raises(InputError, match=r"models/cnn\.safetensors"):
         read_run(copy)
+
+
+@pytest.fixture
+def not_stored(copy):
+    """The run with a further model that could not be stored, its primary one."""
+    record = {"training": {"not_stored": "it has no to_onnx(path)"}, "recalibration": {"fitted": None}}
+    rewrite(copy, "models/shipped.json", lambda records: records.update(mine=record))
+    points = json.loads((copy / "evaluation.json").read_text())["points"]["cnn"]
+    rewrite(copy, "evaluation.json", lambda own: own["points"].update(mine=points))
+    rewrite(copy, "evaluation.json", lambda own: own["primary"].update(model="mine"))
+    return copy
+
+
+def test_validate_refuses_a_run_whose_primary_model_was_not_stored(not_stored, tmp_path, capsys):
+    external, before = write_cohort(tmp_path / "external"), sorted(tmp_path.iterdir())
+    place = ["--name", "b", "--image-folder", str(external / "images"), "--out", str(tmp_path / "out")]
+    words = ["validate", str(not_stored), str(external / "cohort.csv"), *WORDS, *place, "--quiet"]
+    assert run_command(words) == REFUSED
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "mine, was not stored. Not scored: mine could not be stored (it has no to_onnx(path))" in line
+    assert "another --primary" in line
+    assert sorted(tmp_path.iterdir()) == before
+
+
+def test_predict_gives_the_others_and_says_why_one_is_left_out(not_stored, tmp_path, images):
+    Image.fromarray(images[0]).save(tmp_path / "image.png")
+    found = predict(not_stored, [tmp_path / "image.png"])
+    assert set(found.images[0].risk) == {"logreg", "cnn", "scattering", "combined"}
+    assert "Not scored: mine could not be stored (it has no to_onnx(path))." in found.notice
+    assert found.primary is None
 
 
 def test_a_threshold_that_is_not_a_number_is_refused(copy):

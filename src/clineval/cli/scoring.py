@@ -25,6 +25,7 @@ from clineval.cli.options import (
     Threshold,
     comma_list,
     command,
+    named_sources,
 )
 from clineval.errors import InputError
 
@@ -393,6 +394,16 @@ def verify(
     image_folder: Annotated[
         Path | None, typer.Option(help="With --cohort: where the images lie.", show_default="the table's")
     ] = None,
+    model: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="With --retrain, for a model of your own. A Python file is run: name only what you trust.",
+            metavar="NAME=SOURCE",
+        ),
+    ] = None,
+    model_timeout: Annotated[
+        float, typer.Option(help="Seconds that one training of a model of your own may take.")
+    ] = 3600.0,
     jobs: Jobs = None,
 ) -> None:
     """Check every artefact's hash, recompute the evaluation, and compare report and README to it.
@@ -402,12 +413,13 @@ def verify(
     Examples:
       clineval verify results
       clineval verify results --retrain
+      clineval verify results --retrain --model mine=my_model.py:make
       clineval verify results-b
     """
     from clineval.pipeline.verify import verify_results
 
-    if (cohort or image_folder or jobs) and not retrain:
-        raise InputError("--cohort, --image-folder and --jobs need --retrain beside them.")
+    if (cohort or image_folder or model or jobs) and not retrain:
+        raise InputError("--cohort, --image-folder, --model and --jobs need --retrain beside them.")
     verdicts = [verify_results(results)]
     if retrain:
         from clineval.pipeline.retrain import repeat_run
@@ -415,7 +427,15 @@ def verify(
 
         own = None if cohort is None else OwnImages(cohort, image_folder)
         with display() as announce:
-            verdicts.append(repeat_run(results, own=own, jobs=jobs, announce=announce))
+            again = repeat_run(
+                results,
+                own=own,
+                models=named_sources(model or []),
+                model_timeout=model_timeout,
+                jobs=jobs,
+                announce=announce,
+            )
+        verdicts.append(again)
     for note in (note for verdict in verdicts for note in verdict.notes):
         say(f"{results}: {note}.")
     differences = [line for verdict in verdicts for line in verdict.differences]

@@ -2,7 +2,7 @@
 
 import json
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,9 +11,11 @@ import pandas as pd
 
 from clineval import results
 from clineval.data.own_images import OWN
-from clineval.errors import InputError, require_extra
+from clineval.errors import InputError, in_short, require_extra
 from clineval.evaluation.codec import from_plain
 from clineval.models.classifier import KINDS
+from clineval.models.given import given_model
+from clineval.models.user_model import TIMEOUT
 from clineval.pipeline.run import OwnImages, audit_and_group, load, load_own, write_exploration
 from clineval.pipeline.stored_run import RECORDS
 from clineval.pipeline.train import train_all, write_tables
@@ -22,7 +24,7 @@ from clineval.predictions import OUT_OF_FOLD, read_predictions
 from clineval.progress import Announce
 from clineval.results.folder import require_results
 from clineval.results.provenance import environment_differences
-from clineval.settings import RunSettings
+from clineval.settings import GivenModel, RunSettings
 
 PREDICTIONS = "predictions.csv"
 TOLERANCE = 1e-3
@@ -62,7 +64,13 @@ class Gap:
 
 
 def repeat_run(
-    folder: Path, *, own: OwnImages | None = None, jobs: int | None = None, announce: Announce
+    folder: Path,
+    *,
+    own: OwnImages | None = None,
+    models: Mapping[str, str] | None = None,
+    model_timeout: float = TIMEOUT,
+    jobs: int | None = None,
+    announce: Announce,
 ) -> Verdict:
     """Repeat a run from its recorded settings in a temporary folder and compare what it predicts.
 
@@ -75,11 +83,13 @@ def repeat_run(
     ----------
     folder : results of ``clineval run`` or ``train``.
     own : the user's own images, where the run was made from such.
+    models : the user's own models by name, as for ``run``: a results folder never leads to code by itself.
+    model_timeout : seconds that one training of a Python model, with its scoring, may take.
     jobs : trainings at once; all cores by default.
 
     Raises
     ------
-    InputError : the folder holds something that trained nothing, or its images are not at hand.
+    InputError : the folder holds something that trained nothing, or its images or models are not given.
     """
     require_extra("train", for_what="verify --retrain")
     require_results(folder, results.FILE, PREDICTIONS)
@@ -89,16 +99,38 @@ def repeat_run(
         raise InputError(
             f"{folder} holds the results of 'clineval {record['kind']}', not to be retrained: {why}."
         )
-    if record["settings"].get("training", {}).get("given"):
-        raise InputError(
-            f"{folder} was made with models of your own; a results folder never makes the program "
-            "run a user's code. Make the run again with the same --model and set both beside each other: "
-            "clineval compare"
-        )
-    settings = settings_of(record)
+    settings, sources = settings_of(record), models or {}
+    _check_given(folder, settings.training.given, sources)
     with tempfile.TemporaryDirectory(prefix="clineval-retrain-") as place:
-        other = _repeat(record, settings, Path(place), own=own, jobs=jobs, announce=announce)
+        other = _repeat(
+            record,
+            settings,
+            Path(place),
+            own=own,
+            sources=sources,
+            model_timeout=model_timeout,
+            jobs=jobs,
+            announce=announce,
+        )
         return Verdict((other,)) if other else _compared(folder, Path(place), record)
+
+
+def _check_given(folder: Path, recorded: Sequence[GivenModel], sources: Mapping[str, str]) -> None:
+    """Models of the user's are named anew by the user, never by the folder: their code would be run."""
+    lacking = [each for each in recorded if each.name not in sources]
+    if lacking:
+        raise InputError(
+            f"{folder} was made with models of your own; a results folder never makes the program run a "
+            f"user's code. Give what you trust again: {in_short([_source(each) for each in lacking])}."
+        )
+    odd = sorted(set(sources) - {each.name for each in recorded})
+    if odd:
+        raise InputError(f"--model {odd[0]}: {folder} was made without a model of that name; leave it out.")
+
+
+def _source(model: GivenModel) -> str:
+    where = model.file if model.factory is None else f"{model.file}:{model.factory}"
+    return f"--model {model.name}={where} (SHA-256 {model.sha256[:12]})"
 
 
 def settings_of(record: Mapping[str, Any]) -> RunSettings:
@@ -125,10 +157,12 @@ def _repeat(
     place: Path,
     *,
     own: OwnImages | None,
+    sources: Mapping[str, str],
+    model_timeout: float,
     jobs: int | None,
     announce: Announce,
 ) -> str | None:
-    """Train anew into ``place``; or say, before anything is trained, that the data are others."""
+    """Train anew into ``place``; or say, before anything is trained, that data or models are others."""
     _check_images(record, own)
     cohort = (
         load(settings, announce=announce)
@@ -138,10 +172,15 @@ def _repeat(
     then, now = record["data"].get("sha256"), cohort.source.sha256
     if then != now:
         return f"data: their SHA-256 was {then}, now it is {now}; nothing was trained"
+    recorded = settings.training.given
+    given = [given_model(one.name, sources[one.name], cohort, timeout=model_timeout) for one in recorded]
+    for before, model in zip(recorded, given, strict=True):
+        if model.about != before:
+            return f"it was {_source(before)}, now it is {_source(model.about)}; nothing was trained"
     findings, cohort = audit_and_group(cohort, settings, place, announce=announce)
     if record["kind"] == "run":
         write_exploration(cohort, place)
-    models = train_all(cohort, findings, settings, jobs=jobs, announce=announce)
+    models = train_all(cohort, findings, settings, given=given, jobs=jobs, announce=announce)
     write_tables(models, place, leave_out=UNSEEN[record["kind"]])
     return None
 
