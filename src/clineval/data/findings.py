@@ -65,11 +65,19 @@ def marked_images(images: Images) -> NDArray[np.bool_]:
     the edge of the picture makes narrow strokes of wide structures. Marks that were shrunk with
     the image to less than 128 pixels have mostly blurred into the tissue and are not found.
     """
-    large = min(images.shape[1:]) >= LARGE_ENOUGH
-    height, contrast = (UPRIGHT, STROKE_CONTRAST) if large else (SHORT, SHORT_CONTRAST)
     blocks = (images[start : start + BLOCK] for start in range(0, len(images), BLOCK))
-    found = [np.sum(_strokes(block, height=height) >= contrast, axis=(1, 2)) for block in blocks]
+    found = [np.sum(_marks(block), axis=(1, 2)) for block in blocks]
     return np.concatenate([np.zeros(0, np.int64), *found]) >= STROKE_PIXELS
+
+
+def stroke_pixels(image: Images) -> NDArray[np.bool_]:
+    """Where an image with text or measuring marks has their strokes, shape (height, width).
+
+    Nowhere in an image that ``marked_images`` does not name.
+    """
+    marks = _marks(image[None])[0]
+    inside = np.pad(marks, ((0, 0), (NARROW, NARROW)))
+    return inside if marks.sum() >= STROKE_PIXELS else np.zeros_like(inside)
 
 
 def bears_marks(picture: Image.Image) -> bool:
@@ -77,6 +85,13 @@ def bears_marks(picture: Image.Image) -> bool:
     shrink = max(1.0, min(picture.size) / PRINT_SIDE)
     size = (round(picture.width / shrink), round(picture.height / shrink))
     return bool(marked_images(np.asarray(picture.resize(size, Image.Resampling.BILINEAR))[None])[0])
+
+
+def _marks(images: Images) -> NDArray[np.bool_]:
+    """Pixels on narrow bright upright strokes, less the outermost columns."""
+    large = min(images.shape[1:]) >= LARGE_ENOUGH
+    height, contrast = (UPRIGHT, STROKE_CONTRAST) if large else (SHORT, SHORT_CONTRAST)
+    return _strokes(images, height=height) >= contrast
 
 
 def _strokes(images: Images, *, height: int) -> Images:

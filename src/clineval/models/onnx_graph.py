@@ -4,7 +4,7 @@ import math
 import os
 import threading
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -123,11 +123,12 @@ class Port:
 
 @dataclass(frozen=True)
 class GivenGraph:
-    """A graph from a file, checked, ready to be run on one thread."""
+    """A graph from a file, checked, ready to be run on one thread; ``content`` are the file's bytes."""
 
     input: Port
     outputs: tuple[Port, ...]
     session: Any
+    content: bytes = field(repr=False)
 
     def run(self, values: NDArray[Any], *, output: str) -> NDArray[Any]:
         """One output's value, of floating-point numbers.
@@ -184,7 +185,65 @@ def open_given_graph(content: bytes) -> GivenGraph:
         session = _bounded_session(content)
     except Exception as error:
         raise ValueError(f"onnxruntime does not load it ({_first_line(error)})") from error
-    return GivenGraph(inputs[0], tuple(map(_port, model.graph.output)), session)
+    return GivenGraph(inputs[0], tuple(map(_port, model.graph.output)), session, content)
+
+
+WEIGHTED = (
+    "Conv", "ConvTranspose", "Gemm", "MatMul", "BatchNormalization", "InstanceNormalization", "PRelu",
+    "LayerNormalization", "LSTM", "GRU", "RNN", "Add", "Mul", "Sub", "Transpose", "Identity", "Cast",
+    "ConvInteger", "MatMulInteger", "QLinearConv", "QLinearMatMul", "DequantizeLinear",
+)  # fmt: skip
+"""Operators whose constant inputs are what was learnt; those of others may be sizes, bounds or axes."""
+LEARNT = ("coefficients", "class_weights", "target_weights", "nodes_values")
+"""What was learnt by the machines and trees of ai.onnx.ml, which keep it in attributes."""
+
+
+def count_layers(content: bytes) -> int:
+    """How many operations of a checked graph have learnt weights of their own that can be shuffled."""
+    return len(_layers(onnx.load_model_from_string(content).graph))
+
+
+def shuffle_layers(content: bytes, *, layers: int, seed: int) -> bytes:
+    """A checked graph with the weights of its last so many layers shuffled, each array within itself."""
+    model = onnx.load_model_from_string(content)
+    rng = np.random.default_rng(seed)
+    for weights in _layers(model.graph)[:layers]:
+        for one in weights:
+            if isinstance(one, TensorProto):
+                values = numpy_helper.to_array(one)
+                shuffled = rng.permutation(values.ravel()).reshape(values.shape)
+                one.CopyFrom(numpy_helper.from_array(shuffled, one.name))
+            else:
+                one.floats[:] = rng.permutation(np.array(one.floats)).tolist()
+    return bytes(model.SerializeToString())
+
+
+def _layers(graph: GraphProto) -> list[list[Any]]:
+    """The learnt tensors and attributes of each operation that has some, from the output down."""
+    constants = {each.name: each for each in graph.initializer}
+    constants |= {
+        node.output[0]: attribute.t
+        for node in graph.node
+        if node.op_type == "Constant"
+        for attribute in node.attribute
+        if attribute.type == AttributeProto.TENSOR
+    }
+    seen: set[str] = set()
+    found = []
+    for node in reversed(graph.node):
+        names = [name for name in node.input if name in constants and name not in seen]
+        own = [constants[name] for name in names if node.op_type in WEIGHTED]
+        weights: list[Any] = [each for each in own if _can_be_shuffled(each)]
+        weights += [each for each in node.attribute if each.name in LEARNT and len(each.floats) > 1]
+        if weights:
+            found.append(weights)
+            seen.update(names)
+    return found
+
+
+def _can_be_shuffled(tensor: TensorProto) -> bool:
+    kind = helper.tensor_dtype_to_np_dtype(tensor.data_type).kind
+    return math.prod(tensor.dims) > 1 and (kind == "f" or (kind in "iu" and len(tensor.dims) > 1))
 
 
 def _require_standard(model: onnx.ModelProto, graphs: Sequence[GraphProto]) -> None:

@@ -179,6 +179,17 @@ class Network:
 
 
 @dataclass(frozen=True)
+class Mirrored:
+    """The features of mirror images."""
+
+    network: Network
+
+    def __call__(self, images: Images) -> NDArray[np.float32]:
+        """As ``Network``, of the images mirrored left to right."""
+        return self.network(images[:, :, ::-1])
+
+
+@dataclass(frozen=True)
 class TransferModel:
     """A kernel machine on the pretrained network's features."""
 
@@ -188,7 +199,7 @@ class TransferModel:
     def risk(self, view: View) -> Floats:
         """Risk of each image, shape (cases,); of a view that is mirrored only, of its mirror image."""
         if view.mirrored == (True,):
-            return self.machine.risk(self.network(view.images[:, :, ::-1]))
+            return self.machine.risk(view.computed(Mirrored(self.network)))
         return self.machine.risk(view.computed(self.network))
 
 

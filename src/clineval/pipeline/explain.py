@@ -1,0 +1,406 @@
+"""Maps of what a model's risk depends on, each checked before it is shown: the work of clineval explain."""
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from functools import cached_property
+from itertools import combinations
+from math import isnan, nan
+from os import cpu_count
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import numpy as np
+from scipy.stats import rankdata
+from threadpoolctl import threadpool_limits
+
+from clineval.data.cohort import Cohort
+from clineval.data.findings import stroke_pixels
+from clineval.data.image_files import find_images, read_squares
+from clineval.data.preparation import DEEP, Unusable, check_preparation
+from clineval.errors import InputError, in_short
+from clineval.models.classifier import Classifier, checked_risk, mean_of
+from clineval.models.network import Networks
+from clineval.models.occlusion import occlusion_map
+from clineval.models.randomised import cascade
+from clineval.models.stored import Floats
+from clineval.models.views import CHUNK, MIRRORED, ORIGINAL, Images, View, external_view
+from clineval.pipeline.predict import check_answer, write_answer
+from clineval.pipeline.stored_run import AS_TRAINED, StoredRun, cut_for, final_risks, read_run
+from clineval.progress import Progress
+from clineval.reporting.maps import CheckedMaps, Explanation, MapCheck
+from clineval.results.folder import unwritable
+
+DRAWS = 4  # randomised models that a map is compared with
+SHIFT = (1, 1)  # rows and columns by which an image is moved to see whether its map stays
+CHECKED = 7  # cells a side at which maps are compared; the map itself is finer
+FINE = 32  # pixels a side up to which every pixel is a cell of its own
+COARSE = 14  # cells a side of larger images
+PATCH = 5 / 28  # side of a patch as a share of the image's
+Members = tuple[Classifier, ...]
+Version = Mapping[str, Members]  # by name of a trained model: the classifiers of which it is the mean
+
+
+@dataclass(frozen=True)
+class Explainer:
+    """One model of a run beside its randomised versions, ready to map images.
+
+    Attributes
+    ----------
+    run : narrowed to the models that this one is made of.
+    matching : average over the image and the image of matched grey levels, as ``clineval predict`` does.
+    """
+
+    run: StoredRun
+    model: str
+    matching: bool = True
+
+    def explain(self, square: Images, *, image: str = "", stride: int | None = None) -> Explanation:
+        """The checked map of one prepared image, uint8, shape (side, side).
+
+        Parameters
+        ----------
+        stride : pixels from one cell to the next; by default 1 up to 32 pixels a side, then a fourteenth.
+
+        Raises
+        ------
+        InputError : an image of another size or type than the run was trained on.
+        """
+        side = self.run.side
+        if square.shape != (side, side) or square.dtype != np.uint8:
+            raise InputError(
+                f"The run was trained on grey images of {side} x {side} pixels (uint8); got {square.dtype} "
+                f"of shape {square.shape}. Prepare them to that size."
+            )
+        stride, patch = stride or stride_for(side), patch_for(side)
+        shown = [self._as_trained, *self._randomised[:1]]
+        maps = self._map(shown, square, patch=patch, stride=stride)
+        return Explanation(
+            image=image,
+            model=self.model,
+            condition=self.run.condition,
+            square=square,
+            risk=float(self.risks([self._as_trained], square[None])[0, 0]),
+            threshold=self._threshold,
+            map=maps[..., 0],
+            randomised=maps[..., 1] if len(shown) > 1 else None,
+            check=replace(self.check(square), **_on_marks(maps[..., 0], square, stride=stride)),
+            patch=patch,
+            stride=stride,
+        )
+
+    def check(self, square: Images) -> MapCheck:
+        """Agreement with randomised models, stability and agreement of seeds, on a coarse grid of cells."""
+        side = self.run.side
+        grid = {"patch": patch_for(side), "stride": -(-side // CHECKED)}
+        versions = [self._as_trained, *self._randomised, *self._members]
+        maps = np.moveaxis(self._map(versions, square, **grid), -1, 0)
+        own, others = maps[0], maps[1 : 1 + len(self._randomised)]
+        members = maps[1 + len(self._randomised) :]
+        moved = self._map([self._as_trained], move(square, SHIFT), shift=SHIFT, **grid)[..., 0]
+        return MapCheck(
+            agreement=_mean([abs(rank_correlation(own, each)) for each in others]),
+            stability=rank_correlation(own, moved),
+            seeds=_mean([rank_correlation(*pair) for pair in combinations(members, 2)]),
+        )
+
+    def down_the_layers(self, square: Images) -> dict[str, float]:
+        """Rank correlation with the map of the model after each layer was randomised, from the top."""
+        side, steps = self.run.side, self._cascades[0]
+        grid = {"patch": patch_for(side), "stride": -(-side // CHECKED)}
+        maps = self._map([self._as_trained, *(version for _, version in steps)], square, **grid)
+        return {
+            name: rank_correlation(maps[..., 0], maps[..., place])
+            for place, (name, _) in enumerate(steps, start=1)
+        }
+
+    def risks(self, versions: Sequence[Version], images: Images) -> Floats:
+        """Risk of each image by each version of the model, shape (images, versions)."""
+        chunks = [images[start : start + CHUNK] for start in range(0, len(images), CHUNK)]
+        with threadpool_limits(1), ThreadPoolExecutor(max_workers=cpu_count()) as pool:
+            parts = list(pool.map(lambda chunk: self._score(versions, chunk), chunks))
+        return np.concatenate(parts)
+
+    @property
+    def _threshold(self) -> float | None:
+        if self.run.primary is not None and self.run.primary[0] == self.model:
+            return self.run.primary[1]
+        points = self.run.thresholds[self.model]
+        return points[0].threshold if points else None
+
+    @cached_property
+    def _as_trained(self) -> Version:
+        return {name: _members_of(model) for name, model in self.run.models.items()}
+
+    @cached_property
+    def _cascades(self) -> tuple[tuple[tuple[str, Version], ...], ...]:
+        """For each draw the model with ever more layers shuffled, from the top; empty where none can be."""
+        return tuple(_cascade(self.run.models, seed=seed) for seed in range(DRAWS))
+
+    @property
+    def _randomised(self) -> list[Version]:
+        return [steps[-1][1] for steps in self._cascades if steps]
+
+    @cached_property
+    def _members(self) -> list[Version]:
+        """The model with each single member of its ensemble in place of the whole ensemble."""
+        ensembles = {name: members for name, members in self._as_trained.items() if len(members) > 1}
+        return [
+            {**self._as_trained, name: (member,)} for name, members in ensembles.items() for member in members
+        ]
+
+    def _map(self, versions: Sequence[Version], square: Images, **grid: Any) -> Floats:
+        return occlusion_map(lambda images: self.risks(versions, images), square, **grid)
+
+    def _score(self, versions: Sequence[Version], chunk: Images) -> Floats:
+        views, known = self._views(chunk), _Known()
+        found = []
+        for version in versions:
+            risks = {
+                name: mean_of(
+                    [known.risk(members, views[each]) for each in self.run.views[name] if each in views]
+                )
+                for name, members in version.items()
+            }
+            found.append(final_risks(self.run, [risks])[self.model])
+        return np.stack(found, axis=1)
+
+    def _views(self, chunk: Images) -> dict[str, View]:
+        if not self.matching:
+            return {ORIGINAL: View(chunk)}
+        grey = self.run.reference.novelty.grey
+        return {name: external_view(chunk, name, grey) for name in MIRRORED}
+
+
+class _Known:
+    """Risks of one chunk, so that what several versions of a model share is computed once."""
+
+    def __init__(self) -> None:
+        self._risks: dict[tuple[int, int], Floats] = {}
+
+    def risk(self, members: Members, view: View) -> Floats:
+        """The mean risk of the members, as an ensemble gives it."""
+        return np.asarray(np.mean([self._of(member, view) for member in members], axis=0))
+
+    def _of(self, member: Classifier, view: View) -> Floats:
+        key = (id(member), id(view))
+        if key not in self._risks:
+            self._risks[key] = checked_risk(member.risk(view))
+        return self._risks[key]
+
+
+def explainer(run: StoredRun, model: str | None = None, *, matching: bool = True) -> Explainer:
+    """One model of a run, by default the primary one, ready to map images.
+
+    Raises
+    ------
+    InputError : the run has no such model, or one that could not be stored.
+    """
+    name = model or (run.primary[0] if run.primary is not None else run.names[-1])
+    if name in run.not_stored:
+        raise InputError(
+            f"A map needs a stored model to ask; {name} could not be stored ({run.not_stored[name]}). "
+            f"Choose another with --model: {', '.join(run.names)}."
+        )
+    if name not in run.names:
+        raise InputError(f"--model needs one of {', '.join(run.names)}; got {name!r}.")
+    return Explainer(_narrowed(run, name), name, matching)
+
+
+def stride_for(side: int) -> int:
+    """Pixels from one cell of a map to the next, for images of that many pixels a side."""
+    return 1 if side <= FINE else -(-side // COARSE)
+
+
+def patch_for(side: int) -> int:
+    """Pixels a side of a patch: 5 of 28."""
+    return max(1, round(side * PATCH))
+
+
+def move(image: Images, shift: tuple[int, int]) -> Images:
+    """The image moved down and to the right by so many pixels, its edges repeated."""
+    rows, columns = (np.arange(side) - by for side, by in zip(image.shape, shift, strict=True))
+    return image[np.clip(rows, 0, None)[:, None], np.clip(columns, 0, None)]
+
+
+def rank_correlation(one: Floats, other: Floats) -> float:
+    """Spearman's rank correlation of two maps, -1 to 1; NaN where one of them is constant."""
+    first, second = (rankdata(each.ravel()) - (each.size + 1) / 2 for each in (one, other))
+    scale = np.sqrt((first @ first) * (second @ second))
+    return float(first @ second / scale) if scale > 0 else nan
+
+
+def _narrowed(run: StoredRun, name: str) -> StoredRun:
+    """The run with nothing but what one model is made of."""
+    parts = {name: run.parts[name]} if name in run.parts else {}
+    needed = set(parts.get(name, (name,)))
+    return replace(
+        run,
+        models={each: model for each, model in run.models.items() if each in needed},
+        parts=parts,
+        adopted={each: fit for each, fit in run.adopted.items() if each == name or each in needed},
+    )
+
+
+def _members_of(model: Classifier) -> Members:
+    return model.members if isinstance(model, Networks) else (model,)
+
+
+def _cascade(models: Mapping[str, Classifier], *, seed: int) -> tuple[tuple[str, Version], ...]:
+    """All models shuffled step by step together; one of fewer steps stays at its last."""
+    steps = {name: cascade(model, seed=seed) for name, model in models.items()}
+    if not all(steps.values()):
+        return ()
+    longest = max(steps.values(), key=len)
+    return tuple(
+        (layer, {name: _members_of(own[min(place, len(own) - 1)][1]) for name, own in steps.items()})
+        for place, (layer, _) in enumerate(longest)
+    )
+
+
+def _mean(values: Sequence[float]) -> float:
+    """The mean of those that are defined; NaN where none is."""
+    defined = [value for value in values if not isnan(value)]
+    return float(np.mean(defined)) if defined else nan
+
+
+def _on_marks(found: Floats, square: Images, *, stride: int) -> dict[str, float]:
+    """The share of a map, and of its cells, that lies on text or marks burnt in."""
+    strokes = stroke_pixels(square)
+    total = float(np.abs(found).sum())
+    if not strokes.any() or total == 0:
+        return {}
+    cells = np.zeros(found.shape, bool)
+    rows, columns = np.nonzero(strokes)
+    cells[rows // stride, columns // stride] = True
+    return {"marks": float(np.abs(found[cells]).sum() / total), "marks_area": float(cells.mean())}
+
+
+SAMPLE = 8  # test images, at even intervals, whose maps a run checks
+MOST_MISSED = 6  # missed cases whose maps a run keeps
+MISSED_CELLS = 14  # a side, of these maps
+
+
+def explain(
+    results: Path | str,
+    sources: Sequence[Path | str],
+    *,
+    out: Path,
+    model: str | None = None,
+    fit: str = AS_TRAINED,
+    bits: int = DEEP,
+    matching: bool = True,
+    progress: Progress | None = None,
+) -> tuple[Explanation, ...]:
+    """Map what the risk of image files depends on, check each map, and write a picture and a JSON of each.
+
+    Of an upright image the square that ``fit`` names is mapped, and its risk is that of this square alone.
+
+    Parameters
+    ----------
+    results : folder of ``clineval run``.
+    sources, fit, bits, matching : as for ``clineval.predict``.
+    out : folder for NAME_map.png and NAME_map.json; made where it is not there.
+    model : of the run; its primary one by default.
+    progress : called with (images done, images in all).
+
+    Raises
+    ------
+    InputError : the run is not whole or has no such stored model, a source is missing or cannot be read, or
+        ``out`` is no folder to write to.
+    """
+    from clineval.reporting.map_plots import write_explanation
+
+    run = read_run(Path(results))
+    ready = explainer(run, model, matching=matching)
+    names, squares = _squares(run, sources, fit=fit, bits=bits)
+    stems = _stems(names)
+    _check_out(out, stems, results=Path(results), sources=sources)
+    found = []
+    for name, stem, square in zip(names, stems, squares, strict=True):
+        each = ready.explain(square, image=name)
+        record = {**each.to_json(), "layers": _for_json(ready.down_the_layers(square))}
+        text = json.dumps(record, indent=1, ensure_ascii=False, allow_nan=False)
+        write_answer(text + "\n", out / f"{stem}.json")
+        try:
+            write_explanation(each, out / f"{stem}.png", notice=run.notice)
+        except OSError as error:
+            raise unwritable(out, error) from error
+        found.append(each)
+        if progress is not None:
+            progress(len(found), len(names))
+    return tuple(found)
+
+
+def check_test_maps(run: StoredRun, cohort: Cohort, *, missed: Sequence[str]) -> CheckedMaps | None:
+    """How the primary model's maps fare on test images at even intervals, and the maps of missed cases.
+
+    As the test images were scored: without matching, on views of development.
+
+    Parameters
+    ----------
+    missed : test cases that the primary model missed, the worst first.
+    """
+    test = np.flatnonzero(cohort.within("test"))
+    if run.primary is None or not len(test):
+        return None
+    ready = explainer(run, matching=False)
+    some = np.unique(np.linspace(0, len(test) - 1, min(len(test), SAMPLE)).astype(int))
+    row_of = {str(cohort.case[row]): row for row in test}
+    maps = {
+        case: ready.explain(cohort.images[row_of[case]], image=case, stride=-(-run.side // MISSED_CELLS))
+        for case in [case for case in missed if case in row_of][:MOST_MISSED]
+    }
+    return CheckedMaps(
+        ready.model,
+        len(test),
+        tuple(ready.check(cohort.images[row]) for row in test[some]),
+        {case: (each.map, each.check) for case, each in maps.items()},
+    )
+
+
+def _squares(
+    run: StoredRun, sources: Sequence[Path | str], *, fit: str, bits: int
+) -> tuple[list[str], Images]:
+    """The names of image files and the square of each; refused where one cannot be used."""
+    (cut,) = cut_for(run, fit, second_view=False)
+    check_preparation(size=run.side, fit=cut, bits=bits)
+    files = find_images(sources)
+    squares = read_squares([path for path, _ in files.images], side=run.side, fits=(cut,), bits=bits)
+    names = [name for _, name in files.images]
+    bad = [
+        f"{name}: {why}" for name, why in zip(names, squares.read, strict=True) if isinstance(why, Unusable)
+    ]
+    if bad:
+        raise InputError(f"{len(bad)} of {len(names)} images cannot be used: {in_short(bad)}.")
+    return names, squares.views[0]
+
+
+def _stems(names: Sequence[str]) -> list[str]:
+    """What the files of each image are called, each name once."""
+    found: list[str] = []
+    for name in names:
+        plain = re.sub(r"[^A-Za-z0-9_.+-]+", "_", PurePosixPath(name).with_suffix("").as_posix()).strip("._")
+        stem = f"{plain[-80:] or 'image'}_map"
+        same = sum(each == stem or each.startswith(f"{stem}-") for each in found)
+        found.append(f"{stem}-{same + 1}" if same else stem)
+    return found
+
+
+def _check_out(out: Path, stems: Sequence[str], *, results: Path, sources: Sequence[Path | str]) -> None:
+    """Refuse, before any image is scored, a folder that cannot be written or holds what is read."""
+    if out.exists() and not out.is_dir():
+        raise InputError(f"--out needs a folder for the maps; {out} is a file.")
+    for stem in stems:
+        check_answer(out / f"{stem}.json", results=results, sources=list(map(Path, sources)))
+        picture = out / f"{stem}.png"
+        if picture.is_symlink() or (picture.exists() and not picture.is_file()):
+            raise InputError(f"{picture} is in the way of a map's picture; choose another --out.")
+        if any(picture.resolve() == Path(source).resolve() for source in sources):
+            raise InputError(f"{picture} is one of the images; choose another --out.")
+
+
+def _for_json(numbers: Mapping[str, float]) -> dict[str, float | None]:
+    return {name: None if isnan(value) else round(value, 4) for name, value in numbers.items()}
