@@ -342,6 +342,52 @@ def _tables(tables: list[Path], folders: list[Path]) -> "list[OwnImages]":
     return [OwnImages(table, folder) for table, folder in zip(tables, own, strict=True)]
 
 
+def explain(
+    results: Annotated[Path, typer.Argument(help="Folder written by clineval run.")],
+    images: Annotated[list[Path], typer.Argument(help="PNG, JPEG, TIFF, DICOM files, or folders.")],
+    out: Annotated[Path, typer.Option("--out", help="Folder for the maps; parents are made.")] = Path("maps"),
+    model: Annotated[
+        str | None, typer.Option("--model", help="Model of the run.", show_default="the primary model")
+    ] = None,
+    fit: Fit = "as-trained",
+    bits: Bits = 16,
+    matching: Matching = True,
+) -> None:
+    """Which parts of an image its risk depends on: an occlusion map, checked before it is shown.
+
+    A patch of the image at a time is replaced by the image's mean grey; the map is by how much the risk
+    falls (the patch raises it) or rises (it lowers it), in percentage points.
+
+    A map is shown in grey, with the reason, where it resembles that of the same model with random weights,
+    which stands beside it, or changes when the image moves by one pixel. It shows what this model
+    reacts to; not where the lesion is, and no cause.
+
+    Written are NAME_map.png and NAME_map.json for each image.
+
+    Examples:
+      clineval explain results lesion.png --out maps
+      clineval explain results images/ --model logreg --out maps
+    """
+    from clineval.pipeline.explain import explain as explain_files
+    from clineval.reporting.maps import extremes
+
+    with display() as announce:
+        found = explain_files(
+            results,
+            images,
+            out=out,
+            model=model,
+            fit=fit,
+            bits=bits,
+            matching=matching,
+            progress=announce("Mapping the images"),
+        )
+    for each in found:
+        verdict = "check passed" if each.check.passed else f"greyed: {each.check.reason}"
+        say(f"{each.image}: risk {each.risk:.3f} by {each.model}, {extremes(each.map)}; {verdict}")
+    say(f"Maps: {out}")
+
+
 def _complain_unreadable(count: int, *, of: int) -> None:
     if count:
         complain(f"{count:,} of {of:,} images cannot be used and were left out; the output names each.")

@@ -48,7 +48,14 @@ def _top(
 
 
 COMMANDS = {
-    "Start here": (images.run, scoring.evaluate, external.validate, external.predict, scoring.readers),
+    "Start here": (
+        images.run,
+        scoring.evaluate,
+        external.validate,
+        external.predict,
+        external.explain,
+        scoring.readers,
+    ),
     "Data": (images.audit, images.fetch, images.explore),
     "Models": (images.train, images.study, external.adopt),
     "Results": (scoring.report, scoring.verify, scoring.compare),

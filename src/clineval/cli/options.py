@@ -136,6 +136,7 @@ COMMON = {
     "evaluate": ("condition", "threshold", "out"),
     "validate": ("name", "image_folder", "out"),
     "predict": ("out", "form", "skip_unreadable"),
+    "explain": ("out", "model", "fit"),
     "adopt": ("name", "image_folder", "out"),
     "readers": ("modality_column", "predictions", "out"),
     "fetch": ("dataset", "size", "to"),

@@ -71,8 +71,8 @@ class Explainer:
         side = self.run.side
         if square.shape != (side, side) or square.dtype != np.uint8:
             raise InputError(
-                f"The run was trained on grey images of {side} x {side} pixels (uint8); got {square.dtype} "
-                f"of shape {square.shape}. Prepare them to that size."
+                f"The models take grey images of {side} x {side} pixels (uint8); got {square.dtype} of "
+                f"shape {square.shape}. Prepare them to that size."
             )
         stride, patch = stride or stride_for(side), patch_for(side)
         shown = [self._as_trained, *self._randomised[:1]]
@@ -125,10 +125,10 @@ class Explainer:
 
     @property
     def _threshold(self) -> float | None:
-        if self.run.primary is not None and self.run.primary[0] == self.model:
-            return self.run.primary[1]
-        points = self.run.thresholds[self.model]
-        return points[0].threshold if points else None
+        model, threshold = self.run.primary or ("", nan)
+        points = [threshold] if model == self.model else []
+        points += [each.threshold for each in self.run.thresholds[self.model]]
+        return next((each for each in points if not isnan(each)), None)
 
     @cached_property
     def _as_trained(self) -> Version:
@@ -168,7 +168,7 @@ class Explainer:
         return np.stack(found, axis=1)
 
     def _views(self, chunk: Images) -> dict[str, View]:
-        if not self.matching:
+        if not self.matching or self.run.reference is None:
             return {ORIGINAL: View(chunk)}
         grey = self.run.reference.novelty.grey
         return {name: external_view(chunk, name, grey) for name in MIRRORED}
@@ -300,7 +300,7 @@ def explain(
 
     Parameters
     ----------
-    results : folder of ``clineval run``.
+    results : folder of ``clineval run``; or ``model.onnx`` with ``model.json`` beside it.
     sources, fit, bits, matching : as for ``clineval.predict``.
     out : folder for NAME_map.png and NAME_map.json; made where it is not there.
     model : of the run; its primary one by default.

@@ -31,9 +31,9 @@ def write_explanation(found: Explanation, path: Path, *, notice: str = "") -> No
         threshold = "" if found.threshold is None else f", {_call(found)} {number(found.threshold, 3)}"
         heading = Heading(
             f"What the risk of {shorten(found.image, 40)} depends on, by {shorten(found.model, 20)}",
-            f"Risk {number(found.risk, 3)}{threshold}. Change in risk of {shorten(found.condition, 30)} by "
-            f"{found.patch} x {found.patch} pixels, which were replaced by the image's mean grey. "
-            f"{checked(found.check)} Not where the lesion is, and no cause.",
+            f"Risk of {shorten(found.condition, 30)} {number(found.risk, 3)}{threshold}. The maps: how far "
+            f"{found.patch} x {found.patch} pixels raise it, against the image's mean grey in their place. "
+            f"{checked(found.check)} A map shows neither where the lesion is nor a cause.",
             notice,
         )
         inner = WIDTH - 0.3
@@ -42,26 +42,28 @@ def write_explanation(found: Explanation, path: Path, *, notice: str = "") -> No
 
 
 _ACROSS = 2 * STEP + 1
-_TITLE, _SCALE = 0.1, 0.24
+_TITLE, _SCALE = 0.1, 0.22
 
 
 def draw_explanation(found: Explanation, ax: Axes) -> float:
     """Image, map and map of the randomised model in a row; returns the height, in heights of a picture."""
-    largest = _largest(found.map, found.randomised)
     side = found.square.shape[0]
-    pictures = [("The image, as the model sees it", None)]
+    pictures: list[tuple[str, Floats | None]] = [("The image, as the model sees it", None)]
     pictures.append(("Its map" if found.check.passed else "Its map: failed its check", found.map))
     if found.randomised is not None:
-        pictures.append(("The same of random weights", found.randomised))
+        pictures.append(("The same with random weights", found.randomised))
     for place, (title, changes) in enumerate(pictures):
         left = place * STEP
         show(found.square, ax, (left, left + 1, _TITLE + 1, _TITLE), smooth=False)
         ax.text(left, _TITLE - 0.03, title, fontsize=7, fontweight="bold", va="bottom")
         if changes is not None:
-            reach = changes.shape[0] * found.stride / side
+            reach, largest = changes.shape[0] * found.stride / side, largest_change(changes)
             box = (left, left + reach, _TITLE + reach, _TITLE)
-            draw_map(changes, ax, box, largest=largest, grey=changes is found.map and not found.check.passed)
-    _draw_scale(ax, left=STEP, top=_TITLE + 1.07, largest=largest)
+            grey = changes is found.map and not found.check.passed
+            draw_map(changes, ax, box, largest=largest, grey=grey)
+            _draw_scale(ax, left=left, top=_TITLE + 1.05, largest=largest, grey=grey)
+    words = "Scale: percentage points of risk.\nSolid line: the patch raises the risk,\ndashed: it lowers it."
+    ax.text(0, _TITLE + 1.04, words, fontsize=6, va="top", color=MUTED, linespacing=1.3)
     bottom = _TITLE + 1 + _SCALE
     ax.set_xlim(0, _ACROSS)
     ax.set_ylim(bottom, 0)
@@ -83,8 +85,8 @@ def draw_map(
     left, right, lower, upper = box
     ax.imshow(_coloured(changes, largest, grey=grey), extent=box, aspect="auto", interpolation="nearest")
     if grey:
-        frame = Rectangle((left, upper), right - left, lower - upper, fill=False, hatch="///", linewidth=0)
-        frame.set_edgecolor("#BBBBBB")
+        frame = Rectangle((left, upper), right - left, lower - upper, fill=False, hatch="//", linewidth=0)
+        frame.set_edgecolor("#999999")
         ax.add_patch(frame)
     if np.ptp(changes) > 0 and min(changes.shape) > 1:
         _draw_contours(changes, ax, box, largest, grey=grey)
@@ -115,7 +117,7 @@ def map_tile(changes: Floats, square: Images, *, largest: float, grey: bool) -> 
 def checked(check: MapCheck) -> str:
     """What the check of a map showed, in one or two sentences."""
     parts = [
-        f"Rank correlation with random weights {number(check.agreement, 2)}",
+        f"Rank correlation, whatever its sign, with random weights {number(check.agreement, 2)}",
         f"with the image moved by one pixel {number(check.stability, 2)}",
     ]
     if not isnan(check.seeds):
@@ -132,10 +134,9 @@ def _call(found: Explanation) -> str:
     return "flagged at the threshold" if flagged else "not flagged at the threshold"
 
 
-def _largest(*maps: Floats | None) -> float:
-    """The largest absolute change of some maps; 1 where all are 0, so that it can be divided by."""
-    found = max(float(np.abs(each).max()) for each in maps if each is not None)
-    return found or 1.0
+def largest_change(found: Floats) -> float:
+    """The largest absolute change of a map; 1 where all are 0, so that it can be divided by."""
+    return float(np.abs(found).max()) or 1.0
 
 
 def _points(change: float) -> str:
@@ -188,12 +189,9 @@ def _write_number(
     )
 
 
-def _draw_scale(ax: Axes, *, left: float, top: float, largest: float) -> None:
-    """The scale of both maps: percentage points of risk by colour, and what the lines mean."""
-    shades = _coloured(np.linspace(-largest, largest, 101)[None], largest, grey=False)
-    box = (left, left + 1, top + 0.045, top)
-    ax.imshow(shades, extent=box, aspect="auto", interpolation="nearest")
-    for place, value in ((0, -largest), (0.5, 0.0), (1, largest)):
-        ax.text(left + place, top + 0.06, _points(value), fontsize=6, ha="center", va="top", color=INK)
-    words = "percentage points of risk\nsolid line: raises the risk, dashed: lowers it"
-    ax.text(left + STEP, top + 0.02, words, fontsize=6, va="center", color=MUTED, linespacing=1.3)
+def _draw_scale(ax: Axes, *, left: float, top: float, largest: float, grey: bool) -> None:
+    """The scale of a map: percentage points of risk by colour."""
+    shades = _coloured(np.linspace(-largest, largest, 101)[None], largest, grey=grey)
+    ax.imshow(shades, extent=(left, left + 1, top + 0.045, top), aspect="auto", interpolation="nearest")
+    for place, value, side in ((0.0, -largest, "left"), (0.5, 0.0, "center"), (1.0, largest, "right")):
+        ax.text(left + place, top + 0.06, _points(value), fontsize=6, ha=side, va="top", color=INK)

@@ -47,8 +47,8 @@ class MapCheck:
             return "it cannot be compared with the map of a randomised model"
         if self.agreement >= MOST_AGREEMENT:
             return (
-                "it resembles the map of a model with random weights (rank correlation "
-                f"{self.agreement:.2f}, must be below {MOST_AGREEMENT:g})"
+                "its pattern, whatever the sign, is much like that of models with random weights (rank "
+                f"correlation {self.agreement:.2f}, must be below {MOST_AGREEMENT:g})"
             )
         if not self.stability >= LEAST_STABILITY:
             return (
@@ -153,7 +153,7 @@ class CheckedMaps:
         members = "" if isnan(seeds) else f", between members of the ensemble {number(seeds, 2)}"
         return (
             f"{verdict}: on {whole(shown)} of {whole(self.cases)} test images their rank correlation with "
-            f"maps of the same model with random weights is {number(agreement, 2)} "
+            f"maps of the same model with random weights, whatever its sign, is {number(agreement, 2)} "
             f"(wanted: below {number(MOST_AGREEMENT, 1)}), with maps of the images moved by one pixel "
             f"{number(stability, 2)} (wanted: {number(LEAST_STABILITY, 1)} or more){members}. "
             f"{whole(failed)} of these {whole(shown)} maps fail by themselves; a map that fails is greyed."
