@@ -13,7 +13,7 @@ from clineval.data.phantom import phantom
 from clineval.errors import InputError
 from clineval.models.classifier import risk_of
 from clineval.models.occlusion import occlude
-from clineval.models.views import View
+from clineval.models.preprocessing import View
 from clineval.pipeline import explain
 from clineval.pipeline.explain import check_test_maps, explainer, move, rank_correlation
 from clineval.pipeline.stored_run import final_risks, read_run, score_images

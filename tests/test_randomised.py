@@ -12,11 +12,10 @@ from onnx import TensorProto, helper, numpy_helper
 from clineval.models import onnx_graph, onnx_model
 from clineval.models.logistic import LogisticModel
 from clineval.models.network import Network, Networks, member_shapes
-from clineval.models.preprocessing import PixelScaling
+from clineval.models.preprocessing import PixelScaling, View
 from clineval.models.randomised import NETWORK_LAYERS, cascade, randomised
 from clineval.models.scattering import ENDS, ScatteringModel
 from clineval.models.svm import SupportVectorModel
-from clineval.models.views import View
 
 EXAMPLE = runpy.run_path(str(Path(__file__).parents[1] / "examples" / "onnx_file.py"))
 

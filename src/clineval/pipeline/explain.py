@@ -24,9 +24,9 @@ from clineval.errors import InputError, in_short
 from clineval.models.classifier import Classifier, checked_risk, mean_of
 from clineval.models.network import Networks
 from clineval.models.occlusion import occlusion_map
+from clineval.models.preprocessing import CHUNK, MIRRORED, ORIGINAL, Images, View, external_view
 from clineval.models.randomised import cascade
 from clineval.models.stored import Floats
-from clineval.models.views import CHUNK, MIRRORED, ORIGINAL, Images, View, external_view
 from clineval.pipeline.predict import check_answer, write_answer
 from clineval.pipeline.stored_run import AS_TRAINED, StoredRun, cut_for, final_risks, read_run
 from clineval.progress import Progress
