@@ -1,4 +1,4 @@
-"""AUC with its doubt at ten million cases costs less than two argsorts; 10,000 bootstraps take a blink.
+"""AUC with its interval at ten million cases costs less than two argsorts; 10,000 bootstraps take a blink.
 
 Claims, each a ratio measured in one run (least CPU seconds of three trials):
 - AUC with DeLong's interval on 10 million cases: at most 2 numpy.argsort of the risks; a paired

@@ -84,7 +84,7 @@ def write_table(path: Path, count: int) -> Path:
 def validate_words(results: Path, table: Path, images: Path, out: Path) -> list[str]:
     """The command line of a validation."""
     columns = ["--image-column", "id", "--outcome-column", "pathology", "--positive", "malignant"]
-    place = ["--group-column", "patient", "--image-folder", str(images), "--name", "elsewhere"]
+    place = ["--group-column", "patient", "--image-folder", str(images), "--name", "hospital-b"]
     return ["validate", str(results), str(table), *columns, *place, "--out", str(out)]
 
 

@@ -2,7 +2,7 @@
 
     python benchmarks/fuzz_readers.py [INPUTS] [SEED] [READER...]    (100000, 0 and all by default; make fuzz)
 
-Each reader of a stranger's file is given INPUTS broken files, made from whole ones by
+Each reader of an untrusted file is given INPUTS broken files, made from whole ones by
 benchmarks/mutations.py. A refusal is right, and so is a file that can be read after all; wrong are any
 other exception, more than five seconds of the processor, more than two gigabytes, and a crash: each is
 printed with the number of its input, by which the same input can be made again. Exit 1 where one is

@@ -1,7 +1,7 @@
 """What each step towards an external image gives: a ladder, climbed once, that chose nothing.
 
 Runs trained on BreastMNIST alone are applied, frozen, to BUS-BRA: from one network on plainly resized images
-to the shipped models on images prepared as ``clineval validate`` prepares them. AUC with intervals clustered
+to the final models on images prepared as ``clineval validate`` prepares them. AUC with intervals clustered
 by patient (logit scale, 95 %).
 
     CLINEVAL_BUSBRA=FOLDER python research/ladder_busbra.py RESULTS [RESULTS_64 RESULTS_224] [--record FILE]
@@ -50,7 +50,7 @@ def _climb(run: StoredRun) -> Iterator[dict[str, object]]:
     steps: dict[str, tuple[list[NDArray[np.uint8]], bool]] = {
         "plain resize": ([_resized(external, run.side)], False),
         "middle square": ([middle], False),
-        "and a matched look": ([middle], True),
+        "and a matched view": ([middle], True),
         "and the upper square": ([middle, upper], True),
     }
     for step, (views, matching) in steps.items():

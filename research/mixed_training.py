@@ -1,17 +1,17 @@
-"""Do networks that learn from changed images travel better, alone or beside networks trained as shipped?
+"""Do networks that learn from changed images travel better, alone or beside unchanged networks?
 
 Folds, shifts, score and rule are those of study_transport.py (research/README.md): train +
-val of BreastMNIST alone. The machine is the shipped one; networks look at both squares of upright images, as
-they came and matched, with or without the blurred look (each from both sides). A mixed ensemble has k
-networks of five trained on changed images, the rest as shipped; each score is the mean over the five ways of
+val of BreastMNIST alone. The machine is the final one; networks see both squares of upright images, as
+stored and matched, with or without the blurred view (each from both sides). A mixed ensemble has k
+networks of five trained on changed images, the rest unchanged; each score is the mean over the five ways of
 saying which.
 
     CLINEVAL_DATA=FOLDER python research/mixed_training.py --keep FOLDER --repeats 0 1 --members 5 [--moves]
 
 Finished trainings and risks are kept in --keep and not made again. --members 1 is the screen with one network
-a fold; --moves also averages each look over moves of one pixel. Writes mixed_choices.csv: for every
-candidate and repeat the score and its parts, what it gains over the networks as shipped, and what it costs at
-home (``combined`` on clean images as they came, without further looks: difference, and its 95 % interval from
+a fold; --moves also averages each view over moves of one pixel. Writes mixed_choices.csv: for every
+candidate and repeat the score and its parts, what it gains over the unchanged networks, and what it costs
+(``combined`` on clean images as stored, without further views: difference, and its 95 % interval from
 1,000 resamples of groups).
 """
 
@@ -43,7 +43,7 @@ from clineval.models.classifier import risk_of
 from clineval.models.preprocessing import View
 
 RECORD = Path(__file__).with_name("mixed_choices.csv")
-SHIPPED = "as shipped"
+UNCHANGED = "unchanged"
 KINDS = (
     "intensity",
     "scanner",
@@ -57,14 +57,26 @@ KINDS = (
 )
 NOT_WHOLE = ("geometry and intensity", "scanner and geometry", "geometry, half")
 WHOLE = tuple(kind for kind in KINDS if kind not in NOT_WHOLE)  # trained five a fold
-LOOKS = {
-    "two": ("as it came", "mean and SD matched"),
-    "three": ("as it came", "mean and SD matched", "blurred .8"),
+VIEWS = {
+    "two": ("as stored", "mean and SD matched"),
+    "three": ("as stored", "mean and SD matched", "blurred .8"),
 }
-HOME = ("as it came",)
+CLEAN = ("as stored",)
 MOVES = ((1, 0), (-1, 0), (0, 1), (0, -1))  # pixels down and right
 DRAWS = 1000
-SAID = ["candidate", "looks", "repeat", "score", "gain", "clean", "scanner", "worst", "home", "low", "high"]
+SAID = [
+    "candidate",
+    "views",
+    "repeat",
+    "score",
+    "gain",
+    "clean",
+    "scanner",
+    "worst",
+    "clean_gain",
+    "low",
+    "high",
+]
 
 Member = tuple[str, int]  # how it was trained, and which of the five it is
 Said = dict[str, Floats]  # risks of the pool by KIND/LEVEL/VIEW
@@ -115,35 +127,35 @@ def say(line: str) -> None:
 def _world(
     cohort: Cohort, pool: np.ndarray, shown: list[Shown], repeat: int, asked: argparse.Namespace
 ) -> World:
-    """The networks of every kind, trained where they are not kept yet, and the shipped machine."""
+    """The networks of every kind, trained where they are not kept yet, and the final machine."""
     folds = {
         kind: list(trained_folds(cohort, pool, _training(kind, "cnn", asked.members), repeat, asked.keep))
-        for kind in (SHIPPED, *asked.kinds)
+        for kind in (UNCHANGED, *asked.kinds)
     }
-    machine = _training(SHIPPED, "scattering", 1)
+    machine = _training(UNCHANGED, "scattering", 1)
     machine_folds = list(trained_folds(cohort, pool, machine, repeat, asked.keep))
     path = asked.keep / f"machine-{repeat}.npz"
     bench = Bench(cohort.outcome[pool], {repeat: [fold.outside for fold in machine_folds]}, shown)
-    seen = held_out_risks(machine_folds, shown, machine, HOME[0], path)
+    seen = held_out_risks(machine_folds, shown, machine, CLEAN[0], path)
     risks: dict[tuple[Member, str], Said] = {}
 
-    def said(member: Member, look: str) -> Said:
+    def said(member: Member, view: str) -> Said:
         kind, place = member
-        if (member, look) not in risks:
-            kept = asked.keep / f"said-{kind}-{repeat}-{place}-{look}.npz".replace(" ", "-")
-            risks[member, look] = _said(folds[kind], shown, place, look, kept)
-        return risks[member, look]
+        if (member, view) not in risks:
+            kept = asked.keep / f"said-{kind}-{repeat}-{place}-{view}.npz".replace(" ", "-")
+            risks[member, view] = _said(folds[kind], shown, place, view, kept)
+        return risks[member, view]
 
     odds = [_views([{name.partition("/")[2]: risk for name, risk in seen.items()}], one) for one in shown]
     return World(bench, repeat, cohort.group[pool], said, odds)
 
 
 def _training(kind: str, model: str, members: int) -> Training:
-    return Training(kind, None if kind == SHIPPED else kind, (model,), members, ())
+    return Training(kind, None if kind == UNCHANGED else kind, (model,), members, ())
 
 
-def _said(folds: list[Fold], shown: list[Shown], place: int, look: str, path: Path) -> Said:
-    """What one member of each fold says of the cases left out, as one look shows them."""
+def _said(folds: list[Fold], shown: list[Shown], place: int, view: str, path: Path) -> Said:
+    """What one member of each fold says of the cases left out, as one view shows them."""
     if path.is_file():
         return dict(np.load(path))
     said: Said = {}
@@ -152,15 +164,15 @@ def _said(folds: list[Fold], shown: list[Shown], place: int, look: str, path: Pa
             if images is not None:
                 risk = said[f"{one.kind}/{one.level}/{view}"] = np.empty(len(images))
                 for fold in folds:
-                    seen = View(_look(images[fold.outside], look, fold.grey))
+                    seen = View(_prepared(images[fold.outside], view, fold.grey))
                     risk[fold.outside] = risk_of(fold.models["cnn"][place], seen)
     np.savez_compressed(path, **said)
     return said
 
 
-def _look(images: Images, look: str, grey: Floats) -> Images:
-    """Images prepared; a look may end in a move, as in ``blurred .8, moved 1 0``."""
-    name, _, move = look.partition(", moved ")
+def _prepared(images: Images, view: str, grey: Floats) -> Images:
+    """Images prepared; a view may end in a move, as in ``blurred .8, moved 1 0``."""
+    name, _, move = view.partition(", moved ")
     prepared = PREPARATIONS[name](images, grey)
     if not move:
         return prepared
@@ -170,35 +182,35 @@ def _look(images: Images, look: str, grey: Floats) -> Images:
     return padded[:, 1 + down : 1 + down + height, 1 + right : 1 + right + width]
 
 
-def _moved(looks: Sequence[str]) -> tuple[str, ...]:
-    return (*looks, *(f"{look}, moved {down} {right}" for look, (down, right) in product(looks, MOVES)))
+def _moved(views: Sequence[str]) -> tuple[str, ...]:
+    return (*views, *(f"{view}, moved {down} {right}" for view, (down, right) in product(views, MOVES)))
 
 
 # Candidates: every one is a list of ensembles, whose scores are averaged.
 
 
 def _candidates(kinds: Sequence[str], members: int) -> Iterator[tuple[str, list[list[Member]]]]:
-    shipped = [(SHIPPED, place) for place in range(members)]
-    yield SHIPPED, [shipped]
+    final = [(UNCHANGED, place) for place in range(members)]
+    yield UNCHANGED, [final]
     for kind in kinds:
         changed = [(kind, place) for place in range(members)]
         for count in range(1, members):
-            yield f"{count} {kind}", [_replaced(shipped, changed, first, count) for first in range(members)]
+            yield f"{count} {kind}", [_replaced(final, changed, first, count) for first in range(members)]
         yield f"{members} {kind}", [changed]
         if members > 1:
-            yield f"{kind} beside all shipped", [shipped + changed]
+            yield f"{kind} beside all unchanged", [final + changed]
     if {"intensity", "scanner", "geometry"} <= set(kinds) and members > 1:
         yield "one each of intensity, scanner, geometry", [_one_each(first) for first in range(members)]
 
 
-def _replaced(shipped: list[Member], changed: list[Member], first: int, count: int) -> list[Member]:
+def _replaced(final: list[Member], changed: list[Member], first: int, count: int) -> list[Member]:
     """``count`` members, from ``first`` on, in their changed kind."""
-    places = {(first + each) % len(shipped) for each in range(count)}
-    return [changed[place] if place in places else shipped[place] for place in range(len(shipped))]
+    places = {(first + each) % len(final) for each in range(count)}
+    return [changed[place] if place in places else final[place] for place in range(len(final))]
 
 
 def _one_each(first: int) -> list[Member]:
-    kinds = ("intensity", "scanner", "geometry", SHIPPED, SHIPPED)
+    kinds = ("intensity", "scanner", "geometry", UNCHANGED, UNCHANGED)
     return [(kinds[(place - first) % len(kinds)], place) for place in range(len(kinds))]
 
 
@@ -206,31 +218,31 @@ def _one_each(first: int) -> list[Member]:
 
 
 def _rows(world: World, asked: argparse.Namespace) -> Iterator[dict[str, object]]:
-    shipped = [(SHIPPED, place) for place in range(asked.members)]
-    base = {number: _score(world, shipped, looks)["score"] for number, looks in LOOKS.items()}
+    final = [(UNCHANGED, place) for place in range(asked.members)]
+    base = {number: _score(world, final, views)["score"] for number, views in VIEWS.items()}
     for name, ensembles in _candidates(asked.kinds, asked.members):
-        home, low, high = _at_home(world, ensembles)
-        for number, looks in LOOKS.items():
-            parts = pd.DataFrame([_score(world, each, looks) for each in ensembles]).mean().to_dict()
+        gain, low, high = _on_clean(world, ensembles)
+        for number, views in VIEWS.items():
+            parts = pd.DataFrame([_score(world, each, views) for each in ensembles]).mean().to_dict()
             yield {
-                **{"candidate": name, "looks": number, "repeat": world.repeat},
+                **{"candidate": name, "views": number, "repeat": world.repeat},
                 **parts,
-                **{"gain": parts["score"] - base[number], "home": home, "low": low, "high": high},
+                **{"gain": parts["score"] - base[number], "clean_gain": gain, "low": low, "high": high},
             }
     if asked.moves:
-        parts = _score(world, shipped, _moved(LOOKS["two"]))
-        named = {"candidate": f"{SHIPPED}, looks moved by a pixel", "looks": "two", "repeat": world.repeat}
-        yield {**named, **parts, "gain": parts["score"] - base["two"], "home": 0.0}
+        parts = _score(world, final, _moved(VIEWS["two"]))
+        named = {"candidate": f"{UNCHANGED}, views moved by a pixel", "views": "two", "repeat": world.repeat}
+        yield {**named, **parts, "gain": parts["score"] - base["two"], "clean_gain": 0.0}
 
 
-def _score(world: World, members: Sequence[Member], looks: Sequence[str]) -> dict[str, float]:
-    return scores(world.bench, mean_odds(_network_odds(world, members, looks), world.machine), world.repeat)
+def _score(world: World, members: Sequence[Member], views: Sequence[str]) -> dict[str, float]:
+    return scores(world.bench, mean_odds(_network_odds(world, members, views), world.machine), world.repeat)
 
 
-def _network_odds(world: World, members: Sequence[Member], looks: Sequence[str]) -> list[Floats]:
-    """Log odds by condition: the mean risk of the members, then the mean over looks and squares."""
-    by_look = [[world.said(member, look) for member in members] for look in looks]
-    ensembles = [{name: np.mean([one[name] for one in each], axis=0) for name in each[0]} for each in by_look]
+def _network_odds(world: World, members: Sequence[Member], views: Sequence[str]) -> list[Floats]:
+    """Log odds by condition: the mean risk of the members, then the mean over views and squares."""
+    by_view = [[world.said(member, view) for member in members] for view in views]
+    ensembles = [{name: np.mean([one[name] for one in each], axis=0) for name in each[0]} for each in by_view]
     return [_views(ensembles, one) for one in world.bench.shown]
 
 
@@ -239,12 +251,12 @@ def _views(said: Sequence[Said], one: Shown) -> Floats:
     return np.mean([log_odds(each[name]) for each in said for name in names if name in each], axis=0)
 
 
-def _at_home(world: World, ensembles: list[list[Member]]) -> tuple[float, float, float]:
-    """What ``combined`` gains on clean images as they came, with its 95 % interval (groups resampled).
+def _on_clean(world: World, ensembles: list[list[Member]]) -> tuple[float, float, float]:
+    """What ``combined`` gains on clean images as stored, with its 95 % interval (groups resampled).
 
     Of several ensembles the first is resampled.
     """
-    before = _clean(world, [(SHIPPED, place) for place in sorted({place for _, place in ensembles[0]})])
+    before = _clean(world, [(UNCHANGED, place) for place in sorted({place for _, place in ensembles[0]})])
     after = [_clean(world, ensemble) for ensemble in ensembles]
     difference = float(np.mean([fold_auc(world.bench, one, world.repeat) for one in after]))
     difference -= fold_auc(world.bench, before, world.repeat)
@@ -253,7 +265,7 @@ def _at_home(world: World, ensembles: list[list[Member]]) -> tuple[float, float,
 
 
 def _clean(world: World, members: Sequence[Member]) -> Floats:
-    return (_network_odds(world, members, HOME)[0] + world.machine[0]) / 2
+    return (_network_odds(world, members, CLEAN)[0] + world.machine[0]) / 2
 
 
 def _resampled(world: World, before: Floats, after: Floats) -> Floats:

@@ -8,7 +8,7 @@ chooses is in research/README.md.
     CLINEVAL_DATA=FOLDER python research/study_transport.py --keep FOLDER [--repeats 0 1] [--whole NAME...]
 
 Needs breastmnist.npz and breastmnist_224.npz. Finished trainings and risks are kept in --keep and not made
-again; --whole trains five networks a fold, as shipped, also for the trainings named. Writes
+again; --whole trains five networks a fold also for the trainings named. Writes
 transport_choices.csv: for each candidate, repeat and model the score, its three parts, the AUC (mean over
 folds) of each shift (mean over its levels) and the worst single level; and prints the best.
 """
@@ -24,7 +24,7 @@ import numpy as np
 import pandas as pd
 from threadpoolctl import threadpool_limits
 from transport_models import (
-    LOOKS,
+    AVERAGED,
     PREPARATIONS,
     SETTINGS,
     TRAININGS,
@@ -41,7 +41,7 @@ from transport_scores import Bench, log_odds, mean_odds, scores
 
 RECORD = Path(__file__).with_name("transport_choices.csv")
 VIEWS = ("middle", "both")
-SHIPPED = TRAININGS[0]
+UNCHANGED = TRAININGS[0]
 
 
 @dataclass(frozen=True)
@@ -120,37 +120,37 @@ def _tell(
 
 
 def _rows(bench: Bench, told: list[Told]) -> Iterator[dict[str, object]]:
-    """One row per candidate: each model alone, and networks combined with the shipped scattering machine."""
+    """One row per candidate: each model alone, and networks combined with the final scattering machine."""
     machines: dict[tuple[int, str], dict[tuple[str, ...], list[Floats]]] = {}
     for (training, repeat), views in product(
         dict.fromkeys((one.training, one.repeat) for one in told), VIEWS
     ):
         by_name = {one.preparation: one for one in told if (one.training, one.repeat) == (training, repeat)}
-        looks = [each for each in LOOKS if set(each) <= set(by_name)]
+        averaged = [each for each in AVERAGED if set(each) <= set(by_name)]
         seen = {
-            model: {each: _seen(bench, [by_name[name] for name in each], model, views) for each in looks}
+            model: {each: _seen(bench, [by_name[name] for name in each], model, views) for each in averaged}
             for model in training.models
         }
-        for model, each in product(training.models, looks):
+        for model, each in product(training.models, averaged):
             names = {"model": model, model: _name(training, each)}
             yield _row(bench, seen[model][each], repeat, views, names)
-        if training.name == SHIPPED.name:
+        if training.name == UNCHANGED.name:
             machines[repeat, views] = seen["scattering"]
-        shipped = machines[repeat, views]
+        final = machines[repeat, views]
         for network, machine in product(
-            looks, shipped if training.name == SHIPPED.name else [("as it came",)]
+            averaged, final if training.name == UNCHANGED.name else [("as stored",)]
         ):
-            names = {"cnn": _name(training, network), "scattering": _name(SHIPPED, machine)}
-            odds = mean_odds(seen["cnn"][network], shipped[machine])
+            names = {"cnn": _name(training, network), "scattering": _name(UNCHANGED, machine)}
+            odds = mean_odds(seen["cnn"][network], final[machine])
             yield _row(bench, odds, repeat, views, {"model": "combined", **names})
 
 
-def _name(training: Training, looks: tuple[str, ...]) -> str:
-    return f"{training.name}; {' + '.join(looks)}"
+def _name(training: Training, averaged: tuple[str, ...]) -> str:
+    return f"{training.name}; {' + '.join(averaged)}"
 
 
 def _seen(bench: Bench, told: list[Told], model: str, views: str) -> list[Floats]:
-    """Log odds, one array per condition: the mean over looks, and over the squares where there are two."""
+    """Log odds, one array per condition: the mean over preparations and squares."""
     wanted = ("middle", "upper") if views == "both" else ("middle",)
     names = [[f"{model}/{one.kind}/{one.level}/{view}" for view in wanted] for one in bench.shown]
     return mean_odds(

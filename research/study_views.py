@@ -1,8 +1,7 @@
-"""Claim: an external image need not be seen from both sides in every look; two passes of six score alike.
+"""Claim: an external image need not be seen from both sides in every view; two passes of six score alike.
 
-Chosen on BreastMNIST's train + val alone, under the simulated shifts of study_transport.py; the rule stands
-in README.md ("Preparation"). Networks as shipped, five a fold; the
-scattering machine sees the image as it came.
+Chosen on BreastMNIST's train + val alone, under the simulated shifts of study_transport.py, by the rule in
+README.md ("Preparation"). Unchanged networks, five a fold; the scattering machine sees the image as stored.
 
     CLINEVAL_DATA=FOLDER python research/study_views.py --keep FOLDER [--repeats 0 1]
 
@@ -34,28 +33,28 @@ from transport_scores import Bench, log_odds, mean_odds, scores
 from clineval.models.preprocessing import View
 
 RECORD = Path(__file__).with_name("views_choices.csv")
-AS_IT_CAME, MATCHED, BLURRED = "as it came", "mean and SD matched", "blurred .8"
+STORED, MATCHED, BLURRED = "as stored", "mean and SD matched", "blurred .8"
 STRAIGHT, MIRRORED, BOTH = (0,), (1,), (0, 1)
 Way = Mapping[str, tuple[int, ...]]
-# By name: how each look is taken of the middle square, and of the upper one of upright images.
+# By name: how each view is taken of the middle square, and of the upper one of upright images.
 WAYS: Mapping[str, tuple[Way, Way]] = {
     name: (middle, upper if upper else middle)
     for name, middle, upper in (
         (
-            "six passes: every look both ways (shipped until then)",
-            {AS_IT_CAME: BOTH, MATCHED: BOTH, BLURRED: BOTH},
+            "six passes: every view both ways (final until then)",
+            {STORED: BOTH, MATCHED: BOTH, BLURRED: BOTH},
             None,
         ),
-        ("four: further looks one way each", {AS_IT_CAME: BOTH, MATCHED: STRAIGHT, BLURRED: MIRRORED}, None),
-        ("four: no blurred look", {AS_IT_CAME: BOTH, MATCHED: BOTH}, None),
-        ("three: in turn", {AS_IT_CAME: STRAIGHT, MATCHED: MIRRORED, BLURRED: STRAIGHT}, None),
+        ("four: further views one way each", {STORED: BOTH, MATCHED: STRAIGHT, BLURRED: MIRRORED}, None),
+        ("four: no blurred view", {STORED: BOTH, MATCHED: BOTH}, None),
+        ("three: in turn", {STORED: STRAIGHT, MATCHED: MIRRORED, BLURRED: STRAIGHT}, None),
         (
             "three: in turn, the upper square the other way",
-            {AS_IT_CAME: STRAIGHT, MATCHED: MIRRORED, BLURRED: STRAIGHT},
-            {AS_IT_CAME: MIRRORED, MATCHED: STRAIGHT, BLURRED: MIRRORED},
+            {STORED: STRAIGHT, MATCHED: MIRRORED, BLURRED: STRAIGHT},
+            {STORED: MIRRORED, MATCHED: STRAIGHT, BLURRED: MIRRORED},
         ),
-        ("two: as it came straight, matched mirrored", {AS_IT_CAME: STRAIGHT, MATCHED: MIRRORED}, None),
-        ("two: one look both ways", {AS_IT_CAME: BOTH}, None),
+        ("two: as stored straight, matched mirrored", {STORED: STRAIGHT, MATCHED: MIRRORED}, None),
+        ("two: one view both ways", {STORED: BOTH}, None),
     )
 }
 
@@ -79,11 +78,9 @@ def main() -> None:
 
 
 def _rows(bench: Bench, folds: list[Fold], repeat: int, keep: Path) -> Iterator[dict[str, object]]:
-    told = {
-        name: [_views(folds, one, name) for one in bench.shown] for name in (AS_IT_CAME, MATCHED, BLURRED)
-    }
-    path = keep / f"risks-{TRAININGS[0].name}-{AS_IT_CAME}-{repeat}.npz"
-    machine = _machine(held_out_risks(folds, bench.shown, TRAININGS[0], AS_IT_CAME, path), bench.shown)
+    told = {name: [_views(folds, one, name) for one in bench.shown] for name in (STORED, MATCHED, BLURRED)}
+    path = keep / f"risks-{TRAININGS[0].name}-{STORED}-{repeat}.npz"
+    machine = _machine(held_out_risks(folds, bench.shown, TRAININGS[0], STORED, path), bench.shown)
     for name, ways in WAYS.items():
         network = [_mean(told, ways, place) for place in range(len(bench.shown))]
         passes = sum(map(len, ways[0].values()))
@@ -98,8 +95,8 @@ def _rows(bench: Bench, folds: list[Fold], repeat: int, keep: Path) -> Iterator[
 
 
 def _mean(told: Mapping[str, list[list[Floats]]], ways: tuple[Way, Way], place: int) -> Floats:
-    """Log odds of the ensemble under one condition: the mean over squares, each the mean over its looks."""
-    squares = len(told[AS_IT_CAME][place])
+    """Log odds of the ensemble under one condition: the mean over squares, each the mean over its views."""
+    squares = len(told[STORED][place])
     return np.mean(
         [
             np.mean(

@@ -118,7 +118,7 @@ def _write_shift(large: Images, kind: str, level: int, path: Path) -> None:
 
 
 def _half_mean_matched(images: Images, grey: Floats) -> Images:
-    """Half way between the image as it came and with mean and SD matched."""
+    """Half way between the image as stored and with mean and SD matched."""
     return ((images.astype(np.uint16) + match_mean_and_spread(images, grey) + 1) // 2).astype(np.uint8)
 
 
@@ -137,7 +137,7 @@ def _unchanged(images: Images, _grey: Floats) -> Images:
 
 
 PREPARATIONS: Mapping[str, Prepare] = {
-    "as it came": _unchanged,
+    "as stored": _unchanged,
     "matched": shifted_training.match_histograms,
     "mean and SD matched": match_mean_and_spread,
     "half way to mean and SD": _half_mean_matched,
@@ -145,19 +145,19 @@ PREPARATIONS: Mapping[str, Prepare] = {
     "matched, blurred .5": _then_blurred(shifted_training.match_histograms, 0.5),
     "matched, blurred .8": _then_blurred(shifted_training.match_histograms, 0.8),
 }
-LOOKS = (  # preparations whose risks are averaged, on the logit scale
+AVERAGED = (  # preparations whose risks are averaged, on the logit scale
     *((name,) for name in PREPARATIONS),
-    ("as it came", "matched"),
-    ("as it came", "matched, blurred .5"),
-    ("as it came", "mean and SD matched"),
-    ("as it came", "blurred .8"),
-    ("as it came", "mean and SD matched", "blurred .8"),
+    ("as stored", "matched"),
+    ("as stored", "matched, blurred .5"),
+    ("as stored", "mean and SD matched"),
+    ("as stored", "blurred .8"),
+    ("as stored", "mean and SD matched", "blurred .8"),
 )
 ALL = ("logreg", "cnn", "scattering")
-SHORT = ("as it came", "matched")
+SHORT = ("as stored", "matched")
 TRAININGS = (
-    Training("as shipped", None, ALL, SETTINGS.members, tuple(PREPARATIONS)),
-    Training("as shipped, one network", None, ("cnn",), 1, SHORT),
+    Training("unchanged", None, ALL, SETTINGS.members, tuple(PREPARATIONS)),
+    Training("unchanged, one network", None, ("cnn",), 1, SHORT),
     Training("matched", "matched", ALL, 1, ("matched",)),
     Training("intensity", "intensity", ("cnn",), 1, SHORT),
     Training("scanner", "scanner", ("cnn", "scattering"), 1, SHORT),
@@ -177,7 +177,7 @@ def trained_folds(
     for number in range(FOLDS):
         inside, outside = pool[fold != number], pool[fold == number]
         grey = mean_histogram(cohort.images[inside])
-        start = f"{training.changed or 'as shipped'}-{repeat}-{number}"
+        start = f"{training.changed or 'unchanged'}-{repeat}-{number}"
         models = {
             name: [
                 _trained(cohort, job, training.changed, grey, keep / f"{start}-{name}-{place}.safetensors")

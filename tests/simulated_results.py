@@ -44,7 +44,7 @@ def table(
     splits: Sequence[str] = ("train_out_of_fold", "val", "test"),
     seed: int = 0,
 ) -> pd.DataFrame:
-    """Predictions of models that get better from first to last; a fifth of test has twins in train."""
+    """Predictions of models that get better from first to last; a fifth of test has copies in train."""
     rng = np.random.default_rng(seed)
     frames = []
     for split in splits:

@@ -193,7 +193,7 @@ def test_of_few_images_the_threshold_is_the_fallback():
 
 
 def test_where_detail_is_alike_in_all_images_no_second_look_is_taken():
-    # one anatomy in all images, as in chest radiographs: detail agrees by about .6 with no twin among them
+    # one anatomy in all images, as in chest radiographs: detail agrees by about .6 without near-duplicates
     rng = np.random.default_rng(1)
     anatomy = rng.normal(0, 1, (28, 28))
     images = np.clip(127 + 30 * (anatomy + 0.75 * rng.normal(0, 1, (120, 28, 28))), 0, 255).astype(np.uint8)

@@ -70,7 +70,7 @@ def test_a_run_is_repeated_with_other_workers_to_the_same_bytes(results, monkeyp
     ledger = (results / "ledger.jsonl").read_bytes()
     assert main.run_command(["verify", str(results), "--retrain", "--jobs", "2"]) == 0
     said = " ".join(capsys.readouterr().out.split())
-    assert "files came out with the same bytes, predictions.csv among them" in said
+    assert "files have the same bytes, predictions.csv among them" in said
     assert (results / "ledger.jsonl").read_bytes() == ledger, "a repetition is no opening"
 
 

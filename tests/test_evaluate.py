@@ -83,7 +83,7 @@ def rows(model: str, split: str, cases: int, *, noise: float, seed: int = 0) -> 
             "model": model,
             "split": split,
             "case": [f"{name}/{i}" for i in range(cases)],
-            # Every test case with a number below 20 has a twin in train.
+            # Every test case with a number below 20 has a near-duplicate in train.
             "group": [
                 f"twin{i}" if name in ("train", "test") and i < 20 else f"{name}{i}" for i in range(cases)
             ],

@@ -1,4 +1,4 @@
-"""clineval evaluate: anybody's table to a folder with its evaluation and report, or one clear line."""
+"""clineval evaluate: a table from any source to an evaluation and a report, or one clear line."""
 
 import json
 import subprocess

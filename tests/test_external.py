@@ -144,8 +144,8 @@ def test_a_population_is_described_as_the_model_sees_it(found):
 # Calibration and repair -------------------------------------------------------------------------------
 
 
-def test_the_intercept_that_is_missing_is_found_and_mended(found):
-    """Every log odds is 1.2 too low, so that is what the intercept says and what mending takes away."""
+def test_the_intercept_that_is_missing_is_found_and_recalibrated(found):
+    """Every log odds is 1.2 too low, so that is what the intercept says and what recalibration takes away."""
     assert found.calibration["calibration_intercept"]["external"].value == pytest.approx(1.2, abs=0.3)
     alone, both = found.repairs
     assert (alone.kind, both.kind) == ("intercept", "intercept and slope")
@@ -172,13 +172,13 @@ def test_risks_that_are_true_gain_nothing_by_mending():
     assert alone.changes["brier"].value == pytest.approx(0, abs=0.003)
 
 
-def test_a_mended_intercept_is_the_one_that_makes_expected_equal_observed():
+def test_a_recalibrated_intercept_is_the_one_that_makes_expected_equal_observed():
     """In each fold the shift is found again by bisection on the other folds."""
     frame = EXTERNAL.reset_index(drop=True)
     codes = pd.factorize(frame["group"])[0]
     fold = (np.random.default_rng(0).permutation(codes.max() + 1) % FOLDS)[codes]
     outcome, log_odds = frame["outcome"].to_numpy(), logit(frame["risk"].to_numpy())
-    mended = np.empty(len(frame))
+    recalibrated = np.empty(len(frame))
     for number in range(FOLDS):
         rest, low, high = fold != number, -10.0, 10.0
         for _ in range(80):
@@ -188,8 +188,8 @@ def test_a_mended_intercept_is_the_one_that_makes_expected_equal_observed():
                 if expit(log_odds[rest] + middle).sum() < outcome[rest].sum()
                 else (low, middle)
             )
-        mended[~rest] = expit(log_odds[~rest] + middle)
-    change = np.mean((mended - outcome) ** 2) - np.mean((frame["risk"] - outcome) ** 2)
+        recalibrated[~rest] = expit(log_odds[~rest] + middle)
+    change = np.mean((recalibrated - outcome) ** 2) - np.mean((frame["risk"] - outcome) ** 2)
     alone = transport(INTERNAL, EXTERNAL, points=POINTS, draws=20)["cnn"].repairs[0]
     assert alone.changes["brier"].value == pytest.approx(change, abs=1e-9)
 

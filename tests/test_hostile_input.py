@@ -1,4 +1,4 @@
-"""What a stranger's or a clumsy user's file may do: be refused in one line, and nothing else."""
+"""What an untrusted or a careless file may do: be refused in one line, and nothing else."""
 
 import io
 import json

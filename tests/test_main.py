@@ -1,4 +1,4 @@
-"""The door: one line for every ending, and the exit code that goes with it."""
+"""The command line: one line for every ending, and the exit code that goes with it."""
 
 import errno
 import os

@@ -619,7 +619,7 @@ def test_the_official_file_has_the_published_counts_and_twins(real_breastmnist: 
     events = [int(cohort.outcome[cohort.within(split)].sum()) for split in ("train", "val", "test")]
     assert events == [147, 21, 42]
     first, second = (int(np.flatnonzero(cohort.case == case)[0]) for case in ("train/115", "test/76"))
-    assert (cohort.images[first] == cohort.images[second]).all()  # known twins with opposite labels
+    assert (cohort.images[first] == cohort.images[second]).all()  # known near-duplicates with opposite labels
     assert cohort.outcome[first]
     assert not cohort.outcome[second]
 

@@ -91,6 +91,6 @@ def test_a_gain_is_claimed_only_where_the_interval_leaves_out_0():
         if (one["measure"], one["population"]) == ("auc", "test") and set(one["models"]) == pair
     )
     gain["models"] = [evaluation["primary"]["model"], "logreg"]
-    for low, high, words in ((-0.01, 0.2, "cannot be told from"), (0.01, 0.2, "is higher than")):
+    for low, high, words in ((-0.01, 0.2, "cannot be distinguished from"), (0.01, 0.2, "is higher than")):
         gain["difference"].update(value=0.1, low=low, high=high)
         assert words in readme.results_in_words(evaluation, external)

@@ -55,9 +55,9 @@ def test_isotonic_recalibration_is_scikit_learn_s_on_any_risk(drawn):
 
 def test_platt_on_its_own_population_leaves_intercept_0_and_slope_1():
     outcome, risk, _, _ = sample("breastmnist")
-    mended = re.fit_platt(outcome, risk, fitted_on="val").apply(risk)
-    assert calibration_intercept(outcome, mended).value == pytest.approx(0, abs=1e-9)
-    assert calibration_slope(outcome, mended).value == pytest.approx(1, rel=1e-9)
+    fixed = re.fit_platt(outcome, risk, fitted_on="val").apply(risk)
+    assert calibration_intercept(outcome, fixed).value == pytest.approx(0, abs=1e-9)
+    assert calibration_slope(outcome, fixed).value == pytest.approx(1, rel=1e-9)
 
 
 def test_no_temperature_has_a_lower_log_loss():
@@ -65,8 +65,8 @@ def test_no_temperature_has_a_lower_log_loss():
     best = re.fit_temperature(outcome, risk, fitted_on="val").slope
 
     def loss(slope):
-        mended = re.Recalibration("temperature", "val", 0, 0, slope=slope).apply(risk)
-        return -np.mean(np.log(np.where(outcome, mended, 1 - mended)))
+        fixed = re.Recalibration("temperature", "val", 0, 0, slope=slope).apply(risk)
+        return -np.mean(np.log(np.where(outcome, fixed, 1 - fixed)))
 
     assert loss(best) < min(loss(best * 1.001), loss(best / 1.001))
 
@@ -76,11 +76,11 @@ def test_recalibration_keeps_the_order_of_risks_and_stays_in_0_to_1(drawn):
     outcome, risk = drawn
     for fit in FITS:
         try:
-            mended = fit(outcome, risk, fitted_on="val").apply(np.sort(risk))
+            fixed = fit(outcome, risk, fitted_on="val").apply(np.sort(risk))
         except ValueError:
             continue
-        assert (np.diff(mended) >= -1e-15).all()
-        assert ((mended >= 0) & (mended <= 1)).all()
+        assert (np.diff(fixed) >= -1e-15).all()
+        assert ((fixed >= 0) & (fixed <= 1)).all()
 
 
 @pytest.mark.parametrize("fit", FITS)
@@ -91,7 +91,7 @@ def test_a_recalibration_reads_back_from_json_to_the_last_bit(fit):
     assert (fitted.fitted_on, fitted.cases, fitted.events) == ("val", 156, 42)
 
 
-def test_0_and_1_stay_where_log_odds_are_mended():
+def test_0_and_1_stay_where_log_odds_are_fixed():
     outcome, risk, _, _ = sample("small")
     for fit in (re.fit_platt, re.fit_temperature):
         assert fit(outcome, risk, fitted_on="val").apply([0.0, 1.0]).tolist() == [0.0, 1.0]

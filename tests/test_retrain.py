@@ -80,7 +80,7 @@ def repeated(tmp_path, monkeypatch):
 def test_the_same_bytes_are_said_to_be_the_same(repeated):
     verdict = repeated(0.0)
     assert verdict.differences == ()
-    assert verdict.notes == ("retrained: 3 files came out with the same bytes, predictions.csv among them",)
+    assert verdict.notes == ("retrained: 3 files have the same bytes, predictions.csv among them",)
 
 
 def test_on_the_same_machine_the_last_digit_counts(repeated):

@@ -19,9 +19,9 @@ SETTINGS = {"level": 0.95, "draws": 20, "seed": 0}
 SOURCE = Path(clineval.__file__).parent
 
 AFTER_OPENING = {
-    "pipeline/scoring.py": "the door itself",
-    "pipeline/external.py": "sets an external cohort, opened through the door, beside the run",
-    "pipeline/robustness.py": "scores corrupted copies of an external cohort, opened through the door",
+    "pipeline/scoring.py": "the opening itself",
+    "pipeline/external.py": "sets an external cohort, opened through it, beside the run",
+    "pipeline/robustness.py": "scores corrupted copies of an external cohort, opened through it",
 }
 PACKAGES = ("pipeline", "models", "data", "results", "cli")
 NEVER_TEST = {

@@ -77,8 +77,8 @@ def _meaning(evaluation: dict[str, Any], primary: str, external: dict[str, Any])
         "90 % on out-of-fold risks of training images. On the official test the first model finds "
         f"{point['true_positives']} cancers, misses {point['false_negatives']} and raises "
         f"{point['false_positives']} false alarms. Its AUC "
-        f"{'is higher than' if apart else 'cannot be told from'} that of logistic regression: difference "
-        f"{_interval(gain)}. {_transfer(external)}"
+        f"{'is higher than' if apart else 'cannot be distinguished from'} that of logistic regression: "
+        f"difference {_interval(gain)}. {_transfer(external)}"
     )
 
 

@@ -45,7 +45,7 @@ def _mathml(found: re.Match[str]) -> str:
 
 
 def _kept(found: re.Match[str], up: str) -> str:
-    """The link, where it leads to a page of the site; its words alone elsewhere."""
+    """The link, where it leads to a page of the site; else its words alone."""
     target = found[0][found[0].index("](") + 2 : -1].removeprefix(up)
     inside = target.startswith(("benchmarks/", "research/", "results/"))
     return found[0] if inside or (ROOT / "docs" / target.partition("#")[0]).is_file() else found[1]

@@ -169,7 +169,7 @@ def fetch(
     Raises
     ------
     Unavailable : it cannot be had; the message names the cause and the three remedies.
-    InputError : what came, or what already lies there, is not the official file.
+    InputError : what was downloaded, or what already lies there, is not the official file.
     """
     facts = set_facts(dataset, size)
     target = (cache_folder() if folder is None else Path(folder)) / file_name(dataset, size)

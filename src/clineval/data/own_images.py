@@ -140,8 +140,8 @@ def read_own_images(source: Path, *, progress: Progress | None = None) -> OwnIma
 
 def _of_folder(folder: Path) -> tuple[list[_Entry], Path, set[str], str]:
     if not folder.is_dir():
-        came = "a file of another kind" if folder.exists() else "nothing of that name"
-        raise InputError(f"An audit needs a folder of images or a .csv that names them; {folder} is {came}.")
+        state = "a file of another kind" if folder.exists() else "nothing of that name"
+        raise InputError(f"An audit needs a folder of images or a .csv that names them; {folder} is {state}.")
     found = find_images([folder])
     return [_Entry(name, path, _split_of(name)) for path, name in found.images], folder, set(), found.note
 
@@ -156,8 +156,8 @@ def _of_table(table: Path) -> tuple[list[_Entry], Path, set[str], str]:
         name: column for name, names in COLUMNS.items() if (column := _first_of(names, frame)) is not None
     }
     if "image" not in found:
-        came = ", ".join(map(str, frame.columns))
-        raise InputError(f"{table.name} needs a column image (or file, filename, path); got {came}.")
+        got = ", ".join(map(str, frame.columns))
+        raise InputError(f"{table.name} needs a column image (or file, filename, path); got {got}.")
     if frame.empty:
         raise InputError(f"{table.name} names no images: it has a header and no rows.")
     kept = frame[list(found.values())].set_axis(list(found), axis=1)

@@ -219,8 +219,8 @@ def _plain(further: Mapping[str, Text], origin: Origin) -> tuple[dict[str, Text]
 
 def _cells(path: Path) -> tuple[dict[str, Text], Origin]:
     if not path.is_file():
-        came = "is a folder" if path.is_dir() else "is not there"
-        raise InputError(f"{path} {came}; name a CSV or Parquet table with one row per image.")
+        state = "is a folder" if path.is_dir() else "is not there"
+        raise InputError(f"{path} {state}; name a CSV or Parquet table with one row per image.")
     if not path.stat().st_size:
         raise InputError(f"{path} is empty; a header line and one row per image are needed.")
     found, origin = read_columns(path)

@@ -46,7 +46,7 @@ SCHEMA = 1
 class AdoptedModel:
     """One model for the site: its recalibration, None for none, and its thresholds, half among them.
 
-    ``taken`` is the update that came of the one asked for; ``reason`` says why it could not be fitted.
+    ``taken`` is the update made of the one asked for; ``reason`` says why it could not be fitted.
     """
 
     taken: str

@@ -364,7 +364,7 @@ def _left_out(name: str, column: pd.Series) -> str:
 
 
 def _ungrouped(column: pd.Series) -> str:
-    """Why no values of a column can be told apart as groups; empty where they can."""
+    """Why the values of a column make no groups; empty where they can."""
     distinct = column.nunique()
     if not distinct:
         return "no case has a value"

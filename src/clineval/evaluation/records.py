@@ -287,7 +287,7 @@ class Spread:
 
 @dataclass(frozen=True)
 class Adequacy:
-    """What this many cases can and cannot tell, in one sentence and the numbers behind it."""
+    """What this many cases can and cannot show, in one sentence and the numbers behind it."""
 
     sentence: str
     auc_half_width: float

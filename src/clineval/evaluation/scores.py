@@ -55,7 +55,7 @@ def spread_of(members: pd.DataFrame, *, population: str) -> tuple[Spread, ...]:
     Parameters
     ----------
     members : rows of one model and population with ``seed`` and/or ``fold`` beside outcome and risk.
-    population : its name; out-of-fold rows are told apart, for there members see different cases.
+    population : its name; out-of-fold rows are kept apart, for there members see different cases.
 
     Returns
     -------

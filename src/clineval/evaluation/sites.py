@@ -244,9 +244,9 @@ def _names(site: Texts, column: str) -> list[str]:
         )
     names = np.unique(site).tolist()
     if not 2 <= len(names) <= MOST_SITES:
-        came = f"only {names[0]!r}" if len(names) == 1 else f"{len(names)} values"
+        got = f"only {names[0]!r}" if len(names) == 1 else f"{len(names)} values"
         raise InputError(
-            f"--site-column needs a column with 2 to {MOST_SITES} sites; {column} has {came}. Name the "
+            f"--site-column needs a column with 2 to {MOST_SITES} sites; {column} has {got}. Name the "
             "column that says where, or with which scanner, each image was taken."
         )
     return names

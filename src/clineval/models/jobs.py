@@ -1,4 +1,4 @@
-"""One training as a value: what it learns from, what came of it, the key it is filed under."""
+"""One training as a value: what it learns from, what it gave, the key it is filed under."""
 
 import contextlib
 import hashlib
@@ -73,7 +73,7 @@ class Job:
 
 @dataclass(frozen=True)
 class Fitted:
-    """What came of one training.
+    """What one training gave.
 
     Attributes
     ----------

@@ -379,7 +379,7 @@ class DepthNet(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Scores for absent and present, shape (cases, 2), of images (cases, 1, height, width)."""
-        # Of one channel torch cannot tell the layouts apart; told here, all maps after it are channels-last.
+        # Of one channel torch cannot distinguish the layouts; told here, all maps after it are channels-last.
         images = images.squeeze(1).unsqueeze(3).permute(0, 3, 1, 2)
         maps = functional.relu(self.stem_norm(self.stem(images)), inplace=True)
         maps = self.blocks(maps)

@@ -170,7 +170,7 @@ def learn_pixel_scaling(images: NDArray[np.uint8], *, learnt_on: str) -> PixelSc
     low, high = pixels.min(axis=0), pixels.max(axis=0)
     _require_variety(low, high, learnt_on)
     mean, sd = pixels.mean(axis=0), pixels.std(axis=0)
-    varies = high > low  # rounding leaves a constant pixel a spread of 1e-17, so the spread cannot tell
+    varies = high > low  # rounding leaves a constant pixel a spread of 1e-17, so the spread does not show it
     return PixelScaling(np.where(varies, mean, low), np.where(varies, sd, 1.0), learnt_on)
 
 

@@ -196,7 +196,7 @@ def _steps(cohort: Cohort, scored: ExternalScores, settings: ValidationSettings)
             model: auc_logit(cohort.outcome, risk, group=cohort.group, level=settings.evaluation.level)
             for model, risk in risks.items()
         }
-        matched = settings.matching and place > 0  # from the further look on; the upper square is matched too
+        matched = settings.matching and place > 0  # from the second view on; the upper square is matched too
         yield {"step": step, "uses_grey_levels": matched, "auc": to_plain(aucs)}
 
 

@@ -152,9 +152,9 @@ def _chosen(given: ModelFile, models: list[str]) -> str:
         return models[0]
     if given.model in models:
         return str(given.model)
-    came = "none" if given.model is None else repr(given.model)
+    got = "none" if given.model is None else repr(given.model)
     raise InputError(
-        f"{given.path.name}, column 'model': expected --model to name one of {', '.join(models)}; got {came}."
+        f"{given.path.name}, column 'model': expected --model to name one of {', '.join(models)}; got {got}."
     )
 
 

@@ -134,7 +134,7 @@ def _source(model: GivenModel) -> str:
 
 
 def settings_of(record: Mapping[str, Any]) -> RunSettings:
-    """The settings of a run, from its provenance; the data set by the name that ``auto`` came to.
+    """The settings of a run, from its provenance; the data set by the name that ``auto`` chose.
 
     Raises
     ------
@@ -200,12 +200,12 @@ def _compared(folder: Path, place: Path, record: Mapping[str, Any]) -> Verdict:
     then, now = results.hash_folder(folder), results.hash_folder(place)
     odd = [name for name in now if now[name] != then.get(name)]
     if not odd:
-        same = f"retrained: {len(now)} files came out with the same bytes, {PREDICTIONS} among them"
+        same = f"retrained: {len(now)} files have the same bytes, {PREDICTIONS} among them"
         return Verdict((), (same,))
     gaps = _gaps(folder, place)
     environment = environment_differences(record)
-    elsewhere = [*environment, *_program_differences(record)]
-    said = (f"other than when the results were written are: {'; '.join(elsewhere)}",) if elsewhere else ()
+    differing = [*environment, *_program_differences(record)]
+    said = (f"other than when the results were written are: {'; '.join(differing)}",) if differing else ()
     if environment and gaps is not None and all(gap.tolerable for gap in gaps):
         return Verdict((), (_within(gaps, odd), *said))
     return Verdict(tuple(_named(odd, gaps)), said)

@@ -308,7 +308,7 @@ def read_external(
 
 
 def check_columns(cohort: Cohort, settings: ValidationSettings) -> None:
-    """Refuse a column of groups that tells nobody apart, and chosen attributes that are not there."""
+    """Refuse a column of groups that is constant, and chosen attributes that are not there."""
     column = settings.own.group_column
     if column is not None and len(cohort) > 1 and (cohort.group == cohort.group[0]).all():
         raise InputError(

@@ -224,7 +224,7 @@ def draw_decision_curves(
 ) -> None:
     """Net benefit per threshold of each model, beside treating all and treating none.
 
-    More than three bands cannot be told apart: then only the models of ``with_band`` have one.
+    More than three bands cannot be distinguished: then only the models of ``with_band`` have one.
     """
     first = next(iter(curves.values()))
     ax.plot(

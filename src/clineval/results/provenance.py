@@ -233,7 +233,7 @@ def broken_link(path: Path) -> int | None:
 def ledger_state(path: Path) -> dict[str, Any] | None:
     """How many openings the ledger holds and the hash of the whole; None where there is no ledger.
 
-    The chain alone cannot tell that its last lines were cut off or altered; this, kept elsewhere, can.
+    The chain alone does not show that its last lines were cut off or altered; this, kept apart, does.
     """
     return {"openings": len(_lines(path)), "sha256": hash_file(path)} if path.is_file() else None
 

@@ -262,7 +262,7 @@ def degenerate_auc(
 ) -> Estimate | None:
     """An exact interval where the ranking shows no spread (AUC 1 or 0, or all risks the same), else None.
 
-    Of k pairs, each an event and a non-event, that share no case and no group, all k came out alike. Each
+    Of k pairs, each an event and a non-event, that share no case and no group, all k were ranked alike. Each
     would with the probability that is asked for, so Clopper and Pearson's bound on k of k holds for it:
     the AUC, 1 - AUC, or the share of ties.
     """

@@ -82,7 +82,7 @@ __all__ = [
 def calibration_intercept(
     outcome: ArrayLike, risk: ArrayLike, *, group: ArrayLike | None = None, level: float = 0.95
 ) -> Estimate:
-    """Whether risks are too low (above 0) or too high (below 0) on the whole: calibration in the large.
+    """Whether risks are too low (above 0) or too high (below 0) overall: calibration in the large.
 
     The intercept of a logistic model of the outcome with logit(risk) as offset.
 

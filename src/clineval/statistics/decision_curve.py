@@ -38,9 +38,9 @@ def decision_grid() -> Floats:
 class DecisionCurve:
     """Net benefit at each threshold with its band; every array of shape (k,).
 
-    ``treat_all``: net benefit of flagging everybody; flagging nobody has 0. ``standardised``: net benefit
+    ``treat_all``: net benefit of treating all; treating none has 0. ``standardised``: net benefit
     as a share of the prevalence, the most that any model could have. ``interventions_avoided``: per 100
-    cases, against flagging everybody, with no event missed on balance. ``gain``: net benefit less that of
+    cases, against treating all, with no event missed on balance. ``gain``: net benefit less that of
     the better of treating all and treating none, on the same resamples, so that its band answers whether
     the model helps. ``probability_useful``: share of resamples in which the model beats both. ``low``,
     ``high`` and kin are NaN where no resamples were drawn, and of net benefit also at thresholds at which

@@ -169,7 +169,7 @@ def known_word(word: str, words: Iterable[str], what: str) -> None:
 
 
 def _looked_at(study: Readings, measure: str, cut: float | None) -> tuple[Bools, Floats]:
-    """Which cases the measure looks at, and what it looks at, one row per modality and reader."""
+    """Which cases the measure uses, and what of them, one row per modality and reader."""
     rows = study.rating.reshape(-1, len(study.outcome))
     if measure == "auc":
         return np.ones_like(study.outcome), rows

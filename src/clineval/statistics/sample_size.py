@@ -423,7 +423,7 @@ def sample_size_for_slope(
     information_a, information_ab = spread.mean(), (spread * log_odds).mean()
     determinant = information_a * (spread * log_odds**2).mean() - information_ab**2
     if not determinant > 0:
-        raise ValueError("The expected risks must differ: a slope cannot be told from equal ones.")
+        raise ValueError("The expected risks must differ: equal risks have no slope.")
     error = _wanted(width) / (2 * normal_quantile(level))
     cases = math.ceil(information_a / (error**2 * determinant))
     events = math.ceil(cases * chance.mean())

@@ -163,7 +163,7 @@ STEPS = ("nothing", "threshold", "intercept", "intercept_slope", "shrunken", "cl
 class Update:
     """A frozen model as changed for one site: its recalibration, None for none, and its threshold.
 
-    ``step`` is the step asked for, ``taken`` the one that came of it.
+    ``step`` is the step asked for, ``taken`` the one made of it.
     """
 
     step: str
@@ -298,7 +298,7 @@ class EvaluatedUpdate:
 
     ``change`` is ``scores`` less those of doing nothing. ``sensitivity_by_repeat`` and
     ``specificity_by_repeat``, shape (repeats,), differ only by how cases fell into folds. ``taken`` counts
-    the steps that came of the fits.
+    the steps made of the fits.
     """
 
     step: str

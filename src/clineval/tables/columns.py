@@ -496,7 +496,7 @@ def _in_full(values: Any) -> Any:
 
 
 def _all_whole(values: Any) -> bool:
-    """Whether every number is whole and small enough to be told apart from its neighbours, below 2^53."""
+    """Whether every number is whole and small enough to be distinguished from its neighbours, below 2^53."""
     known = values.drop_null()
     whole = pc.and_(pc.equal(pc.floor(known), known), pc.less(pc.abs(known), 2.0**53))
     return bool(pc.all(whole).as_py())
