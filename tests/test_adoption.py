@@ -292,8 +292,41 @@ def test_a_parent_that_was_changed_is_refused(finished_run, cohort, tmp_path, ca
 
 
 @pytest.mark.slow
-def test_a_site_is_not_adopted_again_and_has_no_report(site, cohort, tmp_path, capsys):
+def test_a_head_fitted_anew_is_what_predict_applies(finished_run, cohort, tmp_path):
+    out = tmp_path / "head"
+    assert run_command(words(finished_run, cohort, out, "--update", "head_shrunken", "--quiet")) == DONE
+    found = from_plain(Adoption, json.loads((out / "adoption.json").read_text()))
+    assert [name for name, model in found.models.items() if model.taken == "head_shrunken"] == ["logreg"]
+    assert [each.step for each in found.heads["logreg"]] == ["threshold", "head", "head_shrunken"]
+    written = read_predictions(out / "predictions.csv")
+    own = written[written["model"] == "logreg"].set_index("case")  # out of fold
+    names = [cohort / "images" / f"{case}.png" for case in own.index]
+    applied_here = np.array([each.risk["logreg"] for each in predict(out, names)])
+    frozen = read_predictions(out / "local_predictions.csv")
+    before = frozen[frozen["model"] == "logreg"].set_index("case")["risk"][own.index].to_numpy()
+    outcome = own["outcome"].to_numpy(bool)
+    fitted, parent = (-np.log(np.where(outcome, risk, 1 - risk)).mean() for risk in (applied_here, before))
+    assert fitted < parent  # it was fitted on these cases
+    assert np.corrcoef(applied_here, own["risk"])[0, 1] > 0.7
+    record = json.loads((out / "models" / "logreg.json").read_text())
+    assert record["head"]["penalty"] == found.models["logreg"].penalty
+    assert run_command(["verify", str(out)]) == DONE
+
+
+@pytest.mark.slow
+def test_the_page_of_an_adoption_is_written_again_to_the_same_bytes(site, tmp_path, capsys):
+    copy = shutil.copytree(site, tmp_path / "copy")
+    assert run_command(["report", str(copy)]) == DONE
+    assert (copy / "adoption.html").read_bytes() == (site / "adoption.html").read_bytes()
+    assert not (copy / "report.html").exists()
+    assert run_command(["verify", str(copy)]) == DONE
+    path = copy / "adoption.json"
+    path.write_text(path.read_text().replace('"repeats": 20', '"repeats": 21'))
+    assert run_command(["report", str(copy)]) == REFUSED
+    assert "is not the file that clineval adopt wrote" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_a_site_is_not_adopted_again(site, cohort, tmp_path, capsys):
     said = refused(words(site, cohort, tmp_path / "o"), capsys, tmp_path / "o")
     assert "was adopted already, for 'hospital-b'; name the run it was adopted from, 'run'" in said
-    assert run_command(["report", str(site)]) == REFUSED
-    assert "whose page is adoption.html" in capsys.readouterr().err

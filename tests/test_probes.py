@@ -1,11 +1,17 @@
 """Quantities that should not matter: what pictures show, how it ranks, what of a risk it explains."""
 
+import json
+
 import numpy as np
 import pytest
+from finished_run import WORDS, write_cohort
 from PIL import Image
 from scipy.special import expit
 
+from clineval.cli.console import DONE
+from clineval.cli.main import run_command
 from clineval.data.findings import QUANTITIES, file_quantities, picture_quantities
+from clineval.predictions import read_predictions
 from clineval.statistics.auc import auc_logit, compare_auc
 from clineval.statistics.probes import probe
 
@@ -120,3 +126,31 @@ def test_a_quantity_that_is_not_finite_is_refused():
 def test_risks_that_do_not_differ_have_nothing_to_explain():
     outcome, border, _, _ = sample(60)
     assert np.isnan(probe(outcome, np.full(60, 0.3), {"border": border}).explained.value)
+
+
+# The command ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.slow
+def test_probes_of_a_run_are_those_of_its_primary_model_on_development_and_test(tmp_path):
+    folder, out = write_cohort(tmp_path / "cohort", patients=90), tmp_path / "out"
+    given = ["--cohort", str(folder / "cohort.csv"), "--image-folder", str(folder / "images"), *WORDS]
+    assert (
+        run_command(["run", *given, "--models", "logreg", "--probes", "--out", str(out), "--quiet"]) == DONE
+    )
+    found = json.loads((out / "probes.json").read_text())
+    assert list(found) == ["train_out_of_fold", "test"]
+    predictions = read_predictions(out / "predictions.csv")
+    for population, record in found.items():
+        rows = predictions[predictions["split"] == population]
+        measured = file_quantities([folder / "images" / f"{case}.png" for case in rows["case"]])
+        differing = {name: values for name, values in measured.items() if name not in record["constant"]}
+        expected = probe(rows["outcome"] == 1, rows["risk"], differing, group=rows["group"])
+        assert record["model"] == "logreg"
+        assert record["together"]["value"] == pytest.approx(expected.together.value)
+        assert record["explained"]["value"] == pytest.approx(expected.explained.value)
+    page = (out / "report.html").read_text()
+    assert "What the pictures say without the tissue" in page
+    assert run_command(["verify", str(out)]) == DONE
+    assert run_command(["report", str(out)]) == DONE
+    assert (out / "report.html").read_text() == page

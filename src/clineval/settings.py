@@ -27,6 +27,7 @@ class DataSettings:
     split: str = "official"  # official, deduplicated or grouped
     condition: str | None = None  # label that is the condition; needed where a set has more than two
     own: OwnSettings | None = None  # for a table of the user's own images
+    site_column: str | None = None  # of own: each site is left out once; None = none is
 
 
 @dataclass(frozen=True)
@@ -163,7 +164,7 @@ class AdoptionSettings:
     local: ValidationSettings  # how the local images are read and scored
     target: float = 0.9  # sensitivity that the local threshold is set for, between 0 and 1
     assurance: float | None = None  # probability that it is reached; None sets the threshold at the target
-    update: str = "closed_testing"  # of the risks: nothing, intercept, intercept_slope, shrunken
+    update: str = "closed_testing"  # of the risks: nothing, intercept, ..., or head, head_shrunken
     folds: int = 5  # of the cross-fitting; 4/5 of the local cases fit, 1/5 score
     repeats: int = 20  # of the cross-fitting, in other folds
 
@@ -190,3 +191,4 @@ class RunSettings:
     audit: AuditSettings = AuditSettings()
     training: TrainingSettings = TrainingSettings()
     evaluation: EvaluationSettings = EvaluationSettings()
+    probes: bool = False  # rank by border, marks, size, aspect, focus and brightness of the picture, too

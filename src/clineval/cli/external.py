@@ -18,6 +18,7 @@ from clineval.cli.options import (
     Matching,
     OutcomeColumn,
     Positive,
+    Probes,
     SecondView,
     SkipUnreadable,
     TableToo,
@@ -97,14 +98,7 @@ def validate(
             "differ, and what to expect at the next."
         ),
     ] = None,
-    probes: Annotated[
-        bool,
-        typer.Option(
-            "--probes",
-            help="Rank the cases by border, burnt-in marks, size, aspect, focus and brightness of the "
-            "picture, which should not matter; reads every image once more.",
-        ),
-    ] = False,
+    probes: Probes = False,
     seed: Annotated[int, typer.Option(help="Seed of bootstrap and corruptions.")] = 0,
     jobs: Annotated[
         int | None, typer.Option(help="Threads; the numbers do not depend on it.", show_default="all cores")
@@ -201,7 +195,10 @@ def adopt(
     ] = None,
     update: Annotated[
         str,
-        typer.Option(help="Of the risks: nothing, intercept, intercept_slope, shrunken or closed_testing."),
+        typer.Option(
+            help="Of the risks: nothing, intercept, intercept_slope, shrunken, closed_testing; or head, "
+            "head_shrunken, which fit the last layer of logreg and transfer on the local images."
+        ),
     ] = "closed_testing",
     seed: Annotated[int, typer.Option(help="Seed of folds and bootstrap.")] = 0,
     jobs: Annotated[

@@ -32,6 +32,7 @@ from clineval.cli.options import (
     OutcomeColumn,
     Positive,
     Primary,
+    Probes,
     RunOut,
     Seed,
     Size,
@@ -199,6 +200,13 @@ def run(
         str | None,
         typer.Option(help="Column with train, val, test.", show_default="made by group, stratified"),
     ] = None,
+    site_column: Annotated[
+        str | None,
+        typer.Option(
+            help="Column that says where, or with which scanner, each image was taken: each site is also "
+            "left out once, and scored by models trained on the others."
+        ),
+    ] = None,
     fit: Annotated[str, typer.Option(help="crop (middle square, as BreastMNIST), top, or pad.")] = "crop",
     bits: Bits = 16,
     models: Models = "logreg,cnn,scattering",
@@ -217,6 +225,7 @@ def run(
     threshold: Threshold = None,
     primary: Primary = None,
     threshold_rule: ThresholdRule = None,
+    probes: Probes = False,
     seed: Seed = 0,
     jobs: Jobs = None,
     device: Device = "cpu",
@@ -249,7 +258,7 @@ def run(
 
     if cohort is not None and dataset != "auto":
         raise InputError(f"run expects either --cohort or --dataset; got {cohort.name} and {dataset}.")
-    if cohort is None and (image_folder or group_column or split_column):
+    if cohort is None and (image_folder or group_column or split_column or site_column):
         raise InputError("--image-folder and the column options need --cohort TABLE beside them.")
     own = OwnSettings(image_column, outcome_column, positive, group_column, split_column, fit, bits)
     settings = run_settings(
@@ -258,6 +267,7 @@ def run(
         split=split,
         condition=condition,
         own=None if cohort is None else own,
+        site_column=site_column,
         seed=seed,
         device=device,
         early_stopping=early_stopping,
@@ -265,6 +275,7 @@ def run(
         primary=primary,
         threshold_rules=tuple(threshold_rule or ()),
         models=() if only else comma_list(models),
+        probes=probes,
     )
     with display() as announce:
         finished = run_pipeline(

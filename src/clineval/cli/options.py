@@ -117,6 +117,16 @@ Attribute = Annotated[
 ]
 
 
+Probes = Annotated[
+    bool,
+    typer.Option(
+        "--probes",
+        help="Rank the cases by border, burnt-in marks, size, aspect, focus and brightness of the picture, "
+        "which should not matter; reads every image once more.",
+    ),
+]
+
+
 PANELS = {
     "Data": "dataset size split condition cohort image_folder image_column outcome_column positive "
     "group_column split_column case_column model_column risk_column scores reader_column "
@@ -245,18 +255,20 @@ def run_settings(
     split: str = "official",
     condition: str | None = None,
     own: Any = None,
+    site_column: str | None = None,
     device: str = "cpu",
     early_stopping: str = "guard",
     thresholds: tuple[float, ...] = (),
     primary: str | None = None,
     threshold_rules: tuple[str, ...] = (),
     models: tuple[str, ...] | None = None,
+    probes: bool = False,
 ) -> Any:
     """The settings of a run; loaded late, for --help must answer at once."""
     from clineval import settings as kinds
 
     return kinds.RunSettings(
-        data=kinds.DataSettings(dataset=dataset, size=size, split=split, condition=condition, own=own),
+        data=kinds.DataSettings(dataset, size, split, condition, own, site_column),
         evaluation=kinds.EvaluationSettings(
             seed=seed, thresholds=thresholds, primary=primary, threshold_rules=threshold_rules
         ),
@@ -266,4 +278,5 @@ def run_settings(
             device=device,
             early_stopping=early_stopping,
         ),
+        probes=probes,
     )

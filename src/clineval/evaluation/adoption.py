@@ -2,18 +2,21 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
+from scipy.special import expit, logit
 
 from clineval.errors import InputError
 from clineval.evaluation.operating_points import HALF, SENSITIVITY_90
-from clineval.evaluation.populations import TEST_CLEAN, Cases, populations
+from clineval.evaluation.populations import TEST_CLEAN, Cases, Population, populations
 from clineval.evaluation.records import Point, Primary, Scale
 from clineval.predictions import OUT_OF_FOLD, VAL
 from clineval.statistics.counts import Floats, flagged
+from clineval.statistics.head import STEPS as HEAD_STEPS
+from clineval.statistics.head import EvaluatedHead, Head, evaluate_heads
 from clineval.statistics.intervals import Estimate
 from clineval.statistics.operating_point import operating_point
 from clineval.statistics.recalibration import Recalibration
@@ -36,7 +39,10 @@ ASSURANCE = 0.9
 TOLERANCE = 0.05
 """How far below its target an adoption may end and still count as having reached it."""
 
-UPDATES = tuple(step for step in STEPS if step != "threshold")
+HEADS = HEAD_STEPS[1:]
+"""Updates that fit the last layer of a model anew; models that have none get closed testing's choice."""
+
+UPDATES = (*(step for step in STEPS if step != "threshold"), *HEADS)
 """Updates of the risks that may be asked for; the threshold is set locally in every case."""
 
 SCHEMA = 1
@@ -47,12 +53,14 @@ class AdoptedModel:
     """One model for the site: its recalibration, None for none, and its thresholds, half among them.
 
     ``taken`` is the update made of the one asked for; ``reason`` says why it could not be fitted.
+    ``penalty`` is that of a head fitted anew, NaN for none.
     """
 
     taken: str
     recalibration: Recalibration | None
     points: tuple[Point, ...]
     reason: str = ""
+    penalty: float = math.nan
 
 
 @dataclass(frozen=True)
@@ -75,7 +83,8 @@ class Adoption:
     """What adopting a run at a site changes and buys, of the primary model unless said otherwise.
 
     ``ladder`` has each step of updating, scored on local cases that took no part in its fit. ``curves``
-    say how many local events it takes, with the threshold at the target and with assurance.
+    say how many local events it takes, with the threshold at the target and with assurance. ``heads`` has, of
+    each model whose last layer can be fitted anew, what that buys; ``no_heads`` says why there is none.
     """
 
     site: str
@@ -97,6 +106,8 @@ class Adoption:
     models: Mapping[str, AdoptedModel]
     curves: tuple[LocalCases, ...]
     share_flagged: ShareFlagged | None = None
+    heads: Mapping[str, tuple[EvaluatedHead, ...]] = field(default_factory=dict)
+    no_heads: str = ""
     schema: int = SCHEMA
 
 
@@ -140,6 +151,10 @@ def adopt(
     folds: int,
     repeats: int,
     scale: Scale,
+    kernels: Mapping[str, Floats] | None = None,
+    fitted: Mapping[str, Head] | None = None,
+    parts: Mapping[str, tuple[str, ...]] | None = None,
+    no_heads: str = "",
 ) -> Adoption:
     """Update every model of a run on the labelled cases of one site, and score each step of it.
 
@@ -151,6 +166,9 @@ def adopt(
     target, assurance : the sensitivity that the local threshold is set for, and how surely.
     update : of the risks, one of ``UPDATES``.
     folds, repeats : of the cross-fitting.
+    kernels : by model whose head can be fitted anew, shape (cases, cases), in the order of its rows.
+    fitted : by model the head that was, where ``update`` is one of ``HEADS``.
+    parts : of models that are the mean of others on the logit scale.
 
     Raises
     ------
@@ -160,6 +178,8 @@ def adopt(
     main = primary.model if primary.model in local.models else next(iter(local.models))
     cases = local.models[main]
     check_enough(cases.outcome, cases.group, target=target, folds=folds, condition=condition)
+    heads, means = fitted or {}, parts or {}
+    anew = populations(with_heads(frame, heads, means))[0].models
     ladder = evaluate_updates(
         cases.outcome,
         cases.risk,
@@ -191,8 +211,8 @@ def adopt(
         ladder=ladder,
         closed_test=_closed_test(cases),
         models={
-            name: _adopted(each, update, target=target, assurance=assurance)
-            for name, each in local.models.items()
+            name: _adopted(each, update, heads.get(name), target=target, assurance=assurance)
+            for name, each in anew.items()
         },
         curves=tuple(
             local_cases_needed(
@@ -208,7 +228,66 @@ def adopt(
             for how in (None, ASSURANCE)
         ),
         share_flagged=_share_flagged(cases, development, main, primary.threshold, scale.level),
+        heads=_heads(frame, local, kernels or {}, means, target, assurance, folds, scale),
+        no_heads=no_heads,
     )
+
+
+def with_heads(
+    frame: pd.DataFrame, heads: Mapping[str, Head], parts: Mapping[str, tuple[str, ...]]
+) -> pd.DataFrame:
+    """The table with the risks that heads fitted anew give out of fold, in the means of models, too."""
+    if not heads:
+        return frame
+    of = {str(model): rows["risk"].to_numpy(np.float64) for model, rows in frame.groupby("model")}
+    own = of | {name: head.out_of_fold for name, head in heads.items()}
+    own |= {
+        name: expit(np.mean([logit(own[part]) for part in names], axis=0))
+        for name, names in parts.items()
+        if set(names) & set(heads)
+    }
+    risk = frame["risk"].to_numpy(np.float64).copy()
+    for name, values in own.items():
+        risk[(frame["model"] == name).to_numpy()] = values
+    return frame.assign(risk=risk)
+
+
+def _heads(
+    frame: pd.DataFrame,
+    local: Population,
+    kernels: Mapping[str, Floats],
+    parts: Mapping[str, tuple[str, ...]],
+    target: float,
+    assurance: float | None,
+    folds: int,
+    scale: Scale,
+) -> dict[str, tuple[EvaluatedHead, ...]]:
+    """What a head fitted anew buys, of each model that has one and of means that hold such a model."""
+    place = frame.groupby("model").cumcount().to_numpy()
+    shares = {name: (name, 1.0) for name in kernels} | {
+        name: (part, names.count(part) / len(names))
+        for name, names in parts.items()
+        for part in dict.fromkeys(names)
+        if part in kernels
+    }
+    found = {}
+    for name, (part, share) in shares.items():
+        cases, order = local.models[name], place[local.models[name].rows]
+        found[name] = evaluate_heads(
+            cases.outcome,
+            cases.risk,
+            kernels[part][np.ix_(order, order)],
+            share=share,
+            head_risk=local.models[part].risk,
+            target=target,
+            assurance=assurance,
+            group=cases.group,
+            folds=folds,
+            draws=scale.draws,
+            seed=scale.seed,
+            level=scale.level,
+        )
+    return found
 
 
 def applied(model: AdoptedModel, risk: Floats) -> Floats:
@@ -221,13 +300,18 @@ def point_name(target: float) -> str:
     return f"{SENSITIVITY_90.removesuffix('90')}{100 * target:g}".replace(".", "_")
 
 
-def _adopted(cases: Cases, update: str, *, target: float, assurance: float | None) -> AdoptedModel:
-    reason = ""
+def _adopted(
+    cases: Cases, update: str, head: Head | None, *, target: float, assurance: float | None
+) -> AdoptedModel:
+    reason, penalty = "", math.nan if head is None else head.penalty
+    asked = "closed_testing" if update in HEADS else update
     try:
         fitted = fit_update(
-            cases.outcome, cases.risk, update, threshold=math.nan, fitted_on=VAL, group=cases.group
+            cases.outcome, cases.risk, asked, threshold=math.nan, fitted_on=VAL, group=cases.group
         )
         taken, recalibration = fitted.taken, fitted.recalibration
+        if head is not None:  # its risks were fitted here
+            taken, recalibration = update, None
     except ValueError as error:  # the statistic's own word that there is nothing to fit
         taken, recalibration, reason = "nothing", None, str(error)
     model = AdoptedModel(taken, recalibration, (), reason)
@@ -236,7 +320,8 @@ def _adopted(cases: Cases, update: str, *, target: float, assurance: float | Non
     sure = "" if assurance is None else f", reached with a probability of {assurance:g}"
     events = int(cases.outcome.sum())
     rule = f"chosen for sensitivity {target:.2f} on {events} local cases with the condition{sure}"
-    return AdoptedModel(taken, recalibration, (HALF, Point(point_name(target), own, VAL, rule)), reason)
+    points = (HALF, Point(point_name(target), own, VAL, rule))
+    return AdoptedModel(taken, recalibration, points, reason, penalty)
 
 
 def _rounded_down(threshold: float) -> float:

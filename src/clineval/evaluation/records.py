@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from clineval.errors import InputError
 from clineval.evaluation.codec import from_plain, to_plain
+from clineval.evaluation.site_records import SiteStudy
 from clineval.statistics.auc import Comparison
 from clineval.statistics.differences import GapTest
 from clineval.statistics.intervals import Estimate
@@ -408,6 +409,7 @@ class Evaluation:
     readers : per population and column, what a reader said and each model beside it.
     guarantees : per model the thresholds that development data guarantee, or why they do not.
     deferred : per population and model what lies between the guaranteed rule-out and rule-in thresholds.
+    sites : of a run that left out each site in turn, how much sites differ; None for others.
     origins : by model what must stand beside its figures, such as "pretrained on ImageNet".
     table : what was evaluated, for drawing; None where the evaluation was read from a file.
     """
@@ -427,6 +429,7 @@ class Evaluation:
     readers: Mapping[str, Mapping[str, ReaderScores]] = field(default_factory=dict)
     guarantees: Mapping[str, tuple[GuaranteedThreshold, ...]] = field(default_factory=dict)
     deferred: Mapping[str, Mapping[str, DeferRegion]] = field(default_factory=dict)
+    sites: SiteStudy | None = field(default=None, metadata={"sparse": True})
     origins: Mapping[str, str] = field(default_factory=dict, metadata={"sparse": True})
     schema: int = SCHEMA
     table: Any = field(default=None, compare=False, metadata={"left_out": True})

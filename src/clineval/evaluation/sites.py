@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -13,11 +12,18 @@ from clineval.errors import InputError, in_short
 from clineval.evaluation.operating_points import HALF, SENSITIVITY_90
 from clineval.evaluation.populations import Cases, differences, populations
 from clineval.evaluation.records import Point, Primary, Scale
+from clineval.evaluation.site_records import (
+    MeasureOverSites,
+    ModelOverSites,
+    SitePlanned,
+    SiteStudy,
+    Summary,
+)
 from clineval.statistics import calibration, roc
 from clineval.statistics.auc import auc_variance
 from clineval.statistics.counts import flagged
 from clineval.statistics.decision_curve import net_benefit
-from clineval.statistics.differences import GapTest, gap_tests
+from clineval.statistics.differences import gap_tests
 from clineval.statistics.intervals import Estimate, effective_groups, shared_groups
 from clineval.statistics.meta_analysis import (
     LEAST_OF_A_CLASS,
@@ -51,87 +57,8 @@ RATES = ("sensitivity", "specificity")
 TOLERANCE = 0.05
 """How far below its target the next site's sensitivity may lie in the probability that is given."""
 
-SCHEMA = 1
 Texts = NDArray[np.str_]
 Known = dict[str, tuple[float, float]]
-
-
-@dataclass(frozen=True)
-class SitePlanned:
-    """What becomes of a site: ``use`` is own, pooled or left out, for the ``reason`` given.
-
-    ``groups`` is the number of patients or other groups, that of the cases where each stands alone.
-    """
-
-    name: str
-    cases: int
-    events: int
-    groups: int
-    use: str
-    reason: str
-
-
-@dataclass(frozen=True)
-class Summary:
-    """One measure over sites, in natural units; ``tau`` is on the scale of the summary.
-
-    ``prediction`` is the interval for the true value at the next site. ``reason`` says why there is no
-    summary; then the others are undefined.
-    """
-
-    mean: Estimate
-    prediction: Estimate
-    tau: Estimate
-    i_squared: Estimate
-    q: float
-    p_value: float
-
-
-@dataclass(frozen=True)
-class MeasureOverSites:
-    """One measure: the summary, each site's weight in it, the sites it lacks, and it without each site.
-
-    ``left_out`` maps a site to the reason. ``summary`` is None where fewer than two sites are left.
-    """
-
-    scale: str
-    summary: Summary | None
-    weights: Mapping[str, float] = field(default_factory=dict)
-    left_out: Mapping[str, str] = field(default_factory=dict)
-    without: Mapping[str, Summary] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class ModelOverSites:
-    """A model at a frozen threshold: each site's own measures, and each measure over sites.
-
-    ``less_rest`` has AUC, sensitivity and specificity of each site less those of all other cases, ``tests``
-    what these differences show, corrected for the number of sites.
-    ``reached`` is the probability that the next site's sensitivity lies at most ``TOLERANCE`` below the
-    one that the threshold was chosen for; NaN where it was chosen otherwise, or sites are too few.
-    """
-
-    point: str
-    threshold: float
-    sites: Mapping[str, Mapping[str, Estimate]]
-    measures: Mapping[str, MeasureOverSites]
-    reached: float
-    less_rest: Mapping[str, Mapping[str, Estimate]] = field(default_factory=dict)
-    tests: Mapping[str, Mapping[str, GapTest]] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class SiteStudy:
-    """How much sites differ, for every model of a cohort; ``primary`` is the model to speak of first."""
-
-    column: str
-    population: str
-    condition: str
-    level: float
-    primary: str
-    plan: tuple[SitePlanned, ...]
-    models: Mapping[str, ModelOverSites]
-    schema: int = SCHEMA
 
 
 def plan(
@@ -178,6 +105,7 @@ def over_sites(
     points: Mapping[str, Sequence[Point]],
     primary: Primary | None,
     scale: Scale,
+    thresholds: Mapping[str, Mapping[str, float]] | None = None,
 ) -> SiteStudy:
     """Every model of a cohort's table at each site, summed up by random effects.
 
@@ -186,6 +114,8 @@ def over_sites(
     frame : table as ``check_predictions`` gives it, with one population.
     site : the site of each case.
     points : the frozen thresholds of each model; the primary one is taken, in other models that of its name.
+    thresholds : by model and site, where each site was left out of its model's training; then ``points`` only
+        name them.
 
     Raises
     ------
@@ -195,13 +125,20 @@ def over_sites(
     first = next(iter(cohort.models.values()))
     where = frame["case"].iloc[first.rows].map(site).to_numpy(str)
     planned = plan(first.outcome, where, first.group, column=column)
-    units, named = _units(planned), _primary_point(points, primary)
+    alone, named = units(planned), _primary_point(points, primary)
     models = {
-        model: _over_sites(cases, _masks(frame, cases, site, units), _point(points[model], named), scale)
+        model: _over_sites(
+            cases,
+            _masks(frame, cases, site, alone),
+            _point(points[model], named),
+            scale,
+            own=None if thresholds is None else thresholds[model],
+        )
         for model, cases in cohort.models.items()
     }
     main = primary.model if primary is not None and primary.model in models else next(iter(models))
-    return SiteStudy(column, cohort.name, condition, scale.level, main, planned, models)
+    left_out = thresholds is not None
+    return SiteStudy(column, cohort.name, condition, scale.level, main, planned, models, left_out)
 
 
 def site_rows(study: SiteStudy) -> Iterator[dict[str, Any]]:
@@ -213,6 +150,7 @@ def site_rows(study: SiteStudy) -> Iterator[dict[str, Any]]:
         for measure, over in found.measures.items():
             about = {"model": model, "measure": measure, "threshold": found.threshold}
             for name, measures in found.sites.items():
+                about["threshold"] = found.thresholds.get(name, found.threshold)
                 weight = over.weights.get(name, math.nan)
                 yield {**about, "row": "site", "site": name, **_plain(measures[measure]), "weight": weight}
                 if (gap := found.less_rest.get(name, {}).get(measure)) is not None:
@@ -221,6 +159,7 @@ def site_rows(study: SiteStudy) -> Iterator[dict[str, Any]]:
                         **about, "row": "less all others", "site": name, **_plain(gap),
                         "p_holm": tested.p_holm, "smallest_gap": tested.smallest_gap,
                     }  # fmt: skip
+            about["threshold"] = found.threshold
             if over.summary is None:
                 continue
             for row, each in (("mean", over.summary.mean), ("next site", over.summary.prediction)):
@@ -275,7 +214,7 @@ def _counted(outcome: NDArray[np.bool_], group: NDArray[Any] | None) -> tuple[in
 
 
 def _require_two(planned: Sequence[SitePlanned], column: str) -> None:
-    if len(_units(planned)) < 2:
+    if len(units(planned)) < 2:
         own = sum(each.use == "own" for each in planned)
         reasons = in_short([f"{each.name}: {each.reason}" for each in planned if each.reason])
         raise InputError(
@@ -285,18 +224,18 @@ def _require_two(planned: Sequence[SitePlanned], column: str) -> None:
         )
 
 
-def _units(planned: Sequence[SitePlanned]) -> dict[str, tuple[str, ...]]:
+def units(planned: Sequence[SitePlanned]) -> dict[str, tuple[str, ...]]:
     """The sites that stand alone, and the pooled ones as one, by the name that each is given."""
-    units: dict[str, tuple[str, ...]] = {each.name: (each.name,) for each in planned if each.use == "own"}
+    alone: dict[str, tuple[str, ...]] = {each.name: (each.name,) for each in planned if each.use == "own"}
     pooled = tuple(each.name for each in planned if each.use == "pooled")
-    return {**units, f"{len(pooled)} small sites, pooled": pooled} if pooled else units
+    return {**alone, f"{len(pooled)} small sites, pooled": pooled} if pooled else alone
 
 
 def _masks(
-    frame: pd.DataFrame, cases: Cases, site: Mapping[str, str], units: Mapping[str, tuple[str, ...]]
+    frame: pd.DataFrame, cases: Cases, site: Mapping[str, str], alone: Mapping[str, tuple[str, ...]]
 ) -> dict[str, NDArray[np.bool_]]:
     where = frame["case"].iloc[cases.rows].map(site).to_numpy(str)
-    return {name: np.isin(where, members) for name, members in units.items()}
+    return {name: np.isin(where, members) for name, members in alone.items()}
 
 
 def _primary_point(points: Mapping[str, Sequence[Point]], primary: Primary | None) -> str:
@@ -313,17 +252,25 @@ def _point(points: Sequence[Point], named: str) -> Point:
 
 
 def _over_sites(
-    cases: Cases, masks: Mapping[str, NDArray[np.bool_]], point: Point, scale: Scale
+    cases: Cases,
+    masks: Mapping[str, NDArray[np.bool_]],
+    point: Point,
+    scale: Scale,
+    *,
+    own: Mapping[str, float] | None,
 ) -> ModelOverSites:
     parts = {name: cases.select(np.flatnonzero(mask)) for name, mask in masks.items()}
-    sites = {name: dict(_measured(part, point.threshold, scale)) for name, part in parts.items()}
+    thresholds = dict.fromkeys(parts, point.threshold) if own is None else {name: own[name] for name in parts}
+    sites = {name: dict(_measured(part, thresholds[name], scale)) for name, part in parts.items()}
     over: dict[str, MeasureOverSites] = {}
     reached = math.nan
     for measure, on in SCALES.items():
-        known, left_out = _known(measure, on, parts, sites, point.threshold)
+        known, left_out = _known(measure, on, parts, sites, thresholds)
         over[measure], found = _summed_up(known, left_out, on, scale.level)
         if measure == "sensitivity" and found is not None and (target := aim(point.name)) is not None:
             reached = found.chance_next_site_reaches(target - TOLERANCE)
+    if own is not None:  # risks of different models are not ranked against each other
+        return ModelOverSites(point.name, math.nan, sites, over, reached, thresholds=thresholds)
     apart = {name: dict(differences(mask, cases, point.threshold, scale)) for name, mask in masks.items()}
     tests = gap_tests(apart, mirrored=_mirrored(masks, len(cases)))
     return ModelOverSites(point.name, point.threshold, sites, over, reached, apart, tests)
@@ -360,11 +307,11 @@ def _known(
     scale: str,
     parts: Mapping[str, Cases],
     sites: Mapping[str, Mapping[str, Estimate]],
-    threshold: float,
+    thresholds: Mapping[str, float],
 ) -> tuple[Known, dict[str, str]]:
     """Each site's estimate and standard error on the scale, and the sites without, each with the reason."""
     if measure in RATES:
-        return _known_rates(measure, parts, threshold), {}
+        return _known_rates(measure, parts, thresholds), {}
     known = {}
     for name, part in parts.items():
         groups = effective_groups(shared_groups(part.group, len(part)))
@@ -378,11 +325,11 @@ def _known(
     return {name: each for name, each in known.items() if name not in lacking}, reasons
 
 
-def _known_rates(measure: str, parts: Mapping[str, Cases], threshold: float) -> Known:
+def _known_rates(measure: str, parts: Mapping[str, Cases], thresholds: Mapping[str, float]) -> Known:
     """By counts, so that a site in which all are found does not drop out."""
     hits, totals, worth = [], [], []
-    for part in parts.values():
-        called = flagged(part.risk, threshold)
+    for name, part in parts.items():
+        called = flagged(part.risk, thresholds[name])
         of, right = (part.outcome, called) if measure == "sensitivity" else (~part.outcome, ~called)
         hits.append(int(right[of].sum()))
         totals.append(int(of.sum()))

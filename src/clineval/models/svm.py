@@ -63,6 +63,14 @@ class SupportVectorModel:
             found[start : start + CHUNK] = np.sum(kernel * self.dual, axis=1)[: len(part)]
         return found + self.intercept
 
+    def standardised(self, features: Features) -> Floats:
+        """The features as the kernel takes them, shape (cases, features)."""
+        return finite((features - self.mean) / self.sd).astype(np.float64)
+
+    def kernel(self, left: Floats, right: Floats) -> Floats:
+        """How alike cases are, shape (left, right), from their standardised features."""
+        return _kernel(left, _Vectors.of(right, self._parts), self._parts)
+
     @property
     def _parts(self) -> tuple["_Part", ...]:
         return _parts(self.ends, self.gammas)

@@ -198,9 +198,13 @@ class TransferModel:
 
     def risk(self, view: View) -> Floats:
         """Risk of each image, shape (cases,); of a view that is mirrored only, of its mirror image."""
+        return self.machine.risk(self.features(view))
+
+    def features(self, view: View) -> NDArray[np.float32]:
+        """What the machine sees of each image, shape (cases, 2688)."""
         if view.mirrored == (True,):
-            return self.machine.risk(view.computed(Mirrored(self.network)))
-        return self.machine.risk(view.computed(self.network))
+            return np.asarray(view.computed(Mirrored(self.network)))
+        return np.asarray(view.computed(self.network))
 
 
 def fit(

@@ -3,24 +3,37 @@
 import json
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from scipy.special import logit
 from threadpoolctl import threadpool_limits
 
 from clineval import results as provenance
 from clineval.data.own_images import OwnCohort
 from clineval.errors import InputError
 from clineval.evaluation import Evaluation, Primary, codec, read_evaluation
-from clineval.evaluation.adoption import UPDATES, Adoption, adopt, applied, check_enough
+from clineval.evaluation.adoption import (
+    HEADS,
+    UPDATES,
+    Adoption,
+    adopt,
+    applied,
+    check_enough,
+    with_heads,
+)
 from clineval.evaluation.records import Scale
-from clineval.pipeline.external import score_external
+from clineval.models.head import MOST, NewHead, has_head, head_features, head_kernel, write_refitted
+from clineval.models.preprocessing import View, external_view
+from clineval.models.stored import Floats
+from clineval.pipeline.external import ExternalScores, score_external
 from clineval.pipeline.run import OwnImages, check_formats, said_first
 from clineval.pipeline.scoring import open_and_score
 from clineval.pipeline.stored_run import DECIMALS, RECORDS, StoredRun, cut_for, read_run
+from clineval.pipeline.train import Choice
 from clineval.pipeline.validate import (
     check_apart,
     check_columns,
@@ -35,6 +48,7 @@ from clineval.reporting.adoption import write_adoption_figure, write_adoption_pa
 from clineval.reporting.figures import write
 from clineval.results.folder import replace_folder, require_apart, watch
 from clineval.settings import AdoptionSettings
+from clineval.statistics.head import Head, LocalKernel, fit_head
 
 FILE = "adoption.json"
 LOCAL = "local_predictions.csv"  # the parent's risks of the local cases
@@ -109,10 +123,11 @@ def adopt_run(
         _enter(folder, asked, external, results, local.name)
         with recorder.step("adopt"):
             announce("Updating on the local cases")
-            found = _adopted(frame, results, at_home, settings)
-            _write_models(found, results, folder)
+            heads = _heads(run, external, scored, settings, announce)
+            found = _adopted(frame, results, at_home, settings, run, heads)
+            _write_models(found, run, heads, settings.update, results, folder)
             asked = _with_points(asked, found)
-            _evaluate(frame, found, folder, asked)
+            _evaluate(with_heads(frame, heads.fitted, run.parts), found, folder, asked)
         with recorder.step("report"):
             _write_json(codec.to_plain(found), folder / FILE)
             write(pd.DataFrame(_ladder_rows(found)), folder / "adoption.csv")
@@ -184,7 +199,70 @@ def _hashes(results: Path) -> dict[str, str]:
     }
 
 
-def _adopted(frame: pd.DataFrame, results: Path, at_home: Evaluation, settings: AdoptionSettings) -> Adoption:
+@dataclass(frozen=True)
+class Heads:
+    """What each head that can be fitted anew sees, its kernel, and the head that was, where asked for."""
+
+    features: Mapping[str, list[Floats]] = field(default_factory=dict)
+    kernels: Mapping[str, Floats] = field(default_factory=dict)
+    fitted: Mapping[str, Head] = field(default_factory=dict)
+    reason: str = ""
+
+
+def _heads(
+    run: StoredRun,
+    external: OwnCohort,
+    scored: ExternalScores,
+    settings: AdoptionSettings,
+    announce: Announce,
+) -> Heads:
+    cohort, names = external.cohort, [name for name, model in run.models.items() if has_head(model)]
+    if not names or len(cohort) > MOST:
+        reason = (
+            f"{len(cohort):,} local images are more than the {MOST:,} that a head is fitted on"
+            if names
+            else "no model of the run has a last layer that can be fitted anew (logreg, transfer)"
+        )
+        if settings.update in HEADS:
+            raise InputError(f"--update {settings.update}: {reason}. Use another update.")
+        return Heads(reason=reason)
+    announce("Fitting the last layer on the local images")
+    features = {name: head_features(run.models[name], _views(run, name, scored, settings)) for name in names}
+    kernels = {name: head_kernel(run.models[name], features[name]) for name in names}
+    if settings.update not in HEADS:
+        return Heads(features, kernels)
+    group = cohort.group if len(np.unique(cohort.group)) < len(cohort) else None
+    fitted = {
+        name: fit_head(
+            cohort.outcome,
+            LocalKernel(
+                kernels[name],
+                logit(scored.risks[name]) if settings.update == "head_shrunken" else np.zeros(len(cohort)),
+            ),
+            group=group,
+            seed=settings.local.evaluation.seed,
+        )
+        for name in names
+    }
+    return Heads(features, kernels, fitted)
+
+
+def _views(run: StoredRun, name: str, scored: ExternalScores, settings: AdoptionSettings) -> list[View]:
+    """The views of the local images over which the model's log odds are averaged."""
+    if not settings.local.matching or run.reference is None:
+        return [View(square) for square in scored.views]
+    grey = run.reference.novelty.grey
+    return [external_view(square, view, grey) for square in scored.views for view in run.views[name]]
+
+
+def _adopted(
+    frame: pd.DataFrame,
+    results: Path,
+    at_home: Evaluation,
+    settings: AdoptionSettings,
+    run: StoredRun,
+    heads: Heads,
+) -> Adoption:
     primary = at_home.primary
     if primary is None:
         raise InputError(f"{results} declares no primary model; make the run anew with: clineval run")
@@ -202,17 +280,31 @@ def _adopted(frame: pd.DataFrame, results: Path, at_home: Evaluation, settings: 
         folds=settings.folds,
         repeats=settings.repeats,
         scale=Scale(given.level, given.draws, given.seed),
+        kernels=heads.kernels,
+        fitted=heads.fitted,
+        parts=run.parts,
+        no_heads=heads.reason,
     )
 
 
-def _write_models(found: Adoption, results: Path, folder: Path) -> None:
-    """The parent's models, byte for byte, and what was fitted for the site in ``shipped.json``."""
+def _write_models(
+    found: Adoption, run: StoredRun, heads: Heads, update: str, results: Path, folder: Path
+) -> None:
+    """The parent's models, byte for byte but for heads fitted anew, and what else was in ``shipped.json``."""
     shutil.copytree(results / MODELS, folder / MODELS)
     path = folder / MODELS / RECORDS
     record = json.loads(path.read_text(encoding="utf-8"))
     for name, model in found.models.items():
         fitted = model.recalibration
         record[name] = {**record[name], "adopted": None if fitted is None else fitted.to_json()}
+    for name, head in heads.fitted.items():
+        line = run.recalibrations[name]
+        frozen = (0.0, 1.0) if line is None else (line.intercept, line.slope)
+        kept = frozen if update == "head_shrunken" else None
+        anew = NewHead(head.weight, head.intercept, head.penalty, kept)
+        write_refitted(run.models[name], heads.features[name], anew, folder / MODELS, name)
+        reason = "its last layer was fitted on the local cases"
+        record[name]["recalibration"] = Choice.none(reason).to_json()
     _write_json(record, path)
 
 

@@ -19,14 +19,17 @@ from clineval.data import load_cohort, own_table
 from clineval.data.cohort import Cohort, Source
 from clineval.errors import InputError, option
 from clineval.evaluation import Evaluation
-from clineval.evaluation.codec import to_plain
+from clineval.evaluation.adoption import Adoption
+from clineval.evaluation.codec import from_plain, to_plain
 from clineval.evaluation.curves import Curves, curves
 from clineval.evaluation.populations import Cases, populations, without_repeats
+from clineval.files import hash_file
 from clineval.pipeline.run import write_words
 from clineval.pipeline.scoring import open_and_score
 from clineval.predictions import attributes as attributes_of
 from clineval.predictions import check_predictions, read_predictions, write_predictions
 from clineval.progress import Announce, Progress, silent
+from clineval.reporting.adoption import PAGE, write_adoption_page
 from clineval.reporting.artefacts import read_artefacts
 from clineval.reporting.beside import write_beside_figures
 from clineval.reporting.report import write_report
@@ -465,12 +468,9 @@ def rewrite_report(results: Path, *, force: bool = False) -> Path:
     """
     require_results(results, provenance.FILE, "evaluation.json", "predictions.csv")
     record = provenance.read_provenance(results / provenance.FILE)
-    if record["kind"] == "adopt":
-        raise InputError(
-            f"{results} holds an adoption, whose page is adoption.html: no report is made of the cases that "
-            "fitted it. Validate it on other patients with: clineval validate"
-        )
-    foreign = [*foreign_entries(results), *(name for name in WORDS if (results / name).is_dir())]
+    adopted = record["kind"] == "adopt"
+    words = (PAGE,) if adopted else WORDS
+    foreign = [*foreign_entries(results), *(name for name in words if (results / name).is_dir())]
     if foreign:
         raise InputError(
             f"{results} holds {', '.join(foreign[:10])}, which no run writes (a link, a pipe, or a folder "
@@ -478,17 +478,41 @@ def rewrite_report(results: Path, *, force: bool = False) -> Path:
         )
     with replace_folder(results, kind=record["kind"], force=force, carries=True) as folder:
         shutil.copytree(results, folder, dirs_exist_ok=True)
-        _write_words(folder, results)
-        provenance.reseal(folder, record, names=WORDS)
-    return results / "report.html"
+        _write_words(folder, results, record if adopted else None)
+        provenance.reseal(folder, record, names=words)
+    return results / words[0]
 
 
-def _write_words(folder: Path, results: Path) -> None:
-    """Write report, checklist and card; what is no results file of this schema is refused by name."""
+def _write_words(folder: Path, results: Path, adoption: Mapping[str, Any] | None) -> None:
+    """Write report, checklist and card, or an adoption's page; a file of another schema is refused by name.
+
+    ``adoption`` : the provenance of one, None for other results: no report is made of cases that fitted it.
+    """
     try:
-        write_words(folder)
+        if adoption is None:
+            write_words(folder)
+        else:
+            notice = str(adoption["data"].get("notice", ""))
+            write_adoption_page(_adoption(folder, adoption), folder, notice=notice)
     except (AttributeError, KeyError, TypeError, RecursionError) as error:
         raise InputError(
             f"{results}: provenance.json or evaluation.json is not of the form that this version reads "
             f"({type(error).__name__}: {error}); write the results again."
         ) from error
+
+
+def _adoption(folder: Path, record: Mapping[str, Any]) -> Adoption:
+    """The record of an adoption, as the provenance beside it recorded it.
+
+    Raises
+    ------
+    InputError : it is missing, incomplete, or was changed since.
+    """
+    path = folder / "adoption.json"
+    if not path.is_file() or hash_file(path) != record.get("artefacts", {}).get(path.name):
+        raise InputError(f"{path.name} is not the file that clineval adopt wrote; adopt again.")
+    try:
+        found: Adoption = from_plain(Adoption, json.loads(path.read_text(encoding="utf-8")))
+    except ValueError as error:
+        raise InputError(f"{path.name} is incomplete ({error}); adopt again.") from error
+    return found

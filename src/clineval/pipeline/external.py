@@ -24,11 +24,11 @@ from clineval.models.network import Networks
 from clineval.models.preprocessing import MIRRORED, ORIGINAL, external_view, mean_histogram
 from clineval.models.scattering import Distance
 from clineval.models.stored import Floats
+from clineval.pipeline.probes import MEASURING, probes_record
 from clineval.pipeline.stored_run import StoredRun, final_risks, score_images
 from clineval.predictions import read_predictions
 from clineval.progress import Announce
 from clineval.settings import ValidationSettings
-from clineval.statistics.probes import probe
 from clineval.statistics.roc import auc_logit
 
 FURTHER_VIEW = "a further view: grey levels matched"
@@ -135,7 +135,7 @@ def transport_record(
     }
 
 
-def probes_record(
+def external_probes(
     external: OwnCohort,
     scored: ExternalScores,
     at_home: Evaluation,
@@ -144,26 +144,17 @@ def probes_record(
     announce: Announce,
 ) -> dict[str, Any]:
     """What border, marks, size, aspect, focus and brightness of the pictures say beside the primary model."""
-    cohort, given = external.cohort, settings.evaluation
     named = at_home.primary.model if at_home.primary is not None else ""
     model = named if named in scored.risks else next(iter(scored.risks))
-    progress = announce("Measuring border, marks, size and focus of the pictures")
-    quantities = file_quantities(external.paths, bits=external.bits, progress=progress)
-    differing = {name: values for name, values in quantities.items() if np.ptp(values) > 0}
-    constant = [name for name in quantities if name not in differing]
-    if not differing:
-        return {"model": model, "constant": constant}
-    found = probe(
-        cohort.outcome,
+    quantities = file_quantities(external.paths, bits=external.bits, progress=announce(MEASURING))
+    return probes_record(
+        external.cohort.outcome,
         scored.risks[model],
-        differing,
-        group=cohort.group,
-        draws=given.draws,
-        seed=given.seed,
-        level=given.level,
+        quantities,
+        group=external.cohort.group,
+        model=model,
+        settings=settings.evaluation,
     )
-    record = to_plain(found)
-    return {**record, "model": model, "model_auc": record["model"], "constant": constant}
 
 
 def _about(run: StoredRun, results: Path) -> dict[str, Any]:

@@ -25,11 +25,15 @@ from clineval.errors import InputError, require_extra
 from clineval.evaluation import Evaluation
 from clineval.evaluation.curves import Curves, curves
 from clineval.evaluation.operating_points import given_point, parse_rule
+from clineval.evaluation.site_records import SiteStudy
+from clineval.evaluation.sites import site_rows
 from clineval.models.classifier import parts_of_combined
 from clineval.models.ensemble import check_names, check_own_name
 from clineval.models.given import given_model
 from clineval.models.user_model import TIMEOUT
 from clineval.pipeline.audit import draw_audit, write_audit
+from clineval.pipeline.left_out_sites import check_sites, write_left_out_sites
+from clineval.pipeline.probes import write_run_probes
 from clineval.pipeline.scoring import open_and_score
 from clineval.pipeline.train import (
     COMBINATION,
@@ -82,6 +86,8 @@ def load_own(own: OwnImages, settings: RunSettings, *, announce: Announce) -> Ow
     )
     cohort = _divided(read.cohort, settings, given, announce)
     _check_classes(cohort)
+    if settings.data.site_column is not None:
+        check_sites(cohort.select(cohort.within("train", "val")), settings.data.site_column)
     return replace(read, cohort=cohort)
 
 
@@ -229,15 +235,26 @@ def run(
             )
             write_tables(trained, folder)
             recorder.training.update(training_seconds(trained))
+        if settings.data.site_column is not None:
+            with recorder.step("sites"):
+                write_left_out_sites(
+                    cohort, settings, folder, jobs=jobs, finished=finished, announce=announce
+                )
         with recorder.step("evaluate"):
             table = read_predictions(folder / "predictions.csv")
             evaluation = open_test(folder, cohort, settings, table=table, announce=announce)
+        if settings.probes:
+            with recorder.step("probes"):
+                about_it = (cohort, read, table, evaluation, settings.evaluation, folder)
+                write_run_probes(*about_it, announce=announce)
         with recorder.step("draw"):
             about = {"condition": whole.condition, "notice": whole.source.notice}
             draw_audit(findings, whole.images, folder, **about)
             lines = draw(
                 folder, table, evaluation, exploration, cohort, trained, formats=formats, announce=announce
             )
+            if evaluation.sites is not None:
+                write_sites(evaluation.sites, folder, formats=formats, notice=whole.source.notice)
             if read is not None:
                 draw_check_strip(read, folder)
         with recorder.step("report"):
@@ -344,6 +361,17 @@ def _named(settings: RunSettings, cohort: Cohort) -> RunSettings:
     if settings.data.dataset != "auto" or cohort.source.dataset != STANDARD:
         return settings
     return replace(settings, data=replace(settings.data, dataset=STANDARD))
+
+
+def write_sites(
+    study: SiteStudy, folder: Path, *, formats: Sequence[str] = ("png",), notice: str = ""
+) -> None:
+    """Write ``sites.csv`` and the forest plots."""
+    from clineval.reporting.figures import write
+    from clineval.reporting.sites import write_site_figures
+
+    write(pd.DataFrame(site_rows(study)), folder / "sites.csv")
+    write_site_figures(study, folder, formats=tuple(formats), notice=notice)
 
 
 def write_exploration(cohort: Cohort, folder: Path) -> Exploration:

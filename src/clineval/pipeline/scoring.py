@@ -3,6 +3,7 @@
 import json
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +13,16 @@ from clineval import results
 from clineval.evaluation import Evaluation, Learnt, Point, Primary, write_evaluation
 from clineval.evaluation.codec import from_plain
 from clineval.evaluation.evaluate import evaluate_checked
-from clineval.predictions import read_predictions
+from clineval.evaluation.records import Scale
+from clineval.evaluation.site_records import SiteStudy
+from clineval.evaluation.sites import over_sites, plan, units
+from clineval.predictions import attributes, read_predictions
 from clineval.progress import Progress
 from clineval.settings import BesideReaders
 
+SITE_TABLE = "site_predictions.csv"  # each site scored by models trained on the others
+LEFT_OUT = "left_out_site"  # the population in it
+FROZEN = "frozen_threshold"  # its column: the threshold that the other sites froze; the next names the site
 PART_OF_TEST = "test_clean"  # opened with ``test``, never apart
 
 
@@ -106,7 +113,7 @@ def _score(
 ) -> Evaluation:
     members = folder / "members.csv"
     models = folder / "models" if models is None else models
-    return evaluate_checked(
+    scored = evaluate_checked(
         read_predictions(_table_of(folder), scores=None) if table is None else table,
         condition=condition,
         points=_points(settings.get("points")),
@@ -124,6 +131,35 @@ def _score(
         origins=settings.get("origins", origins_of(models)),
         opening=opening,
         progress=progress,
+    )
+    return replace(scored, sites=_sites(folder / SITE_TABLE, scored))
+
+
+def _sites(path: Path, scored: Evaluation) -> SiteStudy | None:
+    """How sites differ that were left out of the training in turn; None where none was."""
+    if not path.is_file():
+        return None
+    frame = read_predictions(path)
+    column = next(name for name in attributes(frame) if name != FROZEN)
+    where = dict(zip(frame["case"], frame[column].astype(str), strict=True))
+    one = frame[frame["model"] == frame["model"].iloc[0]]
+    alone = units(plan(one["outcome"], one[column].astype(str), one["group"], column=column))
+    thresholds = {
+        str(model): {
+            name: float(of.loc[of[column].astype(str).isin(members), FROZEN].iloc[0])
+            for name, members in alone.items()
+        }
+        for model, of in frame.groupby("model")
+    }
+    return over_sites(
+        frame,
+        where,
+        column=column,
+        condition=scored.condition,
+        points=scored.points,
+        primary=scored.primary,
+        scale=Scale(scored.level, scored.draws, scored.seed),
+        thresholds=thresholds,
     )
 
 

@@ -8,9 +8,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from clineval import results as provenance
@@ -31,23 +29,30 @@ from clineval.pipeline.external import (
     ExternalScores,
     draw_beside,
     draw_scored_squares,
+    external_probes,
     hashes_of,
-    probes_record,
     score_external,
     transport_record,
     views_in_words,
 )
+from clineval.pipeline.left_out_sites import check_sites, site_of
 from clineval.pipeline.robustness import write_robustness
-from clineval.pipeline.run import OwnImages, check_formats, draw, said_first, write_exploration, write_words
+from clineval.pipeline.run import (
+    OwnImages,
+    check_formats,
+    draw,
+    said_first,
+    write_exploration,
+    write_sites,
+    write_words,
+)
 from clineval.pipeline.scoring import open_and_score
 from clineval.pipeline.stored_run import StoredRun, cut_for, left_out, read_run
 from clineval.predictions import OUT_OF_FOLD, read_predictions, write_predictions
 from clineval.progress import Announce, silent
 from clineval.reporting.artefacts import SITES
 from clineval.reporting.beside import write_beside_figures
-from clineval.reporting.figures import write
 from clineval.reporting.sentences import subject_of
-from clineval.reporting.sites import write_site_figures
 from clineval.results.folder import replace_folder, require_apart, watch
 from clineval.settings import ValidationSettings
 from clineval.tables.columns import split_or_cohort
@@ -150,7 +155,7 @@ def validate(
             announce("Setting the external cohort beside the test cases of the run")
             beside = transport_record(run, results, table, external.cohort, scored, at_home, settings)
             if settings.probes:
-                beside["probes"] = probes_record(external, scored, at_home, settings, announce=announce)
+                beside["probes"] = external_probes(external, scored, at_home, settings, announce=announce)
             _write_json(beside, folder / FILE)
         study = None
         if settings.site_column is not None:
@@ -158,9 +163,7 @@ def validate(
                 announce("Summing up over sites")
                 study = _sites(table, external.cohort, settings, at_home)
                 _write_json(codec.to_plain(study), folder / SITES)
-                write(pd.DataFrame(by_site.site_rows(study)), folder / "sites.csv")
-                notice = external.cohort.source.notice
-                write_site_figures(study, folder, formats=tuple(formats), notice=notice)
+                write_sites(study, folder, formats=formats, notice=external.cohort.source.notice)
         if settings.corruptions:
             with recorder.step("robustness"):
                 given = (run, external.cohort, scored.views, settings, folder)
@@ -320,25 +323,7 @@ def check_columns(cohort: Cohort, settings: ValidationSettings) -> None:
     if settings.evaluation.readers is not None:
         check_readers(settings.evaluation.readers, cohort.attributes)
     if settings.site_column is not None:
-        by_site.plan(
-            cohort.outcome, _site(cohort, settings.site_column), _groups(cohort), column=settings.site_column
-        )
-
-
-def _site(cohort: Cohort, column: str) -> NDArray[np.str_]:
-    """Where each image was taken."""
-    if column not in cohort.attributes:
-        known = in_short(list(cohort.attributes)) or "none"
-        raise InputError(
-            f"--site-column needs one of the table's further columns ({known}); got {column!r}, which is not "
-            "there, serves as image, outcome or group, or is left out as it identifies people."
-        )
-    return cohort.attributes[column].astype(str)
-
-
-def _groups(cohort: Cohort) -> NDArray[np.str_] | None:
-    """The patients, None where every image is of another."""
-    return cohort.group if len(np.unique(cohort.group)) < len(cohort) else None
+        check_sites(cohort, settings.site_column)
 
 
 def _sites(
@@ -348,7 +333,7 @@ def _sites(
     column = str(settings.site_column)
     return by_site.over_sites(
         table,
-        dict(zip(cohort.case.tolist(), _site(cohort, column).tolist(), strict=True)),
+        dict(zip(cohort.case.tolist(), site_of(cohort, column).tolist(), strict=True)),
         column=column,
         condition=cohort.condition,
         points=at_home.points,

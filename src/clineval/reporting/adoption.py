@@ -45,6 +45,8 @@ STEP_NAMES = {
     "intercept_slope": "intercept and slope",
     "shrunken": "intercept and slope, shrunken",
     "closed_testing": "closed testing's choice",
+    "head": "last layer fitted anew",
+    "head_shrunken": "last layer, drawn towards the frozen one",
 }
 MEASURES = {
     "sensitivity": "sensitivity",
@@ -59,9 +61,9 @@ def sentences(found: Adoption) -> Iterator[str]:
     steps = {each.step: each for each in found.ladder}
     yield _rates(f"Left as it is, {found.model}", steps["nothing"], found)
     yield _rates("With its threshold set on local cases it", steps["threshold"], found)
-    yield _risks(found, steps["closed_testing" if found.update == "nothing" else found.update])
+    yield _risks(found, steps.get(found.update, steps["closed_testing"]))
     yield _needed(found)
-    yield from filter(None, [_label_free(found)])
+    yield from filter(None, [_head(found), _label_free(found)])
 
 
 def _rates(who: str, step: EvaluatedUpdate, found: Adoption) -> str:
@@ -112,6 +114,37 @@ def _many(curve: LocalCases, found: Adoption) -> str:
     )
 
 
+def _head(found: Adoption) -> str:
+    """What fitting the last layer anew buys, of the primary model or the first that has one."""
+    name = found.model if found.model in found.heads else next(iter(found.heads), "")
+    if not name:
+        return ""
+    best = {each.step: each for each in found.heads[name]}["head_shrunken"]
+    said = "no evidence of a better ranking" if covers(best.gain, 0.0) else (
+        "a better ranking" if best.gain.value > 0 else "a worse ranking"
+    )  # fmt: skip
+    return (
+        f"Fitting the last layer of {name} anew, drawn towards the frozen one, changes the AUC by "
+        f"{signed(best.gain.value)} ({number(best.gain.low)} to {number(best.gain.high)}): {said}."
+    )
+
+
+def head_table(found: Adoption) -> Table | None:
+    """Each model whose last layer was fitted anew, beside the same with a local threshold only."""
+    rows: list[Row] = []
+    for model, steps in found.heads.items():
+        for each in steps:
+            gain = signed_cell(each.gain)
+            shown = cell(each.auc)
+            words = f"change {gain.text} ({gain.interval})" if gain.interval else ""
+            rates = [cell(getattr(each.scores, name), as_percent=name in AS_PERCENT) for name in MEASURES]
+            chosen = ", ".join(f"{penalty:g} ({count})" for penalty, count in each.penalties) or "–"
+            auc = Cell(shown.text, shown.interval, shown.method, words if each.step != "threshold" else "")
+            rows.append((f"{model}: {STEP_NAMES[each.step]}", auc, *rates, chosen))
+    headings = ("what is updated", "AUC", *MEASURES.values(), "C chosen (fits)")
+    return Table(headings, tuple(rows)) if rows else None
+
+
 def _label_free(found: Adoption) -> str:
     flagged = found.share_flagged
     if flagged is None:
@@ -139,6 +172,7 @@ def write_adoption_page(found: Adoption, folder: Path, *, notice: str = "") -> P
         counts=_counts(found),
         ladder=ladder_table(found),
         models=_model_table(found),
+        heads=head_table(found),
         needed=_needed_table(found),
         figure=base64.b64encode(picture.read_bytes()).decode("ascii") if picture.is_file() else "",
         found=found,
@@ -194,6 +228,8 @@ def _model_table(found: Adoption) -> Table:
 
 def _recalibrated(model: AdoptedModel) -> str | Cell:
     fitted = model.recalibration
+    if not math.isnan(model.penalty):
+        return f"{STEP_NAMES[model.taken]} (C = {model.penalty:g})"
     if fitted is None:
         return Cell("as the run gives them", "", model.reason, model.reason)
     slope = "" if fitted.slope == 1 else f"{number(fitted.slope)} × "

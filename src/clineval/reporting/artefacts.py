@@ -17,7 +17,7 @@ TABLES = ("predictions.csv", "predictions.parquet")
 EVALUATION, PROVENANCE = "evaluation.json", "provenance.json"
 AUDIT, EXPLORATION, STORED = "audit.json", "exploration.json", "models/shipped.json"
 TRANSPORT, ROBUSTNESS, COVERAGE = "transport.json", "robustness.csv", "coverage.json"
-SITES = "sites.json"
+SITES, PROBES = "sites.json", "probes.json"
 
 
 @dataclass(frozen=True)
@@ -35,6 +35,7 @@ class Artefacts:
     transport: dict[str, Any] = field(default_factory=dict)
     coverage: dict[str, Any] = field(default_factory=dict)
     sites: dict[str, Any] = field(default_factory=dict)
+    probes: dict[str, Any] = field(default_factory=dict)
     gallery: Gallery = field(default_factory=Gallery)
 
     @property
@@ -90,7 +91,18 @@ def read_artefacts(folder: Path, *, table: pd.DataFrame | None = None) -> Artefa
             f"{folder} lacks {lacking}, which a report is made from; write it with: clineval run"
         )
     provenance = _read_json(folder, PROVENANCE)
-    written = (table_name, EVALUATION, AUDIT, EXPLORATION, STORED, TRANSPORT, ROBUSTNESS, COVERAGE, SITES)
+    written = (
+        table_name,
+        EVALUATION,
+        AUDIT,
+        EXPLORATION,
+        STORED,
+        TRANSPORT,
+        ROBUSTNESS,
+        COVERAGE,
+        SITES,
+        PROBES,
+    )
     _refuse_altered(folder, provenance, (*written, "gallery.json"))
     evaluation = read_evaluation(folder / EVALUATION)
     table = read_predictions(folder / table_name, scores=None) if table is None else table
@@ -107,6 +119,7 @@ def read_artefacts(folder: Path, *, table: pd.DataFrame | None = None) -> Artefa
         transport=_read_json(folder, TRANSPORT),
         coverage=_read_json(folder, COVERAGE),
         sites=_read_json(folder, SITES),
+        probes=_read_json(folder, PROBES),
         gallery=read_gallery(folder),
     )
 

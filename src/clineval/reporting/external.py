@@ -75,7 +75,7 @@ def external_parts(content: Content, subject: Subject) -> dict[str, Any]:
             "mix": _mix(models, content),
             "steps": _steps(models, content),
             "images": list(_image_sentences(content)),
-            "probes": _probes(content["probes"]) if "probes" in content else {},
+            "probes": probes_parts(content["probes"]) if "probes" in content else {},
         }
     except (KeyError, TypeError, AttributeError, IndexError) as error:
         raise _broken(error) from error
@@ -153,7 +153,17 @@ def _in_order(models: Content, subject: Subject) -> Models:
     return [(name, models[name]) for name in order if name in models]
 
 
-def _probes(found: Content) -> dict[str, Any]:
+def run_probes(content: Content) -> list[dict[str, Any]]:
+    """What the pictures say on each population of a run; InputError where the file is not whole."""
+    try:
+        return [{"population": population_name(name), **probes_parts(each)} for name, each in content.items()]
+    except (KeyError, TypeError, AttributeError) as error:
+        raise InputError(
+            f"probes.json is incomplete ({error!r}); write it again with: clineval run"
+        ) from error
+
+
+def probes_parts(found: Content) -> dict[str, Any]:
     """What the pictures say without the tissue: sentences, and the AUC of each quantity alone."""
     if "together" not in found:
         same = "Border, marks, size, aspect, focus and brightness are the same in all pictures."

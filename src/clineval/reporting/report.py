@@ -118,6 +118,7 @@ EVIDENCE = (
     ("external", "Other populations", "external"),
     ("watched", "Development data", "watched"),
     ("cases", "Wrong calls in detail", "failures"),
+    ("probes", "Pictures without tissue", "probes"),
     ("audit", "Audit", "has_audit"),
     ("training", "Training", "learning_chart"),
     ("appendix", "Measures that mislead", "appendix"),
@@ -154,6 +155,7 @@ def content(artefacts: Artefacts, curves: Curves) -> dict[str, Any]:
         "guaranteed": guaranteed(subject),
         "subgroups": sections.subgroup_summary(subject),
         "subgroup_gaps": sections.subgroup_gaps(subject),
+        "probes": external.run_probes(artefacts.probes),
         "subgroups_in_full": sections.subgroup_sections(subject),
         **_data(subject, artefacts),
         **_evidence(subject, curves, artefacts),
@@ -170,11 +172,12 @@ def content(artefacts: Artefacts, curves: Curves) -> dict[str, Any]:
 
 def _sites(artefacts: Artefacts) -> dict[str, Any]:
     """The chapter on several sites; empty for results of one. Its module draws, so it is loaded on demand."""
-    if not artefacts.sites:
+    inside = artefacts.evaluation.sites
+    if not artefacts.sites and inside is None:
         return {}
     from clineval.reporting.sites import read_study, site_parts
 
-    return site_parts(read_study(artefacts.sites), artefacts.folder)
+    return site_parts(inside or read_study(artefacts.sites), artefacts.folder)
 
 
 def _verdict(artefacts: Artefacts, subject: Subject, curves: Curves) -> dict[str, Any]:

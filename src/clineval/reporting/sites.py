@@ -2,7 +2,7 @@
 
 import base64
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -79,7 +79,8 @@ def site_parts(study: SiteStudy, folder: Path) -> dict[str, Any]:
     """What the report's chapter on sites shows, of the primary model."""
     model = study.models[study.primary]
     return {
-        "title": f"Sites: what to expect at the next one (column {study.column})",
+        "title": f"Sites{', each left out once' if study.left_out else ''}: what to expect at the next one "
+        f"(column {study.column})",
         "summary": _in_short(model),
         "sentences": list(sentences(study)),
         "figures": [
@@ -130,7 +131,12 @@ def _in_short(model: ModelOverSites) -> str:
 def sentences(study: SiteStudy) -> Iterator[str]:
     """What the sites allow one to say of the primary model, in sentences for report and terminal."""
     model = study.models[study.primary]
-    at = f" at the frozen threshold {number(model.threshold, 2)}"
+    if study.left_out:
+        yield (
+            "Each site was scored by models that were trained, recalibrated and given their threshold on the "
+            "training and validation cases of the other sites; test cases took no part."
+        )
+    at = f" at {_threshold(study, model)}"
     for measure in ("sensitivity", "specificity", "auc_logit", "observed_expected"):
         yield from _of_measure(measure, model.measures[measure], at=at if measure in AS_PERCENT else "")
     if not math.isnan(model.reached):
@@ -144,6 +150,17 @@ def sentences(study: SiteStudy) -> Iterator[str]:
         "This takes the sites at hand for a sample of the sites to come: scanners of one hospital say "
         "nothing of other hospitals."
     )
+
+
+def _threshold(study: SiteStudy, model: ModelOverSites) -> str:
+    if study.left_out:
+        return f"the threshold that the other sites froze (site by site {_range(model.thresholds.values())})"
+    return f"the frozen threshold {number(model.threshold, 2)}"
+
+
+def _range(values: Collection[float]) -> str:
+    low, high = min(values), max(values)
+    return number(low, 2) if low == high else f"{number(low, 2)} to {number(high, 2)}"
 
 
 def _of_measure(measure: str, over: MeasureOverSites, *, at: str) -> Iterator[str]:
@@ -285,7 +302,8 @@ def forest_figure(study: SiteStudy, measure: str, *, notice: str = "") -> Figure
         rows, over, ax, measure=measure, target=aim(model.point) if measure == "sensitivity" else None
     )
     name = name_of(measure)
-    at = f" at threshold {number(model.threshold, 2)}" if measure in AS_PERCENT else ""
+    frozen = "the others' threshold" if study.left_out else f"threshold {number(model.threshold, 2)}"
+    at = f" at {frozen}" if measure in AS_PERCENT else ""
     about = (
         f"{study.primary}{at} on {study.population}. Squares: each site's own, sized by weight, with "
         f"{100 * study.level:g}% CI; diamond: mean; bar: {100 * study.level:g}% prediction interval"

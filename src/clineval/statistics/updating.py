@@ -356,7 +356,7 @@ def evaluate_updates(
     parts = [grouped_folds(outcome, group, folds=folds, seed=(seed, repeat)) for repeat in range(repeats)]
     units = resampling_units(outcome, group, stratified=False)
     words = f"cross-fitted {repeats} times, percentile of {draws} bootstrap draws"
-    means = _Means(outcome, units, units.weights(draws, seed), level, words)
+    means = CaseMeans(outcome, units, units.weights(draws, seed), level, words)
     frozen = _cross_fitted(local, "nothing", parts)
     return tuple(_evaluated(step, _cross_fitted(local, step, parts), frozen, means) for step in steps)
 
@@ -480,7 +480,7 @@ def _cross_fitted(local: _Local, step: str, parts: list[NDArray[np.intp]]) -> _C
 
 
 @dataclass(frozen=True)
-class _Means:
+class CaseMeans:
     """Means over cases with bootstrap intervals, from the same draws of whole groups for all of them."""
 
     outcome: Bools
@@ -512,7 +512,7 @@ class _Means:
         return percentile_interval(float(values[among].mean()), drawn, level=self.level, method=self.method)
 
 
-def _evaluated(step: str, found: _CrossFitted, frozen: _CrossFitted, means: _Means) -> EvaluatedUpdate:
+def _evaluated(step: str, found: _CrossFitted, frozen: _CrossFitted, means: CaseMeans) -> EvaluatedUpdate:
     after, before = found.scored.mean(axis=1), frozen.scored.mean(axis=1)
     with np.errstate(invalid="ignore"):  # infinite less infinite
         change = after - before

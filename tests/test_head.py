@@ -1,0 +1,149 @@
+"""A head fitted anew: the optimum, what cross-fitting says of it, and the stored model that it becomes."""
+
+import numpy as np
+import pytest
+from scipy.special import expit, logit
+from sklearn.linear_model import LogisticRegression
+
+from clineval.models import logistic, svm
+from clineval.models.head import NewHead, head_features, head_kernel, write_refitted
+from clineval.models.logistic import LogisticModel
+from clineval.models.preprocessing import PixelScaling, View
+from clineval.models.stored import Stored, read_arrays, read_record, write_model
+from clineval.models.transfer import TransferModel
+from clineval.settings import ScatteringSettings
+from clineval.statistics.head import LocalKernel, evaluate_heads, fit_head, kernel_logistic
+from clineval.statistics.updating import grouped_folds
+
+
+def drawn(cases=200, *, seed=0, features=4):
+    """Features of which the first says the outcome; a risk that knows the second only."""
+    rng = np.random.default_rng(seed)
+    x = rng.normal(size=(cases, features))
+    outcome = rng.random(cases) < expit(1.5 * x[:, 0] + 0.7 * x[:, 1] - 0.5)
+    return x, outcome, expit(0.7 * x[:, 1] - 0.5)
+
+
+# The fit --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("penalty", [0.03, 1.0, 30.0])
+def test_a_linear_kernel_gives_the_ridge_regression_of_scikit_learn(penalty):
+    x, outcome, _ = drawn()
+    weight, intercept = kernel_logistic(outcome, x @ x.T, np.zeros(len(x)), penalty)
+    reference = LogisticRegression(C=penalty, tol=1e-12, max_iter=10_000).fit(x, outcome)
+    assert x.T @ weight == pytest.approx(reference.coef_[0], abs=1e-6)  # its solver stops there
+    assert intercept == pytest.approx(reference.intercept_[0], abs=1e-6)
+
+
+def test_with_an_offset_it_stands_at_the_optimum_of_a_convex_loss():
+    x, outcome, risk = drawn(seed=3)
+    kernel, offset = np.exp(-((x[:, None] - x) ** 2).sum(axis=2) / 4), logit(risk)
+    weight, intercept = kernel_logistic(outcome, kernel, offset, 2.0)
+    fitted = expit(offset + kernel @ weight + intercept)
+    assert weight == pytest.approx(2.0 * (outcome - fitted), abs=1e-8)
+    assert weight.sum() == pytest.approx(0, abs=1e-9)
+
+
+def test_a_strong_penalty_leaves_the_frozen_model_but_for_its_intercept():
+    x, outcome, risk = drawn()
+    weight, intercept = kernel_logistic(outcome, x @ x.T, logit(risk), 1e-9)
+    fitted = expit(logit(risk) + x @ x.T @ weight + intercept)
+    assert fitted.mean() == pytest.approx(outcome.mean())
+    assert np.abs(logit(fitted) - logit(risk) - intercept).max() < 1e-5
+
+
+def test_risks_out_of_fold_are_by_heads_that_did_not_see_the_case():
+    x, outcome, risk = drawn(60)
+    local = LocalKernel(x @ x.T, logit(risk))
+    head = fit_head(outcome, local, group=None, penalties=[1.0], seed=5)
+    fold = grouped_folds(outcome, None, folds=5, seed=5)
+    rest, out = fold != 2, fold == 2
+    weight, intercept = kernel_logistic(outcome[rest], (x @ x.T)[np.ix_(rest, rest)], logit(risk)[rest], 1.0)
+    expected = expit(logit(risk)[out] + (x @ x.T)[np.ix_(out, rest)] @ weight + intercept)
+    assert head.out_of_fold[out] == pytest.approx(expected)
+
+
+# What it buys ---------------------------------------------------------------------------------------------
+
+
+def test_a_head_finds_what_the_frozen_model_does_not_know():
+    x, outcome, risk = drawn(300)
+    kept, anew, shrunken = evaluate_heads(outcome, risk, x @ x.T, target=0.9, repeats=2, draws=100)
+    assert (kept.step, anew.step, shrunken.step) == ("threshold", "head", "head_shrunken")
+    assert kept.gain.value == 0
+    assert anew.gain.low > 0.05
+    assert shrunken.gain.low > 0.05
+    assert shrunken.scores.sensitivity.value == pytest.approx(0.9, abs=0.06)
+    assert shrunken.scores.specificity.value > kept.scores.specificity.value + 0.1
+    assert sum(count for _, count in shrunken.penalties) == 10
+
+
+def test_features_that_say_nothing_buy_nothing_and_a_shrunken_head_costs_little():
+    _, outcome, risk = drawn(300)
+    noise = np.random.default_rng(9).normal(size=(300, 5))
+    _, anew, shrunken = evaluate_heads(outcome, risk, noise @ noise.T, target=0.9, repeats=2, draws=100)
+    assert anew.gain.value < 0  # it forgot the frozen model
+    assert shrunken.gain.value > -0.03
+
+
+def test_the_part_of_a_mean_counts_by_its_share():
+    x, outcome, risk = drawn(200)
+    given = {"target": 0.9, "repeats": 1, "draws": 50}
+    whole = evaluate_heads(outcome, risk, x @ x.T, **given)[2]
+    same = evaluate_heads(outcome, risk, x @ x.T, share=1.0, head_risk=risk, **given)[2]
+    assert same == whole
+    half = evaluate_heads(outcome, risk, x @ x.T, share=0.5, head_risk=risk, **given)[2]
+    assert 0 < half.gain.value < whole.gain.value + 0.02
+
+
+# The stored model -----------------------------------------------------------------------------------------
+
+IMAGES = np.random.default_rng(1).integers(0, 255, (40, 28, 28), dtype=np.uint8)
+VIEWS = [View(IMAGES), View(255 - IMAGES)]
+
+
+@pytest.mark.parametrize("kept", [None, (0.2, 1.3)])
+def test_a_stored_logistic_regression_gives_the_risks_of_its_new_head(tmp_path, kept):
+    rng = np.random.default_rng(2)
+    scaling = PixelScaling(np.full(784, 0.5), np.full(784, 0.3), "train")
+    model = LogisticModel(scaling, rng.normal(0, 0.01, 784), 0.1)
+    arrays = {"coefficients": model.coefficients, "mean": scaling.mean, "sd": scaling.sd,
+              "intercept": np.array([0.1])}  # fmt: skip
+    write_model(Stored({"kind": "logreg", "learnt_on": "train"}, arrays), tmp_path, "logreg")
+    features = head_features(model, VIEWS)
+    head = NewHead(rng.normal(size=40), -0.4, 0.3, kept)
+    write_refitted(model, features, head, tmp_path, "logreg")
+    again = logistic.read(
+        read_record(tmp_path / "logreg.json"), read_arrays(tmp_path / "logreg.safetensors")[0]
+    )
+    found = np.mean([logit(again.risk(view)) for view in VIEWS], axis=0)
+    expected = head_kernel(model, features) @ head.weight + head.intercept
+    if kept is not None:
+        expected += kept[0] + kept[1] * np.mean([logit(model.risk(view)) for view in VIEWS], axis=0)
+    assert found == pytest.approx(expected, abs=1e-9)
+
+
+@pytest.mark.parametrize("kept", [None, (0.0, 1.0)])
+def test_a_stored_kernel_machine_gives_the_risks_of_its_new_head(tmp_path, kept):
+    rng = np.random.default_rng(3)
+    x = rng.normal(size=(60, 6)).astype(np.float32)
+    settings = ScatteringSettings(penalty=3.0, sharpness=(1.0, 1.0))
+    outcome, group = x[:, 0] > 0, np.arange(60).astype(str)
+    machine = svm.fit(x, outcome, group, ends=(3, 6), settings=settings, seed=0)
+    model = TransferModel(None, machine)
+    write_model(svm.stored(machine), tmp_path, "transfer")
+    seen = [rng.normal(size=(20, 6)).astype(np.float32) for _ in range(2)]  # two views of twenty images
+    features = [machine.standardised(each) for each in seen]
+    head = NewHead(rng.normal(size=20), 0.3, 3.0, kept)
+    write_refitted(model, features, head, tmp_path, "transfer")
+    record, (arrays, _) = (
+        read_record(tmp_path / "transfer.json"), read_arrays(tmp_path / "transfer.safetensors")
+    )  # fmt: skip
+    assert svm.shapes(record, ends=(3, 6))["dual"] == arrays["dual"].shape
+    again = svm.read(record, arrays)
+    found = np.mean([logit(again.risk(each)) for each in seen], axis=0)
+    expected = head_kernel(model, features) @ head.weight + head.intercept
+    if kept is not None:
+        expected += np.mean([logit(machine.risk(each)) for each in seen], axis=0)
+    assert found == pytest.approx(expected, abs=1e-5)  # support vectors are kept in single precision
