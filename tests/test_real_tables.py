@@ -328,6 +328,25 @@ def test_labels_that_are_not_those_of_the_data_set_are_refused(score, real_data_
     said = refusal(score(CASES / "medmnist-v1" / name, "--medmnist", "breastmnist"))
     assert "'true_0'" in said
     assert "84 of 156 cases" in said
+    assert "leave out --medmnist and say which label is the condition with --positive 0" in said
+
+
+@pytest.mark.parametrize("condition", [0, 1])
+@pytest.mark.parametrize("name", ["breastmnist_test_v1.csv", "breastmnist_test_v1one.csv"])
+def test_the_first_result_form_is_scored_by_its_own_labels(score, name, condition):
+    rows = pd.read_csv(CASES / "medmnist-v1" / name)
+    of_one = rows["score_1"] if "score_1" in rows else rows["score_0"]
+    sick, well = (of_one[rows["true_0"] == label].to_numpy() for label in (1, 0))
+    wins = ((sick[:, None] > well).mean() + (sick[:, None] == well).mean() / 2).item()
+    found = measures(score(CASES / "medmnist-v1" / name, "--positive", str(condition)))
+    assert (found["cases"], found["events"]) == (156, (rows["true_0"] == condition).sum())
+    assert found["auc"]["value"] == pytest.approx(wins, abs=1e-9)
+
+
+def test_the_first_result_form_does_not_say_which_label_is_the_condition(score):
+    said = refusal(score(CASES / "medmnist-v1" / "breastmnist_test_v1.csv"))
+    assert "expected the label of the condition, --positive 0 or --positive 1, got nothing" in said
+    assert "--medmnist NAME" in said
 
 
 # Rounding, and messages that see the whole column -----------------------------------------------------

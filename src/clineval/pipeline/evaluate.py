@@ -175,7 +175,10 @@ def _read(
         table, cohort = read_result_file(path, medmnist)
         return table, cohort.source, cohort.condition
     said: list[str] = []
-    table = read_predictions(path, columns=columns, positive=positive, scores=scores, warn=said.append)
+    if not columns and is_first_form(path):
+        table = read_first_form(path, positive)
+    else:
+        table = read_predictions(path, columns=columns, positive=positive, scores=scores, warn=said.append)
     hidden = own_table.left_out(attributes_of(table))
     notes = (*said, own_table.note(hidden)) if hidden else tuple(said)
     source = Source("predictions", path.name, file=path.name, sha256=results.hash_file(path), notes=notes)
@@ -295,6 +298,7 @@ def _part_of(progress: Progress | None, part: int, parts: int) -> Progress | Non
 
 
 _NAME = re.compile(r"(?P<flag>[a-z0-9]+)(_(?P<size>64|128|224))?_(?P<split>train|val|test)(?P<rest>.*)\.csv")
+_FIRST_FORM = re.compile(rb'(\xef\xbb\xbf)?"?id"?,"?true_0"?,"?score_0"?\b', re.IGNORECASE)
 _FORM = "index,score_0,score_1 (one row per case), as MedMNIST's evaluator writes it"
 
 
@@ -349,6 +353,39 @@ def read_result_file(path: Path, dataset: str) -> tuple[pd.DataFrame, Cohort]:
     return check_predictions(table), cohort
 
 
+def is_first_form(path: Path) -> bool:
+    """Whether a file's header is that of MedMNIST's first result form, ``id,true_0,score_0``."""
+    if not path.is_file():
+        return False
+    with path.open("rb") as file:
+        return bool(_FIRST_FORM.match(file.read(100)))
+
+
+def read_first_form(path: Path, positive: str | None) -> pd.DataFrame:
+    """The table in a file of MedMNIST's first result form by its own true labels, as one model on ``test``.
+
+    Raises
+    ------
+    InputError : ``positive`` is not the label of the condition, 0 or 1, or a row is not of that form.
+    """
+    if positive not in ("0", "1"):
+        named, given = option("--medmnist NAME", "medmnist=NAME"), option("--positive", "positive")
+        raise InputError(
+            f"{path.name} is MedMNIST's first result form: expected the label of the condition, {given} 0 or "
+            f"{given} 1, got {'nothing' if positive is None else repr(positive)}. Or take the data set's own "
+            f"outcomes with {named}."
+        )
+    rows, condition = _rows(path), int(positive)
+    cells = [row[rows.label or 1].strip() if len(row) > 1 else "" for row in rows.cells]
+    table = {
+        "model": path.stem,
+        "case": [row[0].strip() for row in rows.cells],
+        "outcome": cells,
+        "risk": [_risk(rows, line, condition) for line in range(len(rows.cells))],
+    }
+    return check_predictions(pd.DataFrame(table), positive=positive)
+
+
 def _parsed_name(path: Path) -> tuple[str, str, str]:
     found = _NAME.fullmatch(path.name)
     if not found:
@@ -363,6 +400,8 @@ def _parsed_name(path: Path) -> tuple[str, str, str]:
 
 
 def _rows(path: Path) -> _Rows:
+    if path.exists() and not path.is_file():
+        raise InputError(f"{path} is no regular file. Expected {_FORM}.")
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             cells = [row for row in csv.reader(file) if row]
@@ -423,7 +462,9 @@ def _check_labels(rows: _Rows, outcome: NDArray[np.bool_], condition: int) -> No
     if other:
         raise InputError(
             f"{rows.place(other[0])}, column 'true_0': {len(other)} of {len(cells)} cases, this one first, "
-            "have another label in the data set; is the file of another split or set?"
+            "have another label in the data set; is the file of another split or set? Its own labels can be "
+            f"scored: leave out {option('--medmnist', 'medmnist')} and say which label is the condition "
+            f"with {option(f'--positive {condition}', f'positive={condition}')}."
         )
 
 
