@@ -118,7 +118,7 @@ def test_endings_may_stand_in_the_table_and_images_in_folders_below(folder):
 def test_every_common_kind_of_file_is_read(tmp_path, ending):
     for index in range(2):
         plain = Image.new("L", (40, 40), 60 + 100 * index)
-        plain.paste(75 + 100 * index, (16, 16, 24, 24))
+        plain.paste(80 + 100 * index, (16, 16, 24, 24))
         plain.save(tmp_path / f"{index}.{ending}")
     write(tmp_path, [("0", "a", "malignant"), ("1", "b", "benign")], header=HEADER[:3])
     cohort = read(tmp_path, image_folder=tmp_path)
@@ -150,7 +150,7 @@ def test_progress_counts_every_file_and_the_order_is_the_tables(folder):
 
 def test_colour_depth_and_values_are_noted_in_sentences(folder):
     picture(0).convert("RGB").save(folder / "images" / "im000.png")
-    Image.fromarray(np.arange(40000, 41600, dtype=np.uint16).reshape(40, 40)).save(
+    Image.fromarray(np.arange(40000, 56000, 10, dtype=np.uint16).reshape(40, 40)).save(
         folder / "images" / "im001.png"
     )
     notes = " ".join(read(folder).source.notes)
@@ -175,7 +175,8 @@ def test_images_too_small_or_without_content_are_counted_and_named(folder):
         "need at least 14 on the short side",
         "row 6, im005: it shows nothing: every pixel has the grey level 80",
         "row 8, im007: it is wholly transparent",
-        "row 10, im009: it shows nothing in the square that is scored (--fit crop)",
+        "row 10, im009: it shows nothing in the square that is scored (--fit crop): every pixel has the grey "
+        "level 9",
     ):
         assert words in str(refused.value)
 

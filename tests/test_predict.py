@@ -320,6 +320,25 @@ def test_images_without_anything_to_look_at_are_refused(finished_run, tmp_path, 
     assert f"odd.png: {reason}" in refused(capsys, finished_run, tmp_path / "odd.png")
 
 
+@pytest.mark.parametrize("ending", ["png", "tif", "bmp", "jp2", "webp"])
+@pytest.mark.parametrize("low", [0, 120, 240])
+def test_a_picture_of_next_to_no_grey_levels_is_refused_in_every_format(
+    finished_run, tmp_path, capsys, ending, low
+):
+    levels = np.random.default_rng(0).integers(low, low + 12, (40, 60), dtype=np.uint8)
+    lossless = {"webp": {"lossless": True}}.get(ending, {})
+    for mode in ("L", "RGB"):
+        Image.fromarray(levels).convert(mode).save(tmp_path / f"dim.{ending}", **lossless)
+        said = refused(capsys, finished_run, tmp_path / f"dim.{ending}")
+        assert f"spans 12 of 256 grey levels, from {low} to {low + 11}" in said
+
+
+def test_a_deep_picture_of_next_to_no_grey_levels_is_refused(finished_run, tmp_path, capsys):
+    levels = np.random.default_rng(0).integers(30_000, 32_000, (40, 60)).astype(np.uint16)
+    Image.fromarray(levels).save(tmp_path / "dim.png")
+    assert "of 256 grey levels, from 117 to 125" in refused(capsys, finished_run, tmp_path / "dim.png")
+
+
 def test_several_pictures_in_one_file_are_refused(finished_run, tmp_path, capsys):
     frames = [Image.new("L", (30, 30), grey) for grey in (10, 90)]
     frames[0].save(tmp_path / "film.tif", save_all=True, append_images=frames[1:])

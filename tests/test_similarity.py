@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter
 
+from clineval.data import similarity
 from clineval.data.similarity import (
     ALIGNMENTS,
     Alignment,
@@ -57,6 +58,22 @@ def test_the_bounded_search_finds_exactly_the_pairs_that_the_definition_finds():
             zip(first[wanted], second[wanted], strict=True)
         )
         np.testing.assert_allclose(found.similarity, every[wanted], atol=1e-5)
+
+
+def test_noise_takes_more_cosines_so_that_few_of_its_pairs_are_correlated_in_full():
+    noise = np.random.default_rng(0).integers(0, 256, (300, 28, 28), dtype=np.uint8)
+    assert (similarity._features(smooth_images(300), 0.85), similarity._features(noise, 0.85)) == (63, 255)
+    vectors = similarity.overlap(noise, Alignment(0, 0, False))
+
+    def share(kept):
+        blocks = similarity._candidates(*vectors, similarity.cosines(28, 28, kept=kept), 0.85, None)
+        return sum(len(first) for first, _ in blocks) / (300 * 299 / 2)
+
+    assert share(63) > 0.9
+    assert share(255) < 0.01
+    noise[1] = np.clip(noise[0].astype(int) + 5, 0, 255)
+    found = find_pairs(noise, 0.85)
+    assert (found.first.tolist(), found.second.tolist()) == ([0], [1])
 
 
 def test_similarity_does_not_depend_on_which_image_comes_first():

@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import gaussian_kde
 
 from clineval.data.similarity import (
     ALIGNMENTS,
@@ -99,6 +98,8 @@ def _gap(scale: NDArray[np.float64]) -> Threshold | None:
 
 
 def _density(scale: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    from scipy.stats import gaussian_kde  # half a second, which predict need not wait for
+
     grid = np.linspace(scale.min(), np.arctanh(CEILING), 1000)
     return grid, gaussian_kde(scale, BANDWIDTH / scale.std())(grid)
 

@@ -33,12 +33,12 @@ BLOCK = 1024  # images looked at together
 
 def blank(images: Images) -> NDArray[np.bool_]:
     """Images that show nothing, shape (cases,)."""
-    return images.std(axis=(1, 2)) < BLANK
+    return _by_block(images, lambda block: block.std(axis=(1, 2)) < BLANK)
 
 
 def saturated(images: Images) -> NDArray[np.bool_]:
     """Images of which at least a tenth is as good as white, shape (cases,)."""
-    return (images >= WHITE).mean(axis=(1, 2)) >= SATURATED
+    return _by_block(images, lambda block: (block >= WHITE).mean(axis=(1, 2)) >= SATURATED)
 
 
 def unlike_the_rest(images: Images) -> NDArray[np.bool_]:
@@ -48,10 +48,11 @@ def unlike_the_rest(images: Images) -> NDArray[np.bool_]:
     """
     if len(images) < FEWEST:
         return np.zeros(len(images), bool)
-    flat = images.reshape(len(images), -1).astype(np.float32)
-    brightness, contrast = flat.mean(axis=1), flat.std(axis=1)
-    average = flat.mean(axis=0)
-    product = (flat - brightness[:, None]) @ (average - average.mean()) / flat.shape[1]
+    brightness = _by_block(images, lambda block: _flat(block).mean(axis=1))
+    contrast = _by_block(images, lambda block: _flat(block).std(axis=1))
+    average = images.reshape(len(images), -1).mean(axis=0, dtype=np.float64).astype(np.float32)
+    along = (average - average.mean()) / average.size  # sums to 0, so that brightness does not count
+    product = _by_block(images, lambda block: _flat(block) @ along)
     scale = contrast * average.std()
     layout = np.divide(product, scale, out=np.zeros_like(product), where=scale > 0)
     return _far_out(brightness) | _far_out(contrast) | (_far_out(layout) & (layout < np.median(layout)))
@@ -65,9 +66,18 @@ def marked_images(images: Images) -> NDArray[np.bool_]:
     the edge of the picture makes narrow strokes of wide structures. Marks that were shrunk with
     the image to less than 128 pixels have mostly blurred into the tissue and are not found.
     """
-    blocks = (images[start : start + BLOCK] for start in range(0, len(images), BLOCK))
-    found = [np.sum(_marks(block), axis=(1, 2)) for block in blocks]
-    return np.concatenate([np.zeros(0, np.int64), *found]) >= STROKE_PIXELS
+    strokes = _by_block(images, lambda block: np.sum(_marks(block), axis=(1, 2)))
+    return np.asarray(strokes >= STROKE_PIXELS)
+
+
+def _by_block(images: Images, quantity: Callable[[Images], NDArray[Any]]) -> NDArray[Any]:
+    """A quantity of each image, shape (cases,), a block at a time: floating point takes 8 times the room."""
+    starts = range(0, max(1, len(images)), BLOCK)
+    return np.concatenate([quantity(images[start : start + BLOCK]) for start in starts])
+
+
+def _flat(images: Images) -> NDArray[np.float32]:
+    return images.reshape(len(images), -1).astype(np.float32)
 
 
 def stroke_pixels(image: Images) -> NDArray[np.bool_]:

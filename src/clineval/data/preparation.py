@@ -59,20 +59,36 @@ def square_to_score(grey: Image.Image, *, side: int, fit: str = "crop") -> NDArr
     Raises
     ------
     Unusable : the short side has less than half of ``side``, so that three of four pixels that a model
-        sees would be made up in between; or every pixel, of the image or of the square, is alike.
+        sees would be made up in between; or the image, or what the square shows of it, spans fewer than 16
+        of 256 grey levels, so that nothing would be seen.
     """
     if 2 * min(grey.size) < side:
         raise Unusable(
             f"it has {grey.width} x {grey.height} pixels; models that look at {side} x {side} need at least "
             f"{-(-side // 2)} on the short side"
         )
-    low, high = grey.getextrema()
+    _check_levels(grey, where="")
+    part = grey.crop(box_of(*grey.size, fit=fit))
+    _check_levels(part, where=f" in the square that is scored (--fit {fit})")
+    return square(grey, side=side, fit=fit)
+
+
+def _check_levels(grey: Image.Image, *, where: str) -> None:
+    """Refuse a picture of next to no grey levels: it is empty, or was stored for another white.
+
+    Raises
+    ------
+    Unusable : it spans fewer than 16 of 256 grey levels.
+    """
+    levels = np.asarray(grey)
+    low, high = int(levels.min()), int(levels.max())
     if low == high:
-        raise Unusable(f"it shows nothing: every pixel has the grey level {low}")
-    cut = square(grey, side=side, fit=fit)
-    if cut.min() == cut.max():
-        raise Unusable(f"it shows nothing in the square that is scored (--fit {fit}), one grey level only")
-    return cut
+        raise Unusable(f"it shows nothing{where}: every pixel has the grey level {low}")
+    if high - low < FEWEST_LEVELS:
+        raise Unusable(
+            f"its picture{where} spans {high - low + 1} of 256 grey levels, from {low} to {high}, so that "
+            "nothing would be seen; export it with the contrast at which it is read"
+        )
 
 
 def box_of(width: int, height: int, *, fit: str = "crop") -> tuple[int, int, int, int]:

@@ -23,7 +23,10 @@ Indices = NDArray[np.int64]
 
 WORKING_SIDE = 28  # pixels; larger images are compared at this size, then looked at in full
 SHIFT = 2  # pixels each way; 7 % of the width of a 28-pixel image
-FEATURES = 63  # smooth cosines of the first pass; with the residual appended a multiple of 16
+FEATURES = (63, 127, 255)  # smooth cosines of the first pass; with the residual appended a multiple of 16
+ROOM = 0.1  # by which what the cosines leave out must fall short of the threshold
+FEW = 0.05  # of the images may do otherwise
+SAMPLED = 1000  # images that decide how many cosines the first pass takes
 BLOCK = 2048  # images a side of one matrix product: 16 MB of bounds
 MOST_PAIRS = 5_000_000  # a longer list helps nobody, and memory is at risk
 ROUNDING = 1e-5  # float32 products of unit vectors are good to about 1e-6
@@ -89,7 +92,8 @@ def find_pairs(
     A first pass bounds every correlation from above. With unit vectors a and b split into their
     part in a few smooth cosines, Pa and Pb, and the rest, Cauchy-Schwarz gives
     a.b <= Pa.Pb + |a - Pa| |b - Pb|, one short product once the residual lengths are appended to
-    the features. Only pairs whose bound reaches the threshold are correlated in full.
+    the features. Only pairs whose bound reaches the threshold are correlated in full. Images of which
+    much is not smooth, such as noise, take more cosines, or every pair would be one of them.
 
     Parameters
     ----------
@@ -105,9 +109,10 @@ def find_pairs(
     TooManyPairs : more than ``most`` pairs reach the threshold.
     """
     best = _nothing()
+    kept = FEATURES[0] if among is not None else _features(images, threshold)
     for position, alignment in enumerate(over):
         fixed, moved = overlap(images, alignment)
-        basis = cosines(images.shape[1] - abs(alignment.dy), images.shape[2] - abs(alignment.dx))
+        basis = cosines(images.shape[1] - abs(alignment.dy), images.shape[2] - abs(alignment.dx), kept=kept)
         pairs = [best]
         for first, second in _candidates(fixed, moved, basis, threshold, among):
             pairs.append(_correlated(fixed, moved, first, second, position))
@@ -176,7 +181,7 @@ def overlap(images: Images, alignment: Alignment) -> tuple[Vectors, Vectors]:
     return _unit_vectors(_cut(images, dy, dx)), _unit_vectors(_cut(other, -dy, -dx))
 
 
-def cosines(height: int, width: int, *, kept: int = FEATURES) -> Vectors:
+def cosines(height: int, width: int, *, kept: int = FEATURES[0]) -> Vectors:
     """The smoothest two-dimensional cosines but for the constant one, orthonormal, (pixels, kept)."""
     down, across = _cosine_rows(height), _cosine_rows(width)
     waves = [((u / height) ** 2 + (v / width) ** 2, u, v) for u in range(height) for v in range(width)]
@@ -197,6 +202,17 @@ def _unit_vectors(images: Images) -> Vectors:
     length = np.linalg.norm(flat, axis=1, keepdims=True)
     blank = length < 1e-3 * np.sqrt(flat.shape[1])  # rounding of the mean, not contrast
     return np.divide(flat, length, out=np.zeros_like(flat), where=~blank)
+
+
+def _features(images: Images, threshold: float) -> int:
+    """How many cosines leave so little of nearly every image out that the bound can tell pairs apart."""
+    sample = np.linspace(0, len(images) - 1, min(len(images), SAMPLED)).astype(np.int64)
+    vectors = _unit_vectors(images[sample])
+    for kept in FEATURES:
+        left_out = _with_residual(vectors, cosines(*images.shape[1:], kept=kept))[:, -1] ** 2
+        if np.mean(left_out > threshold - ROOM) <= FEW:
+            return kept
+    return FEATURES[-1]
 
 
 def _candidates(
