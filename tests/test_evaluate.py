@@ -12,7 +12,7 @@ from threadpoolctl import threadpool_info, threadpool_limits
 from clineval.errors import InputError
 from clineval.evaluation import Evaluation, Point, evaluate, read_evaluation, write_evaluation
 from clineval.evaluation.curves import curves
-from clineval.evaluation.evaluate import on_one_thread
+from clineval.evaluation.evaluate import evaluate_checked, on_one_thread
 from clineval.evaluation.operating_points import checked_points, given_point, points_for, score_point
 from clineval.evaluation.populations import populations, without_repeats
 from clineval.evaluation.records import Scale
@@ -479,6 +479,32 @@ def test_development_data_may_differ_and_is_then_not_compared() -> None:
     )
     scored = evaluate(TABLE[~dropped], **FAST)
     assert {one.population for one in scored.comparisons} == {"test", "test_clean", "val"}
+
+
+# --- patients ---------------------------------------------------------------------------------------
+
+
+def test_patients_are_ranked_by_the_mean_log_odds_of_their_images() -> None:
+    place = np.arange(160)
+    table = rows("cnn", "test", 160, noise=0.6).assign(group=(place // 4).astype(str))
+    found = evaluate_checked(check_predictions(table), by_group=True, **FAST).by_group["test"]["cnn"]
+    risk, outcome, mixed = [], [], 0
+    for _, own in table.groupby("group"):
+        odds = np.log(own["risk"] / (1 - own["risk"]))
+        risk.append(odds.mean())
+        outcome.append(own["outcome"].any())
+        mixed += own["outcome"].nunique() == 2
+    higher = np.subtract.outer(np.array(risk)[outcome], np.array(risk)[~np.array(outcome)])
+    assert found.auc_logit.value == pytest.approx(((higher > 0) + (higher == 0) / 2).mean())
+    assert (found.groups, found.events, found.mixed) == (40, sum(outcome), mixed)
+
+
+def test_patients_are_ranked_only_where_that_is_asked_for_and_cases_come_in_groups() -> None:
+    table = check_predictions(rows("cnn", "test", 160, noise=0.6))
+    assert evaluate_checked(table, **FAST).by_group == {}
+    alone = evaluate_checked(table, by_group=True, **FAST)
+    assert alone.by_group == {}
+    assert "by_group" not in alone.to_json()
 
 
 # --- subgroups --------------------------------------------------------------------------------------

@@ -138,6 +138,7 @@ class EvaluationSettings:
     primary: str | None = None  # model to speak of first; None = chosen out of fold on train
     threshold_rules: tuple[str, ...] = ()  # "sensitivity>=0.90@0.95": guaranteed by development data
     readers: BesideReaders | None = None  # columns with what readers said
+    by_group: bool = False  # rank patients, too: the mean of the log odds of a patient's images
 
 
 @dataclass(frozen=True)

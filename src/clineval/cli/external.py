@@ -9,6 +9,7 @@ from clineval.cli.console import complain, display, notify, say, show_answer
 from clineval.cli.options import (
     Attribute,
     Bits,
+    ByGroup,
     Figures,
     Fit,
     Force,
@@ -99,6 +100,7 @@ def validate(
         ),
     ] = None,
     probes: Probes = False,
+    by_group: ByGroup = False,
     seed: Annotated[int, typer.Option(help="Seed of bootstrap and corruptions.")] = 0,
     jobs: Annotated[
         int | None, typer.Option(help="Threads; the numbers do not depend on it.", show_default="all cores")
@@ -142,7 +144,9 @@ def validate(
         matching,
         second_view,
         corruptions,
-        kinds.EvaluationSettings(seed=seed, readers=beside, thresholds=tuple(threshold or ())),
+        kinds.EvaluationSettings(
+            seed=seed, readers=beside, thresholds=tuple(threshold or ()), by_group=by_group
+        ),
         attributes=tuple(attribute or ()),
         skip_unreadable=skip_unreadable,
         site_column=site_column,

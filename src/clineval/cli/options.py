@@ -117,6 +117,12 @@ Attribute = Annotated[
 ]
 
 
+ByGroup = Annotated[
+    bool,
+    typer.Option(
+        "--by-group", help="Rank patients too, by the mean log odds of their images: AUC by patient."
+    ),
+]
 Probes = Annotated[
     bool,
     typer.Option(
@@ -136,8 +142,8 @@ PANELS = {
     "folds repeats variants fractions matching second_view device margin prevalence "
     "acting_threshold target assurance update",
     "Output": "out form figures table_too table json force",
-    "Expert": "jobs seed resume level draws coverage shared_cases_only corruptions probes cluster retrain "
-    "design covariance power difference",
+    "Expert": "jobs seed resume level draws coverage shared_cases_only corruptions probes by_group cluster "
+    "retrain design covariance power difference",
 }
 """Under which heading of ``--help`` an option is listed, by its parameter's name."""
 

@@ -17,6 +17,7 @@ from clineval.cli.console import (
 )
 from clineval.cli.options import (
     Attribute,
+    ByGroup,
     Force,
     Jobs,
     Primary,
@@ -299,6 +300,7 @@ def evaluate(
     json: Annotated[
         bool, typer.Option("--json", help="Print evaluation.json instead of the answer, for programs.")
     ] = False,
+    by_group: ByGroup = False,
     out: Annotated[Path, typer.Option("--out", help="Folder for evaluation.json and report.html.")] = Path(
         "evaluation"
     ),
@@ -341,6 +343,7 @@ def evaluate(
             shared_cases_only=shared_cases_only,
             attributes=attribute or (),
             threshold_rules=threshold_rule or (),
+            by_group=by_group,
             readers=beside_readers(
                 reader,
                 order=reader_order,

@@ -39,6 +39,7 @@ from clineval.evaluation.scores import (
     compare_points,
     group_warnings,
     members_by_population,
+    ranked_by_group,
     score,
     spread_of,
 )
@@ -351,6 +352,7 @@ def evaluate_checked(
     threshold_rules: Iterable[str] = (),
     readers: BesideReaders | None = None,
     origins: Mapping[str, str] | None = None,
+    by_group: bool = False,
     opening: Opening | None = None,
     progress: Progress | None = None,
 ) -> Evaluation:
@@ -408,6 +410,7 @@ def evaluate_checked(
         readers={} if readers is None else beside_readers(columns, parts, frozen, readers, scale),
         guarantees={model: tuple(found.values()) for model, found in asked.items()},
         deferred=deferred(parts, frozen, level=level),
+        by_group=ranked_by_group(parts, scale) if by_group else {},
         origins={model: words for model, words in (origins or {}).items() if model in frozen},
     )
 

@@ -384,8 +384,22 @@ class PointComparison:
     method: str
 
 
+@dataclass(frozen=True)
+class GroupScores:
+    """One model ranked by patient (or other group) instead of by case.
+
+    A group has the condition where one of its cases has it; its risk is the mean of theirs on the logit
+    scale, of scores that are no probabilities their mean. ``mixed`` groups have cases of both outcomes.
+    """
+
+    groups: int
+    events: int
+    mixed: int
+    auc_logit: Estimate
+
+
 SCHEMA = 1
-ASKED_FOR = ("readers", "guarantees", "deferred")  # left out of the JSON where nobody asked for them
+ASKED_FOR = ("readers", "guarantees", "deferred", "by_group")  # not in the JSON unless asked for
 
 
 @dataclass(frozen=True, repr=False)
@@ -409,6 +423,7 @@ class Evaluation:
     readers : per population and column, what a reader said and each model beside it.
     guarantees : per model the thresholds that development data guarantee, or why they do not.
     deferred : per population and model what lies between the guaranteed rule-out and rule-in thresholds.
+    by_group : per population kept for testing and model, the ranking of patients.
     sites : of a run that left out each site in turn, how much sites differ; None for others.
     origins : by model what must stand beside its figures, such as "pretrained on ImageNet".
     table : what was evaluated, for drawing; None where the evaluation was read from a file.
@@ -429,6 +444,7 @@ class Evaluation:
     readers: Mapping[str, Mapping[str, ReaderScores]] = field(default_factory=dict)
     guarantees: Mapping[str, tuple[GuaranteedThreshold, ...]] = field(default_factory=dict)
     deferred: Mapping[str, Mapping[str, DeferRegion]] = field(default_factory=dict)
+    by_group: Mapping[str, Mapping[str, GroupScores]] = field(default_factory=dict)
     sites: SiteStudy | None = field(default=None, metadata={"sparse": True})
     origins: Mapping[str, str] = field(default_factory=dict, metadata={"sparse": True})
     schema: int = SCHEMA

@@ -8,12 +8,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from scipy.special import expit, logit
 
 from clineval.evaluation.operating_points import points_for, score_point
 from clineval.evaluation.populations import Cases, Population
 from clineval.evaluation.records import (
     Adequacy,
     DecisionArrays,
+    GroupScores,
     ModelComparison,
     Point,
     PointComparison,
@@ -23,6 +25,7 @@ from clineval.evaluation.records import (
 )
 from clineval.predictions import MEMBER_COLUMNS, OUT_OF_FOLD, VAL, encode, ranked_by
 from clineval.statistics import calibration, roc, sample_size
+from clineval.statistics.counts import group_codes
 from clineval.statistics.decision_curve import compare_decision_curves, decision_curve
 from clineval.statistics.differences import compare_brier
 from clineval.statistics.intervals import FEWEST_GROUPS, Estimate, undefined
@@ -189,6 +192,33 @@ def _cases_for_level(cases: Cases, measures: Mapping[str, Estimate], level: floa
     share = float(cases.outcome.mean())
     alone = sample_size.sample_size_for_observed_expected(share, level=level).cases
     return alone * _effect(cases, measures, "observed_expected")
+
+
+def ranked_by_group(parts: Iterable[Population], scale: Scale) -> dict[str, dict[str, GroupScores]]:
+    """Every model's ranking of patients in every population kept for testing whose cases come in groups."""
+    return {
+        part.name: {
+            model: _of_groups(cases, scale) for model, cases in part.models.items() if cases.group is not None
+        }
+        for part in parts
+        if not part.used_for and any(cases.group is not None for cases in part.models.values())
+    }
+
+
+def _of_groups(cases: Cases, scale: Scale) -> GroupScores:
+    code = group_codes(cases.group, len(cases))
+    sizes = np.bincount(code)
+    events = np.bincount(code, weights=cases.outcome)
+    with np.errstate(invalid="ignore"):  # a mean of risks of 0 and 1 is none
+        ranks = np.bincount(code, weights=cases.risk if cases.ranking else logit(cases.risk)) / sizes
+    known = ~np.isnan(ranks)
+    auc = (
+        roc.auc_logit(events > 0, ranks if cases.ranking else expit(ranks), level=scale.level)
+        if known.all()
+        else undefined("a patient has risks of exactly 0 and of exactly 1", level=scale.level)
+    )
+    mixed = int(((events > 0) & (events < sizes)).sum())
+    return GroupScores(len(sizes), int((events > 0).sum()), mixed, auc)
 
 
 def score(population: Population, model: str, points: tuple[Point, ...], scale: Scale) -> PopulationScores:

@@ -66,6 +66,7 @@ def evaluate_file(
     attributes: Iterable[str] = (),
     threshold_rules: Iterable[str] = (),
     readers: BesideReaders | None = None,
+    by_group: bool = False,
     out: Path = Path("evaluation"),
     force: bool = False,
     command: Iterable[str] = ("clineval", "evaluate"),
@@ -92,6 +93,7 @@ def evaluate_file(
     attributes : columns to make subgroups of; by default all that can group cases.
     threshold_rules : such as "sensitivity>=0.90@0.95": a threshold with a guarantee from development data.
     readers : columns with what readers said, to set every model beside them.
+    by_group : rank patients too, by the mean log odds of their cases.
     out, force : the folder to write, replaced whole or not at all.
     command : the words to record in the provenance.
     announce : called with each step's name; returns the step's ``progress(done, total)``.
@@ -108,7 +110,7 @@ def evaluate_file(
     if folder_kind(out) is None:  # the table of a folder of ours comes back as it was
         require_apart(out, predictions)
     settings = EvaluationSettings(
-        level, draws, seed, tuple(thresholds), primary, tuple(threshold_rules), readers
+        level, draws, seed, tuple(thresholds), primary, tuple(threshold_rules), readers, by_group
     )
     asked = {
         **asdict(settings),

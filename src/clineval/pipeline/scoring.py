@@ -126,6 +126,7 @@ def _score(
         attributes=settings.get("attributes", ()),
         primary=_primary(settings.get("primary")),
         threshold_rules=settings.get("threshold_rules", ()),
+        by_group=settings.get("by_group", False),
         readers=from_plain(BesideReaders | None, settings.get("readers")),
         learnt=learnt_by(models),
         origins=settings.get("origins", origins_of(models)),

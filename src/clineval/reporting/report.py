@@ -375,6 +375,7 @@ def _ranking(subject: Subject, curves: Curves, tested: list[str]) -> dict[str, A
         "difference": _difference(subject),
         "comparisons": tables.comparison_table(subject, tested),
         "spread": tables.spread_table(subject, subject.population),
+        "by_group": tables.by_group_table(subject, [*tested, *subject.external]),
     }
 
 

@@ -225,6 +225,21 @@ def _verdict(comparison: ModelComparison) -> str:
     return f"excludes 0: {comparison.models[0 if first else 1]} is better here"
 
 
+def by_group_table(subject: Subject, populations: Iterable[str]) -> Table | None:
+    """The AUC by patient beside that by case, where it was asked for."""
+    rows: list[Row] = []
+    for population in populations:
+        for model, found in subject.evaluation.by_group.get(population, {}).items():
+            scores = subject.scores(model, population)
+            by_case = scores.measures.get("auc_logit") if scores is not None else None
+            mixed = f", {whole(found.mixed)} with cases of both outcomes" if found.mixed else ""
+            counted = f"{whole(found.groups)} ({whole(found.events)} {subject.condition}{mixed})"
+            name = subject.evaluation.named(model)
+            rows.append((name, population_name(population), counted, cell(found.auc_logit), cell(by_case)))
+    headings = ("model", "population", "patients or groups", "AUC by patient", "AUC by case")
+    return Table(headings, tuple(rows)) if rows else None
+
+
 def spread_table(subject: Subject, population: str) -> Table | None:
     """How far the measures move when only the seed or the fold of the training changes."""
     rows = []
