@@ -12,7 +12,7 @@ import shifted_training
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
-from clineval.data import corruptions, medmnist
+from clineval.data import medmnist, preparation
 from clineval.data.audit import audit
 from clineval.data.cohort import Cohort
 from clineval.data.preparation import square
@@ -85,8 +85,8 @@ def conditions(images: Images, large: Callable[[], Images], keep: Path) -> Itera
     ``large`` hands out the same images at 224 pixels; called only where a shift is not kept yet.
     """
     yield Shown("clean", 0, images)
-    for kind, level in product(corruptions.KINDS, SEVERITIES):
-        yield Shown(kind, level, corruptions.corrupt(images, kind, level))
+    for kind, level in product(preparation.KINDS, SEVERITIES):
+        yield Shown(kind, level, preparation.corrupt(images, kind, level))
     for kind, level in _levels():
         path = keep / f"shift-{kind}-{level}.npz"
         if not path.is_file():
@@ -97,7 +97,7 @@ def conditions(images: Images, large: Callable[[], Images], keep: Path) -> Itera
 
 
 def _distinct(kind: str) -> str:
-    return f"{kind} (scanner)" if kind in corruptions.KINDS else kind
+    return f"{kind} (scanner)" if kind in preparation.KINDS else kind
 
 
 def _levels() -> Iterator[tuple[str, int]]:

@@ -8,9 +8,9 @@ from PIL import Image
 
 from clineval import results
 from clineval.data.phantom import phantom
+from clineval.errors import silent
 from clineval.pipeline.run import audit_and_group, facts, open_test
 from clineval.pipeline.train import train_all, write_tables
-from clineval.progress import silent
 from clineval.settings import DataSettings, EvaluationSettings, NetworkSettings, RunSettings, TrainingSettings
 
 SETTINGS = RunSettings(

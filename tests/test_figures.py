@@ -17,8 +17,8 @@ from clineval.errors import InputError
 from clineval.evaluation import evaluate
 from clineval.evaluation.curves import curves
 from clineval.predictions import check_predictions
+from clineval.reporting.artefacts import failures
 from clineval.reporting.figures import slug, write_exploration_figures, write_figures
-from clineval.reporting.gallery import failures
 from clineval.reporting.style import Heading, lay_out, new_figure, save, shorten
 
 NAMES = {

@@ -11,11 +11,11 @@ from finished_run import WORDS, read_rows, write_cohort, write_table
 from clineval.cli.console import DONE, REFUSED
 from clineval.cli.main import run_command
 from clineval.data.phantom import phantom
+from clineval.errors import silent
 from clineval.evaluation import read_evaluation
 from clineval.pipeline.left_out_sites import left_out_sites, write_left_out_sites
 from clineval.pipeline.scoring import FROZEN, SITE_TABLE
 from clineval.predictions import read_predictions
-from clineval.progress import silent
 from clineval.settings import DataSettings, RunSettings, TrainingSettings
 from clineval.statistics.counts import flagged
 from clineval.statistics.meta_analysis import logit_rates, random_effects

@@ -10,7 +10,7 @@ from simulated_results import CURVES, DRAWS, table
 from transport_content import content
 
 from clineval.data.cohort import GreyLevels, SplitCount
-from clineval.data.corruptions import KINDS
+from clineval.data.preparation import KINDS
 from clineval.evaluation import evaluate
 from clineval.evaluation.curves import curves
 from clineval.predictions import check_predictions

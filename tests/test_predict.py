@@ -19,14 +19,13 @@ from clineval.cli.console import DONE, REFUSED
 from clineval.cli.main import run_command
 from clineval.data.own_images import prepare_files
 from clineval.data.phantom import phantom
-from clineval.errors import InputError
+from clineval.errors import InputError, silent
 from clineval.evaluation import evaluate, write_evaluation
 from clineval.pipeline.predict import predict, predict_images
 from clineval.pipeline.run import audit_and_group, facts
 from clineval.pipeline.stored_run import final_risks, read_run, score_images
 from clineval.pipeline.train import train_all, write_tables
 from clineval.predictions import read_predictions
-from clineval.progress import silent
 
 pytestmark = pytest.mark.slow
 

@@ -12,7 +12,7 @@ from simulated_results import phantom_run, table, write_results
 
 from clineval.errors import InputError
 from clineval.evaluation import read_evaluation
-from clineval.reporting.gallery import write_gallery
+from clineval.reporting.artefacts import write_gallery
 from clineval.reporting.report import embedded_json, write_report
 
 

@@ -12,11 +12,10 @@ import pytest
 
 from clineval import results
 from clineval.data.phantom import phantom
-from clineval.errors import InputError
+from clineval.errors import InputError, silent
 from clineval.pipeline import retrain
 from clineval.pipeline.retrain import MEMBER_TOLERANCE, NETWORK_TOLERANCE, TOLERANCE, repeat_run, settings_of
 from clineval.pipeline.run import OwnImages
-from clineval.progress import silent
 from clineval.settings import DataSettings, GivenModel, OwnSettings, RunSettings, TrainingSettings
 
 SETTINGS = RunSettings(data=DataSettings(dataset="phantom"), training=TrainingSettings(seed=4, seeds=(1, 2)))

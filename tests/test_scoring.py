@@ -20,8 +20,7 @@ SOURCE = Path(clineval.__file__).parent
 
 AFTER_OPENING = {
     "pipeline/scoring.py": "the opening itself",
-    "pipeline/external.py": "sets an external cohort, opened through it, beside the run",
-    "pipeline/robustness.py": "scores corrupted copies of an external cohort, opened through it",
+    "pipeline/external.py": "an external cohort, opened through it, and corrupted copies of it",
 }
 PACKAGES = ("pipeline", "models", "data", "results", "cli")
 NEVER_TEST = {

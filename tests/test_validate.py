@@ -48,7 +48,7 @@ def out(finished_run, cohort, tmp_path_factory):
     rows = [*read_rows(known / "cohort.csv"), ("known", "p99", "benign", "scanner 0", "left")]
     write_table(known / "cohort.csv", rows)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("clineval.pipeline.robustness.SEVERITIES", (3,))
+        patch.setattr("clineval.pipeline.external.SEVERITIES", (3,))
         assert run_command(words(finished_run, known, folder / "out", "--corruptions")) == DONE
     return folder / "out"
 

@@ -162,7 +162,7 @@ def test_without_a_threshold_the_validation_ranks_and_calibrates_and_flags_nothi
     cohort, tmp_path, monkeypatch
 ):
     monkeypatch.setattr("clineval.reporting.figures.write_figures", lambda *given, **named: None)
-    monkeypatch.setattr("clineval.pipeline.robustness.SEVERITIES", (3,))
+    monkeypatch.setattr("clineval.pipeline.external.SEVERITIES", (3,))
     out = tmp_path / "out"
     assert run_command(words(write(tmp_path), cohort, out, "--corruptions", "--probes")) == DONE
     record = json.loads((out / "evaluation.json").read_text())

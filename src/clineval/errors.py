@@ -1,6 +1,6 @@
-"""The exception by which bad input is refused, how it names an option, and missing extras."""
+"""What code tells its caller: bad input refused, a missing extra, what long work does and how far it is."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from importlib.util import find_spec
@@ -71,3 +71,15 @@ def require_extra(extra: str, *, for_what: str) -> None:
 def how_to_install(extra: str) -> str:
     """The command that installs an extra."""
     return f"pip install 'clineval[{extra}]'"
+
+
+Progress = Callable[[int, int], None]
+"""Called with what is done and how much there is in all."""
+
+Announce = Callable[[str], Progress]
+"""Called with a step's name as it begins; returns the step's progress."""
+
+
+def silent(_step: str) -> Progress:
+    """An ``Announce`` that shows nothing, for callers without a screen."""
+    return lambda done, total: None

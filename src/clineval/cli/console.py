@@ -18,8 +18,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from clineval.errors import EXTRAS, InputError, how_to_install
-from clineval.progress import Announce, Progress
+from clineval.errors import EXTRAS, Announce, InputError, Progress, how_to_install
 
 STUDY_FORMS = {"fraction": "g", "cases": ",.0f", "events": ",.0f", "trained_on": ",.0f", "cpu_seconds": ".1f"}
 NARROWEST = 80  # columns of the narrowest terminal

@@ -151,9 +151,8 @@ def readers(
       clineval readers study.csv --modality-column modality --power 0.8 \\
         --difference 0.05
     """
-    from clineval.pipeline.readers import ModelFile, read_study
+    from clineval.pipeline.readers import ModelFile, ReadingColumns, read_study
     from clineval.settings import ReaderSettings
-    from clineval.tables.reader_study import ReadingColumns
 
     if model is not None and predictions is None:
         raise InputError("--model needs --predictions beside it: the table that holds the model's risks.")

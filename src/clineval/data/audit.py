@@ -28,8 +28,7 @@ from clineval.data.duplicates import (
     working_images,
 )
 from clineval.data.similarity import SHIFT, Images, Indices, similarity_of
-from clineval.errors import InputError
-from clineval.progress import Progress
+from clineval.errors import InputError, Progress
 
 MOST_COMPARED = 60  # members of a group among which the least similar pair is sought
 THRESHOLDS = (0.95, 0.96, 0.97, 0.98, 0.99, 0.995)  # of the sensitivity table

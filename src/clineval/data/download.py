@@ -14,8 +14,7 @@ import pooch
 import requests
 from urllib3.exceptions import HTTPError, MaxRetryError
 
-from clineval.errors import InputError
-from clineval.progress import Announce, Progress, silent
+from clineval.errors import Announce, InputError, Progress, silent
 
 CONNECT_SECONDS = 10.0  # a machine without network should learn it soon
 READ_SECONDS = 10.0  # silence of a server, before its answer or in the middle of a transfer

@@ -27,8 +27,7 @@ from clineval.data.similarity import (
     overlap,
     working_images,
 )
-from clineval.errors import InputError
-from clineval.progress import Progress
+from clineval.errors import InputError, Progress
 
 LEAST = 0.9  # images that correlate less are not called duplicates, however empty the gap
 MOST = 0.999  # a copy saved again as JPEG must still be found

@@ -14,8 +14,7 @@ from clineval.data.audit import Audit
 from clineval.data.duplicates import DETAIL, Pair
 from clineval.data.image_files import DEEP, ReadImage, Unusable, read_images
 from clineval.data.similarity import Images
-from clineval.errors import InputError
-from clineval.progress import Progress
+from clineval.errors import InputError, Progress
 
 BLANK = 3.0  # grey levels: standard deviation below which nothing is shown
 WHITE = 250  # grey level from which a pixel counts as saturated

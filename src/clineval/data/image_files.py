@@ -33,8 +33,7 @@ from clineval.data.preparation import (
     share_coloured,
     square_to_score,
 )
-from clineval.errors import InputError, in_short
-from clineval.progress import Progress
+from clineval.errors import InputError, Progress, in_short
 
 STARTS = (b"II*\x00", b"MM\x00*", b"II+\x00", b"MM\x00+")
 PHOTOMETRIC, BITS_PER_SAMPLE, SAMPLE_FORMAT = 262, 258, 339  # tags

@@ -25,8 +25,7 @@ from clineval.data.cohort import Cohort, LabelMeaning, Source
 from clineval.data.download import Unavailable, download
 from clineval.data.medmnist_sets import SETS, SIZES, SetFacts
 from clineval.data.preparation import grey_of_colour
-from clineval.errors import InputError
-from clineval.progress import Announce, silent
+from clineval.errors import Announce, InputError, silent
 
 SPLITS = ("train", "val", "test")
 HEADER_BYTES = 4096  # more than any array's header in an official file

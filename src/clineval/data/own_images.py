@@ -37,8 +37,7 @@ from clineval.data.preparation import (
     square,
 )
 from clineval.data.similarity import Images
-from clineval.errors import InputError, in_short
-from clineval.progress import Progress
+from clineval.errors import InputError, Progress, in_short
 from clineval.tables.columns import SPLITS, split_meant, split_of
 from clineval.tables.reading import read_columns
 

@@ -14,8 +14,7 @@ from PIL import Image
 from scipy import fft
 from scipy.ndimage import gaussian_filter
 
-from clineval.errors import InputError
-from clineval.progress import Progress
+from clineval.errors import InputError, Progress
 
 Images = NDArray[np.uint8]
 Vectors = NDArray[np.float32]

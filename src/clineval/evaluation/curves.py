@@ -7,12 +7,11 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from clineval.errors import InputError
+from clineval.errors import InputError, Progress
 from clineval.evaluation.evaluate import on_one_thread
 from clineval.evaluation.populations import Cases, Population, populations, without_repeats
 from clineval.evaluation.records import COUNTS, Evaluation, PopulationScores, Scale
 from clineval.predictions import SCORE, VAL, ranked_by
-from clineval.progress import Progress
 from clineval.statistics.calibration import grouped_curve
 from clineval.statistics.counts import Counts
 from clineval.statistics.decision_curve import compare_decision_curves, decision_curve

@@ -10,7 +10,7 @@ import pandas as pd
 from numpy.typing import ArrayLike
 from threadpoolctl import threadpool_limits
 
-from clineval.errors import InputError
+from clineval.errors import InputError, Progress
 from clineval.evaluation.operating_points import (
     Learnt,
     checked_points,
@@ -55,7 +55,6 @@ from clineval.predictions import (
     ranked_by,
 )
 from clineval.predictions import attributes as attributes_of
-from clineval.progress import Progress
 from clineval.settings import BesideReaders
 
 ONE_MODEL = "model"

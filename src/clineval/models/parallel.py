@@ -13,10 +13,9 @@ from threading import Thread
 
 import joblib
 
-from clineval.errors import InputError
+from clineval.errors import InputError, Progress
 from clineval.models.jobs import Fitted, Job, Material, key_of, perform
 from clineval.models.stored import Stored, read_arrays, write_arrays
-from clineval.progress import Progress
 
 WATCH_SECONDS = 0.25  # between two checks of a process whether its parent still lives
 IDLE_SECONDS = 5  # after which a process without work ends

@@ -11,13 +11,12 @@ from numpy.typing import NDArray
 
 from clineval.data.cohort import Cohort
 from clineval.data.splits import derived_seed, grouped_folds
-from clineval.errors import InputError
+from clineval.errors import InputError, Progress
 from clineval.models.classifier import COMBINED, KINDS, Kind, mean_of
 from clineval.models.ensemble import check_device, check_early_stopping
 from clineval.models.jobs import Fitted, Indices, Job, Material
 from clineval.models.parallel import as_finished
 from clineval.models.preprocessing import check_images
-from clineval.progress import Progress
 from clineval.settings import StudySettings, TrainingSettings
 
 SINGLE = "cnn_single"  # one network on the whole training part, in place of fold members

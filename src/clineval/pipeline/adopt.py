@@ -14,7 +14,7 @@ from threadpoolctl import threadpool_limits
 
 from clineval import results as provenance
 from clineval.data.own_images import OwnCohort
-from clineval.errors import InputError
+from clineval.errors import Announce, InputError, silent
 from clineval.evaluation import Evaluation, Primary, codec, read_evaluation
 from clineval.evaluation.adoption import (
     HEADS,
@@ -43,7 +43,6 @@ from clineval.pipeline.validate import (
     write_unreadable,
 )
 from clineval.predictions import VAL, read_predictions, write_predictions
-from clineval.progress import Announce, silent
 from clineval.reporting.adoption import write_adoption_figure, write_adoption_page
 from clineval.reporting.figures import write
 from clineval.results.folder import replace_folder, require_apart, watch

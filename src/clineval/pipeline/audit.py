@@ -19,9 +19,8 @@ from clineval.data.findings import Finding, check_codes, counts, findings, in_or
 from clineval.data.image_files import as_cell
 from clineval.data.own_images import OwnImages, read_own_images
 from clineval.data.similarity import Images
-from clineval.errors import InputError
+from clineval.errors import Announce, InputError, silent
 from clineval.files import text_cell
-from clineval.progress import Announce, silent
 from clineval.results.folder import replace_folder, require_apart
 
 PAIR_COLUMNS = (

@@ -17,7 +17,7 @@ from clineval import results
 from clineval import results as provenance
 from clineval.data import load_cohort, own_table
 from clineval.data.cohort import Cohort, Source
-from clineval.errors import InputError, option
+from clineval.errors import Announce, InputError, Progress, option, silent
 from clineval.evaluation import Evaluation
 from clineval.evaluation.adoption import Adoption
 from clineval.evaluation.codec import from_plain, to_plain
@@ -28,7 +28,6 @@ from clineval.pipeline.run import write_words
 from clineval.pipeline.scoring import open_and_score
 from clineval.predictions import attributes as attributes_of
 from clineval.predictions import check_predictions, read_predictions, write_predictions
-from clineval.progress import Announce, Progress, silent
 from clineval.reporting.adoption import PAGE, write_adoption_page
 from clineval.reporting.artefacts import read_artefacts
 from clineval.reporting.beside import write_beside_figures

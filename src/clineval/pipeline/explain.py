@@ -20,7 +20,7 @@ from clineval.data.cohort import Cohort
 from clineval.data.findings import stroke_pixels
 from clineval.data.image_files import find_images, read_squares
 from clineval.data.preparation import DEEP, Unusable, check_preparation
-from clineval.errors import InputError, in_short
+from clineval.errors import InputError, Progress, in_short
 from clineval.models.classifier import Classifier, checked_risk, mean_of
 from clineval.models.network import Networks
 from clineval.models.occlusion import occlusion_map
@@ -29,7 +29,6 @@ from clineval.models.randomised import cascade
 from clineval.models.stored import Floats
 from clineval.pipeline.predict import check_answer, write_answer
 from clineval.pipeline.stored_run import AS_TRAINED, StoredRun, cut_for, final_risks, read_run
-from clineval.progress import Progress
 from clineval.reporting.maps import CheckedMaps, Explanation, MapCheck
 from clineval.results.folder import unwritable
 

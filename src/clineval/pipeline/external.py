@@ -1,5 +1,6 @@
-"""An external cohort: its risks, its record and its figures."""
+"""An external cohort: its risks, its record, its figures, and the same images as worse scanners show them."""
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,8 +14,9 @@ from clineval import results as provenance
 from clineval.data.cohort import Cohort
 from clineval.data.findings import file_quantities
 from clineval.data.own_images import OwnCohort, RawSample, draw_samples
-from clineval.data.preparation import box_of
+from clineval.data.preparation import KINDS, SEVERITIES, box_of, corrupt
 from clineval.data.similarity import recognise
+from clineval.errors import Announce, Progress
 from clineval.evaluation import Evaluation
 from clineval.evaluation.codec import to_plain
 from clineval.evaluation.external import transport
@@ -27,8 +29,11 @@ from clineval.models.stored import Floats
 from clineval.pipeline.probes import MEASURING, probes_record
 from clineval.pipeline.stored_run import StoredRun, final_risks, score_images
 from clineval.predictions import read_predictions
-from clineval.progress import Announce
+from clineval.reporting.artefacts import ROBUSTNESS
 from clineval.settings import ValidationSettings
+from clineval.statistics.calibration import calibration_intercept, calibration_slope
+from clineval.statistics.intervals import Estimate
+from clineval.statistics.operating_point import operating_point
 from clineval.statistics.roc import auc_logit
 
 FURTHER_VIEW = "a further view: grey levels matched"
@@ -90,7 +95,6 @@ def further_views(run: StoredRun) -> tuple[str, ...]:
     return tuple(name for name in views if name != ORIGINAL)
 
 
-FILE = "transport.json"
 SCHEMA = 1
 
 
@@ -305,3 +309,103 @@ def _tiles(
     if run.reference is not None:
         for name in further:
             yield external_view(first[None], name, run.reference.novelty.grey).images[0]
+
+
+AS_IT_IS = "as it is"
+NO_THRESHOLD = Point("given", math.nan, "given", "none was given")
+
+
+def write_robustness(
+    run: StoredRun,
+    cohort: Cohort,
+    views: Sequence[NDArray[np.uint8]],
+    settings: ValidationSettings,
+    folder: Path,
+    *,
+    jobs: int | None = None,
+    announce: Announce,
+) -> pd.DataFrame:
+    """Write ``robustness.csv`` and its figure: every corruption at every severity, nothing fitted anew."""
+    from clineval.reporting.plots import write_robustness_figure
+
+    copies = len(KINDS) * len(SEVERITIES)
+    step = f"Scoring {copies} corrupted copies of the images, about {copies} times what scoring them took"
+    table = robustness(run, cohort, views, settings, jobs=jobs, progress=announce(step))
+    table.to_csv(folder / ROBUSTNESS, index=False, lineterminator="\n")
+    about = f"{cohort.source.title}: n = {len(cohort)}, {int(cohort.outcome.sum())} {cohort.condition}"
+    level = settings.evaluation.level
+    write_robustness_figure(
+        table, folder / "robustness.png", about=about, level=level, notice=cohort.source.notice
+    )
+    return table
+
+
+def robustness(
+    run: StoredRun,
+    cohort: Cohort,
+    views: Sequence[NDArray[np.uint8]],
+    settings: ValidationSettings,
+    *,
+    jobs: int | None = None,
+    progress: Progress | None = None,
+) -> pd.DataFrame:
+    """AUC, sensitivity and specificity at the frozen threshold, and calibration, per corruption and severity.
+
+    Parameters
+    ----------
+    views : the squares of every image that the run's risk is the mean of, each (cases, side, side).
+    jobs : threads; all cores by default. The numbers do not depend on it.
+    progress : called with (squares scored, squares in all), every few dozen of them.
+
+    Returns
+    -------
+    One row per corruption, severity and model (severity 0 is the cohort as it is), with each
+    measure's value, ``_low`` and ``_high``.
+    """
+    grid = [(AS_IT_IS, 0), *((kind, severity) for kind in KINDS for severity in SEVERITIES)]
+    rows: list[dict[str, Any]] = []
+    each, total = len(cohort), len(grid) * len(views) * len(cohort)
+    for done, (kind, severity) in enumerate(grid):
+        scored = []
+        for place, view in enumerate(views):
+            shown = _shown(view, kind, severity, settings.evaluation.seed)
+            count = _going_on(progress, (done * len(views) + place) * each, total)
+            one = score_images(run, shown, matching=settings.matching, jobs=jobs, progress=count)
+            scored.append(one.risks)
+        about = {"corruption": kind, "severity": severity}
+        risks = final_risks(run, scored)
+        rows.extend({**about, **row} for row in _rows(run, cohort, risks, settings.evaluation.level))
+    return pd.DataFrame(rows)
+
+
+def _going_on(progress: Progress | None, before: int, total: int) -> Progress | None:
+    """The progress of a part that begins when ``before`` of all are done."""
+    return None if progress is None else lambda done, _: progress(before + done, total)
+
+
+def _shown(view: NDArray[np.uint8], kind: str, severity: int, seed: int) -> NDArray[np.uint8]:
+    return corrupt(view, kind, severity, seed=seed) if severity else view
+
+
+def _rows(
+    run: StoredRun, cohort: Cohort, risks: Mapping[str, Floats], level: float
+) -> Iterator[dict[str, Any]]:
+    for model, risk in risks.items():
+        row: dict[str, Any] = {"model": model}
+        for name, estimate in _measures(run, model, cohort, risk, level):
+            row |= {name: estimate.value, f"{name}_low": estimate.low, f"{name}_high": estimate.high}
+        yield row
+
+
+def _measures(
+    run: StoredRun, model: str, cohort: Cohort, risk: Floats, level: float
+) -> Iterator[tuple[str, Estimate]]:
+    plain: dict[str, Any] = {"group": cohort.group, "level": level}
+    yield "auc", auc_logit(cohort.outcome, risk, **plain)
+    chosen = [each for each in run.thresholds[model] if each.chosen_on != "fixed"] or run.thresholds[model]
+    threshold = chosen[0].threshold if chosen else NO_THRESHOLD
+    point = operating_point(cohort.outcome, risk, threshold, **plain)
+    yield "sensitivity", point.sensitivity
+    yield "specificity", point.specificity
+    yield "calibration_intercept", calibration_intercept(cohort.outcome, risk, **plain)
+    yield "calibration_slope", calibration_slope(cohort.outcome, risk, **plain)

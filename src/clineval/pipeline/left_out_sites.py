@@ -9,7 +9,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from clineval.data.cohort import Cohort
-from clineval.errors import InputError, in_short
+from clineval.errors import Announce, InputError, in_short
 from clineval.evaluation.operating_points import TARGET
 from clineval.evaluation.sites import plan, units
 from clineval.models.classifier import parts_of_combined
@@ -18,7 +18,6 @@ from clineval.pipeline.scoring import FROZEN, LEFT_OUT, SITE_TABLE
 from clineval.pipeline.stored_run import DECIMALS
 from clineval.pipeline.train import FinalModel, combine, finalise
 from clineval.predictions import write_predictions
-from clineval.progress import Announce
 from clineval.settings import RunSettings
 from clineval.statistics.thresholds import threshold_for_sensitivity
 

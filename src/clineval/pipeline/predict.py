@@ -21,7 +21,7 @@ from clineval.data.image_files import (
     read_squares,
 )
 from clineval.data.preparation import DEEP, Unusable, check_preparation
-from clineval.errors import InputError, in_short
+from clineval.errors import InputError, Progress, in_short
 from clineval.files import write_whole
 from clineval.pipeline.stored_run import (
     AS_TRAINED,
@@ -33,7 +33,6 @@ from clineval.pipeline.stored_run import (
     read_run,
     score_images,
 )
-from clineval.progress import Progress
 from clineval.results.folder import require_writable, unwritable
 
 FORMS = ("csv", "json")

@@ -12,10 +12,10 @@ from PIL import Image
 from clineval.data.cohort import Cohort
 from clineval.data.findings import QUANTITIES, file_quantities, picture_quantities
 from clineval.data.own_images import OwnCohort
+from clineval.errors import Announce
 from clineval.evaluation import Evaluation
 from clineval.evaluation.codec import to_plain
 from clineval.predictions import OUT_OF_FOLD, TEST
-from clineval.progress import Announce
 from clineval.settings import EvaluationSettings
 from clineval.statistics.probes import probe
 

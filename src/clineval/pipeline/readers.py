@@ -11,10 +11,9 @@ import pandas as pd
 from threadpoolctl import threadpool_limits
 
 from clineval import results
-from clineval.errors import InputError
+from clineval.errors import Announce, InputError, silent
 from clineval.evaluation.reader_study import ModelScores, ReaderStudy, analyse, reader_curves
 from clineval.files import hash_file
-from clineval.progress import Announce, silent
 from clineval.reporting.figures import write
 from clineval.reporting.readers import write_reader_figures, write_reader_report
 from clineval.results.folder import folder_kind, replace_folder, require_apart

@@ -11,7 +11,7 @@ import pandas as pd
 
 from clineval import results
 from clineval.data.own_images import OWN
-from clineval.errors import InputError, in_short, require_extra
+from clineval.errors import Announce, InputError, in_short, require_extra
 from clineval.evaluation.codec import from_plain
 from clineval.models.classifier import KINDS
 from clineval.models.given import given_model
@@ -21,7 +21,6 @@ from clineval.pipeline.stored_run import RECORDS
 from clineval.pipeline.train import train_all, write_tables
 from clineval.pipeline.verify import Verdict
 from clineval.predictions import OUT_OF_FOLD, read_predictions
-from clineval.progress import Announce
 from clineval.results.folder import require_results
 from clineval.results.provenance import environment_differences
 from clineval.settings import GivenModel, RunSettings

@@ -21,7 +21,7 @@ from clineval.data.medmnist import STANDARD
 from clineval.data.medmnist_sets import SIZES
 from clineval.data.own_images import OWN, OwnCohort, draw_samples, read_own_cohort
 from clineval.data.own_table import Columns
-from clineval.errors import InputError, require_extra
+from clineval.errors import Announce, InputError, require_extra, silent
 from clineval.evaluation import Evaluation
 from clineval.evaluation.curves import Curves, curves
 from clineval.evaluation.operating_points import given_point, parse_rule
@@ -43,7 +43,6 @@ from clineval.pipeline.train import (
     write_tables,
 )
 from clineval.predictions import read_predictions
-from clineval.progress import Announce, silent
 from clineval.results.folder import replace_folder, require_apart
 from clineval.settings import OwnSettings, RunSettings
 

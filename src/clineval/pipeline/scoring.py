@@ -10,6 +10,7 @@ from typing import Any
 import pandas as pd
 
 from clineval import results
+from clineval.errors import Progress
 from clineval.evaluation import Evaluation, Learnt, Point, Primary, write_evaluation
 from clineval.evaluation.codec import from_plain
 from clineval.evaluation.evaluate import evaluate_checked
@@ -17,7 +18,6 @@ from clineval.evaluation.records import Scale
 from clineval.evaluation.site_records import SiteStudy
 from clineval.evaluation.sites import over_sites, plan, units
 from clineval.predictions import attributes, read_predictions
-from clineval.progress import Progress
 from clineval.settings import BesideReaders
 
 SITE_TABLE = "site_predictions.csv"  # each site scored by models trained on the others

@@ -17,7 +17,7 @@ from threadpoolctl import threadpool_limits
 from clineval.data.cohort import Cohort
 from clineval.data.preparation import FITS
 from clineval.data.similarity import WAVES, Trace, trace
-from clineval.errors import InputError
+from clineval.errors import InputError, Progress
 from clineval.files import read_regular
 from clineval.models.classifier import KINDS, Classifier, ReadModel, mean_of, read_model, risk_of
 from clineval.models.onnx_model import open_model
@@ -41,7 +41,6 @@ from clineval.models.stored import (
     require_shapes,
     write_arrays,
 )
-from clineval.progress import Progress
 from clineval.results import hash_file
 from clineval.results.folder import MARKER, require_results
 from clineval.statistics.recalibration import Recalibration

@@ -16,11 +16,10 @@ from numpy.typing import NDArray
 from clineval import results
 from clineval.data.audit import audit
 from clineval.data.cohort import Cohort
-from clineval.errors import InputError, require_extra
+from clineval.errors import Announce, InputError, require_extra, silent
 from clineval.files import write_whole
 from clineval.models.study import study
 from clineval.pipeline.run import facts, load
-from clineval.progress import Announce, silent
 from clineval.results.folder import hold_folder, move_whole
 from clineval.settings import RunSettings, StudySettings
 from clineval.statistics.intervals import normal_quantile

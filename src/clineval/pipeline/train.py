@@ -14,13 +14,13 @@ from clineval.data import splits
 from clineval.data.audit import Audit
 from clineval.data.cohort import Cohort
 from clineval.data.splits import grouped_folds
+from clineval.errors import Announce
 from clineval.models.classifier import KINDS, Given, mean_of, parts_of_combined
 from clineval.models.ensemble import TrainedModel, train_cohorts
 from clineval.models.network import LearningCurve
 from clineval.models.stored import Floats, write_model
 from clineval.pipeline.stored_run import DECIMALS, RECORDS, learn_reference, write_reference
 from clineval.predictions import write_predictions
-from clineval.progress import Announce
 from clineval.settings import RunSettings
 from clineval.statistics.calibration import Recalibration, fit_platt, fit_temperature
 

@@ -17,7 +17,7 @@ from clineval.data.image_files import Unreadable, as_cell
 from clineval.data.joined_cohorts import BETWEEN, SITE, join_cohorts
 from clineval.data.own_images import OwnCohort, read_own_cohort
 from clineval.data.own_table import Columns
-from clineval.errors import InputError, in_short
+from clineval.errors import Announce, InputError, in_short, silent
 from clineval.evaluation import Evaluation, codec, read_evaluation
 from clineval.evaluation import sites as by_site
 from clineval.evaluation.populations import check_chosen
@@ -25,7 +25,6 @@ from clineval.evaluation.readers import check_readers
 from clineval.evaluation.records import Point, Primary, Scale
 from clineval.models.onnx_model import ELSEWHERE
 from clineval.pipeline.external import (
-    FILE,
     ExternalScores,
     draw_beside,
     draw_scored_squares,
@@ -34,9 +33,9 @@ from clineval.pipeline.external import (
     score_external,
     transport_record,
     views_in_words,
+    write_robustness,
 )
 from clineval.pipeline.left_out_sites import check_sites, site_of
-from clineval.pipeline.robustness import write_robustness
 from clineval.pipeline.run import (
     OwnImages,
     check_formats,
@@ -49,8 +48,7 @@ from clineval.pipeline.run import (
 from clineval.pipeline.scoring import open_and_score
 from clineval.pipeline.stored_run import StoredRun, cut_for, left_out, read_run
 from clineval.predictions import OUT_OF_FOLD, read_predictions, write_predictions
-from clineval.progress import Announce, silent
-from clineval.reporting.artefacts import SITES
+from clineval.reporting.artefacts import SITES, TRANSPORT
 from clineval.reporting.beside import write_beside_figures
 from clineval.reporting.sentences import subject_of
 from clineval.results.folder import replace_folder, require_apart, watch
@@ -156,7 +154,7 @@ def validate(
             beside = transport_record(run, results, table, external.cohort, scored, at_home, settings)
             if settings.probes:
                 beside["probes"] = external_probes(external, scored, at_home, settings, announce=announce)
-            _write_json(beside, folder / FILE)
+            _write_json(beside, folder / TRANSPORT)
         study = None
         if settings.site_column is not None:
             with recorder.step("sites"):

@@ -15,15 +15,14 @@ from matplotlib.figure import Figure
 
 from clineval.data.audit import Audit
 from clineval.data.cohort import Cohort, Example, Exploration
-from clineval.errors import InputError
+from clineval.errors import InputError, Progress
 from clineval.evaluation import Evaluation
 from clineval.evaluation.curves import Curves, PopulationCurves
 from clineval.evaluation.records import COUNTS, RATES, OperatingPoint, PopulationScores
 from clineval.files import text_cell
-from clineval.progress import Progress
 from clineval.reporting import data_plots, plots
+from clineval.reporting.artefacts import Failures, failures, write_gallery
 from clineval.reporting.data_plots import LearningCurve, write_duplicates
-from clineval.reporting.gallery import Failures, failures, write_gallery
 from clineval.reporting.sentences import aim_words, main_point, number, subject_of, whole
 from clineval.reporting.style import (
     ABSENT,

@@ -266,7 +266,7 @@ def draw_measure(table: pd.DataFrame, ax: Axes, *, kind: str, measure: str) -> N
 
     Parameters
     ----------
-    table : as ``clineval.pipeline.robustness`` makes it.
+    table : as ``clineval.pipeline.external`` makes it.
     measure : a column with ``_low`` and ``_high`` beside it.
     """
     models = list(dict.fromkeys(table["model"]))

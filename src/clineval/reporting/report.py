@@ -3,7 +3,7 @@
 import base64
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -15,16 +15,32 @@ from markupsafe import Markup
 from clineval.errors import InputError
 from clineval.evaluation.curves import Curves, DecisionLines, PopulationCurves
 from clineval.evaluation.curves import curves as curves_of
+from clineval.evaluation.records import OperatingPoint
 from clineval.files import program_version, write_whole
+from clineval.predictions import ranked_by
 from clineval.reporting import charts, external, sections, sentences, tables
-from clineval.reporting.artefacts import ROBUSTNESS, Artefacts, read_artefacts
+from clineval.reporting.artefacts import (
+    MOST_ALARMS,
+    MOST_MISSED,
+    ROBUSTNESS,
+    Artefacts,
+    failures,
+    read_artefacts,
+    worst,
+)
 from clineval.reporting.beside import beside_readers, reader_marks
 from clineval.reporting.explorer import ROC_FRAME, explorer_data, opening_state, sign
-from clineval.reporting.failures import failure_cards
-from clineval.reporting.gallery import MOST_ALARMS, MOST_MISSED
 from clineval.reporting.model_card import STATUSES, rows_for
 from clineval.reporting.sections import guaranteed, openings, origin, simulated_coverage
-from clineval.reporting.sentences import Subject, main_comparison, people, percent, whole
+from clineval.reporting.sentences import (
+    Subject,
+    chosen_words,
+    main_comparison,
+    number,
+    people,
+    percent,
+    whole,
+)
 from clineval.reporting.tables import Table
 from clineval.reporting.verdict import verdict_on
 
@@ -450,3 +466,107 @@ def _checklists(artefacts: Artefacts) -> dict[str, Any]:
 def _there(chapters: Sequence[tuple[str, str, str]], page: Mapping[str, Any]) -> list[tuple[str, str]]:
     """The chapters that are on this page."""
     return [(anchor, name) for anchor, name, needed in chapters if page[needed]]
+
+
+IN_SHORT = 9  # missed cases, and false alarms, shown as small images in the clinician's part
+OPEN_CARDS = 12  # failures shown per model before the rest is folded away
+MOST_CARDS = 60  # failures of one population that the page holds; the table has them all
+
+
+def failure_cards(subject: Subject, artefacts: Artefacts) -> list[dict[str, Any]]:
+    """The wrong calls of the primary model, then of the baseline; empty without a threshold."""
+    if not (artefacts.table["split"] == subject.population).any():
+        return []
+    return [
+        _of_model(model, point, subject, artefacts)
+        for model in subject.pair
+        if (point := subject.point(model)) is not None
+    ]
+
+
+def _of_model(model: str, point: OperatingPoint, subject: Subject, artefacts: Artefacts) -> dict[str, Any]:
+    found = failures(artefacts.table, point, model=model, population=subject.population)
+    shown = worst(found.cases).head(MOST_CARDS)
+    risks = _risks_of(shown["case"], subject, artefacts)
+    near = near_duplicate_cases(artefacts)
+    models = [model, *(name for name in subject.models() if name != model)]
+    cards = [
+        _card(case, outcome, risks.get(case, {}), models, near=case in near, artefacts=artefacts)
+        for case, outcome in zip(shown["case"].astype(str), shown["outcome"].astype(int), strict=True)
+    ]
+    missed, alarms = ([card for card in cards if card["outcome"] == outcome] for outcome in (1, 0))
+    name = subject.evaluation.named(model)
+    threshold = f"threshold {number(point.threshold)}, {chosen_words(point)}"
+    return {
+        "name": model,
+        "table": None if any(card["image"] for card in cards) else _table(cards, subject),
+        "title": f"{name} at {threshold}: {whole(found.missed)} missed, {whole(found.alarms)} false alarms",
+        "missed": found.missed,
+        "alarms": found.alarms,
+        "cards": cards,
+        "shown": [*missed[:IN_SHORT], *alarms[:IN_SHORT]],
+        "open": OPEN_CARDS,
+        "left_out": len(found.cases) - len(cards),
+    }
+
+
+def near_duplicate_cases(artefacts: Artefacts) -> set[str]:
+    """Test cases that have a near-duplicate in development data."""
+    groups = artefacts.audit.get("groups", [])
+    clean = set(artefacts.audit.get("test_clean", []))
+    return {case for group in groups for case in group["cases"] if case not in clean}
+
+
+def _table(cards: Iterable[Mapping[str, Any]], subject: Subject) -> Table:
+    """The wrong calls as plain rows, for a table without images."""
+    models = subject.models()
+    rows = []
+    for card in cards:
+        risks = dict(card["risks"])
+        kind = "missed" if card["outcome"] else "false alarm"
+        rows.append((card["case"], kind, *(risks.get(model, "–") for model in models)))
+    return Table(("case", "call", *(f"risk by {model}" for model in models)), tuple(rows), first=12)
+
+
+def _risks_of(
+    cases: Iterable[str], subject: Subject, artefacts: Artefacts
+) -> Mapping[str, Mapping[str, float]]:
+    table = artefacts.table
+    rows = table[(table["split"] == subject.population) & table["case"].isin(list(cases))]
+    found: dict[str, dict[str, float]] = {}
+    for case, model, risk in zip(rows["case"], rows["model"], rows[ranked_by(rows)], strict=True):
+        found.setdefault(case, {})[model] = risk
+    return found
+
+
+def _card(
+    case: str,
+    outcome: int,
+    risks: Mapping[str, float],
+    models: Sequence[str],
+    *,
+    near: bool,
+    artefacts: Artefacts,
+) -> dict[str, Any]:
+    gallery = artefacts.gallery
+    names = {each["outcome"]: each["name"] for each in gallery.examples}
+    condition = artefacts.evaluation.condition
+    nearest = [
+        {
+            "case": each["case"],
+            "image": gallery.images.get(each["case"], ""),
+            "similarity": number(each["similarity"], 2),
+            "name": names.get(gallery.outcome.get(each["case"], -1), condition),
+            "size": 56,
+        }
+        for each in gallery.nearest.get(case, ())
+    ]
+    return {
+        "case": case,
+        "outcome": outcome,
+        "image": gallery.images.get(case, ""),
+        "size": 112,
+        "risks": [(model, number(risks[model], 2)) for model in models if model in risks],
+        "near_duplicate": near,
+        "nearest": nearest,
+    }

@@ -7,7 +7,6 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import betaincinv, ndtr, ndtri, stdtrit
 
-from clineval.progress import Progress
 from clineval.statistics.counts import Floats, checked_cases, checked_outcome, group_codes, takes_series
 
 # Numbers in one block of bootstrap weights: 2 MB, which stays in the cache of one core.
@@ -245,7 +244,7 @@ def bootstrap(
     seed: int = 0,
     level: float = 0.95,
     kind: str = "percentile",
-    progress: Progress | None = None,
+    progress: Callable[[int, int], None] | None = None,
 ) -> Estimate:
     """Any number made from outcomes and risks, with a bootstrap interval over cases or groups.
 
@@ -282,7 +281,7 @@ def bootstrap_weighted(
     seed: int = 0,
     level: float = 0.95,
     kind: str = "percentile",
-    progress: Progress | None = None,
+    progress: Callable[[int, int], None] | None = None,
 ) -> Estimate:
     """``bootstrap`` for a statistic that takes weights, many resamples at once.
 
@@ -350,7 +349,7 @@ def _bootstrapped(
     seed: int,
     level: float,
     kind: str,
-    progress: Progress | None,
+    progress: Callable[[int, int], None] | None,
 ) -> Estimate:
     if kind not in ("percentile", "bca"):
         raise ValueError(f"A bootstrap interval is 'percentile' or 'bca'; got {kind!r}.")
@@ -368,7 +367,9 @@ def _bootstrapped(
     return _bca(estimate, _defined(drawn, words)[0], _jackknife(replicates, outcome, group))
 
 
-def _told(blocks: Iterable[Floats], total: int, progress: Progress | None) -> Iterator[Floats]:
+def _told(
+    blocks: Iterable[Floats], total: int, progress: Callable[[int, int], None] | None
+) -> Iterator[Floats]:
     """The blocks as they come, each telling how many replicates are done."""
     done = 0
     for block in blocks:

@@ -11,7 +11,6 @@ from scipy.integrate import quad
 from scipy.optimize import brentq
 from scipy.special import entr, expit, logit, ndtr, ndtri
 
-from clineval.progress import Progress
 from clineval.statistics import calibration, roc
 from clineval.statistics.auc import auc_variance
 from clineval.statistics.counts import Bools, Floats, checked_risks, takes_series
@@ -128,7 +127,7 @@ def coverage(
     draws: int = 0,
     level: float = 0.95,
     seed: int = 0,
-    progress: Progress | None = None,
+    progress: Callable[[int, int], None] | None = None,
 ) -> tuple[CoverageRow, ...]:
     """How often our intervals hold the truth on sets of this size, by simulation.
 

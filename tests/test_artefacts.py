@@ -13,7 +13,7 @@ from simulated_results import DRAWS
 from clineval.data.phantom import phantom
 from clineval.evaluation import evaluate
 from clineval.predictions import check_predictions
-from clineval.reporting.gallery import NEAREST, failures, read_gallery, write_gallery
+from clineval.reporting.artefacts import NEAREST, failures, read_gallery, write_gallery
 from clineval.reporting.sentences import main_point
 
 
