@@ -76,7 +76,7 @@ class MapCheck:
 
 @dataclass(frozen=True)
 class Explanation:
-    """The map of one image by one model, and how it came out of its checks.
+    """The map of one image by one model, and what its checks found.
 
     Attributes
     ----------
