@@ -206,6 +206,8 @@ def site(finished_run, cohort, tmp_path_factory):
 def test_the_command_writes_a_run_of_the_site_with_its_parents_hashes(site, finished_run):
     found = from_plain(Adoption, json.loads((site / "adoption.json").read_text()))
     record = json.loads((site / "provenance.json").read_text())
+    assert found.standardised.models == ("logreg", "scattering")
+    assert 0 < found.standardised.auc.value < 1
     assert record["kind"] == "adopt"
     assert record["data"]["parent"]["run"] == finished_run.name
     assert len(record["data"]["parent"]["parent_models_sha256"]) == 64

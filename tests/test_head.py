@@ -6,9 +6,10 @@ from scipy.special import expit, logit
 from sklearn.linear_model import LogisticRegression
 
 from clineval.models import logistic, svm
-from clineval.models.head import NewHead, head_features, head_kernel, write_refitted
+from clineval.models.head import NewHead, head_features, head_kernel, standardised_by, write_refitted
 from clineval.models.logistic import LogisticModel
 from clineval.models.preprocessing import PixelScaling, View
+from clineval.models.scattering import ENDS, ScatteringModel, scattering_features
 from clineval.models.stored import Stored, read_arrays, read_record, write_model
 from clineval.models.transfer import TransferModel
 from clineval.settings import ScatteringSettings
@@ -147,3 +148,30 @@ def test_a_stored_kernel_machine_gives_the_risks_of_its_new_head(tmp_path, kept)
     if kept is not None:
         expected += np.mean([logit(machine.risk(each)) for each in seen], axis=0)
     assert found == pytest.approx(expected, abs=1e-5)  # support vectors are kept in single precision
+
+
+# Features standardised by local images --------------------------------------------------------------------
+
+
+def test_pixels_are_standardised_by_the_images_themselves():
+    rng = np.random.default_rng(2)
+    scaling = PixelScaling(np.full(784, 0.5), np.full(784, 0.3), "train")
+    model = LogisticModel(scaling, rng.normal(0, 0.01, 784), 0.1)
+    pixels = IMAGES.reshape(40, 784) / 255
+    expected = (pixels - pixels.mean(axis=0)) / pixels.std(axis=0) @ model.coefficients + 0.1
+    assert logit(standardised_by(model, IMAGES).risk(View(IMAGES))) == pytest.approx(expected, abs=1e-6)
+    darker = (IMAGES * 0.5).astype(np.uint8)
+    found = standardised_by(model, darker).risk(View(darker))
+    assert found == pytest.approx(expit(expected), abs=0.02)  # a gain that all images share changes little
+
+
+def test_scattering_features_are_standardised_and_a_network_has_no_scale_of_features():
+    x = scattering_features(IMAGES)
+    settings = ScatteringSettings(penalty=3.0, sharpness=(1.0, 1.0))
+    outcome, group = np.arange(40) % 2 == 0, np.arange(40).astype(str)
+    machine = svm.fit(x, outcome, group, ends=ENDS, settings=settings, seed=0)
+    other = 255 - IMAGES
+    found = standardised_by(ScatteringModel(machine), other)
+    assert found.machine.mean == pytest.approx(scattering_features(other).mean(axis=0), abs=1e-4)
+    assert found.machine.support_vectors is machine.support_vectors
+    assert standardised_by(object(), IMAGES) is None

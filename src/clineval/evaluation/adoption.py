@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -14,6 +15,7 @@ from clineval.evaluation.operating_points import HALF, SENSITIVITY_90
 from clineval.evaluation.populations import TEST_CLEAN, Cases, Population, populations
 from clineval.evaluation.records import Point, Primary, Scale
 from clineval.predictions import OUT_OF_FOLD, VAL
+from clineval.statistics.auc import auc_logit, compare_auc
 from clineval.statistics.counts import Floats, flagged
 from clineval.statistics.head import STEPS as HEAD_STEPS
 from clineval.statistics.head import EvaluatedHead, Head, evaluate_heads
@@ -79,6 +81,21 @@ class ShareFlagged:
 
 
 @dataclass(frozen=True)
+class Standardised:
+    """The frozen model with its features standardised by the local images, at the frozen threshold.
+
+    ``models`` are those whose features have a scale; the others stay as they are. A sensitivity analysis: a
+    risk then depends on the images beside it, and no sensitivity is kept.
+    """
+
+    models: tuple[str, ...]
+    auc: Estimate
+    gain: Estimate
+    sensitivity: Estimate
+    specificity: Estimate
+
+
+@dataclass(frozen=True)
 class Adoption:
     """What adopting a run at a site changes and buys, of the primary model unless said otherwise.
 
@@ -108,6 +125,7 @@ class Adoption:
     share_flagged: ShareFlagged | None = None
     heads: Mapping[str, tuple[EvaluatedHead, ...]] = field(default_factory=dict)
     no_heads: str = ""
+    standardised: Standardised | None = None
     schema: int = SCHEMA
 
 
@@ -155,6 +173,8 @@ def adopt(
     fitted: Mapping[str, Head] | None = None,
     parts: Mapping[str, tuple[str, ...]] | None = None,
     no_heads: str = "",
+    standardised: Mapping[str, Floats] | None = None,
+    scaled: tuple[str, ...] = (),
 ) -> Adoption:
     """Update every model of a run on the labelled cases of one site, and score each step of it.
 
@@ -169,6 +189,8 @@ def adopt(
     kernels : by model whose head can be fitted anew, shape (cases, cases), in the order of its rows.
     fitted : by model the head that was, where ``update`` is one of ``HEADS``.
     parts : of models that are the mean of others on the logit scale.
+    standardised : risks by model, in the order of its rows, with the features of ``scaled`` standardised by
+        the local images.
 
     Raises
     ------
@@ -230,6 +252,31 @@ def adopt(
         share_flagged=_share_flagged(cases, development, main, primary.threshold, scale.level),
         heads=_heads(frame, local, kernels or {}, means, target, assurance, folds, scale),
         no_heads=no_heads,
+        standardised=_standardised(frame, cases, standardised or {}, scaled, main, primary.threshold, scale),
+    )
+
+
+def _standardised(
+    frame: pd.DataFrame,
+    cases: Cases,
+    risks: Mapping[str, Floats],
+    scaled: tuple[str, ...],
+    model: str,
+    threshold: float,
+    scale: Scale,
+) -> Standardised | None:
+    if model not in risks:
+        return None
+    order = frame.groupby("model").cumcount().to_numpy()[cases.rows]
+    risk = risks[model][order]
+    plain: dict[str, Any] = {"group": cases.group, "level": scale.level}
+    scored = operating_point(cases.outcome, risk, threshold, **plain)
+    return Standardised(
+        scaled,
+        auc_logit(cases.outcome, risk, **plain),
+        compare_auc(cases.outcome, risk, cases.risk, **plain).difference,
+        scored.sensitivity,
+        scored.specificity,
     )
 
 

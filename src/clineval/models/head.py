@@ -1,4 +1,4 @@
-"""The last layer of a stored model fitted anew on local images."""
+"""A stored model at one more site: its last layer fitted anew, or its features scaled by local images."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -9,7 +9,8 @@ import numpy as np
 from clineval.models import svm
 from clineval.models.classifier import Classifier
 from clineval.models.logistic import LogisticModel
-from clineval.models.preprocessing import View, scale_pixels
+from clineval.models.preprocessing import Images, View, learn_pixel_scaling, scale_pixels
+from clineval.models.scattering import ScatteringModel, scattering_features
 from clineval.models.stored import Arrays, Floats, Stored, read_arrays, read_record, write_model
 from clineval.models.transfer import TransferModel
 
@@ -106,3 +107,17 @@ def _kernel_machine(model: Classifier, features: Sequence[Floats], head: NewHead
         platt_intercept=0.0,
     )
     return svm.stored(refitted)
+
+
+def standardised_by(model: Classifier, images: Images) -> Classifier | None:
+    """The model with its features standardised by these images instead of those of training; None without.
+
+    Such a risk depends on the images beside it: a batch's, not one image's.
+    """
+    if isinstance(model, LogisticModel):
+        return replace(model, scaling=learn_pixel_scaling(images, learnt_on="external"))
+    if isinstance(model, ScatteringModel):
+        return replace(model, machine=model.machine.scaled_by(scattering_features(images)))
+    if isinstance(model, TransferModel):
+        return replace(model, machine=model.machine.scaled_by(model.features(View(images))))
+    return None

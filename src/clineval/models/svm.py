@@ -5,7 +5,7 @@ Lin H-T, Lin C-J, Weng RC (2007), doi:10.1007/s10994-007-5018-6.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import pairwise
 from typing import Any
@@ -66,6 +66,11 @@ class SupportVectorModel:
     def standardised(self, features: Features) -> Floats:
         """The features as the kernel takes them, shape (cases, features)."""
         return finite((features - self.mean) / self.sd).astype(np.float64)
+
+    def scaled_by(self, features: Features) -> "SupportVectorModel":
+        """The machine with the mean and spread of these cases in place of those of training."""
+        mean, sd = _scale(features)
+        return replace(self, mean=mean, sd=sd)
 
     def kernel(self, left: Floats, right: Floats) -> Floats:
         """How alike cases are, shape (left, right), from their standardised features."""

@@ -26,13 +26,29 @@ from clineval.evaluation.adoption import (
     with_heads,
 )
 from clineval.evaluation.records import Scale
-from clineval.models.head import MOST, NewHead, has_head, head_features, head_kernel, write_refitted
+from clineval.models.head import (
+    MOST,
+    NewHead,
+    has_head,
+    head_features,
+    head_kernel,
+    standardised_by,
+    write_refitted,
+)
 from clineval.models.preprocessing import View, external_view
 from clineval.models.stored import Floats
 from clineval.pipeline.external import ExternalScores, score_external
 from clineval.pipeline.run import OwnImages, check_formats, said_first
 from clineval.pipeline.scoring import open_and_score
-from clineval.pipeline.stored_run import DECIMALS, RECORDS, StoredRun, cut_for, read_run
+from clineval.pipeline.stored_run import (
+    DECIMALS,
+    RECORDS,
+    StoredRun,
+    cut_for,
+    final_risks,
+    read_run,
+    score_images,
+)
 from clineval.pipeline.train import Choice
 from clineval.pipeline.validate import (
     check_apart,
@@ -123,7 +139,8 @@ def adopt_run(
         with recorder.step("adopt"):
             announce("Updating on the local cases")
             heads = _heads(run, external, scored, settings, announce)
-            found = _adopted(frame, results, at_home, settings, run, heads)
+            scaled = _scaled_by(run, external, settings, jobs)
+            found = _adopted(frame, results, at_home, settings, run, heads, scaled)
             _write_models(found, run, heads, settings.update, results, folder)
             asked = _with_points(asked, found)
             _evaluate(with_heads(frame, heads.fitted, run.parts), found, folder, asked)
@@ -261,6 +278,7 @@ def _adopted(
     settings: AdoptionSettings,
     run: StoredRun,
     heads: Heads,
+    scaled: tuple[Mapping[str, Floats], tuple[str, ...]],
 ) -> Adoption:
     primary = at_home.primary
     if primary is None:
@@ -283,7 +301,26 @@ def _adopted(
         fitted=heads.fitted,
         parts=run.parts,
         no_heads=heads.reason,
+        standardised=scaled[0],
+        scaled=scaled[1],
     )
+
+
+def _scaled_by(
+    run: StoredRun, external: OwnCohort, settings: AdoptionSettings, jobs: int | None
+) -> tuple[Mapping[str, Floats], tuple[str, ...]]:
+    """Risks with features standardised by the local images, and the models whose features have a scale."""
+    images = external.cohort.images
+    found = {name: standardised_by(model, images) for name, model in run.models.items()}
+    changed = {name: model for name, model in found.items() if model is not None}
+    if not changed:
+        return {}, ()
+    other = replace(run, models={**run.models, **changed}, adopted={})
+    views = [
+        score_images(other, square, matching=settings.local.matching, jobs=jobs).risks
+        for square in (images, *external.further)
+    ]
+    return final_risks(other, views), tuple(changed)
 
 
 def _write_models(

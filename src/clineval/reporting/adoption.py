@@ -16,9 +16,11 @@ from clineval.reporting.report import HERE, content_policy, template
 from clineval.reporting.sentences import (
     covers,
     defined,
+    listed,
     number,
     signed,
     split_name,
+    two_decimals,
     whole,
     whole_percent,
 )
@@ -63,7 +65,7 @@ def sentences(found: Adoption) -> Iterator[str]:
     yield _rates("With its threshold set on local cases it", steps["threshold"], found)
     yield _risks(found, steps.get(found.update, steps["closed_testing"]))
     yield _needed(found)
-    yield from filter(None, [_head(found), _label_free(found)])
+    yield from filter(None, [_head(found), _label_free(found), _standardised(found)])
 
 
 def _rates(who: str, step: EvaluatedUpdate, found: Adoption) -> str:
@@ -111,6 +113,19 @@ def _many(curve: LocalCases, found: Adoption) -> str:
     return (
         f"it takes {curve.needed:.0f} local {found.condition} cases, at a specificity of "
         f"{whole_percent(float(curve.specificity[place]))}"
+    )
+
+
+def _standardised(found: Adoption) -> str:
+    scaled = found.standardised
+    if scaled is None:
+        return ""
+    names, auc, gain = listed(list(scaled.models)), two_decimals(scaled.auc), signed(scaled.gain.value)
+    finds = f"{_percent(scaled.sensitivity)} at a specificity of {_percent(scaled.specificity)}"
+    return (
+        f"Without labels, with the features of {names} standardised by the local images, {found.model} has an "
+        f"AUC of {auc} (change {gain}) and at its frozen threshold finds {finds}: a sensitivity analysis that "
+        "keeps no target, and in which a risk depends on the images beside it."
     )
 
 
