@@ -123,9 +123,9 @@ def _standardised(found: Adoption) -> str:
     names, auc, gain = listed(list(scaled.models)), two_decimals(scaled.auc), signed(scaled.gain.value)
     finds = f"{_percent(scaled.sensitivity)} at a specificity of {_percent(scaled.specificity)}"
     return (
-        f"Without labels, with the features of {names} standardised by the local images, {found.model} has an "
-        f"AUC of {auc} (change {gain}) and at its frozen threshold finds {finds}: a sensitivity analysis that "
-        "keeps no target, and in which a risk depends on the images beside it."
+        f"Without labels, with the features of {names} standardised by the local images, {found.model} has "
+        f"an AUC of {auc} (change {gain}) and at its frozen threshold finds {finds}: a sensitivity analysis "
+        "that keeps no target, and in which a risk depends on the images beside it."
     )
 
 
