@@ -716,6 +716,20 @@ def test_one_class_is_set_against_the_rest_and_colour_becomes_grey(
     assert [label.name for label in cohort.source.labels if label.is_condition] == ["melanoma"]
     assert "ITU-R BT.601" in cohort.source.preparation
     assert cohort.source.licence == "CC BY-NC 4.0"
+    assert cohort.colour is None
+
+
+def test_colour_is_kept_beside_grey_where_it_is_asked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    arrays = stand_in(monkeypatch, tmp_path, "dermamnist")
+    path = tmp_path / "dermamnist.npz"
+    cohort = medmnist.read(path, "dermamnist", condition="melanoma", colour=True)
+    assert np.array_equal(cohort.colour, every(arrays, "images"))
+    assert np.array_equal(cohort.images, grey_of_colour(every(arrays, "images")))
+    assert np.array_equal(cohort.select(np.array([3, 1])).colour, every(arrays, "images")[[3, 1]])
+    stand_in(monkeypatch, tmp_path, "pneumoniamnist")
+    assert medmnist.read(tmp_path / "pneumoniamnist.npz", "pneumoniamnist", colour=True).colour is None
 
 
 def test_several_classes_may_be_the_condition_together(

@@ -12,10 +12,14 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
+from typer.testing import CliRunner
 
+from clineval.cli.main import app
+from clineval.data import phantom as phantom_set
 from clineval.data.phantom import phantom
 from clineval.errors import InputError
 from clineval.models import cluster, jobs
+from clineval.models.given import given_model
 from clineval.models.study import plan, study
 from clineval.settings import LogisticSettings, NetworkSettings, StudySettings, TrainingSettings
 
@@ -211,6 +215,78 @@ def test_a_cluster_that_loses_its_scheduler_is_named_and_what_was_finished_is_ke
                 progress=lambda done, total: own.kill() if done == 1 else None,
             )
     assert list(finished.iterdir())
+
+
+MINE = """
+import os
+import numpy as np
+class Model:
+    def fit(self, images, outcome):
+        self.at = images.mean() + self.seed
+    def predict_proba(self, images):
+        return 1 / (1 + np.exp((images.mean(axis=(1, 2)) - self.at) / 20))
+def make(seed):
+    open(os.path.join(os.path.dirname(__file__), "trained"), "a").write("x")
+    model = Model()
+    model.seed = seed
+    return model
+"""
+
+
+@pytest.fixture
+def mine(tmp_path):
+    (tmp_path / "mine.py").write_text(MINE)
+    return given_model("mine", f"{tmp_path / 'mine.py'}:make", COHORT, timeout=60)
+
+
+ALONE = StudySettings(models=(), seeds=(0, 1), folds=2, repeats=1, fractions=(0.5, 1.0))
+
+
+@pytest.mark.slow
+def test_a_model_of_the_users_is_studied_over_seeds_folds_and_fractions_and_read_back(mine, tmp_path):
+    known = {"settings": ALONE, "training": TRAINING, "given": (mine,), "finished": tmp_path / "finished"}
+    first = study(COHORT, jobs=2, **known)
+    counted = first.groupby(["model", "seed", "fraction"])["case"].nunique()
+    assert counted.to_dict() == {("mine", seed, part): POOL.sum() for seed in (0, 1) for part in (0.5, 1.0)}
+    assert len((tmp_path / "trained").read_text()) == 8
+    pd.testing.assert_frame_equal(study(COHORT, jobs=1, **known), first)
+    assert len((tmp_path / "trained").read_text()) == 8
+
+
+@pytest.mark.slow
+def test_a_cluster_studies_a_model_of_the_users_and_names_what_it_does_wrong(mine, tmp_path):
+    pytest.importorskip("distributed")
+    with scheduler(tmp_path) as (address, start_worker):
+        start_worker()
+        over_it = study(COHORT, settings=ALONE, training=TRAINING, given=(mine,), cluster=address)
+        here = study(COHORT, settings=ALONE, training=TRAINING, given=(mine,), jobs=1)
+        pd.testing.assert_frame_equal(over_it.drop(columns="cpu_seconds"), here.drop(columns="cpu_seconds"))
+        (tmp_path / "mine.py").write_text("")
+        with pytest.raises(InputError, match=r"Model mine, loading: mine\.py was changed while it was used"):
+            study(COHORT, settings=ALONE, training=TRAINING, given=(mine,), cluster=address)
+
+
+def test_a_study_refuses_a_model_that_learns_nothing_or_has_a_taken_name(mine):
+    taken = replace(mine, about=replace(mine.about, name="cnn_single"))
+    for model in (replace(mine, kind="onnx"), taken):
+        with pytest.raises(InputError, match="expects models that it can train, under names other than"):
+            study(COHORT, settings=ALONE, training=TRAINING, given=(model,), jobs=1)
+
+
+@pytest.mark.slow
+def test_the_command_studies_a_model_and_refuses_to_go_on_with_another_file(tmp_path, monkeypatch):
+    monkeypatch.setattr(phantom_set, "phantom", lambda seed, reason: COHORT)
+    (tmp_path / "mine.py").write_text(MINE)
+    words = ["study", "--dataset", "phantom", "--only", "--model", f"mine={tmp_path / 'mine.py'}:make"]
+    words += ["--folds", "2", "--repeats", "1", "--jobs", "1", "--out", str(tmp_path / "study")]
+    done = CliRunner().invoke(app, words, catch_exceptions=False)
+    assert done.exit_code == 0
+    assert set(pd.read_csv(tmp_path / "study" / "study_summary.csv")["model"]) == {"mine"}
+    record = json.loads((tmp_path / "study" / "provenance.json").read_text())
+    assert record["settings"]["study"]["given"][0]["file"] == "mine.py"
+    (tmp_path / "mine.py").write_text(MINE + "# changed")
+    again = CliRunner().invoke(app, words)
+    assert "holds a study of other settings: study.given was" in str(again.exception)
 
 
 class scheduler:

@@ -7,8 +7,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from test_medmnist import every, stand_in
 from typer.testing import CliRunner
 
+import clineval
 from clineval.cli.main import app
 from clineval.data.phantom import phantom
 from clineval.errors import InputError
@@ -63,10 +65,15 @@ def cohort():
     return phantom(1, cases=(60, 20, 20))
 
 
-def learn(cohort, tmp_path: Path, code: str, *, timeout: float = 60.0, jobs: int = 1):
+def learn(cohort, tmp_path: Path, code: str, *, timeout: float = 60.0, check_seed: bool = False):
     (tmp_path / "mine.py").write_text(code)
-    given = given_model("mine", f"{tmp_path / 'mine.py'}:make", cohort, timeout=timeout)
-    (model,) = train_models(cohort, settings=SETTINGS, names=("mine",), given=(given,), jobs=jobs)
+    return learn_from(cohort, f"{tmp_path / 'mine.py'}:make", timeout=timeout, check_seed=check_seed)
+
+
+def learn_from(cohort, source, *, timeout: float = 60.0, check_seed: bool = False, **options):
+    given = given_model("mine", source, cohort, timeout=timeout, check_seed=check_seed)
+    options = {"jobs": 1, **options}
+    (model,) = train_models(cohort, settings=SETTINGS, names=("mine",), given=(given,), **options)
     return model
 
 
@@ -97,6 +104,190 @@ def test_a_model_with_a_graph_is_scored_by_that_and_the_difference_is_recorded(c
     alike = learn(cohort, tmp_path, stored_code(0.0))
     np.testing.assert_array_equal(alike.risk, model.risk)
     np.testing.assert_array_equal(alike.out_of_fold, model.out_of_fold)
+
+
+@pytest.mark.slow
+def test_out_of_fold_risks_come_from_the_graphs_of_the_folds_too(cohort, tmp_path):
+    as_fitted = learn(cohort, tmp_path, GOOD).out_of_fold[cohort.within("train")]
+    by_graph = learn(cohort, tmp_path, stored_code(0.01)).out_of_fold[cohort.within("train")]
+    logit = [np.log(risk / (1 - risk)) for risk in (as_fitted, by_graph)]
+    np.testing.assert_allclose(np.abs(logit[0] - logit[1]), 0.01 / 20, rtol=0.02)  # float32 grey means
+
+
+@pytest.mark.slow
+def test_a_model_of_which_a_fold_has_no_graph_is_not_stored(cohort, tmp_path):
+    code = stored_code(0.0).replace(
+        "import onnx\n", "import onnx\n        assert self.cases == 60, 'few'\n", 1
+    )
+    code = code.replace("self.at = mean.mean()", "self.at, self.cases = mean.mean(), len(images)")
+    model = learn(cohort, tmp_path, code)
+    assert model.stored.arrays == {}
+    assert model.stored.record["not_stored"] == "of the model of fold 1, its to_onnx failed (few)"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("noise", ["0", "os.urandom(1)[0] / 64"])
+def test_a_model_that_is_another_one_with_the_same_seed_is_found(cohort, tmp_path, noise):
+    code = GOOD.replace("self.at = mean.mean()", f"self.at = mean.mean() + {noise}")
+    record = learn(cohort, tmp_path, f"import os\n{code}", check_seed=True).stored.record
+    differ = record["seed_difference"]
+    assert (differ == 0) == (noise == "0")
+    assert (f"risks of one seed differ by up to {differ:.2g}" in record["origin"]) == (noise != "0")
+
+
+class Brightness:
+    """Ranks by mean grey level, or by the red of colour images."""
+
+    def __init__(self, seed):
+        self.at = 0.0
+
+    def fit(self, images, outcome):
+        sys.stdout.write("a line for every fit\n" * 50_000)
+        self.at = self.level(images).mean()
+        self.sign = 1 if self.level(images[outcome == 1]).mean() > self.at else -1
+
+    def level(self, images):
+        return (images[..., 0] if images.ndim == 4 else images).mean(axis=(1, 2))
+
+    def predict_proba(self, images):
+        return 1 / (1 + np.exp(-self.sign * (self.level(images) - self.at) / 20))
+
+
+@pytest.mark.slow
+def test_a_factory_from_python_is_trained_in_a_process_of_its_own_or_in_this_one(cohort, tmp_path, capsys):
+    given = given_model("mine", Brightness, cohort, timeout=60)
+    assert (given.about.file, given.about.factory, given.call) == ("test_user_model.py", "Brightness", None)
+    nameless = given_model("mine", lambda seed: Brightness(seed), cohort, timeout=60)
+    assert nameless.call is not None
+    elsewhere = learn_from(cohort, Brightness)
+    here = learn_from(cohort, lambda seed: Brightness(seed), jobs=2, finished=tmp_path)
+    np.testing.assert_array_equal(elsewhere.risk, here.risk)
+    np.testing.assert_array_equal(elsewhere.out_of_fold, here.out_of_fold)
+    assert not list(tmp_path.iterdir())  # another lambda would be found under the same name
+    assert capsys.readouterr().out == ""
+
+
+def test_a_factory_of_this_process_that_fails_is_named_with_the_fold(cohort):
+    def make(seed):
+        raise ValueError("no")
+
+    with pytest.raises(InputError, match=r"^Model mine, on the whole training split: raised ValueError: no"):
+        learn_from(cohort, make)
+    with pytest.raises(InputError, match=r"Model mine needs a function of a seed, .*; got 3"):
+        given_model("mine", 3, cohort, timeout=60)
+
+
+def test_an_interruption_of_a_training_in_this_process_ends_the_program(cohort):
+    def make(seed):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        learn_from(cohort, make)
+
+
+@pytest.mark.slow
+def test_a_file_that_begins_a_run_where_it_is_imported_is_told_so(cohort, tmp_path):
+    code = (
+        "from clineval.data.phantom import phantom\nfrom clineval.models.given import given_model\n"
+        "given_model('mine', 'mine.py:make', phantom(1, cases=(8, 8, 8)), timeout=9)\n" + GOOD
+    )
+    with pytest.raises(InputError, match="importing its file begins a run; put that under if __name__"):
+        learn(cohort, tmp_path, code)
+
+
+@pytest.mark.slow
+def test_a_run_from_python_in_colour_says_where_risks_of_one_seed_differ(tmp_path, monkeypatch):
+    cases = {"train": 90, "val": 30, "test": 40}
+    generator = np.random.default_rng(3)
+    labels = {
+        f"{name}_labels": np.array([4, 1, 5] * 40, np.uint8)[:count, None] for name, count in cases.items()
+    }
+    images = {}
+    for name, count in cases.items():
+        shown = generator.integers(0, 200, (count, 28, 28, 3), dtype=np.uint8)
+        shown[..., 0] += (labels[f"{name}_labels"][:, :, None] == 4).astype(np.uint8) * 9
+        images[f"{name}_images"] = shown
+    arrays = stand_in(monkeypatch, tmp_path, "dermamnist", cases=cases, **images, **labels)
+    monkeypatch.setenv("CLINEVAL_DATA", str(tmp_path))
+    seen, said = [], []
+
+    class Noisy(Brightness):
+        def fit(self, images, outcome):
+            seen.append(images.shape[1:])
+            super().fit(images, outcome)
+            self.at += os.urandom(1)[0] / 64
+
+    settings = clineval.RunSettings(
+        data=clineval.DataSettings("dermamnist", condition="melanoma"),
+        training=clineval.TrainingSettings(models=()),
+    )
+    models = {"red": Brightness, "noisy": Noisy}
+    out = tmp_path / "out"
+    run = clineval.run(settings, models=models, check_seed=True, out=out, jobs=1, warn=said.append)
+    assert set(seen) == {(28, 28, 3)}
+    assert np.array_equal(run.cohort.colour, every(arrays, "images"))
+    record = json.loads((out / "provenance.json").read_text())
+    differ = record["seed_differences"]
+    assert differ["red"] == 0 < differ["noisy"]
+    assert any("Model noisy is trained in this process" in line for line in said)
+    assert [f"up to {differ['noisy']:.2g}." in line for line in said].count(True) == 1
+    assert f"risks of one seed differ by up to {differ['noisy']:.2g}" in (out / "report.html").read_text()
+    assert [given["file"] for given in record["settings"]["training"]["given"]] == ["test_user_model.py"] * 2
+    trained = json.loads((out / "models" / "shipped.json").read_text())["red"]["training"]
+    assert trained["not_stored"] == user_worker.COLOUR
+    with pytest.raises(InputError, match="red could not be stored \\(it learnt from colour images"):
+        stored_run.read_run(out)
+
+
+def test_a_seed_is_checked_of_python_models_only(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    said = CliRunner().invoke(app, ["run", "--dataset", "phantom", "--check-seed"])
+    assert "--check-seed expects a Python model" in str(said.exception)
+
+
+TORCH = """
+import torch
+from torch import nn
+class Network(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.layers = nn.Sequential(nn.Flatten(), nn.Dropout(0.5), nn.Linear(784, COLUMNS))
+    def forward(self, images):
+        return self.layers(IN)
+    def fit(self, images, outcome):
+        torch.nn.init.normal_(self.layers[2].weight, std=0.01)
+        self.eval()
+    @torch.no_grad()
+    def predict_proba(self, images):
+        images = torch.tensor(images).float()
+        return OUT
+def make(seed):
+    return Network()
+"""
+MODULES = {
+    "logit": ("1", "images.float() / 255", "torch.sigmoid(self(images))[:, 0].numpy()", "uint8"),
+    "logits": ("2", "images", "torch.softmax(self(images[:, None] / 255), 1).numpy()", "float32"),
+    "probability": ("1", "torch.sigmoid(images / 99)", "self(images).numpy().clip(0, 1) * 0 + 0.4", None),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("case", MODULES)
+def test_a_torch_module_is_stored_in_the_form_in_which_it_gives_its_risks(cohort, tmp_path, case):
+    columns, inside, outside, element = MODULES[case]
+    code = TORCH.replace("COLUMNS", columns).replace("IN)", f"{inside})").replace("OUT", outside)
+    if element is None:
+        code = code.replace(
+            "* 0 + 0.4", "* 0.5 + 0.1 * (images.mean((1, 2), keepdim=False)[:, None] > 99).numpy()"
+        )
+        record = learn(cohort, tmp_path, code).stored.record
+        assert "its module alone does not give the risks of predict_proba" in record["not_stored"]
+        return
+    model = learn(cohort, tmp_path, code)
+    assert model.stored.record["reading"]["holds"] == case
+    assert model.stored.record["largest_difference"] < 1e-5
+    graph = KINDS["onnx"].read(model.stored.record, model.stored.arrays).graph
+    assert graph.input.element == element
 
 
 @pytest.mark.slow

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from clineval.evaluation import Evaluation, evaluate
     from clineval.pipeline.predict import predict
-    from clineval.pipeline.run import OwnImages
+    from clineval.pipeline.run import OwnImages, run
     from clineval.pipeline.validate import validate
     from clineval.predictions import read_predictions
-    from clineval.settings import OwnSettings, ValidationSettings
+    from clineval.settings import DataSettings, OwnSettings, RunSettings, TrainingSettings, ValidationSettings
 
 _ROOM_OF = {
     "evaluate": "clineval.evaluation",
@@ -21,20 +21,28 @@ _ROOM_OF = {
     "read_predictions": "clineval.predictions",
     "predict": "clineval.pipeline.predict",
     "validate": "clineval.pipeline.validate",
+    "run": "clineval.pipeline.run",
     "OwnImages": "clineval.pipeline.run",
+    "DataSettings": "clineval.settings",
     "OwnSettings": "clineval.settings",
+    "RunSettings": "clineval.settings",
+    "TrainingSettings": "clineval.settings",
     "ValidationSettings": "clineval.settings",
 }
 
 __all__ = [
+    "DataSettings",
     "Evaluation",
     "OwnImages",
     "OwnSettings",
+    "RunSettings",
+    "TrainingSettings",
     "ValidationSettings",
     "__version__",
     "evaluate",
     "predict",
     "read_predictions",
+    "run",
     "validate",
 ]
 

@@ -79,8 +79,8 @@ class GivenModel:
     """A model that the user gave: its name, and the last part, SHA-256 and factory of where it comes from."""
 
     name: str
-    file: str
-    sha256: str
+    file: str | None  # None for a factory that no file leads to, as one defined in a notebook
+    sha256: str | None
     factory: str | None = None  # of a Python model; None for an ONNX file
 
 
@@ -113,6 +113,7 @@ class StudySettings:
         "official",
     )  # official; deduplicated: no near-duplicate of a test image in training
     fractions: tuple[float, ...] = (1.0,)  # share of each training part used, for the learning curve
+    given: tuple[GivenModel, ...] = ()  # the user's own
 
 
 @dataclass(frozen=True)

@@ -28,8 +28,11 @@ from clineval.cli.options import (
     ImageFolder,
     Jobs,
     Models,
+    ModelTimeout,
+    Only,
     Out,
     OutcomeColumn,
+    OwnModels,
     Positive,
     Primary,
     Probes,
@@ -210,18 +213,13 @@ def run(
     fit: Annotated[str, typer.Option(help="crop (middle square, as BreastMNIST), top, or pad.")] = "crop",
     bits: Bits = 16,
     models: Models = "logreg,cnn,scattering",
-    model: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="A model of your own, NAME=FILE.py:FACTORY, NAME=package.module:FACTORY or NAME=FILE.onnx; "
-            "may be repeated. A Python file is run: name only what you trust.",
-            metavar="NAME=SOURCE",
-        ),
-    ] = None,
-    only: Annotated[bool, typer.Option("--only", help="Train the models of --model alone.")] = False,
-    model_timeout: Annotated[
-        float, typer.Option(help="Seconds that one training of a model of your own may take.")
-    ] = 3600.0,
+    model: OwnModels = None,
+    only: Only = False,
+    model_timeout: ModelTimeout = 3600.0,
+    check_seed: Annotated[
+        bool,
+        typer.Option("--check-seed", help="Train the first fold of a Python model twice; say what differs."),
+    ] = False,
     threshold: Threshold = None,
     primary: Primary = None,
     threshold_rule: ThresholdRule = None,
@@ -283,6 +281,7 @@ def run(
             own=None if cohort is None else OwnImages(cohort, image_folder),
             models=named_sources(model or []),
             model_timeout=model_timeout,
+            check_seed=check_seed,
             out=out,
             jobs=jobs,
             formats=comma_list(figures),
@@ -344,6 +343,9 @@ def study(
             help="Comma-separated.", show_default="all of them: logreg, cnn_single, cnn, scattering, combined"
         ),
     ] = "logreg,cnn_single,cnn,scattering,combined",
+    model: OwnModels = None,
+    only: Only = False,
+    model_timeout: ModelTimeout = 3600.0,
     seeds: Annotated[str, typer.Option(help="Each training is repeated with each, e.g. 0,1 or 0-9.")] = "0",
     folds: Annotated[int, typer.Option(help="Grouped folds; each is held out once per repeat.")] = 5,
     repeats: Annotated[int, typer.Option(help="Times that the folds are drawn anew.")] = 2,
@@ -368,12 +370,13 @@ def study(
       clineval study --repeats 2 --out study
       clineval study --models cnn_single --seeds 0-4 \\
         --fractions 0.1,0.3,1 --out learning-curve
+      clineval study --only --model mine=my_model.py:make
     """
     from clineval.pipeline.study import run_study
     from clineval.settings import StudySettings
 
     plan = StudySettings(
-        models=comma_list(models),
+        models=() if only else comma_list(models),
         seeds=seed_list(seeds, "--seeds"),
         folds=folds,
         repeats=repeats,
@@ -385,12 +388,15 @@ def study(
         found = run_study(
             settings,
             plan,
+            models=named_sources(model or []),
+            model_timeout=model_timeout,
             out=out,
             jobs=jobs,
             cluster=cluster,
             command=command(),
             announce=announce,
             show=show,
+            warn=notify,
         )
     show_study(found.summary)
     say(f"Study: {found.folder / 'study_scores.csv'} and the figures beside it")

@@ -98,6 +98,19 @@ Models = Annotated[
         "needs --size 224 and the extra transfer)."
     ),
 ]
+OwnModels = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--model",
+        help="A model of your own, NAME=FILE.py:FACTORY, NAME=package.module:FACTORY or NAME=FILE.onnx; "
+        "may be repeated. A Python file is run: name only what you trust.",
+        metavar="NAME=SOURCE",
+    ),
+]
+Only = Annotated[bool, typer.Option("--only", help="Train the models of --model alone.")]
+ModelTimeout = Annotated[
+    float, typer.Option(help="Seconds that one training of a model of your own may take.")
+]
 Primary = Annotated[
     str | None,
     typer.Option(
@@ -138,8 +151,8 @@ PANELS = {
     "group_column split_column case_column model_column risk_column scores reader_column "
     "rating_column modality_column reader reader_order reader_category cut predictions fit bits "
     "skip_unreadable medmnist attribute site_column address to name",
-    "Models": "model models only model_timeout primary threshold threshold_rule early_stopping seeds "
-    "folds repeats variants fractions matching second_view device margin prevalence "
+    "Models": "model models only model_timeout check_seed primary threshold threshold_rule early_stopping "
+    "seeds folds repeats variants fractions matching second_view device margin prevalence "
     "acting_threshold target assurance update",
     "Output": "out form figures table_too table json force",
     "Expert": "jobs seed resume level draws coverage shared_cases_only corruptions probes by_group cluster "
@@ -279,7 +292,7 @@ def run_settings(
             seed=seed, thresholds=thresholds, primary=primary, threshold_rules=threshold_rules
         ),
         training=kinds.TrainingSettings(
-            models=models or kinds.TrainingSettings.models,
+            models=kinds.TrainingSettings.models if models is None else models,
             seed=seed,
             device=device,
             early_stopping=early_stopping,

@@ -62,6 +62,7 @@ class Cohort:
     case : str, shape (cases,), unique within a split; ``test/76`` for MedMNIST.
     group : str, shape (cases,); cases that are not independent share it. Each case its own by default.
     attributes : further columns for subgroup analysis, each of shape (cases,).
+    colour : the images in colour, uint8, shape (cases, height, width, 3), where a model asks for them.
     """
 
     condition: str
@@ -72,6 +73,7 @@ class Cohort:
     group: NDArray[np.str_]
     source: Source
     attributes: Mapping[str, NDArray[np.generic]] = field(default_factory=dict)
+    colour: NDArray[np.uint8] | None = None
 
     def __post_init__(self) -> None:
         lengths = {name: len(getattr(self, name)) for name in ("images", "outcome", "split", "case", "group")}
@@ -96,6 +98,7 @@ class Cohort:
             self,
             **{name: getattr(self, name)[chosen] for name in ("images", "outcome", "split", "case", "group")},
             attributes={name: values[chosen] for name, values in self.attributes.items()},
+            colour=None if self.colour is None else self.colour[chosen],
         )
 
     def with_groups(self, group: NDArray[np.str_]) -> "Cohort":

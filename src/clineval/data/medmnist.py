@@ -44,10 +44,14 @@ class Condition:
 
 @dataclass(frozen=True)
 class _Arrays:
-    """All images of a set, shape (cases, size, size), and their labels, shape (cases, columns)."""
+    """All images of a set, shape (cases, size, size), and their labels, shape (cases, columns).
+
+    ``colour`` are the same images before they became grey, (cases, size, size, 3), where they were asked for.
+    """
 
     images: NDArray[np.uint8]
     labels: NDArray[np.integer]
+    colour: NDArray[np.uint8] | None = None
 
 
 def set_facts(dataset: str, size: int) -> SetFacts:
@@ -212,10 +216,18 @@ def _remedies(dataset: str, size: int, target: Path | None = None) -> str:
     )
 
 
-def read(path: Path, dataset: str = "breastmnist", *, size: int = 28, condition: str | None = None) -> Cohort:
+def read(
+    path: Path,
+    dataset: str = "breastmnist",
+    *,
+    size: int = 28,
+    condition: str | None = None,
+    colour: bool = False,
+) -> Cohort:
     """The cohort in one official file, after its content and its checksum were checked.
 
-    Colour images become grey by the luma of ITU-R BT.601, for the models look at one channel.
+    Colour images become grey by the luma of ITU-R BT.601, for the built-in models take one channel; where
+    ``colour`` is asked for they are kept in colour as well.
 
     Raises
     ------
@@ -223,11 +235,12 @@ def read(path: Path, dataset: str = "breastmnist", *, size: int = 28, condition:
         Or the condition is unknown.
     """
     facts, wanted = set_facts(dataset, size), condition_of(dataset, condition)
-    arrays, digest = _read_checked(path, dataset, size)
+    arrays, digest = _read_checked(path, dataset, size, colour=colour and facts.channels > 1)
     case = np.array([f"{split}/{index}" for split in SPLITS for index in range(facts.cases[split])])
     return Cohort(
         condition=wanted.name,
         images=arrays.images,
+        colour=arrays.colour,
         outcome=_outcome(arrays.labels, facts, wanted),
         split=np.repeat(SPLITS, [facts.cases[split] for split in SPLITS]),
         case=case,
@@ -246,13 +259,13 @@ def read(path: Path, dataset: str = "breastmnist", *, size: int = 28, condition:
     )
 
 
-def _read_checked(path: Path, dataset: str, size: int) -> tuple[_Arrays, str]:
+def _read_checked(path: Path, dataset: str, size: int, *, colour: bool = False) -> tuple[_Arrays, str]:
     """Images and labels of an official file, and its SHA-256."""
     facts = set_facts(dataset, size)
     _check_extent(path, dataset, size)
     kind, expected = _checksum(facts, size)
     try:
-        arrays = _arrays(path, facts, size)
+        arrays = _arrays(path, facts, size, colour=colour)
         digests = {name: _digest(path, name) for name in {kind, "sha256"}}
         if digests[kind] != expected:
             name = {"sha256": "SHA-256", "md5": "MD5"}[kind]
@@ -301,17 +314,19 @@ def _columns(facts: SetFacts) -> int:
     return len(facts.labels) if facts.multi_label else 1
 
 
-def _arrays(path: Path, facts: SetFacts, size: int) -> _Arrays:
+def _arrays(path: Path, facts: SetFacts, size: int, *, colour: bool) -> _Arrays:
     """The checked arrays of an npz; refuses with a clause that says what is wrong."""
     total = sum(facts.cases.values())
     images = np.empty((total, size, size), np.uint8)
+    as_they_are = np.empty((*images.shape, facts.channels), np.uint8) if colour else None
     labels = []
     try:
         with zipfile.ZipFile(path) as archive:
             start = 0
             for split in SPLITS:
                 stop = start + facts.cases[split]
-                _read_images(archive, f"{split}_images", facts, into=images[start:stop])
+                kept = None if as_they_are is None else as_they_are[start:stop]
+                _read_images(archive, f"{split}_images", facts, into=images[start:stop], kept=kept)
                 labels.append(_labels(archive, split, facts))
                 start = stop
     except (zipfile.BadZipFile, zlib.error, EOFError, OSError, RuntimeError, ValueError) as error:
@@ -320,11 +335,18 @@ def _arrays(path: Path, facts: SetFacts, size: int) -> _Arrays:
         raise InputError(f"it is truncated or corrupt, {path.stat().st_size} bytes long ({error})") from error
     for split, of_split in zip(SPLITS, labels, strict=True):
         _check_labels(of_split, split, facts)
-    return _Arrays(images, np.concatenate(labels))
+    return _Arrays(images, np.concatenate(labels), as_they_are)
 
 
-def _read_images(archive: zipfile.ZipFile, key: str, facts: SetFacts, *, into: NDArray[np.uint8]) -> None:
-    """Unpack one split's images, block by block, into their place."""
+def _read_images(
+    archive: zipfile.ZipFile,
+    key: str,
+    facts: SetFacts,
+    *,
+    into: NDArray[np.uint8],
+    kept: NDArray[np.uint8] | None,
+) -> None:
+    """Unpack one split's images, block by block, into their place; in colour into ``kept``."""
     colour = () if facts.channels == 1 else (facts.channels,)
     shape = (*into.shape, *colour)
     bytes_each = int(np.prod(shape[1:]))
@@ -335,6 +357,8 @@ def _read_images(archive: zipfile.ZipFile, key: str, facts: SetFacts, *, into: N
             block = _exactly(member, len(part) * bytes_each)
             pixels = np.frombuffer(block, np.uint8).reshape(len(part), *shape[1:])
             part[...] = grey_of_colour(pixels) if colour else pixels
+            if kept is not None:
+                kept[start : start + step] = pixels
         _check_ended(member, key)
 
 
@@ -430,6 +454,7 @@ def load_cohort(
     size: int = 28,
     seed: int = 0,
     condition: str | None = None,
+    colour: bool = False,
     address: str | None = None,
     announce: Announce = silent,
 ) -> Cohort:
@@ -441,7 +466,8 @@ def load_cohort(
     ``source.reason`` then says why. A file that is present but wrong is refused, never replaced.
 
     ``condition`` names the label, or labels joined by `` or ``, that the outcome is True for: needed
-    for sets of more than two classes, never guessed. ``announce`` hears of every wait for the network.
+    for sets of more than two classes, never guessed. ``colour`` keeps the images of a set in colour beside
+    the grey ones. ``announce`` hears of every wait for the network.
 
     Raises
     ------
@@ -451,7 +477,7 @@ def load_cohort(
         return _phantom(size, condition, seed=seed, reason="it was asked for with --dataset phantom")
     name = STANDARD if dataset == "auto" else dataset
     try:
-        return _official(name, size, condition, address=address, announce=announce)
+        return _official(name, size, condition, colour=colour, address=address, announce=announce)
     except Unavailable as error:
         if dataset != "auto" or size != phantom.SIZE:
             raise
@@ -463,6 +489,7 @@ def _official(
     size: int,
     condition: str | None,
     *,
+    colour: bool,
     address: str | None,
     announce: Announce,
 ) -> Cohort:
@@ -470,7 +497,7 @@ def _official(
     path = find(name, size=size)
     if path is None:
         path = fetch(name, size=size, address=address, announce=announce)
-    return read(path, name, size=size, condition=condition)
+    return read(path, name, size=size, condition=condition, colour=colour)
 
 
 def _phantom(size: int, condition: str | None, *, seed: int, reason: str) -> Cohort:

@@ -2,6 +2,7 @@
 
 import hashlib
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -122,7 +123,7 @@ def _drawn(
 
 
 def grouped_folds(
-    outcome: NDArray[np.bool_], group: NDArray[np.str_], *, folds: int, seed: int = 0
+    outcome: NDArray[np.bool_], group: NDArray[Any], *, folds: int, seed: int = 0
 ) -> NDArray[np.int64]:
     """Number of the fold, 0 to ``folds`` - 1, that each case is held out in, shape (cases,).
 
@@ -168,7 +169,7 @@ def derived_seed(seed: int, *purpose: object) -> int:
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "little")
 
 
-def _check_enough(outcome: NDArray[np.bool_], group: NDArray[np.str_], folds: int) -> None:
+def _check_enough(outcome: NDArray[np.bool_], group: NDArray[Any], folds: int) -> None:
     with_condition = len(np.unique(group[outcome]))
     without = len(np.unique(group[~outcome]))
     if min(with_condition, without) < folds:

@@ -187,6 +187,7 @@ KINDS: Mapping[str, Kind] = {
         shapes=user_model.refuse,
         read=user_model.refuse,
         at_once=user_model.train,
+        seeded=True,
     ),
 }
 
@@ -217,11 +218,13 @@ class Given:
     ----------
     about : what provenance and ledger say of it.
     kind : of ``KINDS``; ``settings`` are that kind's.
+    call : the factory itself where no file leads to it: it is called in this process alone.
     """
 
     about: GivenModel
     kind: str
     settings: Any
+    call: user_model.Factory | None = None
 
     @property
     def name(self) -> str:

@@ -55,12 +55,18 @@ def versions() -> dict[str, str]:
     return {"python": platform.python_version(), PROGRAM: program_version(), **jobs.versions()}
 
 
-def perform_like(expected: dict[str, str], material: Material, job: Job) -> Fitted:
-    """One training on a worker, refused where the worker's versions are not ``expected``."""
+def perform_like(expected: dict[str, str], material: Material, job: Job) -> Fitted | InputError:
+    """One training on a worker, refused where the worker's versions are not ``expected``.
+
+    What a model of the user's does wrong is returned, for raising it would have it tried again.
+    """
     found = versions()
     if found != expected:
         raise _other_versions("a worker", expected, found)
-    return perform(material, job)
+    try:
+        return perform(material, job)
+    except InputError as error:
+        return error
 
 
 def _hand_out(
@@ -78,7 +84,10 @@ def _hand_out(
 
     hand_out(AHEAD * max(1, len(client.nthreads())))
     for future in finished:
-        yield running.pop(future), future.result()
+        fitted = future.result()
+        if isinstance(fitted, InputError):
+            raise fitted
+        yield running.pop(future), fitted
         future.release()
         hand_out(1)
 

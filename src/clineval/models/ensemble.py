@@ -100,7 +100,12 @@ def train_cohorts(
         check_trainable(cohort, settings, names, given)
     own = {model.name: model for model in given}
     plans = [
-        (cohort, Material.of(cohort), name, plan_jobs(cohort, name, settings, own.get(name)))
+        (
+            cohort,
+            Material.of(cohort, own[name].kind if name in own else name),
+            name,
+            plan_jobs(cohort, name, settings, own.get(name)),
+        )
         for cohort, names in wanted
         for name in names
     ]
@@ -250,7 +255,17 @@ def plan_jobs(cohort: Cohort, name: str, settings: TrainingSettings, given: Give
     train = np.flatnonzero(cohort.within("train"))
     if given is not None:
         folds = settings.members if KINDS[given.kind].learns else 0
-        return [Job(given.kind, train, train[:0], given.settings, settings.seed, own_folds=folds)]
+        return [
+            Job(
+                given.kind,
+                train,
+                train[:0],
+                given.settings,
+                settings.seed,
+                own_folds=folds,
+                call=given.call,
+            )
+        ]
     kind = KINDS[name]
     if kind.join is None:
         folds = settings.members

@@ -20,10 +20,11 @@ from clineval.models.classifier import KINDS, Lesson, risk_of
 from clineval.models.network import ARCHITECTURE
 from clineval.models.preprocessing import View
 from clineval.models.stored import Floats, Stored
-from clineval.models.user_model import Learnt
+from clineval.models.user_model import Factory, Learnt
 
 FORMAT = 4  # of a finished training; another number is trained anew
 PACKAGES = ("torch", "onnxruntime", "scikit-learn", "numpy", "scipy")
+COLOUR = ("python",)  # kinds that see a set in colour as it is
 Indices = NDArray[np.int64]
 
 
@@ -32,6 +33,7 @@ class Material:
     """What all trainings of a run share: images (cases, height, width), outcomes and groups (cases,).
 
     Outcomes of cases outside the training and validation splits are not in it: they are set to False.
+    For a user's Python model the images of a set in colour are in colour, (cases, height, width, 3).
     """
 
     images: NDArray[np.uint8]
@@ -39,10 +41,13 @@ class Material:
     group: NDArray[np.str_]
 
     @staticmethod
-    def of(cohort: Cohort) -> "Material":
-        """The cohort's material, without the outcomes of the test split."""
+    def of(cohort: Cohort, kind: str | None = None) -> "Material":
+        """The cohort's material for a kind of model, without the outcomes of the test split."""
         known = cohort.within("train", "val")
-        return Material(cohort.images, np.where(known, cohort.outcome, False), cohort.group)
+        images = cohort.images
+        if kind in COLOUR and cohort.colour is not None:
+            images = cohort.colour
+        return Material(images, np.where(known, cohort.outcome, False), cohort.group)
 
 
 @dataclass(frozen=True)
@@ -57,6 +62,8 @@ class Job:
     own_folds : grouped folds of ``train`` whose held-out risks are wanted too; 0 for none.
     strict : of early stopping, always keep the moment of smallest loss.
     keep_model : False where only the risks are wanted, as in a study of thousands.
+    call : the user's factory where no file leads to it; such a training is done in this process, and
+        never filed.
     """
 
     kind: str
@@ -69,6 +76,7 @@ class Job:
     strict: bool = False
     device: str = "cpu"
     keep_model: bool = True
+    call: Factory | None = None
 
 
 @dataclass(frozen=True)
@@ -127,9 +135,10 @@ def perform(material: Material, job: Job) -> Fitted:
     """Do one training, on one thread, and score every case by the stored form; depends on these alone."""
     began = _processor_seconds()
     with _ALONE, threadpool_limits(1), _memory_named():
-        kind, whole = KINDS[job.kind], View(material.images)
+        kind = KINDS[job.kind]
         if kind.at_once is not None:
             return _at_once(kind.at_once, material, job, began)
+        whole = View(material.images)
         stored = _fit(material, job, whole, job.train)
         risk = risk_of(kind.read(stored.record, stored.arrays), whole)
         out_of_fold = np.full(len(whole), np.nan)
@@ -149,12 +158,14 @@ def _at_once(learn: Callable[..., Learnt], material: Material, job: Job, began: 
         outcome,
         group,
         train=job.train,
-        fold=grouped_folds(outcome, group, folds=job.own_folds, seed=job.seed),
+        folds=job.own_folds,
         seed=job.seed,
+        factory=job.call,
     )
     out_of_fold = np.full(len(material.images), np.nan)
     out_of_fold[job.train] = learnt.out_of_fold
-    return Fitted(learnt.stored, learnt.risk, out_of_fold, _processor_seconds() - began)
+    kept = learnt.stored if job.keep_model else Stored(learnt.stored.record, {})
+    return Fitted(kept, learnt.risk, out_of_fold, _processor_seconds() - began)
 
 
 def _processor_seconds() -> float:

@@ -60,10 +60,10 @@ def as_finished(
     places: dict[str, list[int]] = {}
     for number, task in enumerate(tasks):
         places.setdefault(key_of(*task), []).append(number)
-    filed = {key: _path(finished, key) for key in places} if finished is not None else {}
+    missing = {key: tasks[numbers[0]] for key, numbers in places.items()}
+    filed = {} if finished is None else {key: _path(finished, key) for key in missing if _sent(missing[key])}
     done = 0
     report(done, len(tasks))
-    missing = {key: tasks[numbers[0]] for key, numbers in places.items()}
     earlier = _filed(filed, missing)
     with contextlib.closing(_filing(finished, missing, workers=workers, cluster=cluster)) as fresh:
         for key, fitted in chain(earlier, fresh):
@@ -139,7 +139,16 @@ def _perform(parent: int, key: str, material: Material, job: Job) -> Keyed:
     return key, perform(material, job)
 
 
-def _trained(missing: dict[str, Task], *, workers: int, cluster: str | None) -> Generator[Keyed]:
+def _sent(task: Task) -> bool:
+    """Whether a training may go to another process and be filed: no object of this process is in it."""
+    return task[1].call is None
+
+
+def _trained(every: dict[str, Task], *, workers: int, cluster: str | None) -> Generator[Keyed]:
+    yield from ((key, perform(*task)) for key, task in every.items() if not _sent(task))
+    missing = {key: task for key, task in every.items() if _sent(task)}
+    if not missing:
+        return
     if cluster is not None:
         from clineval.models.cluster import train_on_cluster
 
@@ -160,7 +169,7 @@ def _filing(
     """Do the missing trainings; pass each on when it is safely filed."""
     with contextlib.closing(_trained(missing, workers=workers, cluster=cluster)) as trained:
         for key, fitted in trained:
-            if finished is not None:
+            if finished is not None and _sent(missing[key]):
                 _write(_path(finished, key), fitted)
             yield key, fitted
 

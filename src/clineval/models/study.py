@@ -1,7 +1,7 @@
 """Many trainings scored out of fold: models, seeds, folds, repeats and training variants in one table."""
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from clineval.data.cohort import Cohort
 from clineval.data.splits import derived_seed, grouped_folds
 from clineval.errors import InputError, Progress
-from clineval.models.classifier import COMBINED, KINDS, Kind, mean_of
-from clineval.models.ensemble import check_device, check_early_stopping
+from clineval.models.classifier import COMBINED, KINDS, Given, mean_of
+from clineval.models.ensemble import check_device, check_early_stopping, check_own_name
 from clineval.models.jobs import Fitted, Indices, Job, Material
 from clineval.models.parallel import as_finished
 from clineval.models.preprocessing import check_images
@@ -23,6 +23,7 @@ SINGLE = "cnn_single"  # one network on the whole training part, in place of fol
 MODELS = ("logreg", SINGLE, "cnn", "scattering", "transfer", "combined")
 VARIANTS = ("official", "deduplicated")
 PARTS = {"combined": COMBINED}
+OWN: Mapping[str, Given] = {}  # models of the user's, by name
 POOL = ("train", "val")  # the cases that a study may see
 SPLIT = "cross_validation"
 STRICT_EIGHTHS = 8  # strict early stopping watches one grouped eighth of the training part
@@ -50,6 +51,7 @@ def study(
     *,
     settings: StudySettings,
     training: TrainingSettings,
+    given: Sequence[Given] = (),
     jobs: int | None = None,
     cluster: str | None = None,
     finished: Path | None = None,
@@ -63,6 +65,7 @@ def study(
 
     Parameters
     ----------
+    given : Python models of the user's, beside those of the settings.
     finished : folder of finished trainings; those of an interrupted study are not repeated.
     progress : called with (done, total) whenever a training is done.
     watch : called with the rows of each point of the study as soon as its trainings are done.
@@ -76,22 +79,23 @@ def study(
     ------
     InputError : an unknown model or variant, repeated seeds, a fraction outside (0, 1], too few groups.
     """
-    check_study(settings)
+    own = {model.name: model for model in given}
+    check_study(settings, own)
     check_images(cohort.images)
     check_device(training.device)
     check_early_stopping(training.early_stopping)
-    points = plan(cohort, settings)
+    points = plan(cohort, settings, own)
     batches = [
         (_name(point), job)
         for point in points
         if point.model not in PARTS
-        for job in _jobs(cohort, point, training)
+        for job in _jobs(cohort, point, training, own)
     ]
     results: _Results = {name: {} for name, _ in batches}
     wanted = Counter(name for name, _ in batches)
-    material = Material.of(cohort)
+    material = {kind: Material.of(cohort, kind) for kind in {job.kind for _, job in batches}}
     arriving = as_finished(
-        [(material, job) for _, job in batches],
+        [(material[job.kind], job) for _, job in batches],
         workers=jobs,
         cluster=cluster,
         finished=finished,
@@ -105,8 +109,8 @@ def study(
     return pd.concat([_rows(cohort, point, results) for point in points], ignore_index=True)
 
 
-def plan(cohort: Cohort, settings: StudySettings) -> list[Training]:
-    """Every training of a study, in a fixed order."""
+def plan(cohort: Cohort, settings: StudySettings, own: Mapping[str, Given] = OWN) -> list[Training]:
+    """Every training of a study, in a fixed order; ``own`` are models of the user's, by name."""
     pool = np.flatnonzero(cohort.within(*POOL))
     points = []
     for repeat in range(settings.repeats):
@@ -119,20 +123,23 @@ def plan(cohort: Cohort, settings: StudySettings) -> list[Training]:
                     train = _part(cohort, allowed, fraction, seed=derived_seed(repeat, number, "part"))
                     points += [
                         Training(model, variant, fraction, repeat, number, seed, train, held_out)
-                        for model in settings.models
-                        for seed in (settings.seeds if _is_seeded(model) else settings.seeds[:1])
+                        for model in (*settings.models, *own)
+                        for seed in (settings.seeds if _is_seeded(model, own) else settings.seeds[:1])
                     ]
     return points
 
 
-def check_study(settings: StudySettings) -> None:
+def check_study(settings: StudySettings, own: Mapping[str, Given] = OWN) -> None:
     """Refuse settings that no study can be made of.
 
     Raises
     ------
     InputError : as :func:`study`.
     """
-    _known("Models", settings.models, MODELS)
+    for model in own.values():
+        _check_own(model)
+    if settings.models or not own:
+        _known("Models", settings.models, MODELS)
     _known("Variants", settings.variants, VARIANTS)
     for whole, parts in PARTS.items():
         if whole in settings.models and not set(parts) <= set(settings.models):
@@ -149,6 +156,15 @@ def check_study(settings: StudySettings) -> None:
     if settings.folds < 2 or settings.repeats < 1:
         raise InputError(
             f"A study needs at least 2 folds and 1 repeat; got {settings.folds} and {settings.repeats}."
+        )
+
+
+def _check_own(model: Given) -> None:
+    check_own_name(model.name)
+    if model.name in MODELS or not KINDS[model.kind].learns:
+        raise InputError(
+            f"A study expects models that it can train, under names other than {', '.join(MODELS)}; got "
+            f"{model.name}={model.about.file}."
         )
 
 
@@ -182,9 +198,13 @@ def _part(cohort: Cohort, cases: Indices, fraction: float, *, seed: int) -> Indi
     return cases[np.isin(member, np.concatenate(chosen))]
 
 
-def _jobs(cohort: Cohort, point: Training, training: TrainingSettings) -> list[Job]:
+def _jobs(cohort: Cohort, point: Training, training: TrainingSettings, own: Mapping[str, Given]) -> list[Job]:
     """The trainings that one point of the study takes: one, or one per fold-member of an ensemble."""
-    if _kind(point.model).join is None:
+    if point.model in own:
+        model, nobody = own[point.model], point.train[:0]
+        job = Job(model.kind, point.train, nobody, model.settings, point.seed, keep_model=False)
+        return [replace(job, call=model.call)]
+    if KINDS[_kind(point.model)].join is None:
         return [_job(point, point.train, training, point.seed)]
     if point.model == SINGLE:
         return [_member(cohort, point.train, training, point, -1)]
@@ -208,21 +228,19 @@ def _member(cohort: Cohort, train: Indices, training: TrainingSettings, point: T
 
 
 def _job(point: Training, train: Indices, training: TrainingSettings, seed: int) -> Job:
-    settings = _kind(point.model).settings(training)
-    return Job(_name_of_kind(point.model), train, train[:0], settings, seed, keep_model=False)
+    kind = _kind(point.model)
+    return Job(kind, train, train[:0], KINDS[kind].settings(training), seed, keep_model=False)
 
 
-def _kind(model: str) -> Kind:
-    return KINDS[_name_of_kind(model)]
-
-
-def _name_of_kind(model: str) -> str:
+def _kind(model: str, own: Mapping[str, Given] = OWN) -> str:
+    if model in own:
+        return own[model].kind
     return "cnn" if model == SINGLE else model
 
 
-def _is_seeded(model: str) -> bool:
+def _is_seeded(model: str, own: Mapping[str, Given]) -> bool:
     """Whether another seed gives other risks; a model where none does is trained with the first alone."""
-    return model in PARTS or _kind(model).seeded
+    return model in PARTS or KINDS[_kind(model, own)].seeded
 
 
 _Name = tuple[str, str, float, int, int, int]
@@ -260,7 +278,7 @@ def _risk(point: Training, results: _Results) -> tuple[NDArray[np.float64], floa
         parts = [_risk(replace(point, model=part), results) for part in PARTS[point.model]]
         return mean_of([risk for risk, _ in parts]), sum(seconds for _, seconds in parts)
     key = _name(point)
-    if not _is_seeded(point.model):  # trained once, with the first seed
+    if key not in results:  # trained once, with the first seed
         key = next(name for name in results if name[:5] == key[:5])
     fitted = [one for _, one in sorted(results[key].items())]
     return np.mean([one.risk for one in fitted], axis=0), sum(one.seconds for one in fitted)

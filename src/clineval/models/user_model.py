@@ -9,7 +9,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.machinery import PathFinder
 from pathlib import Path
@@ -29,6 +29,8 @@ TOLERANCE = 1e-3  # difference of a risk above which a graph is not the model
 POLL_SECONDS = 0.05
 ORIGIN = "the user's Python model"
 NOT_STORED = "the user's Python model, not stored"
+OTHER_RISKS = "risks of one seed differ"
+Factory = Callable[[int], Any]
 Indices = NDArray[np.int64]
 
 
@@ -40,6 +42,7 @@ class PythonModel:
     ----------
     import_from : folder from which the file imports what lies beside it.
     timeout : seconds that one training and its scoring may take.
+    check_seed : whether the first fold is trained twice, to see that the same seed gives the same risks.
     """
 
     name: str
@@ -49,6 +52,7 @@ class PythonModel:
     sha256: str
     import_from: str
     timeout: float
+    check_seed: bool = False
 
 
 @dataclass(frozen=True)
@@ -59,7 +63,7 @@ class Learnt:
     ----------
     stored : the graph with its reading; without arrays where the model could not be stored.
     risk : of every image, by the stored form where there is one, shape (cases,).
-    out_of_fold : of the training cases, by the models of the folds as they were fitted, shape (training,).
+    out_of_fold : of the training cases, by the models of the folds in the same form, shape (training,).
     """
 
     stored: Stored
@@ -67,33 +71,99 @@ class Learnt:
     out_of_fold: Floats
 
 
-def python_model(name: str, source: str, *, timeout: float = TIMEOUT) -> PythonModel:
+def python_model(
+    name: str, source: str, *, timeout: float = TIMEOUT, check_seed: bool = False
+) -> PythonModel:
     """The model that ``FILE.py:FACTORY`` or ``package.module:FACTORY`` names; nothing is imported.
 
     Raises
     ------
     InputError : there is no such file or module, or the time is not above 0.
     """
+    _refuse_within_training(name)
     where, _, factory = source.rpartition(":")
     if not where or not factory.isidentifier():
         raise InputError(
             f"Model {name} needs FILE.py:FACTORY, package.module:FACTORY or FILE.onnx; got {source!r:.120}."
         )
-    if not timeout > 0:
-        raise InputError(f"--model-timeout needs seconds above 0; got {timeout:g}.")
+    _check_timeout(timeout)
     path, module = (Path(where), None) if where.endswith(".py") else (_file_of(where), where)
     if path is None or not path.is_file():
         raise InputError(f"Model {name}: there is no {where}; name a Python file or module that is there.")
-    content, folder = path.read_bytes(), path.parent if module is None else Path.cwd()
+    folder = path.parent if module is None else Path.cwd()
     return PythonModel(
         name,
         path=str(path.resolve()),
         module=module,
         factory=factory,
-        sha256=hashlib.sha256(content).hexdigest(),
+        sha256=hashlib.sha256(path.read_bytes()).hexdigest(),
         import_from=str(folder.resolve()),
         timeout=timeout,
+        check_seed=check_seed,
     )
+
+
+def callable_model(
+    name: str, factory: Factory, *, timeout: float = TIMEOUT, check_seed: bool = False
+) -> tuple[PythonModel, bool]:
+    """The model that a function or class of a running program makes, and whether its file leads to it.
+
+    Where it does, the model is trained in a process of its own, which imports that file. What no file
+    leads to, such as a lambda or what a notebook defines, is never sent to another process.
+
+    Raises
+    ------
+    InputError : it cannot be called, or the time is not above 0.
+    """
+    _refuse_within_training(name)
+    _check_timeout(timeout)
+    if not callable(factory):
+        raise InputError(
+            f"Model {name} needs a function of a seed, FILE.py:FACTORY or FILE.onnx; got {factory!r:.80}."
+        )
+    module = sys.modules.get(getattr(factory, "__module__", None) or "")
+    path = _file_of_loaded(module)
+    words: str = getattr(factory, "__qualname__", None) or type(factory).__qualname__
+    imported = None if module is None or module.__name__ == "__main__" else module.__name__
+    root = _import_root(path, imported) if path is not None else None
+    model = PythonModel(
+        name,
+        path=str(path or ""),
+        module=imported,
+        factory=words,
+        sha256=hashlib.sha256(path.read_bytes()).hexdigest() if path is not None else "",
+        import_from=str(root or ""),
+        timeout=timeout,
+        check_seed=check_seed,
+    )
+    return model, root is not None and user_worker.part_of(module, words) is factory
+
+
+def _file_of_loaded(module: Any) -> Path | None:
+    path = getattr(module, "__file__", None)
+    return Path(path).resolve() if path is not None and Path(path).is_file() else None
+
+
+def _import_root(path: Path, module: str | None) -> Path | None:
+    """The folder from which a module's file is imported by its name; None where its place is another."""
+    if module is None:
+        return path.parent
+    parts = module.split(".")
+    place = path.parent if path.name == "__init__.py" else path.with_suffix("")
+    return place.parents[len(parts) - 1] if place.parts[-len(parts) :] == tuple(parts) else None
+
+
+def _check_timeout(timeout: float) -> None:
+    if not timeout > 0:
+        raise InputError(f"--model-timeout needs seconds above 0; got {timeout:g}.")
+
+
+def _refuse_within_training(name: str) -> None:
+    """Refuse where this process is one that trains a model: importing the model's file began a run."""
+    if os.environ.get(TRAINING) == "1":
+        raise InputError(
+            f"Model {name}: importing its file begins a run; put that under if __name__ == '__main__':"
+        )
 
 
 def train(
@@ -103,15 +173,19 @@ def train(
     group: NDArray[np.str_],
     *,
     train: Indices,
-    fold: Indices,
+    folds: int,
     seed: int,
+    factory: Factory | None = None,
 ) -> Learnt:
     """Train the model on the training split and in its folds, and bring it to its stored form.
 
     Parameters
     ----------
-    images : all of them, uint8, shape (cases, side, side); ``train`` says which are learnt from.
-    outcome, group, fold : of the training cases, shape (training,); ``fold`` counts from 0.
+    images : all of them, uint8, shape (cases, side, side), or (cases, side, side, 3) where they are in
+        colour; ``train`` says which are learnt from.
+    outcome, group : of the training cases, shape (training,).
+    folds : grouped folds of the training cases, 0 for none.
+    factory : makes the model in this process, where no file leads to it.
 
     Raises
     ------
@@ -125,16 +199,18 @@ def train(
             "outcome": outcome.astype(np.int64),
             "group": np.unique(group, return_inverse=True)[1].astype(np.int64),
             "train": train,
-            "fold": fold,
         }
         user_worker.write_arrays(folder / user_worker.MATERIAL, material)
-        plan = {**vars(model), "seed": seed, "folds": int(fold.max()) + 1}
+        plan = {**vars(model), "seed": seed, "folds": folds}
         (folder / user_worker.PLAN).write_text(json.dumps(plan), encoding="utf-8")
-        _run(model, folder)
+        problem = _run(model, folder) if factory is None else _run_here(factory, folder)
+        if problem:
+            raise InputError(f"Model {model.name}, {_stage(folder)}: {problem}.")
         result = user_worker.read_arrays(folder / user_worker.RESULT)
-        risk, out_of_fold = (_drawn_in(result[name]) for name in ("risk", "out_of_fold"))
+        material["fold"] = result["fold"]
+        fitted = _Risks(*(_drawn_in(result[name]) for name in ("risk", "out_of_fold")))
         facts = json.loads((folder / user_worker.FACTS).read_text(encoding="utf-8"))
-        return _brought_to_stored_form(model, facts, folder / user_worker.GRAPH, images, risk, out_of_fold)
+        return _brought_to_stored_form(model, facts, folder, material, fitted)
 
 
 def refuse(record: Mapping[str, Any], *_: Any) -> Any:
@@ -152,24 +228,32 @@ def _file_of(module: str) -> Path | None:
     return Path(spec.origin) if spec is not None and spec.origin else None
 
 
-def _run(model: PythonModel, folder: Path) -> None:
+def _run_here(factory: Factory, folder: Path) -> str:
+    """Train in this process, without a limit of time; the problem, empty where there is none."""
+    with open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere):
+        user_worker.work(folder, factory)
+    written = folder / user_worker.PROBLEM
+    return str(json.loads(written.read_text(encoding="utf-8"))) if written.is_file() else ""
+
+
+def _run(model: PythonModel, folder: Path) -> str:
+    """Train in a process of its own; the problem, empty where there is none."""
     process = subprocess.Popen(
         [sys.executable, "-m", "clineval.models.user_worker", str(folder)],
         stdin=subprocess.PIPE,  # which closes where this process ends, and so ends that one
         stdout=subprocess.DEVNULL,  # it may print what it likes
         stderr=subprocess.DEVNULL,
-        env={**os.environ, **dict.fromkeys(ONE_THREAD, "1"), "PYTHONHASHSEED": "0"},
+        env={**os.environ, **dict.fromkeys((*ONE_THREAD, TRAINING), "1"), "PYTHONHASHSEED": "0"},
         start_new_session=True,
     )
     try:
         late = _wait(process, folder, model.timeout)
     finally:
         _end(process)
-    problem = _problem(process, folder, late=late, timeout=model.timeout)
-    if problem:
-        raise InputError(f"Model {model.name}, {_stage(folder)}: {problem}.")
+    return _problem(process, folder, late=late, timeout=model.timeout)
 
 
+TRAINING = "CLINEVAL_TRAINS_A_MODEL"  # in the environment of a process that does
 ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
 
 
@@ -219,31 +303,87 @@ def _drawn_in(risk: Floats) -> Floats:
     return np.clip(risk, onnx_model.CERTAIN, 1 - onnx_model.CERTAIN)
 
 
+@dataclass(frozen=True)
+class _Risks:
+    """Of every image and, out of fold, of the training cases; clipped as those of graphs are."""
+
+    whole: Floats
+    out_of_fold: Floats
+
+
 def _brought_to_stored_form(
     model: PythonModel,
     facts: Mapping[str, Any],
-    path: Path,
-    images: Images,
-    risk: Floats,
-    out_of_fold: Floats,
+    folder: Path,
+    material: Mapping[str, NDArray[Any]],
+    fitted: _Risks,
 ) -> Learnt:
-    about: dict[str, Any] = {"file": Path(model.path).name, "sha256": model.sha256, "factory": model.factory}
-    reason = str(facts.get("reason", ""))
-    if not reason:
+    """What the model gives by its graphs, where all of them are the models that were fitted."""
+    about: dict[str, Any] = {
+        "file": Path(model.path).name or None,
+        "sha256": model.sha256 or None,
+        "factory": model.factory,
+        "learnt_on": "train",
+    }
+    seed = facts["seed_difference"]
+    if seed is not None:
+        about["seed_difference"] = seed
+    suffix = f", {OTHER_RISKS} by up to {seed:.2g}" if seed else ""
+    try:
+        content, reading, by_graph = _by_graphs(facts["graphs"], folder, material)
+        _check_alike(by_graph, fitted, TOLERANCE)
+    except _NotStorable as reason:
+        about |= {"origin": NOT_STORED + suffix, "not_stored": str(reason)}
+        return Learnt(Stored({"kind": "python", **about}, {}), fitted.whole, fitted.out_of_fold)
+    about |= {"origin": ORIGIN + suffix, "largest_difference": _difference(by_graph, fitted)}
+    return Learnt(onnx_model.stored(content, vars(reading), about), by_graph.whole, by_graph.out_of_fold)
+
+
+class _NotStorable(Exception):
+    """Why a model counts as not stored."""
+
+
+def _by_graphs(
+    facts: Sequence[Mapping[str, Any]], folder: Path, material: Mapping[str, NDArray[Any]]
+) -> tuple[bytes, onnx_model.Reading, _Risks]:
+    """The graph of the whole split's model, its reading, and the risks by it and by those of the folds."""
+    images, fold = material["images"], material["fold"]
+    content, reading, whole = _by_graph(facts[0], folder / user_worker.graph_file(user_worker.WHOLE), images)
+    out_of_fold = np.full(len(fold), np.nan)
+    for number in range(int(fold.max()) + 1):
+        asked = images[material["train"][fold == number]]
         try:
-            content = path.read_bytes()
-            graph = open_given_graph(content)
-            reading = onnx_model.reading_of(_completed(facts["described"], graph, images.shape[1]), graph)
-            by_graph = onnx_model.OnnxModel(graph, reading).risk(View(images))
-            difference = float(np.abs(by_graph - risk).max())
-            if difference <= TOLERANCE:
-                about |= {"origin": ORIGIN, "largest_difference": difference, "learnt_on": "train"}
-                return Learnt(onnx_model.stored(content, vars(reading), about), by_graph, out_of_fold)
-            reason = f"its graph gives risks that differ from its own by up to {difference:.2g}"
-        except (OSError, KeyError, TypeError, ValueError) as error:
-            reason = f"its graph cannot be used ({error})"
-    about |= {"origin": NOT_STORED, "not_stored": reason, "learnt_on": "train"}
-    return Learnt(Stored({"kind": "python", **about}, {}), risk, out_of_fold)
+            _, _, out_of_fold[fold == number] = _by_graph(
+                facts[number + 1], folder / user_worker.graph_file(number), asked
+            )
+        except _NotStorable as error:
+            raise _NotStorable(f"of the model of fold {number + 1}, {error}") from error
+    return content, reading, _Risks(whole, out_of_fold)
+
+
+def _by_graph(
+    facts: Mapping[str, Any], path: Path, images: Images
+) -> tuple[bytes, onnx_model.Reading, Floats]:
+    if "reason" in facts:
+        raise _NotStorable(str(facts["reason"]))
+    try:
+        content = path.read_bytes()
+        graph = open_given_graph(content)
+        reading = onnx_model.reading_of(_completed(facts["described"], graph, images.shape[1]), graph)
+        return content, reading, onnx_model.OnnxModel(graph, reading).risk(View(images))
+    except (OSError, KeyError, TypeError, ValueError) as error:
+        raise _NotStorable(f"its graph cannot be used ({error})") from error
+
+
+def _difference(a: _Risks, b: _Risks) -> float:
+    gaps = np.abs(np.concatenate([a.whole - b.whole, a.out_of_fold - b.out_of_fold]))
+    return float(np.nanmax(gaps))
+
+
+def _check_alike(by_graph: _Risks, fitted: _Risks, tolerance: float) -> None:
+    difference = _difference(by_graph, fitted)
+    if not difference <= tolerance:
+        raise _NotStorable(f"its graph gives risks that differ from its own by up to {difference:.2g}")
 
 
 def _completed(described: Mapping[str, Any], graph: GivenGraph, side: int) -> dict[str, Any]:

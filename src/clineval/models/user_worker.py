@@ -1,5 +1,6 @@
 """The process in which a user's Python model is trained and asked: arrays in, arrays out."""
 
+import copy
 import hashlib
 import importlib
 import importlib.util
@@ -17,10 +18,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from safetensors.numpy import load_file, save_file
-from scipy.special import expit
+from scipy.special import expit, softmax
+
+from clineval.errors import InputError
 
 MATERIAL, PLAN, STAGE = "material.safetensors", "plan.json", "stage.txt"
-RESULT, FACTS, PROBLEM, GRAPH = "result.safetensors", "facts.json", "problem.json", "graph.onnx"
+RESULT, FACTS, PROBLEM = "result.safetensors", "facts.json", "problem.json"
+WHOLE = -1  # in place of a fold's number
+TRIED = 64  # images by which the form that a torch module takes is found
+CLOSE = 1e-4  # difference of a risk by which it is that form
+COLOUR = "it learnt from colour images, and new images are prepared grey"
 MOST_TEXT = 300  # characters of a message from the user's code
 ROUNDING = 1e-6  # by which a risk in single precision may pass 0 or 1
 GROUPS = ("groups", "group")  # what the parameter of fit may be called
@@ -32,18 +39,38 @@ class Unfit(Exception):
     """What the model did is not what a model must do; the message says both."""
 
 
-def work(folder: Path) -> None:
-    """Train the model of a plan as a whole and in each fold; write its risks, and its graph where it has one.
+def work(folder: Path, factory: Callable[[int], Any] | None = None) -> bool:
+    """Train the model of a plan as a whole and in each fold; write its risks, and its graphs if it has some.
 
-    What goes wrong is written to ``problem.json`` in one sentence, and the process ends with exit code 1.
+    What goes wrong is written to ``problem.json`` in one sentence; the answer is then False.
+
+    Parameters
+    ----------
+    factory : makes the model in this process; by default the plan says where to find it.
     """
     plan = json.loads((folder / PLAN).read_text(encoding="utf-8"))
     try:
-        _work(folder, plan)
+        _work(folder, plan, factory)
     except BaseException as error:  # the user's code may raise anything, SystemExit too
-        problem = str(error) if isinstance(error, Unfit) else _raised(error, plan)
+        if factory is not None and isinstance(error, KeyboardInterrupt):
+            raise  # of the user, at the terminal of this process
+        ours = isinstance(error, Unfit | InputError)
+        problem = str(error).rstrip(".") if ours else _raised(error, plan)
         (folder / PROBLEM).write_text(json.dumps(problem[:MOST_TEXT]), encoding="utf-8")
-        raise SystemExit(1) from error
+        return False
+    return True
+
+
+def graph_file(number: int) -> str:
+    """Name of the graph of a fold's model, or of the whole training split's."""
+    return "graph.onnx" if number == WHOLE else f"graph-{number}.onnx"
+
+
+def part_of(module: Any, words: str) -> Any:
+    """What a module holds under a name, which may have dots; None where there is nothing."""
+    for part in words.split("."):
+        module = getattr(module, part, None)
+    return module
 
 
 def write_arrays(path: Path, arrays: dict[str, NDArray[Any]]) -> None:
@@ -56,25 +83,40 @@ def read_arrays(path: Path) -> dict[str, NDArray[Any]]:
     return load_file(path)
 
 
-def _work(folder: Path, plan: dict[str, Any]) -> None:
+def _work(folder: Path, plan: dict[str, Any], factory: Callable[[int], Any] | None) -> None:
     material = read_arrays(folder / MATERIAL)
-    images, outcome, fold, train = (material[name] for name in ("images", "outcome", "fold", "train"))
+    images, outcome, train = (material[name] for name in ("images", "outcome", "train"))
     group = material["group"].astype(str)  # by number: no name of a patient is in it
     _stage(folder, "loading")
-    factory = _factory(plan)
+    factory = factory or _factory(plan)
+    fold = np.full(len(train), WHOLE)
+    if plan["folds"]:
+        from clineval.data.splits import grouped_folds  # scikit-learn and scipy: only where they are needed
+
+        known = outcome.astype(bool), material["group"]
+        fold = grouped_folds(*known, folds=plan["folds"], seed=plan["seed"])
+
+    def learn(inside: NDArray[np.bool_], asked: Images) -> tuple[Any, Floats]:
+        model = _fitted(factory, images[train[inside]], outcome[inside], group[inside], plan["seed"])
+        return model, _risk(model, asked)
+
     _stage(folder, "on the whole training split")
-    model = _fitted(factory, images[train], outcome, group, plan["seed"])
-    risk = _risk(model, images)
+    model, risk = learn(np.ones(len(train), dtype=bool), images)
     _refuse_labels(risk)
-    facts = _stored(model, folder, side=images.shape[1])
-    out_of_fold = np.full(len(train), np.nan)
+    graphs = [_stored(model, folder / graph_file(WHOLE), images, risk)]
+    out_of_fold, again = np.full(len(train), np.nan), None
     for number in range(plan["folds"]):
-        _stage(folder, f"fold {number + 1} of {plan['folds']}")
-        inside, outside = fold != number, fold == number
-        part = _fitted(factory, images[train[inside]], outcome[inside], group[inside], plan["seed"])
-        out_of_fold[outside] = _risk(part, images[train[outside]])
-    write_arrays(folder / RESULT, {"risk": risk, "out_of_fold": out_of_fold})
-    (folder / FACTS).write_text(json.dumps(facts), encoding="utf-8")
+        words = f"fold {number + 1} of {plan['folds']}"
+        _stage(folder, words)
+        inside, asked = fold != number, images[train[fold == number]]
+        part, out_of_fold[~inside] = learn(inside, asked)
+        if "reason" not in graphs[-1]:
+            graphs.append(_stored(part, folder / graph_file(number), asked, out_of_fold[~inside]))
+        if number == 0 and plan["check_seed"]:
+            _stage(folder, f"{words}, a second time")
+            again = float(np.abs(learn(inside, asked)[1] - out_of_fold[~inside]).max())
+    write_arrays(folder / RESULT, {"risk": risk, "out_of_fold": out_of_fold, "fold": fold})
+    (folder / FACTS).write_text(json.dumps({"graphs": graphs, "seed_difference": again}), encoding="utf-8")
 
 
 def _stage(folder: Path, words: str) -> None:
@@ -85,6 +127,10 @@ def _stage(folder: Path, words: str) -> None:
 
 def _factory(plan: dict[str, Any]) -> Callable[[int], Any]:
     path = Path(plan["path"])
+    if not path.is_file():
+        raise Unfit(
+            f"{path.name} is not at the same place on this machine; put it there with what it imports"
+        )
     if hashlib.sha256(path.read_bytes()).hexdigest() != plan["sha256"]:
         raise Unfit(f"{path.name} was changed while it was used; start again")
     sys.path.insert(0, plan["import_from"])
@@ -97,7 +143,7 @@ def _factory(plan: dict[str, Any]) -> Callable[[int], Any]:
         spec.loader.exec_module(module)
     else:
         module = importlib.import_module(plan["module"])
-    factory = getattr(module, plan["factory"], None)
+    factory = part_of(module, plan["factory"])
     if not callable(factory):
         raise Unfit(f"expected a function {plan['factory']} in {path.name}, got {factory!r:.60}")
     return factory
@@ -169,20 +215,27 @@ def _refuse_labels(risk: Floats) -> None:
         raise Unfit("gives labels (nothing but 0 and 1) where risks are expected; use probabilities")
 
 
-def _stored(model: Any, folder: Path, *, side: int) -> dict[str, Any]:
-    """How to read the graph that was written, or the reason why there is none."""
-    for write in (_own_graph, _by_skl2onnx):
+def _stored(model: Any, path: Path, images: Images, risk: Floats) -> dict[str, Any]:
+    """How to read the graph that was written, or the reason why there is none.
+
+    Parameters
+    ----------
+    images, risk : of the images, by the model as it is.
+    """
+    if images.ndim == 4:
+        return {"reason": COLOUR}
+    for words, write in WRITERS.items():
         try:
-            described = write(model, folder / GRAPH, side)
+            described = write(model, path, images[:TRIED], risk[:TRIED])
         except Exception as error:  # of the user's code or a converter; the model is then not storable
-            (folder / GRAPH).unlink(missing_ok=True)
-            return {"reason": f"{write.__name__.strip('_')} failed ({_first_line(error)})"}
+            path.unlink(missing_ok=True)
+            return {"reason": f"{words} failed ({_first_line(error)})"}
         if described is not None:
             return {"described": described}
-    return {"reason": "it has no to_onnx(path) and skl2onnx does not convert it"}
+    return {"reason": "it has no to_onnx(path), is no torch module and skl2onnx does not convert it"}
 
 
-def _own_graph(model: Any, path: Path, side: int) -> dict[str, Any] | None:
+def _own_graph(model: Any, path: Path, images: Images, risk: Floats) -> dict[str, Any] | None:
     if not callable(getattr(model, "to_onnx", None)):
         return None
     described = model.to_onnx(path)
@@ -191,7 +244,83 @@ def _own_graph(model: Any, path: Path, side: int) -> dict[str, Any] | None:
     return described if isinstance(described, dict) else {}
 
 
-def _by_skl2onnx(model: Any, path: Path, side: int) -> dict[str, Any] | None:
+FORMS: tuple[tuple[str, str, int], ...] = (
+    ("NHW", "uint8", 1),
+    ("NHW", "float32", 1),
+    ("NCHW", "float32", 1),
+    ("NHW", "float32", 255),
+    ("NCHW", "float32", 255),
+    ("flat", "float32", 1),
+    ("flat", "float32", 255),
+)
+"""Layout, type and divisor of the grey levels that a torch module may take."""
+
+
+def _by_torch(model: Any, path: Path, images: Images, risk: Floats) -> dict[str, Any] | None:
+    """Of a fitted torch module, or of a skorch net that may end a pipeline.
+
+    Among the forms of an image and the meanings of an output those are taken with which the module gives
+    the risks that the model gave.
+    """
+    last = model.steps[-1][1] if hasattr(model, "steps") else model
+    module = getattr(last, "module_", last)
+    if "torch" not in sys.modules:
+        return None
+    import torch
+
+    if not isinstance(module, torch.nn.Module):
+        return None
+    module = copy.deepcopy(module).cpu().eval()
+    for form in FORMS:
+        holds = _meaning(module, _formed(images, form), risk)
+        if holds is not None:
+            _export(module, _formed(images[:1], form), path)
+            layout, _, divide_by = form
+            return {"layout": layout, "scaling": {"divide_by": divide_by}, "output": {"holds": holds}}
+    raise Unfit("its module alone does not give the risks of predict_proba; write a to_onnx(path)")
+
+
+def _formed(images: Images, form: tuple[str, str, int]) -> NDArray[Any]:
+    layout, element, divide_by = form
+    values: NDArray[Any] = images if element == "uint8" else (images / divide_by).astype(np.float32)
+    if layout == "NCHW":
+        return values[:, None]
+    return values.reshape(len(values), -1) if layout == "flat" else values.copy()
+
+
+def _meaning(module: Any, values: NDArray[Any], risk: Floats) -> str | None:
+    """What the module's output holds where it gives these risks: probability, logit or logits; else None."""
+    import torch
+
+    try:
+        with torch.no_grad():
+            given = module(torch.from_numpy(values)).double().numpy().reshape(len(values), -1)
+    except Exception:  # it takes images of another form
+        return None
+    if given.shape[1] == 1:
+        meanings = {"probability": given[:, 0], "logit": expit(given[:, 0])}
+    elif given.shape[1] == 2:
+        meanings = {"probability": given[:, 1], "logits": softmax(given, axis=1)[:, 1]}
+    else:
+        return None
+    return next((name for name, each in meanings.items() if np.abs(each - risk).max() <= CLOSE), None)
+
+
+def _export(module: Any, one: NDArray[Any], path: Path) -> None:
+    import torch.onnx
+
+    torch.onnx.export(
+        module,
+        (torch.from_numpy(one),),
+        str(path),
+        input_names=["images"],
+        output_names=["risk"],
+        dynamic_axes={"images": {0: "cases"}, "risk": {0: "cases"}},
+        dynamo=False,  # the other exporter needs a further package
+    )
+
+
+def _by_skl2onnx(model: Any, path: Path, images: Images, risk: Floats) -> dict[str, Any] | None:
     """Of a scikit-learn classifier of flat pixels, after a first step that flattens them."""
     if "sklearn" not in sys.modules or importlib.util.find_spec("skl2onnx") is None:
         return None
@@ -206,11 +335,19 @@ def _by_skl2onnx(model: Any, path: Path, side: int) -> dict[str, Any] | None:
     from skl2onnx import to_onnx
     from skl2onnx.common.data_types import FloatTensorType
 
-    pixels = [("images", FloatTensorType([None, side * side]))]
+    pixels = [("images", FloatTensorType([None, images[0].size]))]
     graph = to_onnx(model, initial_types=pixels, options={"zipmap": False}, target_opset=17)
     path.write_bytes(graph.SerializeToString())
     column = _column(model)
     return {"layout": "flat", "output": {"name": graph.graph.output[1].name, "column": column}}
+
+
+WRITERS: dict[str, Callable[[Any, Path, Images, Floats], dict[str, Any] | None]] = {
+    "its to_onnx": _own_graph,
+    "torch's exporter": _by_torch,
+    "skl2onnx": _by_skl2onnx,
+}
+"""What brings a model to a graph, in the order in which it is tried; None from one that cannot."""
 
 
 def _raised(error: BaseException, plan: dict[str, Any]) -> str:
@@ -239,4 +376,4 @@ def _end_with_parent() -> None:
 
 if __name__ == "__main__":
     Thread(target=_end_with_parent, daemon=True).start()
-    work(Path(sys.argv[1]))
+    raise SystemExit(not work(Path(sys.argv[1])))

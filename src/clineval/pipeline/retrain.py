@@ -14,7 +14,7 @@ from clineval.data.own_images import OWN
 from clineval.errors import Announce, InputError, in_short, require_extra
 from clineval.evaluation.codec import from_plain
 from clineval.models.classifier import KINDS
-from clineval.models.given import given_model
+from clineval.models.given import ModelSource, given_model
 from clineval.models.user_model import TIMEOUT
 from clineval.pipeline.run import OwnImages, audit_and_group, load, load_own, write_exploration
 from clineval.pipeline.stored_run import RECORDS
@@ -66,7 +66,7 @@ def repeat_run(
     folder: Path,
     *,
     own: OwnImages | None = None,
-    models: Mapping[str, str] | None = None,
+    models: Mapping[str, ModelSource] | None = None,
     model_timeout: float = TIMEOUT,
     jobs: int | None = None,
     announce: Announce,
@@ -114,7 +114,7 @@ def repeat_run(
         return Verdict((other,)) if other else _compared(folder, Path(place), record)
 
 
-def _check_given(folder: Path, recorded: Sequence[GivenModel], sources: Mapping[str, str]) -> None:
+def _check_given(folder: Path, recorded: Sequence[GivenModel], sources: Mapping[str, ModelSource]) -> None:
     """Models of the user's are named anew by the user, never by the folder: their code would be run."""
     lacking = [each for each in recorded if each.name not in sources]
     if lacking:
@@ -129,7 +129,8 @@ def _check_given(folder: Path, recorded: Sequence[GivenModel], sources: Mapping[
 
 def _source(model: GivenModel) -> str:
     where = model.file if model.factory is None else f"{model.file}:{model.factory}"
-    return f"--model {model.name}={where} (SHA-256 {model.sha256[:12]})"
+    known = "from Python" if model.sha256 is None else f"SHA-256 {model.sha256[:12]}"
+    return f"--model {model.name}={where} ({known})"
 
 
 def settings_of(record: Mapping[str, Any]) -> RunSettings:
@@ -156,23 +157,24 @@ def _repeat(
     place: Path,
     *,
     own: OwnImages | None,
-    sources: Mapping[str, str],
+    sources: Mapping[str, ModelSource],
     model_timeout: float,
     jobs: int | None,
     announce: Announce,
 ) -> str | None:
     """Train anew into ``place``; or say, before anything is trained, that data or models are others."""
     _check_images(record, own)
+    recorded = settings.training.given
     cohort = (
-        load(settings, announce=announce)
+        load(settings, colour=any(one.factory for one in recorded), announce=announce)
         if own is None
         else load_own(own, settings, announce=announce).cohort
     )
     then, now = record["data"].get("sha256"), cohort.source.sha256
     if then != now:
         return f"data: their SHA-256 was {then}, now it is {now}; nothing was trained"
-    recorded = settings.training.given
-    given = [given_model(one.name, sources[one.name], cohort, timeout=model_timeout) for one in recorded]
+    how = {"timeout": model_timeout, "check_seed": "seed_differences" in record}
+    given = [given_model(one.name, sources[one.name], cohort, **how) for one in recorded]
     for before, model in zip(recorded, given, strict=True):
         if model.about != before:
             return f"it was {_source(before)}, now it is {_source(model.about)}; nothing was trained"

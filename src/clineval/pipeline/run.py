@@ -27,9 +27,9 @@ from clineval.evaluation.curves import Curves, curves
 from clineval.evaluation.operating_points import given_point, parse_rule
 from clineval.evaluation.site_records import SiteStudy
 from clineval.evaluation.sites import site_rows
-from clineval.models.classifier import parts_of_combined
+from clineval.models.classifier import Given, parts_of_combined
 from clineval.models.ensemble import check_names, check_own_name
-from clineval.models.given import given_model
+from clineval.models.given import ModelSource, given_model
 from clineval.models.user_model import TIMEOUT
 from clineval.pipeline.audit import draw_audit, write_audit
 from clineval.pipeline.left_out_sites import check_sites, write_left_out_sites
@@ -38,6 +38,7 @@ from clineval.pipeline.scoring import open_and_score
 from clineval.pipeline.train import (
     COMBINATION,
     FinalModel,
+    seed_differences,
     train_all,
     training_seconds,
     write_tables,
@@ -168,11 +169,12 @@ class FinishedRun(Finished):
 
 
 def run(
-    settings: RunSettings,
+    settings: RunSettings = RunSettings(),  # noqa: B008 - frozen
     *,
     own: OwnImages | None = None,
-    models: Mapping[str, str] | None = None,
+    models: Mapping[str, ModelSource] | None = None,
     model_timeout: float = TIMEOUT,
+    check_seed: bool = False,
     out: Path | None = None,
     jobs: int | None = None,
     formats: Sequence[str] = ("png",),
@@ -188,8 +190,10 @@ def run(
     ----------
     own : a user's own images, in place of the data set that the settings name.
     models : models of the user's beside those of the settings: by name ``FILE.py:FACTORY``,
-        ``package.module:FACTORY`` (imported and trained in a process of its own) or ``FILE.onnx``.
+        ``package.module:FACTORY`` or a factory itself, a function of a seed (imported by name and trained in
+        a process of its own; one that no file leads to is trained in this process), or ``FILE.onnx``.
     model_timeout : seconds that one training of a Python model, with its scoring, may take.
+    check_seed : train the first fold of each Python model twice; other risks for the same seed are said.
     out : results folder; by default ``results``, ``results-phantom`` for phantom data, or
         ``results-own`` for a user's images.
     jobs : trainings at once, at least 1; all cores by default. The numbers do not depend on it.
@@ -197,7 +201,8 @@ def run(
     resume : reuse the trainings that an interrupted run of the same settings finished.
     command : the words to record in the provenance.
     announce : called with each step's name; returns the step's ``progress(done, total)``.
-    warn : called before anything is trained with what must be known of the data: that they are synthetic.
+    warn : called with what must be known: before anything is trained that data are synthetic, and after
+        it of models that give other risks for the same seed.
 
     Raises
     ------
@@ -207,14 +212,22 @@ def run(
     require_extra("train", for_what="run, which trains models,")
     sources = models or {}
     _check_models(settings, sources)
+    learning = [name for name, source in sources.items() if not _is_onnx(source)]
+    if check_seed and not learning:
+        raise InputError("--check-seed expects a Python model, --model NAME=FILE.py:FACTORY; got none.")
     recorder = results.Recorder()
     with recorder.step("load"):
         read = load_own(own, settings, announce=announce) if own is not None else None
-        cohort = load(settings, announce=announce) if read is None else read.cohort
+        cohort = load(settings, colour=bool(learning), announce=announce) if read is None else read.cohort
     for line in (cohort.source.notice, *said_first(cohort)):
         if line:
             warn(line)
-    given = [given_model(name, source, cohort, timeout=model_timeout) for name, source in sources.items()]
+    given = [
+        given_model(name, source, cohort, timeout=model_timeout, check_seed=check_seed)
+        for name, source in sources.items()
+    ]
+    for line in trained_here(given):
+        warn(line)
     settings = _named(settings, cohort)
     described = tuple(model.about for model in given)
     settings = replace(settings, training=replace(settings.training, given=described))
@@ -234,6 +247,9 @@ def run(
             )
             write_tables(trained, folder)
             recorder.training.update(training_seconds(trained))
+            recorder.seed_differences.update(seed_differences(trained))
+        for line in _seeds_that_do_not_hold(recorder.seed_differences):
+            warn(line)
         if settings.data.site_column is not None:
             with recorder.step("sites"):
                 write_left_out_sites(
@@ -317,15 +333,42 @@ def train(
     return Finished(target, cohort)
 
 
-def load(settings: RunSettings, *, announce: Announce = silent) -> Cohort:
-    """The cohort that the settings name; its source says whether it is real."""
+def load(settings: RunSettings, *, colour: bool = False, announce: Announce = silent) -> Cohort:
+    """The cohort that the settings name; its source says whether it is real.
+
+    ``colour`` keeps the images of a set in colour for models that take them so.
+    """
     announce("Loading the images")
     return load_cohort(
         settings.data.dataset,
         size=settings.data.size,
         seed=settings.training.seed,
         condition=settings.data.condition,
+        colour=colour,
         announce=announce,
+    )
+
+
+def trained_here(given: Iterable[Given]) -> list[str]:
+    """What a user should know of models that are trained in the process of the program itself."""
+    return [
+        f"Model {model.name} is trained in this process, one training at a time and without --model-timeout: "
+        "its factory is in no file that could be imported by another process."
+        for model in given
+        if model.call is not None
+    ]
+
+
+def _is_onnx(source: ModelSource) -> bool:
+    return isinstance(source, str) and source.lower().endswith(".onnx")
+
+
+def _seeds_that_do_not_hold(differences: Mapping[str, float]) -> Iterable[str]:
+    return (
+        f"Model {name} gives other risks for the same seed: its first fold, trained twice, differs by up to "
+        f"{difference:.2g}. Its figures cannot be repeated exactly."
+        for name, difference in differences.items()
+        if difference > 0
     )
 
 
@@ -496,7 +539,7 @@ def check_formats(formats: Sequence[str]) -> None:
         )
 
 
-def _check_models(settings: RunSettings, sources: Mapping[str, str]) -> None:
+def _check_models(settings: RunSettings, sources: Mapping[str, ModelSource]) -> None:
     """Refuse names, thresholds and a primary model that there cannot be, before anything is loaded."""
     for name in sources:
         check_own_name(name)

@@ -4,8 +4,8 @@ import hashlib
 import io
 import json
 import tempfile
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +18,10 @@ from clineval.data.audit import audit
 from clineval.data.cohort import Cohort
 from clineval.errors import Announce, InputError, require_extra, silent
 from clineval.files import write_whole
+from clineval.models.given import ModelSource, given_model
 from clineval.models.study import study
-from clineval.pipeline.run import facts, load
+from clineval.models.user_model import TIMEOUT
+from clineval.pipeline.run import facts, load, trained_here
 from clineval.results.folder import hold_folder, move_whole
 from clineval.settings import RunSettings, StudySettings
 from clineval.statistics.intervals import normal_quantile
@@ -171,12 +173,15 @@ def run_study(
     settings: RunSettings,
     plan: StudySettings,
     *,
+    models: Mapping[str, ModelSource] | None = None,
+    model_timeout: float = TIMEOUT,
     out: Path = Path("study"),
     jobs: int | None = None,
     cluster: str | None = None,
     command: Iterable[str] = ("clineval", "study"),
     announce: Announce = silent,
     show: Callable[[pd.DataFrame], None] | None = None,
+    warn: Callable[[str], None] = lambda notice: None,
 ) -> FinishedStudy:
     """Cross-validate models on train and val of a data set; test is never scored.
 
@@ -185,9 +190,12 @@ def run_study(
 
     Parameters
     ----------
+    models, model_timeout : Python models of the user's, as for ``clineval.run``. On a cluster their files
+        must be at the same place on every machine.
     out : folder of the study; made if absent, continued if it holds the same study.
     cluster : address of a Dask scheduler, ``tcp://HOST:8786``, instead of ``jobs`` processes here.
     show : called with the summary so far, one row per model, variant and fraction, as trainings end.
+    warn : called first with what must be known of the models.
 
     Raises
     ------
@@ -196,7 +204,13 @@ def run_study(
     require_extra("train", for_what="study")
     recorder = results.Recorder()
     with recorder.step("load"):
-        cohort = load(settings, announce=announce)
+        cohort = load(settings, colour=bool(models), announce=announce)
+    given = [
+        given_model(name, source, cohort, timeout=model_timeout) for name, source in (models or {}).items()
+    ]
+    for line in trained_here(given):
+        warn(line)
+    plan = replace(plan, given=tuple(model.about for model in given))
     out = Path(out)
     with hold_folder(out):
         claim_folder(out, _identity(settings, plan, cohort))
@@ -210,6 +224,7 @@ def run_study(
                 cohort,
                 settings=plan,
                 training=settings.training,
+                given=given,
                 jobs=jobs,
                 cluster=cluster,
                 finished=out / TRAININGS,
@@ -310,13 +325,15 @@ def _scored_so_far(show: Callable[[pd.DataFrame], None]) -> Callable[[pd.DataFra
 def _identity(settings: RunSettings, plan: StudySettings, cohort: Cohort) -> dict[str, Any]:
     """What makes two studies the same: the data and every setting that decides a number."""
     digest = hashlib.sha256(np.ascontiguousarray(cohort.images).tobytes() + cohort.outcome.tobytes())
-    training = asdict(settings.training)
+    training, study = asdict(settings.training), asdict(plan)
     training.pop("device")
+    if not plan.given:
+        del study["given"]  # as in studies of before there were any
     return {
         "images": digest.hexdigest()[:16],
         "condition": cohort.condition,
         "audit": asdict(settings.audit),
-        "study": asdict(plan),
+        "study": study,
         "training": training,
         "device": settings.training.device,
     }

@@ -231,6 +231,16 @@ def training_seconds(models: Sequence[FinalModel]) -> dict[str, float]:
     return {model.name: round(model.trained.seconds, 2) for model in models if model.trained}
 
 
+def seed_differences(models: Sequence[FinalModel]) -> dict[str, float]:
+    """By model whose first fold was trained twice with one seed, the largest difference of a risk."""
+    found: dict[str, float] = {}
+    for model in models:
+        difference = model.trained.stored.record.get("seed_difference") if model.trained else None
+        if model.trained is not None and difference is not None:
+            found[model.trained.name] = max(difference, found.get(model.trained.name, 0.0))
+    return found
+
+
 def write_models(models: tuple[FinalModel, ...], folder: Path) -> None:
     """Write weights, recalibrations and the trace of the training images: safetensors and JSON, no code."""
     folder.mkdir()

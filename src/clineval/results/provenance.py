@@ -407,11 +407,16 @@ class Step:
 
 @dataclass
 class Recorder:
-    """Collects the steps of one run as they end; ``training`` is CPU seconds per model, workers included."""
+    """Collects the steps of one run as they end; ``training`` is CPU seconds per model, workers included.
+
+    ``seed_differences`` are, by model of the user's, the largest difference of a risk between two trainings
+    of its first fold with one seed.
+    """
 
     started: str = field(default_factory=lambda: files.now())
     steps: list[Step] = field(default_factory=list)
     training: dict[str, float] = field(default_factory=dict)
+    seed_differences: dict[str, float] = field(default_factory=dict)
 
     @contextlib.contextmanager
     def step(self, name: str) -> Iterator[None]:
@@ -497,6 +502,7 @@ def describe(
         "started": recorder.started,
         "steps": [asdict(step) for step in recorder.steps],
         "training_cpu_seconds": dict(recorder.training),
+        **({"seed_differences": recorder.seed_differences} if recorder.seed_differences else {}),
     }
 
 

@@ -1,0 +1,40 @@
+"""A network of MONAI, trained by skorch: clineval run --model monai=examples/monai_network.py:make"""
+
+import torch
+from monai.networks.nets import DenseNet
+from skorch import NeuralNetClassifier
+from torch import nn
+
+
+class Network(nn.Module):
+    """Log odds of both outcomes, shape (cases, 2), from grey levels 0 to 255, shape (cases, side, side)."""
+
+    def __init__(self):
+        super().__init__()
+        self.layers = DenseNet(
+            spatial_dims=2,
+            in_channels=1,
+            out_channels=2,
+            init_features=16,
+            growth_rate=8,
+            block_config=(2, 2),
+        )
+
+    def forward(self, images):
+        """The network takes images as they are, so that what is stored does too."""
+        return self.layers(images[:, None].float() / 127.5 - 1)
+
+
+def make(seed):
+    """The model, not yet fitted; once it is, its network is stored by torch's exporter."""
+    torch.manual_seed(seed)
+    return NeuralNetClassifier(
+        Network,
+        criterion=nn.CrossEntropyLoss,
+        optimizer=torch.optim.AdamW,
+        lr=0.003,
+        max_epochs=5,
+        batch_size=32,
+        train_split=None,
+        verbose=0,
+    )
