@@ -173,8 +173,11 @@ def _repeat(
     then, now = record["data"].get("sha256"), cohort.source.sha256
     if then != now:
         return f"data: their SHA-256 was {then}, now it is {now}; nothing was trained"
-    how = {"timeout": model_timeout, "check_seed": "seed_differences" in record}
-    given = [given_model(one.name, sources[one.name], cohort, **how) for one in recorded]
+    twice = "seed_differences" in record
+    given = [
+        given_model(one.name, sources[one.name], cohort, timeout=model_timeout, check_seed=twice)
+        for one in recorded
+    ]
     for before, model in zip(recorded, given, strict=True):
         if model.about != before:
             return f"it was {_source(before)}, now it is {_source(model.about)}; nothing was trained"
