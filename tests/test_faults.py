@@ -379,7 +379,8 @@ def test_only_the_known_modules_write_files():
         "pipeline/external.py", "pipeline/run.py", "pipeline/validate.py",
         "pipeline/adopt.py", "pipeline/readers.py",
         "predictions.py", "results/provenance.py",
-        "reporting/figures.py", "reporting/style.py", "reporting/artefacts.py",
+        "reporting/figures.py", "reporting/style.py", "reporting/artefacts.py", "reporting/maps.py",
+        "reporting/map_plots.py",
     }  # fmt: skip
     in_memory = {"data/preparation.py", "data/phantom.py", "pipeline/predict.py", "cli/external.py"}
     assert found <= whole_files | inside_a_swapped_folder | in_memory

@@ -28,8 +28,8 @@ FIGURES = ("roc_cnn", "roc_logreg", "cm_cnn", "calibration_cnn", "risk_distribut
 pytestmark = pytest.mark.slow
 
 
-def words(results: Path, cohort: Path, out: Path, *further: str) -> list[str]:
-    place = ["--name", NAME, "--image-folder", str(cohort / "images"), "--out", str(out), "--quiet"]
+def words(results: Path, cohort: Path, out: Path, *further: str, name: str = NAME) -> list[str]:
+    place = ["--name", name, "--image-folder", str(cohort / "images"), "--out", str(out), "--quiet"]
     return ["validate", str(results), str(cohort / "cohort.csv"), *WORDS, *place, *further]
 
 
@@ -236,9 +236,9 @@ def broken(cohort, tmp_path):
     return shutil.copytree(cohort, tmp_path / "cohort")
 
 
-def refused(capsys, finished_run, cohort, *further: str) -> str:
+def refused(capsys, finished_run, cohort, *further: str, name: str = NAME) -> str:
     before = sorted(path.name for path in cohort.parent.iterdir())
-    assert run_command(words(finished_run, cohort, cohort.parent / "out", *further)) == REFUSED
+    assert run_command(words(finished_run, cohort, cohort.parent / "out", *further, name=name)) == REFUSED
     shown = capsys.readouterr()
     said = [line for line in shown.err.splitlines() if line.startswith("clineval: ")]
     assert len(said) == len(shown.err.splitlines()) == 1
@@ -380,7 +380,7 @@ def test_a_dicom_file_that_shows_no_grey_picture_is_named(finished_run, broken, 
 
 @pytest.mark.parametrize("name", ["  ", "test", "val", "train", "Training", "TEST", "tests", "derivation"])
 def test_a_name_that_is_none_of_its_own_is_refused(finished_run, broken, capsys, name):
-    assert "--name needs a name of its own" in refused(capsys, finished_run, broken, "--name", name)
+    assert "--name needs a name of its own" in refused(capsys, finished_run, broken, name=name)
 
 
 def test_a_name_must_be_given(finished_run, cohort, capsys):

@@ -11,10 +11,12 @@ from numpy.typing import ArrayLike, NDArray
 from clineval.errors import InputError, in_short
 from clineval.evaluation.operating_points import HALF, SENSITIVITY_90
 from clineval.evaluation.populations import Cases, differences, populations
-from clineval.evaluation.records import Point, Primary, Scale
-from clineval.evaluation.site_records import (
+from clineval.evaluation.records import (
     MeasureOverSites,
     ModelOverSites,
+    Point,
+    Primary,
+    Scale,
     SitePlanned,
     SiteStudy,
     Summary,

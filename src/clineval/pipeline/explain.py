@@ -23,9 +23,8 @@ from clineval.data.preparation import DEEP, Unusable, check_preparation
 from clineval.errors import InputError, Progress, in_short
 from clineval.models.classifier import Classifier, checked_risk, mean_of
 from clineval.models.network import Networks
-from clineval.models.occlusion import occlusion_map
+from clineval.models.occlusion import cascade, occlusion_map
 from clineval.models.preprocessing import CHUNK, MIRRORED, ORIGINAL, Images, View, external_view
-from clineval.models.randomised import cascade
 from clineval.models.stored import Floats
 from clineval.pipeline.predict import check_answer, write_answer
 from clineval.pipeline.stored_run import AS_TRAINED, StoredRun, cut_for, final_risks, read_run

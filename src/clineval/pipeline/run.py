@@ -25,22 +25,23 @@ from clineval.errors import Announce, InputError, require_extra, silent
 from clineval.evaluation import Evaluation
 from clineval.evaluation.curves import Curves, curves
 from clineval.evaluation.operating_points import given_point, parse_rule
-from clineval.evaluation.site_records import SiteStudy
+from clineval.evaluation.records import SiteStudy
 from clineval.evaluation.sites import site_rows
 from clineval.models.classifier import Given, parts_of_combined
 from clineval.models.ensemble import check_names, check_own_name
 from clineval.models.given import ModelSource, given_model
 from clineval.models.user_model import TIMEOUT
 from clineval.pipeline.audit import draw_audit, write_audit
-from clineval.pipeline.left_out_sites import check_sites, write_left_out_sites
-from clineval.pipeline.probes import write_run_probes
+from clineval.pipeline.external import write_run_probes
 from clineval.pipeline.scoring import open_and_score
 from clineval.pipeline.train import (
     COMBINATION,
     FinalModel,
+    check_sites,
     seed_differences,
     train_all,
     training_seconds,
+    write_left_out_sites,
     write_tables,
 )
 from clineval.predictions import read_predictions

@@ -14,8 +14,7 @@ from clineval.errors import Progress
 from clineval.evaluation import Evaluation, Learnt, Point, Primary, write_evaluation
 from clineval.evaluation.codec import from_plain
 from clineval.evaluation.evaluate import evaluate_checked
-from clineval.evaluation.records import Scale
-from clineval.evaluation.site_records import SiteStudy
+from clineval.evaluation.records import Scale, SiteStudy
 from clineval.evaluation.sites import over_sites, plan, units
 from clineval.predictions import attributes, read_predictions
 from clineval.settings import BesideReaders

@@ -35,7 +35,6 @@ from clineval.pipeline.external import (
     views_in_words,
     write_robustness,
 )
-from clineval.pipeline.left_out_sites import check_sites, site_of
 from clineval.pipeline.run import (
     OwnImages,
     check_formats,
@@ -47,6 +46,7 @@ from clineval.pipeline.run import (
 )
 from clineval.pipeline.scoring import open_and_score
 from clineval.pipeline.stored_run import StoredRun, cut_for, left_out, read_run
+from clineval.pipeline.train import check_sites, site_of
 from clineval.predictions import OUT_OF_FOLD, read_predictions, write_predictions
 from clineval.reporting.artefacts import SITES, TRANSPORT
 from clineval.reporting.beside import write_beside_figures
