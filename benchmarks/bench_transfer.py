@@ -6,7 +6,9 @@ folds). Everything that `transfer` fixes was chosen before, by grouped cross-val
 
     CLINEVAL_DATA=FOLDER python benchmarks/bench_transfer.py              # cross-validation, time, size
     CLINEVAL_DATA=FOLDER python benchmarks/bench_transfer.py --drawings 12   # of `transfer` alone
+    CLINEVAL_DATA=FOLDER python benchmarks/bench_transfer.py --cost       # time and size alone
     CLINEVAL_DATA=FOLDER python benchmarks/bench_transfer.py --test       # opens the official test split
+    CLINEVAL_BUSBRA=FOLDER python benchmarks/bench_transfer.py --blur RESULTS  # a run's models on BUS-BRA
 
 Trials: two grouped cross-validations (5 folds x 2 drawings of train + val, the audit's groups); three
 fits on train and three scorings of val on one thread. `mixed` is half transfer, half `combined`, on the logit
@@ -25,6 +27,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from clineval.progress import silent
 from numpy.typing import NDArray
 
 from clineval.data import medmnist
@@ -36,8 +39,12 @@ from clineval.models.ensemble import train_models
 from clineval.models.preprocessing import View
 from clineval.models.stored import Stored, write_arrays
 from clineval.models.study import plan, study
+from clineval.pipeline.external import robustness
+from clineval.pipeline.run import OwnImages
+from clineval.pipeline.stored_run import read_run
 from clineval.pipeline.study import score, summarise
-from clineval.settings import StudySettings, TrainingSettings
+from clineval.pipeline.validate import read_external
+from clineval.settings import OwnSettings, StudySettings, TrainingSettings, ValidationSettings
 from clineval.statistics.roc import auc
 
 PLAN = StudySettings(models=("cnn", "scattering", "combined"), folds=5, repeats=2)
@@ -48,11 +55,16 @@ MEASURES = ["auc", "auc_sd", "brier", "log_loss", "cpu_seconds"]
 
 def main() -> None:
     asked = _arguments()
+    if asked.blur:
+        blurred(asked.blur, Path(os.environ["CLINEVAL_BUSBRA"]))
+        return
     cohort = load(transfer.SIDE)
     cohort = cohort.with_groups(audit(load(asked.groups)).group_of)
     small = load(asked.size).with_groups(cohort.group)
     if asked.drawings:
         result = many_drawings(cohort, asked.drawings)
+    elif asked.cost:
+        result = cost(cohort)
     elif asked.test:
         result = official_test(cohort, small, asked.jobs)
     else:
@@ -67,7 +79,9 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--keep", type=Path)
     parser.add_argument("--drawings", type=int, default=0)
     parser.add_argument("--jobs", type=int, default=2)
+    parser.add_argument("--cost", action="store_true")
     parser.add_argument("--test", action="store_true")
+    parser.add_argument("--blur", type=Path, help="folder of a run with transfer", metavar="RESULTS")
     return parser.parse_args()
 
 
@@ -201,6 +215,18 @@ def official_test(cohort: Cohort, small: Cohort, jobs: int) -> dict[str, float]:
         say(f"  accuracy at .5 {accuracy:.4f}")
         result |= {f"test_{name}": whole.value, f"clean_{name}": part.value}
     return result
+
+
+def blurred(results: Path, folder: Path) -> None:
+    """AUC of every model of a run on BUS-BRA as it is and blurred, nothing fitted or chosen."""
+    run = read_run(results)
+    columns = OwnSettings("ID", "Pathology", "malignant", "Case")
+    settings = ValidationSettings("bus-bra", columns)
+    own = OwnImages(folder / "bus_data.csv", folder / "images")
+    external = read_external(run, own, settings, ("top",), silent)
+    views = (external.cohort.images, *external.further)
+    table = robustness(run, external.cohort, views, settings, kinds=("blur",))
+    say(table.pivot_table(index="severity", columns="model", values="auc").round(3).to_string())
 
 
 if __name__ == "__main__":

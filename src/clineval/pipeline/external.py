@@ -348,6 +348,7 @@ def robustness(
     views: Sequence[NDArray[np.uint8]],
     settings: ValidationSettings,
     *,
+    kinds: Sequence[str] = KINDS,
     jobs: int | None = None,
     progress: Progress | None = None,
 ) -> pd.DataFrame:
@@ -356,6 +357,7 @@ def robustness(
     Parameters
     ----------
     views : the squares of every image that the run's risk is the mean of, each (cases, side, side).
+    kinds : of corruption.
     jobs : threads; all cores by default. The numbers do not depend on it.
     progress : called with (squares scored, squares in all), every few dozen of them.
 
@@ -364,7 +366,7 @@ def robustness(
     One row per corruption, severity and model (severity 0 is the cohort as it is), with each
     measure's value, ``_low`` and ``_high``.
     """
-    grid = [(AS_IT_IS, 0), *((kind, severity) for kind in KINDS for severity in SEVERITIES)]
+    grid = [(AS_IT_IS, 0), *((kind, severity) for kind in kinds for severity in SEVERITIES)]
     rows: list[dict[str, Any]] = []
     each, total = len(cohort), len(grid) * len(views) * len(cohort)
     for done, (kind, severity) in enumerate(grid):
