@@ -377,7 +377,7 @@ def test_only_the_known_modules_write_files():
     inside_a_swapped_folder = {
         "evaluation/records.py", "pipeline/audit.py", "pipeline/evaluate.py", "pipeline/train.py",
         "pipeline/external.py", "pipeline/run.py", "pipeline/validate.py",
-        "pipeline/adopt.py", "pipeline/readers.py",
+        "pipeline/adopt.py", "pipeline/probes.py", "pipeline/readers.py",
         "predictions.py", "results/provenance.py",
         "reporting/figures.py", "reporting/style.py", "reporting/artefacts.py", "reporting/maps.py",
         "reporting/map_plots.py",
