@@ -372,3 +372,14 @@ def test_a_patient_in_two_tables_is_refused(finished_run, cohort, tmp_path, caps
     names = ["--name", "b", "--name", "c"]
     assert run_command(several(finished_run, cohort, [first, second], tmp_path / "out", *names)) == REFUSED
     assert "the same file in two tables" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_a_table_without_the_condition_is_refused(finished_run, cohort, tmp_path, capsys):
+    tables = tables_of(cohort, tmp_path)
+    rows = [row for row in read_rows(tmp_path / "2.csv") if row[2] != "malignant"]
+    write_table(tmp_path / "2.csv", rows)
+    names = [word for site in ("b", "c", "d") for word in ("--name", site)]
+    assert run_command(several(finished_run, cohort, tables, tmp_path / "out", *names)) == REFUSED
+    said = capsys.readouterr().err.strip().splitlines()[-1]
+    assert said.startswith("clineval: 2.csv, column 'pathology': --positive 'malignant' is in no row")

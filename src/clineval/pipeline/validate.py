@@ -195,13 +195,13 @@ def _with_sites(settings: ValidationSettings, tables: Sequence[OwnImages]) -> Va
     names = settings.sites
     if len(tables) == 1 and not names:
         return settings
+    for name in names:
+        check_name(name)
     if len(names) != len(tables) or len(set(names)) != len(names):
         raise InputError(
             f"validate expects as many different names as tables; got {len(tables)} tables and the names "
             f"{in_short(list(names)) or 'none'}. Repeat --name, in the order of the tables."
         )
-    for name in names:
-        check_name(name)
     if settings.site_column is not None:
         raise InputError(
             f"Several tables are sites themselves; got --site-column {settings.site_column} beside "

@@ -10,7 +10,7 @@ from scipy.linalg import cho_factor, cho_solve
 from scipy.special import expit, logit
 
 from clineval.statistics.auc import auc_logit, compare_auc
-from clineval.statistics.counts import Bools, Floats, checked_risks, flagged
+from clineval.statistics.counts import Bools, Floats, checked_risks, flagged, takes_series
 from clineval.statistics.intervals import Estimate, resampling_units
 from clineval.statistics.scores import surprise
 from clineval.statistics.updating import CaseMeans, UpdateScores, grouped_folds, local_threshold
@@ -71,6 +71,7 @@ class LocalKernel:
         return LocalKernel(self.kernel[np.ix_(fit, fit)], self.offset[fit], self.share, rest)
 
 
+@takes_series
 def fit_head(
     outcome: ArrayLike,
     local: LocalKernel,
@@ -125,6 +126,7 @@ def kernel_logistic(outcome: Bools, kernel: Floats, offset: Floats, penalty: flo
     raise ValueError(f"the head did not converge in {STEPS_OF_NEWTON} steps at C = {penalty:g}")
 
 
+@takes_series
 def evaluate_heads(
     outcome: ArrayLike,
     risk: ArrayLike,
