@@ -27,6 +27,7 @@ def test_a_formula_becomes_mathml(site):
     made = site.with_mathml(r"a share of $|\hat p|$ and $$\frac{k}{N}$$")
     assert made.count('display="inline"') == made.count('display="block"') == 1
     assert "<mfrac>" in made
+    assert made.count("<span>") == 1  # else Markdown would break a line that begins with a formula
     assert "|" not in made  # else a formula would end a cell of a table
 
 

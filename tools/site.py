@@ -40,8 +40,14 @@ def with_mathml(markdown: str) -> str:
 def _mathml(found: re.Match[str]) -> str:
     if found["code"]:
         return found["code"]
-    display = "block" if found["block"] else "inline"
-    return str(convert(found["block"] or found["inline"], display=display)).replace("|", "&#124;")
+    if found["block"]:
+        return _converted(found["block"], display="block")
+    # In a span, else Markdown would take a formula at the start of a line for a block of its own.
+    return f"<span>{_converted(found['inline'], display='inline')}</span>"
+
+
+def _converted(formula: str, *, display: str) -> str:
+    return str(convert(formula, display=display)).replace("|", "&#124;")
 
 
 def _kept(found: re.Match[str], up: str) -> str:
