@@ -17,7 +17,7 @@ from clineval.pipeline.verify import Verdict
 DIFFERING = Verdict(("a.png: differs", "b.csv: missing"))
 COMMANDS = (
     "run", "fetch", "explore", "audit", "train", "evaluate",
-    "report", "study", "adopt", "validate", "predict", "explain", "readers", "verify", "compare",
+    "report", "study", "adopt", "validate", "predict", "explain", "serve", "readers", "verify", "compare",
 )  # fmt: skip
 
 

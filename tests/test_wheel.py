@@ -18,7 +18,7 @@ from finished_run import WORDS, write_cohort
 from PIL import Image
 
 ROOT = Path(__file__).resolve().parents[1]
-HEAVY = ("torch", "statsmodels", "pydicom", "dask", "distributed", "pynndescent")
+HEAVY = ("torch", "statsmodels", "pydicom", "dask", "distributed", "pynndescent", "fastapi")
 
 WITHOUT = f"""
 import sys
@@ -125,6 +125,13 @@ def test_audit_needs_no_torch(clineval, home, tmp_path):
     assert done.returncode == 0, done.stderr
 
 
+def test_serve_says_which_extra_it_needs(clineval, home, finished_run):
+    done = clineval("serve", finished_run, folder=home)
+    assert done.returncode == 3
+    assert "pip install 'clineval[serve]'" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
 @pytest.mark.parametrize("words", [("run",), ("train",), ("study",), ("verify", "out", "--retrain")])
 def test_a_command_that_trains_says_which_extra_it_needs(clineval, home, words):
     done = clineval(*words, folder=home)
@@ -154,6 +161,6 @@ def test_the_core_has_none_of_the_heavy_packages_and_all_has_every_extra():
     core = " ".join(project["dependencies"])
     assert not [name for name in ("torch", "statsmodels", "pydicom", "tqdm") if name in core]
     (everything,) = project["optional-dependencies"]["all"]
-    for extra in ("train", "dicom", "cluster", "audit", "transfer"):
+    for extra in ("train", "dicom", "cluster", "audit", "transfer", "serve"):
         assert extra in everything
     assert ".[all]" in (ROOT / "requirements.txt").read_text().splitlines()

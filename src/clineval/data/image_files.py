@@ -152,6 +152,23 @@ class ReadImage:
 
 
 @dataclass(frozen=True)
+class HeldFile:
+    """A file in memory, as it comes over a network, with the name that it goes by.
+
+    ``most_pixels`` may be fewer than the program reads of a file on the disk, never more.
+    """
+
+    name: str
+    content: bytes
+    most_pixels: int = MOST_PIXELS
+
+    @property
+    def suffix(self) -> str:
+        """The ending of the name, with its dot."""
+        return Path(self.name).suffix
+
+
+@dataclass(frozen=True)
 class Unreadable:
     """A file that could not be used, and why."""
 
@@ -296,7 +313,7 @@ def as_cell(name: str) -> str:
 
 
 def read_images(
-    paths: Sequence[Path],
+    paths: Sequence[Path | HeldFile],
     make: Callable[[int, ReadImage], Made],
     *,
     home: Path | None = None,
@@ -349,7 +366,7 @@ class Squares:
 
 
 def read_squares(
-    paths: Sequence[Path],
+    paths: Sequence[Path | HeldFile],
     *,
     side: int,
     fits: Sequence[str],
@@ -373,7 +390,7 @@ def read_squares(
     return Squares(views, tuple(read_images(paths, cut, home=home, bits=bits, progress=progress)))
 
 
-def read_image(path: Path, *, home: Path | None = None, bits: int | None = DEEP) -> ReadImage:
+def read_image(path: Path | HeldFile, *, home: Path | None = None, bits: int | None = DEEP) -> ReadImage:
     """Decode one PNG, JPEG, JPEG 2000, TIFF, DICOM, BMP, WebP or GIF file into eight-bit grey.
 
     Parameters
@@ -387,14 +404,14 @@ def read_image(path: Path, *, home: Path | None = None, bits: int | None = DEEP)
     Unusable : the file is missing, outside ``home``, empty, too large, broken, several pictures in one,
         or without a grey picture; the message is a clause that follows the file's name.
     """
-    content = _content(path, home)
+    content, most_pixels = _content(path, home)
     digest = hashlib.sha256(content).hexdigest()
     if dicom.is_dicom(content) or (path.suffix.lower() in dicom.SUFFIXES and not _is_picture(content)):
-        return _of_dicom(content, digest)
+        return _of_dicom(content, digest, most_pixels=most_pixels)
     try:
         content, inverted = with_black_zero(content)
         with Image.open(io.BytesIO(content), formats=FORMATS) as image:
-            _check(image, stored=len(content))
+            _check(image, stored=len(content), most_pixels=most_pixels)
             with DECODING.take(_memory(image)):
                 return _decoded(image, digest, bits=bits, inverted=inverted)
     except (Unusable, MemoryError):
@@ -414,8 +431,8 @@ def _decoded(image: Image.Image, digest: str, *, bits: int | None, inverted: boo
     return ReadImage(grey_of(image, bits=bits), digest, colour=colour, deep=is_deep(image), coloured=coloured)
 
 
-def _of_dicom(content: bytes, digest: str) -> ReadImage:
-    picture = dicom.read_dicom(content, most_pixels=MOST_PIXELS, decoding=DECODING.take)
+def _of_dicom(content: bytes, digest: str, *, most_pixels: int) -> ReadImage:
+    picture = dicom.read_dicom(content, most_pixels=most_pixels, decoding=DECODING.take)
     return ReadImage(
         Image.fromarray(picture.grey),
         digest,
@@ -426,17 +443,22 @@ def _of_dicom(content: bytes, digest: str) -> ReadImage:
     )
 
 
-def _content(path: Path, home: Path | None) -> bytes:
+def _content(file: Path | HeldFile, home: Path | None) -> tuple[bytes, int]:
+    """The bytes of a file, and the most pixels that they may claim."""
+    if isinstance(file, Path):
+        return _read(file, home), MOST_PIXELS
+    _check_bytes(len(file.content))
+    return file.content, min(file.most_pixels, MOST_PIXELS)
+
+
+def _read(path: Path, home: Path | None) -> bytes:
     try:
         if home is not None and not path.resolve().is_relative_to(home):
             raise Unusable("it lies outside the image folder; copy it in, or name the folder that holds it")
         size = path.stat().st_size
         if not path.is_file():
             raise Unusable("it is a folder or a device, not a file")
-        if size > MOST_BYTES:
-            raise Unusable(f"it has {size:,} bytes, more than {MOST_BYTES:,}")
-        if not size:
-            raise Unusable("it is empty (0 bytes)")
+        _check_bytes(size)
         return path.read_bytes()
     except FileNotFoundError:
         raise Unusable("no such file") from None
@@ -445,10 +467,17 @@ def _content(path: Path, home: Path | None) -> bytes:
         raise Unusable(f"it cannot be read ({reason})") from error
 
 
-def _check(image: Image.Image, *, stored: int) -> None:
+def _check_bytes(size: int) -> None:
+    if size > MOST_BYTES:
+        raise Unusable(f"it has {size:,} bytes, more than {MOST_BYTES:,}")
+    if not size:
+        raise Unusable("it is empty (0 bytes)")
+
+
+def _check(image: Image.Image, *, stored: int, most_pixels: int) -> None:
     pixels, claim = image.width * image.height, f"it claims {image.width} x {image.height} pixels"
-    if pixels > MOST_PIXELS:
-        raise Unusable(f"{claim}, more than {MOST_PIXELS:,}")
+    if pixels > most_pixels:
+        raise Unusable(f"{claim}, more than {most_pixels:,}")
     if pixels > max(LARGE, PIXELS_PER_BYTE * stored):
         raise Unusable(f"{claim} in {stored:,} bytes, as a decompression bomb does")
     frames = getattr(image, "n_frames", 1)
@@ -471,9 +500,11 @@ def _in_words(error: Exception) -> str:
     return f"it is no image that can be read ({'cut short' if cut else 'damaged'})"
 
 
-def _mean_size(paths: Sequence[Path]) -> float:
+def _mean_size(files: Sequence[Path | HeldFile]) -> float:
     """Bytes of one file; what cannot be looked at any more is named when it is read."""
-    return sum(os.path.getsize(path) for path in paths if os.path.isfile(path)) / max(1, len(paths))
+    held = sum(len(file.content) for file in files if isinstance(file, HeldFile))
+    on_disk = [file for file in files if isinstance(file, Path) and os.path.isfile(file)]
+    return (held + sum(map(os.path.getsize, on_disk))) / max(1, len(files))
 
 
 def fingerprint(grey: Image.Image) -> bytes:

@@ -462,6 +462,31 @@ def recognise(kept: Trace, images: Images) -> tuple[Recognised, ...]:
     return tuple(found)
 
 
+@dataclass(frozen=True)
+class Neighbour:
+    """A training image and how much alike it and another image are, -1 to 1; 1 for the very same layout."""
+
+    training_case: str
+    similarity: float
+
+
+def most_alike(kept: Trace, images: Images, *, count: int) -> tuple[tuple[Neighbour, ...], ...]:
+    """The training images most like each image, the most similar first, displaced or mirrored if need be.
+
+    Parameters
+    ----------
+    images : uint8, shape (cases, height, width), prepared as the training images were.
+    """
+    if not len(images):
+        return ()
+    similarity = _similarity(working_images(images), kept.layout)
+    order = np.argsort(-similarity, axis=1, kind="stable")[:, :count]
+    return tuple(
+        tuple(Neighbour(str(kept.case[place]), round(float(row[place]), 4)) for place in places)
+        for row, places in zip(similarity, order, strict=True)
+    )
+
+
 def digests(images: Images) -> NDArray[np.str_]:
     """A fingerprint of each prepared image's pixels, hexadecimal."""
     return np.array([hashlib.blake2b(image.tobytes(), digest_size=16).hexdigest() for image in images])

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from clineval.data.image_files import (
     ENDINGS,
+    HeldFile,
     ReadImage,
     Squares,
     Unreadable,
@@ -201,24 +202,48 @@ def predict(
     ------
     InputError : the run is not whole, a source is missing or holds no image, or files cannot be read (named).
     """
-    run = read_run(Path(results), thresholds=thresholds)
+    run, found = read_run(Path(results), thresholds=thresholds), find_images(sources)
+    predictions = predict_files(
+        run,
+        found.images,
+        fit=fit,
+        bits=bits,
+        matching=matching,
+        second_view=second_view,
+        skip_unreadable=skip_unreadable,
+        progress=progress,
+    )
+    return replace(predictions, passed_over=found.passed_over, note=found.note)
+
+
+def predict_files(
+    run: StoredRun,
+    files: Sequence[tuple[Path | HeldFile, str]],
+    *,
+    fit: str = AS_TRAINED,
+    bits: int = DEEP,
+    matching: bool = True,
+    second_view: bool = True,
+    skip_unreadable: bool = False,
+    progress: Progress | None = None,
+) -> Predictions:
+    """``predict`` by a run that was read, of files on the disk or in memory, each with its name."""
     fits = cut_for(run, fit, second_view=second_view)
     check_preparation(size=run.side, fit=fits[0], bits=bits)
-    files = find_images(sources)
     found: list[Prediction] = []
     bad: list[Unreadable] = []
-    for start in range(0, len(files.images), BLOCK):
-        paths, names = zip(*files.images[start : start + BLOCK], strict=True)
+    for start in range(0, len(files), BLOCK):
+        paths, names = zip(*files[start : start + BLOCK], strict=True)
         squares = read_squares(paths, side=run.side, fits=fits, bits=bits)
         read = zip(names, squares.read, strict=True)
         bad.extend(Unreadable(name, str(why)) for name, why in read if isinstance(why, Unusable))
         if squares.usable.any() and (skip_unreadable or not bad):
             found.extend(_predict_squares(run, squares, names, matching=matching))
         if progress is not None:
-            progress(start + len(paths), len(files.images))
+            progress(start + len(paths), len(files))
     if bad and not (skip_unreadable and found):
         listed = in_short([f"{file.case}: {file.reason}" for file in bad])
-        raise InputError(f"{len(bad)} of {len(files.images)} images cannot be used: {listed}.")
+        raise InputError(f"{len(bad)} of {len(files)} images cannot be used: {listed}.")
     return Predictions(
         run.condition,
         " ".join(filter(None, (run.notice, left_out(run)))),
@@ -226,9 +251,7 @@ def predict(
         _limits(run),
         tuple(found),
         tuple(bad) if skip_unreadable else None,
-        files.passed_over,
-        files.note,
-        run.primary,
+        primary=run.primary,
     )
 
 

@@ -1,0 +1,408 @@
+"""A finished run held in memory, and what its page says of an image: the work of ``clineval serve``."""
+
+import base64
+import csv
+import io
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from clineval.data import medmnist
+from clineval.data.findings import bears_marks, nearly_black
+from clineval.data.image_files import HeldFile, ReadImage, read_images
+from clineval.data.preparation import Unusable, box_of, square_to_score
+from clineval.data.similarity import Neighbour, Recognised, Trace, digests, most_alike, recognise
+from clineval.errors import InputError
+from clineval.files import hash_file, program_version, read_regular
+from clineval.pipeline.predict import Prediction, Predictions, predict_files
+from clineval.pipeline.stored_run import AS_TRAINED, MOST_EVALUATION, StoredRun, cut_for, left_out, read_run
+from clineval.results.folder import MARKER
+
+REPORT, TABLE = "report.html", "predictions.csv"
+NEAREST = 4  # training images shown beside an image
+SIDE_OF_PICTURE = 640  # pixels of the longer side of the picture shown
+SIDE_OF_SQUARE = 224  # the same of squares; smaller ones are shown pixel by pixel
+MOST_ON_DISK = 300_000_000  # bytes of a data set's file from which training images are shown
+COLOURED = 0.05  # share of coloured pixels from which the page says that only their brightness was seen
+PHANTOM = "phantom"
+COUNTS = ("true_positives", "false_positives", "false_negatives", "true_negatives")
+BOUNDED = ("sensitivity", "specificity", "ppv", "npv", "lr_positive", "lr_negative")
+
+
+@dataclass(frozen=True)
+class Preparing:
+    """How uploaded images are read and cut: the options of ``clineval predict``."""
+
+    fit: str = AS_TRAINED
+    bits: int = 16
+    matching: bool = True
+    second_view: bool = True
+    skip_unreadable: bool = False
+
+
+@dataclass(frozen=True)
+class Warned:
+    """Something to know before the risk is read: its code and a sentence."""
+
+    code: str
+    text: str
+
+
+@dataclass(frozen=True)
+class Served:
+    """A finished run, read once, and what else its page shows.
+
+    Attributes
+    ----------
+    trace : what recognises the training images.
+    folder : the results folder; ``state`` is what told its files apart when they were read.
+    evaluation, provenance : ``evaluation.json`` and ``provenance.json`` as they stand.
+    provenance_sha256 : names the run; ``report`` is its page, None where there is none as the run wrote it.
+    """
+
+    run: StoredRun
+    trace: Trace
+    folder: Path
+    state: tuple[Any, ...]
+    evaluation: Mapping[str, Any]
+    provenance: Mapping[str, Any]
+    provenance_sha256: str
+    report: bytes | None
+
+    @property
+    def unchanged(self) -> bool:
+        """Whether the folder still holds the files that were read."""
+        return _state(self.folder) == self.state
+
+    @property
+    def main(self) -> tuple[str, float]:
+        """The model that the page speaks of first, and its threshold; the first one where none is primary."""
+        if self.run.primary is not None:
+            return self.run.primary
+        model = next((name for name, points in self.run.thresholds.items() if points), "")
+        if not model:
+            raise InputError(f"No model of {self.folder} has a frozen threshold; make the run anew.")
+        return model, self.run.thresholds[model][0].threshold
+
+    @cached_property
+    def outcomes(self) -> Mapping[str, bool]:
+        """Whether the condition is present, by training case; empty where the table does not say it."""
+        path = self.folder / TABLE
+        if not _is_as_written(path, self.provenance):
+            return {}
+        with path.open(newline="", encoding="utf-8") as file:
+            rows = csv.DictReader(file)
+            return {row["case"]: row["outcome"] == "1" for row in rows if row["split"] == "train"}
+
+    @cached_property
+    def training_pictures(self) -> Mapping[str, NDArray[np.uint8]]:
+        """The training images by case, where their data set is on this machine; else empty."""
+        cohort = self._data_set()
+        if cohort is None:
+            return {}
+        images = dict(zip(cohort.case.tolist(), cohort.images, strict=True))
+        kept = self.trace
+        there = [case for case in kept.case.tolist() if case in images]
+        if not there:
+            return {}
+        known = dict(zip(kept.case.tolist(), kept.digest.tolist(), strict=True))
+        found = digests(np.stack([images[case] for case in there])).tolist()
+        return {
+            case: images[case].copy() for case, one in zip(there, found, strict=True) if one == known[case]
+        }
+
+    @cached_property
+    def explainer(self) -> Any:
+        """The primary model beside its randomised versions, ready to map images."""
+        return explainer_of(self)
+
+    def prepare(self) -> None:
+        """Load what the first image and the first map would wait for."""
+        _ = self.outcomes, self.training_pictures, self.explainer
+
+    def _data_set(self) -> Any:
+        """The cohort that the run learnt from, never fetched; None where it is not here."""
+        settings = self.provenance.get("settings", {})
+        name = str(self.provenance.get("data", {}).get("dataset", "")).split("_")[0]
+        try:
+            if name == PHANTOM:
+                return medmnist.load_cohort(PHANTOM, size=self.run.side, seed=settings["training"]["seed"])
+            if name not in medmnist.SETS:
+                return None
+            path = medmnist.find(name, size=self.run.side)
+            if path is None or path.stat().st_size > MOST_ON_DISK:
+                return None
+            return medmnist.read(path, name, size=self.run.side, condition=settings["data"]["condition"])
+        except (InputError, OSError, KeyError, TypeError):
+            return None
+
+
+# Read -------------------------------------------------------------------------------------------------
+
+
+def open_run(results: Path) -> Served:
+    """Read a finished run for serving.
+
+    Raises
+    ------
+    InputError : as ``read_run``; or the folder was replaced while it was read.
+    """
+    if results.is_file():
+        raise InputError(f"clineval serve needs a folder of clineval run; {results} is a file.")
+    before = _state(results)
+    run = read_run(results)
+    if run.reference is None:
+        raise InputError(f"{results} tells nothing of the training images; serve a folder of clineval run.")
+    provenance = json.loads(read_regular(results / MARKER))
+    served = Served(
+        run,
+        run.reference.trace,
+        results,
+        _state(results),
+        json.loads(read_regular(results / "evaluation.json", most=MOST_EVALUATION)),
+        provenance,
+        hash_file(results / MARKER),
+        read_regular(results / REPORT) if _is_as_written(results / REPORT, provenance) else None,
+    )
+    if served.state != before:
+        raise InputError(f"{results} was replaced by another run while it was read; repeat the command.")
+    _ = served.main  # refused here where no model has a threshold
+    return served
+
+
+def _state(folder: Path) -> tuple[Any, ...]:
+    """What changes when a file that is served, or the folder itself, is replaced or altered."""
+    names = ("", MARKER, "evaluation.json", TABLE, REPORT, "models")
+    paths = [folder / name for name in names]
+    try:
+        paths += sorted((folder / "models").iterdir())
+    except OSError:
+        return ()
+    return tuple(_stamp(path) for path in paths)
+
+
+def _stamp(path: Path) -> tuple[Any, ...]:
+    try:
+        found = path.stat()
+    except OSError:
+        return (path.name,)
+    size = found.st_size if path.is_file() else 0  # a folder's own size and time tell of lock files, too
+    return path.name, found.st_dev, found.st_ino, size, found.st_mtime_ns if size else 0
+
+
+def _is_as_written(path: Path, provenance: Mapping[str, Any]) -> bool:
+    written = provenance.get("artefacts")
+    known = written.get(path.name) if isinstance(written, dict) else None
+    return known is not None and path.is_file() and hash_file(path) == known
+
+
+# What the run is --------------------------------------------------------------------------------------
+
+
+def describe_run(served: Served) -> dict[str, Any]:
+    """Condition, models with their frozen thresholds and what these did on the test set, and where from."""
+    run, (model, threshold) = served.run, served.main
+    population = _population(served, model)
+    scores = _scores(served, model, population)
+    return {
+        "condition": run.condition,
+        "data_title": run.data_title,
+        "notice": " ".join(filter(None, (run.notice, left_out(run)))),
+        "side": run.side,
+        "fit": run.fit,
+        "primary": {"model": model, "threshold": threshold},
+        "population": population,
+        "cases": scores.get("cases"),
+        "events": scores.get("events"),
+        "level": served.evaluation.get("level"),
+        "models": {name: _points(served, name, population) for name in run.names},
+        "report": served.report is not None,
+        "provenance_sha256": served.provenance_sha256,
+        "program": f"clineval {program_version()}",
+    }
+
+
+def _population(served: Served, model: str) -> str:
+    """The population that the counts are taken of: test, else the first that was kept for testing."""
+    there = served.evaluation["models"].get(model, {})
+    kept = [name for name, scores in there.items() if scores.get("operating_points")]
+    return "test" if "test" in kept else next(iter(kept), "")
+
+
+def _scores(served: Served, model: str, population: str) -> Mapping[str, Any]:
+    found = served.evaluation["models"].get(model, {}).get(population, {})
+    return found if isinstance(found, dict) else {}
+
+
+def _points(served: Served, model: str, population: str) -> list[dict[str, Any]]:
+    """A model's frozen thresholds, each with its counts and intervals where it was scored."""
+    scored = {
+        (each["name"], each["threshold"]): each
+        for each in _scores(served, model, population).get("operating_points", ())
+    }
+    return [
+        {**vars(each), **_what_it_did(scored.get((each.name, each.threshold), {}))}
+        for each in served.run.thresholds[model]
+    ]
+
+
+def _what_it_did(point: Mapping[str, Any]) -> dict[str, Any]:
+    counts = {name: point.get(name) for name in ("rule", *COUNTS)}
+    return counts | {name: _bounds(point.get(name)) for name in BOUNDED}
+
+
+def _bounds(estimate: Any) -> list[float | None] | None:
+    """Lower and upper bound of an interval; None where there is no estimate."""
+    return None if not isinstance(estimate, dict) else [estimate.get("low"), estimate.get("high")]
+
+
+# What it says of images -------------------------------------------------------------------------------
+
+
+def predict_held(served: Served, files: Sequence[HeldFile], how: Preparing) -> Predictions:
+    """What ``clineval predict`` says of files that lie in memory."""
+    return predict_files(served.run, [(file, file.name) for file in files], **vars(how))
+
+
+def examine(
+    served: Served, files: Sequence[HeldFile], how: Preparing, *, pictures: bool = False
+) -> dict[str, Any]:
+    """What ``clineval predict`` says, and of each image its warnings, square and nearest training images.
+
+    Parameters
+    ----------
+    pictures : also send the image as sent, and the pictures of the training images.
+
+    Raises
+    ------
+    InputError : as ``predict`` does.
+    """
+    predictions = predict_held(served, files, how)
+    second = len(cut_for(served.run, how.fit, second_view=how.second_view)) > 1
+    looks = _looks(served, files, how, pictures=pictures)
+    squares = np.array([look.square for look in looks])
+    seen = {each.row: each for each in recognise(served.trace, squares)}
+    near = most_alike(served.trace, squares, count=NEAREST) if pictures else [()] * len(looks)
+    shown = [
+        {
+            "place": look.place,
+            "image": prediction.image,
+            "warnings": [vars(each) for each in _warnings(prediction, look, predictions, seen.get(row))],
+            "width": look.size[0],
+            "height": look.size[1],
+            "box": box_of(*look.size, fit=look.fit),
+            "second": second and look.size[0] < look.size[1],
+            "square": _png(look.square, side=SIDE_OF_SQUARE),
+            "picture": look.picture,
+            "nearest": [_neighbour(served, each) for each in near[row]],
+        }
+        for row, (look, prediction) in enumerate(zip(looks, predictions, strict=True))
+    ]
+    return {"predictions": json.loads(predictions.to_json()), "images": shown}
+
+
+def explainer_of(served: Served, model: str | None = None, *, matching: bool = True) -> Any:
+    """One model of the run, by default the one that the page speaks of first, ready to map images."""
+    from clineval.pipeline.explain import explainer  # loads what the report is written with
+
+    return explainer(served.run, model or served.main[0], matching=matching)
+
+
+def explain_held(
+    served: Served, file: HeldFile, how: Preparing, *, model: str | None = None
+) -> dict[str, Any]:
+    """What the risk of one image depends on, as ``clineval explain`` maps and checks it, and its square.
+
+    Raises
+    ------
+    InputError : as ``explain`` does.
+    """
+    (fit,) = cut_for(served.run, how.fit, second_view=False)
+
+    def cut(_place: int, read: ReadImage) -> NDArray[np.uint8]:
+        return square_to_score(read.grey, side=served.run.side, fit=fit)
+
+    (square,) = read_images([file], cut, bits=how.bits)
+    if isinstance(square, Unusable):
+        raise InputError(f"1 of 1 images cannot be used: {file.name}: {square}.")
+    usual = model in (None, served.main[0]) and how.matching
+    ready = served.explainer if usual else explainer_of(served, model, matching=how.matching)
+    found = ready.explain(square, image=file.name).to_json()
+    return {**found, "square": _png(square, side=SIDE_OF_SQUARE)}
+
+
+@dataclass(frozen=True)
+class _Look:
+    """One readable file: its place among those sent, its square, and what its whole picture shows."""
+
+    place: int
+    square: NDArray[np.uint8]
+    size: tuple[int, int]
+    fit: str
+    marked: bool
+    picture: str
+
+
+def _looks(served: Served, files: Sequence[HeldFile], how: Preparing, *, pictures: bool) -> list[_Look]:
+    fit = cut_for(served.run, how.fit, second_view=False)[0]
+
+    def look(place: int, read: ReadImage) -> _Look:
+        square = square_to_score(read.grey, side=served.run.side, fit=fit)
+        picture = _png(np.asarray(read.grey), side=SIDE_OF_PICTURE) if pictures else ""
+        return _Look(place, square, read.grey.size, fit, read.burnt_in or bears_marks(read.grey), picture)
+
+    return [each for each in read_images(files, look, bits=how.bits) if not isinstance(each, Unusable)]
+
+
+def _warnings(
+    prediction: Prediction, look: _Look, predictions: Predictions, seen: Recognised | None
+) -> Iterator[Warned]:
+    if prediction.unlike_training:
+        yield Warned("unlike_training", _unlike(prediction, predictions.limits))
+    if seen is not None:
+        what = "is one of the training images" if seen.identical else "shows the same picture as"
+        named = f" ({seen.training_case})" if seen.identical else f" training image {seen.training_case}"
+        yield Warned("seen_in_training", f"This image {what}{named}: its risk says nothing about new images.")
+    if look.marked:
+        yield Warned("burnt_in", "Text or measuring marks seem to be burnt into the picture.")
+    if nearly_black(look.square[None])[0]:
+        yield Warned("nearly_black", "The square that is scored is nearly black.")
+    if prediction.coloured >= COLOURED:
+        share = f"{prediction.coloured:.0%}"
+        yield Warned("coloured", f"{share} of the pixels have a colour; models see the brightness only.")
+
+
+def _unlike(prediction: Prediction, limits: Mapping[str, float]) -> str:
+    """Which distance from the training images is beyond its limit."""
+    far = {"texture_distance": prediction.texture_distance, "grey_distance": prediction.grey_distance}
+    beyond = [
+        f"{name.removesuffix('_distance')} distance {value:.2f}, limit {limits[name]:.2f}"
+        for name, value in far.items()
+        if value is not None and value > limits[name]
+    ]
+    return f"This image is unlike the training images ({'; '.join(beyond)}): do not rely on its risk."
+
+
+def _neighbour(served: Served, each: Neighbour) -> dict[str, Any]:
+    picture = served.training_pictures.get(each.training_case)
+    return {
+        "case": each.training_case,
+        "similarity": each.similarity,
+        "outcome": served.outcomes.get(each.training_case),
+        "picture": "" if picture is None else _png(picture, side=SIDE_OF_SQUARE),
+    }
+
+
+def _png(grey: NDArray[np.uint8], *, side: int) -> str:
+    """A picture as base64 PNG, brought down to ``side`` pixels on the longer side."""
+    picture, kept = Image.fromarray(grey), io.BytesIO()
+    picture.thumbnail((side, side), Image.Resampling.BILINEAR)
+    picture.save(kept, format="PNG")
+    return base64.b64encode(kept.getvalue()).decode("ascii")
