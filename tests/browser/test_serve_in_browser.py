@@ -13,6 +13,7 @@ from PIL import Image
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 pytest.importorskip("fastapi", reason="FastAPI is not installed (the extra 'serve')")
+import httpx
 from test_serve import serving
 
 from clineval.evaluation import read_evaluation
@@ -221,24 +222,24 @@ def test_the_prevalence_moves_what_a_flag_means_as_the_python_functions_say(open
     assert page.inner_text("#prevalence-value") == "27.5%"
 
 
-def test_the_map_stands_beside_that_of_random_weights_and_is_grey_where_it_failed(opened, images):
-    page, passed = opened(), {"to": True}
-
-    def judge(route):
-        found = route.fetch().json()
-        found["check"] |= {"passed": passed["to"], "reason": "" if passed["to"] else "it fails for the test"}
-        route.fulfill(json=found)
-
-    page.route("**/api/explain", judge)
-    for passed["to"], words, grey in ((True, "It passed its check.", 0), (False, "it fails for the test", 1)):
-        show_one(page, named(images, "image-1.png"))
-        page.locator("#map-shown svg").first.wait_for(state="detached")
-        page.click("#show-map")
-        page.locator("#map-shown svg").nth(1).wait_for()
-        assert words in page.inner_text("#map-shown")
-        assert page.locator("#map-shown svg.grey").count() == grey
-        assert "The same of random weights" in page.inner_text("#map-shown")
-        assert "percentage points" in page.get_attribute("#map-shown svg", "aria-label")
+@pytest.mark.parametrize(
+    ("passed", "words"), [(True, "It passed its check."), (False, "Not to be read: it fails for the test.")]
+)
+def test_the_map_stands_beside_that_of_random_weights_and_is_grey_where_it_failed(
+    opened, address, images, passed, words
+):
+    page, path = opened(), named(images, "image-1.png")
+    found = httpx.post(f"{address}api/explain", files={"images": path.read_bytes()}, timeout=60).json()
+    found["check"] |= {"passed": passed, "reason": "" if passed else "it fails for the test"}
+    page.route("**/api/explain", lambda route: route.fulfill(json=found))
+    show_one(page, path)
+    page.click("#show-map")
+    page.locator("#map-shown svg").nth(1).wait_for()
+    text = page.inner_text("#map-shown")
+    assert words in text
+    assert "The same of random weights" in text
+    assert page.locator("#map-shown svg.grey").count() == int(not passed)
+    assert "percentage points" in page.get_attribute("#map-shown svg >> nth=0", "aria-label")
 
 
 def test_the_keyboard_alone_reaches_everything(opened, images):
