@@ -29,12 +29,12 @@ from clineval.results.folder import recover
 SHORT_RUN = """
 import sys
 from dataclasses import replace
-from clineval.cli import learning, main
+from clineval.cli import images, main
 from clineval.data.phantom import phantom
 import clineval.pipeline.run as pipeline
 import clineval.reporting.figures as figures
 
-whole, _, _ = learning.run_settings, pipeline.load_cohort, figures.write_figures  # what is replaced is there
+whole, _, _ = images.run_settings, pipeline.load_cohort, figures.write_figures  # what is replaced is there
 
 def short(**named):
     settings = whole(**named)
@@ -45,7 +45,7 @@ def short(**named):
         evaluation=replace(settings.evaluation, draws=50),
     )
 
-learning.run_settings = short
+images.run_settings = short
 pipeline.load_cohort = lambda *words, seed, **named: phantom(seed=seed, cases=(60, 24, 40), reason="a soak")
 figures.write_figures = lambda folder, **named: None
 sys.exit(main.run_command(sys.argv[1:]))

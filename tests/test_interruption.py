@@ -16,16 +16,16 @@ RUN = """
 import signal, sys
 from dataclasses import replace
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job would ignore it
-from clineval.cli import learning, main
+from clineval.cli import images, main
 from clineval.data.phantom import phantom
 import clineval.pipeline.run as pipeline
 import clineval.reporting.figures as figures
-whole = learning.run_settings
+whole = images.run_settings
 def short(**named):
     settings = whole(**named)
     network = replace(settings.training.network, epochs=6)
     return replace(settings, training=replace(settings.training, members=3, network=network))
-learning.run_settings = short
+images.run_settings = short
 pipeline.load_cohort = lambda *words, **named: phantom(seed=0, cases=(60, 24, 40), reason="a test")
 figures.write_figures = lambda folder, **named: None
 main.main()
