@@ -3,7 +3,9 @@
 import math
 import os
 import threading
+import time
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -31,6 +33,7 @@ MOST_GRAPH = 2**28  # bytes of a graph from a file
 MOST_MEMORY = 2**32  # bytes that graphs from files compute with, all at once
 MOST_AT_ONCE = 8  # of their runs: each has its share of that memory on a machine of any size
 MOST_SECONDS = 60.0  # of one run
+LOOK_EVERY = 0.1  # seconds between two looks at the clock
 STANDARD = ("", "ai.onnx", "ai.onnx.ml")  # domains whose operators onnxruntime has itself
 
 
@@ -47,6 +50,46 @@ _arena = onnxruntime.OrtMemoryInfo(
 )
 onnxruntime.create_and_register_allocator(_arena, onnxruntime.OrtArenaCfg({"max_mem": MOST_MEMORY}))
 _places = threading.BoundedSemaphore(MOST_AT_ONCE)
+
+
+class _Clock:
+    """Ends runs that take longer than ``MOST_SECONDS``; one thread watches all of them."""
+
+    def __init__(self) -> None:
+        self._running: dict[int, tuple[float, Any]] = {}
+        self._any, self._starting = threading.Event(), threading.Lock()
+        self._thread = threading.Thread()
+
+    @contextmanager
+    def watching(self, options: Any) -> Iterator[None]:
+        """While the block runs it has a deadline, after which its options say that it must end."""
+        self._running[id(options)] = (time.monotonic() + MOST_SECONDS, options)
+        self._any.set()
+        if not self._thread.is_alive():
+            self._start()
+        try:
+            yield
+        finally:
+            del self._running[id(options)]
+
+    def _start(self) -> None:
+        with self._starting:
+            if not self._thread.is_alive():
+                self._thread = threading.Thread(target=self._watch, daemon=True)
+                self._thread.start()
+
+    def _watch(self) -> None:
+        while self._any.wait():
+            time.sleep(LOOK_EVERY)
+            for deadline, options in list(self._running.values()):
+                if time.monotonic() > deadline:
+                    options.terminate = True
+            self._any.clear()
+            if self._running:
+                self._any.set()
+
+
+_clock = _Clock()
 
 
 def _bounded_session(graph: bytes) -> onnxruntime.InferenceSession:
@@ -140,20 +183,13 @@ class GivenGraph:
         """
         options = onnxruntime.RunOptions()
         options.log_severity_level = SILENT
-        late = threading.Timer(MOST_SECONDS, setattr, (options, "terminate", True))
-        late.daemon = True
-        with _places:
-            late.start()
-            try:
+        try:
+            with _places, _clock.watching(options):
                 answer = np.asarray(self.session.run([output], {self.input.name: values}, options)[0])
-            except Exception as error:  # onnxruntime has no common class of its errors
-                if options.terminate:
-                    raise ValueError(
-                        f"the graph takes longer than {MOST_SECONDS:g} s for an image"
-                    ) from error
-                raise ValueError(f"the graph cannot be run ({_first_line(error)})") from error
-            finally:
-                late.cancel()
+        except Exception as error:  # onnxruntime has no common class of its errors
+            if options.terminate:
+                raise ValueError(f"the graph takes longer than {MOST_SECONDS:g} s for an image") from error
+            raise ValueError(f"the graph cannot be run ({_first_line(error)})") from error
         if answer.dtype.kind != "f":
             raise ValueError(f"expected floating-point numbers from {output}, got {answer.dtype}")
         return answer
