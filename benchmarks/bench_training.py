@@ -36,9 +36,8 @@ from clineval.data.audit import audit
 from clineval.data.cohort import Cohort
 from clineval.models.classifier import mean_of
 from clineval.models.ensemble import train_models
-from clineval.models.jobs import Job, Material, perform
 from clineval.models.network_training import build_network, one_thread, parameters_of
-from clineval.models.parallel import run_jobs
+from clineval.models.parallel import Job, Material, perform, run_jobs
 from clineval.models.study import study
 from clineval.pipeline.study import score, summarise
 from clineval.settings import StudySettings, TrainingSettings

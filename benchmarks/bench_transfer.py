@@ -27,12 +27,12 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from clineval.progress import silent
 from numpy.typing import NDArray
 
 from clineval.data import medmnist
 from clineval.data.audit import audit
 from clineval.data.cohort import Cohort
+from clineval.errors import silent
 from clineval.models import transfer
 from clineval.models.classifier import mean_of, risk_of
 from clineval.models.ensemble import train_models

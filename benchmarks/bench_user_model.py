@@ -22,8 +22,8 @@ from pathlib import Path
 
 from clineval.data import load_cohort
 from clineval.data.audit import audit
+from clineval.models.classifier import given_model
 from clineval.models.ensemble import train_models
-from clineval.models.given import given_model
 from clineval.settings import TrainingSettings
 
 TRIALS = 5

@@ -12,8 +12,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from clineval.models import network_training
-from clineval.models.jobs import Job, Material
 from clineval.models.network_training import augment
+from clineval.models.parallel import Job, Material
 from clineval.models.preprocessing import histograms
 
 Change = Callable[[Tensor, torch.Generator], Tensor]

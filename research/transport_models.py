@@ -18,7 +18,7 @@ from clineval.data.cohort import Cohort
 from clineval.data.preparation import square
 from clineval.data.splits import derived_seed, grouped_folds
 from clineval.models.classifier import KINDS, Classifier, risk_of
-from clineval.models.jobs import Job, Material, perform
+from clineval.models.parallel import Job, Material, perform
 from clineval.models.preprocessing import View, match_mean_and_spread, mean_histogram
 from clineval.models.stored import read_arrays, write_arrays
 from clineval.settings import TrainingSettings

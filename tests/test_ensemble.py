@@ -13,7 +13,7 @@ import pytest
 
 from clineval.data.phantom import phantom
 from clineval.errors import InputError
-from clineval.models import jobs
+from clineval.models import parallel
 from clineval.models.classifier import KINDS, read_model, risk_of
 from clineval.models.ensemble import train_cohorts, train_models
 from clineval.models.preprocessing import View
@@ -133,7 +133,7 @@ def test_a_model_may_be_stored_under_another_name(models, tmp_path):
 def test_finished_trainings_are_reused(models, tmp_path, monkeypatch):
     train_models(COHORT, settings=SETTINGS, names=["cnn"], jobs=1, finished=tmp_path)
     assert len(list(tmp_path.iterdir())) == 3
-    monkeypatch.setattr(jobs, "_fit", None)
+    monkeypatch.setattr(parallel, "_fit", None)
     (again,) = train_models(COHORT, settings=SETTINGS, names=["cnn"], jobs=1, finished=tmp_path)
     assert np.array_equal(again.risk, models["cnn"].risk)
     assert again.stored.record == models["cnn"].stored.record
@@ -285,7 +285,11 @@ def hashes(*, jobs, threads):
         "OPENBLAS_NUM_THREADS": threads,
     }
     done = subprocess.run(
-        [sys.executable, "-c", SCRIPT, str(jobs), "2"], env=env, capture_output=True, text=True, check=True
+        [sys.executable, "-c", SCRIPT, str(jobs), "2"],
+        env=env,
+        capture_output=True,
+        text=True,
+        check=True,
     )
     assert done.stderr == ""
     return done.stdout

@@ -16,8 +16,8 @@ from typer.testing import CliRunner
 from clineval.cli.main import app
 from clineval.data import phantom as phantom_set
 from clineval.data.phantom import phantom
+from clineval.models.classifier import given_model
 from clineval.models.ensemble import train_models
-from clineval.models.given import given_model
 from clineval.settings import TrainingSettings
 
 EXAMPLES = Path(__file__).parents[1] / "examples"

@@ -39,7 +39,7 @@ def drawn(finished_run, tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("clineval.reporting.figures.write_figures", lambda *given, **named: None)
         patch.setattr(
-            "clineval.reporting.strips.write_scored_strip",
+            "clineval.reporting.data_plots.write_scored_strip",
             lambda _, squares, path, **named: found.append((squares, named)),
         )
         clineval.validate(finished_run, images, settings, out=cohort.parent / "out")

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from clineval.data.cohort import Cohort, Source
-from clineval.data.joined_cohorts import join_cohorts
 from clineval.data.own_images import OwnCohort
 from clineval.errors import InputError
+from clineval.pipeline.validate import join_cohorts
 
 
 def site(name: str, *, cases: int = 4, patients=None, images=None, folder="", **attributes) -> OwnCohort:

@@ -18,7 +18,7 @@ TRAINING = """
 import sys
 import numpy as np
 from clineval.data.phantom import phantom
-from clineval.models.jobs import Job, Material
+from clineval.models.parallel import Job, Material
 from clineval.models.parallel import train_in_processes
 from clineval.settings import NetworkSettings
 

@@ -12,9 +12,8 @@ from onnx import TensorProto, helper, numpy_helper
 from clineval.data.phantom import phantom
 from clineval.errors import InputError
 from clineval.models import onnx_graph, onnx_model
-from clineval.models.classifier import KINDS
+from clineval.models.classifier import KINDS, given_model
 from clineval.models.ensemble import train_models
-from clineval.models.given import given_model
 from clineval.models.preprocessing import View
 from clineval.models.stored import read_arrays, write_arrays
 from clineval.pipeline.train import finalise

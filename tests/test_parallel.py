@@ -12,8 +12,7 @@ import pytest
 
 from clineval.data.phantom import phantom
 from clineval.models import parallel
-from clineval.models.jobs import Fitted, Job, Material, perform
-from clineval.models.parallel import IDLE_SECONDS, train_in_processes
+from clineval.models.parallel import IDLE_SECONDS, Fitted, Job, Material, perform, train_in_processes
 from clineval.models.stored import Stored, write_arrays
 from clineval.settings import NetworkSettings
 

@@ -18,8 +18,8 @@ from clineval.cli.main import app
 from clineval.data import phantom as phantom_set
 from clineval.data.phantom import phantom
 from clineval.errors import InputError
-from clineval.models import cluster, jobs
-from clineval.models.given import given_model
+from clineval.models import parallel
+from clineval.models.classifier import given_model
 from clineval.models.study import plan, study
 from clineval.settings import LogisticSettings, NetworkSettings, StudySettings, TrainingSettings
 
@@ -105,7 +105,7 @@ def test_the_combined_model_is_the_mean_on_the_logit_scale(tmp_path):
 
 
 def test_a_finished_study_is_read_back_not_trained_again(risks, finished, monkeypatch):
-    monkeypatch.setattr(jobs, "_fit", None)
+    monkeypatch.setattr(parallel, "_fit", None)
     again = study(COHORT, settings=SETTINGS, training=TRAINING, jobs=1, finished=finished)
     pd.testing.assert_frame_equal(again, risks)
 
@@ -161,7 +161,7 @@ def test_settings_that_make_no_study_are_refused(changes, message):
 @pytest.mark.parametrize("accepts", [False, True])
 def test_a_cluster_that_does_not_answer_is_refused_within_its_patience(monkeypatch, accepts):
     pytest.importorskip("distributed")
-    monkeypatch.setattr(cluster, "PATIENCE", 1)
+    monkeypatch.setattr(parallel, "PATIENCE", 1)
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         if accepts:  # connections are taken and nobody says a word
@@ -174,9 +174,9 @@ def test_a_cluster_that_does_not_answer_is_refused_within_its_patience(monkeypat
 
 
 def test_a_worker_of_another_version_refuses_the_training():
-    expected = {**cluster.versions(), "torch": "1.0"}
+    expected = {**parallel.worker_versions(), "torch": "1.0"}
     with pytest.raises(InputError, match=r"a worker has torch .* instead of 1\.0"):
-        cluster.perform_like(expected, None, None)
+        parallel.perform_like(expected, None, None)
 
 
 @pytest.mark.slow

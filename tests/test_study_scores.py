@@ -129,7 +129,7 @@ def finished(tmp_path_factory):
         return run_study(QUICK, PLAN, out=folder, jobs=1, show=shown.append), shown
 
 
-def small_phantom(settings, *, announce):
+def small_phantom(settings, **_named):
     from clineval.data.phantom import phantom
 
     return phantom(6, cases=(60, 16, 16))
@@ -159,11 +159,11 @@ def test_the_summary_so_far_is_shown_after_every_training(finished):
 
 
 def test_the_same_study_again_gives_the_same_bytes_without_training(finished, monkeypatch):
-    from clineval.models import jobs
+    from clineval.models import parallel
 
     study, _ = finished
     before = {path.name: path.read_bytes() for path in study.folder.glob("study*")}
-    monkeypatch.setattr(jobs, "_fit", None)
+    monkeypatch.setattr(parallel, "_fit", None)
     monkeypatch.setattr("clineval.pipeline.study.load", small_phantom)
     run_study(QUICK, PLAN, out=study.folder, jobs=1)
     assert {path.name: path.read_bytes() for path in study.folder.glob("study*")} == before

@@ -15,9 +15,8 @@ from clineval.cli.main import app
 from clineval.data.phantom import phantom
 from clineval.errors import InputError
 from clineval.models import user_model, user_worker
-from clineval.models.classifier import KINDS
+from clineval.models.classifier import KINDS, given_model
 from clineval.models.ensemble import check_own_name, train_models
-from clineval.models.given import given_model
 from clineval.models.preprocessing import View
 from clineval.pipeline import stored_run
 from clineval.settings import TrainingSettings
@@ -188,7 +187,7 @@ def test_an_interruption_of_a_training_in_this_process_ends_the_program(cohort):
 @pytest.mark.slow
 def test_a_file_that_begins_a_run_where_it_is_imported_is_told_so(cohort, tmp_path):
     code = (
-        "from clineval.data.phantom import phantom\nfrom clineval.models.given import given_model\n"
+        "from clineval.data.phantom import phantom\nfrom clineval.models.classifier import given_model\n"
         "given_model('mine', 'mine.py:make', phantom(1, cases=(8, 8, 8)), timeout=9)\n" + GOOD
     )
     with pytest.raises(InputError, match="importing its file begins a run; put that under if __name__"):

@@ -15,10 +15,13 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import expit, logit
 
+from clineval.data.cohort import Cohort
 from clineval.errors import InputError
 from clineval.models import logistic, network, onnx_model, scattering, transfer, user_model
+from clineval.models.onnx_model import frozen_model
 from clineval.models.preprocessing import MATCHED, ORIGINAL, View
 from clineval.models.stored import Arrays, Floats, Shapes, Stored, read_arrays, read_record, require_shapes
+from clineval.models.user_model import callable_model, python_model
 from clineval.settings import GivenModel, TrainingSettings
 
 MOST_PIXELS_A_SIDE = 1024  # of the images that a stored model takes
@@ -296,3 +299,34 @@ def _side(value: Any) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= MOST_PIXELS_A_SIDE:
         raise ValueError(f"images of {value!r} pixels a side")
     return value
+
+
+ModelSource = str | Callable[[int], Any]
+
+
+def given_model(
+    name: str, source: ModelSource, cohort: Cohort, *, timeout: float, check_seed: bool = False
+) -> Given:
+    """The model that the user calls ``name``; checked against the cohort, nothing of it imported.
+
+    Parameters
+    ----------
+    source : ``FILE.onnx``, ``FILE.py:FACTORY``, ``package.module:FACTORY``, or the factory itself.
+    timeout : seconds that one training of a Python model may take.
+    check_seed : train the first fold of a Python model twice, to see that its seed gives the same risks.
+
+    Raises
+    ------
+    InputError : there is no such file, or an ONNX file does not fit the record beside it or the cohort.
+    """
+    if isinstance(source, str) and source.lower().endswith(".onnx"):
+        side, path = cohort.images.shape[1], Path(source)
+        frozen = frozen_model(name, path, side=side, condition=cohort.condition)
+        return Given(GivenModel(name, path.name, frozen.sha256), "onnx", frozen)
+    if isinstance(source, str):
+        made, call = python_model(name, source, timeout=timeout, check_seed=check_seed), None
+    else:
+        made, leads_to_it = callable_model(name, source, timeout=timeout, check_seed=check_seed)
+        call = None if leads_to_it else source
+    about = GivenModel(name, Path(made.path).name or None, made.sha256 or None, made.factory)
+    return Given(about, "python", made, call)

@@ -14,9 +14,8 @@ from clineval.data.cohort import Cohort
 from clineval.data.splits import derived_seed, grouped_folds
 from clineval.errors import InputError, Progress
 from clineval.models.classifier import BUILT_IN, KINDS, Given
-from clineval.models.jobs import Fitted, Indices, Job, Material
 from clineval.models.network import LearningCurve
-from clineval.models.parallel import run_jobs
+from clineval.models.parallel import Fitted, Indices, Job, Material, run_jobs
 from clineval.models.preprocessing import check_images
 from clineval.models.stored import Floats, Stored
 from clineval.settings import TrainingSettings

@@ -14,8 +14,7 @@ from clineval.data.splits import derived_seed, grouped_folds
 from clineval.errors import InputError, Progress
 from clineval.models.classifier import COMBINED, KINDS, Given, mean_of
 from clineval.models.ensemble import check_device, check_early_stopping, check_own_name
-from clineval.models.jobs import Fitted, Indices, Job, Material
-from clineval.models.parallel import as_finished
+from clineval.models.parallel import Fitted, Indices, Job, Material, as_finished
 from clineval.models.preprocessing import check_images
 from clineval.settings import StudySettings, TrainingSettings
 

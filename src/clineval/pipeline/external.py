@@ -263,7 +263,7 @@ def draw_scored_squares(
     run: StoredRun, external: OwnCohort, scored: ExternalScores, folder: Path, *, matching: bool
 ) -> None:
     """Draw ``check_strip.png``: files beside every square and view that was scored, by scanner."""
-    from clineval.reporting.strips import ScoredSquares, write_scored_strip
+    from clineval.reporting.data_plots import ScoredSquares, write_scored_strip
 
     by_scanner = draw_samples(external, each=BY_VALUE)
     drawn = by_scanner if by_scanner.by else draw_samples(external, each=ALONE)

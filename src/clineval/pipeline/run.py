@@ -27,9 +27,8 @@ from clineval.evaluation.curves import Curves, curves
 from clineval.evaluation.operating_points import given_point, parse_rule
 from clineval.evaluation.records import SiteStudy
 from clineval.evaluation.sites import site_rows
-from clineval.models.classifier import Given, parts_of_combined
+from clineval.models.classifier import Given, ModelSource, given_model, parts_of_combined
 from clineval.models.ensemble import check_names, check_own_name
-from clineval.models.given import ModelSource, given_model
 from clineval.models.user_model import TIMEOUT
 from clineval.pipeline.audit import draw_audit, write_audit
 from clineval.pipeline.external import write_run_probes
@@ -94,7 +93,7 @@ def load_own(own: OwnImages, settings: RunSettings, *, announce: Announce) -> Ow
 
 def draw_check_strip(own: OwnCohort, folder: Path, *, by: str | None = None) -> None:
     """Draw ``check_strip.png``: some images as they were given beside what the models see, by scanner."""
-    from clineval.reporting.strips import write_check_strip
+    from clineval.reporting.data_plots import write_check_strip
 
     source = own.cohort.source
     write_check_strip(

@@ -18,7 +18,7 @@ from clineval.data.audit import audit
 from clineval.data.cohort import Cohort
 from clineval.errors import Announce, InputError, require_extra, silent
 from clineval.files import write_whole
-from clineval.models.given import ModelSource, given_model
+from clineval.models.classifier import ModelSource, given_model
 from clineval.models.study import study
 from clineval.models.user_model import TIMEOUT
 from clineval.pipeline.run import facts, load, trained_here

@@ -11,9 +11,9 @@ from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
+from clineval.reporting.data_plots import WIDTH, show
 from clineval.reporting.maps import Explanation, Floats, Images, MapCheck
 from clineval.reporting.sentences import number, signed, whole_percent
-from clineval.reporting.strips import WIDTH, show
 from clineval.reporting.style import INK, MUTED, Heading, journal_style, lay_out, new_figure, save, shorten
 
 RAISES, LOWERS = "#C44E00", "#1F5FA8"
