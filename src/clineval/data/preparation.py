@@ -316,10 +316,15 @@ _CHANGES: Mapping[str, Change] = {
 }
 KINDS = tuple(_CHANGES)
 STRENGTHS: Mapping[str, tuple[float, float, float, float, float]] = {
-    "speckle": (0.06, 0.12, 0.18, 0.26, 0.36),  # standard deviation, share of the grey level
-    "blur": (0.4, 0.7, 1.0, 1.4, 1.9),  # standard deviation in pixels at 28 x 28
-    "brightness": (12, 24, 36, 50, 64),  # grey levels of 255
-    "contrast": (1.15, 1.3, 1.5, 1.8, 2.2),  # factor
-    "pixelation": (1.25, 1.5, 2.0, 2.8, 4.0),  # side of a block in pixels at 28 x 28
-    "jpeg": (60, 40, 25, 15, 8),  # quality
+    "speckle": (0.06, 0.12, 0.18, 0.26, 0.36),
+    "blur": (0.4, 0.7, 1.0, 1.4, 1.9),
+    "brightness": (12, 24, 36, 50, 64),
+    "contrast": (1.15, 1.3, 1.5, 1.8, 2.2),
+    "pixelation": (1.25, 1.5, 2.0, 2.8, 4.0),
+    "jpeg": (60, 40, 25, 15, 8),
 }
+"""Strength at severities 1 to 5.
+
+Speckle: SD as a share of the grey level. Blur: SD in pixels at 28 x 28. Brightness: grey levels of 255.
+Contrast: factor about the mean. Pixelation: side of a block in pixels at 28 x 28. JPEG: quality.
+"""
