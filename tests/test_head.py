@@ -46,6 +46,16 @@ def test_with_an_offset_it_stands_at_the_optimum_of_a_convex_loss():
     assert weight.sum() == pytest.approx(0, abs=1e-9)
 
 
+@pytest.mark.parametrize("penalty", [0.03, 30.0])
+def test_risks_that_are_wrong_and_sure_are_left_behind(penalty):
+    """Newton's full step overshoots from there; halved steps lead to the optimum."""
+    x, outcome, _ = drawn(120)
+    offset = np.where(outcome, -12.0, 9.0) + x[:, 1]
+    weight, intercept = kernel_logistic(outcome, 50 * x @ x.T, offset, penalty)
+    fitted = expit(offset + 50 * x @ x.T @ weight + intercept)
+    assert weight == pytest.approx(penalty * (outcome - fitted), abs=1e-4 * penalty)
+
+
 def test_a_strong_penalty_leaves_the_frozen_model_but_for_its_intercept():
     x, outcome, risk = drawn()
     weight, intercept = kernel_logistic(outcome, x @ x.T, logit(risk), 1e-9)

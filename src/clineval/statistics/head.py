@@ -2,7 +2,8 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -18,7 +19,7 @@ from clineval.statistics.updating import CaseMeans, UpdateScores, grouped_folds,
 STEPS = ("threshold", "head", "head_shrunken")
 PENALTIES = (0.03, 0.3, 3.0, 30.0)  # C: how far local cases may move the head, small = little
 INNER_FOLDS = 5  # grouped, inside the fitting cases: they choose C and give risks for the threshold
-STEPS_OF_NEWTON = 50
+STEPS_OF_NEWTON, SMALLEST_STEP = 100, 1e-9
 
 
 @dataclass(frozen=True)
@@ -102,28 +103,71 @@ def fit_head(
 
 
 def kernel_logistic(outcome: Bools, kernel: Floats, offset: Floats, penalty: float) -> tuple[Floats, float]:
-    """Weights, shape (n,), and intercept of kernel logistic regression, by Newton's method.
+    """Weights, shape (n,), and intercept of kernel logistic regression, by Newton's method with halved steps.
 
     At the solution weight = C (outcome - risk) and the weights add up to 0.
     """
-    weight, intercept, centred = np.zeros(len(outcome)), 0.0, np.zeros(len(outcome))
+    now = _Fit(outcome, kernel, offset, penalty, np.zeros(len(outcome)), 0.0)
     for _ in range(STEPS_OF_NEWTON):
-        risk = expit(offset + centred)
+        aim = now.newton()
+        size = 1.0
+        after = aim
+        while not after.loss <= now.loss and size > SMALLEST_STEP:
+            size /= 2
+            after = now.towards(aim, size)
+        if size <= SMALLEST_STEP or now.loss - after.loss < 1e-14 * (1 + now.loss):
+            return (after if after.loss <= now.loss else now).solution
+        now = after
+    raise ValueError(f"the head did not converge in {STEPS_OF_NEWTON} steps at C = {penalty:g}")
+
+
+@dataclass(frozen=True)
+class _Fit:
+    """A point of the search for a head."""
+
+    outcome: Bools
+    kernel: Floats
+    offset: Floats
+    penalty: float
+    weight: Floats
+    intercept: float
+
+    @cached_property
+    def own(self) -> Floats:
+        """What the head adds to the offset, shape (n,)."""
+        return self.kernel @ self.weight + self.intercept
+
+    @cached_property
+    def loss(self) -> float:
+        """Sum of the log losses + weight' kernel weight / (2 C)."""
+        log_odds = self.offset + self.own
+        fit = np.logaddexp(0.0, np.where(self.outcome, -log_odds, log_odds)).sum()
+        return float(fit + self.weight @ (self.own - self.intercept) / (2 * self.penalty))
+
+    @property
+    def solution(self) -> tuple[Floats, float]:
+        return self.weight, self.intercept
+
+    def newton(self) -> "_Fit":
+        """Where the full step leads: Rasmussen and Williams 2006, algorithm 3.1, with a free intercept."""
+        risk = expit(self.offset + self.own)
         spread = risk * (1 - risk)
         root = np.sqrt(spread)
-        inner = np.eye(len(outcome)) + penalty * (root[:, None] * kernel * root)
+        inner = np.eye(len(risk)) + self.penalty * (root[:, None] * self.kernel * root)
         factor = cho_factor(inner, lower=True)
-        # Working response times spread; Rasmussen and Williams 2006, algorithm 3.1, with a free intercept.
-        response = spread * centred + (outcome - risk)
+        response = spread * self.own + (self.outcome - risk)  # the working response times spread
         of_one = root * cho_solve(factor, root)
-        of_response = response - penalty * root * cho_solve(factor, root * (kernel @ response))
+        of_response = response - self.penalty * root * cho_solve(factor, root * (self.kernel @ response))
         intercept = float(of_response.sum() / of_one.sum())
-        weight = penalty * (of_response - intercept * of_one)
-        moved = kernel @ weight + intercept
-        if np.abs(moved - centred).max() < 1e-10 * (1 + np.abs(moved).max()):
-            return weight, intercept
-        centred = moved
-    raise ValueError(f"the head did not converge in {STEPS_OF_NEWTON} steps at C = {penalty:g}")
+        return replace(self, weight=self.penalty * (of_response - intercept * of_one), intercept=intercept)
+
+    def towards(self, aim: "_Fit", share: float) -> "_Fit":
+        """A part of the way."""
+        return replace(
+            self,
+            weight=self.weight + share * (aim.weight - self.weight),
+            intercept=self.intercept + share * (aim.intercept - self.intercept),
+        )
 
 
 @takes_series
