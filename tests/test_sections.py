@@ -1,6 +1,7 @@
 """What every report says: the question, its limits, near-duplicates and subgroups."""
 
 import dataclasses
+import math
 
 import numpy as np
 import pandas as pd
@@ -10,8 +11,9 @@ from simulated_results import table, write_results
 from clineval.evaluation import evaluate
 from clineval.reporting.artefacts import read_artefacts
 from clineval.reporting.external import subject_in
-from clineval.reporting.sections import asked, change_words, leak_table, split_words
+from clineval.reporting.sections import asked, change_words, gap_sentences, leak_table, split_words
 from clineval.reporting.sentences import subject_of
+from clineval.statistics.differences import GapTest
 from clineval.statistics.intervals import Estimate, undefined
 
 
@@ -92,3 +94,29 @@ def test_words_follow_the_interval(low, high, words):
 
 def test_nothing_is_said_without_an_interval():
     assert change_words(None) == change_words(undefined("one class is absent")) == "no interval"
+
+
+# Many subgroups ------------------------------------------------------------------------------------------
+
+
+def test_differences_that_remain_after_correction_are_named_with_what_could_have_been_seen():
+    tests = {
+        "sensitivity": {"a": GapTest(0.001, 0.003, 3, 0.12), "b": GapTest(0.04, 0.08, 3, 0.3)},
+        "auc_logit": {"a": GapTest(0.5, 0.5, 3, 0.104)},
+    }
+    first, second = gap_sentences(tests)
+    assert first == (
+        "Different from all other cases (corrected by Holm for 3 comparisons of each measure): "
+        "a (sensitivity, p\u00a0=\u00a00.003)."
+    )
+    assert (
+        "a difference in sensitivity of 12 to 30 percentage points and a difference in AUC of 0.10" in second
+    )
+
+
+def test_differences_without_an_interval_say_nothing_of_what_could_have_been_seen():
+    unknown = GapTest(math.nan, math.nan, 0, math.nan)
+    assert gap_sentences({"sensitivity": {"a": unknown}}) == [
+        "No evidence of a difference from all other cases (uncorrected)."
+    ]
+    assert gap_sentences({"sensitivity": {}}) == []

@@ -206,16 +206,21 @@ def gap_sentences(tests: Mapping[str, Mapping[str, GapTest]]) -> list[str]:
         else f"No evidence of a difference from all other cases ({corrected})."
     )
     seen = [_seen(name, [each.smallest_gap for each in of.values()]) for name, of in found.items()]
+    known = [each for each in seen if each]
+    if not known:
+        return [first]
     return [
         first,
-        f"A single comparison, uncorrected, would find with 80% power {listed(seen)} (from the largest "
+        f"A single comparison, uncorrected, would find with 80% power {listed(known)} (from the largest "
         "subgroup to the smallest).",
     ]
 
 
 def _seen(measure: str, gaps: Iterable[float]) -> str:
     """The smallest differences in a measure that would have been found."""
-    known = sorted(gap for gap in gaps if not math.isnan(gap)) or [math.nan]
+    known = sorted(gap for gap in gaps if not math.isnan(gap))
+    if not known:
+        return ""
     points = measure in AS_PERCENT
     least, most = (f"{100 * each:.0f}" if points else number(each, 2) for each in (known[0], known[-1]))
     size = least if least == most else f"{least} to {most}"
