@@ -1,5 +1,9 @@
-"""Commands that apply a finished run, or a model without one, to other images: validate, adopt, predict."""
+"""Commands that apply models to other images: validate, adopt, predict, explain and serve."""
 
+import os
+import sys
+import threading
+import webbrowser
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -7,6 +11,7 @@ import typer
 
 from clineval.cli.console import complain, display, notify, say, show_answer
 from clineval.cli.options import (
+    ActingThreshold,
     Attribute,
     Bits,
     ByGroup,
@@ -16,26 +21,26 @@ from clineval.cli.options import (
     GroupColumn,
     ImageColumn,
     ImageFolder,
+    Margin,
     Matching,
     OutcomeColumn,
+    OutFolder,
     Positive,
-    Probes,
-    SecondView,
-    SkipUnreadable,
-    TableToo,
-    comma_list,
-    command,
-)
-from clineval.cli.scoring import (
-    ActingThreshold,
-    Margin,
     Prevalence,
+    Probes,
     Reader,
     ReaderCategory,
     ReaderOrder,
+    Run,
+    SecondView,
+    SkipUnreadable,
+    TableToo,
+    Threads,
     beside_readers,
+    comma_list,
+    command,
 )
-from clineval.errors import InputError
+from clineval.errors import InputError, require_extra
 
 if TYPE_CHECKING:
     from clineval.pipeline.run import OwnImages
@@ -102,14 +107,10 @@ def validate(
     probes: Probes = False,
     by_group: ByGroup = False,
     seed: Annotated[int, typer.Option(help="Seed of bootstrap and corruptions.")] = 0,
-    jobs: Annotated[
-        int | None, typer.Option(help="Threads; the numbers do not depend on it.", show_default="all cores")
-    ] = None,
+    jobs: Threads = None,
     figures: Figures = "png",
     table_too: TableToo = False,
-    out: Annotated[Path, typer.Option("--out", help="Folder for the results; parents are made.")] = Path(
-        "validation"
-    ),
+    out: OutFolder = Path("validation"),
     force: Force = False,
 ) -> None:
     """Does it hold at another hospital? A finished run, frozen, on the images of other patients.
@@ -176,7 +177,7 @@ def validate(
 
 
 def adopt(
-    results: Annotated[Path, typer.Argument(help="Folder written by clineval run.")],
+    results: Run,
     table: Annotated[Path, typer.Argument(help="CSV or Parquet, one row per labelled image of the site.")],
     name: Annotated[str, typer.Option(help="What the site is called in every result.")],
     image_folder: ImageFolder = None,
@@ -205,9 +206,7 @@ def adopt(
         ),
     ] = "closed_testing",
     seed: Annotated[int, typer.Option(help="Seed of folds and bootstrap.")] = 0,
-    jobs: Annotated[
-        int | None, typer.Option(help="Threads; the numbers do not depend on it.", show_default="all cores")
-    ] = None,
+    jobs: Threads = None,
     figures: Figures = "png",
     out: Annotated[Path, typer.Option("--out", help="Folder for the site's model; parents are made.")] = Path(
         "adoption"
@@ -344,7 +343,7 @@ def _tables(tables: list[Path], folders: list[Path]) -> "list[OwnImages]":
 
 
 def explain(
-    results: Annotated[Path, typer.Argument(help="Folder written by clineval run.")],
+    results: Run,
     images: Annotated[list[Path], typer.Argument(help="PNG, JPEG, TIFF, DICOM files, or folders.")],
     out: Annotated[Path, typer.Option("--out", help="Folder for the maps; parents are made.")] = Path("maps"),
     model: Annotated[
@@ -392,3 +391,67 @@ def explain(
 def _complain_unreadable(count: int, *, of: int) -> None:
     if count:
         complain(f"{count:,} of {of:,} images cannot be used and were left out; the output names each.")
+
+
+def serve(
+    results: Annotated[Path, typer.Argument(help="Folder written by clineval run.")] = Path("results"),
+    host: Annotated[
+        str, typer.Option(help="Address to listen at; another than this computer's own needs --token.")
+    ] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Port; 0 takes a free one.")] = 8642,
+    token: Annotated[
+        str | None,
+        typer.Option(help="What others must send; 16 characters or more.", envvar="CLINEVAL_TOKEN"),
+    ] = None,
+    no_open: Annotated[bool, typer.Option("--no-open", help="Do not open the browser.")] = False,
+    max_bytes: Annotated[int, typer.Option(help="Bytes of one file.")] = 50_000_000,
+    max_pixels: Annotated[int, typer.Option(help="Pixels of one image.")] = 50_000_000,
+    max_files: Annotated[int, typer.Option(help="Files of one request.")] = 200,
+    max_seconds: Annotated[
+        float, typer.Option(help="Seconds to send a request, and again to answer it.")
+    ] = 60.0,
+    max_requests: Annotated[int, typer.Option(help="Requests at once; more are told to wait.")] = 32,
+) -> None:
+    """A page to drop images on: warnings, risk by the primary model, nearest training images; and an API.
+
+    For research, on this computer only: nothing is stored and nothing is sent elsewhere. Ends with Ctrl-C.
+
+    Examples:
+      clineval serve results
+      clineval serve results --port 0 --no-open
+    """
+    require_extra("serve", for_what="clineval serve")
+    from clineval.pipeline.serve import open_run
+    from clineval.pipeline.web import Limits, application, bound_socket, check_limits, check_place, run_server
+
+    limits = Limits(max_bytes, max_pixels, max_files, max_seconds, max_requests)
+    check_limits(limits)
+    check_place(host, port, token)
+    served = open_run(results)
+    app = application(served, limits=limits, host=host, token=token, complain=complain)
+    if served.run.notice:
+        notify(served.run.notice)
+    if token is not None:
+        notify("The connection is not encrypted; beyond this computer put it behind HTTPS or an SSH tunnel.")
+    with bound_socket(host, port) as at:
+        shown = f"[{host}]" if ":" in host else host
+        address = f"http://{shown}:{at.getsockname()[1]}/"
+
+        def ready() -> None:
+            say(f"Page: {address} (research only; ends with Ctrl-C)")
+            sys.stdout.flush()
+            threading.Thread(target=served.prepare, daemon=True).start()
+            if not no_open and _has_screen():
+                threading.Thread(target=webbrowser.open, args=(address,), daemon=True).start()
+
+        try:
+            run_server(app, at, limits=limits, ready=ready)
+        except KeyboardInterrupt:
+            say("Stopped.")
+
+
+def _has_screen() -> bool:
+    """Whether a browser has a screen to open on; on a terminal alone it would take the terminal over."""
+    if sys.platform in ("darwin", "win32"):
+        return True
+    return bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))

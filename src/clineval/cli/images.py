@@ -36,12 +36,14 @@ from clineval.cli.options import (
     Positive,
     Primary,
     Probes,
+    Resume,
     RunOut,
     Seed,
     Size,
     Split,
     TableToo,
     Threshold,
+    ThresholdRule,
     comma_list,
     command,
     named_sources,
@@ -49,7 +51,6 @@ from clineval.cli.options import (
     run_settings,
     seed_list,
 )
-from clineval.cli.scoring import ThresholdRule
 from clineval.errors import InputError
 
 
@@ -234,9 +235,7 @@ def run(
     table: TableToo = False,
     out: RunOut = None,
     force: Force = False,
-    resume: Annotated[
-        bool, typer.Option("--resume", help="Reuse the trainings that an interrupted run finished.")
-    ] = False,
+    resume: Resume = False,
 ) -> None:
     """The whole job: data, audit, models, evaluation, figures and report.
 
@@ -307,9 +306,7 @@ def train(
     early_stopping: Annotated[str, typer.Option(help="guard or strict.")] = "guard",
     out: Out = None,
     force: Force = False,
-    resume: Annotated[
-        bool, typer.Option("--resume", help="Reuse the trainings that an interrupted run finished.")
-    ] = False,
+    resume: Resume = False,
 ) -> None:
     """Train the models and write models/ and their risks on train and val; the test set stays sealed.
 

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from clineval.cli import external, images, scoring, serving
+from clineval.cli import external, images, scoring
 from clineval.cli.console import DONE, Screen, exit_code, interrupt_on_signals
 from clineval.cli.options import arrange, help_text
 from clineval.errors import InputError, on_command_line
@@ -54,7 +54,7 @@ COMMANDS = {
         external.validate,
         external.predict,
         external.explain,
-        serving.serve,
+        external.serve,
         scoring.readers,
     ),
     "Data": (images.audit, images.fetch, images.explore),

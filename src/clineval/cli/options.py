@@ -145,6 +145,66 @@ Probes = Annotated[
     ),
 ]
 
+Run = Annotated[Path, typer.Argument(help="Folder written by clineval run.")]
+OutFolder = Annotated[Path, typer.Option("--out", help=OUT_HELP)]
+Threads = Annotated[
+    int | None, typer.Option(help="Threads; the numbers do not depend on it.", show_default="all cores")
+]
+CaseGroupColumn = Annotated[str | None, typer.Option(help="Column shared by dependent cases, e.g. patient.")]
+Level = Annotated[float, typer.Option(help="Coverage aimed at by the intervals.")]
+Resume = Annotated[
+    bool, typer.Option("--resume", help="Reuse the trainings that an interrupted run finished.")
+]
+Margin = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="Loss still accepted, fixed before the numbers are seen, such as 0.05 or sensitivity=0.05; may "
+        "be repeated. A bare number is for AUC, and for sensitivity and specificity where there are cuts."
+    ),
+]
+Reader = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="Column with what a reader said; 'BIRADS>=4' names where the reader acts. May be repeated.",
+        metavar="COLUMN",
+    ),
+]
+ReaderCategory = Annotated[
+    str | None,
+    typer.Option(
+        help="Categories in which the model may decide alone, such as 4a,4b,4c.",
+        show_default="the one at the cut",
+    ),
+]
+Prevalence = Annotated[
+    float | None,
+    typer.Option(
+        help="Share of people with the condition where you work, for counts per 1,000 beside a reader.",
+        show_default="as in the cases scored",
+    ),
+]
+ActingThreshold = Annotated[
+    float | None,
+    typer.Option(
+        help="Risk at which one acts, such as 0.02 for a biopsy; adds net benefit to reading together."
+    ),
+]
+ThresholdRule = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="A threshold that development data guarantee, such as 'sensitivity>=0.90@0.95' (95% "
+        "confidence); with one of specificity too, cases between the two are deferred. May be repeated.",
+        metavar="RULE",
+    ),
+]
+ReaderOrder = Annotated[
+    str | None,
+    typer.Option(
+        help="Categories from least to most suspicious, such as 1,2,3,4a,4b,4c,5.",
+        show_default="ratings are numbers",
+    ),
+]
+
 
 PANELS = {
     "Data": "dataset size split condition cohort image_folder image_column outcome_column positive "
@@ -177,6 +237,9 @@ COMMON = {
     "study": ("models", "repeats", "out"),
 }
 """The options of each command that most users need: they come first, under no heading of their own."""
+
+MEASURES = ("auc", "sensitivity", "specificity")
+"""Those that a margin of non-inferiority may be given for."""
 
 MOST_SEEDS = 10_000  # in one range
 
@@ -301,3 +364,57 @@ def run_settings(
         ),
         probes=probes,
     )
+
+
+def beside_readers(
+    given: "list[str] | None",
+    *,
+    order: str | None,
+    category: str | None,
+    margin: "list[str] | None",
+    prevalence: float | None,
+    acting_threshold: float | None,
+) -> Any:
+    """The settings of --reader and what belongs to it; None without a reader."""
+    from clineval.settings import BesideReaders
+
+    if not given:
+        if any((order, category, margin, prevalence, acting_threshold)):
+            raise InputError(
+                "--reader-order, --reader-category, --margin, --prevalence and --acting-threshold need "
+                "--reader."
+            )
+        return None
+    cuts = any(">=" in reader for reader in given)
+    return BesideReaders(
+        tuple(given),
+        comma_list(order or ""),
+        comma_list(category or ""),
+        margins(margin or (), MEASURES if cuts else MEASURES[:1]),
+        prevalence,
+        acting_threshold,
+    )
+
+
+def one_of(word: str, words: "tuple[str, ...] | dict[str, str]", option: str) -> str:
+    """The word itself; InputError that names the option where it is none of these."""
+    if word not in words:
+        raise InputError(f"{option} needs one of {', '.join(words)}; got {word!r}.")
+    return word
+
+
+def margins(given: "list[str] | tuple[str, ...]", bare: tuple[str, ...]) -> dict[str, float]:
+    """Margins by measure: ``0.05`` for each of ``bare``, ``sensitivity=0.05`` for that one."""
+    found: dict[str, float] = {}
+    for text in given:
+        measure, equals, value = text.rpartition("=")
+        try:
+            margin = float(value)
+        except ValueError:
+            margin = 0.0
+        if not 0 < margin < 1 or (equals and measure not in MEASURES):
+            raise InputError(
+                f"--margin needs a number between 0 and 1, such as 0.05 or sensitivity=0.05; got {text!r}."
+            )
+        found |= dict.fromkeys((measure,) if equals else bare, margin)
+    return found

@@ -1,7 +1,7 @@
 """Commands that score risks and readers and keep results: evaluate, readers, report, verify."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -16,73 +16,38 @@ from clineval.cli.console import (
     show_readers,
 )
 from clineval.cli.options import (
+    MEASURES,
+    ActingThreshold,
     Attribute,
     ByGroup,
+    CaseGroupColumn,
     Force,
     Jobs,
+    Level,
+    Margin,
+    OutcomeColumn,
+    OutFolder,
+    Positive,
+    Prevalence,
     Primary,
+    Reader,
+    ReaderCategory,
+    ReaderOrder,
     Seed,
     TableToo,
     Threshold,
+    ThresholdRule,
+    beside_readers,
     comma_list,
     command,
+    margins,
     named_sources,
+    one_of,
 )
 from clineval.errors import InputError
 
 DESIGNS = {"random": "random", "fixed-readers": "fixed_readers", "fixed-cases": "fixed_cases"}
 COVARIANCES = ("delong", "jackknife")
-MEASURES = ("auc", "sensitivity", "specificity")
-
-Margin = Annotated[
-    list[str] | None,
-    typer.Option(
-        help="Loss still accepted, fixed before the numbers are seen, such as 0.05 or sensitivity=0.05; may "
-        "be repeated. A bare number is for AUC, and for sensitivity and specificity where there are cuts."
-    ),
-]
-Reader = Annotated[
-    list[str] | None,
-    typer.Option(
-        help="Column with what a reader said; 'BIRADS>=4' names where the reader acts. May be repeated.",
-        metavar="COLUMN",
-    ),
-]
-ReaderCategory = Annotated[
-    str | None,
-    typer.Option(
-        help="Categories in which the model may decide alone, such as 4a,4b,4c.",
-        show_default="the one at the cut",
-    ),
-]
-Prevalence = Annotated[
-    float | None,
-    typer.Option(
-        help="Share of people with the condition where you work, for counts per 1,000 beside a reader.",
-        show_default="as in the cases scored",
-    ),
-]
-ActingThreshold = Annotated[
-    float | None,
-    typer.Option(
-        help="Risk at which one acts, such as 0.02 for a biopsy; adds net benefit to reading together."
-    ),
-]
-ThresholdRule = Annotated[
-    list[str] | None,
-    typer.Option(
-        help="A threshold that development data guarantee, such as 'sensitivity>=0.90@0.95' (95% "
-        "confidence); with one of specificity too, cases between the two are deferred. May be repeated.",
-        metavar="RULE",
-    ),
-]
-ReaderOrder = Annotated[
-    str | None,
-    typer.Option(
-        help="Categories from least to most suspicious, such as 1,2,3,4a,4b,4c,5.",
-        show_default="ratings are numbers",
-    ),
-]
 
 
 def readers(
@@ -92,15 +57,13 @@ def readers(
     rating_column: Annotated[
         str, typer.Option(help="Column with the rating: the higher, the more suspicious.")
     ] = "rating",
-    outcome_column: Annotated[str, typer.Option(help="Column that holds the outcome.")] = "outcome",
-    positive: Annotated[str, typer.Option(help="Its value where the condition is present.")] = "1",
+    outcome_column: OutcomeColumn = "outcome",
+    positive: Positive = "1",
     modality_column: Annotated[
         str | None,
         typer.Option(help="Column with what the readers read with, such as without and with AI."),
     ] = None,
-    group_column: Annotated[
-        str | None, typer.Option(help="Column shared by dependent cases, e.g. patient.")
-    ] = None,
+    group_column: CaseGroupColumn = None,
     reader_order: ReaderOrder = None,
     cut: Annotated[
         str | None,
@@ -136,10 +99,8 @@ def readers(
     difference: Annotated[
         float | None, typer.Option(help="With --power: the true difference in AUC to find.")
     ] = None,
-    level: Annotated[float, typer.Option(help="Coverage aimed at by the intervals.")] = 0.95,
-    out: Annotated[Path, typer.Option("--out", help="Folder for the results; parents are made.")] = Path(
-        "readers"
-    ),
+    level: Level = 0.95,
+    out: OutFolder = Path("readers"),
     force: Force = False,
 ) -> None:
     """Several readers of the same cases: modality against modality, and a model against the readers.
@@ -192,60 +153,6 @@ def readers(
     say(f"Report: {out / 'report.html'}")
 
 
-def beside_readers(
-    given: "list[str] | None",
-    *,
-    order: str | None,
-    category: str | None,
-    margin: "list[str] | None",
-    prevalence: float | None,
-    acting_threshold: float | None,
-) -> Any:
-    """The settings of --reader and what belongs to it; None without a reader."""
-    from clineval.settings import BesideReaders
-
-    if not given:
-        if any((order, category, margin, prevalence, acting_threshold)):
-            raise InputError(
-                "--reader-order, --reader-category, --margin, --prevalence and --acting-threshold need "
-                "--reader."
-            )
-        return None
-    cuts = any(">=" in reader for reader in given)
-    return BesideReaders(
-        tuple(given),
-        comma_list(order or ""),
-        comma_list(category or ""),
-        margins(margin or (), MEASURES if cuts else MEASURES[:1]),
-        prevalence,
-        acting_threshold,
-    )
-
-
-def one_of(word: str, words: "tuple[str, ...] | dict[str, str]", option: str) -> str:
-    """The word itself; InputError that names the option where it is none of these."""
-    if word not in words:
-        raise InputError(f"{option} needs one of {', '.join(words)}; got {word!r}.")
-    return word
-
-
-def margins(given: "list[str] | tuple[str, ...]", bare: tuple[str, ...]) -> dict[str, float]:
-    """Margins by measure: ``0.05`` for each of ``bare``, ``sensitivity=0.05`` for that one."""
-    found: dict[str, float] = {}
-    for text in given:
-        measure, equals, value = text.rpartition("=")
-        try:
-            margin = float(value)
-        except ValueError:
-            margin = 0.0
-        if not 0 < margin < 1 or (equals and measure not in MEASURES):
-            raise InputError(
-                f"--margin needs a number between 0 and 1, such as 0.05 or sensitivity=0.05; got {text!r}."
-            )
-        found |= dict.fromkeys((measure,) if equals else bare, margin)
-    return found
-
-
 def evaluate(
     predictions: Annotated[Path, typer.Argument(help="CSV or Parquet: one row per model and case.")],
     condition: Annotated[
@@ -256,9 +163,7 @@ def evaluate(
     model_column: Annotated[str | None, typer.Option(help="Column that names the model.")] = None,
     split_column: Annotated[str | None, typer.Option(help="Column that names the split.")] = None,
     case_column: Annotated[str | None, typer.Option(help="Column that names the case.")] = None,
-    group_column: Annotated[
-        str | None, typer.Option(help="Column shared by dependent cases, e.g. patient.")
-    ] = None,
+    group_column: CaseGroupColumn = None,
     outcome_column: Annotated[str | None, typer.Option(help="Column that holds the outcome.")] = None,
     positive: Annotated[
         str | None,
@@ -292,7 +197,7 @@ def evaluate(
     margin: Margin = None,
     prevalence: Prevalence = None,
     acting_threshold: ActingThreshold = None,
-    level: Annotated[float, typer.Option(help="Coverage aimed at by the intervals.")] = 0.95,
+    level: Level = 0.95,
     draws: Annotated[int, typer.Option(help="Bootstrap resamples.")] = 1000,
     seed: Seed = 0,
     table: TableToo = False,
