@@ -13,6 +13,7 @@ from clineval.cli.main import run_command
 from clineval.data.phantom import phantom
 from clineval.errors import silent
 from clineval.evaluation import read_evaluation
+from clineval.models.classifier import given_model
 from clineval.models.ensemble import TrainedModel
 from clineval.models.stored import Stored
 from clineval.pipeline.scoring import FROZEN, SITE_TABLE
@@ -98,6 +99,28 @@ def test_outcomes_of_the_site_left_out_change_none_of_its_risks(cohort, tmp_path
     for column in ("risk", FROZEN):
         assert first.loc[of_y, column].tolist() == second.loc[of_y, column].tolist()
     assert first.loc[~of_y, "risk"].tolist() != second.loc[~of_y, "risk"].tolist()
+
+
+@pytest.mark.slow
+def test_a_model_of_the_users_is_trained_without_each_site_too_and_a_frozen_one_is_not(cohort, tmp_path):
+    code = (
+        "import numpy as np\n"
+        "class Model:\n"
+        "    def fit(self, images, outcome):\n"
+        "        self.at = images.mean()\n"
+        "    def predict_proba(self, images):\n"
+        "        return 1 / (1 + np.exp((images.mean(axis=(1, 2)) - self.at) / 20))\n"
+        "make = lambda seed: Model()\n"
+    )
+    (tmp_path / "mine.py").write_text(code)
+    mine = given_model("mine", f"{tmp_path / 'mine.py'}:make", cohort, timeout=60)
+    frozen = replace(mine, about=replace(mine.about, name="frozen"), kind="onnx")
+    alone = replace(SETTINGS, training=replace(SETTINGS.training, models=()))
+    how = {"jobs": 1, "finished": tmp_path / "members", "announce": silent}
+    write_left_out_sites(cohort, alone, tmp_path, given=(mine, frozen), **how)
+    table = read_predictions(tmp_path / SITE_TABLE)
+    assert set(table["model"]) == {"mine"}
+    assert set(table["device"]) == {"x", "y", "z"}
 
 
 # The command ---------------------------------------------------------------------------------------------

@@ -11,7 +11,8 @@ from test_medmnist import every, stand_in
 from typer.testing import CliRunner
 
 import clineval
-from clineval.cli.main import app
+from clineval.cli.main import app, run_command
+from clineval.data import phantom as phantom_set
 from clineval.data.phantom import phantom
 from clineval.errors import InputError
 from clineval.models import user_model, user_worker
@@ -393,13 +394,42 @@ def test_the_option_needs_a_name_and_a_source(tmp_path, given):
 
 
 @pytest.mark.slow
-def test_a_run_whose_model_fails_leaves_nothing_behind(tmp_path):
-    (tmp_path / "mine.py").write_text("def make(seed):\n    raise ValueError('no')")
+@pytest.mark.parametrize(
+    ("code", "said"),
+    [
+        ("raise ValueError('no')", "on the whole training split: raised ValueError: no"),
+        ("import os; os.kill(os.getpid(), 9)", "its process ended without a result (signal 9)"),
+        ("import time; time.sleep(60)", "it did not end within 6 s; allow more with --model-timeout"),
+    ],
+)
+def test_a_run_whose_model_fails_ends_with_exit_code_3_and_leaves_nothing_behind(
+    code, said, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.setattr(phantom_set, "phantom", lambda seed, reason: phantom(1, cases=(60, 20, 20)))
+    (tmp_path / "mine.py").write_text(f"def make(seed):\n    {code}\n")
     words = ["run", "--dataset", "phantom", "--only", "--model", f"mine={tmp_path / 'mine.py'}:make"]
-    said = CliRunner().invoke(app, [*words, "--jobs", "1", "--out", str(tmp_path / "out")])
-    assert "Model mine, on the whole training split: raised ValueError: no" in str(said.exception)
+    words += [
+        "--jobs",
+        "1",
+        "--model-timeout",
+        "6" if "sleep" in code else "600",
+        "--quiet",
+        "--out",
+        str(tmp_path / "out"),
+    ]
+    assert run_command(words) == 3
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("clineval: Model mine, ")
+    assert said in line
     left = {path.name for path in tmp_path.iterdir() if not path.name.startswith(".")}
     assert left == {"mine.py"}
+
+
+@pytest.mark.slow
+def test_a_megabyte_that_a_model_prints_is_dropped(cohort, tmp_path, capfd):
+    printed = "import sys; sys.stderr.write('y' * 1_000_000)"
+    learn(cohort, tmp_path, GOOD.replace("def make(seed):", f"def make(seed):\n    {printed}"))
+    assert capfd.readouterr() == ("", "")
 
 
 def test_the_column_of_the_condition_follows_the_classes():

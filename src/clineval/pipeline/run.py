@@ -213,6 +213,8 @@ def run(
     sources = models or {}
     _check_models(settings, sources)
     learning = [name for name, source in sources.items() if not _is_onnx(source)]
+    if settings.data.site_column is not None and not (settings.training.models or learning):
+        raise InputError("--site-column expects a model that is trained in this run; got none.")
     if check_seed and not learning:
         raise InputError("--check-seed expects a Python model, --model NAME=FILE.py:FACTORY; got none.")
     recorder = results.Recorder()
@@ -253,7 +255,13 @@ def run(
         if settings.data.site_column is not None:
             with recorder.step("sites"):
                 write_left_out_sites(
-                    cohort, settings, folder, jobs=jobs, finished=finished, announce=announce
+                    cohort,
+                    settings,
+                    folder,
+                    given=given,
+                    jobs=jobs,
+                    finished=finished,
+                    announce=announce,
                 )
         with recorder.step("evaluate"):
             table = read_predictions(folder / "predictions.csv")

@@ -339,6 +339,7 @@ def write_left_out_sites(
     settings: RunSettings,
     folder: Path,
     *,
+    given: Sequence[Given] = (),
     jobs: int | None,
     finished: Path,
     announce: Announce,
@@ -353,6 +354,7 @@ def write_left_out_sites(
     ----------
     cohort : with near-duplicates joined in its groups; images of other sites that have one at the site left
         out are left out, too.
+    given : models of the user's; those that were trained elsewhere take no part.
 
     Raises
     ------
@@ -360,10 +362,12 @@ def write_left_out_sites(
     """
     column = str(settings.data.site_column)
     sites = list(left_out_sites(cohort, column))
-    names = settings.training.models
+    learning = [model for model in given if KINDS[model.kind].learns]
+    names = (*settings.training.models, *(model.name for model in learning))
     trained = train_cohorts(
         [(site.cohort, names) for site in sites],
         settings=settings.training,
+        given=learning,
         jobs=jobs,
         finished=finished,
         progress=announce(f"Training without each of {len(sites)} sites"),
