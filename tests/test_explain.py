@@ -1,23 +1,31 @@
 """Maps of a finished run: that they are those of its models, that the checks tell good from bad, refusals."""
 
+import html
 import json
+import shutil
 from dataclasses import replace
 
 import numpy as np
 import pytest
+from clineval.reporting.gallery import write_gallery
 from PIL import Image
 from scipy.stats import spearmanr
 
 from clineval.cli import main
 from clineval.data.phantom import phantom
 from clineval.errors import InputError
+from clineval.evaluation import read_evaluation
 from clineval.models.classifier import risk_of
 from clineval.models.occlusion import occlude
 from clineval.models.preprocessing import View
 from clineval.pipeline import explain
 from clineval.pipeline.explain import check_test_maps, explainer, move, rank_correlation
 from clineval.pipeline.stored_run import final_risks, read_run, score_images
+from clineval.predictions import read_predictions
+from clineval.reporting.artefacts import read_artefacts
 from clineval.reporting.map_plots import STEP, checked, draw_explanation
+from clineval.reporting.maps import CheckedMaps, read_maps
+from clineval.reporting.report import write_report
 from clineval.reporting.style import new_figure
 
 pytestmark = pytest.mark.slow
@@ -172,6 +180,51 @@ def test_a_run_checks_test_images_and_keeps_the_maps_of_missed_cases(run):
     alone = explainer(run, matching=False).explain(cohort.images[cohort.within("test")][0], stride=2)
     np.testing.assert_array_equal(found, alone.map)
     assert check == alone.check
+
+
+def test_a_run_records_its_maps_and_the_report_shows_those_of_missed_cases(finished_run, tmp_path):
+    folder = shutil.copytree(finished_run, tmp_path / "run")
+    cohort = phantom(seed=1, cases=(150, 60, 90))
+    evaluation, table = (
+        read_evaluation(folder / "evaluation.json"),
+        read_predictions(folder / "predictions.csv"),
+    )
+    maps = explain.write_test_maps(folder, cohort, table=table, evaluation=evaluation)
+    assert maps.missed
+    write_gallery(folder, cohort=cohort, table=table, evaluation=evaluation)
+    artefacts = read_artefacts(folder)
+    again = read_maps(artefacts.maps)
+    assert again.to_json() == maps.to_json()
+    page = write_report(folder, artefacts).read_text(encoding="utf-8")
+    assert html.escape(maps.sentence) in page
+    for case, (_, check) in maps.missed.items():
+        assert f"Map over image {case}" in page
+        assert check.passed or html.escape(check.reason, quote=False) in page
+
+
+def test_a_run_without_a_stored_model_has_no_maps(finished_run, tmp_path):
+    folder = shutil.copytree(finished_run, tmp_path / "run")
+    for name in ("logreg", "cnn", "scattering"):
+        (folder / "models" / f"{name}.json").unlink()
+    evaluation, table = (
+        read_evaluation(folder / "evaluation.json"),
+        read_predictions(folder / "predictions.csv"),
+    )
+    assert explain.write_test_maps(folder, phantom(seed=1), table=table, evaluation=evaluation) is None
+    assert not (folder / "maps.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("agreement", "stability", "said"),
+    [(0.1, 0.9, "depend on the model"), (0.4, 0.9, "fail this check"), (0.1, 0.5, "fail this check")],
+)
+def test_the_sentence_says_whether_the_maps_passed(agreement, stability, said):
+    check = explain.MapCheck(agreement, stability, float("nan"))
+    maps = CheckedMaps("logreg", 90, (check, check), {})
+    assert said in maps.sentence
+    assert f"{agreement:.2f}" in maps.sentence
+    assert f"{'0' if maps.passed else '2'} of these 2 maps fail" in maps.sentence
+    assert "members" not in maps.sentence
 
 
 # The picture ------------------------------------------------------------------------------------------

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from clineval.evaluation import Evaluation, evaluate
+    from clineval.pipeline.loaded import load_run
     from clineval.pipeline.predict import predict
     from clineval.pipeline.run import OwnImages, run
     from clineval.pipeline.validate import validate
@@ -19,6 +20,7 @@ _ROOM_OF = {
     "evaluate": "clineval.evaluation",
     "Evaluation": "clineval.evaluation",
     "read_predictions": "clineval.predictions",
+    "load_run": "clineval.pipeline.loaded",
     "predict": "clineval.pipeline.predict",
     "validate": "clineval.pipeline.validate",
     "run": "clineval.pipeline.run",
@@ -40,6 +42,7 @@ __all__ = [
     "ValidationSettings",
     "__version__",
     "evaluate",
+    "load_run",
     "predict",
     "read_predictions",
     "run",

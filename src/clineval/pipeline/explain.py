@@ -13,6 +13,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from scipy.stats import rankdata
 from threadpoolctl import threadpool_limits
 
@@ -21,14 +22,17 @@ from clineval.data.findings import stroke_pixels
 from clineval.data.image_files import find_images, read_squares
 from clineval.data.preparation import DEEP, Unusable, check_preparation
 from clineval.errors import InputError, Progress, in_short
+from clineval.evaluation import Evaluation
 from clineval.models.classifier import Classifier, checked_risk, mean_of
 from clineval.models.network import Networks
 from clineval.models.occlusion import cascade, occlusion_map
 from clineval.models.preprocessing import CHUNK, MIRRORED, ORIGINAL, Images, View, external_view
 from clineval.models.stored import Floats
 from clineval.pipeline.predict import check_answer, write_answer
-from clineval.pipeline.stored_run import AS_TRAINED, StoredRun, cut_for, final_risks, read_run
-from clineval.reporting.maps import CheckedMaps, Explanation, MapCheck
+from clineval.pipeline.stored_run import AS_TRAINED, StoredRun, cut_for, final_risks, read_run, read_unsealed
+from clineval.reporting.artefacts import failures
+from clineval.reporting.maps import CheckedMaps, Explanation, MapCheck, write_maps
+from clineval.reporting.sentences import main_point
 from clineval.results.folder import unwritable
 
 DRAWS = 4  # randomised models that a map is compared with
@@ -87,6 +91,7 @@ class Explainer:
             check=replace(self.check(square), **_on_marks(maps[..., 0], square, stride=stride)),
             patch=patch,
             stride=stride,
+            notice=self.run.notice,
         )
 
     def check(self, square: Images) -> MapCheck:
@@ -196,7 +201,7 @@ def explainer(run: StoredRun, model: str | None = None, *, matching: bool = True
     ------
     InputError : the run has no such model, or one that could not be stored.
     """
-    name = model or (run.primary[0] if run.primary is not None else run.names[-1])
+    name = model or run.main[0]
     if name in run.not_stored:
         raise InputError(
             f"A map needs a stored model to ask; {name} could not be stored ({run.not_stored[name]}). "
@@ -276,8 +281,8 @@ def _on_marks(found: Floats, square: Images, *, stride: int) -> dict[str, float]
     return {"marks": float(np.abs(found[cells]).sum() / total), "marks_area": float(cells.mean())}
 
 
-SAMPLE = 8  # test images, at even intervals, whose maps a run checks
-MOST_MISSED = 6  # missed cases whose maps a run keeps
+SAMPLE, SAMPLE_OF_LARGE = 8, 3  # test images, at even intervals, whose maps a run checks
+MOST_MISSED, MOST_MISSED_OF_LARGE = 6, 3  # missed cases whose maps a run keeps; both take some seconds
 MISSED_CELLS = 14  # a side, of these maps
 
 
@@ -313,7 +318,7 @@ def explain(
 
     run = read_run(Path(results))
     ready = explainer(run, model, matching=matching)
-    names, squares = _squares(run, sources, fit=fit, bits=bits)
+    names, (squares,) = read_prepared(run, sources, fit=fit, bits=bits, second_view=False)
     stems = _stems(names)
     _check_out(out, stems, results=Path(results), sources=sources)
     found = []
@@ -323,13 +328,32 @@ def explain(
         text = json.dumps(record, indent=1, ensure_ascii=False, allow_nan=False)
         write_answer(text + "\n", out / f"{stem}.json")
         try:
-            write_explanation(each, out / f"{stem}.png", notice=run.notice)
+            write_explanation(each, out / f"{stem}.png")
         except OSError as error:
             raise unwritable(out, error) from error
         found.append(each)
         if progress is not None:
             progress(len(found), len(names))
     return tuple(found)
+
+
+def write_test_maps(
+    folder: Path, cohort: Cohort, *, table: pd.DataFrame, evaluation: Evaluation
+) -> CheckedMaps | None:
+    """Check maps of test images for a run that is being made and write ``maps.json``.
+
+    None, and no file, where the primary model has no stored form, no threshold or no test images.
+    """
+    run, primary = read_unsealed(folder), evaluation.primary
+    scores = None if primary is None else evaluation.models[primary.model].get("test")
+    point = None if scores is None else main_point(scores, primary)
+    if run is None or run.primary is None or point is None:
+        return None
+    wrong = failures(table, point, model=run.primary[0], population="test").cases
+    maps = check_test_maps(run, cohort, missed=[str(case) for case in wrong["case"][wrong["outcome"] == 1]])
+    if maps is not None:
+        write_maps(folder, maps)
+    return maps
 
 
 def check_test_maps(run: StoredRun, cohort: Cohort, *, missed: Sequence[str]) -> CheckedMaps | None:
@@ -344,12 +368,14 @@ def check_test_maps(run: StoredRun, cohort: Cohort, *, missed: Sequence[str]) ->
     test = np.flatnonzero(cohort.within("test"))
     if run.primary is None or not len(test):
         return None
+    small = run.side <= FINE
+    most, sample = (MOST_MISSED, SAMPLE) if small else (MOST_MISSED_OF_LARGE, SAMPLE_OF_LARGE)
     ready = explainer(run, matching=False)
-    some = np.unique(np.linspace(0, len(test) - 1, min(len(test), SAMPLE)).astype(int))
+    some = np.unique(np.linspace(0, len(test) - 1, min(len(test), sample)).astype(int))
     row_of = {str(cohort.case[row]): row for row in test}
     maps = {
         case: ready.explain(cohort.images[row_of[case]], image=case, stride=-(-run.side // MISSED_CELLS))
-        for case in [case for case in missed if case in row_of][:MOST_MISSED]
+        for case in [case for case in missed if case in row_of][:most]
     }
     return CheckedMaps(
         ready.model,
@@ -359,21 +385,24 @@ def check_test_maps(run: StoredRun, cohort: Cohort, *, missed: Sequence[str]) ->
     )
 
 
-def _squares(
-    run: StoredRun, sources: Sequence[Path | str], *, fit: str, bits: int
-) -> tuple[list[str], Images]:
-    """The names of image files and the square of each; refused where one cannot be used."""
-    (cut,) = cut_for(run, fit, second_view=False)
-    check_preparation(size=run.side, fit=cut, bits=bits)
+def read_prepared(
+    run: StoredRun, sources: Sequence[Path | str], *, fit: str, bits: int, second_view: bool
+) -> tuple[list[str], tuple[Images, ...]]:
+    """The names of image files, and the squares cut from them, each cut of shape (images, side, side).
+
+    Raises
+    ------
+    InputError : a source is missing or holds no image, or a file cannot be used.
+    """
+    cuts = cut_for(run, fit, second_view=second_view)
+    check_preparation(size=run.side, fit=cuts[0], bits=bits)
     files = find_images(sources)
-    squares = read_squares([path for path, _ in files.images], side=run.side, fits=(cut,), bits=bits)
-    names = [name for _, name in files.images]
-    bad = [
-        f"{name}: {why}" for name, why in zip(names, squares.read, strict=True) if isinstance(why, Unusable)
-    ]
+    squares = read_squares([path for path, _ in files.images], side=run.side, fits=cuts, bits=bits)
+    read = zip(files.images, squares.read, strict=True)
+    bad = [f"{name}: {why}" for (_, name), why in read if isinstance(why, Unusable)]
     if bad:
-        raise InputError(f"{len(bad)} of {len(names)} images cannot be used: {in_short(bad)}.")
-    return names, squares.views[0]
+        raise InputError(f"{len(bad)} of {len(squares.read)} images cannot be used: {in_short(bad)}.")
+    return [name for _, name in files.images], squares.views
 
 
 def _stems(names: Sequence[str]) -> list[str]:

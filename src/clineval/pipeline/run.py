@@ -31,6 +31,7 @@ from clineval.models.classifier import Given, ModelSource, given_model, parts_of
 from clineval.models.ensemble import check_names, check_own_name
 from clineval.models.user_model import TIMEOUT
 from clineval.pipeline.audit import draw_audit, write_audit
+from clineval.pipeline.explain import write_test_maps
 from clineval.pipeline.external import write_run_probes
 from clineval.pipeline.scoring import open_and_score
 from clineval.pipeline.train import (
@@ -280,6 +281,9 @@ def run(
                 write_sites(evaluation.sites, folder, formats=formats, notice=whole.source.notice)
             if read is not None:
                 draw_check_strip(read, folder)
+        with recorder.step("maps"):
+            announce("Checking maps of test images")
+            write_test_maps(folder, cohort, table=table, evaluation=evaluation)
         with recorder.step("report"):
             results.seal(folder, facts("run", command, settings, cohort, recorder))
             write_words(folder, lines, table=table, announce=announce)

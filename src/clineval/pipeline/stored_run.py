@@ -229,6 +229,14 @@ class StoredRun:
         """Every model that gives risks, combined ones last."""
         return (*self.models, *self.parts)
 
+    @property
+    def main(self) -> tuple[str, float]:
+        """The primary model and its threshold; the last model where the run named none. NaN: no threshold."""
+        if self.primary is not None:
+            return self.primary
+        points = self.thresholds[self.names[-1]]
+        return self.names[-1], points[0].threshold if points else math.nan
+
 
 @dataclass(frozen=True)
 class Scored:
@@ -283,6 +291,15 @@ def read_run(results: Path, *, thresholds: Sequence[float] = ()) -> StoredRun:
         raise
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise InputError(f"{results} is not whole ({error!r}); make it anew.") from error
+
+
+def read_unsealed(folder: Path) -> StoredRun | None:
+    """A run whose folder is still being made: models and thresholds as they lie there; None without any."""
+    records = _json(folder / "models" / RECORDS)
+    if not any(_is_stored(folder / "models", name) for name in records):
+        return None
+    evaluation = _json(folder / "evaluation.json", most=MOST_EVALUATION)
+    return _stored(folder / "models", records, evaluation, {}, fit=FITS[0])
 
 
 def cut_for(run: StoredRun, wanted: str, *, second_view: bool) -> tuple[str, ...]:

@@ -110,7 +110,7 @@ def write_gallery(
     shown.update(dict.fromkeys(each["case"] for found in near.values() for each in found))
     gallery = Gallery(
         size=(cohort.images.shape[1], cohort.images.shape[2]),
-        images={case: _png(cohort.images[row_of[case]]) for case in shown if case in row_of},
+        images={case: png(cohort.images[row_of[case]]) for case in shown if case in row_of},
         outcome={case: int(cohort.outcome[row_of[case]]) for case in shown if case in row_of},
         nearest=near,
         examples=examples,
@@ -195,7 +195,8 @@ def _examples(exploration: Exploration | None) -> tuple[dict[str, Any], ...]:
     )
 
 
-def _png(image: NDArray[np.uint8]) -> str:
+def png(image: NDArray[np.uint8]) -> str:
+    """A thumbnail as base64 PNG."""
     picture = Image.fromarray(image)
     picture.thumbnail((SIDE, SIDE), Image.Resampling.LANCZOS)
     kept = io.BytesIO()
@@ -207,7 +208,7 @@ TABLES = ("predictions.csv", "predictions.parquet")
 EVALUATION, PROVENANCE = "evaluation.json", "provenance.json"
 AUDIT, EXPLORATION, STORED = "audit.json", "exploration.json", "models/shipped.json"
 TRANSPORT, ROBUSTNESS, COVERAGE = "transport.json", "robustness.csv", "coverage.json"
-SITES, PROBES = "sites.json", "probes.json"
+SITES, PROBES, MAPS = "sites.json", "probes.json", "maps.json"
 
 
 @dataclass(frozen=True)
@@ -226,6 +227,7 @@ class Artefacts:
     coverage: dict[str, Any] = field(default_factory=dict)
     sites: dict[str, Any] = field(default_factory=dict)
     probes: dict[str, Any] = field(default_factory=dict)
+    maps: dict[str, Any] = field(default_factory=dict)
     gallery: Gallery = field(default_factory=Gallery)
 
     @property
@@ -292,6 +294,7 @@ def read_artefacts(folder: Path, *, table: pd.DataFrame | None = None) -> Artefa
         COVERAGE,
         SITES,
         PROBES,
+        MAPS,
     )
     _refuse_altered(folder, provenance, (*written, "gallery.json"))
     evaluation = read_evaluation(folder / EVALUATION)
@@ -310,6 +313,7 @@ def read_artefacts(folder: Path, *, table: pd.DataFrame | None = None) -> Artefa
         coverage=_read_json(folder, COVERAGE),
         sites=_read_json(folder, SITES),
         probes=_read_json(folder, PROBES),
+        maps=_read_json(folder, MAPS),
         gallery=read_gallery(folder),
     )
 

@@ -1,5 +1,6 @@
 """Pictures of maps: the change in risk over the image, with contours and numbers beside the colours."""
 
+import base64
 import io
 from math import isnan
 from pathlib import Path
@@ -10,9 +11,10 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
+from PIL import Image
 
 from clineval.reporting.data_plots import WIDTH, show
-from clineval.reporting.maps import Explanation, Floats, Images, MapCheck
+from clineval.reporting.maps import Explanation, Floats, MapCheck
 from clineval.reporting.sentences import number, signed, whole_percent
 from clineval.reporting.style import INK, MUTED, Heading, journal_style, lay_out, new_figure, save, shorten
 
@@ -20,25 +22,37 @@ RAISES, LOWERS = "#C44E00", "#1F5FA8"
 STRONGEST = 0.75  # share of the colour where a map is largest
 LINES = (1 / 3, 2 / 3)  # of the largest change: where contours run
 STEP = 1.1  # from one picture to the next, in heights of a picture
-TILE, TILE_DPI = 1.12, 100  # inches of a small picture, dots per inch
+SCREEN_DPI = 150
+TILE, TILE_DPI = 1.12, 200  # inches of a small picture, dots per inch
 
 
-def write_explanation(found: Explanation, path: Path, *, notice: str = "") -> None:
+def write_explanation(found: Explanation, path: Path) -> None:
     """Draw the image, its map and the map of the randomised model side by side, as ``path`` (png)."""
     with journal_style():
-        figure, (ax,) = new_figure()
-        height = draw_explanation(found, ax)
-        threshold = "" if found.threshold is None else f", {_call(found)} {number(found.threshold, 3)}"
-        heading = Heading(
-            f"What the risk of {shorten(found.image, 40)} depends on, by {shorten(found.model, 20)}",
-            f"Risk of {shorten(found.condition, 30)} {number(found.risk, 3)}{threshold}. The maps: how far "
-            f"{found.patch} x {found.patch} pixels raise it, against the image's mean grey in their place. "
-            f"{checked(found.check)} A map shows neither where the lesion is nor a cause.",
-            notice,
-        )
-        inner = WIDTH - 0.3
-        lay_out(figure, heading, width=WIDTH, height=height * inner / _ACROSS, left=0.07, below=0.05)
-        save(figure, path.with_suffix(""))
+        save(_figure(found), path.with_suffix(""))
+
+
+def explanation_png(found: Explanation) -> bytes:
+    """The same picture as bytes, for a page or a notebook."""
+    kept = io.BytesIO()
+    with journal_style():
+        _figure(found).savefig(kept, format="png", dpi=SCREEN_DPI, metadata={"Software": None})
+    return kept.getvalue()
+
+
+def _figure(found: Explanation) -> Figure:
+    figure, (ax,) = new_figure()
+    height = draw_explanation(found, ax)
+    threshold = "" if found.threshold is None else f", {_call(found)} {number(found.threshold, 3)}"
+    heading = Heading(
+        f"What the risk of {shorten(found.image, 40)} depends on, by {shorten(found.model, 20)}",
+        f"Risk of {shorten(found.condition, 30)} {number(found.risk, 3)}{threshold}. The maps: how far "
+        f"{found.patch} x {found.patch} pixels raise it, against the image's mean grey in their place. "
+        f"{checked(found.check)} A map shows neither where the lesion is nor a cause.",
+        found.notice,
+    )
+    inner = WIDTH - 0.3
+    return lay_out(figure, heading, width=WIDTH, height=height * inner / _ACROSS, left=0.07, below=0.05)
 
 
 _ACROSS = 2 * STEP + 1
@@ -97,15 +111,15 @@ def draw_map(
             _write_number(ax, box, changes.shape, (int(row), int(column)), f"{mark} {_points(value)}")
 
 
-def map_tile(changes: Floats, square: Images, *, largest: float, grey: bool) -> bytes:
-    """A map over its image as a small PNG without words, for beside the image."""
-    with journal_style():
+def map_tile(changes: Floats, picture: str, *, grey: bool) -> bytes:
+    """A map over its image, a base64 PNG, as a small PNG."""
+    with journal_style(), Image.open(io.BytesIO(base64.b64decode(picture))) as image:
         figure = Figure(figsize=(TILE, TILE), dpi=TILE_DPI)
         FigureCanvasAgg(figure)
         ax = figure.add_axes((0, 0, 1, 1))
         box = (0.0, 1.0, 1.0, 0.0)
-        show(square, ax, box, smooth=False)
-        draw_map(changes, ax, box, largest=largest, grey=grey)
+        show(np.asarray(image.convert("L")), ax, box, smooth=False)
+        draw_map(changes, ax, box, largest=largest_change(changes), grey=grey)
         ax.set_xlim(0, 1)
         ax.set_ylim(1, 0)
         ax.axis("off")

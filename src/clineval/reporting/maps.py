@@ -84,6 +84,7 @@ class Explanation:
     map : change in risk by cell, shape (rows, columns): positive where the patch raises the risk.
     randomised : the same by a model of shuffled weights, shape (rows, columns); None where there is none.
     patch, stride : pixels a side of a patch, and from one cell to the next.
+    notice : says that the run learnt from synthetic images; else empty.
     """
 
     image: str
@@ -97,6 +98,12 @@ class Explanation:
     check: MapCheck
     patch: int
     stride: int
+    notice: str = ""
+
+    def _repr_png_(self) -> bytes:
+        from clineval.reporting.map_plots import explanation_png
+
+        return explanation_png(self)
 
     def to_json(self) -> dict[str, Any]:
         """Plain values for JSON; null where a number is undefined."""

@@ -1,11 +1,16 @@
 """What an Evaluation shows of itself: five lines, a card in a notebook, a page, three curves."""
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from clineval.errors import InputError
 from clineval.evaluation import Evaluation
@@ -16,6 +21,7 @@ from clineval.files import write_whole
 from clineval.reporting import sections, sentences
 from clineval.reporting.artefacts import Artefacts
 from clineval.reporting.explorer import opening_state, sign
+from clineval.reporting.gallery import png
 from clineval.reporting.sentences import number, subject_of, whole, whole_percent
 from clineval.reporting.verdict import verdict_on
 
@@ -148,3 +154,49 @@ def _curves(evaluation: Evaluation) -> Curves:
     if not _last or _last[0][0] is not evaluation:
         _last[:] = [(evaluation, curves_of(evaluation.table, evaluation))]
     return _last[0][1]
+
+
+@dataclass(frozen=True)
+class PictureRow:
+    """One image of a table in a notebook: its prepared square, its name and what the run says of it."""
+
+    square: NDArray[np.uint8]
+    image: str
+    risk: float
+    warning: str
+
+
+def picture_table(
+    rows: Sequence[PictureRow], *, condition: str, model: str, threshold: float, notice: str, left_out: int
+) -> str:
+    """Thumbnail, risk, flag and warning of each image, as HTML for a notebook.
+
+    Parameters
+    ----------
+    threshold : NaN where there is none; then nothing is flagged.
+    left_out : how many images are not shown.
+    """
+    from clineval.reporting.report import template
+
+    at = "no threshold" if math.isnan(threshold) else f"flagged at {number(threshold)} or more"
+    return template("pictures.html.jinja").render(
+        rows=[
+            {
+                "image": each.image,
+                "picture": png(each.square),
+                "risk": number(each.risk, 3),
+                "call": _call(each, threshold),
+                "warning": each.warning,
+            }
+            for each in rows
+        ],
+        caption=f"Risk of {condition} by {model}, {at}. For research only.",
+        notice=notice,
+        left_out=left_out,
+    )
+
+
+def _call(row: PictureRow, threshold: float) -> str:
+    if math.isnan(threshold):
+        return "no threshold"
+    return "flagged" if row.risk >= threshold else "not flagged"

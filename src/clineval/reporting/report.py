@@ -30,6 +30,12 @@ from clineval.reporting.artefacts import (
 )
 from clineval.reporting.beside import beside_readers, reader_marks
 from clineval.reporting.explorer import ROC_FRAME, explorer_data, opening_state, sign
+<<<<<<< HEAD
+=======
+from clineval.reporting.failures import failure_cards
+from clineval.reporting.gallery import MOST_ALARMS, MOST_MISSED
+from clineval.reporting.maps import read_maps
+>>>>>>> e494690 (Check maps of test images in every run, show those of missed cases in the report; a run in a notebook: clineval.load_run)
 from clineval.reporting.model_card import STATUSES, rows_for
 from clineval.reporting.sections import guaranteed, openings, origin, simulated_coverage
 from clineval.reporting.sentences import (
@@ -326,7 +332,13 @@ def _picture(artefacts: Artefacts, name: str) -> str:
 def _failures(subject: Subject, artefacts: Artefacts) -> dict[str, Any]:
     found = failure_cards(subject, artefacts)
     neighbours = any(card["nearest"] for model in found for card in model["cards"])
-    return {"failures": found, "neighbours": neighbours, "most": (MOST_MISSED, MOST_ALARMS)}
+    maps = read_maps(artefacts.maps)
+    return {
+        "failures": found,
+        "neighbours": neighbours,
+        "most": (MOST_MISSED, MOST_ALARMS),
+        "maps": maps.sentence if maps is not None else "",
+    }
 
 
 def _points(subject: Subject, curves: Curves) -> dict[str, Any]:

@@ -1,0 +1,95 @@
+"""A run in a notebook: the numbers of predict, a table with pictures, maps by number or name."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import clineval
+from clineval.data.phantom import phantom
+from clineval.errors import InputError
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def loaded(finished_run):
+    return clineval.load_run(finished_run)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    place = tmp_path_factory.mktemp("images")
+    images = phantom(seed=9, cases=(60, 20, 30)).images[:3]
+    for number, image in enumerate(images):
+        Image.fromarray(image).save(place / f"{number}.png")
+    tall = np.concatenate([images[0], images[1]])
+    Image.fromarray(tall).save(place / "<b>tall.png")
+    return place
+
+
+@pytest.fixture(scope="module")
+def predicted(loaded, folder):
+    return loaded.predict(folder)
+
+
+def test_the_risks_are_those_of_predict_to_the_last_digit(predicted, finished_run, folder):
+    expected = clineval.predict(finished_run, [folder])
+    assert [each.risk for each in predicted.predictions] == [each.risk for each in expected]
+    model, threshold = expected.primary
+    table = predicted.table
+    assert list(table["image"]) == [each.image for each in expected]
+    assert list(table["risk"]) == [each.risk[model] for each in expected]
+    assert list(table["flagged"]) == [each.risk[model] >= threshold for each in expected]
+    assert list(table["warning"]) == [each.warning for each in expected]
+    assert {"risk_logreg", "risk_cnn", "risk_scattering", "risk_combined"} <= set(table.columns)
+
+
+def test_prepared_images_are_taken_as_they_are(loaded):
+    images = phantom(seed=9, cases=(60, 20, 30)).images[:2]
+    both, one = loaded.predict(images), loaded.predict(images[0])
+    assert len(both) == 2
+    assert both.predictions[0].risk == one.predictions[0].risk
+
+
+def test_a_notebook_shows_thumbnail_risk_call_and_warning_and_escapes_names(predicted):
+    page = predicted._repr_html_()
+    assert page.count("data:image/png;base64,") == len(predicted) == 4
+    assert "SYNTHETIC PHANTOM DATA" in page
+    assert f"{predicted.table['risk'][1]:.3f}" in page
+    assert "flagged" in page
+    assert "<b>tall" not in page
+    assert "&lt;b&gt;tall.png" in page
+    assert "<script" not in page
+    assert page.index(">warning<") < page.index(">risk<")  # before the number, not after
+
+
+def test_an_image_is_explained_by_number_or_name_and_shows_its_map(predicted):
+    by_number = predicted.explain(0, model="logreg")
+    by_name = predicted.explain("0.png", model="logreg")
+    assert by_number.to_json() == by_name.to_json()
+    assert by_number._repr_png_().startswith(b"\x89PNG")
+    assert predicted.explain(2).model == predicted.run.primary[0]
+
+
+@pytest.mark.parametrize(("asked", "said"), [(7, "one of 4 images"), ("x.png", "0 are called 'x.png'")])
+def test_an_image_that_is_not_there_is_refused(predicted, asked, said):
+    with pytest.raises(InputError, match=said):
+        predicted.explain(asked)
+
+
+def test_what_is_no_run_is_refused(tmp_path):
+    with pytest.raises(InputError, match="clineval run"):
+        clineval.load_run(tmp_path)
+
+
+def test_a_run_is_asked_without_torch_and_without_what_draws(finished_run):
+    code = (
+        "import clineval, numpy, sys;"
+        f"found = clineval.load_run({str(finished_run)!r}).predict(numpy.zeros((1, 28, 28), 'uint8') + 9);"
+        "drawing = 'matplotlib' in sys.modules; found._repr_html_(); found.explain(0, model='logreg');"
+        "sys.exit('torch' in sys.modules or drawing)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
