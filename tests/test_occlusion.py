@@ -245,6 +245,14 @@ def test_the_seed_alone_decides(logistic):
     assert not np.array_equal(one, other)
 
 
+def test_the_order_in_which_arrays_were_read_does_not_matter():
+    trained = network(0)
+    turned = Network(dict(reversed(trained.weights.items())), trained.mean, trained.sd)
+    (one,), (other,) = (randomised(Networks((each,)), seed=0).members for each in (trained, turned))
+    for name, values in one.weights.items():
+        assert np.array_equal(values, other.weights[name])
+
+
 def test_a_users_graph_keeps_its_weights_in_another_order(images):
     model = graph_model()
     other = randomised(model, seed=0)

@@ -150,9 +150,12 @@ def _with_shuffled(model: OnnxModel, layers: int, seed: int) -> OnnxModel:
 
 
 def _shuffled(weights: Mapping[str, NDArray[np.float32]], rng: np.random.Generator) -> dict[str, Any]:
-    """All of a network's arrays shuffled; those of one normalisation stay together, channel by channel."""
+    """All of a network's arrays shuffled; those of one normalisation stay together, channel by channel.
+
+    In the order of their names: a file's arrays are read in another order each time.
+    """
     found: dict[str, Any] = {}
-    for name, values in weights.items():
+    for name, values in sorted(weights.items()):
         if name in found:
             continue
         norm = list(_normalisation(name, weights))

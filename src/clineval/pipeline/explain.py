@@ -94,6 +94,12 @@ class Explainer:
             notice=self.run.notice,
         )
 
+    def checked_map(self, square: Images, *, stride: int) -> tuple[Floats, MapCheck]:
+        """The map of one prepared image and its check, without the randomised model's map beside it."""
+        grid = {"patch": patch_for(self.run.side), "stride": stride}
+        found = self._map([self._as_trained], square, **grid)[..., 0]
+        return found, replace(self.check(square), **_on_marks(found, square, stride=stride))
+
     def check(self, square: Images) -> MapCheck:
         """Agreement with randomised models, stability and agreement of seeds, on a coarse grid of cells."""
         side = self.run.side
@@ -121,8 +127,10 @@ class Explainer:
 
     def risks(self, versions: Sequence[Version], images: Images) -> Floats:
         """Risk of each image by each version of the model, shape (images, versions)."""
-        chunks = [images[start : start + CHUNK] for start in range(0, len(images), CHUNK)]
-        with threadpool_limits(1), ThreadPoolExecutor(max_workers=cpu_count()) as pool:
+        cores = cpu_count() or 1
+        size = min(CHUNK, -(-len(images) // cores))  # few images, too, are shared among the cores
+        chunks = [images[start : start + size] for start in range(0, len(images), size)]
+        with threadpool_limits(1), ThreadPoolExecutor(max_workers=cores) as pool:
             parts = list(pool.map(lambda chunk: self._score(versions, chunk), chunks))
         return np.concatenate(parts)
 
@@ -373,15 +381,14 @@ def check_test_maps(run: StoredRun, cohort: Cohort, *, missed: Sequence[str]) ->
     ready = explainer(run, matching=False)
     some = np.unique(np.linspace(0, len(test) - 1, min(len(test), sample)).astype(int))
     row_of = {str(cohort.case[row]): row for row in test}
-    maps = {
-        case: ready.explain(cohort.images[row_of[case]], image=case, stride=-(-run.side // MISSED_CELLS))
-        for case in [case for case in missed if case in row_of][:most]
-    }
     return CheckedMaps(
         ready.model,
         len(test),
         tuple(ready.check(cohort.images[row]) for row in test[some]),
-        {case: (each.map, each.check) for case, each in maps.items()},
+        {
+            case: ready.checked_map(cohort.images[row_of[case]], stride=-(-run.side // MISSED_CELLS))
+            for case in [case for case in missed if case in row_of][:most]
+        },
     )
 
 

@@ -50,7 +50,7 @@ class PredictedImages:
             rows.append({**row, "warning": each.warning, **risks})
         return pd.DataFrame(rows).astype({"flagged": "boolean"})
 
-    def explain(self, image: int | str = 0, *, model: str | None = None) -> Explanation:
+    def explain(self, image: int | str = 0, *, model: str | None = None) -> "ShownExplanation":
         """The checked map of one image, which a notebook shows; by its number or its name.
 
         Of an upright image the square that was cut first is mapped.
@@ -63,7 +63,8 @@ class PredictedImages:
         if not -len(self) <= place < len(self):
             raise InputError(f"explain needs one of {len(self)} images, counted from 0; got {place}.")
         ready = explainer(self.run, model, matching=self.matching)
-        return ready.explain(self.squares[place], image=self.predictions[place].image)
+        found = ready.explain(self.squares[place], image=self.predictions[place].image)
+        return ShownExplanation(**vars(found))
 
     def _place_of(self, name: str) -> int:
         places = [number for number, each in enumerate(self.predictions) if each.image == name]
@@ -90,6 +91,16 @@ class PredictedImages:
             notice=" ".join(filter(None, (self.run.notice, left_out(self.run)))),
             left_out=len(self) - len(shown),
         )
+
+
+@dataclass(frozen=True)
+class ShownExplanation(Explanation):
+    """The checked map of one image, which a notebook shows as its picture."""
+
+    def _repr_png_(self) -> bytes:
+        from clineval.reporting.map_plots import explanation_png
+
+        return explanation_png(self)
 
 
 @dataclass(frozen=True)

@@ -100,11 +100,6 @@ class Explanation:
     stride: int
     notice: str = ""
 
-    def _repr_png_(self) -> bytes:
-        from clineval.reporting.map_plots import explanation_png
-
-        return explanation_png(self)
-
     def to_json(self) -> dict[str, Any]:
         """Plain values for JSON; null where a number is undefined."""
         return {

@@ -19,9 +19,8 @@ from clineval.evaluation.curves import curves as curves_of
 from clineval.evaluation.records import OperatingPoint
 from clineval.files import write_whole
 from clineval.reporting import sections, sentences
-from clineval.reporting.artefacts import Artefacts
+from clineval.reporting.artefacts import Artefacts, png
 from clineval.reporting.explorer import opening_state, sign
-from clineval.reporting.gallery import png
 from clineval.reporting.sentences import number, subject_of, whole, whole_percent
 from clineval.reporting.verdict import verdict_on
 

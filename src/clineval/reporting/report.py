@@ -30,12 +30,7 @@ from clineval.reporting.artefacts import (
 )
 from clineval.reporting.beside import beside_readers, reader_marks
 from clineval.reporting.explorer import ROC_FRAME, explorer_data, opening_state, sign
-<<<<<<< HEAD
-=======
-from clineval.reporting.failures import failure_cards
-from clineval.reporting.gallery import MOST_ALARMS, MOST_MISSED
-from clineval.reporting.maps import read_maps
->>>>>>> e494690 (Check maps of test images in every run, show those of missed cases in the report; a run in a notebook: clineval.load_run)
+from clineval.reporting.maps import extremes, read_maps
 from clineval.reporting.model_card import STATUSES, rows_for
 from clineval.reporting.sections import guaranteed, openings, origin, simulated_coverage
 from clineval.reporting.sentences import (
@@ -502,8 +497,10 @@ def _of_model(model: str, point: OperatingPoint, subject: Subject, artefacts: Ar
     risks = _risks_of(shown["case"], subject, artefacts)
     near = near_duplicate_cases(artefacts)
     models = [model, *(name for name in subject.models() if name != model)]
+    maps = map_pictures(artefacts) if artefacts.maps.get("model") == model else {}
     cards = [
         _card(case, outcome, risks.get(case, {}), models, near=case in near, artefacts=artefacts)
+        | {"map": maps.get(case)}
         for case, outcome in zip(shown["case"].astype(str), shown["outcome"].astype(int), strict=True)
     ]
     missed, alarms = ([card for card in cards if card["outcome"] == outcome] for outcome in (1, 0))
@@ -527,6 +524,24 @@ def near_duplicate_cases(artefacts: Artefacts) -> set[str]:
     groups = artefacts.audit.get("groups", [])
     clean = set(artefacts.audit.get("test_clean", []))
     return {case for group in groups for case in group["cases"] if case not in clean}
+
+
+def map_pictures(artefacts: Artefacts) -> dict[str, dict[str, str]]:
+    """By missed case the map over its image, as base64 PNG, and what to read beside it."""
+    maps, images = read_maps(artefacts.maps), artefacts.gallery.images
+    if maps is None or not images:
+        return {}
+    from clineval.reporting.map_plots import map_tile
+
+    return {
+        case: {
+            "image": base64.b64encode(map_tile(found, images[case], grey=not check.passed)).decode("ascii"),
+            "words": extremes(found),
+            "reason": check.reason,
+        }
+        for case, (found, check) in maps.missed.items()
+        if case in images
+    }
 
 
 def _table(cards: Iterable[Mapping[str, Any]], subject: Subject) -> Table:
