@@ -7,7 +7,6 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from clineval.reporting.gallery import write_gallery
 from PIL import Image
 from scipy.stats import spearmanr
 
@@ -22,7 +21,7 @@ from clineval.pipeline import explain
 from clineval.pipeline.explain import check_test_maps, explainer, move, rank_correlation
 from clineval.pipeline.stored_run import final_risks, read_run, score_images
 from clineval.predictions import read_predictions
-from clineval.reporting.artefacts import read_artefacts
+from clineval.reporting.artefacts import read_artefacts, write_gallery
 from clineval.reporting.map_plots import STEP, checked, draw_explanation
 from clineval.reporting.maps import CheckedMaps, read_maps
 from clineval.reporting.report import write_report
