@@ -525,9 +525,9 @@ def test_pictures_of_the_training_images_are_shown_only_where_they_are_the_very_
     drawn = phantom(seed=1, cases=(150, 60, 90), reason="a test asked for it")
     monkeypatch.setattr("clineval.data.medmnist.load_cohort", lambda *_, **__: drawn)
     there = open_run(finished_run)
-    assert len(there.training_pictures) == 150
+    assert {case: outcome for case, (_, outcome) in there.training_images.items()} == there.outcomes
     drawn.images[0, 0, 0] ^= 1
-    assert len(open_run(finished_run).training_pictures) == 149
+    assert len(open_run(finished_run).training_images) == 149
 
 
 def test_a_run_without_a_primary_model_is_served_by_its_first(run):

@@ -102,20 +102,19 @@ class Served:
             return {row["case"]: row["outcome"] == "1" for row in rows if row["split"] == "train"}
 
     @cached_property
-    def training_pictures(self) -> Mapping[str, NDArray[np.uint8]]:
-        """The training images by case, where their data set is on this machine; else empty."""
+    def training_images(self) -> Mapping[str, tuple[NDArray[np.uint8], bool]]:
+        """The training images by case, with outcomes, where their data set is on this machine; else empty."""
         cohort = self._data_set()
         if cohort is None:
             return {}
-        images = dict(zip(cohort.case.tolist(), cohort.images, strict=True))
-        kept = self.trace
-        there = [case for case in kept.case.tolist() if case in images]
-        if not there:
-            return {}
-        known = dict(zip(kept.case.tolist(), kept.digest.tolist(), strict=True))
-        found = digests(np.stack([images[case] for case in there])).tolist()
+        row_of = {case: row for row, case in enumerate(cohort.case.tolist())}
+        kept = dict(zip(self.trace.case.tolist(), self.trace.digest.tolist(), strict=True))
+        rows = {case: row_of[case] for case in kept if case in row_of}
+        found = digests(cohort.images[list(rows.values())]).tolist()
         return {
-            case: images[case].copy() for case, one in zip(there, found, strict=True) if one == known[case]
+            case: (cohort.images[row].copy(), bool(cohort.outcome[row]))
+            for (case, row), digest in zip(rows.items(), found, strict=True)
+            if digest == kept[case]
         }
 
     @cached_property
@@ -125,7 +124,7 @@ class Served:
 
     def prepare(self) -> None:
         """Load what the first image and the first map would wait for."""
-        _ = self.outcomes, self.training_pictures, self.explainer
+        _ = self.outcomes, self.training_images, self.explainer
 
     def _data_set(self) -> Any:
         """The cohort that the run learnt from, never fetched; None where it is not here."""
@@ -391,11 +390,11 @@ def _unlike(prediction: Prediction, limits: Mapping[str, float]) -> str:
 
 
 def _neighbour(served: Served, each: Neighbour) -> dict[str, Any]:
-    picture = served.training_pictures.get(each.training_case)
+    picture, outcome = served.training_images.get(each.training_case, (None, None))
     return {
         "case": each.training_case,
         "similarity": each.similarity,
-        "outcome": served.outcomes.get(each.training_case),
+        "outcome": served.outcomes.get(each.training_case, outcome),
         "picture": "" if picture is None else _png(picture, side=SIDE_OF_SQUARE),
     }
 
