@@ -1,4 +1,4 @@
-# Golden values for tests/test_adequacy.py, from the papers' formulas and discrimination_samples.csv.
+# Golden values for tests/test_sample_size.py, from the papers' formulas and discrimination_samples.csv.
 #
 #   Rscript tests/reference/adequacy.R      (base R with jsonlite)
 #

@@ -1,4 +1,4 @@
-# Golden values for tests/test_roc.py, tests/test_delong.py and tests/test_intervals.py.
+# Golden values for tests/test_roc.py, tests/test_auc.py and tests/test_intervals.py.
 #
 #   Rscript tests/reference/discrimination.R      (R with pROC and jsonlite)
 #
