@@ -280,6 +280,13 @@ def test_what_is_written_reads_back_as_the_very_table_that_was_scored(
         pd.testing.assert_frame_equal(read_predictions(path), table, check_exact=True)
 
 
+def test_a_carriage_return_in_a_cell_does_not_end_its_row(tmp_path: Path) -> None:
+    frame = pd.DataFrame({"outcome": [1, 0], "risk": 0.5, "ward\r2": ["a\rb", "\r"]})
+    table = check_predictions(frame, warn=lambda sentence: None)
+    write_predictions(table, tmp_path / "predictions.csv")
+    pd.testing.assert_frame_equal(read_predictions(tmp_path / "predictions.csv"), table)
+
+
 @pytest.mark.parametrize("cell", ["=1+1", "+SUM(A1)", "-cmd|' /C calc'!A0", "@x", "'=1", "=cmd|'/C calc'!A1"])
 def test_a_formula_stays_text_in_a_written_csv_and_reads_back(tmp_path: Path, cell: str) -> None:
     path = tmp_path / "predictions.csv"

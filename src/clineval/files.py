@@ -1,6 +1,7 @@
 """Files: written whole or not at all, read where they are regular, hashed, stamped with time and version."""
 
 import hashlib
+import io
 import json
 import os
 import re
@@ -11,7 +12,7 @@ from datetime import UTC, datetime
 from functools import cache
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from clineval.errors import InputError
 
@@ -27,6 +28,30 @@ def text_cell(cell: str) -> str:
 def is_formula(cell: str) -> bool:
     """Whether a spreadsheet would compute the cell instead of showing it."""
     return bool(_FORMULA.match(cell)) and not _NUMBER.fullmatch(cell.lstrip("'"))
+
+
+class CsvRows(io.TextIOBase):
+    """What a CSV writer writes to, so that rows end in a line feed and cells keep every line break.
+
+    The writer quotes a carriage return in a cell only where one is part of its own line end, as it is by
+    default; bare, it would end the row for whoever reads the file.
+
+    >>> import csv
+    >>> text = io.StringIO()
+    >>> csv.writer(CsvRows(text)).writerow(("a\\rb", "c"))
+    10
+    >>> text.getvalue()
+    '"a\\rb",c\\n'
+    """
+
+    mode = "w"
+
+    def __init__(self, file: TextIO) -> None:
+        self._file = file
+
+    def write(self, row: str) -> int:
+        """Write a row that ends as the writer's rows do by default."""
+        return self._file.write(row.removesuffix("\r\n") + "\n")
 
 
 FILE = "provenance.json"

@@ -12,7 +12,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from clineval.errors import InputError, in_short, option
-from clineval.files import text_cell
+from clineval.files import CsvRows, text_cell
 from clineval.tables.columns import (
     OUT_OF_FOLD,
     TEST,
@@ -128,7 +128,8 @@ def write_predictions(frame: pd.DataFrame, path: str | Path) -> None:
         if not pd.api.types.is_numeric_dtype(text[name].dtype):
             text[name] = _guarded(text[name])
     text.columns = [text_cell(str(name)) for name in text.columns]
-    text.to_csv(path, index=False, lineterminator="\n", encoding="utf-8")
+    with path.open("w", newline="", encoding="utf-8") as file:
+        text.to_csv(CsvRows(file), index=False, lineterminator="\r\n")
 
 
 def attributes(frame: pd.DataFrame) -> list[str]:

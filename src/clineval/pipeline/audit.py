@@ -20,7 +20,7 @@ from clineval.data.image_files import as_cell
 from clineval.data.own_images import OwnImages, read_own_images
 from clineval.data.similarity import Images
 from clineval.errors import Announce, InputError, silent
-from clineval.files import text_cell
+from clineval.files import CsvRows, text_cell
 from clineval.results.folder import replace_folder, require_apart
 
 PAIR_COLUMNS = (
@@ -250,6 +250,6 @@ def _plain(column: NDArray[np.generic]) -> list[Any]:
 
 def _write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
     with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file, lineterminator="\n")
+        writer = csv.writer(CsvRows(file))
         writer.writerow(header)
         writer.writerows(rows)

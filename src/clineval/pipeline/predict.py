@@ -23,7 +23,7 @@ from clineval.data.image_files import (
 )
 from clineval.data.preparation import DEEP, Unusable, check_preparation
 from clineval.errors import InputError, Progress, in_short
-from clineval.files import write_whole
+from clineval.files import CsvRows, write_whole
 from clineval.pipeline.stored_run import (
     AS_TRAINED,
     FrozenThreshold,
@@ -141,7 +141,7 @@ class Predictions:
         if self.primary is None:
             raise ValueError("The run names no primary model; ask for all models.")
         text, (model, threshold) = io.StringIO(), self.primary
-        writer = csv.writer(text, lineterminator="\n")
+        writer = csv.writer(CsvRows(text))
         writer.writerow(("file", "risk", "flagged", "warning"))
         for image in self.images:
             risk = image.risk[model]
@@ -165,7 +165,7 @@ class Predictions:
         if self.unreadable is not None:
             names.append("reason")
             rows.extend({"image": as_cell(file.case), "reason": file.reason} for file in self.unreadable)
-        writer = csv.DictWriter(text, fieldnames=names, lineterminator="\n")
+        writer = csv.DictWriter(CsvRows(text), fieldnames=names)
         writer.writeheader()
         writer.writerows(rows)
         return text.getvalue()

@@ -25,6 +25,7 @@ from clineval.evaluation import sites as by_site
 from clineval.evaluation.populations import check_chosen
 from clineval.evaluation.readers import check_readers
 from clineval.evaluation.records import Point, Primary, Scale
+from clineval.files import CsvRows
 from clineval.models.onnx_model import ELSEWHERE
 from clineval.pipeline.external import (
     ExternalScores,
@@ -382,7 +383,7 @@ def write_table(
 def write_unreadable(external: OwnCohort, folder: Path) -> None:
     """Write ``unreadable.csv``: the images that could not be used, and why."""
     with (folder / "unreadable.csv").open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file, lineterminator="\n")
+        writer = csv.writer(CsvRows(file))
         writer.writerow(("image", "reason"))
         writer.writerows((as_cell(each.case), each.reason) for each in external.unreadable)
 

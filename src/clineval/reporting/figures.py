@@ -19,7 +19,7 @@ from clineval.errors import InputError, Progress
 from clineval.evaluation import Evaluation
 from clineval.evaluation.curves import Curves, PopulationCurves
 from clineval.evaluation.records import COUNTS, RATES, OperatingPoint, PopulationScores
-from clineval.files import text_cell
+from clineval.files import CsvRows, text_cell
 from clineval.reporting import data_plots, plots
 from clineval.reporting.artefacts import Failures, failures, write_gallery
 from clineval.reporting.data_plots import LearningCurve, write_duplicates
@@ -46,7 +46,8 @@ def write(frame: pd.DataFrame, path: Path) -> None:
         if frame[name].dtype == object or pd.api.types.is_string_dtype(frame[name])
     ]
     safe = frame.assign(**{name: [text_cell(str(cell)) for cell in frame[name]] for name in texts})
-    safe.to_csv(path, index=False, lineterminator="\n")
+    with path.open("w", newline="", encoding="utf-8") as file:
+        safe.to_csv(CsvRows(file), index=False, lineterminator="\r\n")
 
 
 def of_splits(exploration: Exploration) -> pd.DataFrame:
