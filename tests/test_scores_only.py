@@ -119,3 +119,19 @@ def test_a_stored_table_of_scores_reads_back_as_it_was(tmp_path):
     for name in ("predictions.csv", "predictions.parquet"):
         write_predictions(table, tmp_path / name)
         pd.testing.assert_frame_equal(read_predictions(tmp_path / name, scores=None), table, check_exact=True)
+
+
+def test_the_report_of_scores_speaks_of_no_probability(tmp_path):
+    table = tmp_path / "t.csv"
+    pd.DataFrame({"outcome": BASE["outcome"], "risk": LOGIT}).to_csv(table, index=False)
+    out = tmp_path / "o"
+    assert run_command(["evaluate", str(table), "--scores", "--threshold", "0", "--out", str(out)]) == 0
+    page = (out / "report.html").read_text()
+    assert "Every score on this page ranks cases, no more" in page
+    for words in (
+        "predicted probability",
+        "predicted risk",
+        "Calibration: all models",
+        "given a risk of 0.3",
+    ):
+        assert words not in page

@@ -33,7 +33,7 @@ from clineval.evaluation.populations import (
     without_repeats,
 )
 from clineval.evaluation.readers import beside_readers, reader_columns
-from clineval.evaluation.records import Evaluation, Point, PopulationScores, Primary, Scale, Spread
+from clineval.evaluation.records import RANKING, Evaluation, Point, PopulationScores, Primary, Scale, Spread
 from clineval.evaluation.scores import (
     compare,
     compare_points,
@@ -200,11 +200,6 @@ def _column(name: Any, values: Any) -> pd.Series:
 def _called(name: Any) -> str:
     return f"risk of {name[1]!r}" if isinstance(name, tuple) else str(name)
 
-
-RANKING = (
-    "The models were given as scores that are no probabilities: how they rank is shown, and rates at "
-    "thresholds that were given; calibration and net benefit need probabilities and are left out."
-)
 
 P = ParamSpec("P")
 R = TypeVar("R")

@@ -113,6 +113,13 @@ class SiteStudy:
 Floats = NDArray[np.float64]
 
 
+RANKING = (
+    "The models were given as scores that are no probabilities: how they rank is shown, and rates at "
+    "thresholds that were given; calibration and net benefit need probabilities and are left out."
+)
+"""The note of an evaluation of scores."""
+
+
 @dataclass(frozen=True)
 class Category:
     """How many cases a reader put into one category, and how many of these have the condition."""

@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import platform
+import signal
 import threading
 import time
 import warnings
@@ -21,6 +22,7 @@ from typing import Any
 
 import joblib
 import numpy as np
+from joblib.externals.loky.backend import resource_tracker
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
@@ -444,6 +446,7 @@ def train_in_processes(tasks: Mapping[str, Task], workers: int) -> Iterator[Keye
     ------
     MemoryError : a process was ended from outside, as the system does where memory runs out.
     """
+    _start_tracker()
     parallel = joblib.Parallel(
         min(workers, len(tasks)),
         backend="loky",
@@ -463,6 +466,18 @@ def train_in_processes(tasks: Mapping[str, Task], workers: int) -> Iterator[Keye
         raise MemoryError(
             "a training process was ended from outside, as the system does where memory runs out"
         ) from error
+
+
+def _start_tracker() -> None:
+    """Start joblib's process for semaphores deaf to HUP: it ends with its parent, as it does at Ctrl-C.
+
+    A terminal that closes would end it first, and its successor complain of semaphores that it never knew.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGHUP])
+    try:
+        resource_tracker.ensure_running()
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def end_with(parent: int) -> None:

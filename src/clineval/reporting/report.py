@@ -15,7 +15,7 @@ from markupsafe import Markup
 from clineval.errors import InputError
 from clineval.evaluation.curves import Curves, DecisionLines, PopulationCurves
 from clineval.evaluation.curves import curves as curves_of
-from clineval.evaluation.records import OperatingPoint
+from clineval.evaluation.records import RANKING, OperatingPoint
 from clineval.files import program_version, write_whole
 from clineval.predictions import ranked_by
 from clineval.reporting import charts, external, sections, sentences, tables
@@ -183,6 +183,9 @@ def content(artefacts: Artefacts, curves: Curves) -> dict[str, Any]:
         "program": f"clineval {program_version()}",
         "table_name": artefacts.table_name,
     }
+    page["scores"] = RANKING in evaluation.notes
+    if page["scores"]:  # which say nothing of how likely the condition is
+        page |= {"calibration": None, "risks": []}
     page["has_audit"] = any(page[name] for name in ("audit", "differences", "check_strip"))
     return {**page, "chapters": _there(CLINICAL, page), "evidence": _there(EVIDENCE, page)}
 
