@@ -10,7 +10,14 @@ from scipy.special import expit, logit, ndtri
 from scipy.stats import norm
 from scipy.stats import t as student
 
-from clineval.statistics.auc import auc, auc_logit, auc_variance, compare_auc, compare_auc_unpaired
+from clineval.statistics.auc import (
+    auc,
+    auc_difference_by_logit,
+    auc_logit,
+    auc_variance,
+    compare_auc,
+    compare_auc_unpaired,
+)
 
 IMPERFECT = [name for name in NAMES if name != "perfect"]
 
@@ -434,3 +441,34 @@ def test_a_clustered_variance_that_cancels_is_0_in_any_order_of_the_cases():
         found, again = (auc(outcome[o], risk[o], group=code[o]) for o in (np.arange(6), order))
         assert found.method == again.method
         assert np.isnan(found.low) == np.isnan(again.low)
+
+
+def test_the_bounds_by_logit_of_a_paired_difference_are_the_square_and_add_rule():
+    rng = np.random.default_rng(3)
+    outcome = np.arange(60) < 24
+    shared = rng.normal(size=60)
+    first, second = (1.5 * outcome + shared + rng.normal(size=60) for _ in range(2))
+    plain = compare_auc(outcome, first, second).difference
+    variance = ((plain.high - plain.low) / 2 / 1.959963984540054) ** 2
+    one, other = (auc_variance(outcome, each) for each in (first, second))
+    alike = (one + other - variance) / 2 / np.sqrt(one * other)
+    a, b = (auc_logit(outcome, each) for each in (first, second))
+    below, above = a.value - a.low, b.high - b.value
+    expected = plain.value - np.sqrt(below**2 + above**2 - 2 * alike * below * above)
+    found = auc_difference_by_logit(outcome, first, second)
+    assert found.value == plain.value
+    assert found.low == pytest.approx(expected, abs=1e-9)
+    turned = auc_difference_by_logit(outcome, second, first)
+    assert (turned.low, turned.high) == pytest.approx((-found.high, -found.low), abs=1e-12)
+
+
+def test_where_an_auc_is_1_a_difference_has_bounds_by_logit_that_share_nothing():
+    outcome, best = np.arange(20) < 8, -np.arange(20.0)
+    other = np.random.default_rng(0).normal(size=20) + outcome
+    found, one, two = (
+        auc_difference_by_logit(outcome, best, other),
+        auc_logit(outcome, best),
+        auc_logit(outcome, other),
+    )
+    expected = found.value - np.hypot(one.value - one.low, two.high - two.value)
+    assert found.low == pytest.approx(expected, abs=1e-12)

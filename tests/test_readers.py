@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 from discrimination_reference import REFERENCE, naive_auc
 
-from clineval.statistics.auc import auc, compare_auc
+from clineval.statistics.auc import auc, auc_difference_by_logit, compare_auc
 from clineval.statistics.paired_reader import non_inferiority
 from clineval.statistics.readers import (
     DESIGNS,
@@ -313,6 +313,8 @@ def test_a_model_that_is_the_one_fixed_reader_s_equal_is_compared_as_two_models(
     two = compare_auc(study.outcome, risk, study.rating[0, 0])
     assert [found.difference.low, found.difference.high] == close([two.difference.low, two.difference.high])
     assert found.p_value == close(two.p_value)
+    bound = auc_difference_by_logit(study.outcome, risk, study.rating[0, 0])
+    assert [found.bound.low, found.bound.high] == close([bound.low, bound.high], abs=1e-12)
 
 
 def test_a_model_that_reads_as_every_reader_does_differs_by_nothing():

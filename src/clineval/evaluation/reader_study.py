@@ -395,7 +395,11 @@ def _model_against(
                 level=settings.level,
             )
             margin = settings.margins.get(measure)
-            met = None if margin is None else non_inferiority(found.difference, margin=margin).met
+            judged = (
+                None
+                if margin is None
+                else non_inferiority(found.difference, margin=margin, bound=found.bound)
+            )
             yield ModelAgainstPanel(
                 model=model,
                 modality=modality,
@@ -408,7 +412,7 @@ def _model_against(
                 df=found.df,
                 p_value=found.p_value,
                 margin=margin,
-                non_inferior=met,
+                non_inferior=None if judged is None else judged.met,
                 method=_with_df(found),
             )
 

@@ -25,7 +25,7 @@ from clineval.evaluation.records import (
     TriageCurve,
 )
 from clineval.settings import BesideReaders
-from clineval.statistics.auc import auc, auc_logit, compare_auc
+from clineval.statistics.auc import auc, auc_difference_by_logit, auc_logit, compare_auc
 from clineval.statistics.counts import flagged, group_codes
 from clineval.statistics.intervals import Estimate
 from clineval.statistics.joint_reading import joint_reading_curve, joint_readings, within_category
@@ -246,7 +246,8 @@ def _against(
     outcome, risk, reading = cases.outcome, cases.risk, column.rating[cases.rows]
     group, level = cases.group, scale.level
     ranking = compare_auc(outcome, risk, reading, group=group, level=level)
-    met = _margin(asked, "auc", ranking.difference)
+    bound = auc_difference_by_logit(outcome, risk, reading, group=group, level=level)
+    met = _margin(asked, "auc", ranking.difference, bound=bound)
     if column.cut is None or not 0 < outcome.sum() < len(outcome):
         return AgainstOneReader(ranking, met)
     return AgainstOneReader(
@@ -268,9 +269,11 @@ def _against(
     )
 
 
-def _margin(asked: BesideReaders, measure: str, difference: Estimate) -> NonInferiority | None:
+def _margin(
+    asked: BesideReaders, measure: str, difference: Estimate, *, bound: Estimate | None = None
+) -> NonInferiority | None:
     margin = asked.margins.get(measure)
-    return None if margin is None else non_inferiority(difference, margin=margin)
+    return None if margin is None else non_inferiority(difference, margin=margin, bound=bound)
 
 
 def _at_point(

@@ -157,7 +157,7 @@ def _flagged_by(model: Bools, reader: Bools) -> FlaggedBy:
     return FlaggedBy(*(int(np.count_nonzero(cell)) for cell in cells))
 
 
-def non_inferiority(difference: Estimate, *, margin: float) -> NonInferiority:
+def non_inferiority(difference: Estimate, *, margin: float, bound: Estimate | None = None) -> NonInferiority:
     """Whether a difference (new less standard) shows that the new one is worse by less than the margin.
 
     The lower bound of a two-sided 95 % interval is a one-sided 97.5 % bound: met where it lies above
@@ -168,13 +168,15 @@ def non_inferiority(difference: Estimate, *, margin: float) -> NonInferiority:
     ----------
     difference : with its two-sided interval, such as that of an AUC or of a sensitivity.
     margin : above 0, on the scale of the difference.
+    bound : the same difference with the bounds that are to decide; by default its own.
     """
     if not (margin > 0 and np.isfinite(margin)):
         raise ValueError(f"Expected a margin above 0, got {margin}.")
     if np.isnan(difference.low):
         return NonInferiority(margin, difference, np.nan, None, f"no bound: {difference.method}")
-    method = f"one-sided {(1 + difference.level) / 2:.1%} bound of: {difference.method}"
-    return NonInferiority(margin, difference, difference.low, bool(difference.low > -margin), method)
+    decides = difference if bound is None or np.isnan(bound.low) else bound
+    method = f"one-sided {(1 + difference.level) / 2:.1%} bound of: {decides.method}"
+    return NonInferiority(margin, difference, decides.low, bool(decides.low > -margin), method)
 
 
 @takes_series

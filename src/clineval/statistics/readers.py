@@ -10,9 +10,10 @@ from itertools import combinations
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.special import ndtr, stdtr, stdtrit
+from scipy.special import expit, logit, ndtr, stdtr, stdtrit
 from scipy.stats import chi2, f, ncf, ncx2
 
+from clineval.statistics.auc import square_and_add
 from clineval.statistics.counts import Floats, checked_cases, flagged
 from clineval.statistics.intervals import Estimate, normal_quantile
 from clineval.statistics.readings import MEASURES, Performance, Readings, known_word, reader_performance
@@ -45,7 +46,10 @@ class Components:
 
 @dataclass(frozen=True)
 class Difference:
-    """One reader-averaged number less another: ``df`` is infinite where the test is a normal one."""
+    """One reader-averaged number less another: ``df`` is infinite where the test is a normal one.
+
+    ``bound`` has the bounds that decide on a margin of non-inferiority, where they are others.
+    """
 
     names: tuple[str, str]
     difference: Estimate
@@ -53,6 +57,7 @@ class Difference:
     df: float
     statistic: float
     p_value: float
+    bound: Estimate | None = None
 
 
 @dataclass(frozen=True)
@@ -290,7 +295,33 @@ def model_against_panel(
     error = float(np.trace(spread)) / len(psi)
     variance, df = _variance_of_average(psi, error, _mean_off_diagonal(spread), design)
     words = _words(found, design)
-    return _difference(("model", "average reader"), float(psi.mean()), variance, df, level, words)
+    difference = _difference(("model", "average reader"), float(psi.mean()), variance, df, level, words)
+    if measure != "auc":
+        return difference
+    bound = _by_logit(found.value[0], difference, float(C[0, 0]), float(C[0, 1:].mean()))
+    return replace(difference, bound=bound)
+
+
+def _by_logit(value: Floats, found: Difference, of_model: float, shared: float) -> Estimate | None:
+    """The model's AUC less the readers' mean with bounds by MOVER on the logit scale; None without them.
+
+    ``value``, the model's AUC and then the readers'; ``of_model``, ``shared``: its variance, and the
+    covariance with a reader's. The variance of the mean is what makes that of the difference the one found.
+    """
+    model, mean = float(value[0]), float(value[1:].mean())
+    of_mean = found.standard_error**2 - of_model + 2 * shared
+    if not (min(of_model, of_mean) > 0 and 0 < model < 1 and 0 < mean < 1) or np.isnan(found.difference.low):
+        return None
+    reach = (found.difference.high - found.difference.low) / 2 / found.standard_error
+    estimates = []
+    for auc, variance in ((model, of_model), (mean, of_mean)):
+        away = reach * np.sqrt(variance) / (auc * (1 - auc))
+        low, high = (float(expit(logit(auc) + step)) for step in (-away, away))
+        estimates.append(Estimate(auc, low, high, found.difference.level, ""))
+    alike = float(np.clip(shared / np.sqrt(of_model * of_mean), -1, 1))
+    low, high = square_and_add(estimates[0], estimates[1], correlation=alike)
+    method = f"MOVER on the logit scale ({found.difference.method})"
+    return Estimate(found.difference.value, low, high, found.difference.level, method)
 
 
 def _of_modality(study: Readings, modality: str | None) -> Readings:
