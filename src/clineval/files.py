@@ -39,7 +39,7 @@ class CsvRows(io.TextIOBase):
     >>> import csv
     >>> text = io.StringIO()
     >>> csv.writer(CsvRows(text)).writerow(("a\\rb", "c"))
-    10
+    8
     >>> text.getvalue()
     '"a\\rb",c\\n'
     """
