@@ -264,6 +264,22 @@ def test_two_runs_give_the_same_bytes(tmp_path, capsys):
     assert texts[0] == texts[1]
 
 
+def test_the_report_of_a_folder_is_written_again_to_the_same_bytes(tmp_path, capsys):
+    words = ("--modality-column", "modality", "--predictions", predictions(tmp_path), "--margin", "0.05")
+    analysed(capsys, study(), tmp_path, *words, "--cut", "3", "--threshold", "0.5")
+    out = tmp_path / "out"
+    before = (out / "report.html").read_bytes()
+    (out / "report.html").write_text("lost")
+    code, shown, err = ended(capsys, "report", out)
+    assert (code, shown.strip()) == (0, f"Report: {out / 'report.html'}"), err
+    assert (out / "report.html").read_bytes() == before
+    assert ended(capsys, "verify", out)[0] == 0
+    (out / "readers.json").write_text("[]")
+    code, _, err = ended(capsys, "--quiet", "report", out)
+    assert code == 3
+    assert "readers.json is not of the form that this version reads" in err
+
+
 def test_the_page_loads_nothing_from_outside_and_says_no_more_than_its_intervals(tmp_path, capsys):
     found = analysed(capsys, study(), tmp_path, "--modality-column", "modality")
     page = (tmp_path / "out" / "report.html").read_text()

@@ -272,7 +272,7 @@ def evaluate(
 
 def report(
     results: Annotated[
-        Path, typer.Argument(help="Folder written by clineval run, evaluate or validate.")
+        Path, typer.Argument(help="Folder written by clineval run, evaluate, validate or readers.")
     ] = Path("results"),
     force: Annotated[bool, typer.Option("--force", help="Write into a published record, too.")] = False,
 ) -> None:

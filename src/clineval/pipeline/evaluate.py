@@ -24,6 +24,7 @@ from clineval.evaluation.codec import from_plain, to_plain
 from clineval.evaluation.curves import Curves, curves
 from clineval.evaluation.populations import Cases, populations, without_repeats
 from clineval.files import hash_file
+from clineval.pipeline.readers import write_reader_report_again
 from clineval.pipeline.run import write_words
 from clineval.pipeline.scoring import open_and_score
 from clineval.predictions import attributes as attributes_of
@@ -508,10 +509,12 @@ def rewrite_report(results: Path, *, force: bool = False) -> Path:
     InputError : ``results`` is published, or not a whole results folder, or a file in it is of another
         schema.
     """
-    require_results(results, provenance.FILE, "evaluation.json", "predictions.csv")
+    require_results(results, provenance.FILE)
     record = provenance.read_provenance(results / provenance.FILE)
+    of_readers = record["kind"] == "readers"
+    require_results(results, *(("readers.json",) if of_readers else ("evaluation.json", "predictions.csv")))
     adopted = record["kind"] == "adopt"
-    words = (PAGE,) if adopted else WORDS
+    words = (PAGE,) if adopted else WORDS[:1] if of_readers else WORDS
     foreign = [*foreign_entries(results), *(name for name in words if (results / name).is_dir())]
     if foreign:
         raise InputError(
@@ -520,7 +523,10 @@ def rewrite_report(results: Path, *, force: bool = False) -> Path:
         )
     with replace_folder(results, kind=record["kind"], force=force, carries=True) as folder:
         shutil.copytree(results, folder, dirs_exist_ok=True)
-        _write_words(folder, results, record if adopted else None)
+        if of_readers:
+            write_reader_report_again(folder, record)
+        else:
+            _write_words(folder, results, record if adopted else None)
         provenance.reseal(folder, record, names=words)
     return results / words[0]
 

@@ -12,8 +12,9 @@ from threadpoolctl import threadpool_limits
 
 from clineval import results
 from clineval.errors import Announce, InputError, silent
+from clineval.evaluation.codec import from_plain
 from clineval.evaluation.reader_study import ModelScores, ReaderStudy, analyse, reader_curves
-from clineval.files import hash_file
+from clineval.files import hash_file, read_regular
 from clineval.reporting.figures import write
 from clineval.reporting.readers import write_reader_figures, write_reader_report
 from clineval.results.folder import folder_kind, replace_folder, require_apart
@@ -86,7 +87,7 @@ def read_study(
             announce("Drawing the figures")
             write_reader_figures(folder, study, reader_curves(readings, settings, scores))
         with recorder.step("report"):
-            write_reader_report(folder, study, source=table.name, facts=_facts(readings, settings))
+            write_reader_report(folder, study, source=table.name, facts=_facts(readings.columns, settings))
         results.seal(
             folder,
             results.describe(
@@ -225,10 +226,43 @@ def _rows(study: ReaderStudy) -> Iterator[dict[str, Any]]:
             yield {"modality": against.modality, "measure": "auc", "reader": against.model, **own}
 
 
-def _facts(readings: ReadingTable, settings: ReaderSettings) -> dict[str, str]:
+def write_reader_report_again(folder: Path, record: Mapping[str, Any]) -> None:
+    """Write the report of a reader study anew from its ``readers.json`` and ``record``, its provenance.
+
+    Raises
+    ------
+    InputError : a file is not of the form that this version writes.
+    """
+    try:
+        study = _with_endless_df(from_plain(ReaderStudy, json.loads(read_regular(folder / "readers.json"))))
+        asked = record["settings"]["readers"]
+        settings = from_plain(ReaderSettings, {**asked, "columns": None, "model": None})
+        facts = _facts(from_plain(ReadingColumns, asked["columns"]), settings)
+        write_reader_report(folder, study, source=str(record["data"]["title"]), facts=facts)
+    except (AttributeError, KeyError, TypeError, ValueError, RecursionError) as error:
+        raise InputError(
+            f"{folder.name}: provenance.json or readers.json is not of the form that this version reads "
+            f"({type(error).__name__}: {error}); write the results again."
+        ) from error
+
+
+def _with_endless_df(study: ReaderStudy) -> ReaderStudy:
+    """The study with the infinite degrees of freedom that JSON cannot hold: where there is a p value."""
+
+    def endless(each: Any) -> Any:
+        return replace(each, df=np.inf) if np.isnan(each.df) and not np.isnan(each.p_value) else each
+
+    return replace(
+        study,
+        comparisons=tuple(map(endless, study.comparisons)),
+        model_against_readers=tuple(map(endless, study.model_against_readers)),
+    )
+
+
+def _facts(columns: ReadingColumns, settings: ReaderSettings) -> dict[str, str]:
     """What the report says of how the table was read."""
-    order = readings.columns.order
-    facts = {"outcome": f"{readings.columns.outcome} = {readings.columns.positive}"}
+    order = columns.order
+    facts = {"outcome": f"{columns.outcome} = {columns.positive}"}
     if order:
         facts["order of the ratings"] = ", ".join(order)
     if settings.cut is not None:
