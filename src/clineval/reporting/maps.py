@@ -149,8 +149,9 @@ class CheckedMaps:
 
     @property
     def passed(self) -> bool:
-        """Whether maps depend on the model and hold still, on average."""
-        return self.mean("agreement") < MOST_AGREEMENT and self.mean("stability") >= LEAST_STABILITY
+        """Whether maps depend on the model and hold still, on average, in the two decimals that are told."""
+        agreement, stability = (round(self.mean(name), 2) for name in ("agreement", "stability"))
+        return agreement < MOST_AGREEMENT and stability >= LEAST_STABILITY
 
     @property
     def sentence(self) -> str:
@@ -281,6 +282,7 @@ def draw_explanation(found: Explanation, ax: Axes) -> float:
             box = (left, left + reach, _TITLE + reach, _TITLE)
             grey = changes is found.map and not found.check.passed
             draw_map(changes, ax, box, largest=largest, grey=grey)
+            _draw_extremes(changes, ax, box)
             _draw_scale(ax, left=left, top=_TITLE + 1.05, largest=largest, grey=grey)
     words = "Scale: percentage points of risk.\nSolid line: the patch raises the risk,\ndashed: it lowers it."
     ax.text(0, _TITLE + 1.04, words, fontsize=6, va="top", color=MUTED, linespacing=1.3)
@@ -294,7 +296,7 @@ def draw_explanation(found: Explanation, ax: Axes) -> float:
 def draw_map(
     changes: Floats, ax: Axes, box: tuple[float, float, float, float], *, largest: float, grey: bool
 ) -> None:
-    """Changes in risk over a picture: colour, contours (dashed where the risk falls), the extremes in words.
+    """Changes in risk over a picture: colour, and contours that are dashed where the patch lowers the risk.
 
     Parameters
     ----------
@@ -310,6 +312,10 @@ def draw_map(
         ax.add_patch(frame)
     if np.ptp(changes) > 0 and min(changes.shape) > 1:
         _draw_contours(changes, ax, box, largest, grey=grey)
+
+
+def _draw_extremes(changes: Floats, ax: Axes, box: tuple[float, float, float, float]) -> None:
+    """The largest rise and fall of risk in percentage points, each at its cell."""
     for place, mark in ((changes.argmax(), "▲"), (changes.argmin(), "▼")):
         row, column = np.unravel_index(place, changes.shape)
         value = float(changes[row, column])
