@@ -26,7 +26,7 @@ def same(table: pd.DataFrame) -> None:
     assert table["model"].unique().tolist() == ["model"]
 
 
-@pytest.mark.parametrize("module", ["errors", "evaluation.evaluate"])
+@pytest.mark.parametrize("module", ["errors", "evaluation.evaluate", "files"])
 def test_the_examples_hold(module):
     assert doctest.testmod(importlib.import_module(f"clineval.{module}")).failed == 0
 
