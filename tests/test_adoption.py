@@ -211,7 +211,7 @@ def test_the_command_writes_a_run_of_the_site_with_its_parents_hashes(site, fini
     assert record["kind"] == "adopt"
     assert record["data"]["parent"]["run"] == finished_run.name
     assert len(record["data"]["parent"]["parent_models_sha256"]) == 64
-    kept = {name for name in hash_folder(finished_run / "models") if name != "shipped.json"}
+    kept = {name for name in hash_folder(finished_run / "models") if name != "models.json"}
     assert all(
         hash_folder(site / "models")[name] == hash_folder(finished_run / "models")[name] for name in kept
     )
@@ -251,7 +251,7 @@ def test_validate_scores_the_site_at_its_own_threshold(site, cohort, tmp_path):
 @pytest.mark.slow
 def test_the_same_command_writes_the_same_numbers(site, finished_run, cohort, tmp_path):
     assert run_command(words(finished_run, cohort, tmp_path / "again", "--quiet")) == DONE
-    for name in ("adoption.json", "evaluation.json", "models/shipped.json", "local_cases.png"):
+    for name in ("adoption.json", "evaluation.json", "models/models.json", "local_cases.png"):
         assert (tmp_path / "again" / name).read_bytes() == (site / name).read_bytes()
 
 
@@ -286,10 +286,10 @@ def test_labels_of_one_class_are_refused(finished_run, cohort, tmp_path, capsys)
 @pytest.mark.slow
 def test_a_parent_that_was_changed_is_refused(finished_run, cohort, tmp_path, capsys):
     copy = shutil.copytree(finished_run, tmp_path / "copy")
-    path = copy / "models" / "shipped.json"
+    path = copy / "models" / "models.json"
     path.write_text(path.read_text() + " ")
     said = refused(words(copy, cohort, tmp_path / "o"), capsys, tmp_path / "o")
-    assert "models/shipped.json in" in said
+    assert "models/models.json in" in said
     assert "is not the file that the run wrote" in said
 
 

@@ -94,11 +94,11 @@ def test_the_table_holds_each_model_on_each_case_once(results):
     assert table["risk"].between(0, 1).all()
 
 
-def test_the_shipped_risk_is_the_mean_of_the_members(results):
+def test_the_final_risk_is_the_mean_of_the_members(results):
     table, members = pd.read_csv(results / "predictions.csv"), pd.read_csv(results / "members.csv")
     mean = members[members["model"] == "cnn"].query("split == 'test'").groupby("case")["risk"].mean()
-    shipped = table.query("model == 'cnn' and split == 'test'").set_index("case")["risk"]
-    np.testing.assert_allclose(mean[shipped.index], shipped, atol=1e-11)
+    final = table.query("model == 'cnn' and split == 'test'").set_index("case")["risk"]
+    np.testing.assert_allclose(mean[final.index], final, atol=1e-11)
 
 
 def test_thresholds_are_chosen_off_the_test_set(results):
@@ -124,7 +124,7 @@ def test_verify_finds_a_run_as_it_was_written(results, capsys):
 def test_verify_names_every_artefact_in_which_a_byte_was_flipped(results, tmp_path, capsys):
     copy = shutil.copytree(results, tmp_path / "copy")
     names = sorted(hash_folder(copy))
-    assert {"models/shipped.json", "ro-crate-metadata.json", "roc_cnn_test.png"} <= set(names)
+    assert {"models/models.json", "ro-crate-metadata.json", "roc_cnn_test.png"} <= set(names)
     for name in names:
         content = bytearray((copy / name).read_bytes())
         content[len(content) // 2] ^= 1

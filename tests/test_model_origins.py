@@ -50,7 +50,7 @@ def test_origins_are_read_back_and_named(evaluation, tmp_path):
 
 def test_the_models_of_a_run_say_their_origins(tmp_path):
     records = {"cnn": {"training": {}}, "transfer": {"origin": ORIGIN}}
-    (tmp_path / "shipped.json").write_text(json.dumps(records))
+    (tmp_path / "models.json").write_text(json.dumps(records))
     assert origins_of(tmp_path) == {"transfer": ORIGIN}
     assert origins_of(tmp_path / "absent") == {}
 

@@ -21,7 +21,7 @@ from clineval.settings import DataSettings, GivenModel, OwnSettings, RunSettings
 SETTINGS = RunSettings(data=DataSettings(dataset="phantom"), training=TrainingSettings(seed=4, seeds=(1, 2)))
 
 
-SHIPPED = {
+RECORDS = {
     "logreg": {"training": {"kind": "logreg"}},
     "cnn": {"training": {"kind": "cnn"}},
     "combined": {"mean_logit_of": ["cnn", "logreg"]},
@@ -31,7 +31,7 @@ SHIPPED = {
 def table(shift=0.0, *, model="logreg", case="test/3"):
     rows = [
         {"model": each, "split": split, "case": f"{split}/{k}", "outcome": k % 2, "risk": 0.3 + k / 100}
-        for each in SHIPPED
+        for each in RECORDS
         for split in ("val", "test", "train_out_of_fold")
         for k in range(10)
     ]
@@ -45,7 +45,7 @@ def write_run(folder, *, kind="run", source=(), shift=0.0, settings=SETTINGS):
     table(shift).to_csv(folder / "predictions.csv", index=False)
     (folder / "audit.json").write_text("{}")
     (folder / "models").mkdir()
-    (folder / "models" / "shipped.json").write_text(json.dumps(SHIPPED))
+    (folder / "models" / "models.json").write_text(json.dumps(RECORDS))
     record = results.describe(
         kind=kind,
         command=("clineval", kind),
@@ -67,7 +67,7 @@ def repeated(tmp_path, monkeypatch):
             moved = table(shift, model=model, case=case) if frame is None else frame
             moved.to_csv(place / "predictions.csv", index=False)
             (place / "models").mkdir()
-            (place / "models" / "shipped.json").write_text(json.dumps(SHIPPED))
+            (place / "models" / "models.json").write_text(json.dumps(RECORDS))
             (place / "audit.json").write_text("{}" if not shift else "{ }")
 
         monkeypatch.setattr(retrain, "_repeat", train)

@@ -40,7 +40,7 @@ def write_table(folder, populations=("val", "test")):
     pd.DataFrame(rows).to_csv(folder / "predictions.csv", index=False)
 
 
-def write_shipped(folder, *, fitted_on="train_out_of_fold", watched="val", learnt_on="train"):
+def write_records(folder, *, fitted_on="train_out_of_fold", watched="val", learnt_on="train"):
     record = {
         "recalibration": {"fitted": {"fitted_on": fitted_on}},
         "training": {
@@ -49,7 +49,7 @@ def write_shipped(folder, *, fitted_on="train_out_of_fold", watched="val", learn
         },
     }
     (folder / "models").mkdir()
-    (folder / "models" / "shipped.json").write_text(json.dumps({"m": record}))
+    (folder / "models" / "models.json").write_text(json.dumps({"m": record}))
 
 
 def open_it(folder, **named):
@@ -162,7 +162,7 @@ def test_frozen_thresholds_do_not_depend_on_test_outcomes(tmp_path):
 )
 def test_what_was_learnt_on_test_is_not_scored_there_and_opens_nothing(tmp_path, learnt, words):
     write_table(tmp_path)
-    write_shipped(tmp_path, **learnt)
+    write_records(tmp_path, **learnt)
     with pytest.raises(InputError, match=words):
         open_it(tmp_path)
     assert not (tmp_path / "ledger.jsonl").exists()
@@ -180,7 +180,7 @@ def test_a_threshold_chosen_on_test_is_not_scored_there_and_opens_nothing(tmp_pa
 
 def test_what_was_learnt_on_development_data_is_scored(tmp_path):
     write_table(tmp_path)
-    write_shipped(tmp_path)
+    write_records(tmp_path)
     assert open_it(tmp_path).models["m"]["test"].cases == 30
 
 

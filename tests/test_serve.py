@@ -399,7 +399,7 @@ def test_every_answer_has_the_headers_that_keep_other_sites_out(client):
 
 
 def test_a_folder_that_changes_while_served_is_refused_until_restarted(finished_run, tmp_path):
-    for changed in ("provenance.json", "evaluation.json", "models/shipped.json"):
+    for changed in ("provenance.json", "evaluation.json", "models/models.json"):
         folder = tmp_path / changed.replace("/", "_")
         shutil.copytree(finished_run, folder)
         served = client_of(open_run(folder))

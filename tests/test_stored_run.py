@@ -160,8 +160,8 @@ def test_an_unknown_cut_is_refused(run):
 def test_a_folder_that_is_no_run_is_refused(tmp_path, copy):
     with pytest.raises(InputError, match="A results folder is needed"):
         read_run(tmp_path / "nothing")
-    (copy / "models" / "shipped.json").unlink()
-    with pytest.raises(InputError, match=r"lacks models/shipped\.json"):
+    (copy / "models" / "models.json").unlink()
+    with pytest.raises(InputError, match=r"lacks models/models\.json"):
         read_run(copy)
 
 
@@ -207,8 +207,8 @@ def test_models_of_different_sizes_are_refused(copy):
     [
         ("evaluation.json", lambda record: record.pop("points")),
         ("evaluation.json", lambda record: record["points"].pop("cnn")),
-        ("models/shipped.json", lambda record: record["cnn"].pop("recalibration")),
-        ("models/shipped.json", lambda record: record.update(cnn=[])),
+        ("models/models.json", lambda record: record["cnn"].pop("recalibration")),
+        ("models/models.json", lambda record: record.update(cnn=[])),
     ],
 )
 def test_a_run_that_lacks_something_is_refused_and_names_it(copy, name, change):
@@ -244,7 +244,7 @@ def test_a_file_that_is_no_json_object_is_refused(copy):
     ],
 )
 def test_what_models_there_are_must_make_sense(copy, change, words):
-    rewrite(copy, "models/shipped.json", change)
+    rewrite(copy, "models/models.json", change)
     with pytest.raises(InputError, match=words):
         read_run(copy)
 
@@ -261,7 +261,7 @@ def broken_recalibration():
     return {**fitted, "knots": []}
 
 
-@pytest.mark.parametrize("name", ["models/shipped.json", "models/cnn.json"])
+@pytest.mark.parametrize("name", ["models/models.json", "models/cnn.json"])
 def test_ten_megabytes_of_json_are_refused_unread(copy, name):
     rewrite(copy, name, lambda record: record.update(padding="x" * 10_000_000))
     with pytest.raises(InputError, match="at most 4,194,304 are read"):
@@ -279,7 +279,7 @@ def test_a_pipe_in_the_place_of_a_model_is_refused_at_once(copy):
 def not_stored(copy):
     """The run with a further model that could not be stored, its primary one."""
     record = {"training": {"not_stored": "it has no to_onnx(path)"}, "recalibration": {"fitted": None}}
-    rewrite(copy, "models/shipped.json", lambda records: records.update(mine=record))
+    rewrite(copy, "models/models.json", lambda records: records.update(mine=record))
     points = json.loads((copy / "evaluation.json").read_text())["points"]["cnn"]
     rewrite(copy, "evaluation.json", lambda own: own["points"].update(mine=points))
     rewrite(copy, "evaluation.json", lambda own: own["primary"].update(model="mine"))

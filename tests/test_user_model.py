@@ -233,7 +233,7 @@ def test_a_run_from_python_in_colour_says_where_risks_of_one_seed_differ(tmp_pat
     assert [f"up to {differ['noisy']:.2g}." in line for line in said].count(True) == 1
     assert f"risks of one seed differ by up to {differ['noisy']:.2g}" in (out / "report.html").read_text()
     assert [given["file"] for given in record["settings"]["training"]["given"]] == ["test_user_model.py"] * 2
-    trained = json.loads((out / "models" / "shipped.json").read_text())["red"]["training"]
+    trained = json.loads((out / "models" / "models.json").read_text())["red"]["training"]
     assert trained["not_stored"] == user_worker.COLOUR
     with pytest.raises(InputError, match="red could not be stored \\(it learnt from colour images"):
         stored_run.read_run(out)

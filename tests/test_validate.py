@@ -116,8 +116,8 @@ def test_what_each_step_of_preparation_gave_is_told_and_which_uses_grey_levels(t
         ("a further view: grey levels matched", True),
         ("mean with the upper square", True),  # of which a matched look is taken, too
     ]
-    shipped = json.loads((out / "evaluation.json").read_text())["models"]["cnn"][NAME]["auc_logit"]
-    assert transport["steps"][-1]["auc"]["cnn"]["value"] == pytest.approx(shipped["value"])
+    external = json.loads((out / "evaluation.json").read_text())["models"]["cnn"][NAME]["auc_logit"]
+    assert transport["steps"][-1]["auc"]["cnn"]["value"] == pytest.approx(external["value"])
 
 
 def test_grey_levels_at_home_and_elsewhere_are_those_of_the_images(transport, out, cohort):

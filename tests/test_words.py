@@ -15,7 +15,7 @@ PRIVATE = {
     r"doubts?": "confidence interval",
     r"mend(ed|s|ing)?": "fix, recalibrate",
     r"(further|every) looks?": "views",
-    r"(as )?shipped(?!\.json)|as they ship": "final, stored",
+    r"(as )?shipped|as they ship": "final, stored",
     r"tells? (nobody|no one) apart|can(not)? be told (apart|from)": "is constant; cannot be distinguished",
     r"chosen by nobody": "picked at even intervals",
     r"cannot tell|can and cannot tell": "cannot show, cannot distinguish",

@@ -326,7 +326,7 @@ def _scaled_by(
 def _write_models(
     found: Adoption, run: StoredRun, heads: Heads, update: str, results: Path, folder: Path
 ) -> None:
-    """The parent's models, byte for byte but for heads fitted anew, and what else was in ``shipped.json``."""
+    """The parent's models, byte for byte but for heads fitted anew, and what else was in ``models.json``."""
     shutil.copytree(results / MODELS, folder / MODELS)
     path = folder / MODELS / RECORDS
     record = json.loads(path.read_text(encoding="utf-8"))

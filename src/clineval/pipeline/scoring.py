@@ -91,7 +91,7 @@ def score_folder(
 
 
 def learnt_by(models: Path) -> tuple[Learnt, ...]:
-    """What every model of a run learnt on which split, as ``shipped.json`` says; empty without that file."""
+    """What every model of a run learnt on which split, as ``models.json`` says; empty without that file."""
     return tuple(one for model, record in _records(models).items() for one in _learnt(model, record))
 
 
@@ -164,7 +164,7 @@ def _sites(path: Path, scored: Evaluation) -> SiteStudy | None:
 
 
 def _records(models: Path) -> dict[str, Any]:
-    path = models / "shipped.json"
+    path = models / "models.json"
     return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
 
 

@@ -159,7 +159,7 @@ NAME = re.compile(r"[A-Za-z0-9_.+-]{1,100}")  # of a model
 AS_TRAINED = "as-trained"  # squares are cut as those of the training images were
 MODELS_OF = ("run", "adopt")  # commands that leave models with frozen thresholds
 GRAPH = ".onnx"  # ending of a model without a run
-RECORDS = "shipped.json"  # of all models of a run, in its folder of models
+RECORDS = "models.json"  # of all models of a run, in its folder of models
 NEEDED = (MARKER, "evaluation.json", f"models/{RECORDS}")
 
 

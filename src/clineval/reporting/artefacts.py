@@ -206,7 +206,7 @@ def png(image: NDArray[np.uint8]) -> str:
 
 TABLES = ("predictions.csv", "predictions.parquet")
 EVALUATION, PROVENANCE = "evaluation.json", "provenance.json"
-AUDIT, EXPLORATION, STORED = "audit.json", "exploration.json", "models/shipped.json"
+AUDIT, EXPLORATION, STORED = "audit.json", "exploration.json", "models/models.json"
 TRANSPORT, ROBUSTNESS, COVERAGE = "transport.json", "robustness.csv", "coverage.json"
 SITES, PROBES, MAPS = "sites.json", "probes.json", "maps.json"
 
