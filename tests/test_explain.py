@@ -265,6 +265,16 @@ def test_a_map_that_failed_is_drawn_without_colour(run, square):
     assert "NOT TO BE READ" in checked(failed.check)
 
 
+def test_a_map_that_failed_has_no_numbers_and_no_contours_and_its_control_is_muted_too(run, square):
+    found = explainer(run, "logreg").explain(square)
+    ax = drawn(replace(found, check=replace(found.check, agreement=0.9)))
+    maps = [np.asarray(image.get_array()) for image in ax.images if image.get_array().shape[-1] == 4]
+    assert len(maps) == 2
+    assert all((each[..., 0] == each[..., 2]).all() for each in maps)
+    assert not ax.collections
+    assert not [text.get_text() for text in ax.texts if any(map(str.isdigit, text.get_text()))]
+
+
 # The command ------------------------------------------------------------------------------------------
 
 

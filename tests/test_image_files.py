@@ -224,7 +224,7 @@ except ValueError as reason:
     print(reason)
 """
     ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert "it is no image that can be read" in ended.stdout
+    assert "it cannot be read as an image" in ended.stdout
     assert ended.stderr == ""
 
 

@@ -238,9 +238,9 @@ def bomb() -> bytes:
 
 BROKEN_FILES = {
     "empty": (b"", r"row 4, im003: it is empty \(0 bytes\)"),
-    "text": (b"hello", "row 4, im003: it is no image that can be read"),
+    "text": (b"hello", "row 4, im003: it cannot be read as an image"),
     "bomb": (bomb(), "row 4, im003: it claims .*(more than|bomb)"),
-    "truncated": (None, "row 4, im003: it is no image that can be read"),
+    "truncated": (None, "row 4, im003: it cannot be read as an image"),
 }
 
 

@@ -16,6 +16,7 @@ from PIL import Image
 import clineval
 from clineval import results
 from clineval.cli.console import DONE, REFUSED
+from clineval.cli.external import _unlike_training
 from clineval.cli.main import run_command
 from clineval.data.own_images import prepare_files
 from clineval.data.phantom import phantom
@@ -290,7 +291,7 @@ def test_unusable_files_are_all_counted_ten_named_and_nothing_is_written(
         (tmp_path / f"bad{number:02d}.png").write_bytes(b"no image")
     (tmp_path / "empty.png").write_bytes(b"")
     said = refused(capsys, finished_run, images, tmp_path, "--out", tmp_path / "risks.csv")
-    assert "13 of 25 images cannot be used: bad00.png: it is no image that can be read" in said
+    assert "13 of 25 images cannot be used: bad00.png: it cannot be read as an image" in said
     assert "bad09.png" in said
     assert "bad10.png" not in said
     assert "and 3 more" in said
@@ -403,4 +404,29 @@ def test_the_terminal_says_how_many_images_are_unlike_the_training_images(finish
     noise = np.random.default_rng(0).integers(0, 256, (28, 28), dtype=np.uint8)
     Image.fromarray(noise).save(tmp_path / "noise.png")
     assert run_command(["predict", str(finished_run), str(tmp_path / "noise.png")]) == 0
-    assert "1 of 1 images are unlike the training images" in capsys.readouterr().err
+    shown = capsys.readouterr()
+    unlike = "1 of 1 image is unlike the training images: do not rely on the risk there, flagged or not.\n"
+    assert unlike in shown.err
+    assert shown.out.splitlines()[1].endswith(",unlike the training images")
+
+
+@pytest.mark.parametrize(
+    ("count", "of", "said"),
+    [(1, 25, "1 of 25 images is unlike"), (3, 25, "3 of 25 images are unlike")],
+)
+def test_the_warning_of_unlike_images_agrees_with_their_number(count, of, said):
+    assert said in _unlike_training(count, of=of)
+
+
+def test_the_short_answer_names_model_threshold_and_condition_once_on_standard_error(
+    finished_run, images, capsys
+):
+    found = predict(finished_run, [images])
+    model, threshold = found.primary
+    header = f"Risk of {found.condition} by {model}, flagged from {threshold:.3f} on. Research only"
+    assert run_command(["predict", str(finished_run), str(images)]) == DONE
+    shown = capsys.readouterr()
+    assert shown.err.count(header) == 1
+    assert shown.out.startswith("file,risk,flagged,warning\n")
+    assert run_command(["predict", str(finished_run), str(images), "--format", "json"]) == DONE
+    assert header not in capsys.readouterr().err

@@ -572,7 +572,7 @@ def test_a_map_is_made_of_one_image_by_a_model_that_is_there(client):
             "",
             {"text.png": b"text"},
             422,
-            "1 of 1 images cannot be used: text.png: it is no image that can be",
+            "1 of 1 images cannot be used: text.png: it cannot be read as an image",
         ),
         ("?model=nobody", {"a.png": GOOD["upright.png"]}, 422, "--model needs one of logreg"),
         ("", GOOD, 400, "Expected one image; got 5. Send one at a time."),

@@ -264,8 +264,8 @@ def test_missing_files_are_all_counted_and_ten_are_named(finished_run, broken, c
     ("content", "message"),
     [
         (b"", "row 3, im002: it is empty (0 bytes)"),
-        (b"no image", "row 3, im002: it is no image that can be read"),
-        (b"\x89PNG\r\n\x1a\n" + bytes(40), "row 3, im002: it is no image that can be read"),
+        (b"no image", "row 3, im002: it cannot be read as an image"),
+        (b"\x89PNG\r\n\x1a\n" + bytes(40), "row 3, im002: it cannot be read as an image"),
     ],
 )
 def test_an_unreadable_file_is_named_with_its_row(finished_run, broken, capsys, content, message):

@@ -155,7 +155,7 @@ def test_an_image_that_cannot_be_used_is_named_with_the_reason(opened, images):
     page = opened()
     drop(page, [named(images, "text.png")])
     page.wait_for_selector("#trouble:not([hidden])")
-    assert page.inner_text("#trouble") == "text.png: it is no image that can be read (no known format)"
+    assert page.inner_text("#trouble") == "text.png: it cannot be read as an image (no known format)"
     assert page.locator("#one").is_hidden()
     show_one(page, named(images, "image-2.png"))
     assert page.locator("#trouble").is_hidden()
@@ -174,7 +174,7 @@ def test_many_images_are_a_table_that_sorts_opens_and_saves(opened, images, tmp_
     page.click("#rows th[data-key=risk] button")
     assert page.get_attribute("#rows th[data-key=risk]", "aria-sort") == "descending"
     assert [float(row[4]) for row in rows(page) if row[4] != "–"] == sorted(risks, reverse=True)
-    assert "cannot be used: it is no image" in rows(page)[-1][3]
+    assert "cannot be used: it cannot be read" in rows(page)[-1][3]
     page.click("#rows tbody button:has-text('image-1.png')")
     page.wait_for_selector("#one:not([hidden])")
     assert page.evaluate("document.activeElement.id") == "one-h"
@@ -195,7 +195,7 @@ def check_saved(path, images):
             assert float(row[f"risk_{model}"]) == risk
             for name, yes in each.flagged[model].items():
                 assert row[f"flagged_{model}_{name}"] == str(int(yes))
-    assert saved["text.png"]["reason"].startswith("it is no image")
+    assert saved["text.png"]["reason"].startswith("it cannot be read as an image")
 
 
 def test_the_prevalence_moves_what_a_flag_means_as_the_python_functions_say(opened, images):
@@ -237,7 +237,7 @@ def test_the_map_stands_beside_that_of_random_weights_and_is_grey_where_it_faile
     page.locator("#map-shown svg").nth(1).wait_for()
     text = page.inner_text("#map-shown")
     assert words in text
-    assert "The same of random weights" in text
+    assert "The same with random weights" in text
     assert page.locator("#map-shown svg.grey").count() == int(not passed)
     assert "percentage points" in page.get_attribute("#map-shown svg >> nth=0", "aria-label")
 

@@ -4,6 +4,7 @@ import os
 import sys
 import threading
 import webbrowser
+from math import isnan
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -43,6 +44,7 @@ from clineval.cli.options import (
 from clineval.errors import InputError, require_extra
 
 if TYPE_CHECKING:
+    from clineval.pipeline.predict import Predictions
     from clineval.pipeline.run import OwnImages
 
 
@@ -322,7 +324,9 @@ def predict(
     _complain_unreadable(bad, of=len(found) + bad)
     unlike = sum(image.unlike_training is True for image in found)
     if unlike:
-        complain(f"{unlike:,} of {len(found):,} images are unlike the training images (unlike_training).")
+        complain(_unlike_training(unlike, of=len(found)))
+    if short:
+        _introduce(found)
     text = found.to_csv() if form == "csv" else found.to_json()
     if out is None:
         typer.echo(found.to_short_csv() if short and found.primary is not None else text, nl=False)
@@ -360,7 +364,7 @@ def explain(
 
     A map is shown in grey, with the reason, where it resembles that of the same model with random weights,
     which stands beside it, or changes when the image moves by one pixel. It shows what this model
-    reacts to; not where the lesion is, and no cause.
+    reacts to; it does not show where the lesion is, or a cause.
 
     Written are NAME_map.png and NAME_map.json for each image.
 
@@ -386,6 +390,20 @@ def explain(
         verdict = "check passed" if each.check.passed else f"greyed: {each.check.reason}"
         say(f"{each.image}: risk {each.risk:.3f} by {each.model}, {extremes(each.map)}; {verdict}")
     say(f"Maps: {out}")
+
+
+def _introduce(found: "Predictions") -> None:
+    """Which model's risks follow, of what, and from where on they are flagged."""
+    if found.primary is not None:
+        model, threshold = found.primary
+        flags = "no threshold" if isnan(threshold) else f"flagged from {threshold:.3f} on"
+        notify(f"Risk of {found.condition} by {model}, {flags}. Research only, not a medical device.")
+
+
+def _unlike_training(count: int, *, of: int) -> str:
+    """How many images are unlike the training images, and what follows from it."""
+    what = f"{'image' if of == 1 else 'images'} {'is' if count == 1 else 'are'} unlike the training images"
+    return f"{count:,} of {of:,} {what}: do not rely on the risk there, flagged or not."
 
 
 def _complain_unreadable(count: int, *, of: int) -> None:

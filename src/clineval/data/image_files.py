@@ -495,9 +495,9 @@ def _in_words(error: Exception) -> str:
     if isinstance(error, Image.DecompressionBombError):
         return f"it claims more than {MOST_PIXELS:,} pixels, as a decompression bomb does"
     if isinstance(error, Image.UnidentifiedImageError):
-        return "it is no image that can be read (no known format)"
+        return "it cannot be read as an image (no known format)"
     cut = "truncated" in str(error) or "incomplete" in str(error)
-    return f"it is no image that can be read ({'cut short' if cut else 'damaged'})"
+    return f"it cannot be read as an image ({'cut short' if cut else 'damaged'})"
 
 
 def _mean_size(files: Sequence[Path | HeldFile]) -> float:

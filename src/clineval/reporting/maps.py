@@ -57,8 +57,8 @@ class MapCheck:
             return "it cannot be compared with the map of a randomised model"
         if self.agreement >= MOST_AGREEMENT:
             return (
-                "its pattern, whatever the sign, is much like that of models with random weights (rank "
-                f"correlation {self.agreement:.2f}, must be below {MOST_AGREEMENT:g})"
+                "its pattern resembles too closely that of models with random weights, regardless of sign "
+                f"({self.agreement:.2f}; limit {MOST_AGREEMENT:g})"
             )
         if not self.stability >= LEAST_STABILITY:
             return (
@@ -166,7 +166,7 @@ class CheckedMaps:
         members = "" if isnan(seeds) else f", between members of the ensemble {number(seeds, 2)}"
         return (
             f"{verdict}: on {whole(shown)} of {whole(self.cases)} test images their rank correlation with "
-            f"maps of the same model with random weights, whatever its sign, is {number(agreement, 2)} "
+            f"maps of the same model with random weights, regardless of sign, is {number(agreement, 2)} "
             f"(wanted: below {number(MOST_AGREEMENT, 1)}), with maps of the images moved by one pixel "
             f"{number(stability, 2)} (wanted: {number(LEAST_STABILITY, 1)} or more){members}. "
             f"{whole(failed)} of these {whole(shown)} maps fail by themselves; a map that fails is greyed."
@@ -264,6 +264,7 @@ def _figure(found: Explanation) -> Figure:
 
 _ACROSS = 2 * STEP + 1
 _TITLE, _SCALE = 0.1, 0.22
+_KEY = "Scale: percentage points of risk.\nSolid line: the patch raises the risk,\ndashed: it lowers it."
 
 
 def draw_explanation(found: Explanation, ax: Axes) -> float:
@@ -280,11 +281,11 @@ def draw_explanation(found: Explanation, ax: Axes) -> float:
         if changes is not None:
             reach, largest = changes.shape[0] * found.stride / side, largest_change(changes)
             box = (left, left + reach, _TITLE + reach, _TITLE)
-            grey = changes is found.map and not found.check.passed
-            draw_map(changes, ax, box, largest=largest, grey=grey)
-            _draw_extremes(changes, ax, box)
-            _draw_scale(ax, left=left, top=_TITLE + 1.05, largest=largest, grey=grey)
-    words = "Scale: percentage points of risk.\nSolid line: the patch raises the risk,\ndashed: it lowers it."
+            draw_map(changes, ax, box, largest=largest, grey=not found.check.passed)
+            if found.check.passed:
+                _draw_extremes(changes, ax, box)
+                _draw_scale(ax, left=left, top=_TITLE + 1.05, largest=largest)
+    words = _KEY if found.check.passed else "Both maps are grey: not to be read."
     ax.text(0, _TITLE + 1.04, words, fontsize=6, va="top", color=MUTED, linespacing=1.3)
     bottom = _TITLE + 1 + _SCALE
     ax.set_xlim(0, _ACROSS)
@@ -298,6 +299,8 @@ def draw_map(
 ) -> None:
     """Changes in risk over a picture: colour, and contours that are dashed where the patch lowers the risk.
 
+    A grey map has neither.
+
     Parameters
     ----------
     changes : shape (rows, columns), in risk.
@@ -310,8 +313,8 @@ def draw_map(
         frame = Rectangle((left, upper), right - left, lower - upper, fill=False, hatch="//", linewidth=0)
         frame.set_edgecolor("#999999")
         ax.add_patch(frame)
-    if np.ptp(changes) > 0 and min(changes.shape) > 1:
-        _draw_contours(changes, ax, box, largest, grey=grey)
+    elif np.ptp(changes) > 0 and min(changes.shape) > 1:
+        _draw_contours(changes, ax, box, largest)
 
 
 def _draw_extremes(changes: Floats, ax: Axes, box: tuple[float, float, float, float]) -> None:
@@ -343,7 +346,7 @@ def map_tile(changes: Floats, picture: str, *, grey: bool) -> bytes:
 def checked(check: MapCheck) -> str:
     """What the check of a map showed, in one or two sentences."""
     parts = [
-        f"Rank correlation, whatever its sign, with random weights {number(check.agreement, 2)}",
+        f"Rank correlation, regardless of sign, with random weights {number(check.agreement, 2)}",
         f"with the image moved by one pixel {number(check.stability, 2)}",
     ]
     if not isnan(check.seeds):
@@ -378,15 +381,12 @@ def _coloured(changes: Floats, largest: float, *, grey: bool) -> Floats:
     return np.concatenate([colour, STRONGEST * np.abs(share)[..., None]], axis=-1)
 
 
-def _draw_contours(
-    changes: Floats, ax: Axes, box: tuple[float, float, float, float], largest: float, *, grey: bool
-) -> None:
+def _draw_contours(changes: Floats, ax: Axes, box: tuple[float, float, float, float], largest: float) -> None:
     left, right, lower, upper = box
     rows, columns = changes.shape
     x = left + (np.arange(columns) + 0.5) * (right - left) / columns
     y = upper + (np.arange(rows) + 0.5) * (lower - upper) / rows
-    shades = ("#DDDDDD", "#DDDDDD") if grey else ("#FFD9B8", "#BBDDFF")
-    for sign, dash, colour in ((1, "solid", shades[0]), (-1, "dashed", shades[1])):
+    for sign, dash, colour in ((1, "solid", "#FFD9B8"), (-1, "dashed", "#BBDDFF")):
         levels = sorted(sign * share * largest for share in LINES)
         if changes.min() < levels[-1] and changes.max() > levels[0]:
             ax.contour(x, y, changes, levels=levels, colors=colour, linestyles=dash, linewidths=0.8)
@@ -415,9 +415,9 @@ def _write_number(
     )
 
 
-def _draw_scale(ax: Axes, *, left: float, top: float, largest: float, grey: bool) -> None:
+def _draw_scale(ax: Axes, *, left: float, top: float, largest: float) -> None:
     """The scale of a map: percentage points of risk by colour."""
-    shades = _coloured(np.linspace(-largest, largest, 101)[None], largest, grey=grey)
+    shades = _coloured(np.linspace(-largest, largest, 101)[None], largest, grey=False)
     ax.imshow(shades, extent=(left, left + 1, top + 0.045, top), aspect="auto", interpolation="nearest")
     for place, value, side in ((0.0, -largest, "left"), (0.5, 0.0, "center"), (1.0, largest, "right")):
         ax.text(left + place, top + 0.06, _points(value), fontsize=6, ha=side, va="top", color=INK)

@@ -38,7 +38,7 @@
   /* What the page says of the run ------------------------------------------------------------------- */
 
   byId("title").textContent = `Predicted risk of an image: ${condition}`;
-  byId("about").textContent = `Models learnt from ${model.data_title || "images"}, ${model.side} × ${model.side} pixels; primary model: ${main}`;
+  byId("about").textContent = `Models trained on ${model.data_title || "images"}, ${model.side} × ${model.side} pixels; primary model: ${main}`;
   byId("main-model").textContent = `${main}, the primary model`;
   byId("notice").textContent = model.notice;
   byId("notice").hidden = !model.notice;
@@ -198,7 +198,7 @@
     showWarnings(look);
     byId("risk").textContent = prediction.risk[main].toFixed(3);
     byId("call").textContent = `${called(prediction)}: the threshold is ${model.primary.threshold.toFixed(3)}`;
-    byId("rule").textContent = first && first.rule ? `Flagged means a risk at or above it: ${inWords(first.rule)}.` : "Flagged means a risk at or above it.";
+    byId("rule").textContent = first && first.rule ? `Flagged means a risk at or above the threshold: ${inWords(first.rule)}.` : "Flagged means a risk at or above the threshold.";
     showScale(prediction);
     showNearest(look);
     showOthers(prediction);
@@ -262,7 +262,7 @@
   const checkedWords = (check) => {
     const said = (value) => (defined(value) ? value.toFixed(2).replace("-", "\u2212") : "not defined");
     const marks = defined(check.marks) ? ` ${percent(check.marks, 0)} of the map lies on text or marks burnt in, on ${percent(check.marks_area, 0)} of the area.` : "";
-    return `Rank correlation with the maps of random weights ${said(check.agreement)}, with that of the image moved by one pixel ${said(check.stability)}.${marks}`;
+    return `Rank correlation with the maps of models with random weights ${said(check.agreement)}, with that of the image moved by one pixel ${said(check.stability)}.${marks}`;
   };
 
   const showMap = (found) => {
@@ -270,7 +270,7 @@
     const largest = Math.max(...both.flat(2).map(Math.abs)) || 1;
     const figure = (changes, grey, words, name) => make("figure", {}, mapOf(changes, found, largest, grey, name), make("figcaption", { textContent: words }));
     const figures = [figure(found.map, !check.passed, check.passed ? "Its map" : "Its map: not to be read", "Map")];
-    if (found.randomised) figures.push(figure(found.randomised, false, "The same of random weights", "Map of random weights"));
+    if (found.randomised) figures.push(figure(found.randomised, false, "The same with random weights", "Map of random weights"));
     const verdict = check.passed ? make("p", { className: "clear", textContent: "It passed its check." }) : make("p", { className: "warning" }, make("strong", { textContent: "Not to be read: " }), `${check.reason}.`);
     byId("map-shown").replaceChildren(verdict, make("div", { className: "maps" }, ...figures),
       make("p", { className: "help", textContent: `Plain orange: the part raises the risk; hatched blue: it lowers it; strongest colour: ${(100 * largest).toFixed(1)} percentage points. By ${found.model}; the risk of this square alone is ${found.risk.toFixed(3)}. ${checkedWords(check)}` }));
