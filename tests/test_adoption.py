@@ -3,6 +3,7 @@
 import json
 import math
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -108,7 +109,7 @@ def test_without_labels_as_many_are_flagged_as_in_development(shifted):
     development = table(400, seed=1, split="train_out_of_fold")
     assert share.share == (development["risk"] >= 0.5).mean()
     assert (frame["risk"] >= share.threshold).mean() == pytest.approx(share.share, abs=1 / 300)
-    assert "keeps no target" in " ".join(sentences(found))
+    assert "the target may be missed, because prevalence" in " ".join(sentences(found))
 
 
 def test_the_record_reads_back_from_json(shifted):
@@ -167,7 +168,41 @@ def test_the_page_says_what_each_step_buys(shifted):
     value = found.ladder[1].scores.sensitivity.value
     assert f"With its threshold set on local cases it finds {100 * value:.0f}%" in said
     assert "nine of ten adoptions" in said
+    assert "not used for fitting" in said
     assert [row[0] for row in ladder_table(found).rows][:2] == ["nothing", "threshold only"]
+
+
+def test_the_new_threshold_and_one_recommendation_stand_first(shifted):
+    frame, found = shifted
+    first, second = list(sentences(found))[:2]
+    threshold = found.models["m"].points[-1].threshold
+    assert first == (
+        f"New threshold of m at hospital-b: {threshold:.3f}, on the updated risks (before: 0.500), for a "
+        "sensitivity of 90%."
+    )
+    events = int(frame["outcome"].sum())
+    assert second.startswith(f"{events} local malignant cases: ")
+    left = next(sentences(adopted(frame, update="nothing")))
+    assert "updated risks" not in left
+
+
+@pytest.mark.parametrize(
+    ("plain", "sure", "assurance", "said"),
+    [
+        (50, 20, None, "enough for this threshold to keep a sensitivity of 85% or more in nine of ten"),
+        (200, 20, None, "(200 are needed), but enough for a lower one. Adopt again with --assurance 0.9"),
+        (200, 20, 0.9, "enough for this threshold"),
+        (math.nan, 200, None, "adoptions. Collect more labelled cases before use."),
+        (10, 200, 0.9, "(200 are needed). Collect more labelled cases before use."),
+    ],
+)
+def test_the_recommendation_follows_from_the_number_of_local_cases(shifted, plain, sure, assurance, said):
+    found = shifted[1]
+    curves = [replace(each, needed=n) for each, n in zip(found.curves, (plain, sure), strict=True)]
+    second = list(sentences(replace(found, curves=tuple(curves), assurance=assurance)))[1]
+    assert said in second
+    assert second.startswith(f"{found.events} local malignant cases: ")
+    assert ("too few" in second) == ("Collect" in said or "again" in said)
 
 
 def test_the_figure_draws_both_curves_and_the_number_that_is_enough(shifted):

@@ -12,7 +12,11 @@ import pytest
 from discrimination_reference import REFERENCE, naive_auc
 
 from clineval.cli import main
+from clineval.evaluation.reader_study import Plan
+from clineval.reporting.readers import plan_sentence
+from clineval.reporting.sentences import whole
 from clineval.results import read_openings
+from clineval.statistics.readers import PlannedStudy
 
 R = json.loads((REFERENCE / "readers.json").read_text())
 STUDIES = pd.read_csv(REFERENCE / "readers_studies.csv", float_precision="round_trip")
@@ -249,6 +253,41 @@ def test_power_gives_cases_for_each_number_of_readers(tmp_path, capsys):
     assert all(each["power"] >= 0.8 for each in reached)
     cases = [each["cases"] for each in reached]
     assert cases == sorted(cases, reverse=True)
+
+
+def test_the_terminal_says_how_many_readers_and_cases_and_what_minus_what(tmp_path, capsys):
+    words = (
+        "--modality-column",
+        "modality",
+        "--power",
+        "0.8",
+        "--difference",
+        "0.1",
+        "--out",
+        tmp_path / "o",
+    )
+    code, shown, err = ended(capsys, "readers", saved(study(), tmp_path), *words)
+    assert code == 0, err
+    shown = " ".join(shown.split())
+    found = json.loads((tmp_path / "o" / "readers.json").read_text())
+    assert f"modality m1 minus m2, AUC: {found['comparisons'][0]['difference']['value']:.3f} (" in shown
+    assert "For a power of 80% to find a true difference in AUC of 0.1 " in shown
+    for each in found["plan"]["studies"]:
+        if each["cases"] is not None:
+            assert f"{each['readers']} readers and {whole(each['cases'])} cases" in shown
+
+
+def test_a_plan_in_words_names_the_readers_that_are_too_few():
+    def said(*studies):
+        return plan_sentence(Plan(0.8, 0.05, "random", tuple(PlannedStudy(*each, 0.8) for each in studies)))
+
+    asked = "For a power of 80% to find a true difference in AUC of 0.05 "
+    assert said((3, None), (4, None)) == asked + "no number of cases is enough with up to 4 readers."
+    assert said((3, None), (4, 1200), (5, 300)) == (
+        asked + "a study needs 4 readers and 1200 cases or 5 readers and 300 cases; with 3 readers no number "
+        "of cases is enough."
+    )
+    assert said((3, 90)) == asked + "a study needs 3 readers and 90 cases."
 
 
 def test_two_runs_give_the_same_bytes(tmp_path, capsys):

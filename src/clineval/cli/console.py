@@ -220,6 +220,9 @@ def show_readers(study: Any) -> None:
         return
     from rich.table import Table
 
+    from clineval.reporting.readers import plan_sentence
+    from clineval.reporting.sentences import measure_name
+
     content = study.to_json()
     table = Table(
         title=f"{content['cases']:,} cases ({content['events']:,} {_safe(content['condition'])}); AUC with "
@@ -234,11 +237,14 @@ def show_readers(study: Any) -> None:
     for each in content["comparisons"]:
         if each["design"] == content["design"]:
             one, other = each["modalities"]
-            say(f"{one} less {other}, {each['measure']}: {_with_bounds(each['difference'])}")
+            what = f"modality {one} minus {other}, {measure_name(each['measure'])}"
+            say(f"{what}: {_with_bounds(each['difference'])}")
     for each in content["model_against_readers"]:
         margin = "" if each["margin"] is None else f", margin {each['margin']:g} {_met(each['non_inferior'])}"
-        what = f"{each['model']} less average reader ({each['modality']}), {each['measure']}"
-        say(f"{what}: {_with_bounds(each['difference'])}{margin}")
+        who = f"{each['model']} minus the average reader (modality {each['modality']})"
+        say(f"{who}, {measure_name(each['measure'])}: {_with_bounds(each['difference'])}{margin}")
+    if study.plan is not None:
+        say(plan_sentence(study.plan))
 
 
 def _with_bounds(estimate: dict[str, Any]) -> str:

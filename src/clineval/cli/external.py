@@ -218,7 +218,7 @@ def adopt(
     """What must be done before a run is used at one more site, and how many labelled local cases it takes.
 
     Sets the threshold and recalibrates the risks on local cases, says what each step buys on local cases
-    that took no part, and writes the updated models as a folder for predict and validate.
+    not used for fitting, and writes the updated models as a folder for predict and validate.
 
     Example:
       clineval adopt results cohort.csv --name hospital-b \\

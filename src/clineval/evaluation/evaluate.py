@@ -242,6 +242,7 @@ def evaluate(
     primary: str | Primary | None = None,
     threshold_rules: Iterable[str] = (),
     readers: BesideReaders | None = None,
+    by_group: bool = False,
     opening: Opening | None = None,
     progress: Progress | None = None,
 ) -> Evaluation:
@@ -276,6 +277,7 @@ def evaluate(
         chosen on development data, see ``choose_primary``.
     threshold_rules : such as ``"sensitivity>=0.90@0.95"``: a threshold of which development data show this.
     readers : columns with what readers said, to set every model beside them.
+    by_group : rank groups, such as patients, too, by the mean log odds of their cases.
     opening : called once, with the names of the populations kept for testing and the frozen thresholds,
         when these are frozen and before any number is computed from an outcome of those populations.
     progress : called with (done, total) after each model on each population.
@@ -322,6 +324,7 @@ def evaluate(
         primary=primary,
         threshold_rules=threshold_rules,
         readers=readers,
+        by_group=by_group,
         opening=opening,
         progress=progress,
     )

@@ -61,6 +61,8 @@ MEASURES = {
 def sentences(found: Adoption) -> Iterator[str]:
     """What the adoption allows one to say, for page and terminal."""
     steps = {each.step: each for each in found.ladder}
+    yield _new_threshold(found)
+    yield _recommendation(found)
     yield _rates(f"Left as it is, {found.model}", steps["nothing"], found)
     yield _rates("With its threshold set on local cases it", steps["threshold"], found)
     yield _risks(found, steps.get(found.update, steps["closed_testing"]))
@@ -68,11 +70,40 @@ def sentences(found: Adoption) -> Iterator[str]:
     yield from filter(None, [_head(found), _label_free(found), _standardised(found)])
 
 
+def _new_threshold(found: Adoption) -> str:
+    model = found.models[found.model]
+    as_given = model.recalibration is None and math.isnan(model.penalty)
+    scale = "" if as_given else ", on the updated risks"
+    return (
+        f"New threshold of {found.model} at {found.site}: {number(model.points[-1].threshold)}{scale} "
+        f"(before: {number(found.frozen_threshold)}), for a sensitivity of {whole_percent(found.target)}."
+    )
+
+
+def _recommendation(found: Adoption) -> str:
+    """Whether the local cases are enough for the threshold, and what to do where they are not."""
+    plain, sure = found.curves
+    surely = found.assurance is not None and found.assurance >= (sure.assurance or 1)
+    own = sure if surely else plain
+    floor = whole_percent(found.target - own.tolerance)
+    have = f"{whole(found.events)} local {found.condition} cases"
+    kept = f"to keep a sensitivity of {floor} or more in nine of ten adoptions"
+    if found.events >= own.needed:
+        return f"{have}: enough for this threshold {kept}. Check it on later patients before use."
+    more = "" if math.isnan(own.needed) else f" ({own.needed:.0f} are needed)"
+    if not surely and found.events >= sure.needed:
+        return (
+            f"{have}: too few for this threshold {kept}{more}, but enough for a lower one. Adopt again with "
+            f"--assurance {sure.assurance:g}, which costs specificity."
+        )
+    return f"{have}: too few for this threshold {kept}{more}. Collect more labelled cases before use."
+
+
 def _rates(who: str, step: EvaluatedUpdate, found: Adoption) -> str:
     scores = step.scores
     if not defined(scores.sensitivity):
         return f"{who} could not be scored: {scores.sensitivity.method}."
-    where = "" if step.step == "nothing" else ", on local cases that took no part"
+    where = "" if step.step == "nothing" else ", on local cases not used for fitting"
     return (
         f"{who} finds {_percent(scores.sensitivity)} of {found.condition} cases (target "
         f"{whole_percent(found.target)}) at a specificity of {_percent(scores.specificity)}{where}."
@@ -101,18 +132,19 @@ def _needed(found: Adoption) -> str:
     plain, sure = found.curves
     floor, wanted = whole_percent(found.target - plain.tolerance), whole_percent(found.target)
     return (
-        f"To stay at {floor} or more in nine of ten adoptions {_many(plain, found)}; with a threshold set to "
-        f"reach {wanted} with a probability of {whole_percent(sure.assurance)}, {_many(sure, found)}."
+        f"Keeping {floor} or more in nine of ten adoptions takes {_many(plain, found)}. With a lower "
+        f"threshold, set to reach {wanted} in {whole_percent(sure.assurance)} of adoptions, it takes "
+        f"{_many(sure, found)}."
     )
 
 
 def _many(curve: LocalCases, found: Adoption) -> str:
     if math.isnan(curve.needed):
-        return f"no number considered is enough ({curve.reason})"
+        return f"more cases than any number considered ({curve.reason})"
     place = int(np.flatnonzero(curve.events == curve.needed)[0])
     return (
-        f"it takes {curve.needed:.0f} local {found.condition} cases, at a specificity of "
-        f"{whole_percent(float(curve.specificity[place]))}"
+        f"{curve.needed:.0f} local {found.condition} cases (specificity "
+        f"{whole_percent(float(curve.specificity[place]))})"
     )
 
 
@@ -124,8 +156,8 @@ def _standardised(found: Adoption) -> str:
     finds = f"{_percent(scaled.sensitivity)} at a specificity of {_percent(scaled.specificity)}"
     return (
         f"Without labels, with the features of {names} standardised by the local images, {found.model} has "
-        f"an AUC of {auc} (change {gain}) and at its frozen threshold finds {finds}: a sensitivity analysis "
-        "that keeps no target, and in which a risk depends on the images beside it."
+        f"an AUC of {auc} (change {gain}) and at its frozen threshold finds {finds}. This is a check, not a "
+        "way to work: the target may be missed, and each image's risk changes with the other images."
     )
 
 
@@ -168,8 +200,8 @@ def _label_free(found: Adoption) -> str:
     return (
         f"Without labels, a threshold that flags {share} of the cases here, as the frozen one does of "
         f"{split_name(flagged.population)}, finds {_percent(flagged.sensitivity)} at a specificity of "
-        f"{_percent(flagged.specificity)}: a sensitivity analysis that keeps no target, for prevalence and "
-        "mix differ between sites."
+        f"{_percent(flagged.specificity)}. This is a check, not a way to work: the target may be missed, "
+        "because prevalence and case mix differ between sites."
     )
 
 
@@ -181,7 +213,7 @@ def write_adoption_page(found: Adoption, folder: Path, *, notice: str = "") -> P
     style = (HERE / "report.css").read_text(encoding="utf-8")
     picture = folder / f"{FIGURE}.png"
     page = template("adoption.html.jinja").render(
-        title=f"{found.parent} adopted for {found.site}: {found.condition}",
+        title=f"The model adopted for {found.site}: {found.condition}",
         notice=notice,
         sentences=list(sentences(found)),
         counts=_counts(found),

@@ -18,6 +18,7 @@ from clineval.evaluation.reader_study import (
     COVARIANCE_NAMES,
     ModalityComparison,
     ModelAgainstPanel,
+    Plan,
     ReaderCurve,
     ReaderStudy,
 )
@@ -28,6 +29,7 @@ from clineval.reporting.sentences import (
     compared,
     defined,
     level_name,
+    listed,
     margin_size,
     margin_words,
     measure_name,
@@ -102,6 +104,19 @@ def _of_average(study: ReaderStudy) -> str:
     auc = next(iter(study.modalities.values())).auc
     bounds = "" if isnan(auc.low) else f" ({level_name(auc)} {number(auc.low, 2)} to {number(auc.high, 2)})"
     return f"The average reader has an AUC of {number(auc.value, 2)}{bounds}."
+
+
+def plan_sentence(plan: Plan) -> str:
+    """How many readers and cases a study to come needs; too few readers are named."""
+    asked = f"a power of {plan.wanted:.0%} to find a true difference in AUC of {plan.difference:g}"
+    enough = [f"{each.readers} readers and {whole(each.cases)} cases" for each in plan.studies if each.cases]
+    too_few = [str(each.readers) for each in plan.studies if not each.cases]
+    if not enough:
+        return f"For {asked} no number of cases is enough with up to {too_few[-1]} readers."
+    said = f"For {asked} a study needs {listed(enough, last='or')}"
+    return said + (
+        f"; with {listed(too_few, last='or')} readers no number of cases is enough." if too_few else "."
+    )
 
 
 # --- figures ----------------------------------------------------------------------------------------

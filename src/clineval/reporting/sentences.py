@@ -254,9 +254,9 @@ def split_name(split: str) -> str:
     return {"train_out_of_fold": "out-of-fold training data", "val": "validation data"}.get(split, split)
 
 
-def listed(names: Sequence[str]) -> str:
+def listed(names: Sequence[str], *, last: str = "and") -> str:
     """``a``, ``a and b``, ``a, b and c``."""
-    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} {last} {names[-1]}"
 
 
 def two_decimals(estimate: Estimate | None) -> str:
