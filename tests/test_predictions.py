@@ -141,6 +141,7 @@ def test_codes_follow_first_appearance() -> None:
     [
         ("outcome,p\n1,0.5\n", ["lacks the column 'risk'", "'p'", 'columns={"risk": NAME}']),
         ("risk\n0.5\n", ["lacks the column 'outcome'", 'columns={"outcome": NAME}']),
+        ("y,p\n1,0.5\n", ["lacks the columns 'outcome' and 'risk'", "'y', 'p'", '"risk": NAME}']),
         ("", ["is empty"]),
         ("outcome,risk\n", ["no rows"]),
         ("outcome,risk\n1,0.5\n0,1.5\n", ["row 2 (line 3)", "'risk'", "from 0 to 1", "1.5"]),

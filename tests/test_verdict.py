@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from clineval.evaluation.curves import Band, DecisionLines
 from clineval.evaluation.records import Adequacy, PopulationScores
+from clineval.reporting.sentences import detection
 from clineval.reporting.verdict import NO, UNCLEAR, YES, Verdict, judge
 from clineval.statistics.intervals import Estimate, undefined
 from clineval.statistics.operating_point import operating_point
@@ -45,7 +46,10 @@ def test_four_green_lights_and_a_headline_that_says_so():
         ("benefit", YES),
         ("data", YES),
     ]
-    assert found.headline == "The model helps at this threshold; it ranks well and its risks are right."
+    assert found.headline == (
+        "At this cohort's prevalence (33%) the model helps at this threshold; "
+        "it ranks well and its risks are right."
+    )
 
 
 @pytest.mark.parametrize(
@@ -89,10 +93,10 @@ def test_risks_are_right_only_where_both_intervals_lie_within_the_tolerance(name
 
 def test_wrong_risks_are_called_too_low_too_high_or_too_extreme():
     low = verdict(observed_expected=Estimate(1.9, 1.6, 2.2))
-    assert low.headline == "The model helps at this threshold, but its risks are too low."
-    assert (
-        "too low: 1.90 malignant cases observed per case predicted (1.60 to 2.20)" in low.lights[1].sentence
+    assert low.headline == (
+        "At this cohort's prevalence (33%) the model helps at this threshold, but its risks are too low."
     )
+    assert "too low: observed/expected ratio 1.90 (1.60 to 2.20)" in low.lights[1].sentence
     assert "too high" in verdict(observed_expected=Estimate(0.5, 0.4, 0.6)).headline
     assert "too extreme" in verdict(calibration_slope=Estimate(0.5, 0.4, 0.6)).lights[1].sentence
     assert "too timid" in verdict(calibration_slope=Estimate(1.6, 1.4, 1.8)).lights[1].sentence
@@ -109,9 +113,22 @@ def test_help_needs_a_gain_whose_whole_interval_is_above_nothing(low, high, stat
 def test_the_policy_to_beat_is_named():
     assert "less than treating all" in verdict(point(-0.1, -0.05, net_benefit=0.1)).lights[2].sentence
     worse = verdict(point(-0.1, -0.05, net_benefit=-0.075))
-    assert worse.headline == "The model does less good than treating none at this threshold."
-    assert (
-        "Net benefit 30 per 1,000 more than treating all (95% CI +10 to +50)" in verdict().lights[2].sentence
+    assert worse.headline == (
+        "At this cohort's prevalence (33%) the model does less good than treating none at this threshold."
+    )
+    said = "cohort's prevalence (33%): 30 per 1,000 more than treating all (95% CI +10 to +50)"
+    assert said in verdict().lights[2].sentence
+
+
+def test_a_default_threshold_is_named_as_one_in_headline_and_detection():
+    half = operating_point(
+        np.array([True, False]), np.array([0.9, 0.05]), 0.5, name="half", chosen_on="fixed"
+    )
+    found = verdict(dataclasses.replace(half, net_benefit=0.2, gain=Estimate(0.03, 0.01, 0.05)))
+    assert "the model helps at the default threshold of 0.5" in found.headline
+    assert detection(half, condition="condition") == (
+        "At the threshold 0.50 (a default: give --threshold, or rows of a split val to choose on) it finds 1 "
+        "of 1 cases with the condition and raises 0 false alarms among 1 others."
     )
 
 
@@ -139,7 +156,7 @@ def lines(low, high) -> DecisionLines:
 def test_it_says_at_which_thresholds_up_to_one_half_there_is_no_gain_and_where_a_loss():
     said = verdict(lines=lines([(0.05, 0.3), (0.33, 0.9)], [(0.02, 0.03)])).lights[2].sentence
     assert said.endswith(
-        "No gain shown at thresholds of 0.01 to 0.04 and 0.31 to 0.32. A loss at 0.02 to 0.03."
+        "No gain is shown at thresholds of 0.01 to 0.04 and 0.31 to 0.32, and a loss at 0.02 to 0.03."
     )
     assert verdict(lines=lines([], [])).lights[2].sentence.endswith("at any threshold up to 0.50.")
     assert verdict(lines=lines([(0.01, 0.5)], [(0.6, 0.7)])).lights[2].sentence.endswith("+50).")
@@ -164,17 +181,20 @@ def test_too_few_cases_say_what_they_cannot_show():
     scores = PopulationScores(150, 40, 150, "", GOOD, adequacy=dataclasses.replace(
         ADEQUACY, smallest_detectable_difference=math.nan))  # fmt: skip
     sentence = judge(scores, point(), condition="malignant").lights[3].sentence
-    assert "Not even a perfect model could be shown to rank better." in sentence
+    assert "Even a perfect model could not be shown to rank better." in sentence
 
 
 def test_the_headline_names_red_lights_before_amber_ones_and_the_external_cohort():
     found = verdict(point(-0.01, 0.01), events=40, auc_logit=Estimate(0.7, 0.6, 0.8), where="hospital-b")
     assert found.headline == (
-        "In hospital-b there is no evidence that the model helps at this threshold; "
+        "In hospital-b (prevalence 6.7%) there is no evidence that the model helps at this threshold; "
         "the cases are too few to be sure."
     )
     amber = verdict(auc_logit=Estimate(0.66, 0.62, 0.71))
-    assert amber.headline == "The model helps at this threshold, but how well it ranks is uncertain."
+    assert amber.headline == (
+        "At this cohort's prevalence (33%) the model helps at this threshold, but how well it ranks is "
+        "uncertain."
+    )
 
 
 def test_one_outcome_alone_leaves_everything_uncertain_in_words():

@@ -236,15 +236,20 @@ def _names_in(given: Mapping[str, Column]) -> dict[str, Any]:
     }
 
 
-def _require_columns(given: Mapping[str, Any], ranked: str, origin: Origin) -> None:
-    for name in ("outcome", ranked):
-        if name not in given:
-            source = "risk" if name == SCORE else name
-            how = option(f"--{source}-column NAME", f'columns={{"{source}": NAME}}')
-            raise InputError(
-                f"{origin.name} lacks the column {name!r}; it has {_listed(given)}. "
-                f"Say which column holds it with {how}."
-            )
+def _require_columns(given: Mapping[str, Column], ranked: str, origin: Origin) -> None:
+    missing = [name for name in ("outcome", ranked) if name not in given]
+    if not missing:
+        return
+    sources = ["risk" if name == SCORE else name for name in missing]
+    how = option(
+        " and ".join(f"--{source}-column NAME" for source in sources),
+        "columns={" + ", ".join(f'"{source}": NAME' for source in sources) + "}",
+    )
+    lacking, which = ("columns", "columns hold them") if len(missing) > 1 else ("column", "column holds it")
+    raise InputError(
+        f"{origin.name} lacks the {lacking} {' and '.join(map(repr, missing))}; it has "
+        f"{_listed(column.title for column in given.values())}. Say which {which} with {how}."
+    )
 
 
 def _listed(names: Iterable[str]) -> str:

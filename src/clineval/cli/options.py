@@ -114,7 +114,7 @@ ModelTimeout = Annotated[
 Primary = Annotated[
     str | None,
     typer.Option(
-        help="Model to speak of first.", metavar="MODEL", show_default="the highest AUC out of fold on train"
+        help="Model to report first.", metavar="MODEL", show_default="the highest AUC out of fold on train"
     ),
 ]
 Threshold = Annotated[

@@ -177,7 +177,7 @@ def evaluate(
     scores: Annotated[
         bool,
         typer.Option(
-            "--scores", help="Its values are scores, no probabilities (logits, ratings): rank only."
+            "--scores", help="Its values are scores, not probabilities (logits, ratings): rank only."
         ),
     ] = False,
     medmnist: Annotated[

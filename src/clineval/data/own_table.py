@@ -1,6 +1,7 @@
 """A user's table of images, checked row by row: file, outcome, patient, split; what identifies a person."""
 
 import re
+import shlex
 import unicodedata
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
@@ -87,6 +88,17 @@ def note(names: Iterable[str]) -> str:
     """A sentence that says which columns were left out; empty where none was."""
     listed = ", ".join(names)
     return f"{NOTE}{listed}." if listed else ""
+
+
+INDEPENDENT = "Cases are taken as independent, though values of "
+
+
+def independence_note(column: str) -> str:
+    """A sentence that says that a column which may name patients groups nothing, and how it would."""
+    return (
+        f"{INDEPENDENT}{column} repeat: where it names the patient, "
+        f"--group-column {shlex.quote(column)} makes every interval respect it."
+    )
 
 
 def _pieces(name: str) -> list[str]:

@@ -182,9 +182,18 @@ def _read(
     else:
         table = read_predictions(path, columns=columns, positive=positive, scores=scores, warn=said.append)
     hidden = own_table.left_out(attributes_of(table))
-    notes = (*said, own_table.note(hidden)) if hidden else tuple(said)
+    notes = (*said, own_table.note(hidden), *_ungrouped(table, hidden)) if hidden else tuple(said)
     source = Source("predictions", path.name, file=path.name, sha256=results.hash_file(path), notes=notes)
     return table.drop(columns=[*hidden]), source, "condition"
+
+
+def _ungrouped(table: pd.DataFrame, hidden: Iterable[str]) -> tuple[str, ...]:
+    """What to know where no column groups the cases, but one left out has values that repeat over them."""
+    if "group" in table:
+        return ()
+    values = {name: table.drop_duplicates(["split", "case"])[name].dropna() for name in hidden}
+    repeated = {name: column.nunique() for name, column in values.items() if column.duplicated().any()}
+    return (own_table.independence_note(max(repeated, key=repeated.__getitem__)),) if repeated else ()
 
 
 def _facts(

@@ -18,7 +18,7 @@ from clineval.evaluation.curves import (
     RiskHistogram,
 )
 from clineval.evaluation.records import OperatingPoint
-from clineval.reporting.sentences import defined, number, whole
+from clineval.reporting.sentences import cases_of, defined, number, whole
 
 Floats = NDArray[np.float64]
 
@@ -319,7 +319,7 @@ def calibration(
     if len(legend) == 1:
         return None
     legend.append(Entry(swatch("groups", shape="square"), f"groups of cases by {drawn[0].model}"))
-    described = f"Foot: risks by {drawn[0].model}, upwards of {condition} cases, downwards of the others"
+    described = f"Foot: risks by {drawn[0].model}, upwards of {cases_of(condition)}, downwards of the others"
     return Chart(title, draw(frame, marks, key=key, title=title, description=described), tuple(legend))
 
 
@@ -397,7 +397,7 @@ def risk_distribution(
         marks.append(upright(frame, at, css="threshold"))
         legend.append(Entry(swatch("threshold"), f"threshold {number(at)}"))
     others = drawn.cases - drawn.events
-    title = f"{whole(drawn.events)} {condition} cases upwards, {whole(others)} others downwards"
+    title = f"{whole(drawn.events)} {cases_of(condition)} upwards, {whole(others)} others downwards"
     described = f"Risks by {drawn.model}, coloured by the call at the threshold"
     return Chart(title, draw(frame, marks, key=key, title=title, description=described), tuple(legend))
 

@@ -14,6 +14,7 @@ from clineval.reporting.sentences import (
     EXTERNAL,
     INTERNAL,
     Subject,
+    cases_of,
     number,
     percent,
     population_name,
@@ -273,7 +274,7 @@ def _threshold(point: Content, condition: str) -> str:
     internal, external = (_rate(point, where) for where in ("internal", "external"))
     there = f", {_missed(internal)} on the internal test cases" if sentences.defined(internal) else ""
     at = number(point["threshold"], 2)
-    said = f"At the frozen threshold {at}, {_missed(external)} of 100 {condition} cases are missed{there}"
+    said = f"At the frozen threshold {at}, {_missed(external)} of 100 {cases_of(condition)} are missed{there}"
     aim = _aim(point)
     if aim is None:
         return f"{said}."

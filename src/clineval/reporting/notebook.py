@@ -21,7 +21,7 @@ from clineval.files import write_whole
 from clineval.reporting import sections, sentences
 from clineval.reporting.artefacts import Artefacts, png
 from clineval.reporting.explorer import opening_state, sign
-from clineval.reporting.sentences import number, subject_of, whole, whole_percent
+from clineval.reporting.sentences import number, subject_of, whole, whole_percent, with_condition
 from clineval.reporting.verdict import verdict_on
 
 if TYPE_CHECKING:
@@ -35,8 +35,12 @@ def in_short(evaluation: Evaluation) -> str:
     if scores is None:
         return f"Evaluation of {evaluation.condition!r}: no population was scored"
     count = f"{len(evaluation.models)} model{'s' if len(evaluation.models) > 1 else ''}"
-    present = f"{whole(scores.events)} {subject.condition} ({whole_percent(scores.prevalence)})"
+    present = (
+        f"{whole(scores.events)} {with_condition(subject.condition)} ({whole_percent(scores.prevalence)})"
+    )
     threshold = "" if point is None else f", threshold {number(point.threshold)}"
+    if point is not None and sentences.is_default(point):
+        threshold += f", {sentences.origin_words(point)}"
     lines = (
         f"Evaluation of {count} on {subject.population!r}: {whole(scores.cases)} cases, {present}",
         f"Primary model: {evaluation.named(subject.main)}{threshold}",
@@ -54,8 +58,9 @@ def _calls(point: OperatingPoint | None, condition: str) -> str:
     cells = {name: int(value or 0) for name, value in point.counts.items()}
     present = cells["true_positives"] + cells["false_negatives"]
     absent = cells["false_positives"] + cells["true_negatives"]
+    named = sentences.cases_of(condition) if condition == sentences.UNNAMED else condition
     return (
-        f"Found {cells['true_positives']} of {present} {condition}, missed {cells['false_negatives']}; "
+        f"Found {cells['true_positives']} of {present} {named}, missed {cells['false_negatives']}; "
         f"{cells['false_positives']} false alarms among {absent} others"
     )
 

@@ -138,6 +138,9 @@
     const benefit = now.rates.net_benefit;
     show("[data-measure=net_benefit]", defined(benefit) ? number(benefit) : "not defined");
     show("[data-interval=net_benefit]", defined(benefit) ? benefitWords(now) : data.reasons.net_benefit);
+    for (const each of document.querySelectorAll("[data-carried]"))
+      each.textContent = each.dataset.carried + (state.own ? "" : ` at ${percent(now.share)}`);
+    show("#policies", policyWords(now));
     for (const name of ["lr_positive", "lr_negative"]) {
       const value = now.set[name][now.row];
       show(`[data-rate=${name}]`, defined(value) ? number(value) : "not defined");
@@ -145,7 +148,18 @@
     }
   };
 
-  const benefitWords = (now) => `treating all ${number(now.share - (1 - now.share) * (now.at / (1 - now.at)))}`;
+  const treatingAll = (now) => now.share - (1 - now.share) * (now.at / (1 - now.at));
+  const benefitWords = (now) => `treating all ${number(treatingAll(now))}`;
+
+  /* Beside the policies that need no model, at the chosen prevalence; the lights know the cohort's alone. */
+  const policyWords = (now) => {
+    const benefit = now.rates.net_benefit, lead = `Net benefit at prevalence ${percent(now.share)}:`;
+    if (!defined(benefit)) return `${lead} not defined here.`;
+    const beside = (other) =>
+      Math.abs(benefit - other) < 1e-9 ? "equal to" : benefit > other ? "better than" : "worse than";
+    const all = treatingAll(now);
+    return `${lead} ${beside(all)} treating all (${number(all)}), ${beside(0)} treating none (0).`;
+  };
 
   /* Whole people out of 1,000 that add up. */
   const frequencies = (now) => {
@@ -171,7 +185,7 @@
       show(`[data-people=${kind}]`, String(counts[kind]));
     }
     const present = counts.found + counts.missed;
-    return `Of 1,000 ${data.people}, ${present} have the condition (${data.condition}): ` +
+    return `Of 1,000 ${data.people}, ${present} have the condition${data.condition === "condition" ? "" : ` (${data.condition})`}: ` +
       `${counts.found} found, ${counts.missed} missed. ` +
       `Of the ${1000 - present} without it, ${counts.alarms} get a false alarm.`;
   };
@@ -207,7 +221,7 @@
     showRoc(now);
     const sentence = showPeople(now);
     byId("frequencies").textContent = sentence;
-    telling = later(telling, () => { byId("spoken").textContent = sentence; }, 600);
+    telling = later(telling, () => { byId("spoken").textContent = `${sentence} ${policyWords(now)}`; }, 600);
     if (moved) keeping = later(keeping, keep, 250);
     moved = true;
     for (const button of document.querySelectorAll("[data-point]")) {

@@ -3,6 +3,8 @@
 import base64
 import hashlib
 import json
+import math
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
@@ -347,8 +349,19 @@ def _points(subject: Subject, curves: Curves) -> dict[str, Any]:
     return {
         "risks": [chart],
         "points": table if table.rows else None,
+        "scored_at": _scored_at(subject),
         "mcnemar": tables.mcnemar_table(subject, subject.population),
     }
+
+
+def _scored_at(subject: Subject) -> str:
+    """How many thresholds the models of the pair were scored at, and how these were chosen."""
+    scored = [subject.scores(model) for model in subject.pair]
+    points = [point for each in scored if each is not None for point in each.operating_points]
+    there = {(point.threshold, chosen_words(point)) for point in points if not math.isnan(point.threshold)}
+    ways = Counter(words for _, words in sorted(there))
+    said = ", ".join(f"{count} {words}" for words, count in ways.items()) or "none"
+    return f"{ways.total()} threshold{'' if ways.total() == 1 else 's'} scored: {said}"
 
 
 def _data(subject: Subject, artefacts: Artefacts) -> dict[str, Any]:

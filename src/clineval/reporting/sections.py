@@ -5,12 +5,14 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from clineval.data import own_table
 from clineval.evaluation.operating_points import NOT_ELSEWHERE
 from clineval.evaluation.records import SubgroupCell, SubgroupTable
 from clineval.reporting.artefacts import Artefacts, file_hash
 from clineval.reporting.sentences import (
     CLEAN,
     Subject,
+    cases_of,
     covers,
     defined,
     interval,
@@ -24,6 +26,7 @@ from clineval.reporting.sentences import (
     two_decimals,
     whole,
     whole_percent,
+    with_condition,
 )
 from clineval.reporting.tables import AS_PERCENT, MEASURE_NAMES, Cell, Row, Table, cell, signed_cell
 from clineval.results import LEDGER, read_openings
@@ -44,7 +47,9 @@ TEXTURE = (
 def asked(artefacts: Artefacts, subject: Subject) -> dict[str, str]:
     """What was asked of which cases: the page's title, the line above it and the one below."""
     scores = subject.evaluation.models[subject.main][subject.population]
-    present = f"{whole(scores.events)} {subject.condition} ({whole_percent(scores.prevalence)})"
+    present = (
+        f"{whole(scores.events)} {with_condition(subject.condition)} ({whole_percent(scores.prevalence)})"
+    )
     counted = f"{whole(scores.cases)} cases, {present}"
     transport, model = artefacts.transport, subject.evaluation.named(subject.main)
     if transport:
@@ -58,7 +63,7 @@ def asked(artefacts: Artefacts, subject: Subject) -> dict[str, str]:
     named = artefacts.dataset or artefacts.table_name or "a table of predictions"
     data = ", ".join(filter(None, (named, split_words(artefacts))))
     return {
-        "title": f"Does the model “{model}” recognise {subject.condition} cases{where}?",
+        "title": f"Does the model “{model}” recognise {cases_of(subject.condition)}{where}?",
         "kind": f"Clinical evaluation · {data} · {subject.population}: {counted}",
     }
 
@@ -100,6 +105,7 @@ def limits(subject: Subject, artefacts: Artefacts) -> list[str]:
             "The share with the condition is that of this collection, not of a clinic: set your own in the "
             "explorer."
         )
+    said += [note for note in artefacts.source.get("notes", ()) if note.startswith(own_table.INDEPENDENT)]
     if any(PRETRAINED in origin for origin in subject.evaluation.origins.values()):
         said.append(TEXTURE)
     notes = (*subject.evaluation.warnings, *subject.evaluation.notes)

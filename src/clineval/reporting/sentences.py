@@ -139,6 +139,25 @@ def negated(difference: Estimate) -> Estimate:
 PEOPLE = {"breastmnist": "women", "phantom": "women"}
 
 
+def share(prevalence: float) -> str:
+    """A prevalence in words: whole percent, one decimal below ten percent."""
+    return percent(prevalence) if prevalence < 0.1 else whole_percent(prevalence)
+
+
+UNNAMED = "condition"  # the word for outcome 1 where the user gave none
+
+
+def cases_of(condition: str, *, one: bool = False) -> str:
+    """``malignant cases``; ``cases with the condition`` where no word was given."""
+    word = "case" if one else "cases"
+    return f"{word} with the condition" if condition == UNNAMED else f"{condition} {word}"
+
+
+def with_condition(condition: str) -> str:
+    """What follows a count: ``malignant``; ``with the condition`` where no word was given."""
+    return "with the condition" if condition == UNNAMED else condition
+
+
 def people(dataset: str) -> str:
     """Who is counted in natural frequencies: ``women`` for breast images, else ``people``."""
     return PEOPLE.get(dataset.split("_")[0], "people")
@@ -231,17 +250,29 @@ def p_text(p_value: float | None) -> str:
     return "p\u00a0<\u00a00.001" if p_value < 0.001 else f"p\u00a0=\u00a0{p_value:.3f}"
 
 
+def is_default(point: OperatingPoint) -> bool:
+    """Whether a threshold is the program's own one half, which no one gave and no data chose."""
+    return point.chosen_on == "fixed"
+
+
+def origin_words(point: OperatingPoint) -> str:
+    """How a threshold was chosen; of a default, what to do about it."""
+    if not is_default(point):
+        return chosen_words(point)
+    return "a default: give --threshold, or rows of a split val to choose on"
+
+
 def chosen_words(point: OperatingPoint) -> str:
     """How a threshold was chosen, and on which cases."""
     if point.chosen_on in ("fixed", "given"):
-        return point.chosen_on
+        return aim_words(point)
     return f"{aim_words(point)} on {split_name(point.chosen_on)}"
 
 
 def aim_words(point: OperatingPoint) -> str:
     """How a threshold was chosen, in three words."""
     if point.chosen_on in ("fixed", "given"):
-        return point.chosen_on
+        return "default" if is_default(point) else "given"
     if point.name.startswith(GUARANTEED):
         measure, _, aim = point.name.removeprefix(GUARANTEED).partition("_")
         return f"guaranteed {aim}% {measure}"
@@ -283,10 +314,10 @@ def detection(point: OperatingPoint, *, condition: str) -> str:
     count = {name: int(value or 0) for name, value in point.counts.items()}
     present = count["true_positives"] + count["false_negatives"]
     absent = count["false_positives"] + count["true_negatives"]
-    found = f"it finds {count['true_positives']} of {present} {condition} cases" if present else ""
+    found = f"it finds {count['true_positives']} of {present} {cases_of(condition)}" if present else ""
     alarms = f"raises {count['false_positives']} false alarms among {absent} others" if absent else ""
     said = listed([part for part in (found, alarms) if part])
-    return f"At the threshold {number(point.threshold, 2)} ({chosen_words(point)}) {said}."
+    return f"At the threshold {number(point.threshold, 2)} ({origin_words(point)}) {said}."
 
 
 def frequencies(
@@ -308,8 +339,9 @@ def natural(cells: Mapping[str, int], *, people: str, condition: str) -> str:
     """The cells of ``frequencies`` as a sentence that a patient could read, as the explorer says it."""
     present = cells["true_positives"] + cells["false_negatives"]
     absent = cells["false_positives"] + cells["true_negatives"]
+    named = "" if condition == UNNAMED else f" ({condition})"
     return (
-        f"Of {present + absent:,} {people}, {present} have the condition ({condition}): "
+        f"Of {present + absent:,} {people}, {present} have the condition{named}: "
         f"{cells['true_positives']} found, {cells['false_negatives']} missed. "
         f"Of the {absent} without it, {cells['false_positives']} get a false alarm."
     )

@@ -8,7 +8,17 @@ import numpy as np
 
 from clineval.evaluation.curves import Curves, DecisionLines
 from clineval.evaluation.records import OperatingPoint, PopulationScores
-from clineval.reporting.sentences import Subject, defined, listed, number, reason, whole
+from clineval.reporting.sentences import (
+    Subject,
+    cases_of,
+    defined,
+    is_default,
+    listed,
+    number,
+    reason,
+    share,
+    whole,
+)
 from clineval.statistics.intervals import Estimate
 
 YES, UNCLEAR, NO = "yes", "unclear", "no"
@@ -39,7 +49,7 @@ class Light:
     """One question with its answer.
 
     ``name`` is ranking, risks, benefit or data; ``state`` is YES, UNCLEAR or NO; ``fault`` is what the
-    headline says of it where it is not YES.
+    headline says of it: of benefit always, of the others where they are not YES.
     """
 
     name: str
@@ -90,11 +100,11 @@ def judge(
     """
     lights = (
         _ranking(scores, condition),
-        _risks(scores, condition),
-        _benefit(point, lines),
+        _risks(scores),
+        _benefit(point, lines, prevalence=scores.prevalence, where=where),
         _data(scores),
     )
-    return Verdict(_headline(lights, where), lights)
+    return Verdict(_headline(lights), lights)
 
 
 def verdict_on(subject: Subject, curves: Curves | None = None, *, where: str = "") -> Verdict:
@@ -113,8 +123,8 @@ def _ranking(scores: PopulationScores, condition: str) -> Light:
         return Light("ranking", question, UNCLEAR, f"No AUC: {reason(auc)}.", "its ranking cannot be judged")
     said = f"AUC {number(auc.value, 2)} ({_level(auc)} {number(auc.low, 2)} to {number(auc.high, 2)})"
     if auc.low >= POOR:
-        times = f"in {100 * auc.value:.0f} of 100 pairs"
-        return Light("ranking", question, YES, f"{said}: {times} the {condition} case gets the higher risk.")
+        pairs = f"in {100 * auc.value:.0f} of 100 pairs the {cases_of(condition, one=True)}"
+        return Light("ranking", question, YES, f"{said}: {pairs} gets the higher risk.")
     if auc.high < POOR:
         way = " and it ranks the wrong way round" if auc.high < 0.5 else ""
         sentence = f"{said}: the whole interval lies below {POOR:.2f}{way}."
@@ -128,7 +138,7 @@ def _ranking(scores: PopulationScores, condition: str) -> Light:
     return Light("ranking", question, UNCLEAR, sentence, "there is no evidence that it ranks")
 
 
-def _risks(scores: PopulationScores, condition: str) -> Light:
+def _risks(scores: PopulationScores) -> Light:
     question = "Are the risks right?"
     ratios = [scores.measures.get(name) for name in ("observed_expected", "calibration_slope")]
     missing = [each for each in ratios if each is None or not _bounded(each)]
@@ -136,8 +146,7 @@ def _risks(scores: PopulationScores, condition: str) -> Light:
         fault = "whether its risks are right cannot be judged"
         return Light("risks", question, UNCLEAR, f"Cannot be judged: {reason(missing[0])}.", fault)
     level, slope = (each for each in ratios if each is not None)
-    bounds = f"({number(level.low, 2)} to {number(level.high, 2)})"
-    seen = f"{number(level.value, 2)} {condition} cases observed per case predicted {bounds}"
+    seen = f"observed/expected ratio {_with_bounds(level)}"
     spread = f"calibration slope {_with_bounds(slope)}"
     if _tolerable(level) and _tolerable(slope):
         return Light("risks", question, YES, f"Close to what was observed: {seen}; {spread}.")
@@ -167,29 +176,34 @@ def _off(ratio: Estimate) -> bool:
     return not ratio.low <= 1 <= ratio.high and not _tolerable(ratio)
 
 
-def _benefit(point: OperatingPoint | None, lines: DecisionLines | None) -> Light:
-    question = "Does it help at this threshold?"
+def _benefit(
+    point: OperatingPoint | None, lines: DecisionLines | None, *, prevalence: float, where: str
+) -> Light:
+    question, inside = "Does it help at this threshold?", f"in {where} " if where else ""
     if point is None or math.isnan(point.threshold):
-        return Light(
-            "benefit", question, UNCLEAR, "No threshold was fixed beforehand.", "the model has no threshold"
-        )
+        fault = f"{inside}the model has no threshold"
+        return Light("benefit", question, UNCLEAR, "No threshold was fixed beforehand.", fault)
     gain = point.gain
     if gain is None or not _bounded(gain):
         why = "its interval was not computed; evaluate the table again" if gain is None else reason(gain)
-        fault = "whether the model helps at this threshold cannot be judged"
+        fault = f"{inside}whether the model helps at this threshold cannot be judged"
         return Light("benefit", question, UNCLEAR, f"Net benefit cannot be judged: {why}.", fault)
     other = _other(point)
     size = f"{_per_thousand(abs(gain.value))} per 1,000 {'more' if gain.value >= 0 else 'less'} than {other}"
-    said = f"Net benefit {size} ({_level(gain)} {_signed(gain.low)} to {_signed(gain.high)})"
+    here = f"at this cohort's prevalence ({share(prevalence)})"
+    place = f"in {where} (prevalence {share(prevalence)})" if where else here
+    threshold = "the default threshold of 0.5" if is_default(point) else "this threshold"
+    said = f"Net benefit {here}: {size} ({_level(gain)} {_signed(gain.low)} to {_signed(gain.high)})"
     if gain.low > 0:
-        return Light("benefit", question, YES, f"{said}.{not_helpful(lines)}")
+        fault = f"{place} the model helps at {threshold}"
+        return Light("benefit", question, YES, f"{said}.{not_helpful(lines)}", fault)
     if gain.high < 0:
-        sentence = f"{said}: {other} would do more good.{not_helpful(lines)}"
-        return Light("benefit", question, NO, sentence, f"does less good than {other} at this threshold")
-    sentence = f"{said}: no evidence of a gain.{not_helpful(lines)}"
-    return Light(
-        "benefit", question, UNCLEAR, sentence, "there is no evidence that the model helps at this threshold"
-    )
+        sentence = f"{said}; {other} would do more good.{not_helpful(lines)}"
+        fault = f"{place} the model does less good than {other} at {threshold}"
+        return Light("benefit", question, NO, sentence, fault)
+    sentence = f"{said}; no evidence of a gain.{not_helpful(lines)}"
+    fault = f"{place} there is no evidence that the model helps at {threshold}"
+    return Light("benefit", question, UNCLEAR, sentence, fault)
 
 
 def _other(point: OperatingPoint) -> str:
@@ -205,14 +219,12 @@ def not_helpful(lines: DecisionLines | None) -> str:
     inside = lines.threshold <= SHOWN_UP_TO + 1e-9
     harm = inside & (lines.gain.high < 0)
     none = inside & ~(lines.gain.low > 0)
-    said = (
-        f" No gain shown at thresholds of {_spans(lines, none)}."
-        if none.any() and not none[inside].all()
-        else ""
-    )
-    if none[inside].all():
-        said = f" No gain shown at any threshold up to {SHOWN_UP_TO:.2f}."
-    return said + (f" A loss at {_spans(lines, harm)}." if harm.any() else "")
+    if not none.any():
+        return ""
+    everywhere = bool(none[inside].all())
+    where = f"any threshold up to {SHOWN_UP_TO:.2f}" if everywhere else f"thresholds of {_spans(lines, none)}"
+    loss = f", and a loss at {_spans(lines, harm)}" if harm.any() else ""
+    return f" No gain is shown at {where}{loss}."
 
 
 def _spans(lines: DecisionLines, where: np.ndarray) -> str:
@@ -244,7 +256,7 @@ def _rival(scores: PopulationScores) -> str:
         return ""
     gap = scores.adequacy.smallest_detectable_difference
     if math.isnan(gap):
-        return " Not even a perfect model could be shown to rank better."
+        return " Even a perfect model could not be shown to rank better."
     return f" Another model must gain {gap:.2f} of AUC to be shown to rank better."
 
 
@@ -252,21 +264,15 @@ def _narrow(estimate: Estimate | None, width: float) -> bool:
     return estimate is not None and _bounded(estimate) and estimate.high - estimate.low <= width
 
 
-def _headline(lights: Sequence[Light], where: str) -> str:
+def _headline(lights: Sequence[Light]) -> str:
     """One sentence: whether it helps, then what is wrong, else what is uncertain."""
     ranking, risks, benefit, data = lights
     others = [light for light in (ranking, risks, data) if light.state == NO]
     others = others or [light for light in (ranking, risks, data) if light.state == UNCLEAR]
-    model = f"In {where} the model" if where else "The model"
     faults = listed([light.fault for light in others]) if others else ""
+    said = benefit.fault[0].upper() + benefit.fault[1:]
     if benefit.state == YES:
-        said = f"{model} helps at this threshold"
         return f"{said}, but {faults}." if faults else f"{said}; it ranks well and its risks are right."
-    if benefit.state == NO:
-        said = f"{model} {benefit.fault}"
-    else:
-        said = f"{f'In {where} ' if where else ''}{benefit.fault}"
-        said = said[0].upper() + said[1:]
     return f"{said}; {faults}." if faults else f"{said}."
 
 
