@@ -274,6 +274,31 @@ def test_scores_serve_as_readings_and_the_python_call_takes_them():
     assert scores.cut.value == 0
 
 
+def test_readers_on_one_scale_have_their_weighted_kappa(tmp_path, capsys):
+    frame = table(models=("a",))
+    place = frame["BIRADS"].map(RATINGS.index)
+    frame["second"] = [RATINGS[max(0, spot - row % 2)] for row, spot in enumerate(place)]
+    frame["score"] = np.where(frame["risk"] > 0.5, 60, 10)
+    words = ("--reader", "BIRADS>=4a", "--reader", "second", "--reader-order", ORDER)
+    out = tmp_path / "o"
+    code, _, err = ended(capsys, "evaluate", saved(frame, tmp_path), "--out", out, *FAST, *words)
+    assert code == 0, err
+    scores = json.loads((out / "evaluation.json").read_text())["readers"]["test"]
+    rows = frame.query("split == 'test'")
+    first, second = (rows[name].map(RATINGS.index).to_numpy() for name in ("BIRADS", "second"))
+    chance = np.mean([(a - b) ** 2 for a in first for b in second])
+    expected = 1 - np.mean((first - second) ** 2) / chance
+    assert scores["BIRADS"]["agreement"]["second"]["value"] == pytest.approx(expected, rel=1e-9)
+    assert scores["second"]["agreement"]["BIRADS"]["value"] == pytest.approx(expected, rel=1e-9)
+    assert "between groups" in scores["BIRADS"]["agreement"]["second"]["method"]
+    assert "weighted kappa with second" in (out / "report.html").read_text()
+    assert ended(capsys, "verify", out)[0] == 0
+    frame["level"] = place + 1
+    other = clineval.evaluate(frame, readers=BesideReaders(("level", "score")), draws=20)
+    assert other.readers["test"]["level"].agreement == {}  # 1 to 5 and 10 or 60: not one scale
+    assert "agreement" not in other.to_json()["readers"]["test"]["level"]
+
+
 def test_a_model_that_is_the_reader_differs_by_nothing():
     frame = table(models=("a",))
     frame["said"] = frame["risk"]

@@ -12,7 +12,13 @@ from statsmodels.stats.inter_rater import cohens_kappa
 from clineval.statistics.auc import compare_auc
 from clineval.statistics.differences import mcnemar
 from clineval.statistics.intervals import Estimate, bootstrap_weights
-from clineval.statistics.paired_reader import against_reader, at_reader, kappa, non_inferiority
+from clineval.statistics.paired_reader import (
+    against_reader,
+    at_reader,
+    kappa,
+    non_inferiority,
+    ordinal_levels,
+)
 from clineval.statistics.roc import sensitivity_at_specificity, specificity_at_sensitivity
 
 R = json.loads((REFERENCE / "readers.json").read_text())["kappa"]
@@ -59,6 +65,26 @@ def test_kappa_worked_by_hand():
     first = [1] * 25 + [0] * 25
     second = [1] * 20 + [0] * 5 + [1] * 10 + [0] * 15
     assert kappa(first, second).value == pytest.approx(0.4)
+
+
+def test_weighted_kappa_worked_by_hand():
+    # Squared distance 1/4 on average; by chance, over all 16 pairs of ratings, 20/16: 1 - 0.25/1.25 = 0.8.
+    found = kappa([1, 1, 2, 3], [1, 2, 2, 3], weights="quadratic")
+    assert found.value == pytest.approx(0.8, rel=1e-12)
+    assert found.method == "kappa, quadratic weights, large-sample"
+
+
+def test_a_level_that_nobody_gave_holds_the_others_apart():
+    assert ordinal_levels([5, 1, 2, 2]).tolist() == [1, 2, 3, 4, 5]
+    assert ordinal_levels([0, 25, 50, 25, 100]).tolist() == [0, 25, 50, 100]
+    assert ordinal_levels([0.5, 0.25]).tolist() == [0.25, 0.5]
+    assert len(ordinal_levels(range(1, 21))) == 20
+    assert ordinal_levels(range(1, 22)) is None
+    first, second = [1, 2, 5, 5], [2, 2, 5, 1]
+    apart = np.subtract.outer(first, second).astype(float) ** 2
+    naive = 1 - np.diag(apart).mean() / apart.mean()
+    levels = ordinal_levels([*first, *second])
+    assert kappa(first, second, weights="quadratic", categories=levels).value == pytest.approx(naive)
 
 
 def test_kappa_of_perfect_constant_and_doubled_ratings():

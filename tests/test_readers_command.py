@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from discrimination_reference import REFERENCE, naive_auc
+from statsmodels.stats.inter_rater import cohens_kappa
 
 from clineval.cli import main
 from clineval.evaluation.reader_study import Plan
@@ -288,6 +289,52 @@ def test_a_plan_in_words_names_the_readers_that_are_too_few():
         "of cases is enough."
     )
     assert said((3, 90)) == asked + "a study needs 3 readers and 90 cases."
+
+
+def test_each_pair_of_readers_has_its_weighted_kappa(tmp_path, capsys):
+    rows = study()
+    found = analysed(capsys, rows, tmp_path, "--modality-column", "modality")
+    pairs = [["r1", "r2"], ["r1", "r3"], ["r1", "r4"], ["r2", "r3"], ["r2", "r4"], ["r3", "r4"]]
+    for modality, agreement in found["agreement"].items():
+        wide = rows[rows["modality"] == modality].pivot(index="case", columns="reader", values="rating")
+        assert [each["readers"] for each in agreement] == pairs
+        for each in agreement:
+            first, second = (wide[reader].to_numpy() for reader in each["readers"])
+            # Naive: squared distance seen over that of every rating of one with every rating of the other.
+            chance = np.mean([(a - b) ** 2 for a in first for b in second])
+            assert each["kappa"]["value"] == pytest.approx(
+                1 - np.mean((first - second) ** 2) / chance, rel=1e-9
+            )
+            table = pd.crosstab(first, second).reindex(index=range(1, 6), columns=range(1, 6), fill_value=0)
+            theirs = cohens_kappa(table.to_numpy(), wt="quadratic")
+            bounds = [each["kappa"]["low"], each["kappa"]["high"]]
+            assert bounds == pytest.approx([theirs.kappa_low, theirs.kappa_upp], rel=1e-9)
+            assert each["cases"] == 40
+        mean = np.mean([each["kappa"]["value"] for each in agreement])
+        assert found["mean_kappa"][modality]["value"] == pytest.approx(mean, rel=1e-12)
+        assert found["mean_kappa"][modality]["low"] is None
+    page = (tmp_path / "out" / "report.html").read_text()
+    assert '<details id="agreement"><summary>Agreement between readers</summary>' in page
+    assert page.count("mean of the pairs") == 2
+
+
+def test_kappa_is_of_the_cases_that_both_read_and_respects_groups(tmp_path, capsys):
+    rows = study()
+    rows = rows[~((rows["reader"] == "r3") & (rows["modality"] == "m2") & (rows["case"] == "c05"))]
+    words = ("--modality-column", "modality", "--covariance", "jackknife", "--group-column", "group")
+    found = analysed(capsys, rows, tmp_path, *words)
+    cases = {tuple(each["readers"]): each["cases"] for each in found["agreement"]["m2"]}
+    assert (cases["r1", "r2"], cases["r1", "r3"]) == (40, 39)
+    assert "between groups" in found["agreement"]["m2"][0]["kappa"]["method"]
+
+
+def test_ratings_that_are_no_categories_have_no_kappa_and_say_why(tmp_path, capsys):
+    rows = study()
+    rows["rating"] = rows["rating"] + np.linspace(0, 0.5, len(rows))
+    found = analysed(capsys, rows, tmp_path, "--modality-column", "modality")
+    assert found["agreement"] == {}
+    assert found["no_agreement"] == "the ratings have more than 20 levels and are no ordinal categories"
+    assert f"No kappa between readers: {found['no_agreement']}." in (tmp_path / "out/report.html").read_text()
 
 
 def test_two_runs_give_the_same_bytes(tmp_path, capsys):

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import combinations
 from typing import Any
 
 import numpy as np
@@ -13,8 +14,8 @@ from clineval.settings import ReaderSettings
 from clineval.statistics import readers as panels
 from clineval.statistics.auc import auc_logit
 from clineval.statistics.counts import flagged
-from clineval.statistics.intervals import Estimate
-from clineval.statistics.paired_reader import non_inferiority
+from clineval.statistics.intervals import Estimate, undefined
+from clineval.statistics.paired_reader import MOST_LEVELS, kappa, non_inferiority, ordinal_levels
 from clineval.statistics.readings import MEASURES, Performance, Readings, arrange_readings, reader_performance
 from clineval.statistics.roc import roc_curve
 from clineval.tables.reader_study import ReadingTable
@@ -78,6 +79,15 @@ class ModelAgainstPanel:
 
 
 @dataclass(frozen=True)
+class ReaderAgreement:
+    """Weighted kappa (quadratic weights) of two readers, on the cases that both read with one modality."""
+
+    readers: tuple[str, str]
+    cases: int
+    kappa: Estimate
+
+
+@dataclass(frozen=True)
 class ModalityTestRecord:
     """Whether any two of the modalities differ: F, or chi-squared with fixed readers."""
 
@@ -101,7 +111,11 @@ class Plan:
 
 @dataclass(frozen=True)
 class ReaderStudy:
-    """What ``readers.json`` holds."""
+    """What ``readers.json`` holds.
+
+    ``agreement`` and ``mean_kappa``, the mean over pairs, are by modality and empty where ``no_agreement``
+    says why.
+    """
 
     schema: int
     condition: str
@@ -120,6 +134,9 @@ class ReaderStudy:
     components: panels.Components
     model_against_readers: tuple[ModelAgainstPanel, ...]
     plan: Plan | None = None
+    agreement: Mapping[str, tuple[ReaderAgreement, ...]] = field(default_factory=dict)
+    mean_kappa: Mapping[str, Estimate] = field(default_factory=dict)
+    no_agreement: str = ""
 
     def to_json(self) -> dict[str, Any]:
         """Plain values only, None where a number is undefined; its method says why."""
@@ -162,6 +179,7 @@ def analyse(
     risk = None if model is None else _aligned(model, study, table)
     found = {measure: _performance(study, measure, settings) for measure in _measures(settings)}
     several = len(study.modalities) > 1
+    agreement, no_agreement = _agreement(study, settings.level)
     return ReaderStudy(
         schema=SCHEMA,
         condition=condition,
@@ -182,6 +200,9 @@ def analyse(
         if model is None or risk is None
         else tuple(_model_against(model.name, study, risk, settings)),
         plan=_plan(found["auc"], settings),
+        agreement=agreement,
+        mean_kappa={modality: _mean_kappa(pairs, settings.level) for modality, pairs in agreement.items()},
+        no_agreement=no_agreement,
     )
 
 
@@ -415,6 +436,37 @@ def _model_against(
                 non_inferior=None if judged is None else judged.met,
                 method=_with_df(found),
             )
+
+
+def _agreement(study: Readings, level: float) -> tuple[dict[str, tuple[ReaderAgreement, ...]], str]:
+    """Every pair of readers by modality, or nothing and the reason."""
+    if len(study.readers) < 2:
+        return {}, "there is one reader only"
+    levels = ordinal_levels(study.rating[~np.isnan(study.rating)])
+    if levels is None:
+        return {}, f"the ratings have more than {MOST_LEVELS} levels and are no ordinal categories"
+    return {
+        modality: tuple(_pairs(study, study.rating[m], levels, level))
+        for m, modality in enumerate(study.modalities)
+    }, ""
+
+
+def _pairs(study: Readings, rating: Floats, levels: Floats, level: float) -> Iterator[ReaderAgreement]:
+    for pair in combinations(range(len(study.readers)), 2):
+        both = ~np.isnan(rating[list(pair)]).any(axis=0)
+        first, second = rating[list(pair)][:, both]
+        found = kappa(
+            first, second, weights="quadratic", categories=levels, group=study.group[both], level=level
+        )
+        yield ReaderAgreement((study.readers[pair[0]], study.readers[pair[1]]), int(both.sum()), found)
+
+
+def _mean_kappa(pairs: tuple[ReaderAgreement, ...], level: float) -> Estimate:
+    value = float(np.mean([each.kappa.value for each in pairs]))
+    if np.isnan(value):
+        return undefined("the kappa of a pair is undefined", level=level)
+    words = f"no interval: mean of {len(pairs)} pairs, which share readers and cases"
+    return Estimate(value, np.nan, np.nan, level, words)
 
 
 def _plan(performance: Performance, settings: ReaderSettings) -> Plan | None:

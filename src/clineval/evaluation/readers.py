@@ -1,7 +1,7 @@
 """Models beside readers: a column of the table holds what a reader said of each case."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -29,7 +29,14 @@ from clineval.statistics.auc import auc, auc_difference_by_logit, auc_logit, com
 from clineval.statistics.counts import flagged, group_codes
 from clineval.statistics.intervals import Estimate
 from clineval.statistics.joint_reading import joint_reading_curve, joint_readings, within_category
-from clineval.statistics.paired_reader import NonInferiority, at_cuts, at_reader, non_inferiority
+from clineval.statistics.paired_reader import (
+    NonInferiority,
+    at_cuts,
+    at_reader,
+    kappa,
+    non_inferiority,
+    ordinal_levels,
+)
 from clineval.statistics.rates import grouped_rate
 from clineval.statistics.roc import roc_curve
 from clineval.tables.reader_study import cut_in, scaled
@@ -169,7 +176,13 @@ def beside_readers(
     frozen : the thresholds of each model; those that may be scored on a population are.
     """
     return {
-        part.name: {column.column: _reader(column, part, frozen, asked, scale) for column in columns}
+        part.name: {
+            column.column: replace(
+                _reader(column, part, frozen, asked, scale),
+                agreement=_agreement(column, columns, part, scale.level),
+            )
+            for column in columns
+        }
         for part in parts
         if not part.used_for
     }
@@ -203,6 +216,22 @@ def _reader(
         if both and column.cut is not None
         else (),
     )
+
+
+def _agreement(
+    column: ReaderColumn, columns: Sequence[ReaderColumn], part: Population, level: float
+) -> dict[str, Estimate]:
+    """Weighted kappa with each further reader whose ratings are of the same scale: two or more in common."""
+    cases = next(iter(part.models.values()))
+    own, found = column.rating[cases.rows], {}
+    for other in columns:
+        theirs = other.rating[cases.rows]
+        levels = ordinal_levels(np.concatenate([own, theirs]))
+        if other.column != column.column and levels is not None and len(np.intersect1d(own, theirs)) > 1:
+            found[other.column] = kappa(
+                own, theirs, weights="quadratic", categories=levels, group=cases.group, level=level
+            )
+    return found
 
 
 def _points(part: Population, model: str, frozen: Mapping[str, Sequence[Point]]) -> list[Point]:

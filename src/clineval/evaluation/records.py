@@ -224,7 +224,8 @@ class Together(JointReading):
 class ReaderScores:
     """A reader on one population, and each model beside the reader.
 
-    ``auc``: DeLong's, or clustered by group; ``auc_logit`` is the one to read.
+    ``auc``: DeLong's, or clustered by group; ``auc_logit`` is the one to read. ``agreement``: weighted
+    kappa (quadratic weights) with each further reader on the same scale.
     """
 
     auc: Estimate
@@ -236,6 +237,7 @@ class ReaderScores:
     cut: ReaderPoint | None
     against: Mapping[str, AgainstOneReader]
     together: tuple[Together, ...]
+    agreement: Mapping[str, Estimate] = field(default_factory=dict, metadata={"sparse": True})
 
 
 __all__ = ["COUNTS", "RATES", "Choice", "Estimate", "OperatingPoint", "Point"]

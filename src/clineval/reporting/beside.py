@@ -243,6 +243,7 @@ def _reader_table(scores: ReaderScores, condition: str) -> Table:
                 ("NPV", "npv"),
             )
         ]
+    rows += [(f"weighted kappa with {other}", cell(found)) for other, found in scores.agreement.items()]
     rows += [
         (f"rating {each.value}", f"{whole(each.cases)} cases, {whole(each.events)} {condition}")
         for each in scores.categories

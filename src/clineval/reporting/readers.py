@@ -299,6 +299,8 @@ def _content(study: ReaderStudy, folder: Path, source: str, facts: Mapping[str, 
         "speaks": SPEAKS[study.design],
         "counts": _counts(study, source, facts),
         "readers": _reader_table(study),
+        "agreement": _agreement_table(study) if study.agreement else None,
+        "no_agreement": study.no_agreement,
         "comparisons": _comparison_table(study.comparisons) if several else None,
         "tests": _test_table(study) if len(study.modalities) > 2 else None,
         "model": _model_table(study.model_against_readers) if study.model_against_readers else None,
@@ -341,6 +343,17 @@ def _reader_table(study: ReaderStudy) -> Table:
             cells = [cell(found[0]), *(cell(each, as_percent=True) for each in found[1:] if rated)]
             rows.append((reader, *((modality,) if several else ()), *cells))
     headings = ("reader", *(("modality",) if several else ()), "AUC", *(RATES if rated else ()))
+    return Table(headings, tuple(rows))
+
+
+def _agreement_table(study: ReaderStudy) -> Table:
+    several = len(study.modalities) > 1
+    rows: list[tuple[str | Cell, ...]] = []
+    for modality, pairs in study.agreement.items():
+        named = (modality,) if several else ()
+        rows += [(" and ".join(each.readers), *named, whole(each.cases), cell(each.kappa)) for each in pairs]
+        rows.append(("mean of the pairs", *named, "–", cell(study.mean_kappa[modality])))
+    headings = ("readers", *(("modality",) if several else ()), "cases read by both", "weighted kappa")
     return Table(headings, tuple(rows))
 
 

@@ -17,6 +17,7 @@ from clineval.statistics.intervals import (
 )
 
 KAPPA_WEIGHTS = {"none": 0, "linear": 1, "quadratic": 2}
+MOST_LEVELS = 20  # different ratings up to which they count as ordinal categories of a weighted kappa
 
 
 @dataclass(frozen=True)
@@ -275,10 +276,23 @@ def kappa(
     if 1 - expected < 1e-12:
         return undefined("kappa is undefined: both give one and the same category throughout", level=level)
     value = (observed - expected) / (1 - expected)
+    words = "kappa, large-sample" if weights == "none" else f"kappa, {weights} weights, large-sample"
     # How far each case moves kappa: summed in square, Fleiss, Cohen and Everitt's variance.
     moved = agreed[first, second] * (1 - expected) - (row[first] + column[second]) * (1 - observed)
     moved -= observed * expected - 2 * expected + observed
-    return _wald(value, moved / (1 - expected) ** 2 / len(first), group, level, "kappa, large-sample")
+    return _wald(value, moved / (1 - expected) ** 2 / len(first), group, level, words)
+
+
+def ordinal_levels(ratings: ArrayLike) -> Floats | None:
+    """The categories of ordinal ratings in order, shape (k,); None where there are more than 20.
+
+    Of whole numbers, those between the lowest and the highest that nobody gave are categories too: they
+    hold the others apart.
+    """
+    seen = np.unique(np.asarray(ratings, dtype=np.float64))
+    if len(seen) and (seen == np.round(seen)).all() and np.ptp(seen) < MOST_LEVELS:
+        return np.arange(seen[0], seen[-1] + 1)
+    return seen if len(seen) <= MOST_LEVELS else None
 
 
 def _categorised(
