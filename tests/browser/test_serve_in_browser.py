@@ -107,6 +107,23 @@ def show_many(page, paths):
     page.locator("#spoken", has_text="images scored").wait_for(state="attached")
 
 
+def warn_of(page, *codes):
+    """The page hears these warnings of every image and no others."""
+    page.evaluate(
+        """(codes) => {
+          const asked = window.fetch;
+          window.fetch = async (address, options) => {
+            const answer = await asked(address, options);
+            if (!address.startsWith("/api/examine")) return answer;
+            const content = await answer.json();
+            for (const look of content.images) look.warnings = codes.map((code) => ({ code, text: code }));
+            return new Response(JSON.stringify(content), { status: answer.status });
+          };
+        }""",
+        list(codes),
+    )
+
+
 def named(images, name):
     return next(path for path in images if path.name == name)
 
@@ -166,14 +183,14 @@ def test_an_image_that_cannot_be_used_is_named_with_the_reason(opened, images):
 def test_many_images_are_a_table_that_sorts_opens_and_saves(opened, images, tmp_path):
     page = opened()
     show_many(page, images)
-    assert [row[2] for row in rows(page)] == [path.name for path in images]
-    risks = [float(row[4]) for row in rows(page) if row[4] != "–"]
+    assert [row[0] for row in rows(page)] == [path.name for path in images]
+    risks = [float(row[1]) for row in rows(page) if row[1] != "–"]
     page.click("#rows th[data-key=risk] button")
     assert page.get_attribute("#rows th[data-key=risk]", "aria-sort") == "ascending"
-    assert [float(row[4]) for row in rows(page) if row[4] != "–"] == sorted(risks)
+    assert [float(row[1]) for row in rows(page) if row[1] != "–"] == sorted(risks)
     page.click("#rows th[data-key=risk] button")
     assert page.get_attribute("#rows th[data-key=risk]", "aria-sort") == "descending"
-    assert [float(row[4]) for row in rows(page) if row[4] != "–"] == sorted(risks, reverse=True)
+    assert [float(row[1]) for row in rows(page) if row[1] != "–"] == sorted(risks, reverse=True)
     assert "cannot be used: it cannot be read" in rows(page)[-1][3]
     page.click("#rows tbody button:has-text('image-1.png')")
     page.wait_for_selector("#one:not([hidden])")
@@ -200,6 +217,7 @@ def check_saved(path, images):
 
 def test_the_prevalence_moves_what_a_flag_means_as_the_python_functions_say(opened, images):
     page = opened()
+    warn_of(page)
     show_one(page, named(images, "image-1.png"))
     evaluation = read_evaluation(RESULTS / "evaluation.json")
     primary = evaluation.primary
@@ -232,18 +250,71 @@ def test_the_map_stands_beside_that_of_random_weights_and_is_grey_where_it_faile
     found = httpx.post(f"{address}api/explain", files={"images": path.read_bytes()}, timeout=60).json()
     found["check"] |= {"passed": passed, "reason": "" if passed else "it fails for the test"}
     page.route("**/api/explain", lambda route: route.fulfill(json=found))
+    warn_of(page)
     show_one(page, path)
     page.click("#show-map")
     page.locator("#map-shown svg").nth(1).wait_for()
     text = page.inner_text("#map-shown")
     assert words in text
     assert "The same with random weights" in text
-    assert page.locator("#map-shown svg.grey").count() == int(not passed)
-    assert "percentage points" in page.get_attribute("#map-shown svg >> nth=0", "aria-label")
+    assert page.locator("#map-shown svg.grey").count() == (0 if passed else 2)
+    assert page.locator("#map-shown svg text").count() == (text.count("▲") + text.count("▼") if passed else 0)
+    label = page.get_attribute("#map-shown svg >> nth=0", "aria-label")
+    assert ("percentage points" if passed else "not to be read") in label
+
+
+def test_a_risk_not_to_be_relied_on_is_muted_and_its_flag_and_map_say_so(opened, address, images):
+    page, path = opened(), named(images, "image-1.png")
+    found = httpx.post(f"{address}api/explain", files={"images": path.read_bytes()}, timeout=60).json()
+    found["check"] |= {"passed": True, "reason": ""}
+    page.route("**/api/explain", lambda route: route.fulfill(json=found))
+    warn_of(page, "unlike_training")
+    show_one(page, path)
+    assert page.locator(".risk.muted").count() == 1
+    assert "flagged; do not rely on it (threshold" in page.inner_text("#call")
+    assert page.inner_text("#meaning") == "Not given for this image: see the warning above."
+    assert page.locator("#prevalence").is_hidden()
+    page.click("#show-map")
+    page.locator("#map-shown .warning").wait_for()
+    text = page.inner_text("#map-shown")
+    assert "passed its check, but the warning above holds for it too" in text
+    assert f"its risk is {found['risk']:.3f}, which is averaged with" in text
+    assert f"to the {page.inner_text('#risk')} above" in text
+
+
+def test_a_risk_has_the_same_digits_everywhere(opened, images):
+    page = opened()
+    show_one(page, named(images, "image-2.png"))
+    assert page.inner_text("#scale .at") == page.inner_text("#risk")
+    threshold = page.inner_text("#scale .first").removeprefix("threshold ")
+    assert f"(threshold {threshold})" in page.inner_text("#call")
+
+
+def test_the_field_names_the_file_that_is_shown_and_takes_it_again(opened, images):
+    page, path = opened(), named(images, "image-2.png")
+    show_one(page, path)
+    assert page.eval_on_selector("#files", "each => each.files[0].name") == path.name
+    assert page.locator("#progress").is_hidden()
+    with page.expect_file_chooser() as choosing:
+        page.click("#files")
+    with page.expect_response("**/api/examine*"):
+        choosing.value.set_files(str(path))
+
+
+def test_file_risk_flag_and_warning_are_in_sight_at_360_pixels(opened, images):
+    page = opened(width=360)
+    show_many(page, images)
+    heads = page.locator("#rows thead th")
+    assert heads.all_inner_texts()[:4] == ["File", "Risk", "Flagged", "Warnings"]
+    for place in range(4):
+        box = heads.nth(place).bounding_box()
+        assert box["x"] + box["width"] <= 360
+    assert page.locator("#rows tbody tr", has_text="image-1.png").locator("wbr").count() == 3
 
 
 def test_the_keyboard_alone_reaches_everything(opened, images):
     page = opened()
+    warn_of(page)
     show_many(page, images)
     page.click("#rows tbody button:has-text('image-0.png')")
     page.wait_for_selector("#one:not([hidden])")

@@ -10,6 +10,7 @@
   };
   const png = (data) => `data:image/png;base64,${data}`;
   const percent = (value, digits = 1) => `${(100 * value).toFixed(digits)}%`;
+  const digits = (risk) => risk.toFixed(3); // of every risk and threshold
   const defined = (value) => value !== null && value !== undefined && Number.isFinite(value);
   const BATCH = 20; // images sent together, so that progress shows
   const SHARES = [0.005, 0.01, 0.02, 0.05, 0.1, 0.2];
@@ -89,7 +90,7 @@
   };
 
   const showMeaning = () => {
-    const item = state.shown;
+    const item = state.shown, unreliable = Boolean(item) && isUnreliable(item.look);
     byId("prevalence").value = state.share;
     byId("prevalence-value").textContent = percent(state.share);
     byId("prevalence").setAttribute("aria-valuetext", percent(state.share));
@@ -97,7 +98,8 @@
       const pressed = each.dataset.share === "own" ? state.own : !state.own && Number(each.dataset.share) === state.share;
       each.setAttribute("aria-pressed", String(pressed));
     }
-    if (item) byId("meaning").textContent = meaning(isFlagged(item.prediction));
+    if (item) byId("meaning").textContent = unreliable ? "Not given for this image: see the warning above." : meaning(isFlagged(item.prediction));
+    byId("carry").hidden = unreliable;
     const settings = new URLSearchParams({ threshold: first ? first.name : model.primary.threshold, prevalence: state.own ? "own" : state.share, model: main, population: model.population });
     byId("report-link").href = `/report#${settings}`;
   };
@@ -128,7 +130,10 @@
   /* One image ---------------------------------------------------------------------------------------- */
 
   const isFlagged = (prediction) => prediction.risk[main] >= model.primary.threshold;
-  const called = (prediction) => (isFlagged(prediction) ? "flagged" : "not flagged");
+  /* Warnings after which a risk says nothing of the image. */
+  const UNRELIABLE = new Set(["unlike_training", "seen_in_training", "nearly_black"]);
+  const isUnreliable = (look) => look.warnings.some((each) => UNRELIABLE.has(each.code));
+  const called = (flag, look) => (flag ? "flagged" : "not flagged") + (isUnreliable(look) ? "; do not rely on it" : "");
 
   const showPictures = (look, name) => {
     const picture = byId("picture"), [left, upper, right, lower] = look.box;
@@ -164,10 +169,10 @@
     above.style.left = percent(threshold, 2);
     const ticks = model.models[main].map((each) => {
       const isFirst = each.threshold === threshold;
-      return at(each.threshold, isFirst ? "tick-of first" : "tick-of", isFirst ? `threshold ${each.threshold.toFixed(2)}` : each.threshold.toFixed(2));
+      return at(each.threshold, isFirst ? "tick-of first" : "tick-of", isFirst ? `threshold ${digits(each.threshold)}` : digits(each.threshold));
     });
-    scale.replaceChildren(make("span", { className: "line-of" }), above, ...ticks, at(risk, "at", risk.toFixed(2)));
-    scale.setAttribute("aria-label", `Risk ${risk.toFixed(3)} on a scale from 0 to 1, flagged from ${threshold.toFixed(3)} on`);
+    scale.replaceChildren(make("span", { className: "line-of" }), above, ...ticks, at(risk, "at", digits(risk)));
+    scale.setAttribute("aria-label", `Risk ${digits(risk)} on a scale from 0 to 1, flagged from ${digits(threshold)} on`);
   };
 
   const showNearest = (look) => {
@@ -182,9 +187,9 @@
     byId("near").hidden = !look.nearest.length;
   };
 
-  const showOthers = (prediction) => {
+  const showOthers = ({ prediction, look }) => {
     const rows = Object.entries(model.models).flatMap(([name, points]) => points.map((point) => {
-      const cells = [prediction.risk[name].toFixed(3), `${point.threshold.toFixed(3)} (${point.name})`, prediction.risk[name] >= point.threshold ? "flagged" : "not flagged"];
+      const cells = [digits(prediction.risk[name]), `${digits(point.threshold)} (${point.name})`, called(prediction.risk[name] >= point.threshold, look)];
       return make("tr", {}, make("th", { scope: "row", textContent: name }), ...cells.map((textContent) => make("td", { textContent })));
     }));
     byId("models").tBodies[0].replaceChildren(...rows);
@@ -196,18 +201,20 @@
     byId("one-h").textContent = item.name;
     showPictures(look, item.name);
     showWarnings(look);
-    byId("risk").textContent = prediction.risk[main].toFixed(3);
-    byId("call").textContent = `${called(prediction)}: the threshold is ${model.primary.threshold.toFixed(3)}`;
+    const call = called(isFlagged(prediction), look);
+    byId("risk").textContent = digits(prediction.risk[main]);
+    byId("risk").parentElement.classList.toggle("muted", look.warnings.length > 0);
+    byId("call").textContent = `${call} (threshold ${digits(model.primary.threshold)})`;
     byId("rule").textContent = first && first.rule ? `Flagged means a risk at or above the threshold: ${inWords(first.rule)}.` : "Flagged means a risk at or above the threshold.";
     showScale(prediction);
     showNearest(look);
-    showOthers(prediction);
+    showOthers(item);
     byId("one").hidden = false;
     showMeaning();
     byId("map-shown").replaceChildren();
     byId("show-map").disabled = false;
     const warned = look.warnings.map((each) => `Warning: ${each.text} `).join("");
-    tell(`${warned}Risk ${prediction.risk[main].toFixed(3)}, ${called(prediction)}.`, "");
+    tell(`${warned}Risk ${digits(prediction.risk[main])}, ${call}.`, "");
   };
 
   const open = async (item) => {
@@ -238,7 +245,8 @@
   };
   const points = (change) => `${change > 0 ? "+" : change < 0 ? "\u2212" : ""}${Math.abs(100 * change).toFixed(1)}`;
 
-  /* One map over its square: colour for the sign, hatched where the part lowers the risk, extremes as numbers. */
+  /* One map over its square: colour for the sign, hatched where the part lowers the risk, extremes as numbers.
+     A grey one, not to be read, has neither hatches nor numbers. */
   const mapOf = (changes, found, largest, grey, name) => {
     const side = model.side, step = found.stride, cells = changes.flatMap((line, y) => line.map((change, x) => ({ change, x: x * step, y: y * step })));
     const hatch = drawn("pattern", { id: `hatch-${name.length}`, width: side / 28, height: side / 28, patternUnits: "userSpaceOnUse", patternTransform: "rotate(45)" }, drawn("rect", { class: "stroke", width: side / 112, height: side / 28 }));
@@ -247,8 +255,10 @@
       const share = Math.min(1, Math.abs(each.change) / largest), box = { x: each.x, y: each.y, width: step, height: step };
       if (share < 0.02) continue;
       map.append(drawn("rect", { ...box, class: each.change > 0 ? "raises" : "lowers", "fill-opacity": (0.75 * share).toFixed(3) }));
-      if (each.change < 0 && share > 1 / 3) map.append(drawn("rect", { ...box, fill: `url(#hatch-${name.length})` }));
+      if (!grey && each.change < 0 && share > 1 / 3) map.append(drawn("rect", { ...box, fill: `url(#hatch-${name.length})` }));
     }
+    map.setAttribute("aria-label", `${name}: not to be read`);
+    if (grey) return map;
     const most = cells.reduce((one, other) => (other.change > one.change ? other : one)), least = cells.reduce((one, other) => (other.change < one.change ? other : one));
     for (const [each, sign] of [[most, "▲"], [least, "▼"]]) {
       if (each.change === 0 || (each.change > 0) !== (sign === "▲")) continue;
@@ -265,15 +275,30 @@
     return `Rank correlation with the maps of models with random weights ${said(check.agreement)}, with that of the image moved by one pixel ${said(check.stability)}.${marks}`;
   };
 
-  const showMap = (found) => {
+  /* Why the risk under a map may differ from the one above. */
+  const mappedRisk = (found, { prediction, look }) => {
+    const above = digits(prediction.risk[main]), here = digits(found.risk);
+    if (above === here) return `By ${found.model}.`;
+    const other = look.second ? `, which is averaged with that of the upper square to the ${above} above` : "";
+    return `By ${found.model}, of the middle square alone: its risk is ${here}${other}.`;
+  };
+
+  const mapVerdict = (check, look) => {
+    const warning = (strong, line) => make("p", { className: "warning" }, make("strong", { textContent: strong }), line);
+    if (!check.passed) return warning("Not to be read: ", `${check.reason}.`);
+    if (isUnreliable(look)) return warning("Warning: ", "the map passed its check, but the warning above holds for it too: do not rely on it.");
+    return make("p", { className: "clear", textContent: "It passed its check." });
+  };
+
+  const showMap = (found, item) => {
     const { check } = found, both = [found.map, ...(found.randomised ? [found.randomised] : [])];
     const largest = Math.max(...both.flat(2).map(Math.abs)) || 1;
-    const figure = (changes, grey, words, name) => make("figure", {}, mapOf(changes, found, largest, grey, name), make("figcaption", { textContent: words }));
-    const figures = [figure(found.map, !check.passed, check.passed ? "Its map" : "Its map: not to be read", "Map")];
-    if (found.randomised) figures.push(figure(found.randomised, false, "The same with random weights", "Map of random weights"));
-    const verdict = check.passed ? make("p", { className: "clear", textContent: "It passed its check." }) : make("p", { className: "warning" }, make("strong", { textContent: "Not to be read: " }), `${check.reason}.`);
-    byId("map-shown").replaceChildren(verdict, make("div", { className: "maps" }, ...figures),
-      make("p", { className: "help", textContent: `Plain orange: the part raises the risk; hatched blue: it lowers it; strongest colour: ${(100 * largest).toFixed(1)} percentage points. By ${found.model}; the risk of this square alone is ${found.risk.toFixed(3)}. ${checkedWords(check)}` }));
+    const figure = (changes, words, name) => make("figure", {}, mapOf(changes, found, largest, !check.passed, name), make("figcaption", { textContent: words }));
+    const figures = [figure(found.map, check.passed ? "Its map" : "Its map: not to be read", "Map")];
+    if (found.randomised) figures.push(figure(found.randomised, "The same with random weights", "Map of random weights"));
+    const key = check.passed ? `Plain orange: the part raises the risk; hatched blue: it lowers it; strongest colour: ${(100 * largest).toFixed(1)} percentage points. ` : "";
+    byId("map-shown").replaceChildren(mapVerdict(check, item.look), make("div", { className: "maps" }, ...figures),
+      make("p", { className: "help", textContent: `${key}${mappedRisk(found, item)} ${checkedWords(check)}` }));
   };
 
   byId("show-map").addEventListener("click", async () => {
@@ -284,8 +309,8 @@
     try {
       const found = await asked("/api/explain", { method: "POST", body: form });
       if (item !== state.shown) return;
-      showMap(found);
-      tell(found.check.passed ? "The map passed its check." : `The map is not to be read: ${found.check.reason}.`, "");
+      showMap(found, item);
+      tell(`Map: ${byId("map-shown").firstChild.textContent}`, "");
     } catch (error) {
       tell("");
       complain(error.message);
@@ -323,28 +348,32 @@
     return found;
   };
 
-  const SHORT = { unlike_training: "unlike the training images", seen_in_training: "seen in training", burnt_in: "burnt-in text or marks", nearly_black: "nearly black", coloured: "in colour" };
+  const SHORT = { unlike_training: "unlike the training images: do not rely on the risk", seen_in_training: "seen in training", burnt_in: "burnt-in text or marks", nearly_black: "nearly black", coloured: "in colour" };
   const COLUMNS = [
-    ["place", "No.", (item) => item.place],
-    ["name", "Image", (item) => item.name],
-    ["warnings", "Warnings", (item) => (item.reason ? 99 : item.look.warnings.length)],
+    ["name", "File", (item) => item.name],
     ["risk", "Risk", (item) => (item.reason ? -1 : item.prediction.risk[main])],
     ["flagged", "Flagged", (item) => (item.reason ? -1 : Number(isFlagged(item.prediction)))],
+    ["warnings", "Warnings", (item) => (item.reason ? 99 : item.look.warnings.length)],
+    ["place", "No.", (item) => item.place],
   ];
 
+  /* A name that may wrap after its points, lines and spaces. */
+  const breakable = (name) => name.split(/(?<=[-_. ])/).flatMap((part) => [part, make("wbr")]);
+
   const row = (item) => {
-    const name = make("button", { type: "button", textContent: item.name, disabled: Boolean(item.reason) });
+    const name = make("button", { type: "button", disabled: Boolean(item.reason) }, ...breakable(item.name));
     name.addEventListener("click", () => open(item));
     const image = item.reason ? "" : make("img", { src: png(item.look.square), alt: "", width: 48, height: 48 });
     const warned = item.reason
       ? [`cannot be used: ${item.reason}`]
       : item.look.warnings.map((each) => SHORT[each.code] ?? each.text);
     const words = warned.length > 1 ? [make("ul", {}, ...warned.map((textContent) => make("li", { textContent })))] : warned.length ? warned : ["none"];
-    return make("tr", {},
-      make("td", { className: "number", textContent: item.place + 1 }),
-      make("td", {}, image), make("td", {}, name), make("td", { className: "words" }, ...words),
-      make("td", { className: "number", textContent: item.reason ? "–" : item.prediction.risk[main].toFixed(3) }),
-      make("td", { textContent: item.reason ? "–" : called(item.prediction) }));
+    return make("tr", { className: !item.reason && item.look.warnings.length ? "muted" : "" },
+      make("td", {}, image, name),
+      make("td", { className: "number", textContent: item.reason ? "–" : digits(item.prediction.risk[main]) }),
+      make("td", { textContent: item.reason ? "–" : called(isFlagged(item.prediction), item.look) }),
+      make("td", {}, ...words),
+      make("td", { className: "number", textContent: item.place + 1 }));
   };
 
   const showRows = () => {
@@ -365,7 +394,6 @@
     head.dataset.key = key;
     button.addEventListener("click", () => { state.sort = [key, state.sort[0] === key ? -state.sort[1] : 1]; showRows(); });
     byId("rows").tHead.rows[0].append(head);
-    if (key === "place") byId("rows").tHead.rows[0].append(make("th", { scope: "col" }, make("span", { className: "spoken", textContent: "Square" })));
   }
 
   const cell = (value) => (/[",\n\r]/.test(value) ? `"${String(value).replaceAll('"', '""')}"` : String(value));
@@ -423,12 +451,18 @@
     open(state.items[0]);
   };
 
-  byId("files").addEventListener("change", (event) => { take([...event.target.files]); event.target.value = ""; });
+  /* The field keeps the names that it shows, yet takes the same file again. */
+  let kept = null;
+  byId("files").addEventListener("click", (event) => { kept = new DataTransfer(); for (const each of event.target.files) kept.items.add(each); event.target.value = ""; });
+  byId("files").addEventListener("cancel", (event) => { event.target.files = kept.files; });
+  byId("files").addEventListener("change", (event) => take([...event.target.files]));
   for (const kind of ["dragover", "dragleave", "drop"]) {
     document.addEventListener(kind, (event) => {
       event.preventDefault();
       byId("drop").classList.toggle("over", kind === "dragover");
-      if (kind === "drop") take([...event.dataTransfer.files]);
+      if (kind !== "drop" || !event.dataTransfer.files.length) return;
+      byId("files").files = event.dataTransfer.files;
+      take([...event.dataTransfer.files]);
     });
   }
   setShare(defined(own) ? "own" : 0.1);
