@@ -181,7 +181,7 @@ PART = b'--x\r\ncontent-disposition: form-data; name="images"; filename="a.png"\
         (FORM, b"rubbish", 400, "cannot be read"),
         (FORM, PART, 400, "before it was whole"),
         (FORM, PART.replace(b'; filename="a.png"', b"") + b"\r\n--x--\r\n", 400, "a field that is none"),
-        (FORM, PART + b"\r\n--x--\r\n", 422, "a.png: it is no image"),
+        (FORM, PART + b"\r\n--x--\r\n", 422, "a.png: it cannot be read as an image"),
     ],
 )
 def test_a_broken_form_is_refused_with_its_status_and_a_line(client, headers, body, status, words):
