@@ -407,6 +407,7 @@ def test_the_terminal_says_how_many_images_are_unlike_the_training_images(finish
     shown = capsys.readouterr()
     unlike = "1 of 1 image is unlike the training images: do not rely on the risk there, flagged or not.\n"
     assert unlike in shown.err
+    assert shown.err.index("Risk of") < shown.err.index(unlike)
     assert shown.out.splitlines()[1].endswith(",unlike the training images")
 
 

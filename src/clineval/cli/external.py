@@ -316,6 +316,8 @@ def predict(
             thresholds=tuple(threshold or ()),
             progress=announce("Scoring the images"),
         )
+    if short:
+        _introduce(found)
     if found.notice:
         complain(found.notice)
     if found.note:
@@ -325,8 +327,6 @@ def predict(
     unlike = sum(image.unlike_training is True for image in found)
     if unlike:
         complain(_unlike_training(unlike, of=len(found)))
-    if short:
-        _introduce(found)
     text = found.to_csv() if form == "csv" else found.to_json()
     if out is None:
         typer.echo(found.to_short_csv() if short and found.primary is not None else text, nl=False)
