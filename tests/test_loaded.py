@@ -93,3 +93,16 @@ def test_a_run_is_asked_without_torch_and_without_what_draws(finished_run):
         "sys.exit('torch' in sys.modules or drawing)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_a_map_is_of_the_image_that_was_scored_whatever_became_of_the_array(loaded):
+    images = phantom(seed=9, cases=(60, 20, 30)).images[:2].copy()
+    expected = loaded.predict(images.copy()).explain(0).risk
+    found = loaded.predict(images)
+    images[:] = 0
+    assert found.explain(0).risk == expected
+
+
+def test_no_images_are_refused(loaded):
+    with pytest.raises(InputError, match="at least one image"):
+        loaded.predict(np.zeros((0, 28, 28), np.uint8))

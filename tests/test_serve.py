@@ -27,7 +27,7 @@ from clineval.pipeline.serve import Preparing, describe_run, examine, open_run
 pytest.importorskip("fastapi", reason="FastAPI is not installed (the extra 'serve')")
 httpx = pytest.importorskip("httpx", reason="httpx is not installed")
 from clineval.pipeline import web  # noqa: E402
-from clineval.pipeline.web import Capacity, Limits, Refused, application, last_name  # noqa: E402
+from clineval.pipeline.web import Capacity, Limits, Refused, application, check_place, last_name  # noqa: E402
 
 HERE = "http://127.0.0.1"
 TOKEN = "correct-horse-battery"
@@ -757,3 +757,27 @@ def test_no_request_that_the_schema_allows_or_forbids_ends_in_a_fault(schema_of_
             case.call_and_validate(checks=wanted)
 
         holds()
+
+
+@pytest.mark.parametrize("origin", ["http://[::1", "http://[x]/", "http://evil.example"])
+def test_an_origin_that_is_no_address_is_that_of_another_site(client, origin):
+    assert client.post("/api/predict", headers={"Origin": origin}, files=sent(GOOD)).status_code == 403
+
+
+def test_a_boundary_longer_than_the_standard_allows_is_refused(client):
+    kind = "multipart/form-data; boundary=" + 3000 * "B"
+    answer = client.post("/api/predict", headers={"Content-Type": kind}, content=b"x")
+    assert answer.status_code == 400
+    assert "boundary" in answer.json()["error"]
+
+
+@pytest.mark.parametrize("query", ["fitt=crop", "second-view=false", "threshold=0.9", "model=cnn"])
+def test_an_option_that_there_is_not_is_refused(client, query):
+    answer = client.post(f"/api/predict?{query}", files=sent(GOOD))
+    assert answer.status_code == 422
+    assert query.split("=")[0] in answer.json()["error"]
+
+
+def test_a_token_that_no_header_can_hold_is_refused():
+    with pytest.raises(InputError, match="ASCII"):
+        check_place("127.0.0.1", 0, "pässwörter-sehr-geheim")

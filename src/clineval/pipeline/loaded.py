@@ -132,7 +132,10 @@ class LoadedRun:
         InputError : images of another size or type, or files that cannot be read (named).
         """
         if isinstance(images, np.ndarray):
+            images = np.array(images)  # a copy: the caller's may change before a map is asked for
             first = images[None] if images.ndim == 2 else images
+            if not len(first):
+                raise InputError("Expected at least one image; got none.")
             found = predict_images(self.run, first, matching=matching)
             return PredictedImages(self.run, tuple(found), first, matching)
         sources = [images] if isinstance(images, str | Path) else list(images)

@@ -394,7 +394,7 @@ def results_folder(out: Path | None, source: Source) -> Path:
     by_default = (
         "results-phantom" if source.synthetic else f"results-{OWN}" if source.dataset == OWN else "results"
     )
-    return out if out is not None else Path(by_default)
+    return Path(out if out is not None else by_default)
 
 
 def audit_and_group(

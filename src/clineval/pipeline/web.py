@@ -4,6 +4,7 @@ import asyncio
 import hmac
 import html
 import ipaddress
+import logging
 import re
 import secrets
 import socket
@@ -43,6 +44,7 @@ MOST_CONNECTIONS = 512
 MOST_NAME = 255  # characters of a file's name
 WORKERS = min(4, cpu_count() or 1)  # requests that are scored at once; the others wait
 SHORTEST_TOKEN = 16  # characters
+LONGEST_BOUNDARY = 70  # bytes between the parts of a form (RFC 2046)
 DRAINED = 5.0  # seconds for which the rest of a refused upload is still taken, so that the refusal is read
 OPEN = ("/healthz", "/style.css")  # what needs no token
 ASSETS = Path(clineval.reporting.__file__).parent
@@ -142,6 +144,8 @@ def check_place(host: str, port: int, token: str | None) -> None:
         raise InputError(f"--port needs 0 to 65,535; got {port}.")
     if host not in LOOPBACK and token is None:
         raise InputError(f"--host {host} lets other computers in and needs --token beside it.")
+    if token is not None and not token.isascii():
+        raise InputError("--token needs ASCII characters: programs send it in a header.")
     if token is not None and len(token) < SHORTEST_TOKEN:
         raise InputError(f"--token needs at least {SHORTEST_TOKEN} characters; got {len(token)}.")
 
@@ -263,8 +267,15 @@ def refused(refusal: Refused) -> JSONResponse:
 def _check_origin(request: Request, host: str) -> None:
     """Refuse what the page of another site sends: browsers say so, programs send neither header."""
     origin, site = request.headers.get("origin"), request.headers.get("sec-fetch-site", "none")
-    if (origin is not None and urlsplit(origin).netloc != host) or site not in ("same-origin", "none"):
+    if (origin is not None and _place_of(origin) != host) or site not in ("same-origin", "none"):
         raise Refused(403, "The request comes from the page of another site; open the address printed.")
+
+
+def _place_of(origin: str) -> str | None:
+    try:
+        return urlsplit(origin).netloc
+    except ValueError:  # brackets that hold no address
+        return None
 
 
 def _is_address(name: str) -> bool:
@@ -280,6 +291,9 @@ def _equal(one: str, other: str) -> bool:
 
 
 # What is sent -----------------------------------------------------------------------------------------
+
+
+logging.getLogger("python_multipart").addHandler(logging.NullHandler())  # a broken form is told to its sender
 
 
 class _Upload:
@@ -351,13 +365,20 @@ def _boundary(request: Request) -> bytes:
     kind, options = parse_options_header(request.headers.get("content-type"))
     if kind != b"multipart/form-data" or not options.get(b"boundary"):
         raise Refused(415, "Expected a form of files (multipart/form-data).")
+    if len(options[b"boundary"]) > LONGEST_BOUNDARY:
+        raise Refused(400, f"The form's boundary has more than {LONGEST_BOUNDARY} bytes.")
     return options[b"boundary"]
 
 
 # What is answered -------------------------------------------------------------------------------------
 
 
+OPTIONS = {"fit", "bits", "matching", "second_view", "skip_unreadable"}
+FURTHER = {"/api/examine": {"pictures"}, "/api/explain": {"model"}}
+
+
 def _preparing(
+    request: Request,
     fit: Annotated[str, Query(json_schema_extra={"enum": [AS_TRAINED, *FITS]})] = AS_TRAINED,
     bits: Annotated[int, Query(ge=8, le=DEEP)] = DEEP,
     matching: bool = True,
@@ -365,6 +386,12 @@ def _preparing(
     skip_unreadable: bool = False,
 ) -> Preparing:
     """The options of ``clineval predict``, by the same names and with the same defaults."""
+    known = OPTIONS | FURTHER.get(request.url.path, set())
+    unknown = sorted(set(request.query_params) - known)
+    if unknown:
+        raise Refused(
+            422, f"There is no option {unknown[0][:100]!r} here; there are {', '.join(sorted(known))}."
+        )
     return Preparing(fit, bits, matching, second_view, skip_unreadable)
 
 
@@ -609,7 +636,9 @@ def bound_socket(host: str, port: int) -> socket.socket:
         )
     except OSError as error:
         why = error.strerror or str(error)
-        raise InputError(f"Cannot listen at {host}, port {port} ({why}); choose another --port.") from error
+        raise InputError(
+            f"Cannot listen at {host}, port {port} ({why}); choose another --port or --host."
+        ) from error
 
 
 def run_server(app: Any, at: socket.socket, *, limits: Limits, ready: Callable[[], None]) -> None:

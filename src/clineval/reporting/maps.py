@@ -328,7 +328,7 @@ def _draw_extremes(changes: Floats, ax: Axes, box: tuple[float, float, float, fl
 
 def map_tile(changes: Floats, picture: str, *, grey: bool) -> bytes:
     """A map over its image, a base64 PNG, as a small PNG."""
-    with journal_style(), Image.open(io.BytesIO(base64.b64decode(picture))) as image:
+    with journal_style(), Image.open(io.BytesIO(base64.b64decode(picture)), formats=("PNG",)) as image:
         figure = Figure(figsize=(TILE, TILE), dpi=TILE_DPI)
         FigureCanvasAgg(figure)
         ax = figure.add_axes((0, 0, 1, 1))
