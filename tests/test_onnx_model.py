@@ -15,7 +15,7 @@ from clineval.models import onnx_graph, onnx_model
 from clineval.models.classifier import KINDS, given_model
 from clineval.models.ensemble import train_models
 from clineval.models.preprocessing import View
-from clineval.models.stored import read_arrays, write_arrays
+from clineval.models.stored import read_arrays, real, write_arrays
 from clineval.pipeline.train import finalise
 from clineval.settings import TrainingSettings
 
@@ -110,9 +110,21 @@ def hidden(model):
     )
 
 
+def random(model):
+    model.graph.node.append(helper.make_node("RandomUniform", [], ["noise"], shape=[1]))
+
+
+def dropping(model, training=True):
+    model.graph.initializer.append(numpy_helper.from_array(np.array(0.5, np.float32), "ratio"))
+    model.graph.initializer.append(numpy_helper.from_array(np.array(training), "training"))
+    model.graph.node.append(helper.make_node("Dropout", ["risk", "ratio", "training"], ["dropped"]))
+
+
 @pytest.mark.parametrize(
     ("change", "said"),
     [
+        (random, r"expected the same risk at every call, got a random operator \(RandomUniform\)"),
+        (dropping, r"got a random operator \(Dropout in training mode\)"),
         (external, "its weights are in another file"),
         (hidden, "its weights are in another file"),
         (claiming, "claims 2048 MiB in a file of"),
@@ -126,6 +138,10 @@ def test_a_graph_that_could_harm_or_cannot_be_asked_is_refused(cohort, tmp_path,
         given(path, cohort)
     with pytest.raises(ValueError, match=said):  # in a results folder, too
         onnx_graph.open_given_graph(path.read_bytes())
+
+
+def test_dropout_that_is_off_is_taken(cohort, tmp_path):
+    given(write(tmp_path, model=changed(lambda model: dropping(model, training=False))), cohort)
 
 
 def test_of_two_outputs_the_record_must_name_one(cohort, tmp_path):
@@ -158,6 +174,12 @@ def test_of_two_outputs_the_record_must_name_one(cohort, tmp_path):
         ({"output": {"column": 7}}, "expected a column from 0 to 0, got 7"),
         ({"output": {"holds": "label"}}, "an output that holds probability, logit, logits"),
         ({"condition": "benign"}, "gives the risk of 'benign'.* the condition of this run is 'malignant'"),
+        ({"condition": "a\nb"}, r"expected printable words for the condition, got 'a\\nb'"),
+        ({"condition": "\ud800"}, r"expected printable words for the condition, got '\\ud800'"),
+        ({"condition": "a" * 101}, "expected at most 100 characters for the condition, got 101"),
+        ({"threshold": 10**399}, r"cannot be read as JSON \(a number of 400 digits\)"),
+        ({"scaling": {"divide_by": 1e-320}}, "scales grey levels beyond the range of float32"),
+        ({"scaling": {"mean": 1e308, "sd": 1e-300}}, "scales grey levels beyond the range of float32"),
         ({"output": "risk"}, "expected objects for scaling and output"),
     ],
 )
@@ -183,6 +205,11 @@ def test_a_missing_or_broken_record_and_graph_are_refused(cohort, tmp_path):
     path.with_suffix(".json").write_text('{"image": 28}')
     with pytest.raises(InputError, match=r"blob\.json lacks 'layout'"):
         given(path, cohort)
+    path.with_suffix(".json").write_text(f'{{"image": {"9" * 5000}}}')
+    with pytest.raises(InputError, match=r"cannot be read as JSON \(a number of 5000 digits\)\.$"):
+        given(path, cohort)
+    with pytest.raises(ValueError, match="expected a finite number, got 1000"):
+        real(10**400)  # of a record in a results folder
     path.with_suffix(".json").unlink()
     with pytest.raises(InputError, match=r"Model blob needs blob\.json beside its graph"):
         given(path, cohort)

@@ -504,6 +504,8 @@ def test_empty_cells_are_named(tmp_path, capsys):
         (("--threshold", "0.5"), "--threshold needs --predictions and --cut"),
         (("--model", "cnn"), "--model needs --predictions"),
         (("--positive", "yes"), "column 'outcome': expected rows with and without --positive 'yes'"),
+        (("--cut", "99"), "study.csv: no rating reaches the cut 99; ratings go from 1 to "),
+        (("--cut", "1"), "study.csv: every rating reaches the cut 1; ratings go from 1 to "),
         (("--cut", "high"), "--cut: expected a number, got 'high'"),
     ],
 )

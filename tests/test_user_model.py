@@ -439,8 +439,39 @@ def test_the_column_of_the_condition_follows_the_classes():
     assert user_worker._column(Known()) == 0
     assert user_worker._column(object()) == 1
     Known.classes_ = np.array([1, 2])
-    with pytest.raises(user_worker.Unfit, match="expected the classes 0 and 1"):
+    with pytest.raises(user_worker.Unfit, match=r"expected the classes 0 and 1 in classes_, .*\[1, 2\]"):
         user_worker._column(Known())
+    Known.classes_ = ["benign", "malignant"]
+    with pytest.raises(user_worker.Unfit, match=r"in classes_, .* got \['benign', 'malignant'\]"):
+        user_worker._column(Known())
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "mean.argsort().argsort() / 2 / len(mean)",  # ranks in the batch
+        "1 / (1 + np.exp(-(mean - mean.mean()) / (mean.std() + 1)))",
+        "np.random.default_rng().random(len(mean))",
+    ],
+)
+def test_a_risk_that_depends_on_the_batch_or_on_chance_is_refused(cohort, value):
+    space: dict = {}
+    exec(giving(value), space)
+    said = (
+        r"^Model mine, on the whole training split: the risk of an image depends on the images beside it or "
+        r"on chance \(0\.\d+ among 100, 0\.\d+ alone\)\.$"
+    )
+    with pytest.raises(InputError, match=said):
+        learn_from(cohort, lambda seed: space["make"](seed))
+
+
+def test_a_risk_of_one_image_may_be_squeezed():
+    class Squeezing:
+        def predict_proba(self, images):
+            return np.squeeze(images.mean(axis=(1, 2), keepdims=True) / 255)
+
+    images = np.arange(40, dtype=np.uint8).reshape(10, 2, 2)
+    user_worker._refuse_company(Squeezing(), images, user_worker._risk(Squeezing(), images))
 
 
 def test_a_decision_value_becomes_a_risk_on_the_logit_scale():

@@ -35,6 +35,9 @@ MOST_AT_ONCE = 8  # of their runs: each has its share of that memory on a machin
 MOST_SECONDS = 60.0  # of one run
 LOOK_EVERY = 0.1  # seconds between two looks at the clock
 STANDARD = ("", "ai.onnx", "ai.onnx.ml")  # domains whose operators onnxruntime has itself
+RANDOM = (
+    "RandomUniform", "RandomUniformLike", "RandomNormal", "RandomNormalLike", "Multinomial", "Bernoulli",
+)  # fmt: skip
 
 
 def one_thread_session(graph: bytes) -> onnxruntime.InferenceSession:
@@ -200,8 +203,8 @@ def open_given_graph(content: bytes) -> GivenGraph:
 
     Raises
     ------
-    ValueError : above 256 MiB, no ONNX, external data, an operator that is not standard, a tensor that
-        claims more bytes than the file has, or not exactly one input.
+    ValueError : above 256 MiB, no ONNX, external data, an operator that is not standard or is random, a
+        tensor that claims more bytes than the file has, or not exactly one input.
     """
     if len(content) > MOST_GRAPH:
         raise ValueError(f"expected at most {MOST_GRAPH >> 20} MiB, got {len(content) >> 20} MiB")
@@ -213,6 +216,7 @@ def open_given_graph(content: bytes) -> GivenGraph:
     _require_standard(model, graphs)
     for tensor in _tensors(graphs):
         _require_inside(tensor, len(content))
+    _require_certain(graphs)
     own = {tensor.name for tensor in model.graph.initializer}
     inputs = [_port(each) for each in model.graph.input if each.name not in own]
     if len(inputs) != 1:
@@ -291,6 +295,23 @@ def _require_standard(model: onnx.ModelProto, graphs: Sequence[GraphProto]) -> N
     odd = sorted({node.domain for node in nodes} - set(STANDARD))
     if odd:
         raise ValueError(f"expected standard operators, got some of the domain {odd[0]!r:.60}")
+
+
+def _require_certain(graphs: Sequence[GraphProto]) -> None:
+    nodes = [node for graph in graphs for node in graph.node]
+    constants = {each.name: each for graph in graphs for each in graph.initializer}
+    constants |= {
+        node.output[0]: attribute.t
+        for node in nodes
+        if node.op_type == "Constant" and node.output
+        for attribute in node.attribute
+    }
+    for node in nodes:
+        training = node.input[2] if node.op_type == "Dropout" and len(node.input) > 2 else ""
+        off = training in constants and not numpy_helper.to_array(constants[training]).any()
+        if node.op_type in RANDOM or (training and not off):
+            what = f"{node.op_type} in training mode" if training else node.op_type
+            raise ValueError(f"expected the same risk at every call, got a random operator ({what})")
 
 
 def _require_inside(tensor: TensorProto, size: int) -> None:

@@ -20,6 +20,9 @@ from clineval.models.stored import Arrays, Floats, Shapes, Stored, positive, rea
 LAYOUTS = {"NHW": 3, "NCHW": 4, "NHWC": 4, "flat": 2}  # and how many axes the graph's input then has
 HOLDS = ("probability", "logit", "logits")
 MOST_JSON = 2**16  # bytes of a record beside a graph
+MOST_DIGITS = 100  # of a whole number in it
+MOST_WORD = 100  # characters of the condition's name
+LARGEST_INPUT = float(np.finfo(np.float32).max)
 CERTAIN = 1e-6  # risks nearer to 0 or 1 are set to this: log loss and calibration need finite odds
 ELSEWHERE = "trained elsewhere"
 FROZEN = f"{ELSEWHERE}; thresholds from val"
@@ -271,6 +274,13 @@ def _check(reading: Reading, port: Port) -> None:
     plain = (reading.divide_by, set(reading.mean), set(reading.sd)) == (1, {0}, {1})
     if port.element not in ("float32", "uint8") or (port.element == "uint8" and not plain):
         raise ValueError(f"expected float32 values, or uint8 without scaling, got {port.element}")
+    scaled = [
+        (level / reading.divide_by - mean) / sd
+        for level in (0, 255)
+        for mean, sd in zip(reading.mean, reading.sd, strict=True)
+    ]
+    if not all(abs(each) <= LARGEST_INPUT for each in scaled):
+        raise ValueError("its record scales grey levels beyond the range of float32; correct its scaling")
     if reading.layout == "NHW" and channels != 1:
         raise ValueError("expected 1 channel in the layout NHW, got 3")
 
@@ -319,8 +329,12 @@ def _column(port: Port, column: Any) -> int:
 
 
 def _word(condition: Any) -> str | None:
-    if condition is not None and not (isinstance(condition, str) and condition.strip()):
-        raise ValueError(f"expected a word for the condition, got {condition!r:.60}")
+    if condition is None:
+        return None
+    if not isinstance(condition, str) or not condition.strip() or not condition.isprintable():
+        raise ValueError(f"expected printable words for the condition, got {condition!a:.60}")
+    if len(condition) > MOST_WORD:
+        raise ValueError(f"expected at most {MOST_WORD} characters for the condition, got {len(condition)}")
     return condition
 
 
@@ -364,7 +378,7 @@ def _content(name: str, path: Path) -> bytes:
 
 def _described(name: str, path: Path) -> dict[str, Any]:
     try:
-        described = json.loads(read_regular(path, most=MOST_JSON))
+        described = json.loads(read_regular(path, most=MOST_JSON), parse_int=_integer)
     except FileNotFoundError:
         raise InputError(
             f"Model {name} needs {path.name} beside its graph, which says how images go in and risks come "
@@ -375,3 +389,9 @@ def _described(name: str, path: Path) -> dict[str, Any]:
     if not isinstance(described, dict):
         raise InputError(f"Model {name}: {path.name} is not a JSON object.")
     return described
+
+
+def _integer(digits: str) -> int:
+    if len(digits) > MOST_DIGITS:
+        raise ValueError(f"a number of {len(digits)} digits")
+    return int(digits)

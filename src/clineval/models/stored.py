@@ -16,6 +16,7 @@ from clineval.errors import InputError
 from clineval.files import read_regular, write_whole
 
 FORMAT = 3  # of a stored model; changes with anything that changes what arrays or features mean
+LARGEST = float(np.finfo(np.float64).max)
 RECORD = "record"  # the one metadata entry of a file of arrays, a JSON text
 MOST_BYTES, MOST_JSON, MOST_HEADER = 2**29, 2**22, 2**24  # of a file of arrays, a record, a file's header
 Floats = NDArray[np.float64]
@@ -144,14 +145,14 @@ def positive(value: Any) -> float:
     """A finite number above 0, of a stored record; ValueError where it is none."""
     number = real(value)
     if number <= 0:
-        raise ValueError(f"expected a number above 0, got {value!r}")
+        raise ValueError(f"expected a number above 0, got {value!r:.60}")
     return number
 
 
 def real(value: Any) -> float:
     """A finite number of a stored record; ValueError where it is none."""
-    if isinstance(value, bool) or not isinstance(value, int | float) or not np.isfinite(value):
-        raise ValueError(f"expected a finite number, got {value!r}")
+    if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) <= LARGEST:
+        raise ValueError(f"expected a finite number, got {value!r:.60}")
     return float(value)
 
 

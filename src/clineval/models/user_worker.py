@@ -26,7 +26,8 @@ MATERIAL, PLAN, STAGE = "material.safetensors", "plan.json", "stage.txt"
 RESULT, FACTS, PROBLEM = "result.safetensors", "facts.json", "problem.json"
 WHOLE = -1  # in place of a fold's number
 TRIED = 64  # images by which the form that a torch module takes is found
-CLOSE = 1e-4  # difference of a risk by which it is that form
+CLOSE = 1e-4  # difference of a risk by which it is that form, and by which it is the same alone
+ALONE = 8  # images that are asked for again, each by itself
 COLOUR = "it learnt from colour images, and new images are prepared grey"
 MOST_TEXT = 300  # characters of a message from the user's code
 ROUNDING = 1e-6  # by which a risk in single precision may pass 0 or 1
@@ -98,7 +99,9 @@ def _work(folder: Path, plan: dict[str, Any], factory: Callable[[int], Any] | No
 
     def learn(inside: NDArray[np.bool_], asked: Images) -> tuple[Any, Floats]:
         model = _fitted(factory, images[train[inside]], outcome[inside], group[inside], plan["seed"])
-        return model, _risk(model, asked)
+        risk = _risk(model, asked)
+        _refuse_company(model, asked, risk)
+        return model, risk
 
     _stage(folder, "on the whole training split")
     model, risk = learn(np.ones(len(train), dtype=bool), images)
@@ -178,6 +181,7 @@ def _risk(model: Any, images: Images) -> Floats:
         risk = expit(_numbers(model.decision_function(images.copy()), "decision_function"))
     else:
         raise Unfit("expected an object with predict_proba or decision_function, it has neither")
+    risk = np.atleast_1d(risk)  # of one image, squeezed
     if risk.shape not in ((len(images),), (len(images), 1)):
         raise Unfit(
             f"expected risks of shape ({len(images)},) or ({len(images)}, 2) for {len(images)} images, got "
@@ -192,6 +196,17 @@ def _risk(model: Any, images: Images) -> Floats:
     return risk
 
 
+def _refuse_company(model: Any, images: Images, risk: Floats) -> None:
+    """Refuse a model that gives some of the images another risk alone, from the last to the first."""
+    for place in np.unique(np.linspace(0, len(images) - 1, ALONE).astype(int))[::-1]:
+        alone = _risk(model, images[place : place + 1])[0]
+        if abs(alone - risk[place]) > CLOSE:
+            raise Unfit(
+                f"the risk of an image depends on the images beside it or on chance ({risk[place]:.4f} among "
+                f"{len(images)}, {alone:.4f} alone)"
+            )
+
+
 def _numbers(values: Any, name: str) -> Floats:
     try:
         return np.asarray(values, dtype=np.float64)
@@ -204,10 +219,13 @@ def _column(model: Any) -> int:
     classes = getattr(model, "classes_", None)
     if classes is None:
         return 1
-    known = [int(each) for each in np.asarray(classes).tolist()]
-    if sorted(known) != [0, 1]:
-        raise Unfit(f"expected the classes 0 and 1, got {known}")
-    return known.index(1)
+    known = np.asarray(classes).tolist()
+    if known not in ([0, 1], [1, 0]):
+        raise Unfit(
+            "expected the classes 0 and 1 in classes_, in the order of the columns of predict_proba, got "
+            f"{known!r:.60}"
+        )
+    return int(known.index(1))
 
 
 def _refuse_labels(risk: Floats) -> None:

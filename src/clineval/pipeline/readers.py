@@ -73,6 +73,7 @@ def read_study(
         scores = None if model is None else _model_scores(model, readings)
         if cut is not None:
             settings = replace(settings, cut=cut_in(cut, order=columns.order, option="--cut"))
+            _check_cut(readings, columns, settings, cut)
     asked = {"readers": {**asdict(settings), "columns": asdict(columns), "model": scores and scores.name}}
     about = _about(table, condition, model)
     with replace_folder(out, kind="readers", force=force) as folder, threadpool_limits(1):
@@ -112,6 +113,19 @@ def _check_settings(settings: ReaderSettings, model: ModelFile | None, cut: str 
         raise InputError("--margin needs --predictions: it is for a model beside the readers.")
     if {"sensitivity", "specificity"} & set(settings.margins) and settings.threshold is None:
         raise InputError("A margin of sensitivity or specificity needs --cut and --threshold beside it.")
+
+
+def _check_cut(readings: ReadingTable, columns: ReadingColumns, settings: ReaderSettings, cut: str) -> None:
+    """Refuse a cut at which every reading is the same."""
+    reached = readings.rating >= settings.cut
+    if reached.any() and not reached.all():
+        return
+    ends = readings.rating.min(), readings.rating.max()
+    low, high = (columns.order[int(end) - 1] if columns.order else f"{end:g}" for end in ends)
+    raise InputError(
+        f"{readings.name}: {'every' if reached.any() else 'no'} rating reaches the cut {cut}; ratings go "
+        f"from {low} to {high}. Choose another --cut."
+    )
 
 
 def _model_scores(given: ModelFile, readings: ReadingTable) -> ModelScores:
