@@ -1,7 +1,7 @@
 """The work of clineval readers: a study of several readers to readers.json, figures and report."""
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -72,8 +72,7 @@ def read_study(
         readings = read_readings(table, columns)
         scores = None if model is None else _model_scores(model, readings)
         if cut is not None:
-            settings = replace(settings, cut=cut_in(cut, order=columns.order, option="--cut"))
-            _check_cut(readings, columns, settings, cut)
+            settings = replace(settings, cut=_reached_cut(readings, columns.order, cut))
     asked = {"readers": {**asdict(settings), "columns": asdict(columns), "model": scores and scores.name}}
     about = _about(table, condition, model)
     with replace_folder(out, kind="readers", force=force) as folder, threadpool_limits(1):
@@ -115,13 +114,14 @@ def _check_settings(settings: ReaderSettings, model: ModelFile | None, cut: str 
         raise InputError("A margin of sensitivity or specificity needs --cut and --threshold beside it.")
 
 
-def _check_cut(readings: ReadingTable, columns: ReadingColumns, settings: ReaderSettings, cut: str) -> None:
-    """Refuse a cut at which every reading is the same."""
-    reached = readings.rating >= settings.cut
+def _reached_cut(readings: ReadingTable, order: Sequence[str], cut: str) -> float:
+    """The cut as a number; InputError where every rating, or none, reaches it."""
+    number = cut_in(cut, order=order, option="--cut")
+    reached = readings.rating >= number
     if reached.any() and not reached.all():
-        return
+        return number
     ends = readings.rating.min(), readings.rating.max()
-    low, high = (columns.order[int(end) - 1] if columns.order else f"{end:g}" for end in ends)
+    low, high = (order[int(end) - 1] if order else f"{end:g}" for end in ends)
     raise InputError(
         f"{readings.name}: {'every' if reached.any() else 'no'} rating reaches the cut {cut}; ratings go "
         f"from {low} to {high}. Choose another --cut."
