@@ -29,7 +29,7 @@ def test_it_prints_in_five_lines_with_the_verdict_last(evaluation):
     assert "of 42 malignant" in calls
     assert max(map(len, (first, model, calls, auc))) <= 80
     assert auc.startswith("AUC 0.")
-    assert verdict.startswith("At this cohort's prevalence (27%) ")
+    assert verdict.startswith("The model ")
     assert repr(evaluation) == str(evaluation)
 
 

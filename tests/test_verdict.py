@@ -50,6 +50,7 @@ def test_four_green_lights_and_a_headline_that_says_so():
         "At this cohort's prevalence (33%) the model helps at this threshold; "
         "it ranks well and its risks are right."
     )
+    assert found.brief == "The model helps at this threshold; it ranks well and its risks are right."
 
 
 @pytest.mark.parametrize(

@@ -46,7 +46,7 @@ def in_short(evaluation: Evaluation) -> str:
         f"Primary model: {evaluation.named(subject.main)}{threshold}",
         _calls(point, subject.condition),
         f"AUC {sentences.two_decimals(scores.measures.get('auc_logit'))}",
-        verdict_on(subject).headline,
+        verdict_on(subject).brief,
     )
     return "\n".join(lines)
 

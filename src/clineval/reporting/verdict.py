@@ -76,6 +76,13 @@ class Verdict:
         """The state of each light by its name."""
         return {light.name: light.state for light in self.lights}
 
+    @property
+    def brief(self) -> str:
+        """The headline in a line below the cohort's own counts: without the cohort's prevalence."""
+        start, told, rest = self.headline.partition(") ")
+        here = bool(told) and start.startswith("At this cohort's prevalence (")
+        return rest[0].upper() + rest[1:] if here else self.headline
+
 
 def judge(
     scores: PopulationScores,
