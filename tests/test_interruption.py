@@ -16,6 +16,7 @@ RUN = """
 import signal, sys
 from dataclasses import replace
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job would ignore it
+signal.signal(signal.SIGHUP, signal.SIG_DFL)  # as would one under nohup
 from clineval.cli import images, main
 from clineval.data.phantom import phantom
 import clineval.pipeline.run as pipeline

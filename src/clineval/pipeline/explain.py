@@ -322,7 +322,7 @@ def explain(
     InputError : the run is not whole or has no such stored model, a source is missing or cannot be read, or
         ``out`` is no folder to write to.
     """
-    from clineval.reporting.maps import write_explanation
+    from clineval.reporting.map_plots import write_explanation
 
     run = read_run(Path(results))
     ready = explainer(run, model, matching=matching)

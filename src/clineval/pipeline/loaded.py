@@ -98,7 +98,7 @@ class ShownExplanation(Explanation):
     """The checked map of one image, which a notebook shows as its picture."""
 
     def _repr_png_(self) -> bytes:
-        from clineval.reporting.maps import explanation_png
+        from clineval.reporting.map_plots import explanation_png
 
         return explanation_png(self)
 

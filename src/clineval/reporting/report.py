@@ -547,7 +547,7 @@ def map_pictures(artefacts: Artefacts) -> dict[str, dict[str, str]]:
     maps, images = read_maps(artefacts.maps), artefacts.gallery.images
     if maps is None or not images:
         return {}
-    from clineval.reporting.maps import map_tile
+    from clineval.reporting.map_plots import map_tile
 
     return {
         case: {
