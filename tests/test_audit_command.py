@@ -17,6 +17,8 @@ from clineval.errors import InputError
 from clineval.pipeline.audit import audit_source, write_audit
 from clineval.results import hash_folder
 
+pytestmark = pytest.mark.slow
+
 SMALL = (60, 24, 30)
 
 

@@ -18,6 +18,8 @@ from clineval.evaluation import Evaluation, read_evaluation
 from clineval.results import read_openings
 from clineval.settings import BesideReaders
 
+pytestmark = pytest.mark.slow
+
 RATINGS = ["2", "3", "4a", "4b", "5"]
 ORDER = ",".join(RATINGS)
 FAST = ("--draws", "20")

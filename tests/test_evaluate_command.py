@@ -17,6 +17,8 @@ from clineval.pipeline.evaluate import evaluate_file, read_result_file
 from clineval.predictions import read_predictions
 from clineval.statistics import roc
 
+pytestmark = pytest.mark.slow
+
 FAST = ("--draws", "20")
 
 

@@ -21,6 +21,8 @@ from clineval.results import folder as run_folder
 from clineval.results import hash_folder
 from clineval.results.folder import replace_folder
 
+pytestmark = pytest.mark.slow
+
 CHANGES = ("os.mkdir", "os.rename", "os.remove", "os.rmdir", "os.truncate")
 WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT
 

@@ -21,6 +21,8 @@ from clineval.reporting.artefacts import failures
 from clineval.reporting.figures import slug, write_exploration_figures, write_figures
 from clineval.reporting.style import Heading, lay_out, new_figure, save, shorten
 
+pytestmark = pytest.mark.slow
+
 NAMES = {
     "class_distribution_by_split",
     "pixel_intensity_hist_class0",

@@ -16,6 +16,8 @@ from clineval.errors import InputError
 from clineval.evaluation import read_evaluation
 from clineval.results import hash_folder
 
+pytestmark = pytest.mark.slow
+
 
 def ended(capsys, *words):
     code = main.run_command([*map(str, words), "--quiet"])

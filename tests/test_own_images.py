@@ -25,6 +25,8 @@ from clineval.errors import InputError
 from clineval.pipeline.run import OwnImages, draw_check_strip, load_own
 from clineval.settings import DataSettings, OwnSettings, RunSettings
 
+pytestmark = pytest.mark.slow
+
 HEADER = ("id", "patient", "pathology", "device", "part")
 COLUMNS = {
     "image_column": "id",

@@ -19,6 +19,8 @@ from clineval.reporting.sentences import whole
 from clineval.results import read_openings
 from clineval.statistics.readers import PlannedStudy
 
+pytestmark = pytest.mark.slow
+
 R = json.loads((REFERENCE / "readers.json").read_text())
 STUDIES = pd.read_csv(REFERENCE / "readers_studies.csv", float_precision="round_trip")
 CONTRACT = {

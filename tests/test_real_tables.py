@@ -11,6 +11,8 @@ import pytest
 
 from clineval.cli.main import run_command
 
+pytestmark = pytest.mark.slow
+
 CASES = Path(__file__).parent / "cases"
 BASE = CASES / "base" / "base.csv"
 WITH_INTERVAL = ("calibration_slope", "observed_expected", "brier", "ici")

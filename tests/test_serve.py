@@ -29,6 +29,8 @@ httpx = pytest.importorskip("httpx", reason="httpx is not installed")
 from clineval.pipeline import web  # noqa: E402
 from clineval.pipeline.web import Capacity, Limits, Refused, application, check_place, last_name  # noqa: E402
 
+pytestmark = pytest.mark.slow
+
 HERE = "http://127.0.0.1"
 TOKEN = "correct-horse-battery"
 

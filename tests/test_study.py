@@ -23,6 +23,8 @@ from clineval.models.classifier import given_model
 from clineval.models.study import plan, study
 from clineval.settings import LogisticSettings, NetworkSettings, StudySettings, TrainingSettings
 
+pytestmark = pytest.mark.slow
+
 COHORT = phantom(4, cases=(60, 16, 16))
 POOL = COHORT.within("train", "val")
 TRAINING = TrainingSettings(

@@ -20,6 +20,8 @@ from clineval.settings import (
     TrainingSettings,
 )
 
+pytestmark = pytest.mark.slow
+
 ABOUT = {"model": "cnn", "variant": "official", "fraction": 1.0, "repeat": 0, "fold": 0, "seed": 0}
 PLAN = StudySettings(models=("logreg", "cnn_single"), seeds=(0, 1), folds=3, repeats=1, fractions=(0.5, 1.0))
 QUICK = RunSettings(

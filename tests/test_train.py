@@ -25,6 +25,8 @@ from clineval.statistics.meta_analysis import logit_rates, random_effects
 from clineval.statistics.rates import independent_cases
 from clineval.statistics.roc import auc_logit
 
+pytestmark = pytest.mark.slow
+
 
 def cases(slope: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Outcome, risk and group of 400 cases whose logit rises ``slope`` times as fast as the risk says."""

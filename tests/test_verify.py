@@ -17,6 +17,8 @@ from clineval.files import hash_file
 from clineval.pipeline import verify
 from clineval.pipeline.verify import compare_results, first_difference, verify_results
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def evaluated(tmp_path_factory):
