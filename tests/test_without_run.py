@@ -263,7 +263,7 @@ BAD = {
     "a key misspelt within": (None, {"scaling": {"divide": 2}}, "says 'divide' of scaling, which is none of"),
     "no proportion": (None, {"threshold": 1.5}, "expected a threshold from 0 to 1, got 1.5"),
     "a yes": (None, {"threshold": True}, "expected a finite number, got True"),
-    "no word": (None, {"condition": 1}, "expected a word for the condition, got 1"),
+    "no word": (None, {"condition": 1}, "expected printable words for the condition, got 1"),
 }  # fmt: skip
 
 
