@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
+from broken_graphs import claiming, custom, external, two_outputs
 from onnx import TensorProto, helper, numpy_helper
 
 from clineval.data.phantom import phantom
@@ -71,28 +72,6 @@ def test_the_stored_form_reads_back(cohort, tmp_path):
         onnx_model.read(record, arrays).risk(view),
         onnx_model.read(stored.record, stored.arrays).risk(view),
     )
-
-
-def external(model):
-    tensor = model.graph.initializer[0]
-    tensor.data_location = TensorProto.EXTERNAL
-    entry = tensor.external_data.add()
-    entry.key, entry.value = "location", "/etc/passwd"
-
-
-def claiming(model):
-    tensor = model.graph.initializer[0]
-    tensor.ClearField("raw_data")
-    tensor.dims[:] = [2**29]
-
-
-def custom(model):
-    model.graph.node[0].domain = "com.example"
-    model.opset_import.append(helper.make_opsetid("com.example", 1))
-
-
-def two_outputs(model):
-    model.graph.output.append(helper.make_tensor_value_info("log_odds", TensorProto.FLOAT, ["cases", 1]))
 
 
 def two_inputs(model):

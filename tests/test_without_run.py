@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
+from broken_graphs import claiming, custom, external, two_outputs
 from finished_run import WORDS, write_cohort
 from onnx import TensorProto, helper, numpy_helper
 from scipy.special import expit
@@ -177,28 +178,6 @@ def test_without_a_threshold_the_validation_ranks_and_calibrates_and_flags_nothi
 
 
 # What is refused, in one line, with nothing half-written ----------------------------------------------
-
-
-def external(model):
-    tensor = model.graph.initializer[0]
-    tensor.data_location = TensorProto.EXTERNAL
-    entry = tensor.external_data.add()
-    entry.key, entry.value = "location", "/etc/passwd"
-
-
-def claiming(model):
-    tensor = model.graph.initializer[0]
-    tensor.ClearField("raw_data")
-    tensor.dims[:] = [2**29]
-
-
-def custom(model):
-    model.graph.node[0].domain = "com.example"
-    model.opset_import.append(helper.make_opsetid("com.example", 1))
-
-
-def two_outputs(model):
-    model.graph.output.append(helper.make_tensor_value_info("log_odds", TensorProto.FLOAT, ["cases", 1]))
 
 
 def labels(model):
