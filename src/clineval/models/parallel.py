@@ -9,6 +9,7 @@ import platform
 import signal
 import threading
 import time
+import traceback
 import warnings
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import CancelledError, ThreadPoolExecutor
@@ -371,6 +372,7 @@ def _other_versions(who: str, expected: dict[str, str], found: dict[str, str]) -
 
 
 WATCH_SECONDS = 0.25  # between two checks of a process whether its parent still lives
+_KILLED = "a training process was ended from outside, as the system does where memory runs out"
 IDLE_SECONDS = 5  # after which a process without work ends
 Task = tuple[Material, Job]
 Keyed = tuple[str, Fitted]
@@ -457,15 +459,21 @@ def train_in_processes(tasks: Mapping[str, Task], workers: int) -> Iterator[Keye
     )
     parent = os.getpid()
     calls = (joblib.delayed(_perform)(parent, key, *task) for key, task in tasks.items())
+    arrived = 0
     try:
         with warnings.catch_warnings(), contextlib.closing(parallel(calls)) as arriving:
             # of a process that was idle and ends just now: another takes its place
             warnings.filterwarnings("ignore", message="A worker stopped while some jobs")
-            yield from arriving
+            warnings.filterwarnings("ignore", message="[0-9]+ tasks ")  # of what an error leaves undone
+            for outcome in arriving:
+                arrived += 1
+                if isinstance(outcome, Exception):
+                    raise outcome
+                yield outcome
     except BrokenProcessPool as error:
-        raise MemoryError(
-            "a training process was ended from outside, as the system does where memory runs out"
-        ) from error
+        raise MemoryError(_KILLED) from error
+    if arrived < len(tasks):  # joblib ends in silence where it sees the failure before the result that has it
+        raise MemoryError(_KILLED)
 
 
 def _start_tracker() -> None:
@@ -497,12 +505,16 @@ def end_with(parent: int) -> None:
 _WATCHED: list[int] = []  # the parent whose end this process watches for, once it does
 
 
-def _perform(parent: int, key: str, material: Material, job: Job) -> Keyed:
-    """One training in a process of its own."""
+def _perform(parent: int, key: str, material: Material, job: Job) -> Keyed | Exception:
+    """One training in a process of its own; its error is returned, for joblib may lose one that is raised."""
     if not _WATCHED:
         _WATCHED.append(parent)
         end_with(parent)
-    return key, perform(material, job)
+    try:
+        return key, perform(material, job)
+    except Exception as error:
+        error.add_note(traceback.format_exc())
+        return error
 
 
 def _sent(task: Task) -> bool:
