@@ -134,18 +134,20 @@ def test_nothing_is_claimed_done_whose_artefact_is_missing(rows, tmp_path):
     assert status["TRIPOD+AI", "12a"] == WORDS
     assert status["TRIPOD+AI", "12e"] == DONE
     assert status["TRIPOD+AI", "14"] == WORDS
+    assert status["CLAIM 2024", "31"] == WORDS
     assert status["CLAIM 2024", "33"] == WORDS
     assert status["CLAIM 2024", "34"] == NOT_APPLICABLE
 
 
 def test_a_run_with_an_audit_has_its_splits_answered(tmp_path):
     folder = write_results(tmp_path / "r", table(splits=("test",), cases=40, events=15), draws=20)
-    for name in ("audit.json", "provenance.json"):
+    for name in ("audit.json", "provenance.json", "maps.json"):
         (folder / name).write_text("{}", encoding="utf-8")
     status = {(row.guideline, row.item): row.status for row in rows_for(read_artefacts(folder))}
     assert status["TRIPOD+AI", "12a"] == DONE
     assert status["CLAIM 2024", "20"] == DONE
     assert status["CLAIM 2024", "7"] == DONE
+    assert status["CLAIM 2024", "31"] == DONE
 
 
 def test_the_file_reads_back_as_the_rows(folder, rows):
