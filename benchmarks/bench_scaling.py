@@ -17,7 +17,7 @@ import time
 from pathlib import Path
 
 from clineval.data.phantom import phantom
-from clineval.models.study import study
+from clineval.pipeline.study import study
 from clineval.settings import StudySettings, TrainingSettings
 
 PLAN = StudySettings(models=("cnn_single",), seeds=(0, 1, 2), folds=4, repeats=1)

@@ -29,8 +29,7 @@ from clineval.data.audit import audit
 from clineval.data.cohort import Cohort
 from clineval.data.phantom import phantom
 from clineval.models.ensemble import train_models
-from clineval.models.study import study
-from clineval.pipeline.study import score, summarise
+from clineval.pipeline.study import score, study, summarise
 from clineval.settings import StudySettings, TrainingSettings
 
 MODELS = ("logreg", "cnn", "scattering")

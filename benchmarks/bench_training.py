@@ -38,8 +38,7 @@ from clineval.models.classifier import mean_of
 from clineval.models.ensemble import train_models
 from clineval.models.network_training import build_network, one_thread, parameters_of
 from clineval.models.parallel import Job, Material, perform, run_jobs
-from clineval.models.study import study
-from clineval.pipeline.study import score, summarise
+from clineval.pipeline.study import score, study, summarise
 from clineval.settings import StudySettings, TrainingSettings
 from clineval.statistics.roc import auc
 

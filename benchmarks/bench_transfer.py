@@ -38,11 +38,10 @@ from clineval.models.classifier import mean_of, risk_of
 from clineval.models.ensemble import train_models
 from clineval.models.preprocessing import View
 from clineval.models.stored import Stored, write_arrays
-from clineval.models.study import plan, study
 from clineval.pipeline.external import robustness
 from clineval.pipeline.run import OwnImages
 from clineval.pipeline.stored_run import read_run
-from clineval.pipeline.study import score, summarise
+from clineval.pipeline.study import plan, score, study, summarise
 from clineval.pipeline.validate import read_external
 from clineval.settings import OwnSettings, StudySettings, TrainingSettings, ValidationSettings
 from clineval.statistics.roc import auc
