@@ -23,7 +23,6 @@ from typing import Any
 
 import joblib
 import numpy as np
-from joblib.externals.loky.backend import resource_tracker
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
@@ -448,7 +447,6 @@ def train_in_processes(tasks: Mapping[str, Task], workers: int) -> Iterator[Keye
     ------
     MemoryError : a process was ended from outside, as the system does where memory runs out.
     """
-    _start_tracker()
     parallel = joblib.Parallel(
         min(workers, len(tasks)),
         backend="loky",
@@ -461,7 +459,9 @@ def train_in_processes(tasks: Mapping[str, Task], workers: int) -> Iterator[Keye
     calls = (joblib.delayed(_perform)(parent, key, *task) for key, task in tasks.items())
     arrived = 0
     try:
-        with warnings.catch_warnings(), contextlib.closing(parallel(calls)) as arriving:
+        with _deaf_to_hangup():
+            training = parallel(calls)
+        with warnings.catch_warnings(), contextlib.closing(training) as arriving:
             # of a process that was idle and ends just now: another takes its place
             warnings.filterwarnings("ignore", message="A worker stopped while some jobs")
             warnings.filterwarnings("ignore", message="[0-9]+ tasks ")  # of what an error leaves undone
@@ -476,14 +476,16 @@ def train_in_processes(tasks: Mapping[str, Task], workers: int) -> Iterator[Keye
         raise MemoryError(_KILLED)
 
 
-def _start_tracker() -> None:
-    """Start joblib's process for semaphores deaf to HUP: it ends with its parent, as it does at Ctrl-C.
+@contextlib.contextmanager
+def _deaf_to_hangup() -> Iterator[None]:
+    """What is started within this never hears HUP; it ends with its parent, as it does at Ctrl-C.
 
-    A terminal that closes would end it first, and its successor complain of semaphores that it never knew.
+    A terminal that closes would end joblib's process for semaphores first, and its successor complain of
+    semaphores that it never knew.
     """
     before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGHUP])
     try:
-        resource_tracker.ensure_running()
+        yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
