@@ -12,7 +12,7 @@ from clineval.evaluation.evaluate import on_one_thread
 from clineval.evaluation.populations import Cases, Population, populations, without_repeats
 from clineval.evaluation.records import COUNTS, Evaluation, PopulationScores, Scale
 from clineval.predictions import SCORE, VAL, ranked_by
-from clineval.statistics.calibration import grouped_curve
+from clineval.statistics.calibration import SmoothedCurve, grouped_curve
 from clineval.statistics.counts import Counts
 from clineval.statistics.decision_curve import compare_decision_curves, decision_curve
 from clineval.statistics.intervals import Estimate
@@ -24,7 +24,6 @@ from clineval.statistics.operating_point import (
 )
 from clineval.statistics.rates import score_bounds_of_ratio
 from clineval.statistics.roc import roc_band, roc_curve
-from clineval.statistics.smoothing import SmoothedCurve
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]

@@ -17,6 +17,7 @@ from clineval.statistics.differences import compare_brier, compare_log_loss
 from clineval.statistics.intervals import Estimate
 from clineval.statistics.operating_point import operating_point
 from clineval.statistics.recalibration import Recalibration, fit_logistic, fit_platt
+from clineval.statistics.scores import brier
 
 INTERNAL = ("test", "test_clean")  # populations of the run that an external one is set beside
 FOLDS = 5  # grouped folds of the external cohort: a repair is fitted on four and judged on the fifth
@@ -188,13 +189,14 @@ def expected_auc(risk: Floats) -> float:
 
 def _calibration(cases: Cases, scale: Scale) -> dict[str, Estimate]:
     plain: dict[str, Any] = {"group": cases.group, "level": scale.level}
-    measured = {
-        name: getattr(calibration, name)(cases.outcome, cases.risk, **plain)
-        for name in MEASURES
-        if name != "ici"
+    data = (cases.outcome, cases.risk)
+    return {
+        "calibration_intercept": calibration.calibration_intercept(*data, **plain),
+        "calibration_slope": calibration.calibration_slope(*data, **plain),
+        "observed_expected": calibration.observed_expected(*data, **plain),
+        "brier": brier(*data, **plain),
+        "ici": calibration.ici(*data, **plain, draws=scale.draws, seed=scale.seed),
     }
-    drawn = {**plain, "draws": scale.draws, "seed": scale.seed}
-    return {**measured, "ici": calibration.ici(cases.outcome, cases.risk, **drawn)}
 
 
 def _repairs(cases: Cases, scale: Scale) -> Iterator[Repair]:

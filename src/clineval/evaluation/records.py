@@ -13,12 +13,12 @@ from numpy.typing import NDArray
 from clineval.errors import InputError
 from clineval.evaluation.codec import from_plain, to_plain
 from clineval.statistics.auc import Comparison
+from clineval.statistics.calibration import SmoothedCurve
 from clineval.statistics.differences import GapTest
 from clineval.statistics.intervals import Estimate
 from clineval.statistics.joint_reading import JointReading, WithinCategory
 from clineval.statistics.operating_point import COUNTS, RATES, OperatingPoint
 from clineval.statistics.paired_reader import AtCuts, AtReader, NonInferiority
-from clineval.statistics.smoothing import SmoothedCurve
 from clineval.statistics.thresholds import Choice, DeferRegion, GuaranteedThreshold, Point
 
 SITES_SCHEMA = 1

@@ -25,14 +25,15 @@ from clineval.evaluation.records import (
 )
 from clineval.predictions import MEMBER_COLUMNS, OUT_OF_FOLD, VAL, encode, ranked_by
 from clineval.statistics import calibration, roc, sample_size
+from clineval.statistics.calibration import CalibrationErrors
 from clineval.statistics.counts import group_codes
 from clineval.statistics.decision_curve import compare_decision_curves, decision_curve
 from clineval.statistics.differences import compare_brier
 from clineval.statistics.intervals import FEWEST_GROUPS, Estimate, undefined
 from clineval.statistics.operating_point import mcnemar
-from clineval.statistics.smoothing import CalibrationErrors
+from clineval.statistics.scores import brier, log_loss, murphy_decomposition, scaled_brier
 
-MEASURES = {"auc": roc.auc, "brier": calibration.brier}
+MEASURES = {"auc": roc.auc, "brier": brier}
 """What is followed from member to member: one measure of ranking and one of the risks themselves."""
 
 MANY_A_GROUP = 10
@@ -289,9 +290,9 @@ def threshold_free(cases: Cases, scale: Scale, errors: CalibrationErrors) -> dic
     plain: dict[str, Any] = {"group": cases.group, "level": scale.level}
     return {
         **discrimination(cases, scale),
-        "brier": calibration.brier(*data, **plain),
-        "scaled_brier": calibration.scaled_brier(*data, **plain),
-        "log_loss": calibration.log_loss(*data, **plain),
+        "brier": brier(*data, **plain),
+        "scaled_brier": scaled_brier(*data, **plain),
+        "log_loss": log_loss(*data, **plain),
         "calibration_intercept": calibration.calibration_intercept(*data, **plain),
         "calibration_slope": calibration.calibration_slope(*data, **plain),
         "observed_expected": calibration.observed_expected(*data, **plain),
@@ -312,7 +313,7 @@ def read_off(cases: Cases, scale: Scale) -> dict[str, Estimate]:
 
 
 def _brier_parts(cases: Cases) -> dict[str, float]:
-    parts = asdict(calibration.murphy_decomposition(cases.outcome, cases.risk))
+    parts = asdict(murphy_decomposition(cases.outcome, cases.risk))
     return {name: parts[name] for name in parts if name not in ("brier", "bins")}
 
 

@@ -25,7 +25,7 @@ from clineval.pipeline.scoring import FROZEN, LEFT_OUT, SITE_TABLE
 from clineval.pipeline.stored_run import DECIMALS, RECORDS, learn_reference, write_reference
 from clineval.predictions import write_predictions
 from clineval.settings import RunSettings
-from clineval.statistics.calibration import Recalibration, fit_platt, fit_temperature
+from clineval.statistics.recalibration import Recalibration, fit_platt, fit_temperature
 from clineval.statistics.thresholds import threshold_for_sensitivity
 
 FITTED_ON = "train_out_of_fold"
