@@ -17,7 +17,7 @@ import numpy as np
 from scipy.special import ndtri
 
 from clineval.statistics.auc import auc_difference_by_logit
-from clineval.statistics.paired_reader import against_reader, non_inferiority
+from clineval.statistics.model_and_reader import against_reader, non_inferiority
 from clineval.statistics.readers import average_reader, compare_modalities, model_against_panel
 from clineval.statistics.readings import Readings, reader_performance
 

@@ -14,7 +14,7 @@ import pytest
 from discrimination_reference import REFERENCE, naive_auc
 
 from clineval.statistics.auc import auc, auc_difference_by_logit, compare_auc
-from clineval.statistics.paired_reader import non_inferiority
+from clineval.statistics.model_and_reader import non_inferiority
 from clineval.statistics.readers import (
     DESIGNS,
     average_reader,

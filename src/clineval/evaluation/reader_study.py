@@ -15,7 +15,7 @@ from clineval.statistics import readers as panels
 from clineval.statistics.auc import auc_logit
 from clineval.statistics.counts import flagged
 from clineval.statistics.intervals import Estimate, undefined
-from clineval.statistics.paired_reader import MOST_LEVELS, kappa, non_inferiority, ordinal_levels
+from clineval.statistics.model_and_reader import MOST_LEVELS, kappa, non_inferiority, ordinal_levels
 from clineval.statistics.readings import MEASURES, Performance, Readings, arrange_readings, reader_performance
 from clineval.statistics.roc import roc_curve
 from clineval.tables.reader_study import ReadingTable

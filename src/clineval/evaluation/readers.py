@@ -28,14 +28,16 @@ from clineval.settings import BesideReaders
 from clineval.statistics.auc import auc, auc_difference_by_logit, auc_logit, compare_auc
 from clineval.statistics.counts import flagged, group_codes
 from clineval.statistics.intervals import Estimate
-from clineval.statistics.joint_reading import joint_reading_curve, joint_readings, within_category
-from clineval.statistics.paired_reader import (
+from clineval.statistics.model_and_reader import (
     NonInferiority,
     at_cuts,
     at_reader,
+    joint_reading_curve,
+    joint_readings,
     kappa,
     non_inferiority,
     ordinal_levels,
+    within_category,
 )
 from clineval.statistics.rates import grouped_rate
 from clineval.statistics.roc import roc_curve

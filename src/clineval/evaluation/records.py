@@ -16,9 +16,14 @@ from clineval.statistics.auc import Comparison
 from clineval.statistics.calibration import SmoothedCurve
 from clineval.statistics.differences import GapTest
 from clineval.statistics.intervals import Estimate
-from clineval.statistics.joint_reading import JointReading, WithinCategory
+from clineval.statistics.model_and_reader import (
+    AtCuts,
+    AtReader,
+    JointReading,
+    NonInferiority,
+    WithinCategory,
+)
 from clineval.statistics.operating_point import COUNTS, RATES, OperatingPoint
-from clineval.statistics.paired_reader import AtCuts, AtReader, NonInferiority
 from clineval.statistics.thresholds import Choice, DeferRegion, GuaranteedThreshold, Point
 
 SITES_SCHEMA = 1

@@ -59,8 +59,7 @@ from clineval.reporting.style import (
 )
 from clineval.reporting.tables import Cell, Table, cell
 from clineval.statistics.intervals import Estimate
-from clineval.statistics.joint_reading import STRATEGIES
-from clineval.statistics.paired_reader import NonInferiority
+from clineval.statistics.model_and_reader import STRATEGIES, NonInferiority
 
 COUNTED = ("read", "flagged", "caught", "missed", "false_alarms", "lost", "gained", "spared", "added")
 COUNT_NAMES = {"false_alarms": "false alarms"}

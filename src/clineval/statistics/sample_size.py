@@ -11,7 +11,7 @@ from scipy.integrate import quad
 from scipy.optimize import brentq
 from scipy.special import entr, expit, logit, ndtr, ndtri
 
-from clineval.statistics import calibration, roc
+from clineval.statistics import calibration, roc, scores
 from clineval.statistics.auc import auc_variance
 from clineval.statistics.counts import Bools, Floats, checked_risks, takes_series
 from clineval.statistics.decision_curve import decision_curve
@@ -235,9 +235,9 @@ def _estimates(
     found = {
         "auc": roc.auc(outcome, risk, **plain),
         "auc_logit": roc.auc_logit(outcome, risk, **plain),
-        "brier": calibration.brier(outcome, risk, **plain),
-        "scaled_brier": calibration.scaled_brier(outcome, risk, **plain),
-        "log_loss": calibration.log_loss(outcome, risk, **plain),
+        "brier": scores.brier(outcome, risk, **plain),
+        "scaled_brier": scores.scaled_brier(outcome, risk, **plain),
+        "log_loss": scores.log_loss(outcome, risk, **plain),
         "calibration_intercept": calibration.calibration_intercept(outcome, risk, **plain),
         "calibration_slope": calibration.calibration_slope(outcome, risk, **plain),
         "observed_expected": calibration.observed_expected(outcome, risk, **plain),
