@@ -15,7 +15,7 @@ from clineval.cli.main import app, run_command
 from clineval.data import phantom as phantom_set
 from clineval.data.phantom import phantom
 from clineval.errors import InputError
-from clineval.models import user_model, user_worker
+from clineval.models import training_process, user_model, user_worker
 from clineval.models.classifier import KINDS, given_model
 from clineval.models.ensemble import check_own_name, train_models
 from clineval.models.preprocessing import View
@@ -348,6 +348,56 @@ def test_a_model_that_takes_too_long_is_ended(cohort, tmp_path):
     pid = int((tmp_path / "pid").read_text())
     with pytest.raises(ProcessLookupError):
         os.kill(pid, 0)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere what leaves its session is not found")
+def test_what_a_model_starts_in_a_session_of_its_own_ends_with_it(cohort, tmp_path):
+    leaving = (
+        "import os, time\nif os.fork() == 0:\n    os.setsid()\n    if os.fork() == 0:\n"
+        f"        open({str(tmp_path / 'pid')!r}, 'w').write(str(os.getpid()))\n        time.sleep(600)\n"
+        "    os._exit(0)\n"
+    )
+    with pytest.raises(InputError, match="it did not end within 2 s"):
+        learn(cohort, tmp_path, f"{leaving}time.sleep(600)", timeout=2.0)
+    late = int((tmp_path / "pid").read_text())
+    learn(cohort, tmp_path, leaving + GOOD)
+    done = int((tmp_path / "pid").read_text())
+    assert late != done
+    for pid in (late, done):
+        with pytest.raises(ProcessLookupError):
+            os.kill(pid, 0)
+
+
+def test_packages_that_are_slow_to_load_are_found_without_running_a_file(tmp_path):
+    path = tmp_path / "mine.py"
+    path.write_text(
+        "import os, numpy as np\nfrom sklearn.svm import SVC\nfrom . import torch\nraise SystemExit\n"
+    )
+    assert training_process.packages_of(path) == ("numpy", "sklearn.svm")
+    path.write_text("def make(")
+    assert training_process.packages_of(path) == ()
+    assert training_process.packages_of(tmp_path / "absent.py") == ()
+
+
+@pytest.mark.slow
+def test_trainings_share_one_trainer_and_go_on_without_it(cohort, tmp_path):
+    began = (
+        "import os\nopen(__file__ + '.parents', 'a').write(f'{os.getppid()} {os.getsid(os.getppid())}\\n')\n"
+    )
+    with training_process.sharing(()):
+        address = training_process.shared_address()
+        learn(cohort, tmp_path, began + GOOD)
+        learn(cohort, tmp_path, began + GOOD)
+        assert training_process.shared_address() == address
+    lines = [line.split() for line in (tmp_path / "mine.py.parents").read_text().splitlines()]
+    assert len({parent for parent, _ in lines}) == 2
+    assert len({session for _, session in lines}) == 1
+    assert training_process.shared_address() is None
+    training_process.use_shared(address)  # as a process that outlives the run does
+    try:
+        learn(cohort, tmp_path, GOOD)
+    finally:
+        training_process.use_shared(None)
 
 
 def test_a_model_is_named_before_anything_of_it_is_imported(cohort, tmp_path, monkeypatch):

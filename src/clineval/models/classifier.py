@@ -7,6 +7,7 @@ predict`` years later.
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -330,3 +331,9 @@ def given_model(
         call = None if leads_to_it else source
     about = GivenModel(name, Path(made.path).name or None, made.sha256 or None, made.factory)
     return Given(about, "python", made, call)
+
+
+def ready(given: Sequence[Given]) -> AbstractContextManager[None]:
+    """While its block runs, what the files of the user's Python models import is loaded once for all."""
+    apart = [model.settings for model in given if model.kind == "python" and model.call is None]
+    return user_model.ready(apart)

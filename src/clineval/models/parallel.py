@@ -34,7 +34,8 @@ from clineval.models.classifier import KINDS, Lesson, risk_of
 from clineval.models.network import ARCHITECTURE
 from clineval.models.preprocessing import View
 from clineval.models.stored import Floats, Stored, read_arrays, write_arrays
-from clineval.models.user_model import Factory, Learnt
+from clineval.models.training_process import shared_address, use_shared
+from clineval.models.user_model import Factory, Learnt, ready
 
 FORMAT = 4  # of a finished training; another number is trained anew
 PACKAGES = ("torch", "onnxruntime", "scikit-learn", "numpy", "scipy")
@@ -179,7 +180,7 @@ def _at_once(learn: Callable[..., Learnt], material: Material, job: Job, began: 
     out_of_fold = np.full(len(material.images), np.nan)
     out_of_fold[job.train] = learnt.out_of_fold
     kept = learnt.stored if job.keep_model else Stored(learnt.stored.record, {})
-    return Fitted(kept, learnt.risk, out_of_fold, _processor_seconds() - began)
+    return Fitted(kept, learnt.risk, out_of_fold, _processor_seconds() - began + learnt.seconds)
 
 
 def _processor_seconds() -> float:
@@ -419,7 +420,9 @@ def as_finished(
     done = 0
     report(done, len(tasks))
     earlier = _filed(filed, missing)
-    with contextlib.closing(_filing(finished, missing, workers=workers, cluster=cluster)) as fresh:
+    fresh = _filing(finished, missing, workers=workers, cluster=cluster)
+    own = [job.settings for _, job in tasks if job.kind == "python" and job.call is None]
+    with ready([] if cluster else own), contextlib.closing(fresh):
         for key, fitted in chain(earlier, fresh):
             yield from ((number, fitted) for number in places[key])
             done += len(places[key])
@@ -455,8 +458,8 @@ def train_in_processes(tasks: Mapping[str, Task], workers: int) -> Iterator[Keye
         max_nbytes=None,  # arrays travel with their training, not through shared memory that may be full
         idle_worker_timeout=IDLE_SECONDS,
     )
-    parent = os.getpid()
-    calls = (joblib.delayed(_perform)(parent, key, *task) for key, task in tasks.items())
+    about = os.getpid(), shared_address()
+    calls = (joblib.delayed(_perform)(about, key, *task) for key, task in tasks.items())
     arrived = 0
     try:
         with _deaf_to_hangup():
@@ -507,8 +510,13 @@ def end_with(parent: int) -> None:
 _WATCHED: list[int] = []  # the parent whose end this process watches for, once it does
 
 
-def _perform(parent: int, key: str, material: Material, job: Job) -> Keyed | Exception:
-    """One training in a process of its own; its error is returned, for joblib may lose one that is raised."""
+def _perform(about: tuple[int, str | None], key: str, material: Material, job: Job) -> Keyed | Exception:
+    """One training in a process of its own; its error is returned, for joblib may lose one that is raised.
+
+    ``about`` is the parent's number, and the address of the trainer of users' models that it started.
+    """
+    parent, trainer = about
+    use_shared(trainer)
     if not _WATCHED:
         _WATCHED.append(parent)
         end_with(parent)

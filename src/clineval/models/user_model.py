@@ -4,13 +4,10 @@ import contextlib
 import hashlib
 import json
 import os
-import signal
-import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.machinery import PathFinder
 from pathlib import Path
 from typing import Any
@@ -18,15 +15,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from clineval.data.splits import grouped_folds
 from clineval.errors import InputError
-from clineval.models import onnx_model, user_worker
+from clineval.models import onnx_model, training_process, user_worker
 from clineval.models.onnx_graph import GivenGraph, open_given_graph
 from clineval.models.preprocessing import Images, View
 from clineval.models.stored import Floats, Stored
+from clineval.models.training_process import Ending
 
 TIMEOUT = 3600.0  # seconds that one training and its scoring may take
 TOLERANCE = 1e-3  # difference of a risk above which a graph is not the model
-POLL_SECONDS = 0.05
 ORIGIN = "the user's Python model"
 NOT_STORED = "the user's Python model, not stored"
 OTHER_RISKS = "risks of one seed differ"
@@ -64,11 +62,13 @@ class Learnt:
     stored : the graph with its reading; without arrays where the model could not be stored.
     risk : of every image, by the stored form where there is one, shape (cases,).
     out_of_fold : of the training cases, by the models of the folds in the same form, shape (training,).
+    seconds : of the processor, in the process that trained it; 0 where that was this one.
     """
 
     stored: Stored
     risk: Floats
     out_of_fold: Floats
+    seconds: float = 0.0
 
 
 def python_model(
@@ -160,7 +160,7 @@ def _check_timeout(timeout: float) -> None:
 
 def _refuse_within_training(name: str) -> None:
     """Refuse where this process is one that trains a model: importing the model's file began a run."""
-    if os.environ.get(TRAINING) == "1":
+    if os.environ.get(training_process.TRAINING) == "1":
         raise InputError(
             f"Model {name}: importing its file begins a run; put that under if __name__ == '__main__':"
         )
@@ -200,17 +200,22 @@ def train(
             "group": np.unique(group, return_inverse=True)[1].astype(np.int64),
             "train": train,
         }
+        known = outcome.astype(bool), material["group"]
+        material["fold"] = (
+            grouped_folds(*known, folds=folds, seed=seed) if folds else np.full(len(train), user_worker.WHOLE)
+        )
         user_worker.write_arrays(folder / user_worker.MATERIAL, material)
         plan = {**vars(model), "seed": seed, "folds": folds}
         (folder / user_worker.PLAN).write_text(json.dumps(plan), encoding="utf-8")
-        problem = _run(model, folder) if factory is None else _run_here(factory, folder)
+        ending = _run(model, folder) if factory is None else _run_here(factory, folder)
+        problem = _problem(ending, folder, timeout=model.timeout)
         if problem:
-            raise InputError(f"Model {model.name}, {_stage(folder)}: {problem}.")
+            raise InputError(f"Model {model.name}, {training_process.stage_of(folder)}: {problem}.")
         result = user_worker.read_arrays(folder / user_worker.RESULT)
-        material["fold"] = result["fold"]
         fitted = _Risks(*(_drawn_in(result[name]) for name in ("risk", "out_of_fold")))
         facts = json.loads((folder / user_worker.FACTS).read_text(encoding="utf-8"))
-        return _brought_to_stored_form(model, facts, folder, material, fitted)
+        learnt = _brought_to_stored_form(model, facts, folder, material, fitted)
+        return replace(learnt, seconds=ending.seconds)
 
 
 def refuse(record: Mapping[str, Any], *_: Any) -> Any:
@@ -228,74 +233,37 @@ def _file_of(module: str) -> Path | None:
     return Path(spec.origin) if spec is not None and spec.origin else None
 
 
-def _run_here(factory: Factory, folder: Path) -> str:
-    """Train in this process, without a limit of time; the problem, empty where there is none."""
+def _run(model: PythonModel, folder: Path) -> Ending:
+    packages = training_process.packages_of(Path(model.path))
+    return training_process.train(folder, timeout=model.timeout, packages=packages)
+
+
+def _run_here(factory: Factory, folder: Path) -> Ending:
+    """Train in this process, without a limit of time."""
     with open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere):
-        user_worker.work(folder, factory)
-    written = folder / user_worker.PROBLEM
-    return str(json.loads(written.read_text(encoding="utf-8"))) if written.is_file() else ""
+        return Ending(int(not user_worker.work(folder, factory)))
 
 
-def _run(model: PythonModel, folder: Path) -> str:
-    """Train in a process of its own; the problem, empty where there is none."""
-    process = subprocess.Popen(
-        [sys.executable, "-m", "clineval.models.user_worker", str(folder)],
-        stdin=subprocess.PIPE,  # which closes where this process ends, and so ends that one
-        stdout=subprocess.DEVNULL,  # it may print what it likes
-        stderr=subprocess.DEVNULL,
-        env={**os.environ, **dict.fromkeys((*ONE_THREAD, TRAINING), "1"), "PYTHONHASHSEED": "0"},
-        start_new_session=True,
-    )
-    try:
-        late = _wait(process, folder, model.timeout)
-    finally:
-        _end(process)
-    return _problem(process, folder, late=late, timeout=model.timeout)
+def ready(models: Sequence[PythonModel]) -> contextlib.AbstractContextManager[None]:
+    """While its block runs, processes for these models start at once: what their files import is loaded."""
+    packages = [name for model in models for name in training_process.packages_of(Path(model.path))]
+    return training_process.sharing(tuple(dict.fromkeys(packages))) if models else contextlib.nullcontext()
 
 
-TRAINING = "CLINEVAL_TRAINS_A_MODEL"  # in the environment of a process that does
-ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
-
-
-def _wait(process: "subprocess.Popen[bytes]", folder: Path, timeout: float) -> bool:
-    """Wait for the end; True where one stage takes longer than it may."""
-    stage, began = _stage(folder), time.monotonic()
-    while True:
-        try:
-            process.wait(POLL_SECONDS)
-            return False
-        except subprocess.TimeoutExpired:
-            now = _stage(folder)
-            if now != stage:
-                stage, began = now, time.monotonic()
-            elif time.monotonic() - began > timeout:
-                return True
-
-
-def _end(process: "subprocess.Popen[bytes]") -> None:
-    """End the process and those that it started."""
-    with contextlib.suppress(ProcessLookupError, PermissionError):  # it has ended, and so has its group
-        os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
-    if process.stdin is not None:
-        process.stdin.close()
-
-
-def _problem(process: "subprocess.Popen[bytes]", folder: Path, *, late: bool, timeout: float) -> str:
-    if late:
+def _problem(ending: Ending, folder: Path, *, timeout: float) -> str:
+    """What went wrong in a process that trained a model; empty where nothing did."""
+    if ending.late:
         return f"it did not end within {timeout:g} s; allow more with --model-timeout"
     written = folder / user_worker.PROBLEM
     if written.is_file():
         return str(json.loads(written.read_text(encoding="utf-8")))
-    if process.returncode == 0 and (folder / user_worker.FACTS).is_file():
+    if ending.code == 0 and (folder / user_worker.FACTS).is_file():
         return ""
-    how = f"signal {-process.returncode}" if process.returncode < 0 else f"exit code {process.returncode}"
+    if ending.code is None:
+        how = "killed"
+    else:
+        how = f"signal {-ending.code}" if ending.code < 0 else f"exit code {ending.code}"
     return f"its process ended without a result ({how}), as it does where memory runs out"
-
-
-def _stage(folder: Path) -> str:
-    path = folder / user_worker.STAGE
-    return path.read_text(encoding="utf-8") if path.is_file() else "starting"
 
 
 def _drawn_in(risk: Floats) -> Floats:

@@ -12,7 +12,6 @@ import sys
 import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from threading import Thread
 from typing import Any
 
 import numpy as np
@@ -90,12 +89,7 @@ def _work(folder: Path, plan: dict[str, Any], factory: Callable[[int], Any] | No
     group = material["group"].astype(str)  # by number: no name of a patient is in it
     _stage(folder, "loading")
     factory = factory or _factory(plan)
-    fold = np.full(len(train), WHOLE)
-    if plan["folds"]:
-        from clineval.data.splits import grouped_folds  # scikit-learn and scipy: only where they are needed
-
-        known = outcome.astype(bool), material["group"]
-        fold = grouped_folds(*known, folds=plan["folds"], seed=plan["seed"])
+    fold = material["fold"]
 
     def learn(inside: NDArray[np.bool_], asked: Images) -> tuple[Any, Floats]:
         model = _fitted(factory, images[train[inside]], outcome[inside], group[inside], plan["seed"])
@@ -118,7 +112,7 @@ def _work(folder: Path, plan: dict[str, Any], factory: Callable[[int], Any] | No
         if number == 0 and plan["check_seed"]:
             _stage(folder, f"{words}, a second time")
             again = float(np.abs(learn(inside, asked)[1] - out_of_fold[~inside]).max())
-    write_arrays(folder / RESULT, {"risk": risk, "out_of_fold": out_of_fold, "fold": fold})
+    write_arrays(folder / RESULT, {"risk": risk, "out_of_fold": out_of_fold})
     (folder / FACTS).write_text(json.dumps({"graphs": graphs, "seed_difference": again}), encoding="utf-8")
 
 
@@ -385,13 +379,3 @@ def _first_line(error: BaseException) -> str:
 
 def _lines(text: str) -> Iterator[str]:
     return (line.strip()[:MOST_TEXT] for line in text.splitlines() if line.strip())
-
-
-def _end_with_parent() -> None:
-    os.read(0, 1)  # until the other end of standard input closes
-    os._exit(1)
-
-
-if __name__ == "__main__":
-    Thread(target=_end_with_parent, daemon=True).start()
-    raise SystemExit(not work(Path(sys.argv[1])))

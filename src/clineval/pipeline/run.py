@@ -27,7 +27,7 @@ from clineval.evaluation.curves import Curves, curves
 from clineval.evaluation.operating_points import given_point, parse_rule
 from clineval.evaluation.records import SiteStudy
 from clineval.evaluation.sites import site_rows
-from clineval.models.classifier import Given, ModelSource, given_model, parts_of_combined
+from clineval.models.classifier import Given, ModelSource, given_model, parts_of_combined, ready
 from clineval.models.ensemble import check_names, check_own_name
 from clineval.models.user_model import TIMEOUT
 from clineval.pipeline.audit import draw_audit, write_audit
@@ -237,7 +237,7 @@ def run(
     target = results_folder(out, cohort.source)
     if own is not None and read is not None:
         require_apart(target, own.table, own.folder, *read.folders)
-    with replace_folder(target, kind="run", force=force) as folder:
+    with ready(given), replace_folder(target, kind="run", force=force) as folder:
         finished = _finished_members(target, keep=resume)
         with recorder.step("audit"):
             whole = cohort

@@ -20,7 +20,7 @@ from clineval.data.cohort import Cohort
 from clineval.data.splits import derived_seed, grouped_folds
 from clineval.errors import Announce, InputError, Progress, require_extra, silent
 from clineval.files import write_whole
-from clineval.models.classifier import COMBINED, KINDS, Given, ModelSource, given_model, mean_of
+from clineval.models.classifier import COMBINED, KINDS, Given, ModelSource, given_model, mean_of, ready
 from clineval.models.ensemble import check_device, check_early_stopping, check_own_name
 from clineval.models.parallel import Fitted, Indices, Job, Material, as_finished
 from clineval.models.preprocessing import check_images
@@ -100,7 +100,7 @@ def run_study(
         warn(line)
     plan = replace(plan, given=tuple(model.about for model in given))
     out = Path(out)
-    with hold_folder(out):
+    with ready([] if cluster else given), hold_folder(out):
         claim_folder(out, _identity(settings, plan, cohort))
         with recorder.step("audit"):
             findings = audit(
