@@ -16,7 +16,7 @@ import argparse
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from itertools import pairwise, product
 from pathlib import Path
 
@@ -73,7 +73,7 @@ class Learning:
 class Candidate:
     """Machines with their weights, views (each a list to average), and the weight of `transfer`."""
 
-    machines: Sequence[tuple[Learning, float]] = ((Learning(), 1.0),)
+    machines: tuple[tuple[Learning, float], ...] = ((Learning(), 1.0),)
     views: tuple[tuple[str, ...], ...] = PRODUCT_VIEWS
     once: tuple[tuple[str, ...], ...] = ONCE
     weight: float = 0.5
@@ -129,7 +129,7 @@ def main() -> None:
     world = ground(asked.keep, tuple(asked.views), asked.jobs)
     rows = []
     with threadpool_limits(1):
-        for repeat, (name, candidate) in product(asked.repeats, _possible(asked)):
+        for (name, candidate), repeat in product(_possible(asked), asked.repeats):
             rows.append({"candidate": name, "repeat": repeat, **measured(world, candidate, repeat)})
             say(" ".join(f"{key} {_short(value)}" for key, value in rows[-1].items() if key in SAID))
     table = pd.DataFrame(rows)
@@ -188,7 +188,6 @@ class World:
     folder: Path
     partners: Mapping[int, list[Floats]]
     partners_once: Mapping[int, Floats]
-    known: dict[tuple[Candidate, int], tuple[list[Floats], Floats]] = field(default_factory=dict)
 
 
 def ground(keep: Path, views: tuple[str, ...], jobs: int) -> World:
@@ -294,21 +293,27 @@ def _resampled(world: World, repeat: int, before: Floats, after: Floats) -> Floa
 
 def _scored(world: World, candidate: Candidate, repeat: int) -> tuple[list[Floats], Floats]:
     """Log odds of `transfer` out of fold: by condition, as external images; and clean, seen once."""
-    key = (replace(candidate, machines=tuple(candidate.machines), weight=0.5), repeat)
-    if key not in world.known:
-        shape = (len(world.bench.shown) + 1, len(world.bench.outcome))
-        odds = np.zeros(shape)
-        for (learning, weight), outside in product(candidate.machines, world.bench.folds[repeat]):
-            machine = _learn(world, learning, np.setdiff1d(np.arange(shape[1]), outside))
-            for place, condition in enumerate(kept.CONDITIONS):
-                squares = kept.squares_of(world.folder, condition)
-                names = [f"{condition}-{square}" for square in squares]
-                seen = [_viewed(world, machine, learning, name, candidate.views, outside) for name in names]
-                odds[place, outside] += weight * np.mean(seen, axis=0)
-            clean = _viewed(world, machine, learning, "clean-0-middle", candidate.once, outside)
-            odds[-1, outside] += weight * clean
-        world.known[key] = (list(odds[:-1]), odds[-1])
-    return world.known[key]
+    alike = replace(candidate, weight=NOW.weight)
+    name = next(name for name, each in CANDIDATES.items() if replace(each, weight=NOW.weight) == alike)
+    path = world.folder / f"odds-{name}-{repeat}.npy"
+    if not path.is_file():
+        np.save(path, _odds(world, candidate, repeat))
+    odds = np.load(path)
+    return list(odds[:-1]), odds[-1]
+
+
+def _odds(world: World, candidate: Candidate, repeat: int) -> Floats:
+    odds = np.zeros((len(kept.CONDITIONS) + 1, len(world.bench.outcome)))
+    for (learning, weight), outside in product(candidate.machines, world.bench.folds[repeat]):
+        machine = _learn(world, learning, np.setdiff1d(np.arange(odds.shape[1]), outside))
+        for place, condition in enumerate(kept.CONDITIONS):
+            squares = kept.squares_of(world.folder, condition)
+            names = [f"{condition}-{square}" for square in squares]
+            seen = [_viewed(world, machine, learning, name, candidate.views, outside) for name in names]
+            odds[place, outside] += weight * np.mean(seen, axis=0)
+        clean = _viewed(world, machine, learning, "clean-0-middle", candidate.once, outside)
+        odds[-1, outside] += weight * clean
+    return odds
 
 
 def _viewed(
