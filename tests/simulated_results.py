@@ -21,7 +21,7 @@ DRAWS = 60  # bootstrap resamples: enough for bands, quick enough for tests
 
 @dataclass(frozen=True)
 class Curve:
-    """A learning curve as the learning room records it."""
+    """A learning curve as training records it."""
 
     seed: int
     train_loss: tuple[float, ...]

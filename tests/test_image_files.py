@@ -15,9 +15,9 @@ from PIL import Image
 
 from clineval.data import image_files
 from clineval.data.image_files import (
+    Budget,
     Missing,
     NamedFiles,
-    Room,
     find_images,
     is_image,
     read_image,
@@ -111,11 +111,11 @@ def test_texts_archives_and_pipes_are_no_images(tmp_path):
 
 
 def test_threads_that_want_more_than_there_is_wait_for_one_another():
-    room, most, now = Room(100), [0], [0]
+    budget, most, now = Budget(100), [0], [0]
     lock = threading.Lock()
 
     def work(amount):
-        with room.take(amount):
+        with budget.take(amount):
             with lock:
                 now[0] += min(amount, 100)
                 most[0] = max(most[0], now[0])

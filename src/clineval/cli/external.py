@@ -127,12 +127,12 @@ def validate(
       clineval validate results b.csv c.csv d.csv --name b --name c --name d
       clineval validate model.onnx cohort.csv --name hospital-b --threshold 0.3
     """
-    from clineval import settings as kinds
     from clineval.pipeline.validate import name_of_all
     from clineval.pipeline.validate import validate as validate_run
     from clineval.reporting.sites import sentences
+    from clineval.settings import EvaluationSettings, OwnSettings, ValidationSettings
 
-    own = kinds.OwnSettings(image_column, outcome_column, positive, group_column, fit=fit, bits=bits)
+    own = OwnSettings(image_column, outcome_column, positive, group_column, fit=fit, bits=bits)
     beside = beside_readers(
         reader,
         order=reader_order,
@@ -141,15 +141,13 @@ def validate(
         prevalence=prevalence,
         acting_threshold=acting_threshold,
     )
-    settings = kinds.ValidationSettings(
+    settings = ValidationSettings(
         name_of_all(name),
         own,
         matching,
         second_view,
         corruptions,
-        kinds.EvaluationSettings(
-            seed=seed, readers=beside, thresholds=tuple(threshold or ()), by_group=by_group
-        ),
+        EvaluationSettings(seed=seed, readers=beside, thresholds=tuple(threshold or ()), by_group=by_group),
         attributes=tuple(attribute or ()),
         skip_unreadable=skip_unreadable,
         site_column=site_column,
@@ -225,25 +223,25 @@ def adopt(
         --image-folder images --image-column id --outcome-column pathology \\
         --positive malignant --group-column patient --out results-b
     """
-    from clineval import settings as rooms
     from clineval.pipeline.adopt import adopt_run
     from clineval.pipeline.run import OwnImages
     from clineval.reporting.adoption import PAGE, sentences
+    from clineval.settings import AdoptionSettings, EvaluationSettings, OwnSettings, ValidationSettings
 
-    own = rooms.OwnSettings(image_column, outcome_column, positive, group_column, fit=fit, bits=bits)
-    local = rooms.ValidationSettings(
+    own = OwnSettings(image_column, outcome_column, positive, group_column, fit=fit, bits=bits)
+    local = ValidationSettings(
         name,
         own,
         matching,
         second_view,
-        evaluation=rooms.EvaluationSettings(seed=seed),
+        evaluation=EvaluationSettings(seed=seed),
         skip_unreadable=skip_unreadable,
     )
     with display() as announce:
         found = adopt_run(
             results,
             OwnImages(table, image_folder),
-            rooms.AdoptionSettings(local, target, assurance, update),
+            AdoptionSettings(local, target, assurance, update),
             out=out,
             force=force,
             jobs=jobs,

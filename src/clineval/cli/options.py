@@ -349,15 +349,15 @@ def run_settings(
     probes: bool = False,
 ) -> Any:
     """The settings of a run; loaded late, for --help must answer at once."""
-    from clineval import settings as kinds
+    from clineval.settings import DataSettings, EvaluationSettings, RunSettings, TrainingSettings
 
-    return kinds.RunSettings(
-        data=kinds.DataSettings(dataset, size, split, condition, own, site_column),
-        evaluation=kinds.EvaluationSettings(
+    return RunSettings(
+        data=DataSettings(dataset, size, split, condition, own, site_column),
+        evaluation=EvaluationSettings(
             seed=seed, thresholds=thresholds, primary=primary, threshold_rules=threshold_rules
         ),
-        training=kinds.TrainingSettings(
-            models=kinds.TrainingSettings.models if models is None else models,
+        training=TrainingSettings(
+            models=TrainingSettings.models if models is None else models,
             seed=seed,
             device=device,
             early_stopping=early_stopping,

@@ -1,4 +1,4 @@
-"""Images, outcomes and splits: this room knows files, and no model or metric.
+"""Images, outcomes and splits: this package knows files, and no model or metric.
 
 What is named below is loaded when it is first used: one image's risk needs no downloads and no phantom.
 """

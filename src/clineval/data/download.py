@@ -192,21 +192,21 @@ def _timely(response: requests.Response) -> Iterator[bytes]:
 
 
 def _broken(error: requests.RequestException, host: str) -> _Broken:
-    kinds = requests.exceptions
-    if isinstance(error, kinds.HTTPError) and error.response is not None:
+    exceptions = requests.exceptions
+    if isinstance(error, exceptions.HTTPError) and error.response is not None:
         status = error.response.status_code
         return _Broken(
             f"{host} answered {status} {error.response.reason}", passing=status >= 500 or status == 429
         )
-    if isinstance(error, kinds.Timeout):  # not tried again: a server that is silent stays so
+    if isinstance(error, exceptions.Timeout):  # not tried again: a server that is silent stays so
         return _Broken(f"no answer in time from {host}", passing=False)
-    if isinstance(error, kinds.TooManyRedirects):
+    if isinstance(error, exceptions.TooManyRedirects):
         return _Broken(f"{host} redirects without end", passing=False)
-    if isinstance(error, kinds.InvalidSchema | kinds.InvalidURL | kinds.MissingSchema):
+    if isinstance(error, exceptions.InvalidSchema | exceptions.InvalidURL | exceptions.MissingSchema):
         return _Broken(f"{host} redirects to no web address ({error})", passing=False)
-    if isinstance(error, kinds.SSLError):
+    if isinstance(error, exceptions.SSLError):
         return _Broken(f"no trusted connection to {host} (TLS)", passing=False)
     # What requests calls a ConnectionError is also one that was made and then lost, which may pass.
-    if isinstance(error, kinds.ConnectionError) and isinstance(error.args[0], MaxRetryError):
+    if isinstance(error, exceptions.ConnectionError) and isinstance(error.args[0], MaxRetryError):
         return _Broken(f"no network connection to {host}", passing=False)
     return _Broken(f"the transfer from {host} broke off, truncated", passing=True)

@@ -176,7 +176,7 @@ class Unreadable:
     reason: str
 
 
-class Room:
+class Budget:
     """Memory shared by threads: who wants more than is free waits until others have given theirs back."""
 
     def __init__(self, size: int) -> None:
@@ -198,7 +198,7 @@ class Room:
                 self._changed.notify_all()
 
 
-DECODING = Room(MOST_AT_ONCE)
+DECODING = Budget(MOST_AT_ONCE)
 
 
 # Found ------------------------------------------------------------------------------------------------

@@ -1,1 +1,1 @@
-"""The main job and its sister commands, each a short list of steps that call into the rooms."""
+"""The main job and its sister commands, each a short list of steps that call the other packages."""

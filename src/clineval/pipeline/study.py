@@ -87,7 +87,7 @@ def run_study(
 
     Raises
     ------
-    InputError : the folder holds another study (it says what differs) or something else, or a room refuses.
+    InputError : the folder holds another study or something else, or a setting is not fit.
     """
     require_extra("train", for_what="study")
     recorder = results.Recorder()

@@ -1,1 +1,1 @@
-"""Outcome and risk in, frozen records out: this room knows no model, file, image or axes."""
+"""Outcome and risk in, frozen records out: this package knows no model, file, image or axes."""
