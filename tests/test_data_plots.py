@@ -123,7 +123,7 @@ def test_the_gallery_of_a_cohort_that_lost_cases_shows_the_pairs_it_still_holds(
 ):
     drawn = []
     monkeypatch.setattr(
-        data_plots, "draw_pair", lambda pair, images, ax, condition: drawn.append((pair, images))
+        data_plots, "draw_pair", lambda pair, images, ax, box, condition: drawn.append((pair, images))
     )
     monkeypatch.setattr(data_plots, "save", lambda figure, stem: None)
     lost = found.pairs[0].cases[0]

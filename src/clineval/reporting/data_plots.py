@@ -166,6 +166,7 @@ def _mosaic(images: Sequence[NDArray[np.uint8]], *, rows: int, columns: int) -> 
 
 
 Images = NDArray[np.uint8]
+Place = tuple[float, float, float, float]  # left, bottom, right and top edge, as shares of the Axes
 
 ACROSS = 4  # pairs a row
 EACH = 12  # pairs a section
@@ -283,23 +284,34 @@ def sections_at_threshold(audit: Audit) -> tuple[Section, ...]:
     return tuple(section for section in every if section.pairs)
 
 
-def draw_pair(pair: Pair, images: Images, ax: Axes, *, condition: str = "") -> None:
-    """Two images side by side, each under its name, split and label, with their similarity below."""
-    left, right = (images[position] for position in pair.positions)
-    gap = np.full((left.shape[0], max(1, round(GAP * left.shape[1]))), 255, np.uint8)
+def draw_pair(
+    pair: Pair, images: Images, ax: Axes, *, box: Place = (0.0, 0.0, 1.0, 1.0), condition: str = ""
+) -> None:
+    """Two images side by side, each under its name, split and label, with their similarity below.
+
+    ``box`` is where in the Axes the images go: left, bottom, right and top edge, as shares of it.
+    """
+    left, bottom, right, top = box
     ax.imshow(
-        np.hstack([left, gap, right]), cmap="gray", vmin=0, vmax=255, interpolation="nearest", aspect="equal"
-    )
+        _side_by_side(pair, images), cmap="gray", vmin=0, vmax=255, interpolation="nearest", aspect="auto",
+        extent=(left, right, bottom, top), transform=ax.transAxes,
+    )  # fmt: skip
     ax.set_axis_off()
-    for place, end in ((0.0, 0), (1.0, 1)):
+    for place, end in ((left, 0), (right, 1)):
         ax.text(
-            place, 1.03, _caption(pair, end, condition), transform=ax.transAxes, fontsize=5.6,
-            ha="left" if end == 0 else "right", va="bottom", color=INK, linespacing=1.15,
+            place, top + 0.03 * (top - bottom), _caption(pair, end, condition), transform=ax.transAxes,
+            fontsize=5.6, ha="left" if end == 0 else "right", va="bottom", color=INK, linespacing=1.15,
         )  # fmt: skip
     ax.text(
-        0.5, -0.03, _evidence(pair), transform=ax.transAxes, fontsize=5.6, ha="center", va="top",
-        color=WARNING if pair.contradictory else MUTED,
+        (left + right) / 2, bottom - 0.03 * (top - bottom), _evidence(pair), transform=ax.transAxes,
+        fontsize=5.6, ha="center", va="top", color=WARNING if pair.contradictory else MUTED,
     )  # fmt: skip
+
+
+def _side_by_side(pair: Pair, images: Images) -> Images:
+    left, right = (images[position] for position in pair.positions)
+    gap = np.full((left.shape[0], max(1, round(GAP * left.shape[1]))), 255, np.uint8)
+    return np.hstack([left, gap, right])
 
 
 def draw_nearest(audit: Audit, ax: Axes) -> None:
@@ -394,6 +406,8 @@ def _page(sections: Sequence[Section], images: Images, *, condition: str) -> Fig
     height = HEAD + sum(HEADING + count * PAIR_HEIGHT for count in rows) + 0.1
     figure = Figure(figsize=(WIDTH, height))
     FigureCanvasAgg(figure)
+    ax = figure.add_axes((0, 0, 1, 1))  # one for all pairs: Axes take longer than what is drawn in them
+    ax.set_axis_off()
     top = HEAD
     for section, count in zip(sections, rows, strict=True):
         figure.text(
@@ -401,22 +415,25 @@ def _page(sections: Sequence[Section], images: Images, *, condition: str) -> Fig
         )
         for place, pair in enumerate(section.pairs):
             down, across = divmod(place, ACROSS)
-            box = _box(down, across, top=top + HEADING, height=height)
-            draw_pair(pair, images, figure.add_axes(box), condition=condition)
+            box = _box(down, across, top=top + HEADING, height=height, side=images.shape[1:])
+            draw_pair(pair, images, ax, box=box, condition=condition)
         top += HEADING + count * PAIR_HEIGHT
     return figure
 
 
-def _box(down: int, across: int, *, top: float, height: float) -> tuple[float, float, float, float]:
-    """Left, bottom, width and height of a pair's Axes, as proportions of the figure."""
+def _box(down: int, across: int, *, top: float, height: float, side: Sequence[int]) -> Place:
+    """Left, bottom, right and top edge of a pair's images, as proportions of the figure."""
     cell, margin = (WIDTH - 0.24) / ACROSS, 0.12
-    picture = PAIR_HEIGHT - 0.50  # the caption needs three lines above, the evidence one below
-    bottom = top + down * PAIR_HEIGHT + 0.28 + picture
+    room = PAIR_HEIGHT - 0.50  # the caption needs three lines above, the evidence one below
+    longer = (2 + GAP) * side[1] / side[0]  # how many times as wide as high a pair is
+    wide = min(cell - 0.12, room * longer)
+    middle = margin + (across + 0.5) * cell
+    centre = top + down * PAIR_HEIGHT + 0.28 + room / 2
     return (
-        (margin + across * cell + 0.06) / WIDTH,
-        1 - bottom / height,
-        (cell - 0.12) / WIDTH,
-        picture / height,
+        (middle - wide / 2) / WIDTH,
+        1 - (centre + wide / longer / 2) / height,
+        (middle + wide / 2) / WIDTH,
+        1 - (centre - wide / longer / 2) / height,
     )
 
 
