@@ -93,7 +93,7 @@ def test_a_worker_that_the_system_ends_for_want_of_memory_is_named(tmp_path):
     _, told = process.communicate(timeout=60)
     assert process.returncode == 1
     last = told.strip().splitlines()[-1]
-    assert "out of memory (a training process was ended from outside" in last
+    assert "out of memory (a process of this run was ended from outside" in last
     assert last.endswith("use fewer --jobs or a smaller --size")
     assert wait_for_silence(process.pid, 5) == []
     assert [path.name for path in tmp_path.iterdir()] == [".results.members"]

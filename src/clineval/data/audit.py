@@ -7,8 +7,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import coo_matrix
-from scipy.sparse.csgraph import connected_components
 
 from clineval.data.cohort import Cohort
 from clineval.data.duplicates import (
@@ -79,6 +77,9 @@ def shares_group(group: NDArray[np.generic], split: NDArray[np.str_], *others: s
 
 def components(edges: Sequence[tuple[int, int]] | Indices, count: int) -> Indices:
     """Number of the connected component of each of ``count`` positions, shape (count,)."""
+    from scipy.sparse import coo_matrix  # both a tenth of a second, which predict need not wait for
+    from scipy.sparse.csgraph import connected_components
+
     ends = np.asarray(edges, dtype=np.int64).reshape(-1, 2)
     graph = coo_matrix((np.ones(len(ends)), (ends[:, 0], ends[:, 1])), shape=(count, count))
     return connected_components(graph, directed=False)[1].astype(np.int64)

@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageChops
-from scipy.ndimage import gaussian_filter
 
 from clineval.errors import InputError
 
@@ -269,14 +268,20 @@ def _speckle(image: Grey, strength: float, generator: np.random.Generator) -> Gr
     noise = generator.standard_normal(image.shape)
     grain = image.shape[1] * GRAIN
     if grain > 1:
-        noise = gaussian_filter(noise, grain / 2, mode="reflect")
+        noise = _smooth(noise, grain / 2)
         noise /= noise.std()
     return image * (1 + strength * noise)
 
 
 def _blur(image: Grey, strength: float, _generator: np.random.Generator) -> Grey:
     """A Gaussian of ``strength`` pixels (at 28 x 28), as a wider beam or a shifted focus makes it."""
-    return gaussian_filter(image, strength * image.shape[1] / REFERENCE, mode="reflect")
+    return _smooth(image, strength * image.shape[1] / REFERENCE)
+
+
+def _smooth(image: Grey, sigma: float) -> Grey:
+    from scipy.ndimage import gaussian_filter  # a fifth of a second, which predict need not wait for
+
+    return gaussian_filter(image, sigma, mode="reflect")
 
 
 def _brightness(image: Grey, strength: float, generator: np.random.Generator) -> Grey:

@@ -12,7 +12,6 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 from scipy import fft
-from scipy.ndimage import gaussian_filter
 
 from clineval.errors import InputError, Progress
 
@@ -353,6 +352,8 @@ def _details(images: Images) -> _Details:
 
 def _band(images: Images) -> Field:
     """The images between the finest and the coarsest scale, float32."""
+    from scipy.ndimage import gaussian_filter  # a fifth of a second, which predict need not wait for
+
     side = max(images.shape[1:])
     blur = np.sqrt(max((FINEST * side) ** 2 - 0.5**2, 0.0))  # none at 28 pixels, where one pixel is that wide
     grey = images.astype(np.float32)

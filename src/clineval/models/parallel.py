@@ -1,4 +1,4 @@
-"""Many trainings at once, each one a value: in processes that end with their parent, or on a Dask cluster."""
+"""Work in processes that end with their parent or on a Dask cluster: many trainings at once, each a value."""
 
 import asyncio
 import contextlib
@@ -15,11 +15,12 @@ from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import CancelledError, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass
+from functools import partial
 from importlib.metadata import version
 from itertools import chain
 from pathlib import Path
 from threading import Thread
-from typing import Any
+from typing import Any, TypeVar
 
 import joblib
 import numpy as np
@@ -372,10 +373,11 @@ def _other_versions(who: str, expected: dict[str, str], found: dict[str, str]) -
 
 
 WATCH_SECONDS = 0.25  # between two checks of a process whether its parent still lives
-_KILLED = "a training process was ended from outside, as the system does where memory runs out"
+_KILLED = "a process of this run was ended from outside, as the system does where memory runs out"
 IDLE_SECONDS = 5  # after which a process without work ends
 Task = tuple[Material, Job]
 Keyed = tuple[str, Fitted]
+T = TypeVar("T")
 
 
 def run_jobs(
@@ -450,32 +452,61 @@ def train_in_processes(tasks: Mapping[str, Task], workers: int) -> Iterator[Keye
     ------
     MemoryError : a process was ended from outside, as the system does where memory runs out.
     """
+    calls = [partial(_train, shared_address(), key, *task) for key, task in tasks.items()]
+    with _begun(calls, min(workers, len(calls))) as arriving:
+        yield from arriving
+
+
+@contextlib.contextmanager
+def beside(call: Callable[[], object], *, workers: int | None = None) -> Iterator[None]:
+    """Do a call in a process of its own while the block runs; before it where one process is allowed.
+
+    Nothing of what either does may depend on the other. An error in the block ends the call.
+
+    Raises
+    ------
+    MemoryError : as ``train_in_processes``; and what the call raises.
+    """
+    if checked_workers(workers) == 1:
+        call()
+        yield
+    else:
+        with _begun([call], 2) as arriving:
+            yield
+            list(arriving)
+
+
+@contextlib.contextmanager
+def _begun(calls: Sequence[Callable[[], T]], workers: int) -> Iterator[Iterator[T]]:
+    """What calls begun in so many processes give, as they finish; what is left at the end is ended."""
     parallel = joblib.Parallel(
-        min(workers, len(tasks)),
+        workers,
         backend="loky",
         return_as="generator_unordered",
         batch_size=1,
-        max_nbytes=None,  # arrays travel with their training, not through shared memory that may be full
+        max_nbytes=None,  # arrays travel with their call, not through shared memory that may be full
         idle_worker_timeout=IDLE_SECONDS,
     )
-    about = os.getpid(), shared_address()
-    calls = (joblib.delayed(_perform)(about, key, *task) for key, task in tasks.items())
+    with _deaf_to_hangup():
+        begun = parallel(joblib.delayed(_watched)(os.getpid(), call) for call in calls)
+    with warnings.catch_warnings(), contextlib.closing(begun) as arriving:
+        # of a process that was idle and ends just now: another takes its place
+        warnings.filterwarnings("ignore", message="A worker stopped while some jobs")
+        warnings.filterwarnings("ignore", message="[0-9]+ tasks ")  # of what an error leaves undone
+        yield _checked(arriving, len(calls))
+
+
+def _checked(arriving: Iterator[T | Exception], count: int) -> Iterator[T]:
     arrived = 0
     try:
-        with _deaf_to_hangup():
-            training = parallel(calls)
-        with warnings.catch_warnings(), contextlib.closing(training) as arriving:
-            # of a process that was idle and ends just now: another takes its place
-            warnings.filterwarnings("ignore", message="A worker stopped while some jobs")
-            warnings.filterwarnings("ignore", message="[0-9]+ tasks ")  # of what an error leaves undone
-            for outcome in arriving:
-                arrived += 1
-                if isinstance(outcome, Exception):
-                    raise outcome
-                yield outcome
+        for outcome in arriving:
+            arrived += 1
+            if isinstance(outcome, Exception):
+                raise outcome
+            yield outcome
     except BrokenProcessPool as error:
         raise MemoryError(_KILLED) from error
-    if arrived < len(tasks):  # joblib ends in silence where it sees the failure before the result that has it
+    if arrived < count:  # joblib ends in silence where it sees the failure before the result that has it
         raise MemoryError(_KILLED)
 
 
@@ -510,21 +541,22 @@ def end_with(parent: int) -> None:
 _WATCHED: list[int] = []  # the parent whose end this process watches for, once it does
 
 
-def _perform(about: tuple[int, str | None], key: str, material: Material, job: Job) -> Keyed | Exception:
-    """One training in a process of its own; its error is returned, for joblib may lose one that is raised.
-
-    ``about`` is the parent's number, and the address of the trainer of users' models that it started.
-    """
-    parent, trainer = about
-    use_shared(trainer)
+def _watched(parent: int, call: Callable[[], T]) -> T | Exception:
+    """A call in a process of its own; its error is returned, for joblib may lose one that is raised."""
     if not _WATCHED:
         _WATCHED.append(parent)
         end_with(parent)
     try:
-        return key, perform(material, job)
+        return call()
     except Exception as error:
         error.add_note(traceback.format_exc())
         return error
+
+
+def _train(trainer: str | None, key: str, material: Material, job: Job) -> Keyed:
+    """One training in a process of its own; ``trainer`` is the address of that of users' models, if any."""
+    use_shared(trainer)
+    return key, perform(material, job)
 
 
 def _sent(task: Task) -> bool:

@@ -4,6 +4,7 @@ import json
 import shutil
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from clineval.data.medmnist import STANDARD
 from clineval.data.medmnist_sets import SIZES
 from clineval.data.own_images import OWN, OwnCohort, draw_samples, read_own_cohort
 from clineval.data.own_table import Columns
-from clineval.errors import Announce, InputError, require_extra, silent
+from clineval.errors import Announce, InputError, Progress, require_extra, silent
 from clineval.evaluation import Evaluation
 from clineval.evaluation.curves import Curves, curves
 from clineval.evaluation.operating_points import given_point, parse_rule
@@ -29,6 +30,7 @@ from clineval.evaluation.records import SiteStudy
 from clineval.evaluation.sites import site_rows
 from clineval.models.classifier import Given, ModelSource, given_model, parts_of_combined, ready
 from clineval.models.ensemble import check_names, check_own_name
+from clineval.models.parallel import beside
 from clineval.models.user_model import TIMEOUT
 from clineval.pipeline.audit import draw_audit, write_audit
 from clineval.pipeline.explain import write_test_maps
@@ -197,7 +199,8 @@ def run(
     check_seed : train the first fold of each Python model twice; other risks for the same seed are said.
     out : results folder; by default ``results``, ``results-phantom`` for phantom data, or
         ``results-own`` for a user's images.
-    jobs : trainings at once, at least 1; all cores by default. The numbers do not depend on it.
+    jobs : trainings at once, at least 1; all cores by default. With 1 all is done in this process. The
+        numbers do not depend on it.
     formats : figure formats, of png, svg and pdf.
     resume : reuse the trainings that an interrupted run of the same settings finished.
     command : the words to record in the provenance.
@@ -264,26 +267,25 @@ def run(
                     finished=finished,
                     announce=announce,
                 )
-        with recorder.step("evaluate"):
+        of_data = partial(
+            draw_data, folder, whole, cohort, findings, exploration, models=trained, own=read, formats=formats
+        )
+        with recorder.step("evaluate"), beside(of_data, workers=jobs):
             table = read_predictions(folder / "predictions.csv")
             evaluation = open_test(folder, cohort, settings, table=table, announce=announce)
+            lines = curves(table, evaluation)
         if settings.probes:
             with recorder.step("probes"):
                 about_it = (cohort, read, table, evaluation, settings.evaluation, folder)
                 write_run_probes(*about_it, announce=announce)
-        with recorder.step("draw"):
-            about = {"condition": whole.condition, "notice": whole.source.notice}
-            draw_audit(findings, whole.images, folder, **about)
-            lines = draw(
-                folder, table, evaluation, exploration, cohort, trained, formats=formats, announce=announce
-            )
+        announce("Drawing the figures, checking maps of test images")
+        of_models = partial(
+            draw_models, folder, table, evaluation, lines, exploration, cohort, formats=formats
+        )
+        with recorder.step("draw"), beside(of_models, workers=jobs):
+            write_test_maps(folder, cohort, table=table, evaluation=evaluation)
             if evaluation.sites is not None:
                 write_sites(evaluation.sites, folder, formats=formats, notice=whole.source.notice)
-            if read is not None:
-                draw_check_strip(read, folder)
-        with recorder.step("maps"):
-            announce("Checking maps of test images")
-            write_test_maps(folder, cohort, table=table, evaluation=evaluation)
         with recorder.step("report"):
             results.seal(folder, facts("run", command, settings, cohort, recorder))
             write_words(folder, lines, table=table, announce=announce)
@@ -466,36 +468,55 @@ def open_test(
     )
 
 
-def draw(
+def draw_data(
+    folder: Path,
+    whole: Cohort,
+    cohort: Cohort,
+    findings: Audit,
+    exploration: Exploration,
+    *,
+    models: Sequence[FinalModel],
+    own: OwnCohort | None,
+    formats: Sequence[str],
+) -> None:
+    """Draw the figures of audit, exploration and learning, which no score is in.
+
+    ``whole`` is the cohort that was audited, ``own`` a user's images as they were read.
+    """
+    from clineval.reporting.figures import write_exploration_figures
+
+    draw_audit(findings, whole.images, folder, condition=whole.condition, notice=whole.source.notice)
+    learnt = [curve for model in models if model.name == "cnn" for curve in model.learning_curves]
+    write_exploration_figures(folder, exploration, cohort, learning_curves=learnt, formats=formats)
+    if own is not None:
+        draw_check_strip(own, folder)
+
+
+def draw_models(
     folder: Path,
     table: pd.DataFrame,
     evaluation: Evaluation,
+    lines: Curves,
     exploration: Exploration,
     cohort: Cohort,
-    models: Sequence[FinalModel] = (),
     *,
     formats: Sequence[str],
-    announce: Announce = silent,
-) -> Curves:
-    """Draw the figures of exploration, learning and evaluation; return the lines drawn, for the report.
-
-    ``models`` are the models that were trained; none where a finished run is applied.
-    """
+    progress: Progress | None = None,
+) -> None:
+    """Draw the figures of the evaluation, and collect the images that the report shows."""
+    from clineval.reporting.artefacts import write_gallery
     from clineval.reporting.figures import write_figures
 
-    lines = curves(table, evaluation)
     write_figures(
         folder,
         table=table,
         evaluation=evaluation,
         curves=lines,
-        exploration=exploration,
         cohort=cohort,
-        learning_curves=[curve for model in models if model.name == "cnn" for curve in model.learning_curves],
         formats=formats,
-        progress=announce("Drawing the figures"),
+        progress=progress,
     )
-    return lines
+    write_gallery(folder, cohort=cohort, table=table, evaluation=evaluation, exploration=exploration)
 
 
 def write_words(

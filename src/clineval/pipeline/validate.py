@@ -22,6 +22,7 @@ from clineval.data.own_table import Columns
 from clineval.errors import Announce, InputError, in_short, silent
 from clineval.evaluation import Evaluation, codec, read_evaluation
 from clineval.evaluation import sites as by_site
+from clineval.evaluation.curves import curves
 from clineval.evaluation.populations import check_chosen
 from clineval.evaluation.readers import check_readers
 from clineval.evaluation.records import Point, Primary, Scale
@@ -41,7 +42,7 @@ from clineval.pipeline.external import (
 from clineval.pipeline.run import (
     OwnImages,
     check_formats,
-    draw,
+    draw_models,
     said_first,
     write_exploration,
     write_sites,
@@ -170,10 +171,13 @@ def validate(
                 given = (run, external.cohort, scored.views, settings, folder)
                 write_robustness(*given, jobs=jobs, announce=announce)
         with recorder.step("draw"):
+            from clineval.reporting.figures import write_exploration_figures
+
             exploration = write_exploration(external.cohort, folder)
-            lines = draw(
-                folder, table, evaluation, exploration, external.cohort, formats=formats, announce=announce
-            )
+            write_exploration_figures(folder, exploration, external.cohort, formats=formats)
+            lines = curves(table, evaluation)
+            drawn = (folder, table, evaluation, lines, exploration, external.cohort)
+            draw_models(*drawn, formats=formats, progress=announce("Drawing the figures"))
             write_beside_figures(folder, subject_of(evaluation), lines, notice=external.cohort.source.notice)
             draw_beside(beside, external, folder)
             draw_scored_squares(run, external, scored, folder, matching=settings.matching)

@@ -21,7 +21,7 @@ from clineval.evaluation.curves import Curves, PopulationCurves
 from clineval.evaluation.records import COUNTS, RATES, OperatingPoint, PopulationScores
 from clineval.files import CsvRows, text_cell
 from clineval.reporting import data_plots, plots
-from clineval.reporting.artefacts import Failures, failures, write_gallery
+from clineval.reporting.artefacts import Failures, failures
 from clineval.reporting.data_plots import LearningCurve, write_duplicates
 from clineval.reporting.sentences import aim_words, main_point, number, subject_of, whole
 from clineval.reporting.style import (
@@ -528,19 +528,29 @@ def write_figures(
         *(of_learning(learning_curves, evaluation.condition, setting) if learning_curves else ()),
     ]
     names = _write(drawings, folder, formats=tuple(formats), progress=progress)
-    if cohort is not None:
-        write_gallery(folder, cohort=cohort, table=table, evaluation=evaluation, exploration=exploration)
-        if audit is not None:
-            write_duplicates(audit, cohort, folder / "duplicates.png")
-            names.append("duplicates")
+    if cohort is not None and audit is not None:
+        write_duplicates(audit, cohort, folder / "duplicates.png")
+        names.append("duplicates")
     return tuple(names)
 
 
 def write_exploration_figures(
-    folder: Path, exploration: Exploration, cohort: Cohort, *, formats: Sequence[str] = ("png",)
+    folder: Path,
+    exploration: Exploration,
+    cohort: Cohort,
+    *,
+    learning_curves: Sequence[data_plots.LearningCurve] = (),
+    formats: Sequence[str] = ("png",),
 ) -> tuple[str, ...]:
-    """Draw the data alone: classes per split, grey levels, examples; returns the figures' names."""
-    drawings = list(of_data(exploration, cohort, Setting.of(cohort, exploration)))
+    """Draw what no score is in: classes per split, grey levels, examples, and how the CNN's members learnt.
+
+    Returns the figures' names.
+    """
+    setting = Setting.of(cohort, exploration)
+    drawings = [
+        *of_data(exploration, cohort, setting),
+        *(of_learning(learning_curves, exploration.condition, setting) if learning_curves else ()),
+    ]
     return tuple(_write(drawings, folder, formats=tuple(formats)))
 
 
