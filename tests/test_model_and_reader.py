@@ -5,8 +5,10 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
-from clinical_reference import sample
+from clinical_reference import freedom, sample
 from discrimination_reference import REFERENCE
+from scipy.stats import norm
+from scipy.stats import t as student
 from statsmodels.stats.inter_rater import cohens_kappa
 
 from clineval.statistics.auc import compare_auc
@@ -113,8 +115,8 @@ def test_kappa_of_perfect_constant_and_doubled_ratings():
     assert "one and the same category" in constant.method
     once = kappa(first, second)
     twice = kappa(np.tile(first, 2), np.tile(second, 2), group=np.tile(np.arange(len(first)), 2))
-    # Each case twice as its own group: what one case tells, and groups / (groups - 1).
-    wider = np.sqrt(len(first) / (len(first) - 1))
+    # Each case twice as its own group: what one case tells, groups / (groups - 1), and Student's t.
+    wider = np.sqrt(len(first) / (len(first) - 1)) * student.ppf(0.975, len(first) - 1) / norm.ppf(0.975)
     assert twice.value == pytest.approx(once.value)
     assert twice.high - twice.low == pytest.approx((once.high - once.low) * wider)
     with pytest.raises(ValueError, match="Expected ratings among the categories given, got 5"):
@@ -185,6 +187,12 @@ def test_predictive_values_of_who_flags_nobody_are_undefined_with_the_reason(cas
     assert np.isfinite(found.at_cuts.npv.value)
 
 
+def expanded_tail(group):
+    """Hesterberg's share of resamples beyond each bound, for so many groups as of one size."""
+    degrees = freedom(group)
+    return norm.cdf(-np.sqrt((degrees + 1) / degrees) * student.ppf(0.975, degrees))
+
+
 def test_the_model_at_the_reader_s_point_is_read_off_its_roc_curve(cases):
     outcome, risk, reading, group = cases
     found = at_reader(outcome, risk, reading, cut=3, draws=20)
@@ -206,7 +214,10 @@ def test_the_model_at_the_reader_s_point_is_read_off_its_roc_curve(cases):
             at = np.mean(~acts[rows][~outcome[rows]])
             one = sensitivity_at_specificity(outcome[rows], risk[rows], at, draws=2).value
             differences.append(one - np.mean(acts[rows][outcome[rows]]))
-        assert [drawn.low, drawn.high] == pytest.approx(np.quantile(differences, [0.025, 0.975]), rel=1e-9)
+        outer = expanded_tail(group) if given else 0.025
+        assert [drawn.low, drawn.high] == pytest.approx(
+            np.quantile(differences, [outer, 1 - outer]), rel=1e-9
+        )
 
 
 def test_at_the_reader_s_point_worked_by_hand():

@@ -15,7 +15,7 @@ from clineval.predictions import SCORE, VAL, ranked_by
 from clineval.statistics.calibration import SmoothedCurve, grouped_curve
 from clineval.statistics.counts import Counts
 from clineval.statistics.decision_curve import compare_decision_curves, decision_curve
-from clineval.statistics.intervals import Estimate
+from clineval.statistics.intervals import Estimate, few_groups, shared_groups
 from clineval.statistics.operating_point import (
     ThresholdTable,
     likelihood_ratio_negative,
@@ -312,7 +312,7 @@ def _explorer(cases: Cases, scale: Scale) -> ExplorerSteps:
     steps = np.arange(STEPS + 1) / STEPS
     table = threshold_table(cases.outcome, cases.risk, steps, group=cases.group, level=scale.level)
     inner = decision_curve(cases.outcome, cases.risk, thresholds=steps[1:-1], draws=0).net_benefit
-    changes = _changes(table)
+    changes, few = _changes(table), few_groups(shared_groups(cases.group, len(cases)))
     return ExplorerSteps(
         steps,
         table.true_positives,
@@ -327,8 +327,8 @@ def _explorer(cases: Cases, scale: Scale) -> ExplorerSteps:
         np.concatenate([[cases.outcome.mean()], inner, [np.nan]]),
         changes,
         {
-            "lr_positive": _ratios(likelihood_ratio_positive, table, changes, scale.level),
-            "lr_negative": _ratios(likelihood_ratio_negative, table, changes, scale.level),
+            "lr_positive": _ratios(likelihood_ratio_positive, table, changes, scale.level, few),
+            "lr_negative": _ratios(likelihood_ratio_negative, table, changes, scale.level, few),
         },
     )
 
@@ -340,7 +340,7 @@ def _changes(table: ThresholdTable) -> NDArray[np.intp]:
 
 
 def _ratios(
-    ratio: Callable[..., Estimate], table: ThresholdTable, steps: NDArray[np.intp], level: float
+    ratio: Callable[..., Estimate], table: ThresholdTable, steps: NDArray[np.intp], level: float, few: str
 ) -> Band:
     """A likelihood ratio at some steps of a table; one without a bound above has its score bound below."""
     cells = zip(*(getattr(table, name)[steps].tolist() for name in COUNTS), strict=True)
@@ -348,7 +348,8 @@ def _ratios(
         table.independent_events[steps].tolist(), table.independent_non_events[steps].tolist(), strict=True
     )
     found = [_ratio(ratio, Counts(*counts), each, level) for counts, each in zip(cells, worth, strict=True)]
-    return Band(*np.array(found).T)
+    value, low, high = np.array(found).T
+    return Band(value, *(np.full_like(each, np.nan) if few else each for each in (low, high)))
 
 
 def _ratio(

@@ -477,8 +477,13 @@ def _plan(performance: Performance, settings: ReaderSettings) -> Plan | None:
             "--power plans a comparison of two modalities from the variances of a study that has two, got "
             f"{len(performance.modalities)}. Name the column with --modality-column."
         )
+    components = panels.variance_components(performance)
+    if not np.isfinite([components.error, components.cov1]).all():
+        raise InputError(
+            f"--power plans from the variances of this study, which has none: {performance.method}."
+        )
     studies = panels.study_sizes(
-        panels.variance_components(performance),
+        components,
         difference=settings.difference,
         readers=PLANNED_READERS,
         wanted=settings.power,

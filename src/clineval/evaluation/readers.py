@@ -27,7 +27,7 @@ from clineval.evaluation.records import (
 from clineval.settings import BesideReaders
 from clineval.statistics.auc import auc, auc_difference_by_logit, auc_logit, compare_auc
 from clineval.statistics.counts import flagged, group_codes
-from clineval.statistics.intervals import Estimate
+from clineval.statistics.intervals import Estimate, few_groups, shared_groups, without_bounds
 from clineval.statistics.model_and_reader import (
     NonInferiority,
     at_cuts,
@@ -252,10 +252,10 @@ def _categories(column: ReaderColumn, reading: Floats, outcome: Bools) -> tuple[
 
 def _at_cut(column: ReaderColumn, reading: Floats, cases: Cases, level: float) -> ReaderPoint:
     acts, outcome = flagged(reading, float(column.cut or 0)), cases.outcome
-    code = group_codes(np.arange(len(cases)) if cases.group is None else cases.group, len(cases))
+    code, few = group_codes(cases.group, len(cases)), few_groups(shared_groups(cases.group, len(cases)))
 
     def share(right: Bools, of: Bools, reason: str) -> Estimate:
-        return grouped_rate(right[of], code[of], reason=reason, level=level)
+        return without_bounds(grouped_rate(right[of], code[of], reason=reason, level=level), few)
 
     return ReaderPoint(
         at=column.at,

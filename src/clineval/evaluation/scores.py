@@ -29,7 +29,7 @@ from clineval.statistics.calibration import CalibrationErrors
 from clineval.statistics.counts import group_codes
 from clineval.statistics.decision_curve import compare_decision_curves, decision_curve
 from clineval.statistics.differences import compare_brier
-from clineval.statistics.intervals import FEWEST_GROUPS, Estimate, undefined
+from clineval.statistics.intervals import FEWEST_GROUPS, Estimate, few_groups, undefined, without_bounds
 from clineval.statistics.operating_point import mcnemar
 from clineval.statistics.scores import brier, log_loss, murphy_decomposition, scaled_brier
 
@@ -219,7 +219,7 @@ def _of_groups(cases: Cases, scale: Scale) -> GroupScores:
         else undefined("a patient has risks of exactly 0 and of exactly 1", level=scale.level)
     )
     mixed = int(((events > 0) & (events < sizes)).sum())
-    return GroupScores(len(sizes), int((events > 0).sum()), mixed, auc)
+    return GroupScores(len(sizes), int((events > 0).sum()), mixed, without_bounds(auc, few_groups(code)))
 
 
 def score(population: Population, model: str, points: tuple[Point, ...], scale: Scale) -> PopulationScores:

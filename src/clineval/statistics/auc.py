@@ -18,6 +18,12 @@ from clineval.statistics.intervals import (
     undefined,
 )
 
+PLAIN = "; covers 85 to 94 % where it says 95 %, least with few events or groups: read the logit interval"
+"""What stands beside the plain interval: benchmarks/coverage.md."""
+
+FEW = 30
+"""Cases, or groups, of a class from which on the logit interval keeps its level: benchmarks/coverage.md."""
+
 ROUNDING = 16 * float(np.finfo(np.float64).eps)  # of a sum, as a share of what was summed
 
 
@@ -48,13 +54,14 @@ class _Placements:
 class _Spread:
     """The variance of an AUC or of a difference, NaN with the reason where it cannot be had.
 
-    ``freedom``: the degrees of freedom that few groups leave to it, infinite without groups; ``few`` says
-    why groups are too few for any interval.
+    ``least``: cases, or groups with cases, of the rarer class. ``freedom``: the degrees of freedom that few
+    groups leave to it, infinite without groups; ``few`` says why groups are too few for any interval.
     """
 
     variance: float
     method: str
     units: int
+    least: int = 0
     freedom: float = np.inf
     few: str = ""
 
@@ -99,7 +106,7 @@ def auc(
         reach = spread.quantile(level) * float(np.sqrt(spread.variance))
         return max(0.0, value - reach), min(1.0, value + reach)
 
-    return _auc(outcome, risk, group, level, bounds, scale="")
+    return _auc(outcome, risk, group, level, bounds, scale=lambda spread: PLAIN)
 
 
 @takes_series
@@ -119,7 +126,7 @@ def auc_logit(
         low, high = expit(logit(value) + np.array([-reach, reach]))
         return float(low), float(high)
 
-    return _auc(outcome, risk, group, level, bounds, scale=", logit scale")
+    return _auc(outcome, risk, group, level, bounds, scale=_of_few)
 
 
 @takes_series
@@ -202,7 +209,7 @@ def auc_difference_by_logit(
     product = 2 * float(np.sqrt(of_a * of_b))  # 0 where an AUC is 1: then nothing is known to be shared
     alike = float(np.clip((of_a + of_b - variance) / product, -1, 1)) if product > 0 else 0.0
     low, high = square_and_add(first, second, correlation=alike)
-    method = f"MOVER of two logit intervals, paired: {first.method}"
+    method = f"MOVER of two logit intervals, paired: {_scale_alone(first)}"
     return Estimate(plain.value, low, high, level, method)
 
 
@@ -243,10 +250,15 @@ def compare_auc_unpaired(
     low, high = square_and_add(first, second)
     p_value = _level_reaching_zero(both, value) if value else 1.0
     method = "MOVER of two logit intervals, unpaired: " + " and ".join(
-        dict.fromkeys([first.method, second.method])
+        dict.fromkeys([_scale_alone(first), _scale_alone(second)])
     )
     statistic = float(np.sign(value) * -ndtri(p_value / 2)) if p_value > 0 else np.nan
     return Comparison(Estimate(value, low, high, level, method), statistic, p_value, method)
+
+
+def _scale_alone(estimate: Estimate) -> str:
+    """The method without what it says of the coverage of a single AUC."""
+    return estimate.method.partition("; from")[0]
 
 
 def square_and_add(first: Estimate, second: Estimate, *, correlation: float = 0.0) -> tuple[float, float]:
@@ -331,7 +343,7 @@ def _auc(
     level: float,
     bounds: Callable[[float, _Spread], tuple[float, float]],
     *,
-    scale: str,
+    scale: Callable[[_Spread], str],
 ) -> Estimate:
     normal_quantile(level)  # refuses a level outside (0, 1)
     outcome, risk = checked_cases(outcome, risk)
@@ -346,7 +358,18 @@ def _auc(
     if not spread.variance > 0:
         return Estimate(value, np.nan, np.nan, level, spread.method)
     low, high = bounds(value, spread)
-    return Estimate(value, low, high, level, spread.method + scale)
+    return Estimate(value, low, high, level, spread.method + scale(spread))
+
+
+def _of_few(spread: _Spread) -> str:
+    """The scale of ``auc_logit``, and what few cases or groups of a class leave of its coverage."""
+    if spread.least >= FEW:
+        return ", logit scale"
+    units = "groups with cases" if np.isfinite(spread.freedom) else "cases"
+    return (
+        f", logit scale; from {spread.least} {units} of one class covers 83 to 96 % where it says 95 %, "
+        "least near an AUC of 1"
+    )
 
 
 def _ranked(outcome: NDArray[np.bool_], risk: Floats, group: ArrayLike | None) -> tuple[float, _Spread]:
@@ -422,7 +445,7 @@ def _delong(placements: _Placements) -> _Spread:
     if min(events, non_events) < 2:
         return _Spread(np.nan, _too_few("", events, non_events), events + non_events)
     variance = placements.event.var(ddof=1) / events + placements.non_event.var(ddof=1) / non_events
-    return _Spread(float(variance), "DeLong", events + non_events)
+    return _Spread(float(variance), "DeLong", events + non_events, min(events, non_events))
 
 
 def _obuchowski(
@@ -448,7 +471,8 @@ def _obuchowski(
         return _Spread(0.0, "no interval: Obuchowski's variance is 0 on these groups", groups)
     few10, few01 = (effective_groups(each) - 1 for each in (event_group, other_group))
     freedom = (S10 / M + S01 / N) ** 2 / ((S10 / M) ** 2 / few10 + (S01 / N) ** 2 / few01)
-    return _Spread(variance, f"DeLong clustered by {groups} groups (Obuchowski)", groups, float(freedom))
+    words = f"DeLong clustered by {groups} groups (Obuchowski)"
+    return _Spread(variance, words, groups, min(I10, I01), float(freedom))
 
 
 def _too_few(of: str, events: int, non_events: int) -> str:

@@ -39,6 +39,8 @@ BINS = 500
 # curve is joined by a straight line instead of being fitted anew.
 SPAN = 2 / 3
 SKIP = 0.01
+# How often the intervals of ICI, E50 and E90 hold the truth: benchmarks/calibration.md and coverage.md.
+COVERS = tuple(f"{share} % where it says 95 %" for share in ("84 to 97", "72 to 99", "86 to 99"))
 # Numbers in one block of simulated outcomes.
 BLOCK = 2**20
 
@@ -358,8 +360,8 @@ def smoothed_calibration(
         "" if code is None else " of groups"
     )
     ici, e50, e90 = (
-        _above_chance(float(value[0]), own, perfect, level, method, code)
-        for value, own, perfect in zip(values, drawn, chance, strict=True)
+        _above_chance(float(value[0]), own, perfect, level, f"{method}; covers {covers}", code)
+        for value, own, perfect, covers in zip(values, drawn, chance, COVERS, strict=True)
     )
     middle = (float(np.median(perfect)) for perfect in chance)
     return SmoothedCalibration(curve, CalibrationErrors(ici, e50, e90, *middle))

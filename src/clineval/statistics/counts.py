@@ -79,20 +79,26 @@ def checked_cases(outcome: ArrayLike, risk: ArrayLike) -> tuple[NDArray[np.bool_
         raise ValueError(
             f"Expected one risk per outcome; got {len(outcome)} outcomes and {risk.shape} risks."
         )
+    return outcome, finite(risk, "risk")
+
+
+def finite(values: ArrayLike, what: str) -> NDArray[np.float64]:
+    """An array of float64, shape (n,); ValueError where a value is no finite number."""
+    given = numbers(values, what)
     # min and max say the same as isfinite().all() without an array of n flags; NaN passes through both.
-    if risk.size and not (np.isfinite(risk.min()) and np.isfinite(risk.max())):
-        row = int(np.flatnonzero(~np.isfinite(risk))[0])
-        raise ValueError(f"Expected a finite number for every risk; got {risk[row]} in row {row + 1}.")
-    return outcome, risk
+    if given.size and not (np.isfinite(given.min()) and np.isfinite(given.max())):
+        row = int(np.flatnonzero(~np.isfinite(given))[0])
+        raise ValueError(f"Expected a finite number for every {what}; got {given[row]} in row {row + 1}.")
+    return given
 
 
 def numbers(values: ArrayLike, what: str) -> NDArray[np.float64]:
     """An array of float64; ValueError where a value is text or missing without being NaN."""
-    given = np.asarray(values)
+    given = _as_given(values)
     if given.dtype.kind in "biuf":
         return given.astype(np.float64, copy=False)
     for row, value in enumerate(given.ravel().tolist()):
-        if isinstance(value, (str, bytes)) or _missing(value):
+        if isinstance(value, (str, bytes, complex)) or _missing(value):
             raise ValueError(f"Expected a number for every {what}; got {_shown(value)} in row {row + 1}.")
     try:
         return given.astype(np.float64)
@@ -102,7 +108,7 @@ def numbers(values: ArrayLike, what: str) -> NDArray[np.float64]:
 
 def checked_outcome(outcome: ArrayLike) -> NDArray[np.bool_]:
     """Who had the condition, shape (n,), as True and False; 0 and 1 are read as such, nothing else is."""
-    outcome = np.asarray(outcome)
+    outcome = _as_given(outcome)
     if outcome.ndim != 1:
         raise ValueError(f"Expected outcomes in one dimension; got shape {outcome.shape}.")
     if outcome.dtype == np.bool_:
@@ -116,6 +122,21 @@ def checked_outcome(outcome: ArrayLike) -> NDArray[np.bool_]:
         row = int(np.flatnonzero(~known)[0])
         raise ValueError(f"Expected every outcome to be 0 or 1; got {_shown(outcome[row])} in row {row + 1}.")
     return outcome == 1
+
+
+def _as_given(values: ArrayLike) -> NDArray[Any]:
+    """An array whose values are those of the list: numpy would make text of all numbers beside one word."""
+    array = np.asarray(values)
+    mixed = array.dtype.kind in "USc" and isinstance(values, (list, tuple))
+    return np.asarray(values, dtype=object) if mixed else array
+
+
+def true_or_false(values: ArrayLike, what: str, cases: int) -> NDArray[np.bool_]:
+    """Whether something holds of each case, shape (cases,), read as an outcome is."""
+    found = checked_outcome(values)
+    if len(found) != cases:
+        raise ValueError(f"Expected one {what} per case, got {len(found)} for {cases} cases.")
+    return found
 
 
 def _as_outcome(value: Any, row: int) -> bool:
@@ -142,8 +163,8 @@ def group_codes(group: ArrayLike | None, cases: int) -> NDArray[np.intp]:
         raise ValueError(f"Expected one group per case; got {group.shape} for {cases} cases.")
     if group.dtype.kind == "O":
         return _object_codes(group.tolist())
-    if group.dtype.kind == "f" and np.isnan(group).any():
-        raise _no_group(int(np.flatnonzero(np.isnan(group))[0]), "nan")
+    if group.dtype.kind in "fM" and (missing := np.flatnonzero(np.isnan(group))).size:
+        raise _no_group(int(missing[0]), "nan" if group.dtype.kind == "f" else "no time")
     _, first, code = np.unique(group, return_index=True, return_inverse=True)
     rank = np.empty(len(first), dtype=np.intp)
     rank[np.argsort(first)] = np.arange(len(first))
@@ -247,10 +268,19 @@ def counts(outcome: ArrayLike, risk: ArrayLike, threshold: float) -> Counts:
 def checked_risks(outcome: ArrayLike, risk: ArrayLike) -> tuple[Bools, Floats]:
     """Outcomes and risks of one length, every risk a probability in [0, 1]; ValueError otherwise."""
     outcome, risk = checked_cases(outcome, risk)
+    return outcome, _within_0_and_1(risk)
+
+
+def probabilities(risk: ArrayLike) -> Floats:
+    """Risks as an array of float64 in [0, 1]; ValueError otherwise."""
+    return _within_0_and_1(finite(risk, "risk"))
+
+
+def _within_0_and_1(risk: Floats) -> Floats:
     if risk.size and not (risk.min() >= 0 and risk.max() <= 1):
         row = int(np.flatnonzero((risk < 0) | (risk > 1))[0])
         raise ValueError(f"Expected every risk between 0 and 1; got {risk[row]} in row {row + 1}.")
-    return outcome, risk
+    return risk
 
 
 def steps_reached(risk: Floats, thresholds: Floats) -> NDArray[np.intp]:

@@ -19,10 +19,12 @@ from clineval.statistics.counts import (
     Bools,
     Floats,
     checked_cases,
+    checked_outcome,
     checked_risks,
     flagged,
     group_codes,
     takes_series,
+    true_or_false,
 )
 from clineval.statistics.intervals import (
     FEWEST_GROUPS,
@@ -34,6 +36,7 @@ from clineval.statistics.intervals import (
     shared_groups,
     undefined,
     wilson_bounds,
+    without_bounds,
 )
 from clineval.statistics.rates import Worth, effective_cases, grouped_rate
 from clineval.statistics.scores import standard_error, surely_wrong, surprise
@@ -105,9 +108,7 @@ def mcnemar(
     def paired(measure: str, among: Bools) -> PairedRate:
         own = None if code is None else code[among]
         found = _paired_rate(measure, right_a[among], right_b[among], own, level)
-        if not few or not among.any():
-            return found
-        return replace(found, difference=replace(found.difference, low=np.nan, high=np.nan, method=few))
+        return replace(found, difference=without_bounds(found.difference, few))
 
     return PairedRates(
         sensitivity=paired("sensitivity", outcome),
@@ -280,7 +281,7 @@ def _untested(difference: Estimate) -> Comparison:
 def auc_of_part_less_rest(
     outcome: ArrayLike,
     risk: ArrayLike,
-    part: Bools,
+    part: ArrayLike,
     *,
     group: ArrayLike | None = None,
     level: float = 0.95,
@@ -293,8 +294,8 @@ def auc_of_part_less_rest(
     part : shape (n,), True where the case belongs to the part.
     """
     outcome, risk = checked_cases(outcome, risk)
-    code = group_codes(group, len(outcome))
-    sides = (part, ~part)
+    code, inside = group_codes(group, len(outcome)), true_or_false(part, "part", len(outcome))
+    sides = (inside, ~inside)
     aucs = [auc_logit(outcome[on], risk[on], group=code[on], level=level) for on in sides]
     if not all(np.isfinite([each.low, each.high]).all() for each in aucs):
         return undefined(_lacking(aucs), level=level)
@@ -304,7 +305,7 @@ def auc_of_part_less_rest(
 
 @takes_series
 def rate_of_part_less_rest(
-    right: Bools, part: Bools, *, group: ArrayLike | None = None, level: float = 0.95
+    right: ArrayLike, part: ArrayLike, *, group: ArrayLike | None = None, level: float = 0.95
 ) -> Estimate:
     """A rate, such as the sensitivity, within a part of the cases less that within the others.
 
@@ -314,8 +315,9 @@ def rate_of_part_less_rest(
         flagged among all that have it.
     part, group : shape (n,), as for ``auc_of_part_less_rest``.
     """
-    code = group_codes(group, len(right))
-    sides = (part, ~part)
+    right = checked_outcome(right)
+    code, inside = group_codes(group, len(right)), true_or_false(part, "part", len(right))
+    sides = (inside, ~inside)
     rates = [grouped_rate(right[on], code[on], level=level) for on in sides]
     if not all(np.isfinite(each.value) for each in rates):
         return undefined(_lacking(rates), level=level)

@@ -11,10 +11,16 @@ from scipy.linalg import cho_factor, cho_solve
 from scipy.special import expit, logit
 
 from clineval.statistics.auc import auc_logit, compare_auc
-from clineval.statistics.counts import Bools, Floats, checked_risks, flagged, takes_series
-from clineval.statistics.intervals import Estimate, resampling_units
+from clineval.statistics.counts import Bools, Floats, checked_outcome, checked_risks, flagged, takes_series
+from clineval.statistics.intervals import Estimate
 from clineval.statistics.scores import surprise
-from clineval.statistics.updating import CaseMeans, UpdateScores, grouped_folds, local_threshold
+from clineval.statistics.updating import (
+    CaseMeans,
+    UpdateScores,
+    case_means,
+    grouped_folds,
+    local_threshold,
+)
 
 STEPS = ("threshold", "head", "head_shrunken")
 PENALTIES = (0.03, 0.3, 3.0, 30.0)  # C: how far local cases may move the head, small = little
@@ -93,7 +99,7 @@ def fit_head(
     outcome, group : shape (n,).
     local : the kernel of these cases, symmetric and positive semidefinite, and their offset.
     """
-    outcome = np.asarray(outcome, dtype=bool)
+    outcome = checked_outcome(outcome)
     fold = grouped_folds(outcome, group, folds=INNER_FOLDS, seed=seed)
     risks = [_crossed(outcome, local, fold, penalty) for penalty in penalties]
     losses = [float(surprise(outcome, risk).mean()) for risk in risks]
@@ -201,15 +207,13 @@ def evaluate_heads(
     """
     outcome, risk = checked_risks(outcome, risk)
     frozen = logit(risk)
-    own = frozen if head_risk is None else logit(np.asarray(head_risk, dtype=np.float64))
+    own = frozen if head_risk is None else logit(checked_risks(outcome, head_risk)[1])
     rest = frozen - share * own
     kernel = np.asarray(kernel, dtype=np.float64)
     offsets = {"head": np.zeros(len(risk)), "head_shrunken": own}
     heads = {step: LocalKernel(kernel, offset, share, rest) for step, offset in offsets.items()}
     parts = [grouped_folds(outcome, group, folds=folds, seed=(seed, repeat)) for repeat in range(repeats)]
-    units = resampling_units(outcome, group, stratified=False)
-    words = f"cross-fitted {repeats} times, percentile of {draws} bootstrap draws"
-    means = CaseMeans(outcome, units, units.weights(draws, seed), level, words)
+    means = case_means(outcome, group, repeats=repeats, draws=draws, seed=seed, level=level)
     plain = (outcome, frozen, group, target, assurance, parts, seed)
     first = _of_step(None, *plain)
     found = {"threshold": first} | {step: _of_step(head, *plain) for step, head in heads.items()}

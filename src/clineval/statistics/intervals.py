@@ -92,6 +92,13 @@ def few_groups(code: NDArray[np.intp] | None) -> str:
     return f"no interval: {number} too few to estimate how groups vary; at least {FEWEST_GROUPS} are needed"
 
 
+def without_bounds(estimate: Estimate, reason: str) -> Estimate:
+    """The value alone, with the reason, such as that of ``few_groups``; the same where there is none."""
+    if not reason or np.isnan(estimate.value):
+        return estimate
+    return Estimate(estimate.value, np.nan, np.nan, estimate.level, reason)
+
+
 def wilson(successes: int, total: int, *, level: float = 0.95) -> Estimate:
     """A proportion such as sensitivity, with Wilson's score interval.
 

@@ -12,18 +12,23 @@ from clineval.statistics.counts import (
     Bools,
     Floats,
     checked_cases,
-    checked_outcome,
+    finite,
     flagged,
     group_codes,
     takes_series,
+    true_or_false,
 )
 from clineval.statistics.differences import PairedRates, mcnemar
 from clineval.statistics.intervals import (
     Estimate,
-    normal_quantile,
+    effective_groups,
+    few_groups,
     percentile_interval,
+    quantile_by_group,
+    shared_groups,
     undefined,
     weight_blocks,
+    without_bounds,
 )
 from clineval.statistics.rates import grouped_rate
 
@@ -227,8 +232,13 @@ def at_reader(
     found = _read_off_at(outcome, risk, acts, np.ones((1, len(outcome))))[0]
     blocks = weight_blocks(outcome, group=group, draws=draws, seed=seed)
     drawn = np.concatenate([_read_off_at(outcome, risk, acts, weights) for weights in blocks])
-    words = f"percentile bootstrap of both, {draws} draws of {'cases' if group is None else 'groups'}"
-    return AtReader(*(_with_width(v, d, level, words) for v, d in zip(found, drawn.T, strict=True)))
+    code = shared_groups(group, len(outcome))
+    words = f"percentile bootstrap of both, {draws} draws of {'cases' if code is None else 'groups'}"
+    estimates = (
+        percentile_interval(float(v), d, level=level, method=words, groups=effective_groups(code))
+        for v, d in zip(found, drawn.T, strict=True)
+    )
+    return AtReader(*(without_bounds(each, few_groups(code)) for each in estimates))
 
 
 def _read_off_at(outcome: Bools, risk: Floats, acts: Bools, weights: Floats) -> Floats:
@@ -248,15 +258,6 @@ def _read_off_at(outcome: Bools, risk: Floats, acts: Bools, weights: Floats) -> 
 
 def _cumulated(weights: Floats) -> Floats:
     return np.concatenate([np.zeros((len(weights), 1)), np.cumsum(weights, axis=1)], axis=1)
-
-
-def _with_width(value: float, drawn: Floats, level: float, words: str) -> Estimate:
-    found = percentile_interval(float(value), drawn, level=level, method=words)
-    if found.low == found.high:
-        return Estimate(
-            found.value, np.nan, np.nan, level, "no interval: every resample gives the same number"
-        )
-    return found
 
 
 @takes_series
@@ -309,7 +310,7 @@ def ordinal_levels(ratings: ArrayLike) -> Floats | None:
     Of whole numbers, those between the lowest and the highest that nobody gave are categories too: they
     hold the others apart.
     """
-    seen = np.unique(np.asarray(ratings, dtype=np.float64))
+    seen = np.unique(finite(ratings, "rating"))
     if len(seen) and (seen == np.round(seen)).all() and np.ptp(seen) < MOST_LEVELS:
         return np.arange(seen[0], seen[-1] + 1)
     return seen if len(seen) <= MOST_LEVELS else None
@@ -318,7 +319,7 @@ def ordinal_levels(ratings: ArrayLike) -> Floats | None:
 def _categorised(
     first: ArrayLike, second: ArrayLike, categories: ArrayLike | None
 ) -> tuple[NDArray[np.intp], NDArray[np.intp], int]:
-    first, second = np.asarray(first, dtype=np.float64), np.asarray(second, dtype=np.float64)
+    first, second = finite(first, "rating"), finite(second, "rating")
     if first.shape != second.shape or first.ndim != 1:
         raise ValueError(f"Expected two ratings per case, got {first.shape} and {second.shape}.")
     both = np.concatenate([first, second])
@@ -354,18 +355,18 @@ def _predictive_difference(
 
 def _wald(value: float, moved: Floats, group: ArrayLike | None, level: float, words: str) -> Estimate:
     """A value and the interval from how far each case moves it, summed over the cases of a group."""
-    code = group_codes(group, len(moved))
-    by_group = np.bincount(code, weights=moved)
-    groups = len(by_group)
-    variance = float(by_group @ by_group) * (
-        groups / (groups - 1) if groups < len(moved) and groups > 1 else 1
-    )
-    if variance < 1e-14 or groups < 2:
+    code = shared_groups(group, len(moved))
+    if few := few_groups(code):
+        return Estimate(value, np.nan, np.nan, level, few)
+    by_unit = moved if code is None else np.bincount(code, weights=moved)
+    units = len(by_unit)
+    variance = float(by_unit @ by_unit) * (1 if code is None else units / (units - 1))
+    if variance < 1e-14 or units < 2:
         return Estimate(
             value, np.nan, np.nan, level, f"no interval: no spread between cases or groups ({words})"
         )
-    reach = normal_quantile(level) * np.sqrt(variance)
-    words += ", variance between groups" if groups < len(moved) else ""
+    reach = quantile_by_group(level, effective_groups(code)) * np.sqrt(variance)
+    words += "" if code is None else f", variance between {units} groups, Student's t"
     return Estimate(value, float(value - reach), float(value + reach), level, words)
 
 
@@ -461,11 +462,14 @@ def joint_readings(
         raise ValueError(f"Expected a prevalence between 0 and 1, got {prevalence}.")
     if acting_threshold is not None and not 0 <= acting_threshold < 1:
         raise ValueError(f"Expected a threshold to act at in [0, 1), got {acting_threshold}.")
+    few = few_groups(shared_groups(group, len(outcome)))
     setting = _Setting(
-        outcome, group_codes(group, len(outcome)), group is not None, at, level, acting_threshold
+        outcome, group_codes(group, len(outcome)), group is not None, few, at, level, acting_threshold
     )
     model, reader = flagged(risk, threshold), flagged(reading, cut)
-    ways = _ways(model, reader, None if category is None else _inside(category, len(outcome)))
+    ways = _ways(
+        model, reader, None if category is None else true_or_false(category, "category", len(outcome))
+    )
     return tuple(_joined(name, threshold, cut, reader, way, setting) for name, way in ways.items())
 
 
@@ -518,18 +522,13 @@ def within_category(
     threshold : cases of the category below it would be left alone.
     """
     outcome, risk = checked_cases(outcome, risk)
-    inside = _inside(category, len(outcome))
-    code = group_codes(np.arange(len(outcome)) if group is None else group, len(outcome))[inside]
+    inside = true_or_false(category, "category", len(outcome))
+    code, few = group_codes(group, len(outcome))[inside], few_groups(shared_groups(group, len(outcome)))
     cleared, event = ~flagged(risk[inside], threshold), outcome[inside]
-    spared, missed = (grouped_rate(cleared & side, code, level=level) for side in (~event, event))
+    spared, missed = (
+        without_bounds(grouped_rate(cleared & side, code, level=level), few) for side in (~event, event)
+    )
     return WithinCategory(len(event), int(event.sum()), _times(spared, 100), _times(missed, 100))
-
-
-def _inside(category: ArrayLike, cases: int) -> Bools:
-    inside = checked_outcome(category)
-    if len(inside) != cases:
-        raise ValueError(f"Expected one category per case, got {len(inside)} for {cases} cases.")
-    return inside
 
 
 @dataclass(frozen=True)
@@ -539,9 +538,14 @@ class _Setting:
     outcome: Bools
     code: np.ndarray
     grouped: bool
+    few: str
     prevalence: float
     level: float
     acting_threshold: float | None
+
+    def rate(self, which: Bools, side: Bools) -> Estimate:
+        """The share of the cases of a side, its value alone where groups are too few for an interval."""
+        return without_bounds(grouped_rate(which[side], self.code[side], level=self.level), self.few)
 
 
 @dataclass(frozen=True)
@@ -582,7 +586,7 @@ def _joined(
             return _fixed(0, level)
         side = outcome if what in ("caught", "missed", "lost", "gained") else ~outcome
         share = setting.prevalence if side is outcome else 1 - setting.prevalence
-        return _times(grouped_rate(which[side], setting.code[side], level=level), 1000 * share)
+        return _times(setting.rate(which, side), 1000 * share)
 
     def if_settled(found: Estimate) -> Estimate:
         return undefined("left open: it depends on the other reader", level=level) if refers else found
@@ -592,8 +596,8 @@ def _joined(
         float(threshold),
         float(cut),
         setting.prevalence,
-        sensitivity=if_settled(grouped_rate(final[outcome], setting.code[outcome], level=level)),
-        specificity=if_settled(grouped_rate(~final[~outcome], setting.code[~outcome], level=level)),
+        sensitivity=if_settled(setting.rate(final, outcome)),
+        specificity=if_settled(setting.rate(~final, ~outcome)),
         read=_read(strategy, way, setting),
         flagged=_times(_weighted(final, setting), 1000),
         caught=count("caught", final),
@@ -639,8 +643,10 @@ def _weighted(which: Bools, setting: _Setting, *, cost: float = 1.0) -> Estimate
     """prevalence x share among events + cost x (1 - prevalence) x share among the others."""
     outcome, code, level = setting.outcome, setting.code, setting.level
     weights = (setting.prevalence, cost * (1 - setting.prevalence))
-    one, two = (grouped_rate(which[side], code[side], level=level) for side in (outcome, ~outcome))
+    one, two = (setting.rate(which, side) for side in (outcome, ~outcome))
     value = weights[0] * one.value + weights[1] * two.value
+    if setting.few:
+        return Estimate(value, np.nan, np.nan, level, setting.few)
     sums = [_deviations(which, side, code) for side in (outcome, ~outcome)]
     shared = _correlation(*sums)
     below = _reach(weights, one.value - one.low, two.value - two.low, two.high - two.value, shared)

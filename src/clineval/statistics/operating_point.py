@@ -21,6 +21,7 @@ from clineval.statistics.counts import (
     counts,
     flagged,
     flagged_counts,
+    probabilities,
     steps_reached,
     takes_series,
 )
@@ -34,6 +35,7 @@ from clineval.statistics.intervals import (
     shared_groups,
     undefined,
     wilson_bounds,
+    without_bounds,
 )
 from clineval.statistics.rates import (
     Worth,
@@ -202,6 +204,7 @@ def intercept_at_prevalence(
     return Estimate(value, value - reach, value + reach, level, method)
 
 
+@takes_series
 def risk_at_prevalence(risk: ArrayLike, *, trained_at: float, prevalence: float) -> Floats:
     """Risks moved to another prevalence by Bayes' rule: the log-odds shift by the change of prior log-odds.
 
@@ -211,7 +214,7 @@ def risk_at_prevalence(risk: ArrayLike, *, trained_at: float, prevalence: float)
     trained_at, prevalence : between 0 and 1, both excluded.
     """
     shift = logit(_checked(prevalence)) - logit(_checked(trained_at))
-    return expit(logit(np.asarray(risk, dtype=np.float64)) + shift)
+    return expit(logit(probabilities(risk)) + shift)
 
 
 def _checked(prevalence: float) -> float:
@@ -384,7 +387,7 @@ def operating_point(
     few = few_groups(code)
 
     def proportion(right: Bools, of: Bools, reason: str) -> Estimate:
-        return _plain(rate(*_taken(right, of, code), reason=reason, level=level), few)
+        return without_bounds(rate(*_taken(right, of, code), reason=reason, level=level), few)
 
     everyone = np.ones(len(outcome), dtype=np.bool_)
     caught = proportion(called, outcome, "no case has the condition")
@@ -405,12 +408,14 @@ def operating_point(
         ppv=proportion(outcome, called, "no case is flagged"),
         npv=proportion(~outcome, ~called, "every case is flagged"),
         accuracy=proportion(called == outcome, everyone, "no cases"),
-        lr_positive=_plain(likelihood_ratio_positive(table, level=level, independent=classes), few),
-        lr_negative=_plain(likelihood_ratio_negative(table, level=level, independent=classes), few),
+        lr_positive=without_bounds(likelihood_ratio_positive(table, level=level, independent=classes), few),
+        lr_negative=without_bounds(likelihood_ratio_negative(table, level=level, independent=classes), few),
         appendix=Appendix(
-            _plain(balanced_accuracy(caught, spared), few),
-            _plain(f1(table, level=level, worth=_worth((called & outcome)[concerned], code, concerned)), few),
-            _plain(mcc(called, outcome, code=code, level=level), few),
+            without_bounds(balanced_accuracy(caught, spared), few),
+            without_bounds(
+                f1(table, level=level, worth=_worth((called & outcome)[concerned], code, concerned)), few
+            ),
+            without_bounds(mcc(called, outcome, code=code, level=level), few),
         ),
     )
 
@@ -421,13 +426,6 @@ def without_threshold(point: Point, *, level: float = 0.95) -> OperatingPoint:
     rates: dict[str, Any] = dict.fromkeys(RATES, missing)
     nothing = Appendix(missing, missing, missing)
     return OperatingPoint(point, None, None, None, None, **rates, appendix=nothing)
-
-
-def _plain(estimate: Estimate, few: str) -> Estimate:
-    """The estimate; its value alone where groups are too few for an interval."""
-    if not few or math.isnan(estimate.value):
-        return estimate
-    return Estimate(estimate.value, math.nan, math.nan, estimate.level, few)
 
 
 def _taken(right: Bools, of: Bools, code: NDArray[np.intp] | None) -> tuple[int, int, Worth]:

@@ -9,7 +9,16 @@ from scipy.special import logit
 
 from clineval.statistics.auc import auc_logit, compare_auc
 from clineval.statistics.counts import Bools, Floats, checked_risks, takes_series
-from clineval.statistics.intervals import Estimate, percentile_interval, resampling_units, undefined
+from clineval.statistics.intervals import (
+    Estimate,
+    effective_groups,
+    few_groups,
+    percentile_interval,
+    resampling_units,
+    shared_groups,
+    undefined,
+    without_bounds,
+)
 from clineval.statistics.updating import grouped_folds
 
 
@@ -109,13 +118,15 @@ def _explained(
         return undefined("the model's risks do not differ", level=level)
     missed = (log_odds - _cross_fitted(columns[kept], log_odds, [fold[kept] for fold in parts])) ** 2
     spread = (log_odds - log_odds.mean()) ** 2
-    units = resampling_units(
-        outcome[kept], None if group is None else np.asarray(group)[kept], stratified=False
-    )
+    code = shared_groups(None if group is None else np.asarray(group)[kept], len(log_odds))
+    units = resampling_units(outcome[kept], code, stratified=False)
     column = np.zeros(len(log_odds), dtype=np.intp)
     errors, squares = (
         units.weights(draws, seed) @ units.sums(column, 1, each)[:, 0] for each in (missed, spread)
     )
     words = f"cross-fitted {len(parts)} times, percentile of {draws} bootstrap draws"
     value = float(1 - missed.sum() / spread.sum())
-    return percentile_interval(value, 1 - errors / squares, level=level, method=words)
+    found = percentile_interval(
+        value, 1 - errors / squares, level=level, method=words, groups=effective_groups(code)
+    )
+    return without_bounds(found, few_groups(code))

@@ -14,7 +14,7 @@ from scipy.special import expit, logit, ndtr, stdtr, stdtrit
 from scipy.stats import chi2, f, ncf, ncx2
 
 from clineval.statistics.auc import square_and_add
-from clineval.statistics.counts import Floats, checked_cases, flagged
+from clineval.statistics.counts import Floats, checked_cases, flagged, takes_series
 from clineval.statistics.intervals import Estimate, normal_quantile
 from clineval.statistics.readings import MEASURES, Performance, Readings, known_word, reader_performance
 
@@ -255,6 +255,7 @@ def each_reader(performance: Performance, *, level: float = 0.95) -> tuple[tuple
     return tuple(rows)
 
 
+@takes_series
 def model_against_panel(
     study: Readings,
     risk: ArrayLike,

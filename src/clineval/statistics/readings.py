@@ -8,6 +8,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.stats import rankdata
 
 from clineval.statistics.counts import Bools, Floats, checked_cases, flagged, group_codes, takes_series
+from clineval.statistics.intervals import few_groups, shared_groups
 
 Codes = NDArray[np.intp]
 
@@ -35,7 +36,8 @@ class Readings:
 class Performance:
     """Each reader's AUC, sensitivity or specificity, shape (modalities, readers), and their covariance.
 
-    ``covariance``: shape (modalities, readers, modalities, readers), NaN where it cannot be estimated.
+    ``covariance``: shape (modalities, readers, modalities, readers), NaN where it cannot be estimated, as
+    from fewer than ten groups.
     ``nested``: "readers" or "modalities" where each case belongs to one of them only, else "".
     """
 
@@ -138,6 +140,8 @@ def reader_performance(
     sample = _Sample(right, outcome, code, int(code.max()) + 1, measure == "auc")
     value, left_out = _left_out(sample)
     spread = _delong(sample) if covariance == "delong" else _jackknife(left_out)
+    few = few_groups(shared_groups(study.group, len(study.group)))
+    spread = np.full_like(spread, np.nan) if few else spread
     shape = study.rating.shape[:2]
     return Performance(
         measure=measure,
@@ -147,7 +151,7 @@ def reader_performance(
         readers=study.readers,
         cases=len(outcome),
         nested=_nesting(~np.isnan(right).reshape((*shape, -1))),
-        method=_covariance_method(covariance, sample, undefined=bool(np.isnan(spread).any())),
+        method=few or _covariance_method(covariance, sample, undefined=bool(np.isnan(spread).any())),
     )
 
 

@@ -13,7 +13,7 @@ from scipy.special import entr, expit, logit, ndtr, ndtri
 
 from clineval.statistics import calibration, roc, scores
 from clineval.statistics.auc import auc_variance
-from clineval.statistics.counts import Bools, Floats, checked_risks, takes_series
+from clineval.statistics.counts import Bools, Floats, checked_risks, probabilities, takes_series
 from clineval.statistics.decision_curve import decision_curve
 from clineval.statistics.intervals import Estimate, normal_quantile, shared_groups, undefined, wilson_bounds
 from clineval.statistics.operating_point import operating_point
@@ -399,6 +399,7 @@ def sample_size_for_observed_expected(
     )
 
 
+@takes_series
 def sample_size_for_slope(
     risk: ArrayLike, *, width: float = 0.4, slope: float = 1.0, intercept: float = 0.0, level: float = 0.95
 ) -> SampleSize:
@@ -430,7 +431,7 @@ def sample_size_for_slope(
 
 
 def _log_odds(risk: ArrayLike) -> Floats:
-    risk = np.asarray(risk, dtype=np.float64)
+    risk = probabilities(risk)
     inner = risk[(risk > 0) & (risk < 1)]
     if not len(inner):
         raise ValueError("Expected risks between 0 and 1 are needed; got none.")

@@ -9,14 +9,26 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import chdtrc
 
-from clineval.statistics.counts import Bools, Floats, checked_risks, flagged, group_codes, takes_series
+from clineval.statistics.counts import (
+    Bools,
+    Floats,
+    checked_cases,
+    checked_outcome,
+    checked_risks,
+    flagged,
+    group_codes,
+    takes_series,
+)
 from clineval.statistics.intervals import (
     Estimate,
     Units,
+    effective_groups,
+    few_groups,
     percentile_interval,
     resampling_units,
     shared_groups,
     undefined,
+    without_bounds,
 )
 from clineval.statistics.recalibration import Recalibration, fit_intercept, fit_logistic, fit_platt, learnable
 from clineval.statistics.scores import surprise
@@ -117,6 +129,7 @@ def local_threshold(
     outcome, risk : shape (n,), at least one event.
     target, assurance : as for ``local_cases_needed``; the assurance takes events as independent.
     """
+    outcome, risk = checked_cases(outcome, risk)
     total = int(np.count_nonzero(outcome))
     if assurance is None or not total:
         return threshold_for_sensitivity(outcome, risk, target)
@@ -220,6 +233,7 @@ def fit_update(
     if step not in STEPS:
         raise ValueError(f"Expected a step of {', '.join(STEPS)}; got {step!r}.")
     outcome, risk = checked_risks(outcome, risk)
+    group = shared_groups(group, len(outcome))
     if step == "threshold":
         own = local_threshold(outcome, risk, target=target, assurance=assurance)
         return Update(step, step, None, own)
@@ -354,9 +368,7 @@ def evaluate_updates(
     _check_enough(outcome, group, target, folds)
     local = _Local(outcome, risk, group, threshold, target, assurance, alpha)
     parts = [grouped_folds(outcome, group, folds=folds, seed=(seed, repeat)) for repeat in range(repeats)]
-    units = resampling_units(outcome, group, stratified=False)
-    words = f"cross-fitted {repeats} times, percentile of {draws} bootstrap draws"
-    means = CaseMeans(outcome, units, units.weights(draws, seed), level, words)
+    means = case_means(outcome, group, repeats=repeats, draws=draws, seed=seed, level=level)
     frozen = _cross_fitted(local, "nothing", parts)
     return tuple(_evaluated(step, _cross_fitted(local, step, parts), frozen, means) for step in steps)
 
@@ -375,7 +387,7 @@ def grouped_folds(
     outcome: ArrayLike, group: ArrayLike | None, *, folds: int, seed: int | Sequence[int]
 ) -> NDArray[np.intp]:
     """The fold of each case, shape (n,), from 0: groups whole, events spread evenly, the rest by chance."""
-    outcome = np.asarray(outcome, dtype=bool)
+    outcome = checked_outcome(outcome)
     units = resampling_units(outcome, group, stratified=True, most=len(outcome))
     rng = np.random.default_rng(seed)
     fold = np.empty(units.number, dtype=np.intp)
@@ -488,6 +500,8 @@ class CaseMeans:
     weights: Floats
     level: float
     method: str
+    groups: float
+    few: str
 
     def scores(self, each: Floats, failure: str) -> UpdateScores:
         """From the scores of each case, shape (3, n)."""
@@ -509,7 +523,22 @@ class CaseMeans:
         cases = self.weights @ self.units.sums(one_column, 1, among.astype(np.float64))[:, 0]
         with np.errstate(invalid="ignore"):  # a draw may have no case of the class
             drawn = sums / cases
-        return percentile_interval(float(values[among].mean()), drawn, level=self.level, method=self.method)
+        found = percentile_interval(
+            float(values[among].mean()), drawn, level=self.level, method=self.method, groups=self.groups
+        )
+        return without_bounds(found, self.few)
+
+
+def case_means(
+    outcome: Bools, group: ArrayLike | None, *, repeats: int, draws: int, seed: int, level: float
+) -> CaseMeans:
+    """The draws of cases, or of whole groups, for scores that were cross-fitted ``repeats`` times."""
+    code = shared_groups(group, len(outcome))
+    units = resampling_units(outcome, code, stratified=False)
+    drawn = "" if code is None else " of groups"
+    words = f"cross-fitted {repeats} times, percentile of {draws} bootstrap draws{drawn}"
+    weights = units.weights(draws, seed)
+    return CaseMeans(outcome, units, weights, level, words, effective_groups(code), few_groups(code))
 
 
 def _evaluated(step: str, found: _CrossFitted, frozen: _CrossFitted, means: CaseMeans) -> EvaluatedUpdate:
