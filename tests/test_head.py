@@ -1,18 +1,10 @@
-"""A head fitted anew: the optimum, what cross-fitting says of it, and the stored model that it becomes."""
+"""A head fitted anew: the optimum, and what cross-fitting says of it."""
 
 import numpy as np
 import pytest
 from scipy.special import expit, logit
 from sklearn.linear_model import LogisticRegression
 
-from clineval.models import logistic, svm
-from clineval.models.head import NewHead, head_features, head_kernel, standardised_by, write_refitted
-from clineval.models.logistic import LogisticModel
-from clineval.models.preprocessing import PixelScaling, View
-from clineval.models.scattering import ENDS, ScatteringModel, scattering_features
-from clineval.models.stored import Stored, read_arrays, read_record, write_model
-from clineval.models.transfer import TransferModel
-from clineval.settings import ScatteringSettings
 from clineval.statistics.head import LocalKernel, evaluate_heads, fit_head, kernel_logistic
 from clineval.statistics.updating import grouped_folds
 
@@ -106,82 +98,3 @@ def test_the_part_of_a_mean_counts_by_its_share():
     assert same == whole
     half = evaluate_heads(outcome, risk, x @ x.T, share=0.5, head_risk=risk, **given)[2]
     assert 0 < half.gain.value < whole.gain.value + 0.02
-
-
-# The stored model -----------------------------------------------------------------------------------------
-
-IMAGES = np.random.default_rng(1).integers(0, 255, (40, 28, 28), dtype=np.uint8)
-VIEWS = [View(IMAGES), View(255 - IMAGES)]
-
-
-@pytest.mark.parametrize("kept", [None, (0.2, 1.3)])
-def test_a_stored_logistic_regression_gives_the_risks_of_its_new_head(tmp_path, kept):
-    rng = np.random.default_rng(2)
-    scaling = PixelScaling(np.full(784, 0.5), np.full(784, 0.3), "train")
-    model = LogisticModel(scaling, rng.normal(0, 0.01, 784), 0.1)
-    arrays = {"coefficients": model.coefficients, "mean": scaling.mean, "sd": scaling.sd,
-              "intercept": np.array([0.1])}  # fmt: skip
-    write_model(Stored({"kind": "logreg", "learnt_on": "train"}, arrays), tmp_path, "logreg")
-    features = head_features(model, VIEWS)
-    head = NewHead(rng.normal(size=40), -0.4, 0.3, kept)
-    write_refitted(model, features, head, tmp_path, "logreg")
-    again = logistic.read(
-        read_record(tmp_path / "logreg.json"), read_arrays(tmp_path / "logreg.safetensors")[0]
-    )
-    found = np.mean([logit(again.risk(view)) for view in VIEWS], axis=0)
-    expected = head_kernel(model, features) @ head.weight + head.intercept
-    if kept is not None:
-        expected += kept[0] + kept[1] * np.mean([logit(model.risk(view)) for view in VIEWS], axis=0)
-    assert found == pytest.approx(expected, abs=1e-9)
-
-
-@pytest.mark.parametrize("kept", [None, (0.0, 1.0)])
-def test_a_stored_kernel_machine_gives_the_risks_of_its_new_head(tmp_path, kept):
-    rng = np.random.default_rng(3)
-    x = rng.normal(size=(60, 6)).astype(np.float32)
-    settings = ScatteringSettings(penalty=3.0, sharpness=(1.0, 1.0))
-    outcome, group = x[:, 0] > 0, np.arange(60).astype(str)
-    machine = svm.fit(x, outcome, group, ends=(3, 6), settings=settings, seed=0)
-    model = TransferModel(None, machine)
-    write_model(svm.stored(machine), tmp_path, "transfer")
-    seen = [rng.normal(size=(20, 6)).astype(np.float32) for _ in range(2)]  # two views of twenty images
-    features = [machine.standardised(each) for each in seen]
-    head = NewHead(rng.normal(size=20), 0.3, 3.0, kept)
-    write_refitted(model, features, head, tmp_path, "transfer")
-    record, (arrays, _) = (
-        read_record(tmp_path / "transfer.json"), read_arrays(tmp_path / "transfer.safetensors")
-    )  # fmt: skip
-    assert svm.shapes(record, ends=(3, 6))["dual"] == arrays["dual"].shape
-    again = svm.read(record, arrays)
-    found = np.mean([logit(again.risk(each)) for each in seen], axis=0)
-    expected = head_kernel(model, features) @ head.weight + head.intercept
-    if kept is not None:
-        expected += np.mean([logit(machine.risk(each)) for each in seen], axis=0)
-    assert found == pytest.approx(expected, abs=1e-5)  # support vectors are kept in single precision
-
-
-# Features standardised by local images --------------------------------------------------------------------
-
-
-def test_pixels_are_standardised_by_the_images_themselves():
-    rng = np.random.default_rng(2)
-    scaling = PixelScaling(np.full(784, 0.5), np.full(784, 0.3), "train")
-    model = LogisticModel(scaling, rng.normal(0, 0.01, 784), 0.1)
-    pixels = IMAGES.reshape(40, 784) / 255
-    expected = (pixels - pixels.mean(axis=0)) / pixels.std(axis=0) @ model.coefficients + 0.1
-    assert logit(standardised_by(model, IMAGES).risk(View(IMAGES))) == pytest.approx(expected, abs=1e-6)
-    darker = (IMAGES * 0.5).astype(np.uint8)
-    found = standardised_by(model, darker).risk(View(darker))
-    assert found == pytest.approx(expit(expected), abs=0.02)  # a gain that all images share changes little
-
-
-def test_scattering_features_are_standardised_and_a_network_has_no_scale_of_features():
-    x = scattering_features(IMAGES)
-    settings = ScatteringSettings(penalty=3.0, sharpness=(1.0, 1.0))
-    outcome, group = np.arange(40) % 2 == 0, np.arange(40).astype(str)
-    machine = svm.fit(x, outcome, group, ends=ENDS, settings=settings, seed=0)
-    other = 255 - IMAGES
-    found = standardised_by(ScatteringModel(machine), other)
-    assert found.machine.mean == pytest.approx(scattering_features(other).mean(axis=0), abs=1e-4)
-    assert found.machine.support_vectors is machine.support_vectors
-    assert standardised_by(object(), IMAGES) is None

@@ -26,8 +26,8 @@ from clineval.evaluation.adoption import (
     with_heads,
 )
 from clineval.evaluation.records import Scale
-from clineval.models.head import (
-    MOST,
+from clineval.models.classifier import (
+    MOST_LOCAL,
     NewHead,
     has_head,
     head_features,
@@ -233,9 +233,9 @@ def _heads(
     announce: Announce,
 ) -> Heads:
     cohort, names = external.cohort, [name for name, model in run.models.items() if has_head(model)]
-    if not names or len(cohort) > MOST:
+    if not names or len(cohort) > MOST_LOCAL:
         reason = (
-            f"{len(cohort):,} local images are more than the {MOST:,} that a head is fitted on"
+            f"{len(cohort):,} local images are more than the {MOST_LOCAL:,} that a head is fitted on"
             if names
             else "no model of the run has a last layer that can be fitted anew (logreg, transfer)"
         )
