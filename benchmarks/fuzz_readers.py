@@ -167,7 +167,7 @@ def _own_table(path: Path) -> object:
 
 def _small_set() -> tuple[bytes, Any]:
     """A set of eleven images in the form of the official file, and what would be known of it."""
-    from clineval.data.medmnist_sets import SETS
+    from clineval.data.medmnist_files import SETS
 
     cases = {"train": 6, "val": 2, "test": 3}
     stream = io.BytesIO()
@@ -182,10 +182,10 @@ def _small_set() -> tuple[bytes, Any]:
 
 
 def _npz() -> Reader:
-    from clineval.data import medmnist, medmnist_sets
+    from clineval.data import medmnist, medmnist_files
 
     content, facts = _small_set()
-    medmnist_sets.SETS["breastmnist"] = facts  # type: ignore[index]
+    medmnist_files.SETS["breastmnist"] = facts  # type: ignore[index]
     return Reader([content], "npz", "breastmnist.npz", lambda path: medmnist.read(path))
 
 

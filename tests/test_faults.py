@@ -368,7 +368,7 @@ def test_only_the_known_modules_write_files():
     }
     whole_files = {
         "results/folder.py",
-        "data/download.py",
+        "data/medmnist_files.py",
         "files.py",
         "models/stored.py",
         "models/user_model.py",

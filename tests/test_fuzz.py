@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from clineval.data import medmnist_sets
+from clineval.data import medmnist_files
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "benchmarks"))
 import fuzz_readers
@@ -26,9 +26,9 @@ TEXT = st.text(alphabet='01.,;\n\r"\t-=abcoutmeriskplds \u202e٠', max_size=120)
 @pytest.fixture(scope="module", params=list(fuzz_readers.READERS))
 def reader(request):
     """One reader; two of them need a small data set in the place of the official one."""
-    official, folder = medmnist_sets.SETS["breastmnist"], os.environ.get("CLINEVAL_DATA")
+    official, folder = medmnist_files.SETS["breastmnist"], os.environ.get("CLINEVAL_DATA")
     yield fuzz_readers.READERS[request.param]()
-    medmnist_sets.SETS["breastmnist"] = official
+    medmnist_files.SETS["breastmnist"] = official
     os.environ.pop("CLINEVAL_DATA", None)
     if folder is not None:
         os.environ["CLINEVAL_DATA"] = folder

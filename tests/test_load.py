@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from clineval.data import Unavailable, load_cohort, medmnist, phantom
+from clineval.data import Unavailable, load_cohort, medmnist, medmnist_files, phantom
 from clineval.data.cohort import PHANTOM_NOTICE
 from clineval.errors import InputError
 
@@ -25,7 +25,8 @@ def nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path / "here")
     monkeypatch.setenv("CLINEVAL_DATA", str(tmp_path / "variable"))
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
-    monkeypatch.setattr(medmnist, "cache_folder", lambda: tmp_path / "cache")
+    for module in (medmnist, medmnist_files):
+        monkeypatch.setattr(module, "cache_folder", lambda: tmp_path / "cache")
     monkeypatch.setattr(medmnist, "download", no_network)
     monkeypatch.setattr(phantom, "phantom", partial(phantom.phantom, cases=(8, 8, 8)))  # quick to draw
     return tmp_path

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from clineval.data.cohort import Cohort
-    from clineval.data.download import Unavailable
     from clineval.data.medmnist import load_cohort
+    from clineval.data.medmnist_files import Unavailable
 
-_MODULE_OF = {"Cohort": "cohort", "Unavailable": "download", "load_cohort": "medmnist"}
+_MODULE_OF = {"Cohort": "cohort", "Unavailable": "medmnist_files", "load_cohort": "medmnist"}
 
 __all__ = ["Cohort", "Unavailable", "load_cohort"]
 

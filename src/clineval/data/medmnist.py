@@ -17,13 +17,22 @@ from pathlib import Path
 from typing import IO
 
 import numpy as np
-import pooch
 from numpy.typing import NDArray
 
 from clineval.data import phantom
 from clineval.data.cohort import Cohort, LabelMeaning, Source
-from clineval.data.download import Unavailable, download
-from clineval.data.medmnist_sets import SETS, SIZES, SetFacts
+from clineval.data.medmnist_files import (
+    SETS,
+    SIZES,
+    SetFacts,
+    Unavailable,
+    cache_folder,
+    download,
+    file_name,
+    find,
+    search_folders,
+    set_facts,
+)
 from clineval.data.preparation import grey_of_colour
 from clineval.errors import Announce, InputError, silent
 
@@ -52,17 +61,6 @@ class _Arrays:
     images: NDArray[np.uint8]
     labels: NDArray[np.integer]
     colour: NDArray[np.uint8] | None = None
-
-
-def set_facts(dataset: str, size: int) -> SetFacts:
-    """The row of ``SETS`` for a data set that exists at ``size`` pixels; refuses any other name or size."""
-    if dataset not in SETS:
-        raise InputError(f"--dataset needs auto, phantom or one of {', '.join(SETS)}; got {dataset!r}.")
-    facts = SETS[dataset]
-    if size not in SIZES:
-        sizes = ", ".join(str(known) for known in SIZES)
-        raise InputError(f"--size needs one of {sizes} (pixels per side) for {dataset}; got {size!r}.")
-    return facts
 
 
 def condition_of(dataset: str, asked: str | None = None) -> Condition:
@@ -95,35 +93,6 @@ def condition_of(dataset: str, asked: str | None = None) -> Condition:
             f"--condition needs some of the classes of {facts.title}, for a rest to compare with."
         )
     return Condition(JOINED.join(facts.labels[code] for code in codes), codes)
-
-
-def file_name(dataset: str, size: int) -> str:
-    """The official file's name: ``breastmnist.npz`` at 28 pixels, ``breastmnist_64.npz`` at 64."""
-    return f"{dataset}.npz" if size == 28 else f"{dataset}_{size}.npz"
-
-
-def cache_folder() -> Path:
-    """Where a download is kept for this user; the folder need not exist yet."""
-    return Path(pooch.os_cache("clineval"))
-
-
-def search_folders() -> tuple[Path, ...]:
-    """Where files are looked for, in order: ``$CLINEVAL_DATA``, ``./data``, ``~/.medmnist``, the cache."""
-    named = os.environ.get("CLINEVAL_DATA", "")
-    folders = [Path(os.path.expanduser(named))] if named else []
-    if folders and folders[0].exists() and not folders[0].is_dir():
-        raise InputError(
-            f"CLINEVAL_DATA needs to name a folder; {named} is a file. Name the folder that holds it."
-        )
-    return (*folders, Path("data"), Path(os.path.expanduser("~/.medmnist")), cache_folder())
-
-
-def find(dataset: str, *, size: int = 28, folders: Sequence[Path] | None = None) -> Path | None:
-    """The first folder's file of that data set, or None where no folder has one."""
-    set_facts(dataset, size)
-    places = search_folders() if folders is None else folders
-    candidates = (Path(folder) / file_name(dataset, size) for folder in places)
-    return next((path for path in candidates if os.path.lexists(path)), None)
 
 
 def load(

@@ -17,9 +17,8 @@ from clineval.data import load_cohort, medmnist, own_table, splits
 from clineval.data.audit import Audit, audit
 from clineval.data.cohort import Cohort, Exploration, Source
 from clineval.data.cohort import explore as explore_cohort
-from clineval.data.download import UNWRITABLE, Unavailable
 from clineval.data.medmnist import STANDARD
-from clineval.data.medmnist_sets import SIZES
+from clineval.data.medmnist_files import SIZES, UNWRITABLE, Unavailable
 from clineval.data.own_images import OWN, OwnCohort, draw_samples, read_own_cohort
 from clineval.data.own_table import Columns
 from clineval.errors import Announce, InputError, Progress, require_extra, silent
