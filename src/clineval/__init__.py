@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from clineval.evaluation import Evaluation, evaluate
-    from clineval.pipeline.loaded import load_run
     from clineval.pipeline.predict import predict
     from clineval.pipeline.run import OwnImages, run
+    from clineval.pipeline.serve import load_run
     from clineval.pipeline.validate import validate
     from clineval.predictions import read_predictions
     from clineval.settings import DataSettings, OwnSettings, RunSettings, TrainingSettings, ValidationSettings
@@ -20,7 +20,7 @@ _ROOM_OF = {
     "evaluate": "clineval.evaluation",
     "Evaluation": "clineval.evaluation",
     "read_predictions": "clineval.predictions",
-    "load_run": "clineval.pipeline.loaded",
+    "load_run": "clineval.pipeline.serve",
     "predict": "clineval.pipeline.predict",
     "validate": "clineval.pipeline.validate",
     "run": "clineval.pipeline.run",

@@ -1,4 +1,4 @@
-"""A finished run held in memory, and what its page says of an image: the work of ``clineval serve``."""
+"""A finished run held in memory, and what it says of images: to a notebook and to clineval serve's page."""
 
 import base64
 import csv
@@ -11,18 +11,19 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 from PIL import Image
 
-from clineval.data import medmnist
 from clineval.data.findings import bears_marks, nearly_black
 from clineval.data.image_files import HeldFile, ReadImage, read_images
-from clineval.data.preparation import Unusable, box_of, square_to_score
+from clineval.data.preparation import DEEP, Unusable, box_of, square_to_score
 from clineval.data.similarity import Neighbour, Recognised, Trace, digests, most_alike, recognise
 from clineval.errors import InputError
 from clineval.files import hash_file, program_version, read_regular
-from clineval.pipeline.predict import Prediction, Predictions, predict_files
+from clineval.pipeline.predict import Prediction, Predictions, predict_files, predict_images
 from clineval.pipeline.stored_run import AS_TRAINED, MOST_EVALUATION, StoredRun, cut_for, left_out, read_run
+from clineval.reporting.maps import Explanation
 from clineval.results.folder import MARKER
 
 REPORT, TABLE = "report.html", "predictions.csv"
@@ -30,6 +31,7 @@ NEAREST = 4  # training images shown beside an image
 SIDE_OF_PICTURE = 640  # pixels of the longer side of the picture shown
 SIDE_OF_SQUARE = 224  # the same of squares; smaller ones are shown pixel by pixel
 MOST_ON_DISK = 300_000_000  # bytes of a data set's file from which training images are shown
+MOST_SHOWN = 100  # rows of a table in a notebook; ``table`` has them all
 COLOURED = 0.05  # share of coloured pixels from which the page says that only their brightness was seen
 PHANTOM = "phantom"
 COUNTS = ("true_positives", "false_positives", "false_negatives", "true_negatives")
@@ -128,6 +130,8 @@ class Served:
 
     def _data_set(self) -> Any:
         """The cohort that the run learnt from, never fetched; None where it is not here."""
+        from clineval.data import medmnist  # which brings what downloads
+
         settings = self.provenance.get("settings", {})
         name = str(self.provenance.get("data", {}).get("dataset", "")).split("_")[0]
         try:
@@ -405,3 +409,153 @@ def _png(grey: NDArray[np.uint8], *, side: int) -> str:
     picture.thumbnail((side, side), Image.Resampling.BILINEAR)
     picture.save(kept, format="PNG")
     return base64.b64encode(kept.getvalue()).decode("ascii")
+
+
+# In a notebook -----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class PredictedImages:
+    """What a run says of some images: a table that a notebook shows with pictures, and maps on demand.
+
+    Attributes
+    ----------
+    predictions : of each image, as ``clineval.predict`` gives them.
+    squares : the prepared images, uint8, shape (images, side, side).
+    """
+
+    run: StoredRun
+    predictions: tuple[Prediction, ...]
+    squares: NDArray[np.uint8]
+    matching: bool
+
+    def __len__(self) -> int:
+        return len(self.predictions)
+
+    @cached_property
+    def table(self) -> pd.DataFrame:
+        """A row per image: its name, risk by the primary model, flagged, warning, risk by every model."""
+        model, threshold = self.run.main
+        rows = []
+        for each in self.predictions:
+            flagged = pd.NA if np.isnan(threshold) else each.risk[model] >= threshold
+            row = {"image": each.image, "risk": each.risk[model], "flagged": flagged}
+            risks = {f"risk_{name}": risk for name, risk in each.risk.items()}
+            rows.append({**row, "warning": each.warning, **risks})
+        return pd.DataFrame(rows).astype({"flagged": "boolean"})
+
+    def explain(self, image: int | str = 0, *, model: str | None = None) -> "ShownExplanation":
+        """The checked map of one image, which a notebook shows; by its number or its name.
+
+        Of an upright image the square that was cut first is mapped.
+
+        Raises
+        ------
+        InputError : there is no such image, more than one of that name, or no such model.
+        """
+        from clineval.pipeline.explain import explainer  # loads what the report is written with
+
+        place = image if isinstance(image, int) else self._place_of(image)
+        if not -len(self) <= place < len(self):
+            raise InputError(f"explain needs one of {len(self)} images, counted from 0; got {place}.")
+        ready = explainer(self.run, model, matching=self.matching)
+        found = ready.explain(self.squares[place], image=self.predictions[place].image)
+        return ShownExplanation(**vars(found))
+
+    def _place_of(self, name: str) -> int:
+        places = [number for number, each in enumerate(self.predictions) if each.image == name]
+        if len(places) != 1:
+            raise InputError(
+                f"explain needs the name of one image; {len(places)} are called {name!r}. Give its number."
+            )
+        return places[0]
+
+    def __repr__(self) -> str:
+        return repr(self.table)
+
+    def _repr_html_(self) -> str:
+        from clineval.reporting.notebook import PictureRow, picture_table
+
+        model, threshold = self.run.main
+        shown = [
+            PictureRow(square, each.image, each.risk[model], each.warning)
+            for square, each in zip(self.squares[:MOST_SHOWN], self.predictions, strict=False)
+        ]
+        return picture_table(
+            shown,
+            condition=self.run.condition,
+            model=model,
+            threshold=threshold,
+            notice=" ".join(filter(None, (self.run.notice, left_out(self.run)))),
+            left_out=len(self) - len(shown),
+        )
+
+
+@dataclass(frozen=True)
+class ShownExplanation(Explanation):
+    """The checked map of one image, which a notebook shows as its picture."""
+
+    def _repr_png_(self) -> bytes:
+        from clineval.reporting.map_plots import explanation_png
+
+        return explanation_png(self)
+
+
+@dataclass(frozen=True)
+class LoadedRun:
+    """A finished run, read once, ready to be asked."""
+
+    run: StoredRun
+
+    def predict(
+        self,
+        images: NDArray[np.uint8] | Path | str | Sequence[Path | str],
+        *,
+        fit: str = AS_TRAINED,
+        bits: int = DEEP,
+        matching: bool = True,
+        second_view: bool = True,
+    ) -> PredictedImages:
+        """Risks of images, with the numbers of ``clineval.predict``.
+
+        Parameters
+        ----------
+        images : image files or folders of them; or prepared images, uint8, shape (images, side, side) or
+            (side, side).
+        fit, bits, matching, second_view : as for ``clineval.predict``; ``fit``, ``bits`` and
+            ``second_view`` are for files.
+
+        Raises
+        ------
+        InputError : images of another size or type, or files that cannot be read (named).
+        """
+        from clineval.pipeline.explain import read_prepared
+
+        if isinstance(images, np.ndarray):
+            images = np.array(images)  # a copy: the caller's may change before a map is asked for
+            first = images[None] if images.ndim == 2 else images
+            if not len(first):
+                raise InputError("Expected at least one image; got none.")
+            found = predict_images(self.run, first, matching=matching)
+            return PredictedImages(self.run, tuple(found), first, matching)
+        sources = [images] if isinstance(images, str | Path) else list(images)
+        names, views = read_prepared(self.run, sources, fit=fit, bits=bits, second_view=second_view)
+        first, *second = views
+        found = predict_images(
+            self.run, first, second=next(iter(second), None), names=names, matching=matching
+        )
+        return PredictedImages(self.run, tuple(found), first, matching)
+
+
+def load_run(results: Path | str) -> LoadedRun:
+    """A finished run, read back to be asked for risks and maps.
+
+    Parameters
+    ----------
+    results : folder of ``clineval run``; or ``model.onnx`` with ``model.json`` beside it.
+
+    Raises
+    ------
+    InputError : not a whole folder of a run, or a file that was changed since.
+    """
+    return LoadedRun(read_run(Path(results)))
