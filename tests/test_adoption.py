@@ -15,8 +15,8 @@ from clineval.cli.main import run_command
 from clineval.errors import InputError
 from clineval.evaluation import read_evaluation
 from clineval.evaluation.adoption import Adoption, adopt, applied, check_enough, point_name
-from clineval.evaluation.codec import from_plain, to_plain
 from clineval.evaluation.records import Point, Primary, Scale
+from clineval.files import from_plain, to_plain
 from clineval.pipeline.predict import predict
 from clineval.predictions import check_predictions, read_predictions
 from clineval.reporting.adoption import ladder_table, local_cases_figure, sentences

@@ -9,9 +9,9 @@ from clinical_reference import freedom
 from scipy.special import expit, logit
 from scipy.stats import t as student
 
-from clineval.evaluation.codec import to_plain
 from clineval.evaluation.external import FOLDS, expected_auc, rate_difference, transport
 from clineval.evaluation.records import Point
+from clineval.files import to_plain
 from clineval.predictions import check_predictions
 from clineval.statistics.intervals import Estimate
 from clineval.statistics.rates import wilson

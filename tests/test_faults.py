@@ -353,6 +353,7 @@ def test_only_the_known_modules_write_files():
     source = Path(run_folder.__file__).parents[1]
     words = (
         "write_text(",
+        "write_json(",
         "write_bytes(",
         "to_csv(",
         "to_parquet(",

@@ -13,9 +13,9 @@ from clineval.cli.console import DONE, REFUSED
 from clineval.cli.main import run_command
 from clineval.data.findings import QUANTITIES
 from clineval.errors import InputError
-from clineval.evaluation.codec import from_plain, to_plain
 from clineval.evaluation.records import Point, Primary, Scale
 from clineval.evaluation.sites import SCALES, SiteStudy, over_sites, plan, site_rows
+from clineval.files import from_plain, to_plain
 from clineval.predictions import check_predictions
 from clineval.reporting.sites import DRAWN, forest_figure, forest_rows, sentences, site_parts
 from clineval.statistics.auc import auc_variance

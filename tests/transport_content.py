@@ -8,9 +8,9 @@ import pandas as pd
 from scipy.special import expit
 
 from clineval.evaluation import evaluate, write_evaluation
-from clineval.evaluation.codec import to_plain
 from clineval.evaluation.external import transport
 from clineval.evaluation.records import Point, Primary
+from clineval.files import to_plain
 from clineval.predictions import check_predictions, write_predictions
 
 POINTS = (Point("half", 0.5, "fixed"), Point("sensitivity_90", 0.2, "train_out_of_fold"))

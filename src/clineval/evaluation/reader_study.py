@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clineval.errors import InputError
-from clineval.evaluation.codec import to_plain
+from clineval.files import to_plain
 from clineval.settings import ReaderSettings
 from clineval.statistics import readers as panels
 from clineval.statistics.auc import auc_logit

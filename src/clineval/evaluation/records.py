@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clineval.errors import InputError
-from clineval.evaluation.codec import from_plain, to_plain
+from clineval.files import from_plain, to_plain, write_json
 from clineval.statistics.auc import Comparison
 from clineval.statistics.calibration import SmoothedCurve
 from clineval.statistics.differences import GapTest
@@ -608,8 +608,7 @@ def _shown(name: str) -> Any:
 
 def write_evaluation(evaluation: Evaluation, path: str | Path) -> None:
     """Write ``evaluation.json``: strict JSON, keys in a fixed order, every float as it reads back."""
-    text = json.dumps(evaluation.to_json(), indent=1, allow_nan=False, ensure_ascii=False)
-    Path(path).write_text(text + "\n", encoding="utf-8")
+    write_json(evaluation.to_json(), Path(path))
 
 
 def read_evaluation(path: str | Path) -> Evaluation:

@@ -15,7 +15,7 @@ from threadpoolctl import threadpool_limits
 from clineval import results as provenance
 from clineval.data.own_images import OwnCohort
 from clineval.errors import Announce, InputError, silent
-from clineval.evaluation import Evaluation, Primary, codec, read_evaluation
+from clineval.evaluation import Evaluation, Primary, read_evaluation
 from clineval.evaluation.adoption import (
     HEADS,
     UPDATES,
@@ -26,6 +26,7 @@ from clineval.evaluation.adoption import (
     with_heads,
 )
 from clineval.evaluation.records import Scale
+from clineval.files import to_plain, write_json
 from clineval.models.classifier import (
     MOST_LOCAL,
     NewHead,
@@ -145,7 +146,7 @@ def adopt_run(
             asked = _with_points(asked, found)
             _evaluate(with_heads(frame, heads.fitted, run.parts), found, folder, asked)
         with recorder.step("report"):
-            _write_json(codec.to_plain(found), folder / FILE)
+            write_json(to_plain(found), folder / FILE)
             write(pd.DataFrame(_ladder_rows(found)), folder / "adoption.csv")
             write(pd.DataFrame(_curve_rows(found)), folder / "local_cases.csv")
             write_adoption_figure(found, folder, formats=tuple(formats), notice=run.notice)
@@ -341,7 +342,7 @@ def _write_models(
         write_refitted(run.models[name], heads.features[name], anew, folder / MODELS, name)
         reason = "its last layer was fitted on the local cases"
         record[name]["recalibration"] = Choice.none(reason).to_json()
-    _write_json(record, path)
+    write_json(record, path)
 
 
 def _with_points(asked: Mapping[str, Any], found: Adoption) -> dict[str, Any]:
@@ -351,8 +352,8 @@ def _with_points(asked: Mapping[str, Any], found: Adoption) -> dict[str, Any]:
         found.model, point.threshold, point.chosen_on, f"Adopted for {found.site}: {point.rule}."
     )
     given = dict(asked["adoption"]["local"]["evaluation"])
-    points = {name: codec.to_plain(model.points) for name, model in found.models.items()}
-    return {**asked, "evaluation": {**given, "points": points, "primary": codec.to_plain(primary)}}
+    points = {name: to_plain(model.points) for name, model in found.models.items()}
+    return {**asked, "evaluation": {**given, "points": points, "primary": to_plain(primary)}}
 
 
 def _evaluate(frame: pd.DataFrame, found: Adoption, folder: Path, asked: Mapping[str, Any]) -> None:
@@ -385,11 +386,6 @@ def _curve_rows(found: Adoption) -> Iterator[dict[str, Any]]:
                 "sensitivity": curve.sensitivity[place], "worst_tenth": curve.worst_tenth[place],
                 "specificity": curve.specificity[place], "reached": curve.reached[place],
             }  # fmt: skip
-
-
-def _write_json(content: Mapping[str, Any], path: Path) -> None:
-    text = json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False)
-    path.write_text(text + "\n", encoding="utf-8")
 
 
 def _facts(

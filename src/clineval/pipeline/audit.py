@@ -1,7 +1,6 @@
 """The audit step: examine the images of a data set or of a user, and write what was found."""
 
 import csv
-import json
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -20,7 +19,7 @@ from clineval.data.image_files import as_cell
 from clineval.data.own_images import OwnImages, read_own_images
 from clineval.data.similarity import Images
 from clineval.errors import Announce, InputError, silent
-from clineval.files import CsvRows, text_cell
+from clineval.files import CsvRows, text_cell, write_json
 from clineval.results.folder import replace_folder, require_apart
 
 PAIR_COLUMNS = (
@@ -207,8 +206,7 @@ def _write_findings(found: Audit, every: Sequence[Finding], source: Source, fold
         "counts": counts(every),
         "findings": [finding.to_json() for finding in every],
     }
-    text = json.dumps(record, indent=2, ensure_ascii=False, allow_nan=False)
-    (folder / "audit.json").write_text(text + "\n", encoding="utf-8")
+    write_json(record, folder / "audit.json", indent=2)
     group = dict(zip(found.case.tolist(), found.group_of.tolist(), strict=True))
     rows = (_pair_row(pair, group[pair.cases[0]]) for pair in found.pairs)
     _write_csv(folder / f"{source.dataset}_near_duplicates.csv", PAIR_COLUMNS, rows)

@@ -20,10 +20,9 @@ from clineval.data.cohort import Cohort, Source
 from clineval.errors import Announce, InputError, Progress, option, silent
 from clineval.evaluation import Evaluation
 from clineval.evaluation.adoption import Adoption
-from clineval.evaluation.codec import from_plain, to_plain
 from clineval.evaluation.curves import Curves, curves
 from clineval.evaluation.populations import Cases, populations, without_repeats
-from clineval.files import hash_file
+from clineval.files import from_plain, hash_file, to_plain, write_json
 from clineval.pipeline.readers import write_reader_report_again
 from clineval.pipeline.run import write_words
 from clineval.pipeline.scoring import open_and_score
@@ -252,9 +251,7 @@ def write_coverage(
         "simulations": SIMULATIONS,
         "populations": found,
     }
-    path.write_text(
-        json.dumps(content, indent=1, allow_nan=False, ensure_ascii=False) + "\n", encoding="utf-8"
-    )
+    write_json(content, path)
 
 
 def _simulable(evaluation: Evaluation, table: pd.DataFrame) -> Iterator[tuple[str, str, Cases, float]]:

@@ -1,6 +1,5 @@
 """Maps of what a model's risk depends on, each checked before it is shown: the work of clineval explain."""
 
-import json
 import re
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -23,6 +22,7 @@ from clineval.data.image_files import find_images, read_squares
 from clineval.data.preparation import DEEP, Unusable, check_preparation
 from clineval.errors import InputError, Progress, in_short
 from clineval.evaluation import Evaluation
+from clineval.files import json_text
 from clineval.models.classifier import Classifier, checked_risk, mean_of
 from clineval.models.network import Networks
 from clineval.models.occlusion import cascade, occlusion_map
@@ -333,8 +333,7 @@ def explain(
     for name, stem, square in zip(names, stems, squares, strict=True):
         each = ready.explain(square, image=name)
         record = {**each.to_json(), "layers": _for_json(ready.down_the_layers(square))}
-        text = json.dumps(record, indent=1, ensure_ascii=False, allow_nan=False)
-        write_answer(text + "\n", out / f"{stem}.json")
+        write_answer(json_text(record), out / f"{stem}.json")
         try:
             write_explanation(each, out / f"{stem}.png")
         except OSError as error:

@@ -1,6 +1,5 @@
 """An external cohort: its risks, record and figures, probes, and its images as worse scanners show them."""
 
-import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -20,9 +19,9 @@ from clineval.data.preparation import KINDS, SEVERITIES, box_of, corrupt
 from clineval.data.similarity import recognise
 from clineval.errors import Announce, Progress
 from clineval.evaluation import Evaluation
-from clineval.evaluation.codec import to_plain
 from clineval.evaluation.external import transport
 from clineval.evaluation.records import Point
+from clineval.files import to_plain, write_json
 from clineval.models.classifier import Classifier
 from clineval.models.network import Networks
 from clineval.models.preprocessing import MIRRORED, ORIGINAL, external_view, mean_histogram
@@ -481,8 +480,7 @@ def write_run_probes(
             model=model,
             settings=settings,
         )
-    text = json.dumps(record, indent=1, ensure_ascii=False, allow_nan=False)
-    (folder / FILE).write_text(text + "\n", encoding="utf-8")
+    write_json(record, folder / FILE)
 
 
 def _by_case(cohort: Cohort, read: OwnCohort | None, announce: Announce) -> pd.DataFrame:

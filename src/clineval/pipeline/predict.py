@@ -2,7 +2,6 @@
 
 import csv
 import io
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import isnan
@@ -23,7 +22,7 @@ from clineval.data.image_files import (
 )
 from clineval.data.preparation import DEEP, Unusable, check_preparation
 from clineval.errors import InputError, Progress, in_short
-from clineval.files import CsvRows, write_whole
+from clineval.files import CsvRows, json_text, write_whole
 from clineval.pipeline.stored_run import (
     AS_TRAINED,
     FrozenThreshold,
@@ -131,7 +130,7 @@ class Predictions:
         }
         if self.unreadable is not None:
             record["unreadable"] = [{"image": file.case, "reason": file.reason} for file in self.unreadable]
-        return json.dumps(record, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+        return json_text(record)
 
     def to_short_csv(self) -> str:
         """File, risk to three digits, flagged and warning by the primary model, one line per image.

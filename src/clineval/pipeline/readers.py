@@ -12,9 +12,8 @@ from threadpoolctl import threadpool_limits
 
 from clineval import results
 from clineval.errors import Announce, InputError, silent
-from clineval.evaluation.codec import from_plain
 from clineval.evaluation.reader_study import ModelScores, ReaderStudy, analyse, reader_curves
-from clineval.files import hash_file, read_regular
+from clineval.files import from_plain, hash_file, read_regular, write_json
 from clineval.reporting.figures import write
 from clineval.reporting.readers import write_reader_figures, write_reader_report
 from clineval.results.folder import folder_kind, replace_folder, require_apart
@@ -81,7 +80,7 @@ def read_study(
         with recorder.step("analyse"):
             announce("Analysing the readings")
             study = _analysed(readings, settings, condition, scores)
-            _write_json(study.to_json(), folder / "readers.json")
+            write_json(study.to_json(), folder / "readers.json")
             write(pd.DataFrame(_rows(study)), folder / "readers.csv")
         with recorder.step("draw"):
             announce("Drawing the figures")
@@ -212,12 +211,6 @@ def _analysed(
         raise
     except ValueError as error:  # what only the numbers show, such as a pilot study that is too small
         raise InputError(f"{readings.name}: {error}") from error
-
-
-def _write_json(content: Mapping[str, Any], path: Path) -> None:
-    path.write_text(
-        json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8"
-    )
 
 
 def _rows(study: ReaderStudy) -> Iterator[dict[str, Any]]:

@@ -12,7 +12,7 @@ import pandas as pd
 from clineval import results
 from clineval.data.own_images import OWN
 from clineval.errors import Announce, InputError, in_short, require_extra
-from clineval.evaluation.codec import from_plain
+from clineval.files import from_plain
 from clineval.models.classifier import KINDS, ModelSource, given_model
 from clineval.models.user_model import TIMEOUT
 from clineval.pipeline.run import OwnImages, audit_and_group, load, load_own, write_exploration

@@ -1,6 +1,5 @@
 """The work of clineval run and fetch: data, audit, models, evaluation, report."""
 
-import json
 import shutil
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -27,6 +26,7 @@ from clineval.evaluation.curves import Curves, curves
 from clineval.evaluation.operating_points import given_point, parse_rule
 from clineval.evaluation.records import SiteStudy
 from clineval.evaluation.sites import site_rows
+from clineval.files import write_json
 from clineval.models.classifier import Given, ModelSource, given_model, parts_of_combined, ready
 from clineval.models.ensemble import check_names, check_own_name
 from clineval.models.parallel import beside
@@ -432,8 +432,7 @@ def write_sites(
 def write_exploration(cohort: Cohort, folder: Path) -> Exploration:
     """Describe the images in numbers and write ``exploration.json``."""
     exploration = explore_cohort(cohort)
-    text = json.dumps(exploration.to_json(), indent=2, ensure_ascii=False, allow_nan=False)
-    (folder / "exploration.json").write_text(text + "\n", encoding="utf-8")
+    write_json(exploration.to_json(), folder / "exploration.json", indent=2)
     return exploration
 
 

@@ -12,10 +12,10 @@ import pandas as pd
 from clineval import results
 from clineval.errors import Progress
 from clineval.evaluation import Evaluation, Learnt, Point, Primary, write_evaluation
-from clineval.evaluation.codec import from_plain
 from clineval.evaluation.evaluate import evaluate_checked
 from clineval.evaluation.records import Scale, SiteStudy
 from clineval.evaluation.sites import over_sites, plan, units
+from clineval.files import from_plain
 from clineval.predictions import attributes, read_predictions
 from clineval.settings import BesideReaders
 

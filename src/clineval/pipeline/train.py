@@ -1,6 +1,5 @@
 """Training and scoring the models of a run: folds, recalibration, thresholds; and once without each site."""
 
-import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,6 +16,7 @@ from clineval.data.splits import grouped_folds
 from clineval.errors import Announce, InputError, in_short
 from clineval.evaluation.operating_points import TARGET
 from clineval.evaluation.sites import plan, units
+from clineval.files import write_json
 from clineval.models.classifier import KINDS, Given, mean_of, parts_of_combined
 from clineval.models.ensemble import TrainedModel, train_cohorts
 from clineval.models.network import LearningCurve
@@ -253,8 +253,7 @@ def write_models(models: tuple[FinalModel, ...], folder: Path) -> None:
         if model.trained is not None and model.name == model.trained.name and model.trained.stored.arrays:
             write_model(model.trained.stored, folder, model.name)
     records = {model.name: _record(model) for model in models}
-    text = json.dumps(records, indent=2, ensure_ascii=False, allow_nan=False)
-    (folder / RECORDS).write_text(text + "\n", encoding="utf-8")
+    write_json(records, folder / RECORDS, indent=2)
 
 
 def _record(model: FinalModel) -> Mapping[str, Any]:

@@ -2,7 +2,6 @@
 
 import csv
 import hashlib
-import json
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -20,13 +19,13 @@ from clineval.data.image_files import Unreadable, as_cell
 from clineval.data.own_images import OwnCohort, read_own_cohort
 from clineval.data.own_table import Columns
 from clineval.errors import Announce, InputError, in_short, silent
-from clineval.evaluation import Evaluation, codec, read_evaluation
+from clineval.evaluation import Evaluation, read_evaluation
 from clineval.evaluation import sites as by_site
 from clineval.evaluation.curves import curves
 from clineval.evaluation.populations import check_chosen
 from clineval.evaluation.readers import check_readers
 from clineval.evaluation.records import Point, Primary, Scale
-from clineval.files import CsvRows
+from clineval.files import CsvRows, to_plain, write_json
 from clineval.models.onnx_model import ELSEWHERE
 from clineval.pipeline.external import (
     ExternalScores,
@@ -142,7 +141,7 @@ def validate(
         "points": _points(run, at_home),
         "attributes": list(settings.attributes),
         **({"origins": dict(at_home.origins)} if at_home.origins else {}),
-        "primary": None if at_home.primary is None else codec.to_plain(at_home.primary),
+        "primary": None if at_home.primary is None else to_plain(at_home.primary),
     }
     scoring = {**asdict(settings.evaluation), **chosen}
     with replace_folder(out, kind="validate", force=force) as folder, threadpool_limits(1):
@@ -158,13 +157,13 @@ def validate(
             beside = transport_record(run, results, table, external.cohort, scored, at_home, settings)
             if settings.probes:
                 beside["probes"] = external_probes(external, scored, at_home, settings, announce=announce)
-            _write_json(beside, folder / TRANSPORT)
+            write_json(beside, folder / TRANSPORT)
         study = None
         if settings.site_column is not None:
             with recorder.step("sites"):
                 announce("Summing up over sites")
                 study = _sites(table, external.cohort, settings, at_home)
-                _write_json(codec.to_plain(study), folder / SITES)
+                write_json(to_plain(study), folder / SITES)
                 write_sites(study, folder, formats=formats, notice=external.cohort.source.notice)
         if settings.corruptions:
             with recorder.step("robustness"):
@@ -394,7 +393,7 @@ def write_unreadable(external: OwnCohort, folder: Path) -> None:
 
 def _points(run: StoredRun, at_home: Evaluation) -> dict[str, list[dict[str, Any]]]:
     """The frozen thresholds of each model, as the provenance keeps them for whoever scores the table anew."""
-    return {name: codec.to_plain(at_home.points[name]) for name in run.names}
+    return {name: to_plain(at_home.points[name]) for name in run.names}
 
 
 def _evaluate(
@@ -423,11 +422,6 @@ def _evaluate(
         models=results / "models",
         progress=announce("Scoring the table"),
     )
-
-
-def _write_json(content: Mapping[str, Any], path: Path) -> None:
-    text = json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False)
-    path.write_text(text + "\n", encoding="utf-8")
 
 
 def _facts(

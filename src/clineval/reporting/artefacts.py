@@ -20,6 +20,7 @@ from clineval.data.similarity import Alignment, alignments, overlap
 from clineval.errors import InputError
 from clineval.evaluation import Evaluation, read_evaluation
 from clineval.evaluation.records import OperatingPoint
+from clineval.files import write_json
 from clineval.predictions import ranked_by, read_predictions
 from clineval.reporting.sentences import main_point
 from clineval.statistics.counts import flagged
@@ -115,8 +116,7 @@ def write_gallery(
         nearest=near,
         examples=examples,
     )
-    text = json.dumps(gallery.to_json(), indent=1, ensure_ascii=False)
-    (folder / FILE).write_text(text + "\n", encoding="utf-8")
+    write_json(gallery.to_json(), folder / FILE)
     return gallery
 
 

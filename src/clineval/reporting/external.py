@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from clineval.errors import InputError
-from clineval.evaluation.codec import from_plain
+from clineval.files import from_plain
 from clineval.reporting import sentences
 from clineval.reporting.artefacts import Artefacts
 from clineval.reporting.sentences import (

@@ -1,6 +1,5 @@
 """Maps of what a risk depends on: their record, and their checks in words."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from math import isnan, nan
@@ -11,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clineval.errors import InputError
+from clineval.files import write_json
 from clineval.reporting.sentences import number, signed, whole
 
 FILE = "maps.json"
@@ -182,8 +182,7 @@ class CheckedMaps:
 
 def write_maps(folder: Path, maps: CheckedMaps) -> None:
     """Write ``maps.json``."""
-    text = json.dumps(maps.to_json(), indent=1, ensure_ascii=False, allow_nan=False)
-    (folder / FILE).write_text(text + "\n", encoding="utf-8")
+    write_json(maps.to_json(), folder / FILE)
 
 
 def read_maps(record: Mapping[str, Any]) -> CheckedMaps | None:

@@ -12,7 +12,6 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Polygon, Rectangle
 
 from clineval.errors import InputError
-from clineval.evaluation.codec import from_plain
 from clineval.evaluation.sites import (
     TOLERANCE,
     MeasureOverSites,
@@ -21,6 +20,7 @@ from clineval.evaluation.sites import (
     SiteStudy,
     aim,
 )
+from clineval.files import from_plain
 from clineval.reporting.sections import gap_sentences
 from clineval.reporting.sentences import (
     defined,

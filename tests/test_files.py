@@ -1,4 +1,4 @@
-"""Records go to strict JSON and back by their type hints."""
+"""Files: strict JSON, and records to it and back by their type hints."""
 
 import json
 import math
@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from clineval.evaluation.codec import from_plain, to_plain
+from clineval.files import from_plain, to_plain, write_json
 
 
 @dataclass(frozen=True)
@@ -104,3 +104,10 @@ def test_unknown_keys_are_passed_over_unless_strict():
     assert from_plain(Inner, content) == Inner("a", 1.0)
     with pytest.raises(ValueError, match=r"settings has \['later'\], which Inner does not know"):
         from_plain(Inner, content, place="settings", strict=True)
+
+
+def test_json_is_strict_in_the_order_given_and_ends_its_last_line(tmp_path):
+    write_json({"b": "ä", "a": [1.5, None]}, tmp_path / "a.json")
+    assert (tmp_path / "a.json").read_bytes() == '{\n "b": "ä",\n "a": [\n  1.5,\n  null\n ]\n}\n'.encode()
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        write_json({"a": math.nan}, tmp_path / "a.json")
