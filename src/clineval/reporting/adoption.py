@@ -6,13 +6,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-from markupsafe import Markup
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from clineval.evaluation.adoption import AdoptedModel, Adoption
 from clineval.files import program_version, write_whole
-from clineval.reporting.report import HERE, content_policy, template
+from clineval.reporting.report import page
 from clineval.reporting.sentences import (
     covers,
     defined,
@@ -210,25 +209,22 @@ def _label_free(found: Adoption) -> str:
 
 def write_adoption_page(found: Adoption, folder: Path, *, notice: str = "") -> Path:
     """Write ``adoption.html`` with the figure that lies beside it."""
-    style = (HERE / "report.css").read_text(encoding="utf-8")
     picture = folder / f"{FIGURE}.png"
-    page = template("adoption.html.jinja").render(
-        title=f"The model adopted for {found.site}: {found.condition}",
-        notice=notice,
-        sentences=list(sentences(found)),
-        counts=_counts(found),
-        ladder=ladder_table(found),
-        models=_model_table(found),
-        heads=head_table(found),
-        needed=_needed_table(found),
-        figure=base64.b64encode(picture.read_bytes()).decode("ascii") if picture.is_file() else "",
-        found=found,
-        level=f"{100 * found.level:g}%",
-        program=f"clineval {program_version()}",
-        style=Markup(style),
-        policy=content_policy(style=style, script=""),
-    )
-    write_whole(folder / PAGE, page)
+    content = {
+        "title": f"The model adopted for {found.site}: {found.condition}",
+        "notice": notice,
+        "sentences": list(sentences(found)),
+        "counts": _counts(found),
+        "ladder": ladder_table(found),
+        "models": _model_table(found),
+        "heads": head_table(found),
+        "needed": _needed_table(found),
+        "figure": base64.b64encode(picture.read_bytes()).decode("ascii") if picture.is_file() else "",
+        "found": found,
+        "level": f"{100 * found.level:g}%",
+        "program": f"clineval {program_version()}",
+    }
+    write_whole(folder / PAGE, page("adoption.html.jinja", content))
     return folder / PAGE
 
 

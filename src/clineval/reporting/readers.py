@@ -3,15 +3,12 @@
 import base64
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
 from math import isnan
 from pathlib import Path
 from typing import Any
 
-import jinja2
 import numpy as np
 import pandas as pd
-from markupsafe import Markup
 from matplotlib.axes import Axes
 
 from clineval.evaluation.reader_study import (
@@ -24,7 +21,7 @@ from clineval.evaluation.reader_study import (
 )
 from clineval.files import program_version, write_whole
 from clineval.reporting.figures import write
-from clineval.reporting.report import content_policy
+from clineval.reporting.report import page
 from clineval.reporting.sentences import (
     compared,
     defined,
@@ -53,7 +50,6 @@ from clineval.reporting.style import (
 from clineval.reporting.tables import Cell, Table, cell
 from clineval.statistics.intervals import Estimate
 
-HERE = Path(__file__).parent
 READER_COLOURS = MODEL_COLOURS[2:]  # of the modalities; a model is drawn in ink
 RATES = ("sensitivity", "specificity")
 SPEAKS = {
@@ -267,26 +263,9 @@ def write_reader_report(folder: Path, study: ReaderStudy, *, source: str, facts:
     ----------
     source : the table's name. facts : how it was read, in words.
     """
-    style = (HERE / "report.css").read_text(encoding="utf-8")
-    page = _template().render(
-        **_content(study, folder, source, facts),
-        style=Markup(style),
-        policy=content_policy(style=style, script=""),
-    )
-    write_whole(folder / "report.html", page)
+    text = page("readers.html.jinja", _content(study, folder, source, facts))
+    write_whole(folder / "report.html", text)
     return folder / "report.html"
-
-
-@cache
-def _template() -> jinja2.Template:
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(HERE),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    return environment.get_template("readers.html.jinja")
 
 
 def _content(study: ReaderStudy, folder: Path, source: str, facts: Mapping[str, str]) -> dict[str, Any]:

@@ -72,17 +72,21 @@ def write_report(folder: Path, artefacts: Artefacts | None = None, *, curves: Cu
 
 def render(artefacts: Artefacts, curves: Curves) -> str:
     """The page as text; the same artefacts give the same text."""
-    style, script = _asset("report.css"), _asset("report.js")
-    page = template("report.html.jinja").render(
-        **content(artefacts, curves),
+    return page("report.html.jinja", content(artefacts, curves), script=_asset("report.js"))
+
+
+def page(name: str, content: Mapping[str, Any], *, script: str = "") -> str:
+    """A page that stands alone: a template of this package with the report's style, and its policy."""
+    style = _asset("report.css")
+    return template(name).render(
+        **content,
         style=Markup(style),
         script=Markup(script),
-        policy=content_policy(style=style, script=script),
+        policy=_content_policy(style=style, script=script),
     )
-    return page
 
 
-def content_policy(*, style: str, script: str) -> str:
+def _content_policy(*, style: str, script: str) -> str:
     """What a browser may do with the page: its style and script by their hashes, embedded images, no more."""
     return (
         f"default-src 'none'; img-src data:; style-src '{_source_hash(style)}'; "
