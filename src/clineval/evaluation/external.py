@@ -16,7 +16,7 @@ from clineval.statistics.auc import square_and_add
 from clineval.statistics.differences import compare_brier, compare_log_loss
 from clineval.statistics.intervals import Estimate
 from clineval.statistics.operating_point import operating_point
-from clineval.statistics.recalibration import Recalibration, fit_logistic, fit_platt
+from clineval.statistics.recalibration import fit_intercept, fit_platt
 from clineval.statistics.scores import brier
 
 INTERNAL = ("test", "test_clean")  # populations of the run that an external one is set beside
@@ -200,13 +200,14 @@ def _calibration(cases: Cases, scale: Scale) -> dict[str, Estimate]:
 
 
 def _repairs(cases: Cases, scale: Scale) -> Iterator[Repair]:
-    for kind, fit in (("intercept", _fit_intercept), ("intercept and slope", _fit_both)):
+    for kind, fit in (("intercept", fit_intercept), ("intercept and slope", fit_platt)):
         recalibrated = np.empty_like(cases.risk)
         fold = _folds(cases, scale.seed)
         try:
             for number in range(FOLDS):
-                fitted = fit(cases.outcome[fold != number], cases.risk[fold != number])
-                recalibrated[fold == number] = fitted.apply(cases.risk[fold == number])
+                inside, left_out = fold != number, fold == number
+                fitted = fit(cases.outcome[inside], cases.risk[inside], fitted_on="external")
+                recalibrated[left_out] = fitted.apply(cases.risk[left_out])
         except ValueError as error:  # the statistic's own word that there is nothing to fit
             yield Repair(kind, reason=str(error))
             continue
@@ -217,19 +218,6 @@ def _repairs(cases: Cases, scale: Scale) -> Iterator[Repair]:
             "log_loss": compare_log_loss(cases.outcome, recalibrated, cases.risk, **paired).difference,
         }
         yield Repair(kind, _calibration(after, scale), changes)
-
-
-def _fit_intercept(outcome: NDArray[np.bool_], risk: Floats) -> Recalibration:
-    inner = (risk > 0) & (risk < 1)
-    fit = fit_logistic(outcome[inner], offset=logit(risk[inner]))
-    if fit.failure:
-        raise ValueError(fit.failure)
-    cases, events = len(outcome), int(outcome.sum())
-    return Recalibration("platt", "external", cases, events, intercept=float(fit.coefficients[0]))
-
-
-def _fit_both(outcome: NDArray[np.bool_], risk: Floats) -> Recalibration:
-    return fit_platt(outcome, risk, fitted_on="external")
 
 
 def _folds(cases: Cases, seed: int) -> NDArray[np.int64]:
