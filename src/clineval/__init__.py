@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from clineval.predictions import read_predictions
     from clineval.settings import DataSettings, OwnSettings, RunSettings, TrainingSettings, ValidationSettings
 
-_ROOM_OF = {
+_MODULE_OF = {
     "evaluate": "clineval.evaluation",
     "Evaluation": "clineval.evaluation",
     "read_predictions": "clineval.predictions",
@@ -53,6 +53,6 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     if name == "__version__":
         return import_module("clineval.files").program_version()
-    if name in _ROOM_OF:
-        return getattr(import_module(_ROOM_OF[name]), name)
+    if name in _MODULE_OF:
+        return getattr(import_module(_MODULE_OF[name]), name)
     raise AttributeError(f"module 'clineval' has no attribute {name!r}")

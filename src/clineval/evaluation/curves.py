@@ -323,7 +323,7 @@ def _explorer(cases: Cases, scale: Scale) -> ExplorerSteps:
             name: Band(*getattr(table, name))
             for name in ("sensitivity", "specificity", "ppv", "npv", "accuracy")
         },
-        # At threshold 0 everybody is flagged and a false alarm costs nothing; at 1 its cost is infinite.
+        # At threshold 0 every case is flagged and a false alarm costs nothing; at 1 its cost is infinite.
         np.concatenate([[cases.outcome.mean()], inner, [np.nan]]),
         changes,
         {

@@ -1,4 +1,4 @@
-"""Thresholds frozen on development data: operating points, the primary one, guarantees; scored elsewhere."""
+"""Thresholds frozen on development data: the operating points, the primary one, guarantees."""
 
 import math
 import re
@@ -101,7 +101,7 @@ def checked_points(points: Mapping[str, Iterable[Point]], model: str) -> tuple[P
 
 
 def points_for(population: str, points: Iterable[Point]) -> tuple[Point, ...]:
-    """The thresholds that may be scored there: none on ``val``, elsewhere all that were not chosen there."""
+    """Thresholds that may be scored on a population: none on ``val``, else all not chosen on it."""
     return () if population == VAL else tuple(point for point in points if point.chosen_on != population)
 
 
@@ -163,7 +163,7 @@ def _chosen(cases: Cases, scale: Scale) -> tuple[float, Choice]:
 
 
 GUARANTEED = "guaranteed_"  # how the name of such a threshold begins: guaranteed_sensitivity_90
-NOT_ELSEWHERE = "for cases like these, not for another hospital"
+THESE_CASES_ONLY = "for cases like these, not for another hospital"
 
 _RULE = re.compile(
     r"\s*(?P<measure>sensitivity|specificity)\s*>=\s*(?P<target>0?\.\d+)\s*@\s*(?P<confidence>0?\.\d+)\s*"
@@ -237,7 +237,7 @@ def guarantees(
         said = (
             f"{words} {chosen.method}"
             if np.isnan(chosen.threshold)
-            else f"{words}, {NOT_ELSEWHERE} ({chosen.method})"
+            else f"{words}, {THESE_CASES_ONLY} ({chosen.method})"
         )
         found[Point(rule.name, chosen.threshold, source, said)] = chosen
     return found

@@ -251,7 +251,7 @@ def check_fit(table: ReadingTable, study: Readings, settings: ReaderSettings) ->
     Raises
     ------
     InputError : one reader only, a modality or reader without both outcomes, one rating throughout, or a
-        case that not everybody read where the covariance needs it; row and column are named.
+        case that not every reader read where the covariance needs it; row and column are named.
     """
     columns = table.columns
     if len(study.readers) < 2 and settings.design != "fixed_readers":

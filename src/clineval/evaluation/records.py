@@ -152,7 +152,7 @@ class ReaderPoint:
 
 @dataclass(frozen=True)
 class ReaderRoc:
-    """The reader's empirical ROC curve, each of shape (k,), from acting on nobody to acting on everybody."""
+    """The reader's empirical ROC curve, each of shape (k,), from acting on no case to acting on all."""
 
     false_positive_rate: Floats
     sensitivity: Floats

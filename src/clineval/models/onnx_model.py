@@ -24,8 +24,8 @@ MOST_DIGITS = 100  # of a whole number in it
 MOST_WORD = 100  # characters of the condition's name
 LARGEST_INPUT = float(np.finfo(np.float32).max)
 CERTAIN = 1e-6  # risks nearer to 0 or 1 are set to this: log loss and calibration need finite odds
-ELSEWHERE = "trained elsewhere"
-FROZEN = f"{ELSEWHERE}; thresholds from val"
+TRAINED_ELSEWHERE = "trained elsewhere"
+FROZEN = f"{TRAINED_ELSEWHERE}; thresholds from val"
 KEYS = {
     "": ("image", "channels", "layout", "scaling", "output", "condition", "threshold"),
     "scaling": ("divide_by", "mean", "sd"),

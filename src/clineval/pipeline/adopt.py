@@ -118,7 +118,7 @@ def adopt_run(
     recorder, unchanged = provenance.Recorder(), watch(results)
     with recorder.step("read"):
         run = _read_parent(results)
-        at_home = read_evaluation(results / "evaluation.json")
+        internal = read_evaluation(results / "evaluation.json")
         fits = cut_for(run, local.own.fit, second_view=local.second_view)
         local = replace(local, own=replace(local.own, fit=fits[0]))
         settings = replace(settings, local=local)
@@ -141,7 +141,7 @@ def adopt_run(
             announce("Updating on the local cases")
             heads = _heads(run, external, scored, settings, announce)
             scaled = _scaled_by(run, external, settings, jobs)
-            found = _adopted(frame, results, at_home, settings, run, heads, scaled)
+            found = _adopted(frame, results, internal, settings, run, heads, scaled)
             _write_models(found, run, heads, settings.update, results, folder)
             asked = _with_points(asked, found)
             _evaluate(with_heads(frame, heads.fitted, run.parts), found, folder, asked)
@@ -275,13 +275,13 @@ def _views(run: StoredRun, name: str, scored: ExternalScores, settings: Adoption
 def _adopted(
     frame: pd.DataFrame,
     results: Path,
-    at_home: Evaluation,
+    internal: Evaluation,
     settings: AdoptionSettings,
     run: StoredRun,
     heads: Heads,
     scaled: tuple[Mapping[str, Floats], tuple[str, ...]],
 ) -> Adoption:
-    primary = at_home.primary
+    primary = internal.primary
     if primary is None:
         raise InputError(f"{results} declares no primary model; make the run anew with: clineval run")
     given = settings.local.evaluation
@@ -289,9 +289,9 @@ def _adopted(
         frame,
         parent=results.resolve().name,
         development=read_predictions(results / "predictions.csv"),
-        points=at_home.points,
+        points=internal.points,
         primary=primary,
-        condition=at_home.condition,
+        condition=internal.condition,
         target=settings.target,
         assurance=settings.assurance,
         update=settings.update,

@@ -105,17 +105,17 @@ def transport_record(
     table: pd.DataFrame,
     cohort: Cohort,
     scored: ExternalScores,
-    at_home: Evaluation,
+    internal: Evaluation,
     settings: ValidationSettings,
 ) -> dict[str, Any]:
     """Everything that the validation's report sets side by side, as plain values.
 
     Parameters
     ----------
-    results : the run's folder; ``at_home`` its evaluation.
+    results : the run's folder; ``internal`` its evaluation.
     table : the predictions on ``cohort``, as read back from disk.
     """
-    points: dict[str, tuple[Point, ...]] = {name: at_home.points[name] for name in run.names}
+    points: dict[str, tuple[Point, ...]] = {name: internal.points[name] for name in run.names}
     models = transport(
         read_predictions(results / "predictions.csv") if run.alone is None else None,
         table,
@@ -143,13 +143,13 @@ def transport_record(
 def external_probes(
     external: OwnCohort,
     scored: ExternalScores,
-    at_home: Evaluation,
+    internal: Evaluation,
     settings: ValidationSettings,
     *,
     announce: Announce,
 ) -> dict[str, Any]:
     """What border, marks, size, aspect, focus and brightness of the pictures say beside the primary model."""
-    named = at_home.primary.model if at_home.primary is not None else ""
+    named = internal.primary.model if internal.primary is not None else ""
     model = named if named in scored.risks else next(iter(scored.risks))
     quantities = file_quantities(external.paths, bits=external.bits, progress=announce(MEASURING))
     return probes_record(

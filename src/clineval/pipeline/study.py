@@ -409,8 +409,8 @@ def _part(cohort: Cohort, cases: Indices, fraction: float, *, seed: int) -> Indi
 def _jobs(cohort: Cohort, point: Training, training: TrainingSettings, own: Mapping[str, Given]) -> list[Job]:
     """The trainings that one point of the study takes: one, or one per fold-member of an ensemble."""
     if point.model in own:
-        model, nobody = own[point.model], point.train[:0]
-        job = Job(model.kind, point.train, nobody, model.settings, point.seed, keep_model=False)
+        model, none = own[point.model], point.train[:0]
+        job = Job(model.kind, point.train, none, model.settings, point.seed, keep_model=False)
         return [replace(job, call=model.call)]
     if KINDS[_kind(point.model)].join is None:
         return [_job(point, point.train, training, point.seed)]

@@ -26,7 +26,7 @@ from clineval.evaluation.populations import check_chosen
 from clineval.evaluation.readers import check_readers
 from clineval.evaluation.records import Point, Primary, Scale
 from clineval.files import CsvRows, to_plain, write_json
-from clineval.models.onnx_model import ELSEWHERE
+from clineval.models.onnx_model import TRAINED_ELSEWHERE
 from clineval.pipeline.external import (
     ExternalScores,
     draw_beside,
@@ -123,10 +123,12 @@ def validate(
     recorder, unchanged = provenance.Recorder(), watch(results)
     with recorder.step("read"):
         run = read_run(results, thresholds=settings.evaluation.thresholds)
-        at_home = read_evaluation(results / "evaluation.json") if run.alone is None else _named(run, settings)
-        if at_home.primary is not None and at_home.primary.model not in run.names:
+        internal = (
+            read_evaluation(results / "evaluation.json") if run.alone is None else _named(run, settings)
+        )
+        if internal.primary is not None and internal.primary.model not in run.names:
             raise InputError(
-                f"The primary model of {results}, {at_home.primary.model}, was not stored. {left_out(run)} "
+                f"The primary model of {results}, {internal.primary.model}, was not stored. {left_out(run)} "
                 "Make the run again with another --primary."
             )
         fits = cut_for(run, settings.own.fit, second_view=settings.second_view)
@@ -138,10 +140,10 @@ def validate(
     for line in (*said_first(external.cohort), *((left_out(run),) if run.alone is not None else ())):
         warn(line)
     chosen = {
-        "points": _points(run, at_home),
+        "points": _points(run, internal),
         "attributes": list(settings.attributes),
-        **({"origins": dict(at_home.origins)} if at_home.origins else {}),
-        "primary": None if at_home.primary is None else to_plain(at_home.primary),
+        **({"origins": dict(internal.origins)} if internal.origins else {}),
+        "primary": None if internal.primary is None else to_plain(internal.primary),
     }
     scoring = {**asdict(settings.evaluation), **chosen}
     with replace_folder(out, kind="validate", force=force) as folder, threadpool_limits(1):
@@ -154,15 +156,15 @@ def validate(
             evaluation = _evaluate(run, scoring, settings, results, folder, table, announce)
         with recorder.step("transport"):
             announce("Setting the external cohort beside the test cases of the run")
-            beside = transport_record(run, results, table, external.cohort, scored, at_home, settings)
+            beside = transport_record(run, results, table, external.cohort, scored, internal, settings)
             if settings.probes:
-                beside["probes"] = external_probes(external, scored, at_home, settings, announce=announce)
+                beside["probes"] = external_probes(external, scored, internal, settings, announce=announce)
             write_json(beside, folder / TRANSPORT)
         study = None
         if settings.site_column is not None:
             with recorder.step("sites"):
                 announce("Summing up over sites")
-                study = _sites(table, external.cohort, settings, at_home)
+                study = _sites(table, external.cohort, settings, internal)
                 write_json(to_plain(study), folder / SITES)
                 write_sites(study, folder, formats=formats, notice=external.cohort.source.notice)
         if settings.corruptions:
@@ -251,7 +253,7 @@ def _named(run: StoredRun, settings: ValidationSettings) -> Evaluation:
         primary=Primary(
             model, points[0].threshold, "given", f"Model: the only one. Threshold: {points[0].rule}."
         ),
-        origins={model: ELSEWHERE},
+        origins={model: TRAINED_ELSEWHERE},
     )
 
 
@@ -331,7 +333,7 @@ def check_columns(cohort: Cohort, settings: ValidationSettings) -> None:
 
 
 def _sites(
-    table: pd.DataFrame, cohort: Cohort, settings: ValidationSettings, at_home: Evaluation
+    table: pd.DataFrame, cohort: Cohort, settings: ValidationSettings, internal: Evaluation
 ) -> by_site.SiteStudy:
     """How much the sites of the cohort differ, from the table as read back."""
     column = str(settings.site_column)
@@ -340,8 +342,8 @@ def _sites(
         dict(zip(cohort.case.tolist(), site_of(cohort, column).tolist(), strict=True)),
         column=column,
         condition=cohort.condition,
-        points=at_home.points,
-        primary=at_home.primary,
+        points=internal.points,
+        primary=internal.primary,
         scale=Scale(settings.evaluation.level, settings.evaluation.draws, settings.evaluation.seed),
     )
 
@@ -391,9 +393,9 @@ def write_unreadable(external: OwnCohort, folder: Path) -> None:
         writer.writerows((as_cell(each.case), each.reason) for each in external.unreadable)
 
 
-def _points(run: StoredRun, at_home: Evaluation) -> dict[str, list[dict[str, Any]]]:
+def _points(run: StoredRun, internal: Evaluation) -> dict[str, list[dict[str, Any]]]:
     """The frozen thresholds of each model, as the provenance keeps them for whoever scores the table anew."""
-    return {name: to_plain(at_home.points[name]) for name in run.names}
+    return {name: to_plain(internal.points[name]) for name in run.names}
 
 
 def _evaluate(

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from clineval.data import own_table
-from clineval.evaluation.operating_points import NOT_ELSEWHERE
+from clineval.evaluation.operating_points import THESE_CASES_ONLY
 from clineval.evaluation.records import SubgroupCell, SubgroupTable
 from clineval.reporting.artefacts import Artefacts, file_hash
 from clineval.reporting.sentences import (
@@ -556,7 +556,7 @@ def guarantee_words(model: str, found: GuaranteedThreshold) -> str:
         return f"{model}: {aim} {found.method}."
     return (
         f"{model}: development data show with {found.confidence:.0%} confidence that the threshold "
-        f"{number(found.threshold)} reaches {aim}, {NOT_ELSEWHERE} ({found.method}; "
+        f"{number(found.threshold)} reaches {aim}, {THESE_CASES_ONLY} ({found.method}; "
         f"{whole(found.allowed)} of {whole(found.units)} may be wrong)."
     )
 

@@ -326,7 +326,7 @@ def _by_logit(value: Floats, found: Difference, of_model: float, shared: float) 
 
 
 def _of_modality(study: Readings, modality: str | None) -> Readings:
-    """The study of one modality, with the cases that somebody read with it."""
+    """The study of one modality, with the cases that any reader read with it."""
     place = 0 if modality is None and len(study.modalities) == 1 else _place(study.modalities, modality)
     rating = study.rating[place]
     read = ~np.isnan(rating).all(axis=0)

@@ -54,7 +54,7 @@ __all__ = [
 class RocCurve:
     """What flagging ``risk >= threshold`` catches and spares, each of shape (k,), thresholds descending.
 
-    The first threshold is infinite and flags nobody, the last is the lowest risk and flags everybody.
+    The first threshold is infinite and flags no case, the last is the lowest risk and flags every case.
     """
 
     threshold: Floats
@@ -436,7 +436,7 @@ def _stepwise_precision(levels: Levels, events: Floats, non_events: Floats) -> F
     """The average precision of each row, all cases of a level entering together."""
     caught = np.cumsum(events, axis=1)
     flagged = caught + np.cumsum(non_events, axis=1)
-    # A level above all that were drawn flags nobody; it holds no event to be weighed either.
+    # A level above all that were drawn flags no case; it holds no event to be weighed either.
     precision = np.divide(caught, flagged, out=np.zeros_like(caught), where=flagged > 0)
     return np.einsum("ij,ij->i", events, precision) / caught[:, -1]
 
