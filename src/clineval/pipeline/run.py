@@ -214,12 +214,7 @@ def run(
     check_formats(formats)
     require_extra("train", for_what="run, which trains models,")
     sources = models or {}
-    _check_models(settings, sources)
-    learning = [name for name, source in sources.items() if not _is_onnx(source)]
-    if settings.data.site_column is not None and not (settings.training.models or learning):
-        raise InputError("--site-column expects a model that is trained in this run; got none.")
-    if check_seed and not learning:
-        raise InputError("--check-seed expects a Python model, --model NAME=FILE.py:FACTORY; got none.")
+    learning = _check_models(settings, sources, check_seed=check_seed)
     recorder = results.Recorder()
     with recorder.step("load"):
         read = load_own(own, settings, announce=announce) if own is not None else None
@@ -233,23 +228,20 @@ def run(
     ]
     for line in trained_here(given):
         warn(line)
-    settings = _named(settings, cohort)
-    described = tuple(model.about for model in given)
-    settings = replace(settings, training=replace(settings.training, given=described))
+    settings = _named(settings, cohort, given)
     target = results_folder(out, cohort.source)
     if own is not None and read is not None:
         require_apart(target, own.table, own.folder, *read.folders)
     with ready(given), replace_folder(target, kind="run", force=force) as folder:
         finished = _finished_members(target, keep=resume)
+        how: dict[str, Any] = {"given": given, "jobs": jobs, "finished": finished, "announce": announce}
         with recorder.step("audit"):
             whole = cohort
             findings, cohort = audit_and_group(cohort, settings, folder, announce=announce)
         with recorder.step("explore"):
             exploration = write_exploration(cohort, folder)
         with recorder.step("train"):
-            trained = train_all(
-                cohort, findings, settings, given=given, jobs=jobs, finished=finished, announce=announce
-            )
+            trained = train_all(cohort, findings, settings, **how)
             write_tables(trained, folder)
             recorder.training.update(training_seconds(trained))
             recorder.seed_differences.update(seed_differences(trained))
@@ -257,15 +249,7 @@ def run(
             warn(line)
         if settings.data.site_column is not None:
             with recorder.step("sites"):
-                write_left_out_sites(
-                    cohort,
-                    settings,
-                    folder,
-                    given=given,
-                    jobs=jobs,
-                    finished=finished,
-                    announce=announce,
-                )
+                write_left_out_sites(cohort, settings, folder, **how)
         of_data = partial(
             draw_data, folder, whole, cohort, findings, exploration, models=trained, own=read, formats=formats
         )
@@ -408,11 +392,14 @@ def audit_and_group(
     return findings, splits.apply_split(grouped, findings, settings.data.split, seed=settings.training.seed)
 
 
-def _named(settings: RunSettings, cohort: Cohort) -> RunSettings:
-    """The settings with the data set that ``auto`` found: asking for it by name is no other setting.
+def _named(settings: RunSettings, cohort: Cohort, given: Sequence[Given]) -> RunSettings:
+    """The settings with the user's models, and with the data set that ``auto`` found.
 
-    Phantoms that stand in for it keep ``auto``, and with it the reason why.
+    Asking for the set by name is no other setting. Phantoms that stand in for it keep ``auto``, and with it
+    the reason why.
     """
+    described = tuple(model.about for model in given)
+    settings = replace(settings, training=replace(settings.training, given=described))
     if settings.data.dataset != "auto" or cohort.source.dataset != STANDARD:
         return settings
     return replace(settings, data=replace(settings.data, dataset=STANDARD))
@@ -570,8 +557,13 @@ def check_formats(formats: Sequence[str]) -> None:
         )
 
 
-def _check_models(settings: RunSettings, sources: Mapping[str, ModelSource]) -> None:
-    """Refuse names, thresholds and a primary model that there cannot be, before anything is loaded."""
+def _check_models(
+    settings: RunSettings, sources: Mapping[str, ModelSource], *, check_seed: bool
+) -> tuple[str, ...]:
+    """Refuse models, thresholds and a primary model that there cannot be, before anything is loaded.
+
+    The answer is the names of the user's models that learn in the run.
+    """
     for name in sources:
         check_own_name(name)
     if settings.training.models or not sources:
@@ -584,6 +576,12 @@ def _check_models(settings: RunSettings, sources: Mapping[str, ModelSource]) -> 
     known = (*trained, COMBINATION) if parts_of_combined(trained) else trained
     if asked.primary is not None and asked.primary not in known:
         raise InputError(f"--primary needs one of {', '.join(known)}; got {asked.primary!r}.")
+    learning = tuple(name for name, source in sources.items() if not _is_onnx(source))
+    if settings.data.site_column is not None and not (settings.training.models or learning):
+        raise InputError("--site-column expects a model that is trained in this run; got none.")
+    if check_seed and not learning:
+        raise InputError("--check-seed expects a Python model, --model NAME=FILE.py:FACTORY; got none.")
+    return learning
 
 
 def fetch_file(

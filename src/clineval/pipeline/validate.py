@@ -123,14 +123,7 @@ def validate(
     recorder, unchanged = provenance.Recorder(), watch(results)
     with recorder.step("read"):
         run = read_run(results, thresholds=settings.evaluation.thresholds)
-        internal = (
-            read_evaluation(results / "evaluation.json") if run.alone is None else _named(run, settings)
-        )
-        if internal.primary is not None and internal.primary.model not in run.names:
-            raise InputError(
-                f"The primary model of {results}, {internal.primary.model}, was not stored. {left_out(run)} "
-                "Make the run again with another --primary."
-            )
+        internal = _internal(run, results, settings)
         fits = cut_for(run, settings.own.fit, second_view=settings.second_view)
         settings = _for_run(run, replace(settings, own=replace(settings.own, fit=fits[0])))
         external = _read_all(run, tables, settings, fits[1:], announce)
@@ -139,13 +132,7 @@ def validate(
         unchanged()
     for line in (*said_first(external.cohort), *((left_out(run),) if run.alone is not None else ())):
         warn(line)
-    chosen = {
-        "points": _points(run, internal),
-        "attributes": list(settings.attributes),
-        **({"origins": dict(internal.origins)} if internal.origins else {}),
-        "primary": None if internal.primary is None else to_plain(internal.primary),
-    }
-    scoring = {**asdict(settings.evaluation), **chosen}
+    scoring = {**asdict(settings.evaluation), **_chosen(run, internal, settings)}
     with replace_folder(out, kind="validate", force=force) as folder, threadpool_limits(1):
         with recorder.step("score"):
             scored = score_external(run, external, settings, jobs=jobs, announce=announce)
@@ -391,6 +378,29 @@ def write_unreadable(external: OwnCohort, folder: Path) -> None:
         writer = csv.writer(CsvRows(file))
         writer.writerow(("image", "reason"))
         writer.writerows((as_cell(each.case), each.reason) for each in external.unreadable)
+
+
+def _internal(run: StoredRun, results: Path, settings: ValidationSettings) -> Evaluation:
+    """The run's own evaluation; of a model without a run, what its record says."""
+    if run.alone is not None:
+        return _named(run, settings)
+    internal = read_evaluation(results / "evaluation.json")
+    if internal.primary is not None and internal.primary.model not in run.names:
+        raise InputError(
+            f"The primary model of {results}, {internal.primary.model}, was not stored. {left_out(run)} "
+            "Make the run again with another --primary."
+        )
+    return internal
+
+
+def _chosen(run: StoredRun, internal: Evaluation, settings: ValidationSettings) -> dict[str, Any]:
+    """What was chosen before the cohort was seen, as the provenance keeps it."""
+    return {
+        "points": _points(run, internal),
+        "attributes": list(settings.attributes),
+        **({"origins": dict(internal.origins)} if internal.origins else {}),
+        "primary": None if internal.primary is None else to_plain(internal.primary),
+    }
 
 
 def _points(run: StoredRun, internal: Evaluation) -> dict[str, list[dict[str, Any]]]:
