@@ -15,13 +15,13 @@ from scipy.special import expit, logit
 
 import clineval.evaluation
 from clineval.evaluation.adoption import adopt
-from clineval.evaluation.codec import to_plain
 from clineval.evaluation.curves import curves
 from clineval.evaluation.evaluate import evaluate
 from clineval.evaluation.external import transport
 from clineval.evaluation.reader_study import ModelScores, analyse
 from clineval.evaluation.records import Point, Primary, Scale
 from clineval.evaluation.sites import over_sites
+from clineval.files import to_plain
 from clineval.predictions import check_predictions
 from clineval.settings import BesideReaders, ReaderSettings
 from clineval.statistics.intervals import Estimate
