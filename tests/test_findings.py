@@ -1,10 +1,12 @@
+"""Findings: marks burnt into pictures, and the quantities of pictures that should not matter."""
+
 import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 from scipy.ndimage import gaussian_filter
 
 from clineval.data import findings
-from clineval.data.findings import bears_marks, marked_images
+from clineval.data.findings import QUANTITIES, bears_marks, file_quantities, marked_images, picture_quantities
 from clineval.data.own_images import read_own_images
 
 MARKED = ("0004-l", "0020-r", "0048-l", "0060-r", "0120-l", "0132-l", "0188-l", "0272-r", "0484-l", "0532-l",
@@ -83,3 +85,36 @@ def test_marks_that_a_person_saw_on_the_external_cohort_are_found_and_no_others(
 
     assert [name for name in MARKED if not found(name)] == []
     assert [name for name in UNMARKED if found(name)] == []
+
+
+def picture(grey: np.ndarray) -> dict[str, float]:
+    return dict(zip(QUANTITIES, picture_quantities(Image.fromarray(grey.astype(np.uint8))), strict=True))
+
+
+def test_the_quantities_of_a_picture_by_hand():
+    grey = np.full((100, 200), 50)
+    grey[5:-5, 5:-5] = 150
+    found = picture(grey)
+    assert found["border brightness"] == 50
+    assert found["mean grey"] == pytest.approx((150 * 90 * 190 + 50 * (20_000 - 90 * 190)) / 20_000)
+    assert found["size"] == pytest.approx(np.log(20_000))
+    assert found["aspect"] == pytest.approx(np.log(2))
+    assert found["text or measuring marks"] == 0
+
+
+def test_a_blurred_picture_has_less_focus_and_its_size_does_not_matter():
+    noise = np.random.default_rng(0).integers(0, 255, (256, 256))
+    sharp = Image.fromarray(noise.astype(np.uint8))
+    soft = sharp.resize((64, 64), Image.Resampling.BOX).resize((256, 256), Image.Resampling.BICUBIC)
+    place = QUANTITIES.index("focus")
+    assert picture_quantities(soft)[place] < picture_quantities(sharp)[place] - 1
+    larger = soft.resize((512, 512), Image.Resampling.BICUBIC)
+    assert picture_quantities(larger)[place] == pytest.approx(picture_quantities(soft)[place], abs=0.3)
+
+
+def test_files_are_measured_in_their_order(tmp_path):
+    for name, grey in (("a", 10), ("b", 200)):
+        Image.new("L", (40, 30), grey).save(tmp_path / f"{name}.png")
+    found = file_quantities([tmp_path / "a.png", tmp_path / "b.png"])
+    assert found["mean grey"].tolist() == [10, 200]
+    assert list(found) == list(QUANTITIES)

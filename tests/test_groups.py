@@ -17,7 +17,7 @@ import clineval.evaluation
 from clineval.evaluation.adoption import adopt
 from clineval.evaluation.curves import curves
 from clineval.evaluation.evaluate import evaluate
-from clineval.evaluation.external import transport
+from clineval.evaluation.external import probe, transport
 from clineval.evaluation.reader_study import ModelScores, analyse
 from clineval.evaluation.records import Point, Primary, Scale
 from clineval.evaluation.sites import over_sites
@@ -25,7 +25,6 @@ from clineval.files import to_plain
 from clineval.predictions import check_predictions
 from clineval.settings import BesideReaders, ReaderSettings
 from clineval.statistics.intervals import Estimate
-from clineval.statistics.probes import probe
 from clineval.tables.reader_study import ReadingColumns, ReadingTable
 
 CASES = 160

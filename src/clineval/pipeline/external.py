@@ -19,7 +19,7 @@ from clineval.data.preparation import KINDS, SEVERITIES, box_of, corrupt
 from clineval.data.similarity import recognise
 from clineval.errors import Announce, Progress
 from clineval.evaluation import Evaluation
-from clineval.evaluation.external import transport
+from clineval.evaluation.external import probe, transport
 from clineval.evaluation.records import Point
 from clineval.files import to_plain, write_json
 from clineval.models.classifier import Classifier
@@ -34,7 +34,6 @@ from clineval.settings import EvaluationSettings, ValidationSettings
 from clineval.statistics.calibration import calibration_intercept, calibration_slope
 from clineval.statistics.intervals import Estimate
 from clineval.statistics.operating_point import operating_point
-from clineval.statistics.probes import probe
 from clineval.statistics.roc import auc_logit
 
 FURTHER_VIEW = "a further view: grey levels matched"
