@@ -74,9 +74,9 @@ def test_small_images_are_mapped_pixel_by_pixel_and_large_ones_by_fourteenths(ru
 
 def test_the_members_of_an_ensemble_average_to_the_map_of_the_whole(run, square):
     ready = explainer(run, "cnn", matching=False)
-    members = ready._map(ready._members, square, patch=5, stride=7)
-    whole = ready._map([ready._as_trained], square, patch=5, stride=7)
-    np.testing.assert_allclose(members.mean(axis=-1), whole[..., 0], atol=1e-11)  # risks have 12 decimals
+    hidden = occlude(square, patch=5, stride=7)
+    members, whole = ready.risks([(ready._members, hidden), ([ready._as_trained], hidden)])
+    np.testing.assert_allclose(members.mean(axis=-1), whole[:, 0], atol=1e-11)  # risks have 12 decimals
 
 
 def test_seeds_are_compared_where_there_is_an_ensemble_only(explained):
@@ -105,7 +105,7 @@ def test_a_map_without_the_wanted_agreement_or_stability_is_not_to_be_read():
 
 def test_a_model_that_is_its_own_randomised_version_fails_the_check(run, square, monkeypatch):
     ready = explainer(run, "cnn")
-    monkeypatch.setattr(explain, "_cascade", lambda models, seed: (("none", ready._as_trained),))
+    monkeypatch.setattr(explain, "_shuffled", lambda models, seed: ready._as_trained)
     check = explainer(run, "cnn").check(square)
     assert check.agreement == pytest.approx(1)
     assert not check.passed
@@ -357,4 +357,35 @@ def test_an_image_of_another_size_is_refused(run):
 def test_risk_of_a_version_is_that_of_the_stored_model(run, square):
     ready = explainer(run, "cnn", matching=False)
     risk = risk_of(run.models["cnn"], View(square[None]))
-    assert ready.risks([ready._as_trained], square[None])[0, 0] == np.round(risk[0], 12)
+    assert ready.risks([([ready._as_trained], square[None])])[0][0, 0] == np.round(risk[0], 12)
+
+
+def test_the_risks_do_not_depend_on_how_images_are_shared_among_cores(run, square, monkeypatch):
+    ready, hidden = explainer(run), occlude(square, patch=5, stride=4)
+    (together,) = ready.risks([(ready._versions, hidden)])
+    monkeypatch.setattr(explain, "cpu_count", lambda: 5)
+    apart = ready.risks([(ready._versions, hidden[:20]), (ready._versions, hidden[20:])])
+    np.testing.assert_array_equal(np.concatenate(apart), together)
+
+
+def test_a_check_compares_seven_by_seven_cells_of_the_map(run, square):
+    ready = explainer(run, "combined")
+    found = ready.explain(square)
+    cells = np.arange(1, 28, 4)
+    assert ready._checked.tolist() == cells.tolist()
+    assert found.check == ready.check(square)
+    grid = np.ix_(cells, cells)
+    other = abs(rank_correlation(found.map[grid], found.randomised[grid]))
+    tested, _ = ready.risks(ready._tests(square))
+    own, *others = explain._changes(tested).T
+    np.testing.assert_array_equal(found.map[grid].ravel(), own)
+    assert abs(rank_correlation(own, others[0])) == other
+
+
+@pytest.mark.parametrize("side", [16, 28, 32, 33, 64, 128, 224])
+def test_seven_cells_a_side_are_compared_at_even_steps_whatever_the_size(run, side):
+    cells = explain.Explainer(replace(run, side=side), "cnn")._checked
+    assert len(set(cells)) == explain.CHECKED
+    assert np.ptp(np.diff(cells)) <= 1
+    last = -(-side // explain.stride_for(side)) - 1
+    assert abs(cells[0] - (last - cells[-1])) <= cells[1] - cells[0]

@@ -21,6 +21,7 @@ GRID = 14  # rows and columns after the stem, whatever the size of the image
 WIDTH = 16  # channels after the stem; multiples of 16 fill the vector units
 BLOCKS = 3  # of WIDTH, 2 WIDTH and 4 WIDTH channels
 EPSILON = 1e-5  # of torch's batch normalisation
+BATCH = 16  # images seen at once: their maps stay in the processor's cache
 MOST_MEMBERS = 1000  # of a stored ensemble
 EDGES = np.array([0, 0, 1, 1, 0, 0, 1, 1], np.int64)  # a line on every side of each map
 BLUR = np.outer([0.25, 0.5, 0.25], [0.25, 0.5, 0.25]).astype(np.float32)
@@ -48,7 +49,10 @@ class Network:
 
     def log_odds(self, images: Images) -> NDArray[np.float32]:
         """Log odds of the condition, shape (cases,), of images as they are."""
-        return self._session.run(None, {"images": np.ascontiguousarray(images)})[0][:, 0]
+        whole = np.ascontiguousarray(images)
+        parts = [whole[start : start + BATCH] for start in range(0, len(whole), BATCH)]
+        found = [self._session.run(None, {"images": part})[0][:, 0] for part in parts]
+        return np.concatenate([np.empty(0, np.float32), *found])
 
     def _one_way(self, images: Images, mirrored: bool) -> Floats:
         return expit(self.log_odds(images[:, :, ::-1] if mirrored else images).astype(np.float64))

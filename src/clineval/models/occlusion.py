@@ -8,7 +8,7 @@ Adebayo J, Gilmer J, Muelly M, Goodfellow I, Hardt M, Kim B (2018) Sanity checks
 arXiv:1810.03292. Shuffled weights keep their distribution, so that risks do not saturate.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import singledispatch
 from typing import Any
@@ -23,55 +23,40 @@ from clineval.models.network import BLOCKS, Network, Networks
 from clineval.models.onnx_model import OnnxModel
 from clineval.models.preprocessing import Images
 from clineval.models.scattering import ScatteringModel
-from clineval.models.stored import Floats
 from clineval.models.transfer import TransferModel
 
-BATCH = 1024  # occluded images scored at once; bounds the memory
-RiskOf = Callable[[Images], Floats]
 
-
-def occlusion_map(
-    risk_of: RiskOf,
+def occlude(
     image: Images,
     *,
     patch: int,
     stride: int = 1,
-    batch: int = BATCH,
     shift: tuple[int, int] = (0, 0),
-) -> Floats:
-    """How much of the risk each part of an image carries, shape (rows, columns), -1 to 1.
+    cells: NDArray[np.int64] | None = None,
+) -> Images:
+    """The image with each patch in turn replaced by its mean grey level, shape (patches, height, width).
 
-    The risk of the whole image less that of the image with a square patch around the cell replaced by
-    the image's mean grey level: positive where the patch raises the risk, negative where it lowers it.
+    A patch is centred at its cell, as far as whole pixels go; cells are taken row by row.
 
     Parameters
     ----------
-    risk_of : risks, shape (images,), of images of one size, uint8, shape (images, height, width). Where it
-        gives those of several models, shape (images, models), so has the map a last axis of models.
     image : grey levels, uint8, shape (height, width).
     patch, stride : pixels a side of a patch, and from one cell to the next; at the edges patches are cut off.
-    batch : occluded images that ``risk_of`` gets at once.
     shift : rows and columns by which all patches are moved, for an image that was moved by as much.
+    cells : numbers of those of each row and column that are hidden in turn; by default all.
 
     >>> image = np.array([[0, 0], [0, 200]], np.uint8)
-    >>> occlusion_map(lambda images: images[:, 1, 1] / 255, image, patch=1).round(3).tolist()
-    [[0.0, 0.0], [0.0, 0.588]]
+    >>> occlude(image, patch=1)[3].tolist()
+    [[0, 0], [0, 50]]
     """
-    occluded = occlude(image, patch=patch, stride=stride, shift=shift)
-    parts = [risk_of(occluded[start : start + batch]) for start in range(0, len(occluded), batch)]
-    change = risk_of(image[None])[0] - np.concatenate(parts)
-    rows, columns = (-(-side // stride) for side in image.shape)
-    return change.reshape(rows, columns, *change.shape[1:])
-
-
-def occlude(image: Images, *, patch: int, stride: int = 1, shift: tuple[int, int] = (0, 0)) -> Images:
-    """The image with each patch in turn replaced by its mean grey level, shape (cells, height, width)."""
     if patch < 1 or stride < 1:
         raise ValueError(f"expected a patch and a stride of at least 1 pixel, got {patch} and {stride}")
     (top, height), (left, width) = ((shift[axis], image.shape[axis]) for axis in (0, 1))
     fill = np.uint8(np.rint(image.mean()))
     rows = _hidden(height, patch=patch, stride=stride, shift=top)
     columns = _hidden(width, patch=patch, stride=stride, shift=left)
+    if cells is not None:
+        rows, columns = rows[cells], columns[cells]
     hidden = rows[:, None, :, None] & columns[None, :, None, :]
     return np.where(hidden, fill, image).reshape(-1, height, width)
 
@@ -89,10 +74,17 @@ GRAPH_STAGES = 4  # of a user's graph: its uppermost quarter of layers, half, an
 Stages = tuple[tuple[str, Classifier], ...]
 
 
+@singledispatch
 def randomised(model: Classifier, *, seed: int) -> Classifier | None:
     """The model with all its learnt weights shuffled; None where it has none that can be."""
     stages = cascade(model, seed=seed)
     return stages[-1][1] if stages else None
+
+
+@randomised.register
+def _whole_graph(model: OnnxModel, *, seed: int) -> OnnxModel | None:
+    layers = onnx_graph.count_layers(model.graph.content)
+    return _with_shuffled(model, layers, seed) if layers else None
 
 
 @singledispatch

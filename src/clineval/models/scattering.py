@@ -49,7 +49,11 @@ class ScatteringModel:
 
     def risk(self, view: View) -> Floats:
         """Risk of each image, shape (cases,)."""
-        return self.machine.risk(view.computed(scattering_features))
+        return self.machine.risk(self.features(view))
+
+    def features(self, view: View) -> Maps:
+        """What the machine sees of each image, shape (cases, 2989)."""
+        return view.computed(scattering_features)
 
 
 def fit(

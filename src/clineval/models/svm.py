@@ -50,18 +50,27 @@ class SupportVectorModel:
 
     def risk(self, features: Features) -> Floats:
         """Risk of each case, shape (cases,), from its features, shape (cases, features)."""
-        return expit(self.slope * self.decision(features) + self.platt_intercept)
+        return self.risk_by(self.similarity(features))
+
+    def risk_by(self, similarity: Floats) -> Floats:
+        """Risk of each case, shape (cases,), from its similarity to the support vectors."""
+        return expit(self.slope * self._weighed(similarity) + self.platt_intercept)
 
     def decision(self, features: Features) -> Floats:
         """Signed distance to the margin, shape (cases,); positive on the side of the condition."""
-        found = np.empty(len(features))
+        starts = range(0, len(features), CHUNK)
+        parts = [self._weighed(self.similarity(features[start : start + CHUNK])) for start in starts]
+        return np.concatenate([np.empty(0), *parts])
+
+    def similarity(self, features: Features) -> Floats:
+        """How alike each case is to each support vector, 0 to 1, shape (cases, vectors)."""
+        found = np.empty((len(features), len(self.support_vectors)))
         for start in range(0, len(features), CHUNK):
             part = features[start : start + CHUNK]
             full = np.zeros((CHUNK, features.shape[1]))
             full[: len(part)] = finite((part - self.mean) / self.sd)
-            kernel = _kernel(full, self._vectors, self._parts)
-            found[start : start + CHUNK] = np.sum(kernel * self.dual, axis=1)[: len(part)]
-        return found + self.intercept
+            found[start : start + CHUNK] = _kernel(full, self._vectors, self._parts)[: len(part)]
+        return found
 
     def standardised(self, features: Features) -> Floats:
         """The features as the kernel takes them, shape (cases, features)."""
@@ -75,6 +84,9 @@ class SupportVectorModel:
     def kernel(self, left: Floats, right: Floats) -> Floats:
         """How alike cases are, shape (left, right), from their standardised features."""
         return _kernel(left, _Vectors.of(right, self._parts), self._parts)
+
+    def _weighed(self, similarity: Floats) -> Floats:
+        return np.sum(similarity * self.dual, axis=1) + self.intercept
 
     @property
     def _parts(self) -> tuple["_Part", ...]:

@@ -46,7 +46,7 @@ ROWS = 7  # of each map: depth tells in ultrasound, left and right do not
 # Chosen by grouped cross-validation of train + val; a kernel of sharpness 1 has gamma 1 / features.
 MACHINE = ScatteringSettings(penalty=3.0, sharpness=(1.0, 1.0, 1.0))
 
-BATCH = 8  # images that the network sees at once
+BATCH = 1  # images that the network sees at once: the maps of one image stay in the processor's cache
 ORIGIN = "pretrained on ImageNet"  # said wherever a figure of the model stands
 PREFIX = "network."  # of the names of the network's arrays in a stored model
 

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 from scipy.stats import rankdata
 from threadpoolctl import threadpool_limits
 
@@ -25,9 +26,11 @@ from clineval.evaluation import Evaluation
 from clineval.files import json_text
 from clineval.models.classifier import Classifier, checked_risk, mean_of
 from clineval.models.network import Networks
-from clineval.models.occlusion import cascade, occlusion_map
+from clineval.models.occlusion import cascade, occlude, randomised
 from clineval.models.preprocessing import CHUNK, MIRRORED, ORIGINAL, Images, View, external_view
+from clineval.models.scattering import ScatteringModel
 from clineval.models.stored import Floats
+from clineval.models.transfer import TransferModel
 from clineval.pipeline.predict import check_answer, write_answer
 from clineval.pipeline.stored_run import AS_TRAINED, StoredRun, cut_for, final_risks, read_run, read_unsealed
 from clineval.reporting.artefacts import failures
@@ -37,12 +40,14 @@ from clineval.results.folder import unwritable
 
 DRAWS = 4  # randomised models that a map is compared with
 SHIFT = (1, 1)  # rows and columns by which an image is moved to see whether its map stays
-CHECKED = 7  # cells a side at which maps are compared; the map itself is finer
+CHECKED = 7  # cells a side at which maps are compared, some of those of the map itself
+SHARE = CHUNK // 2  # images that a core takes at once where there are few, so that none waits long
 FINE = 32  # pixels a side up to which every pixel is a cell of its own
 COARSE = 14  # cells a side of larger images
 PATCH = 5 / 28  # side of a patch as a share of the image's
 Members = tuple[Classifier, ...]
 Version = Mapping[str, Members]  # by name of a trained model: the classifiers of which it is the mean
+Task = tuple[Sequence[Version], Images]  # versions of a model, and the images that they are to score
 
 
 @dataclass(frozen=True)
@@ -76,63 +81,112 @@ class Explainer:
                 f"The models take grey images of {side} x {side} pixels (uint8); got {square.dtype} of "
                 f"shape {square.shape}. Prepare them to that size."
             )
-        stride, patch = stride or stride_for(side), patch_for(side)
-        shown = [self._as_trained, *self._randomised[:1]]
-        maps = self._map(shown, square, patch=patch, stride=stride)
+        stride = stride or stride_for(side)
+        risk, maps, check = self._mapped(square, stride, beside=self._randomised[:1])
         return Explanation(
             image=image,
             model=self.model,
             condition=self.run.condition,
             square=square,
-            risk=float(self.risks([self._as_trained], square[None])[0, 0]),
+            risk=risk,
             threshold=self._threshold,
             map=maps[..., 0],
-            randomised=maps[..., 1] if len(shown) > 1 else None,
-            check=replace(self.check(square), **_on_marks(maps[..., 0], square, stride=stride)),
-            patch=patch,
+            randomised=maps[..., 1] if maps.shape[-1] > 1 else None,
+            check=check,
+            patch=patch_for(side),
             stride=stride,
             notice=self.run.notice,
         )
 
     def checked_map(self, square: Images, *, stride: int) -> tuple[Floats, MapCheck]:
         """The map of one prepared image and its check, without the randomised model's map beside it."""
-        grid = {"patch": patch_for(self.run.side), "stride": stride}
-        found = self._map([self._as_trained], square, **grid)[..., 0]
-        return found, replace(self.check(square), **_on_marks(found, square, stride=stride))
+        _, maps, check = self._mapped(square, stride, beside=())
+        return maps[..., 0], check
 
     def check(self, square: Images) -> MapCheck:
         """Agreement with randomised models, stability and agreement of seeds, on a coarse grid of cells."""
-        side = self.run.side
-        grid = {"patch": patch_for(side), "stride": -(-side // CHECKED)}
-        versions = [self._as_trained, *self._randomised, *self._members]
-        maps = np.moveaxis(self._map(versions, square, **grid), -1, 0)
-        own, others = maps[0], maps[1 : 1 + len(self._randomised)]
-        members = maps[1 + len(self._randomised) :]
-        moved = self._map([self._as_trained], move(square, SHIFT), shift=SHIFT, **grid)[..., 0]
-        return MapCheck(
-            agreement=_mean([abs(rank_correlation(own, each)) for each in others]),
-            stability=rank_correlation(own, moved),
-            seeds=_mean([rank_correlation(*pair) for pair in combinations(members, 2)]),
-        )
+        tested, moved = self.risks(self._tests(square))
+        return self._judged(_changes(tested), _changes(moved))
 
     def down_the_layers(self, square: Images) -> dict[str, float]:
         """Rank correlation with the map of the model after each layer was randomised, from the top."""
-        side, steps = self.run.side, self._cascades[0]
-        grid = {"patch": patch_for(side), "stride": -(-side // CHECKED)}
-        maps = self._map([self._as_trained, *(version for _, version in steps)], square, **grid)
-        return {
-            name: rank_correlation(maps[..., 0], maps[..., place])
-            for place, (name, _) in enumerate(steps, start=1)
-        }
+        steps = _cascade(self.run.models, seed=0)
+        versions = [self._as_trained, *(version for _, version in steps)]
+        own, *others = _changes(*self.risks([(versions, self._hidden(square, cells=self._checked))])).T
+        return {name: rank_correlation(own, each) for (name, _), each in zip(steps, others, strict=True)}
 
-    def risks(self, versions: Sequence[Version], images: Images) -> Floats:
-        """Risk of each image by each version of the model, shape (images, versions)."""
+    def prepare(self) -> None:
+        """Make every version of the model ready, for which the first map would wait."""
+        self.risks([(self._versions, np.zeros((1, self.run.side, self.run.side), np.uint8))])
+
+    def risks(self, tasks: Sequence[Task]) -> list[Floats]:
+        """Risks of each task's images by each of its versions of the model, shape (images, versions).
+
+        They depend neither on the cores, which share the images, nor on how the images are shared.
+        """
         cores = cpu_count() or 1
-        size = min(CHUNK, -(-len(images) // cores))  # few images, too, are shared among the cores
-        chunks = [images[start : start + size] for start in range(0, len(images), size)]
+        few = sum(len(images) for _, images in tasks) < cores * 4 * CHUNK
+        size = SHARE if few else CHUNK
+        parts = [
+            (place, versions, part)
+            for place, (versions, images) in enumerate(tasks)
+            for part in np.array_split(images, -(-len(images) // size))
+        ]
         with threadpool_limits(1), ThreadPoolExecutor(max_workers=cores) as pool:
-            parts = list(pool.map(lambda chunk: self._score(versions, chunk), chunks))
-        return np.concatenate(parts)
+            found = list(pool.map(lambda part: self._score(*part[1:]), parts))
+        return [
+            np.concatenate([each for (of, _, _), each in zip(parts, found, strict=True) if of == place])
+            for place in range(len(tasks))
+        ]
+
+    def _mapped(
+        self, square: Images, stride: int, *, beside: Sequence[Version]
+    ) -> tuple[float, Floats, MapCheck]:
+        """The risk, maps of the model and of those beside it, shape (rows, columns, models), and the check.
+
+        A cell of the map that is one of the check's, too, is scored once.
+        """
+        hidden, cells = self._hidden(square, stride=stride)[1:], -(-self.run.side // stride)
+        known = np.zeros((cells, cells), bool)
+        if stride == stride_for(self.run.side):
+            known[np.ix_(self._checked, self._checked)] = True
+        shown = [self._as_trained, *beside]
+        tested, moved, rest = self.risks([*self._tests(square), (shown, hidden[~known.ravel()])])
+        whole, changes = tested[0, : len(shown)], _changes(tested)
+        maps = np.empty((cells, cells, len(shown)))
+        maps[~known] = whole - rest
+        maps[known] = changes[: known.sum(), : len(shown)]
+        check = self._judged(changes, _changes(moved))
+        return float(whole[0]), maps, replace(check, **_on_marks(maps[..., 0], square, stride=stride))
+
+    def _tests(self, square: Images) -> list[Task]:
+        """What a check needs: every version on the image, the trained model on the image as it was moved."""
+        moved = self._hidden(move(square, SHIFT), cells=self._checked, shift=SHIFT)
+        return [
+            (self._versions, self._hidden(square, cells=self._checked)),
+            ([self._as_trained], moved),
+        ]
+
+    def _judged(self, tested: Floats, moved: Floats) -> MapCheck:
+        own, *others = tested.T
+        randomised, members = others[: len(self._randomised)], others[len(self._randomised) :]
+        return MapCheck(
+            agreement=_mean([abs(rank_correlation(own, each)) for each in randomised]),
+            stability=rank_correlation(own, moved[:, 0]),
+            seeds=_mean([rank_correlation(*pair) for pair in combinations(members, 2)]),
+        )
+
+    def _hidden(self, square: Images, *, stride: int | None = None, **which: Any) -> Images:
+        """The image, and after it the image with each patch hidden, shape (1 + patches, side, side)."""
+        side = self.run.side
+        patches = occlude(square, patch=patch_for(side), stride=stride or stride_for(side), **which)
+        return np.concatenate([square[None], patches])
+
+    @cached_property
+    def _checked(self) -> NDArray[np.int64]:
+        """Which cells of each row and column of a map are compared with those of other maps."""
+        cells = -(-self.run.side // stride_for(self.run.side))
+        return ((2 * np.arange(CHECKED) + 1) * cells - CHECKED) // (2 * CHECKED)
 
     @property
     def _threshold(self) -> float | None:
@@ -146,13 +200,13 @@ class Explainer:
         return {name: _members_of(model) for name, model in self.run.models.items()}
 
     @cached_property
-    def _cascades(self) -> tuple[tuple[tuple[str, Version], ...], ...]:
-        """For each draw the model with ever more layers shuffled, from the top; empty where none can be."""
-        return tuple(_cascade(self.run.models, seed=seed) for seed in range(DRAWS))
+    def _randomised(self) -> list[Version]:
+        """For each draw the model with all its weights shuffled; empty where none can be."""
+        return [version for seed in range(DRAWS) if (version := _shuffled(self.run.models, seed=seed))]
 
     @property
-    def _randomised(self) -> list[Version]:
-        return [steps[-1][1] for steps in self._cascades if steps]
+    def _versions(self) -> list[Version]:
+        return [self._as_trained, *self._randomised, *self._members]
 
     @cached_property
     def _members(self) -> list[Version]:
@@ -161,9 +215,6 @@ class Explainer:
         return [
             {**self._as_trained, name: (member,)} for name, members in ensembles.items() for member in members
         ]
-
-    def _map(self, versions: Sequence[Version], square: Images, **grid: Any) -> Floats:
-        return occlusion_map(lambda images: self.risks(versions, images), square, **grid)
 
     def _score(self, versions: Sequence[Version], chunk: Images) -> Floats:
         views, known = self._views(chunk), _Known()
@@ -190,6 +241,7 @@ class _Known:
 
     def __init__(self) -> None:
         self._risks: dict[tuple[int, int], Floats] = {}
+        self._similarities: dict[tuple[int, int], Floats] = {}
 
     def risk(self, members: Members, view: View) -> Floats:
         """The mean risk of the members, as an ensemble gives it."""
@@ -198,8 +250,18 @@ class _Known:
     def _of(self, member: Classifier, view: View) -> Floats:
         key = (id(member), id(view))
         if key not in self._risks:
-            self._risks[key] = checked_risk(member.risk(view))
+            self._risks[key] = checked_risk(self._computed(member, view))
         return self._risks[key]
+
+    def _computed(self, member: Classifier, view: View) -> Floats:
+        """The risk; kernel machines with the same support vectors share the kernel."""
+        if not isinstance(member, ScatteringModel | TransferModel):
+            return member.risk(view)
+        machine = member.machine
+        key = (id(machine.support_vectors), id(view))
+        if key not in self._similarities:
+            self._similarities[key] = machine.similarity(member.features(view))
+        return machine.risk_by(self._similarities[key])
 
 
 def explainer(run: StoredRun, model: str | None = None, *, matching: bool = True) -> Explainer:
@@ -269,6 +331,18 @@ def _cascade(models: Mapping[str, Classifier], *, seed: int) -> tuple[tuple[str,
         (layer, {name: _members_of(own[min(place, len(own) - 1)][1]) for name, own in steps.items()})
         for place, (layer, _) in enumerate(longest)
     )
+
+
+def _shuffled(models: Mapping[str, Classifier], *, seed: int) -> Version:
+    """All models with all their weights shuffled; empty where one has none that can be."""
+    found = {name: randomised(model, seed=seed) for name, model in models.items()}
+    whole = {name: _members_of(model) for name, model in found.items() if model is not None}
+    return whole if len(whole) == len(found) else {}
+
+
+def _changes(risks: Floats) -> Floats:
+    """The first image's risks less those of the images after it."""
+    return np.asarray(risks[0] - risks[1:])
 
 
 def _mean(values: Sequence[float]) -> float:

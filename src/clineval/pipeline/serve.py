@@ -126,7 +126,8 @@ class Served:
 
     def prepare(self) -> None:
         """Load what the first image and the first map would wait for."""
-        _ = self.outcomes, self.training_images, self.explainer
+        _ = self.outcomes, self.training_images
+        self.explainer.prepare()
 
     def _data_set(self) -> Any:
         """The cohort that the run learnt from, never fetched; None where it is not here."""
