@@ -13,6 +13,7 @@ of `transfer` alone, and clean images as stored, seen once (`once`), with what c
 """
 
 import argparse
+import hashlib
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -67,6 +68,7 @@ class Learning:
     scale: str = ""
     features: str = ""
     both: bool = False
+    platt_on_originals: bool = False
 
 
 @dataclass(frozen=True)
@@ -90,6 +92,12 @@ def _learnt(**other: object) -> Candidate:
     return Candidate(((replace(Learning(), **other), 1.0),))
 
 
+FOURTH: Mapping[str, Mapping[str, object]] = {
+    "shifts up and down": {"copies": MOVED[:2]},
+    "shifts, unit length": {"copies": MOVED, "scale": "unit length"},
+    "shifts up and down, unit length": {"copies": MOVED[:2], "scale": "unit length"},
+    "shifts and scanner copies": {"copies": (*MOVED, SCANNER[0]), "scale": "unit length"},
+}
 NOW = Candidate()
 CANDIDATES: Mapping[str, Candidate] = {
     "now": NOW,
@@ -121,6 +129,29 @@ CANDIDATES: Mapping[str, Candidate] = {
     "unit length": _learnt(scale="unit length"),
     "square root": _learnt(scale="square root"),
     "whitened": _learnt(scale="whitened"),
+    **{
+        f"scanner copies, {count}, mixture {ours}:1": replace(
+            _learnt(copies=SCANNER[:count]), weight=ours / (ours + 1)
+        )
+        for count, ours in product((1, 2, 4), (2, 3))
+    },
+    **{
+        f"{name}, mixture {ours}:1": replace(_learnt(**learning), weight=ours / (ours + 1))
+        for name, learning in FOURTH.items()
+        for ours in (1, 2)
+    },
+    **{
+        f"scanner copies, 4, Platt on originals, mixture {ours}:1": replace(
+            _learnt(copies=SCANNER, platt_on_originals=True), weight=ours / (ours + 1)
+        )
+        for ours in (1, 2)
+    },
+    **{
+        f"scanner copies, 4, beside, mixture {ours}:1": Candidate(
+            ((Learning(), 0.5), (Learning(copies=SCANNER), 0.5)), weight=ours / (ours + 1)
+        )
+        for ours in (1, 2)
+    },
 }
 
 
@@ -293,26 +324,31 @@ def _resampled(world: World, repeat: int, before: Floats, after: Floats) -> Floa
 
 def _scored(world: World, candidate: Candidate, repeat: int) -> tuple[list[Floats], Floats]:
     """Log odds of `transfer` out of fold: by condition, as external images; and clean, seen once."""
-    alike = replace(candidate, weight=NOW.weight)
-    name = next(name for name, each in CANDIDATES.items() if replace(each, weight=NOW.weight) == alike)
-    path = world.folder / f"odds-{name}-{repeat}.npy"
-    if not path.is_file():
-        np.save(path, _odds(world, candidate, repeat))
-    odds = np.load(path)
+    odds = sum(
+        weight * _kept_odds(world, learning, candidate, repeat) for learning, weight in candidate.machines
+    )
     return list(odds[:-1]), odds[-1]
 
 
-def _odds(world: World, candidate: Candidate, repeat: int) -> Floats:
+def _kept_odds(world: World, learning: Learning, candidate: Candidate, repeat: int) -> Floats:
+    asked = repr((learning, candidate.views, candidate.once)).encode()
+    path = world.folder / f"odds-{hashlib.sha256(asked).hexdigest()[:16]}-{repeat}.npy"
+    if not path.is_file():
+        np.save(path, _odds(world, learning, candidate, repeat))
+    return np.load(path)
+
+
+def _odds(world: World, learning: Learning, candidate: Candidate, repeat: int) -> Floats:
+    """Log odds of one machine out of fold, shape (conditions and clean seen once, cases)."""
     odds = np.zeros((len(kept.CONDITIONS) + 1, len(world.bench.outcome)))
-    for (learning, weight), outside in product(candidate.machines, world.bench.folds[repeat]):
+    for outside in world.bench.folds[repeat]:
         machine = _learn(world, learning, np.setdiff1d(np.arange(odds.shape[1]), outside))
         for place, condition in enumerate(kept.CONDITIONS):
             squares = kept.squares_of(world.folder, condition)
             names = [f"{condition}-{square}" for square in squares]
             seen = [_viewed(world, machine, learning, name, candidate.views, outside) for name in names]
-            odds[place, outside] += weight * np.mean(seen, axis=0)
-        clean = _viewed(world, machine, learning, "clean-0-middle", candidate.once, outside)
-        odds[-1, outside] += weight * clean
+            odds[place, outside] = np.mean(seen, axis=0)
+        odds[-1, outside] = _viewed(world, machine, learning, "clean-0-middle", candidate.once, outside)
     return odds
 
 
@@ -410,7 +446,8 @@ def _learn(world: World, learning: Learning, inside: Indices) -> Machine:
     dual, intercept = solve(kernel, outcome)
     used = np.flatnonzero(dual)
     vectors = [each[used] for each in vectors]
-    platt = svm.fit_platt(decisions, outcome)
+    judged = np.arange(len(inside) if learning.platt_on_originals else len(outcome))
+    platt = svm.fit_platt(decisions[judged], outcome[judged])
     return Machine(learning, mean, sd, vectors, project, dual[used], intercept, platt)
 
 
