@@ -1,6 +1,7 @@
 """Files of rows and columns: what is read as it stands, what is refused by its kind and line."""
 
 import csv
+import io
 import os
 import subprocess
 import sys
@@ -14,6 +15,7 @@ import pytest
 
 from clineval.errors import InputError
 from clineval.files import text_cell
+from clineval.tables import reading
 from clineval.tables.reading import read_columns
 
 
@@ -346,3 +348,43 @@ def test_a_small_file_that_stands_for_gigabytes_is_refused_in_little_time_and_me
     assert float(seconds) < 5
     assert int(kilobytes) < 1_000_000
     assert "bytes and would take" in message
+
+
+@pytest.mark.slow
+def test_no_broken_byte_of_a_parquet_file_ends_the_program(tmp_path: Path) -> None:
+    pyarrow.parquet.write_table(pa.table({"a": ["x", "y"] * 3, "b": [0.5, None] * 3}), tmp_path / "whole")
+    code = f"""
+from pathlib import Path
+from clineval.errors import InputError
+from clineval.tables.reading import read_columns
+whole, path = Path({str(tmp_path / "whole")!r}).read_bytes(), Path({str(tmp_path / "x")!r})
+for place in range(4, len(whole) - 4):
+    for value in (whole[place] ^ 1, 0x19):  # another number, and a list in place of a field
+        path.write_bytes(whole[:place] + bytes([value]) + whole[place + 1 :])
+        try:
+            read_columns(path)
+        except InputError:
+            pass
+"""
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert ended.returncode == 0, ended.stderr[-2000:]
+
+
+def test_a_number_in_the_place_of_a_page_headers_part_is_refused() -> None:
+    header = io.BytesIO(bytes([0x15, 0, 0x15, 2, 0x15, 2, 0x25, 2, 0]))  # field 5 holds 1
+    with pytest.raises(EOFError, match="missing or of another kind"):
+        reading._page(reading._struct(header))
+
+
+def test_a_list_without_end_in_a_parquet_footer_is_refused_at_once() -> None:
+    endless = bytes([0x49, 0xF7]) + b"\xff" * 8 + b"\x7f"  # more doubles than any file holds
+    with pytest.raises(EOFError, match="the file ends"):
+        reading._struct(io.BytesIO(endless), lists=True)
+    with pytest.raises(EOFError, match="a field of kind 9"):
+        reading._struct(io.BytesIO(endless))
+
+
+def test_a_parquet_footer_that_is_too_long_is_refused_unread(tmp_path: Path) -> None:
+    table = pa.table({"a": [1]}, metadata={"note": "x" * (reading.MOST_FOOTER + 1)})
+    pyarrow.parquet.write_table(table, tmp_path / "x")
+    assert "at most 4,194,304 are read" in refusal_of(tmp_path / "x")

@@ -12,9 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from clineval.data.preparation import FEWEST_LEVELS, TOLERANCE, Unusable, colour_spread, looked_up
+from clineval.data.preparation import TOLERANCE, Unusable, colour_spread, few_levels, looked_up
 
 RUN_LENGTH = "1.2.840.10008.1.2.5"  # a transfer syntax
+BLOCK = 2**20  # pixels counted at once
 NEGATIVE = 2**15  # from here on a tag that was read as unsigned stands for a negative number
 WIDEST_PIXEL = 4.0  # times as wide as high, or as high as wide; beyond, the tag cannot be meant
 SPACINGS = ("PixelSpacing", "ImagerPixelSpacing", "NominalScannedPixelSpacing")
@@ -56,7 +57,8 @@ def displayed(dataset: Any, stored: NDArray[Any], samples: Samples) -> NDArray[n
     found = stored.view(f"{stored.dtype.byteorder}u{stored.itemsize}")
     values = _values(words, samples)
     padding = _padding(dataset, words, values)
-    shown = _occurring(found, len(words)) & ~padding
+    counts = np.where(padding, 0, _counted(found, len(words)))
+    shown = counts > 0
     low, high = samples.ends
     if ((values < low) | (values > high))[shown].any():
         raise Unusable(f"its pixels hold values beyond the {samples.bits} bits that it states")
@@ -64,7 +66,7 @@ def displayed(dataset: Any, stored: NDArray[Any], samples: Samples) -> NDArray[n
     if dataset.PhotometricInterpretation == "MONOCHROME1":
         share = 1 - share
     grey = np.rint(255 * np.where(padding, 0.0, share)).astype(np.uint8)
-    check_levels(grey[shown])
+    check_levels(np.bincount(grey, counts, minlength=256))
     return looked_up(found, grey)
 
 
@@ -102,11 +104,11 @@ def _values(words: NDArray[np.int64], samples: Samples) -> NDArray[np.int64]:
     return np.where(values >= 2 ** (bits - 1), values - 2**bits, values) if samples.signed else values
 
 
-def _occurring(found: NDArray[Any], count: int) -> NDArray[np.bool_]:
-    """Which of the words occur, shape (count,)."""
-    seen = np.zeros(count, bool)
-    for row in found:
-        seen[row] = True
+def _counted(found: NDArray[Any], count: int) -> NDArray[np.int64]:
+    """How often each of the words occurs, shape (count,)."""
+    flat, seen = found.ravel(), np.zeros(count, np.int64)
+    for start in range(0, len(flat), BLOCK):
+        seen += np.bincount(flat[start : start + BLOCK], minlength=count)
     return seen
 
 
@@ -191,12 +193,16 @@ def _whole_range(dataset: Any, samples: Samples) -> tuple[float, float]:
     return low, high
 
 
-def check_levels(grey: NDArray[np.uint8]) -> None:
-    """Refuse a picture of next to no grey levels: its window, table or range was meant for other values."""
-    spread = int(np.ptp(grey)) if len(grey) else 0
-    if 0 < spread < FEWEST_LEVELS:
+def check_levels(counts: NDArray[np.number]) -> None:
+    """Refuse a picture of next to no grey levels: its window, table or range was meant for other values.
+
+    Parameters
+    ----------
+    counts : pixels at each grey level, padding left out, shape (256,). One level alone is shown as it is.
+    """
+    if np.count_nonzero(counts) > 1 and (few := few_levels(counts)):
         raise Unusable(
-            f"its picture as displayed spans {spread + 1} of 256 grey levels, so that nothing would be seen; "
+            f"its picture as displayed {few}, so that nothing would be seen; "
             "export it with a window (WindowCenter, WindowWidth) or table that fits its values"
         )
 
@@ -528,7 +534,7 @@ def _grey_of_colours(dataset: Any, stored: NDArray[Any], *, bits: int) -> tuple[
             "Doppler pictures are; expected grey, with colour in a legend or marker at most"
         )
     grey = np.asarray(picture.convert("L"))
-    check_levels(grey)
+    check_levels(np.bincount(grey.ravel(), minlength=256))
     return grey, share
 
 

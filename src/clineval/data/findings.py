@@ -13,6 +13,7 @@ from PIL import Image
 from clineval.data.audit import Audit
 from clineval.data.duplicates import DETAIL, Pair
 from clineval.data.image_files import DEEP, ReadImage, Unusable, read_images
+from clineval.data.preparation import few_levels
 from clineval.data.similarity import Images
 from clineval.errors import InputError, Progress
 
@@ -33,7 +34,12 @@ BLOCK = 1024  # images looked at together
 
 def blank(images: Images) -> NDArray[np.bool_]:
     """Images that show nothing, shape (cases,)."""
-    return _by_block(images, lambda block: block.std(axis=(1, 2)) < BLANK)
+    return _by_block(images, lambda block: (block.std(axis=(1, 2)) < BLANK) | _flat_but_for_marks(block))
+
+
+def _flat_but_for_marks(images: Images) -> NDArray[np.bool_]:
+    counts = (np.bincount(image.ravel(), minlength=256) for image in images)
+    return np.array([few_levels(each) != "" for each in counts], bool)
 
 
 def saturated(images: Images) -> NDArray[np.bool_]:
@@ -366,7 +372,7 @@ def _of_groups(audit: Audit) -> Iterator[Finding]:
 
 def _of_images(audit: Audit, images: Images, marked: NDArray[np.bool_] | None) -> Iterator[Finding]:
     checks: dict[str, tuple[Callable[[Images], NDArray[np.bool_]], str]] = {
-        "AUD010": (blank, "its grey levels vary by less than 3"),
+        "AUD010": (blank, "its grey levels vary by less than 3, or nearly all of it spans 16 of them or fewer"),
         "AUD011": (saturated, "a tenth or more of it is white"),
         "AUD012": (
             marked_images if marked is None else lambda _: marked,

@@ -1,7 +1,7 @@
 """Any image brought to the grey square that a model takes, and as worse scanners and archives show it."""
 
 import io
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,7 @@ FITS = ("crop", "top", "pad")
 SMALLEST, LARGEST = 16, 1024  # pixels of the prepared square
 DEEP = 16  # bits of a deep image's container, its white unless told otherwise
 FEWEST_LEVELS = 16  # of 256 grey levels; a deep image that would keep fewer was meant for another white
+NEARLY_ALL = 0.98  # of the pixels, less a few bright marks; in real ultrasound images they span 62 levels
 TOLERANCE = 16  # levels by which lossy compression may part the channels of a grey pixel
 BLOCK = 4096  # images that are turned grey at once
 
@@ -60,8 +61,8 @@ def square_to_score(grey: Image.Image, *, side: int, fit: str = "crop") -> NDArr
     Raises
     ------
     Unusable : the short side has less than half of ``side``, so that three of four pixels that a model
-        sees would be made up in between; or the image, or what the square shows of it, spans fewer than 16
-        of 256 grey levels, so that nothing would be seen.
+        sees would be made up in between; or nearly all of the image, or of what the square shows of it, spans
+        16 of 256 grey levels or fewer, so that nothing would be seen.
     """
     if 2 * min(grey.size) < side:
         raise Unusable(
@@ -75,21 +76,46 @@ def square_to_score(grey: Image.Image, *, side: int, fit: str = "crop") -> NDArr
 
 
 def _check_levels(grey: Image.Image, *, where: str) -> None:
-    """Refuse a picture of next to no grey levels: it is empty, or was stored for another white.
-
-    Raises
-    ------
-    Unusable : it spans fewer than 16 of 256 grey levels.
-    """
-    levels = np.asarray(grey)
-    low, high = int(levels.min()), int(levels.max())
+    """Refuse a picture of next to no grey levels: it is empty, or was stored for another white."""
+    low, high = grey.getextrema()
     if low == high:
         raise Unusable(f"it shows nothing{where}: every pixel has the grey level {low}")
-    if high - low < FEWEST_LEVELS:
+    if few := few_levels(grey.histogram()):
         raise Unusable(
-            f"its picture{where} spans {high - low + 1} of 256 grey levels, from {low} to {high}, so that "
-            "nothing would be seen; export it with the contrast at which it is read"
+            f"its picture{where} {few}, so that nothing would be seen; export it with the contrast at which "
+            "it is read"
         )
+
+
+def few_levels(counts: Sequence[int] | NDArray[np.integer]) -> str:
+    """That a picture spans 16 of 256 grey levels or fewer, with or without a few marks; else empty.
+
+    Parameters
+    ----------
+    counts : pixels at each grey level, shape (256,), not all of them 0.
+
+    Examples
+    --------
+    >>> few_levels([0] * 10 + [49, 0, 50] + [0] * 242 + [1])
+    'spans 3 of 256 grey levels, from 10 to 12, in 98% of its pixels'
+    >>> few_levels([1] * 256)
+    ''
+    """
+    for share in (1.0, NEARLY_ALL):
+        first, levels = _narrowest(np.asarray(counts), share)
+        if levels <= FEWEST_LEVELS:
+            where = f", in {share:.0%} of its pixels" if share < 1 else ""
+            return f"spans {levels} of 256 grey levels, from {first} to {first + levels - 1}{where}"
+    return ""
+
+
+def _narrowest(counts: NDArray[np.integer], share: float) -> tuple[int, int]:
+    """The first and the number of the fewest neighbouring grey levels that hold a share of the pixels."""
+    until = np.concatenate([[0], np.cumsum(counts)])
+    ends = np.searchsorted(until, until[:-1] + np.ceil(share * until[-1]))
+    levels = np.where(ends < len(until), ends - np.arange(len(ends)), len(until))
+    first = int(np.argmin(levels))
+    return first, int(levels[first])
 
 
 def box_of(width: int, height: int, *, fit: str = "crop") -> tuple[int, int, int, int]:

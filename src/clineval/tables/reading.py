@@ -4,8 +4,9 @@ import codecs
 import contextlib
 import csv
 import io
+import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import reduce
 from itertools import islice
@@ -32,6 +33,7 @@ MOST_GROWTH = 200  # times its own size that a larger one may take; columns of o
 MOST_TABLE = 1 << 34  # bytes of memory for any table
 MOST_COLUMNS = 5_000
 MOST_PAGES = 500_000  # whose headers are read in four seconds
+MOST_FOOTER = 1 << 22  # bytes, read in four seconds
 
 
 @dataclass(frozen=True)
@@ -424,18 +426,17 @@ def _check_budget(path: Path, file: pyarrow.parquet.ParquetFile, raw: BinaryIO) 
 
 
 def _chunks(path: Path, file: pyarrow.parquet.ParquetFile, raw: BinaryIO) -> Iterator[_Chunk]:
+    kinds = [file.schema.column(place) for place in range(len(file.schema))]
     read = 0
-    for group in range(file.metadata.num_row_groups):
-        rows = file.metadata.row_group(group)
-        for place in range(rows.num_columns):
-            stored, kind = rows.column(place), file.schema.column(place)
-            pages = list(islice(_pages(raw, stored), MOST_PAGES))
+    for group, (rows, stored) in enumerate(_groups(path, raw)):
+        for kind, about in zip(kinds, stored, strict=True):
+            pages = list(islice(_pages(raw, about), MOST_PAGES))
             read += len(pages)
             if read >= MOST_PAGES:
                 raise InputError(
                     f"{path.name} has {MOST_PAGES:,} pages or more; write it with larger groups of rows."
                 )
-            values = max(0, rows.num_rows, stored.num_values, sum(page.values for page in pages))
+            values = max(rows, about[_VALUES], sum(page.values for page in pages))
             width = VALUE_BYTES if kind.physical_type == _TEXT else max(VALUE_BYTES, kind.length)
             yield _Chunk(kind.path, group, kind.physical_type == _TEXT, values, width, pages)
 
@@ -473,11 +474,29 @@ def _check_size(path: Path, needed: int) -> None:
         )
 
 
-def _pages(raw: BinaryIO, chunk: Any) -> Iterator[_Page]:
+def _groups(path: Path, raw: BinaryIO) -> Iterator[tuple[int, list[dict[int, int]]]]:
+    """The rows of each group and what the file's footer says of each of its columns.
+
+    The footer is read here because pyarrow ends the program where what it says of a column is broken.
+    """
+    raw.seek(-8, os.SEEK_END)
+    length = int.from_bytes(raw.read(4), "little")
+    if length > MOST_FOOTER:
+        raise InputError(
+            f"{path.name} has a footer of {length:,} bytes; at most {MOST_FOOTER:,} are read. Write it with "
+            "larger groups of rows."
+        )
+    raw.seek(-8 - length, os.SEEK_END)
+    footer = _struct(io.BytesIO(raw.read(length)), lists=True)
+    for group in _list_in(footer, 4):
+        columns = [_struct_in(column, 3) for column in _list_in(group, 1)]
+        yield _whole(group, 3), [{field: _whole(about, field) for field in _OF_CHUNK} for about in columns]
+
+
+def _pages(raw: BinaryIO, chunk: Mapping[int, int]) -> Iterator[_Page]:
     """The headers of a chunk's pages, as the reader of the values will meet them."""
-    starts = [chunk.data_page_offset, chunk.dictionary_page_offset]
-    begin = min(start for start in starts if start)
-    end, left = begin + max(0, chunk.total_compressed_size), chunk.num_values
+    begin = min((chunk[field] for field in _STARTS if chunk[field]), default=0)
+    end, left = begin + chunk[_COMPRESSED], chunk[_VALUES]
     raw.seek(begin)
     while raw.tell() < end and left > 0:
         page, compressed = _page(_struct(raw))
@@ -488,7 +507,7 @@ def _pages(raw: BinaryIO, chunk: Any) -> Iterator[_Page]:
 
 def _page(header: dict[int, Any]) -> tuple[_Page, int]:
     """A page and its bytes in the file, from the header's fields by their numbers in Parquet's definition."""
-    about = header.get(5) or header.get(7) or header.get(8) or {}
+    about = next((_struct_in(header, field) for field in (5, 7, 8) if field in header), {})
     numbers = [header.get(field, -1) for field in (1, 2, 3)]
     numbers += [about.get(1, 0), about.get(4 if 8 in header else 2, 0)]
     if not all(isinstance(number, int) and number >= 0 for number in numbers):
@@ -498,28 +517,65 @@ def _page(header: dict[int, Any]) -> tuple[_Page, int]:
 
 
 _STRUCT, _BINARY, _DOUBLE, _BYTE = 12, 8, 7, 3
-_NUMBERS = (4, 5, 6)
-_DEEPEST = 4  # structs within a page's header
+_NUMBERS, _LISTS, _TRUTHS = (4, 5, 6), (9, 10), (1, 2)
+_DEEPEST = 8  # structs and lists within each other
+_VALUES, _COMPRESSED, _STARTS = 5, 7, (9, 11)  # what the footer says of a chunk: where its pages start, last
+_OF_CHUNK = (_VALUES, _COMPRESSED, *_STARTS)
 
 
-def _struct(raw: BinaryIO, depth: int = 0) -> dict[int, Any]:
-    """The numbers and structs among a Thrift struct's fields, in the compact form that Parquet uses."""
+def _struct_in(struct: Mapping[int, Any], field: int) -> dict[int, Any]:
+    found = struct.get(field)
+    if not isinstance(found, dict):
+        raise EOFError("a part is missing or of another kind")
+    return found
+
+
+def _list_in(struct: Mapping[int, Any], field: int) -> list[dict[int, Any]]:
+    found = struct.get(field)
+    if not isinstance(found, list) or not all(isinstance(each, dict) for each in found):
+        raise EOFError("a list is missing or of another kind")
+    return found
+
+
+def _whole(struct: Mapping[int, Any], field: int) -> int:
+    """A number from 0 on; 0 where there is none."""
+    found = struct.get(field, 0)
+    if not isinstance(found, int) or found < 0:
+        raise EOFError("a number is negative or of another kind")
+    return found
+
+
+def _struct(raw: BinaryIO, depth: int = 0, *, lists: bool = False) -> dict[int, Any]:
+    """A Thrift struct's numbers, structs and lists by field, in the compact form that Parquet uses; lists where asked for."""
     found: dict[int, Any] = {}
     field = 0
     while head := _byte(raw):
         step, kind = head >> 4, head & 15
         field = field + step if step else _number(raw)
-        if kind in _NUMBERS:
-            found[field] = _number(raw)
-        elif kind == _STRUCT and depth < _DEEPEST:
-            found[field] = _struct(raw, depth + 1)
-        elif kind == _BINARY:
-            raw.seek(_unsigned(raw), 1)
-        elif kind in (_BYTE, _DOUBLE):
-            raw.seek(1 if kind == _BYTE else 8, 1)
-        elif kind not in (1, 2):  # true and false have no bytes of their own
-            raise EOFError(f"a page's header has a field of kind {kind}")
+        if kind not in _TRUTHS:  # true and false have no bytes of their own
+            found[field] = _value(raw, kind, depth, lists)
     return found
+
+
+def _value(raw: BinaryIO, kind: int, depth: int, lists: bool) -> Any:
+    """A number, struct or list; None of another kind."""
+    if kind in _NUMBERS:
+        return _number(raw)
+    if kind == _STRUCT and depth < _DEEPEST:
+        return _struct(raw, depth + 1, lists=lists)
+    if kind in _LISTS and lists and depth < _DEEPEST:
+        head = _byte(raw)
+        count = head >> 4 if head >> 4 < 15 else _unsigned(raw)
+        of = _BYTE if head & 15 in _TRUTHS else head & 15
+        return [_value(raw, of, depth + 1, lists) for _ in range(count)]
+    if kind == _BINARY:
+        raw.seek(_unsigned(raw), os.SEEK_CUR)
+    elif kind in (_BYTE, _DOUBLE):
+        for _ in range(1 if kind == _BYTE else 8):
+            _byte(raw)
+    else:
+        raise EOFError(f"a field of kind {kind}")
+    return None
 
 
 def _number(raw: BinaryIO) -> int:
@@ -534,11 +590,11 @@ def _unsigned(raw: BinaryIO) -> int:
         value |= (byte & 127) << 7 * place
         if byte < 128:
             return value
-    raise EOFError("a number in a page's header has no end")
+    raise EOFError("a number has no end")
 
 
 def _byte(raw: BinaryIO) -> int:
     byte = raw.read(1)
     if not byte:
-        raise EOFError("the file ends within a page's header")
+        raise EOFError("the file ends within a header")
     return byte[0]
