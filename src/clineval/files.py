@@ -93,6 +93,32 @@ def now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
+def parse_json(content: bytes | str, **how: Any) -> Any:
+    """JSON of which no object says one thing twice: a reader would take the last, people see the first.
+
+    Raises
+    ------
+    ValueError : it is no JSON, or a key stands twice in one object.
+
+    Examples
+    --------
+    >>> parse_json('{"column": 0, "column": 1}')
+    Traceback (most recent call last):
+    ...
+    ValueError: the key 'column' stands twice in one object
+    """
+    return json.loads(content, object_pairs_hook=_once, **how)
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        keys = [key for key, _ in pairs]
+        twice = next(key for key in keys if keys.count(key) > 1)
+        raise ValueError(f"the key {twice!r:.60} stands twice in one object")
+    return found
+
+
 MOST_BYTES = 1 << 30  # of a file that is read as a whole; results hold none near it
 
 

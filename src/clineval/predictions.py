@@ -28,6 +28,7 @@ from clineval.tables.columns import (
     as_score,
     as_splits,
     encoded,
+    warn_of_spelling,
 )
 from clineval.tables.reading import Origin, read_columns
 
@@ -207,6 +208,9 @@ def _checked(
     if rows == 0:
         raise InputError(f"{origin.name} has a header but no rows; expected one row per model and case.")
     names = {"model": _constant(model, rows), "split": _constant(TEST, rows), **_names_in(given)}
+    for name in ("model", "split", "group"):
+        if name in given:
+            warn_of_spelling(given[name], names[name], warn=warn, most=None)
     if "case" not in names:
         names["case"] = _row_numbers(names)
     outcome = as_outcome(given["outcome"], positive=positive, warn=warn)

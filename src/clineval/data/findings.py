@@ -372,7 +372,10 @@ def _of_groups(audit: Audit) -> Iterator[Finding]:
 
 def _of_images(audit: Audit, images: Images, marked: NDArray[np.bool_] | None) -> Iterator[Finding]:
     checks: dict[str, tuple[Callable[[Images], NDArray[np.bool_]], str]] = {
-        "AUD010": (blank, "its grey levels vary by less than 3, or nearly all of it spans 16 of them or fewer"),
+        "AUD010": (
+            blank,
+            "its grey levels vary by less than 3, or nearly all of it spans 16 of them or fewer",
+        ),
         "AUD011": (saturated, "a tenth or more of it is white"),
         "AUD012": (
             marked_images if marked is None else lambda _: marked,

@@ -3,16 +3,24 @@
 import re
 import shlex
 import unicodedata
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from clineval.errors import InputError
-from clineval.tables.columns import named_outcome, plain_numbers, split_of
+from clineval.tables.columns import (
+    COUNTED_APART,
+    MOST_ALIKE,
+    named_outcome,
+    plain_numbers,
+    spelt_alike,
+    split_of,
+)
 from clineval.tables.reading import Origin, read_columns
 
 # Words that identify, written without accents, and phrases of which every word must occur.
@@ -151,7 +159,8 @@ class OwnTable:
     group, split : None where no column was named; splits are ``train``, ``val`` and ``test``.
     attributes : every further column, without those whose name says that they identify a patient.
     left_out : the names of those.
-    notes : in a sentence each, which columns of numbers were written with decimal commas or units.
+    notes : in a sentence each, which columns of numbers were written with decimal commas or units, and which
+        have values that differ only in how they are spelt.
     """
 
     name: str
@@ -214,6 +223,7 @@ def read_own_table(path: Path, columns: Columns) -> OwnTable:
     further = {name: values for name, values in cells.items() if name not in used}
     hidden = left_out(further)
     attributes, notes = _plain({name: further[name] for name in further if name not in hidden}, origin)
+    notes = (*notes, *_spelt_alike(attributes, {} if group is None else {str(columns.group): group}))
     return OwnTable(path.name, origin, image, outcome, values, group, split, attributes, hidden, notes)
 
 
@@ -227,6 +237,14 @@ def _plain(further: Mapping[str, Text], origin: Origin) -> tuple[dict[str, Text]
         f"Column {name}: read as numbers, with {words}." for name, (_, words) in plain.items() if words
     )
     return {_own_name(name): cells for name, (cells, _) in plain.items()}, notes
+
+
+def _spelt_alike(attributes: Mapping[str, Text], groups: Mapping[str, Text]) -> Iterator[str]:
+    """A sentence for each column of which some values differ only in how they are spelt."""
+    for most, named in ((MOST_ALIKE, attributes), (None, groups)):
+        for name, cells in named.items():
+            if words := spelt_alike(pa.array(cells), most=most):
+                yield f"Column {name}: {words}, and {COUNTED_APART}"
 
 
 def _cells(path: Path) -> tuple[dict[str, Text], Origin]:

@@ -37,6 +37,7 @@ from clineval.evaluation.records import RANKING, Evaluation, Point, PopulationSc
 from clineval.evaluation.scores import (
     compare,
     compare_points,
+    constant_warnings,
     group_warnings,
     members_by_population,
     ranked_by_group,
@@ -402,7 +403,9 @@ def evaluate_checked(
         points=frozen,
         shared_cases={part.name: part.shared for part in parts if part.shared},
         notes=(*((RANKING,) if ranking else ()), *_notes(parts), *_pair_notes(parts)),
-        warnings=tuple(dict.fromkeys((*group_warnings(parts), *_groups_across(table)))),
+        warnings=tuple(
+            dict.fromkeys((*group_warnings(parts), *constant_warnings(parts), *_groups_across(table)))
+        ),
         primary=first,
         readers={} if readers is None else beside_readers(columns, parts, frozen, readers, scale),
         guarantees={model: tuple(found.values()) for model, found in asked.items()},

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clineval.errors import InputError
-from clineval.files import from_plain, to_plain, write_json
+from clineval.files import from_plain, parse_json, to_plain, write_json
 from clineval.statistics.auc import Comparison
 from clineval.statistics.calibration import SmoothedCurve
 from clineval.statistics.differences import GapTest
@@ -615,7 +615,7 @@ def read_evaluation(path: str | Path) -> Evaluation:
     """Read ``evaluation.json``; InputError where it is not there or not an evaluation."""
     path = Path(path)
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = parse_json(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
         raise InputError(f"{path} cannot be read as an evaluation: {error}.") from error
     if not isinstance(content, dict):

@@ -357,6 +357,19 @@ def group_warnings(parts: Iterable[Population]) -> Iterator[str]:
             )
 
 
+def constant_warnings(parts: Iterable[Population]) -> Iterator[str]:
+    """Of each population kept for testing the models that give all its cases one risk."""
+    for part in parts:
+        for model, cases in part.models.items():
+            if not part.used_for and len(cases) > 1 and np.ptp(cases.risk) == 0:
+                what = "score" if cases.ranking else "risk"
+                yield (
+                    f"{part.name}: the {what} by {model} is constant, {cases.risk[0]:g} in all {len(cases)} "
+                    "cases, so that it ranks none above another. Look whether the right column was read, or "
+                    "whether the model sees the images as it was trained to."
+                )
+
+
 def _decision(cases: Cases, scale: Scale) -> DecisionArrays:
     curve = decision_curve(
         cases.outcome, cases.risk, group=cases.group, draws=scale.draws, seed=scale.seed, level=scale.level

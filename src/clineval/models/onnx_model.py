@@ -1,7 +1,6 @@
 """A classifier that is an ONNX graph from a file, read as the record beside it says."""
 
 import hashlib
-import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -12,7 +11,7 @@ from numpy.typing import NDArray
 from scipy.special import expit, softmax
 
 from clineval.errors import InputError
-from clineval.files import read_regular
+from clineval.files import parse_json, read_regular
 from clineval.models.onnx_graph import MOST_GRAPH, GivenGraph, Port, open_given_graph
 from clineval.models.preprocessing import Images, View
 from clineval.models.stored import Arrays, Floats, Shapes, Stored, positive, real
@@ -378,7 +377,7 @@ def _content(name: str, path: Path) -> bytes:
 
 def _described(name: str, path: Path) -> dict[str, Any]:
     try:
-        described = json.loads(read_regular(path, most=MOST_JSON), parse_int=_integer)
+        described = parse_json(read_regular(path, most=MOST_JSON), parse_int=_integer)
     except FileNotFoundError:
         raise InputError(
             f"Model {name} needs {path.name} beside its graph, which says how images go in and risks come "

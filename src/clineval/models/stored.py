@@ -13,7 +13,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
 from clineval.errors import InputError
-from clineval.files import read_regular, write_whole
+from clineval.files import parse_json, read_regular, write_whole
 
 FORMAT = 3  # of a stored model; changes with anything that changes what arrays or features mean
 LARGEST = float(np.finfo(np.float64).max)
@@ -52,7 +52,7 @@ def read_record(path: Path) -> dict[str, Any]:
     InputError : the file is missing, no regular file, above 4 MiB, no JSON object, or of another format.
     """
     try:
-        record = json.loads(read_regular(path, most=MOST_JSON))
+        record = parse_json(read_regular(path, most=MOST_JSON))
     except FileNotFoundError:
         raise InputError(
             f"Expected a trained model; {path} is not there. Train one with: clineval run"
@@ -89,7 +89,7 @@ def read_arrays(path: Path) -> tuple[Arrays, dict[str, Any]]:
     """
     try:
         content = read_regular(path, most=MOST_BYTES)
-        record = json.loads(_header(content)["__metadata__"][RECORD])
+        record = parse_json(_header(content)["__metadata__"][RECORD])
         if not isinstance(record, dict):
             raise ValueError(f"a record that is a {type(record).__name__}")
         return load(content), record

@@ -48,6 +48,7 @@ from clineval.pipeline.train import (
 from clineval.predictions import read_predictions
 from clineval.results.folder import replace_folder, require_apart
 from clineval.settings import OwnSettings, RunSettings
+from clineval.tables.columns import ALIKE
 
 
 @dataclass(frozen=True)
@@ -370,8 +371,8 @@ def _seeds_that_do_not_hold(differences: Mapping[str, float]) -> Iterable[str]:
 
 
 def said_first(cohort: Cohort) -> list[str]:
-    """What a user should know of a cohort before anything is made of it: the columns that were left out."""
-    return [note for note in cohort.source.notes if note.startswith(own_table.NOTE)]
+    """What a user should know of a cohort first: columns that were left out, values spelt in two ways."""
+    return [note for note in cohort.source.notes if note.startswith(own_table.NOTE) or ALIKE in note]
 
 
 def results_folder(out: Path | None, source: Source) -> Path:

@@ -1,6 +1,5 @@
 """A finished run, or a model without one, read back to score images: without torch."""
 
-import json
 import math
 import os
 import re
@@ -18,7 +17,7 @@ from clineval.data.cohort import Cohort
 from clineval.data.preparation import FITS
 from clineval.data.similarity import WAVES, Trace, trace
 from clineval.errors import InputError, Progress
-from clineval.files import read_regular
+from clineval.files import parse_json, read_regular
 from clineval.models.classifier import KINDS, Classifier, ReadModel, mean_of, read_model, risk_of
 from clineval.models.onnx_model import open_model
 from clineval.models.preprocessing import (
@@ -572,7 +571,7 @@ def _refuse_altered(results: Path, recorded: Any) -> None:
 
 def _json(path: Path, *, most: int = MOST_JSON) -> dict[str, Any]:
     try:
-        content = json.loads(read_regular(path, most=most))
+        content = parse_json(read_regular(path, most=most))
     except InputError:
         raise
     except (OSError, ValueError, RecursionError) as error:

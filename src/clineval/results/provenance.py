@@ -26,6 +26,7 @@ from clineval.files import (
     hash_file,
     hash_folder,
     hash_text,
+    parse_json,
     program_version,
     read_regular,
     write_whole,
@@ -556,7 +557,7 @@ def read_provenance(path: Path) -> dict[str, Any]:
     InputError : it is not JSON, of another schema, or without hashes.
     """
     try:
-        record = json.loads(read_regular(path))
+        record = parse_json(read_regular(path))
     except (ValueError, OSError, RecursionError) as error:
         raise InputError(f"{path} cannot be read as JSON ({error}); write the results anew.") from error
     if not isinstance(record, dict) or record.get("schema") != SCHEMA:

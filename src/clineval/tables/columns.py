@@ -256,6 +256,48 @@ class Column:
         return self.cell(index), _shown(self.values[index])
 
 
+MOST_ALIKE = 50
+"""Values beyond which a column sorts no cases into sites or subgroups, so that their spelling says nothing."""
+
+ALIKE = " differ in nothing but case, blanks or Unicode form"
+
+COUNTED_APART = "are counted apart; where they mean the same, write them in one way."
+
+
+def spelt_alike(values: Any, *, most: int | None = MOST_ALIKE) -> str:
+    """A clause that names values which differ only in how they are spelt; empty where none do.
+
+    Parameters
+    ----------
+    values : text, an Arrow array; empty cells say nothing.
+    most : distinct values, spelling apart, beyond which nothing is said; None: however many.
+
+    Examples
+    --------
+    >>> spelt_alike(pa.array(["GE Logiq", "Esaote", "ge  logiq"]))
+    "'GE Logiq' and 'ge  logiq' differ in nothing but case, blanks or Unicode form"
+    """
+    whole = values.combine_chunks() if isinstance(values, pa.ChunkedArray) else values
+    if pa.types.is_dictionary(whole.type):
+        whole = whole.dictionary_decode()
+    distinct = pc.unique(whole).drop_null()
+    spaced = pc.replace_substring_regex(pc.utf8_normalize(distinct, "NFC"), r"\s+", " ")
+    plain = pc.utf8_lower(pc.utf8_trim_whitespace(spaced)).dictionary_encode()
+    if len(plain.dictionary) == len(distinct) or (most is not None and len(plain.dictionary) > most):
+        return ""
+    kin: dict[int, list[str]] = {}
+    for code, value in zip(plain.indices.to_pylist(), distinct.to_pylist(), strict=True):
+        kin.setdefault(code, []).append(repr(value))
+    told = [" and ".join(each) for each in kin.values() if len(each) > 1]
+    return f"{in_short(told)}{ALIKE}" if told else ""
+
+
+def warn_of_spelling(column: Column, values: Any, *, warn: Warn, most: int | None = MOST_ALIKE) -> None:
+    """Say that values of a column differ only in how they are spelt, where they do."""
+    if words := spelt_alike(values, most=most):
+        warn(f"{_place(column)}: {words}, and {COUNTED_APART}")
+
+
 def as_names(column: Column, *, needed: bool = True) -> Any:
     """Text of every cell; where ``needed``, an empty one is refused."""
     text = column.text
@@ -446,7 +488,10 @@ def as_attribute(column: Column, *, comma_is_decimal: bool, warn: Warn) -> pd.Se
     if pa.types.is_integer(values.type) or pa.types.is_floating(values.type):
         with suppress(pa.ArrowInvalid):  # whole numbers above 2^53, as some identifiers are, stay text
             return pd.Series(_in_full(values).cast(pa.float64()).to_numpy(zero_copy_only=False))
-    return _of_text(column, comma_is_decimal=comma_is_decimal, warn=warn)
+    found = _of_text(column, comma_is_decimal=comma_is_decimal, warn=warn)
+    if found.dtype == TEXT:
+        warn_of_spelling(column, column.text, warn=warn)
+    return found
 
 
 def _of_text(column: Column, *, comma_is_decimal: bool, warn: Warn) -> pd.Series:

@@ -6,10 +6,11 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from clineval.errors import MOST_SHOWN, InputError
-from clineval.tables.columns import is_value
+from clineval.tables.columns import is_value, spelt_alike
 from clineval.tables.reading import read_columns
 
 Text = NDArray[np.str_]
@@ -188,6 +189,7 @@ def _checked(
         place=lambda index: f"{row(index)}, column {columns.rating!r}",
     )
     modality = cells.get("modality", np.full(len(rating), ONE_MODALITY))
+    _one_spelling(name, cells, columns)
     truth = np.where(outcome, "with the condition", "without it")
     _one_per_case(cells["case"], truth, row, columns.outcome, "outcome")
     if "group" in cells:
@@ -196,6 +198,15 @@ def _checked(
     return ReadingTable(
         name, rating, outcome, cells["reader"], cells["case"], modality, cells.get("group"), columns, row
     )
+
+
+def _one_spelling(name: str, cells: dict[str, Text], columns: ReadingColumns) -> None:
+    """Refuse readers, modalities or groups that would be counted apart for their spelling alone."""
+    for what in ("reader", "modality", "group"):
+        if words := spelt_alike(pa.array(cells.get(what, np.array([], str)), pa.string()), most=None):
+            raise InputError(
+                f"{name}, column {getattr(columns, what)!r}: {words}. Write each {what} in one way."
+            )
 
 
 def _one_per_case(case: Text, values: Text, row: Row, column: str, what: str) -> None:

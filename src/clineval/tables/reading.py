@@ -546,7 +546,7 @@ def _whole(struct: Mapping[int, Any], field: int) -> int:
 
 
 def _struct(raw: BinaryIO, depth: int = 0, *, lists: bool = False) -> dict[int, Any]:
-    """A Thrift struct's numbers, structs and lists by field, in the compact form that Parquet uses; lists where asked for."""
+    """The numbers, structs and, where asked for, lists of a Thrift struct by field, in the compact form."""
     found: dict[int, Any] = {}
     field = 0
     while head := _byte(raw):
@@ -588,9 +588,9 @@ def _unsigned(raw: BinaryIO) -> int:
     for place in range(10):
         byte = _byte(raw)
         value |= (byte & 127) << 7 * place
-        if byte < 128:
+        if byte < 128 and value < 1 << 63:
             return value
-    raise EOFError("a number has no end")
+    raise EOFError("a number has no end or is too large")
 
 
 def _byte(raw: BinaryIO) -> int:
