@@ -137,7 +137,7 @@ def test_grey_kept_in_three_channels_is_read_as_grey():
 
 
 def test_a_small_coloured_marker_leaves_the_picture_grey():
-    pixels = np.repeat(np.full((100, 100, 1), 90, np.uint8), 3, axis=2)
+    pixels = np.repeat(np.arange(40, 140, dtype=np.uint8)[:, None, None], 100, axis=1).repeat(3, axis=2)
     pixels[0, :50] = (0, 255, 0)
     assert grey_of(dicom(pixels))[50, 50] == 90
 

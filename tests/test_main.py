@@ -258,3 +258,13 @@ def test_quiet_prints_nothing_when_all_is_well(capsys, monkeypatch):
     monkeypatch.setattr("clineval.pipeline.verify.verify_results", lambda folder: Verdict(()))
     assert ended(capsys, "verify", "results", "--quiet") == (0, "", "")
     assert "every artefact" in ended(capsys, "verify", "results")[1]
+
+
+def test_a_path_below_the_home_folder_is_found_behind_an_equals_sign_and_in_quotes(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine.csv").write_text("outcome,risk\n" + "1,0.8\n0,0.2\n0,0.6\n1,0.5\n" * 5)
+    words = ["evaluate", "~/mine.csv", "--out=~/scored", "--draws", "20", "--quiet"]
+    assert main.run_command(words) == 0
+    assert (tmp_path / "scored" / "evaluation.json").is_file()
+    assert not (tmp_path / "~").exists()

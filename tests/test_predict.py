@@ -431,3 +431,29 @@ def test_the_short_answer_names_model_threshold_and_condition_once_on_standard_e
     assert shown.out.startswith("file,risk,flagged,warning\n")
     assert run_command(["predict", str(finished_run), str(images), "--format", "json"]) == DONE
     assert header not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("ending", ["png", "dcm"])
+@pytest.mark.parametrize(("dark", "bright"), [((0, 9), 255), ((100, 108), 0)])
+def test_a_picture_of_next_to_no_grey_levels_but_for_a_few_marks_is_refused(
+    finished_run, tmp_path, capsys, ending, dark, bright
+):
+    from test_dicom import dicom
+
+    levels = np.random.default_rng(0).integers(*dark, (80, 80), dtype=np.uint8)
+    levels[30:40, 30:42] = bright  # 120 of 6,400 pixels
+    path = tmp_path / f"dim.{ending}"
+    path.write_bytes(dicom(levels)) if ending == "dcm" else Image.fromarray(levels).save(path)
+    said = refused(capsys, finished_run, path)
+    assert f"spans {dark[1] - dark[0]} of 256 grey levels" in said
+    assert "in 98% of its pixels, so that nothing would be seen" in said
+
+
+def test_a_deep_picture_of_twelve_bits_with_marks_at_the_white_of_sixteen_is_refused(
+    finished_run, tmp_path, capsys
+):
+    levels = np.random.default_rng(0).integers(0, 4096, (80, 80)).astype(np.uint16)
+    levels[30:40, 30:42] = 65535
+    Image.fromarray(levels).save(tmp_path / "dim.png")
+    said = refused(capsys, finished_run, tmp_path / "dim.png")
+    assert "spans 16 of 256 grey levels, from 0 to 15, in 98% of its pixels" in said

@@ -17,11 +17,13 @@ from clineval.data.preparation import (
     check_corruption,
     check_fit,
     corrupt,
+    few_levels,
     grey_of,
     grey_of_colour,
     grey_of_deep,
     in_words,
     square,
+    square_to_score,
 )
 from clineval.errors import InputError
 
@@ -218,3 +220,18 @@ def test_an_unknown_kind_or_severity_is_refused(kind, severity, message):
         check_corruption(kind, severity)
     with pytest.raises(InputError):
         corrupt(np.zeros((1, 16, 16), np.uint8), kind, severity)
+
+
+@pytest.mark.parametrize("share", [0.05, 0.5])
+def test_a_picture_with_more_than_marks_on_black_is_kept(share):
+    levels = np.zeros((80, 80), np.uint8)
+    levels.ravel()[: round(share * levels.size)] = np.random.default_rng(0).integers(
+        0, 256, round(share * 6400)
+    )
+    assert square_to_score(Image.fromarray(levels), side=28).shape == (28, 28)
+
+
+@pytest.mark.real_data
+def test_no_real_image_is_refused_for_its_grey_levels(real_breastmnist):
+    for image in real_breastmnist.images:
+        assert few_levels(np.bincount(image.ravel(), minlength=256)) == ""

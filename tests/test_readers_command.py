@@ -569,3 +569,30 @@ def test_the_folder_of_another_command_is_not_replaced(tmp_path, capsys):
     assert code == 3
     assert "was not written by clineval" in err
     assert (tmp_path / "out" / "mine.txt").read_text() == "mine"
+
+
+@pytest.mark.parametrize(("column", "other"), [("reader", "R1 "), ("reader", "r1"), ("modality", "CT")])
+def test_readers_and_modalities_that_differ_in_spelling_alone_are_refused(tmp_path, capsys, column, other):
+    rows = [
+        {
+            "reader": f"R{reader}",
+            "modality": "ct",
+            "case": f"c{case}",
+            "outcome": case % 2,
+            "rating": case % 5,
+        }
+        for reader in (1, 2)
+        for case in range(20)
+    ]
+    rows[3][column] = other
+    frame = pd.DataFrame(rows)
+    code, _, err = ended(
+        capsys, "readers", saved(frame, tmp_path), "--modality-column", "modality", "--out", tmp_path / "out"
+    )
+    if other != other.strip():
+        assert "differ in nothing" not in err, "blanks at the ends are taken off, as everywhere"
+        return
+    assert code == 3
+    assert f"column {column!r}" in err
+    assert "differ in nothing but case, blanks or Unicode form" in " ".join(err.split())
+    assert not (tmp_path / "out").exists()

@@ -144,6 +144,8 @@ def test_quotes_that_swallow_nothing_are_read(tmp_path: Path, cell: str) -> None
     [
         (b"PK\x03\x04 rest of a workbook", ["Excel", "save it as CSV"]),
         (b"\x89PNG\r\n\x1a\n", ["picture"]),
+        (b'{"outcome":{"0":1}}', ["not a CSV but JSON"]),
+        (b'[{"outcome":1}]', ["not a CSV but JSON"]),
         (b"\xff\xfeo\x00u\x00t", ["not whole text in UTF-16"]),
         (b"outcome,risk", ["a header but no rows"]),
         (b"\n;;\n\n", ["empty lines only"]),

@@ -765,3 +765,22 @@ def test_split_words_of_an_image_table_are_those_of_every_table(tmp_path, words)
     (tmp_path / "t.csv").write_text(f"image,outcome,part\n{rows}")
     cohort = read_cohort(tmp_path / "t.csv", split_column="part")
     assert cohort.split.tolist() == ["train", "train", "val", "val", "test", "test"]
+
+
+# Every case -------------------------------------------------------------------------------------------
+
+
+def test_every_file_of_the_cases_is_named_in_a_test_of_its_kind():
+    text = "".join(
+        (Path(__file__).parent / f"test_real_{kind}.py").read_text() for kind in ("files", "tables")
+    )
+    files = [path for path in CASES.rglob("*") if path.is_file() and path.name != "README.md"]
+    assert len(files) > 80
+    for path in files:
+        folder = any(f'"{part}' in text for part in (path.parent.name, path.parent.parent.name))
+        assert f'"{path.stem}"' in text or path.name in text or ("folders" in path.parts and folder), path
+
+
+def test_white_under_alpha_is_never_composited_on_white():
+    assert not np.array_equal(grey(ALPHA / "hidden-white.png"), grey(ALPHA / "seen-on-white.png"))
+    assert np.array_equal(grey(ALPHA / "hidden-white.png"), grey(ALPHA / "seen-on-black.png"))

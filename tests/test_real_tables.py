@@ -404,3 +404,41 @@ def test_an_auc_below_one_half_is_given_a_sentence_and_nothing_is_flipped(score)
 
 def test_a_file_of_the_imrmc_program_is_refused_by_its_missing_columns(score):
     assert "outcome" in refusal(score(RISKS / "imrmc.csv"))
+
+
+# Values spelt in two ways -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("column", "values"),
+    [
+        ("device", ("GE Logiq", "ge logiq", "Esaote")),
+        ("device", ("GE Logiq", "GE  Logiq", "Esaote")),
+        ("device", ("Caf\u00e9", "Cafe\u0301", "Esaote")),
+        ("group", tuple(f"{letter}{number}" for number in range(20) for letter in "Pp")),
+    ],
+)
+def test_values_that_differ_in_spelling_alone_are_counted_apart_and_said(score, tmp_path, column, values):
+    table = pd.read_csv(BASE)
+    table[column] = [values[place % len(values)] for place in range(len(table))]
+    table.to_csv(tmp_path / "spelt.csv", index=False)
+    ended = score(tmp_path / "spelt.csv")
+    assert ended.code == 0, ended.said
+    said = " ".join(ended.said.split())
+    assert f"spelt.csv, column '{column}': {values[0]!r} and {values[1]!r} differ in nothing but case" in said
+    assert "Esaote" not in said
+
+
+def test_the_values_of_a_plain_table_are_no_spellings_of_each_other(score):
+    assert "differ in nothing but" not in score(CASES / "groups" / "patients.csv").said
+
+
+# One risk for all -------------------------------------------------------------------------------------
+
+
+def test_a_constant_risk_is_scored_and_said(score, tmp_path):
+    pd.read_csv(BASE).assign(risk=0.3).to_csv(tmp_path / "constant.csv", index=False)
+    ended = score(tmp_path / "constant.csv")
+    assert measures(ended)["auc"]["value"] == 0.5
+    assert "test: the risk by constant is constant, 0.3 in all 60 cases" in " ".join(ended.said.split())
+    assert "0.3 in all 60 cases" in (ended.folder / "report.html").read_text()

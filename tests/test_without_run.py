@@ -300,3 +300,33 @@ def test_thresholds_that_are_none_and_options_that_need_one_are_refused(cohort, 
     assert "blob.onnx has none; give it with --threshold" in said
     adopt = ["adopt", *words(path, cohort, out)[1:]]
     assert "adopt needs the folder of a run" in refused(capsys, adopt, tmp_path)
+
+
+def constant(model):
+    """The graph with weights of 0: one risk, whatever the image."""
+    for weights in model.graph.initializer:
+        values = numpy_helper.to_array(weights)
+        if values.dtype.kind == "f" and values.size > 100:
+            weights.CopyFrom(numpy_helper.from_array(np.zeros_like(values), weights.name))
+    return model
+
+
+def test_a_graph_of_one_risk_for_all_is_scored_and_said(cohort, tmp_path, capsys):
+    path = write(tmp_path, model=constant(EXAMPLE["graph"]()), threshold=0.5)
+    assert run_command(words(path, cohort, tmp_path / "out")) == DONE
+    said = " ".join(capsys.readouterr().err.split())
+    assert f"{NAME}: the risk by blob is constant, " in said
+    assert run_command(["predict", str(path), str(cohort / "images"), "--quiet"]) == DONE
+    said = " ".join(capsys.readouterr().err.split())
+    assert "The risk by blob is" in said
+    assert "for all " in said
+
+
+@pytest.mark.parametrize("again", ['"image": 28', '"output": {"column": 0, "column": 1}'])
+def test_a_record_that_says_one_thing_twice_is_refused(cohort, tmp_path, capsys, again):
+    path = write(tmp_path)
+    record = path.with_suffix(".json")
+    record.write_text(record.read_text().rstrip().removesuffix("}") + f", {again}}}")
+    for command in (words(path, cohort, tmp_path / "out"), ["predict", str(path), str(cohort / "images")]):
+        assert run_command(command) == REFUSED
+        assert "stands twice in one object" in " ".join(capsys.readouterr().err.split())

@@ -4,6 +4,7 @@ import os
 import sys
 import threading
 import webbrowser
+from collections.abc import Iterator
 from math import isnan
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -47,6 +48,8 @@ if TYPE_CHECKING:
     from clineval.pipeline.predict import Predictions
     from clineval.pipeline.run import OwnImages
 
+
+SEVERAL = 5  # images, of which one risk for all is no chance
 
 Source = Annotated[
     Path, typer.Argument(help="Folder written by clineval run; or FILE.onnx, with FILE.json beside it.")
@@ -325,6 +328,8 @@ def predict(
     unlike = sum(image.unlike_training is True for image in found)
     if unlike:
         complain(_unlike_training(unlike, of=len(found)))
+    for line in _constant(found):
+        complain(line)
     text = found.to_csv() if form == "csv" else found.to_json()
     if out is None:
         typer.echo(found.to_short_csv() if short and found.primary is not None else text, nl=False)
@@ -402,6 +407,17 @@ def _unlike_training(count: int, *, of: int) -> str:
     """How many images are unlike the training images, and what follows from it."""
     what = f"{'image' if of == 1 else 'images'} {'is' if count == 1 else 'are'} unlike the training images"
     return f"{count:,} of {of:,} {what}: do not rely on the risk there, flagged or not."
+
+
+def _constant(found: "Predictions") -> Iterator[str]:
+    """Of several images the models that give them all one risk."""
+    for model in found.images[0].risk if len(found) >= SEVERAL else ():
+        risks = {image.risk[model] for image in found}
+        if len(risks) == 1:
+            yield (
+                f"The risk by {model} is {min(risks):g} for all {len(found)} images. Look whether the model "
+                "sees them as it was trained to."
+            )
 
 
 def _complain_unreadable(count: int, *, of: int) -> None:

@@ -86,6 +86,7 @@ def run_command(words: list[str]) -> int:
 def _opened(words: list[str]) -> Any:
     """What the command ended with. An empty word, as an unset shell variable leaves it, names nothing."""
     _check_surroundings()
+    words = [_at_home(word) for word in words]
     for place, word in enumerate(words):
         if word.startswith("--") and word.endswith("="):
             raise InputError(f"{word[:-1]} needs a value.")
@@ -94,6 +95,12 @@ def _opened(words: list[str]) -> Any:
             raise InputError(f"An empty word follows '{before}'; name what is meant, or leave it out.")
     parser = arrange(typer.main.get_command(app))
     return parser.main(args=_shared_first(words), prog_name="clineval", standalone_mode=False)
+
+
+def _at_home(word: str) -> str:
+    """A word with the home folder where its path begins with it, which no shell writes out behind ``=``."""
+    option, equals, path = word.partition("=") if word.startswith("--") else ("", "", word)
+    return f"{option}{equals}{Path(path).expanduser()}" if path.startswith("~/") else word
 
 
 def _check_surroundings() -> None:

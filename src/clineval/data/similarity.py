@@ -21,12 +21,7 @@ Indices = NDArray[np.int64]
 
 WORKING_SIDE = 28  # pixels; larger images are compared at this size, then looked at in full
 SHIFT = 2  # pixels each way; 7 % of the width of a 28-pixel image
-FEATURES = (
-    63,
-    127,
-    159,
-    255,
-)  # smooth cosines of the first pass; with the residual a multiple of 16
+FEATURES = (63, 127, 191, 255)  # smooth cosines of the first pass; with the residual a multiple of 16
 ROOM = 0.05  # by which what the cosines leave out must fall short of the threshold
 FEW = 0.05  # of the images may do otherwise
 SAMPLED = 1000  # images that decide how many cosines the first pass takes

@@ -257,7 +257,7 @@ class Column:
 
 
 MOST_ALIKE = 50
-"""Values beyond which a column sorts no cases into sites or subgroups, so that their spelling says nothing."""
+"""Values beyond which a column makes no sites or subgroups, so that their spelling says nothing."""
 
 ALIKE = " differ in nothing but case, blanks or Unicode form"
 

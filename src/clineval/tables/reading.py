@@ -152,6 +152,8 @@ def _refuse_foreign_bytes(path: Path, head: bytes) -> None:
         b"\x89PNG": "a picture",
         b"\x1f\x8b": "a gzip archive",
         b"\x93NUM": "a NumPy file",
+        b'{"': "JSON",
+        b'[{"': "JSON",
     }
     for magic, kind in kinds.items():
         if head.startswith(magic):
