@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from clineval.cli import main
-from clineval.data.own_table import identifies
+from clineval.data.own_table import Columns, identifies, read_own_table
 
 PEOPLE = (
     "Patient's Name", "NHS No", "full_name", "Nachname", "ZIP", "MRN", "name", "PatientName",
@@ -61,3 +61,19 @@ def test_evaluate_publishes_no_such_column_and_says_so(tmp_path, capsys):
     found = subprocess.run(["grep", "-rlE", "secret|943 476", str(out)], capture_output=True, text=True)
     assert found.stdout == ""
     assert "site" in pd.read_csv(out / "predictions.csv").columns
+
+
+def test_an_outcome_of_three_values_and_values_spelt_in_two_ways_are_noted(tmp_path):
+    rows = ["image,outcome,device,patient"]
+    rows += [
+        f"{n}.png,{n % 3},{('GE Logiq', 'ge  LOGIQ', 'Esaote')[n % 3]},{'pP'[n % 2]}{n // 2}"
+        for n in range(9)
+    ]
+    (tmp_path / "t.csv").write_text("\n".join(rows))
+    notes = read_own_table(tmp_path / "t.csv", Columns(group="patient")).notes
+    assert (
+        "'1' means the condition; every other value counts as its absence: '0' (3), '1' (3), '2' (3)."
+        in notes[0]
+    )
+    assert notes[1].startswith("Column device: 'GE Logiq' and 'ge  LOGIQ' differ in nothing but case")
+    assert "Column patient: 'p0' and 'P0'" in notes[2]

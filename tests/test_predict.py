@@ -456,4 +456,4 @@ def test_a_deep_picture_of_twelve_bits_with_marks_at_the_white_of_sixteen_is_ref
     levels[30:40, 30:42] = 65535
     Image.fromarray(levels).save(tmp_path / "dim.png")
     said = refused(capsys, finished_run, tmp_path / "dim.png")
-    assert "spans 16 of 256 grey levels, from 0 to 15, in 98% of its pixels" in said
+    assert "spans 17 of 256 grey levels, from 0 to 16, in 98% of its pixels" in said

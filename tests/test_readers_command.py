@@ -596,3 +596,15 @@ def test_readers_and_modalities_that_differ_in_spelling_alone_are_refused(tmp_pa
     assert f"column {column!r}" in err
     assert "differ in nothing but case, blanks or Unicode form" in " ".join(err.split())
     assert not (tmp_path / "out").exists()
+
+
+def test_an_outcome_of_three_values_is_read_as_asked_and_said(tmp_path, capsys):
+    frame = pd.DataFrame(
+        {"reader": r, "case": case, "outcome": case % 3, "rating": (case * r) % 5}
+        for r in (1, 2)
+        for case in range(30)
+    )
+    code, _, err = ended(capsys, "readers", saved(frame, tmp_path), "--out", tmp_path / "out")
+    assert code == 0
+    said = " ".join(err.split())
+    assert "'1' means the condition; every other value counts as its absence: '0', '2'." in said

@@ -425,7 +425,8 @@ def test_values_that_differ_in_spelling_alone_are_counted_apart_and_said(score, 
     ended = score(tmp_path / "spelt.csv")
     assert ended.code == 0, ended.said
     said = " ".join(ended.said.split())
-    assert f"spelt.csv, column '{column}': {values[0]!r} and {values[1]!r} differ in nothing but case" in said
+    alike = " ".join(f"{values[0]!r} and {values[1]!r}".split())
+    assert re.search(f"spelt.csv, column '{column}': {alike}.* differ in nothing but case", said)
     assert "Esaote" not in said
 
 

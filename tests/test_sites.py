@@ -383,3 +383,16 @@ def test_a_table_without_the_condition_is_refused(finished_run, cohort, tmp_path
     assert run_command(several(finished_run, cohort, tables, tmp_path / "out", *names)) == REFUSED
     said = capsys.readouterr().err.strip().splitlines()[-1]
     assert said.startswith("clineval: 2.csv, column 'pathology': --positive 'malignant' is in no row")
+
+
+@pytest.mark.slow
+def test_sites_that_differ_in_spelling_alone_are_counted_apart_and_said(finished_run, tmp_path, capsys):
+    folder = write_cohort(tmp_path / "cohort", patients=60)
+    table = pd.read_csv(folder / "cohort.csv")
+    table["scanner"] = [("GE Logiq", "ge logiq ")[place // 2 % 2] for place in range(len(table))]
+    table.to_csv(folder / "cohort.csv", index=False)
+    words = ["validate", str(finished_run), str(folder / "cohort.csv"), "--name", "hospital-b", *WORDS]
+    words += ["--image-folder", str(folder / "images"), "--site-column", "scanner", "--quiet"]
+    assert run_command([*words, "--out", str(tmp_path / "out")]) == DONE
+    said = " ".join(capsys.readouterr().err.split())
+    assert "Column scanner: 'GE Logiq' and 'ge logiq' differ in nothing but case, blanks or Unicode" in said

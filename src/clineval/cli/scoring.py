@@ -148,6 +148,7 @@ def readers(
             force=force,
             command=command(),
             announce=announce,
+            warn=notify,
         )
     show_readers(study)
     say(f"Report: {out / 'report.html'}")

@@ -139,8 +139,8 @@ def read_own_images(source: Path, *, progress: Progress | None = None) -> OwnIma
 
 def _of_folder(folder: Path) -> tuple[list[_Entry], Path, set[str], str]:
     if not folder.is_dir():
-        state = "a file of another kind" if folder.exists() else "nothing of that name"
-        raise InputError(f"An audit needs a folder of images or a .csv that names them; {folder} is {state}.")
+        state = "is a file of another kind" if folder.exists() else "is not there"
+        raise InputError(f"An audit needs a folder of images or a .csv that names them; {folder} {state}.")
     found = find_images([folder])
     return [_Entry(name, path, _split_of(name)) for path, name in found.images], folder, set(), found.note
 

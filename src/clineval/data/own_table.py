@@ -16,6 +16,7 @@ from clineval.errors import InputError
 from clineval.tables.columns import (
     COUNTED_APART,
     MOST_ALIKE,
+    Warn,
     named_outcome,
     plain_numbers,
     spelt_alike,
@@ -160,7 +161,7 @@ class OwnTable:
     attributes : every further column, without those whose name says that they identify a patient.
     left_out : the names of those.
     notes : in a sentence each, which columns of numbers were written with decimal commas or units, and which
-        have values that differ only in how they are spelt.
+        have values that differ only in how they are spelt; that an outcome column has more than two values.
     """
 
     name: str
@@ -215,7 +216,8 @@ def read_own_table(path: Path, columns: Columns) -> OwnTable:
     used = {column: _filled(origin, column, cells[column]) for column in named.values() if column}
     image = used[columns.image]
     _check_once(origin, columns.image, image)
-    outcome, values = _outcome(path.name, columns, used[columns.outcome])
+    said: list[str] = []
+    outcome, values = _outcome(path.name, columns, used[columns.outcome], warn=said.append)
     group = used[columns.group] if columns.group else None
     split = _split(origin, columns.split, used[columns.split]) if columns.split else None
     if group is not None and split is not None:
@@ -223,7 +225,7 @@ def read_own_table(path: Path, columns: Columns) -> OwnTable:
     further = {name: values for name, values in cells.items() if name not in used}
     hidden = left_out(further)
     attributes, notes = _plain({name: further[name] for name in further if name not in hidden}, origin)
-    notes = (*notes, *_spelt_alike(attributes, {} if group is None else {str(columns.group): group}))
+    notes = (*said, *notes, *_spelt_alike(attributes, {} if group is None else {str(columns.group): group}))
     return OwnTable(path.name, origin, image, outcome, values, group, split, attributes, hidden, notes)
 
 
@@ -285,10 +287,12 @@ def _check_once(origin: Origin, column: str, image: Text) -> None:
             )
 
 
-def _outcome(name: str, columns: Columns, given: Text) -> tuple[NDArray[np.bool_], dict[str, int]]:
+def _outcome(
+    name: str, columns: Columns, given: Text, *, warn: Warn
+) -> tuple[NDArray[np.bool_], dict[str, int]]:
     seen, code, count = np.unique(given, return_inverse=True, return_counts=True)
     place = f"{name}, column {columns.outcome!r}"
-    outcome = named_outcome(seen, count, columns.positive, place=place)[code]
+    outcome = named_outcome(seen, count, columns.positive, place=place, warn=warn)[code]
     if outcome.all():
         raise InputError(f"{place}: expected both classes; every row says {columns.positive!r}.")
     return outcome, dict(zip(seen.tolist(), count.tolist(), strict=True))

@@ -62,7 +62,7 @@ def square_to_score(grey: Image.Image, *, side: int, fit: str = "crop") -> NDArr
     ------
     Unusable : the short side has less than half of ``side``, so that three of four pixels that a model
         sees would be made up in between; or nearly all of the image, or of what the square shows of it, spans
-        16 of 256 grey levels or fewer, so that nothing would be seen.
+        next to none of 256 grey levels, so that nothing would be seen.
     """
     if 2 * min(grey.size) < side:
         raise Unusable(
@@ -88,7 +88,7 @@ def _check_levels(grey: Image.Image, *, where: str) -> None:
 
 
 def few_levels(counts: Sequence[int] | NDArray[np.integer]) -> str:
-    """That a picture spans 16 of 256 grey levels or fewer, with or without a few marks; else empty.
+    """That a picture spans 16 of 256 grey levels or fewer, or 17 but for a few marks; else empty.
 
     Parameters
     ----------
@@ -101,9 +101,9 @@ def few_levels(counts: Sequence[int] | NDArray[np.integer]) -> str:
     >>> few_levels([1] * 256)
     ''
     """
-    for share in (1.0, NEARLY_ALL):
+    for share, most in ((1.0, FEWEST_LEVELS), (NEARLY_ALL, FEWEST_LEVELS + 1)):  # 17: of 12 bits in 16
         first, levels = _narrowest(np.asarray(counts), share)
-        if levels <= FEWEST_LEVELS:
+        if levels <= most:
             where = f", in {share:.0%} of its pixels" if share < 1 else ""
             return f"spans {levels} of 256 grey levels, from {first} to {first + levels - 1}{where}"
     return ""

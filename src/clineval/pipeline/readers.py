@@ -1,7 +1,7 @@
 """The work of clineval readers: a study of several readers to readers.json, figures and report."""
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -45,6 +45,7 @@ def read_study(
     force: bool = False,
     command: Iterable[str] = ("clineval", "readers"),
     announce: Announce = silent,
+    warn: Callable[[str], None] = lambda line: None,
 ) -> ReaderStudy:
     """Analyse a reader study and write ``readers.json``, tables, figures and ``report.html`` into ``out``.
 
@@ -57,6 +58,7 @@ def read_study(
     out, force : the folder to write, replaced whole or not at all.
     command : the words to record in the provenance.
     announce : called with each step's name; returns the step's ``progress(done, total)``.
+    warn : called with each thing that should be known first.
 
     Raises
     ------
@@ -69,6 +71,8 @@ def read_study(
     with recorder.step("read"):
         announce("Reading the study")
         readings = read_readings(table, columns)
+        for line in readings.notes:
+            warn(line)
         scores = None if model is None else _model_scores(model, readings)
         if cut is not None:
             settings = replace(settings, cut=_reached_cut(readings, columns.order, cut))

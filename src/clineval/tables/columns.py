@@ -365,6 +365,9 @@ def _outcome_of_known(column: Column, codes: NDArray[Any], words: NDArray[np.str
     return np.asarray(yes[codes])
 
 
+OTHERS = "every other value counts as its absence"
+
+
 def named_outcome(
     words: NDArray[np.str_],
     count: NDArray[np.int64],
@@ -399,7 +402,7 @@ def named_outcome(
     if alike:
         raise InputError(f"{place}: {wanted!r} and {alike[0]!r} both occur; write the condition in one way.")
     if len(words) - yes.sum() > 1:
-        warn(f"{place}: {wanted!r} means the condition; every other value counts as its absence: {seen}.")
+        warn(f"{place}: {wanted!r} means the condition; {OTHERS}: {seen}.")
     return yes
 
 

@@ -1,7 +1,7 @@
 """A reader study's table, in long form or as iMRMC writes it, read and checked row by row."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +10,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from clineval.errors import MOST_SHOWN, InputError
-from clineval.tables.columns import is_value, spelt_alike
+from clineval.tables.columns import OTHERS, is_value, spelt_alike
 from clineval.tables.reading import read_columns
 
 Text = NDArray[np.str_]
@@ -45,7 +45,7 @@ class ReadingTable:
     """A checked table, one entry per reading in every array of shape (n,).
 
     ``rating``: numbers; of ordered words their place in the order, from 1. ``group``: None where no column
-    was named. ``row`` names a row as its owner counts it.
+    was named. ``row`` names a row as its owner counts it. ``notes`` should be known first, a sentence each.
     """
 
     name: str
@@ -57,6 +57,7 @@ class ReadingTable:
     group: Text | None
     columns: ReadingColumns
     row: Row
+    notes: tuple[str, ...] = ()
 
     def frame(self) -> pd.DataFrame:
         """The readings in long form, as a table that is written and read again says the same."""
@@ -85,13 +86,14 @@ def read_readings(path: Path, columns: ReadingColumns) -> ReadingTable:
         return _imrmc([cells[name] for name in IMRMC], origin.row, name=path.name, columns=columns)
     _require_columns(path.name, cells, columns)
     outcome = _outcome(path.name, columns, _filled(cells, columns.outcome, origin.row))
-    return _checked(
+    checked = _checked(
         path.name,
         {name: _filled(cells, column, origin.row) for name, column in _named(columns).items()},
         outcome,
         columns,
         origin.row,
     )
+    return replace(checked, notes=_several_others(path.name, columns, cells[columns.outcome][~outcome]))
 
 
 def scaled(cells: Text, *, order: Sequence[str], place: Row) -> Floats:
@@ -178,6 +180,17 @@ def _outcome(name: str, columns: ReadingColumns, given: Text) -> NDArray[np.bool
             f"{columns.positive!r}, got {'it in every row' if outcome.all() else f'{seen} only'}."
         )
     return outcome
+
+
+def _several_others(name: str, columns: ReadingColumns, others: Text) -> tuple[str, ...]:
+    """A sentence where cases without the condition have several values, as of three classes."""
+    seen = np.unique(others).tolist()
+    if len(seen) < 2:
+        return ()
+    listed = ", ".join(map(repr, seen[:MOST_SHOWN]))
+    return (
+        f"{name}, column {columns.outcome!r}: {columns.positive!r} means the condition; {OTHERS}: {listed}.",
+    )
 
 
 def _checked(

@@ -72,18 +72,18 @@ def read_columns(path: Path) -> tuple[dict[str, pa.ChunkedArray], Origin]:
     InputError : the file is missing, empty, a folder, of another kind, or broken; a line is named if one is.
     """
     if path.is_dir():
-        raise InputError(f"{path} is a folder; predictions are one CSV or Parquet file.")
+        raise InputError(f"{path} is a folder; expected a CSV or Parquet file.")
     if path.exists() and not path.is_file():  # a pipe would be waited for, a device has no end
         raise InputError(f"{path} is a pipe or a device; expected a plain CSV or Parquet file.")
     try:
         with path.open("rb") as file:
             head = file.read(8)
     except FileNotFoundError:
-        raise InputError(f"{path} is not there; name a CSV or Parquet file of predictions.") from None
+        raise InputError(f"{path} is not there; name a CSV or Parquet file.") from None
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror}.") from error
     if not head:
-        raise InputError(f"{path} is empty; a header line and one row per model and case are needed.")
+        raise InputError(f"{path} is empty; expected a header line and rows below it.")
     if head[:4] == b"PAR1":
         return _read_parquet(path), Origin(path.name)
     return _read_csv(path, head)
