@@ -22,6 +22,21 @@ def in_short(lines: Sequence[str]) -> str:
     return "; ".join(lines[:MOST_SHOWN]) + more
 
 
+def reason_of(error: Exception) -> str:
+    """Why a file is not of the form that was expected, in words that say something to its reader.
+
+    Examples
+    --------
+    >>> reason_of(KeyError("models")), reason_of(ValueError("3 rows of 4")), reason_of(TypeError("NoneType"))
+    ("'models' is missing", '3 rows of 4', 'a part of it is of another kind')
+    """
+    if isinstance(error, KeyError):
+        return f"{error} is missing"
+    if isinstance(error, OSError):
+        return error.strerror or str(error)
+    return str(error) if isinstance(error, ValueError) else "a part of it is of another kind"
+
+
 _ON_COMMAND_LINE: ContextVar[bool] = ContextVar("on_command_line", default=False)
 
 

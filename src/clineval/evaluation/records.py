@@ -1,6 +1,5 @@
 """The records of an Evaluation, those of readers and of sites too, and the Evaluation to and from JSON."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib import import_module

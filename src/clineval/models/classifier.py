@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from scipy.special import expit, logit
 
 from clineval.data.cohort import Cohort
-from clineval.errors import InputError
+from clineval.errors import InputError, reason_of
 from clineval.models import logistic, network, onnx_model, scattering, svm, transfer, user_model
 from clineval.models.logistic import LogisticModel
 from clineval.models.onnx_model import frozen_model
@@ -277,7 +277,7 @@ def read_model(folder: Path, name: str) -> ReadModel:
         raise
     except (KeyError, IndexError, TypeError, ValueError, OverflowError, AttributeError) as error:
         raise InputError(
-            f"{path} is not the record of a model that this version reads ({error!r}); train again."
+            f"{path} is not the record of a model that this version reads ({reason_of(error)}); train again."
         ) from error
 
 

@@ -17,7 +17,7 @@ from clineval import results
 from clineval import results as provenance
 from clineval.data import load_cohort, own_table
 from clineval.data.cohort import Cohort, Source
-from clineval.errors import Announce, InputError, Progress, option, silent
+from clineval.errors import Announce, InputError, Progress, option, reason_of, silent
 from clineval.evaluation import Evaluation
 from clineval.evaluation.adoption import Adoption
 from clineval.evaluation.curves import Curves, curves
@@ -551,7 +551,7 @@ def _write_words(folder: Path, results: Path, adoption: Mapping[str, Any] | None
     except (AttributeError, KeyError, TypeError, RecursionError) as error:
         raise InputError(
             f"{results}: provenance.json or evaluation.json is not of the form that this version reads "
-            f"({type(error).__name__}: {error}); write the results again."
+            f"({reason_of(error)}); write the results again."
         ) from error
 
 

@@ -11,7 +11,7 @@ import pandas as pd
 from threadpoolctl import threadpool_limits
 
 from clineval import results
-from clineval.errors import Announce, InputError, silent
+from clineval.errors import Announce, InputError, reason_of, silent
 from clineval.evaluation.reader_study import ModelScores, ReaderStudy, analyse, reader_curves
 from clineval.files import from_plain, hash_file, read_regular, write_json
 from clineval.reporting.figures import write
@@ -253,7 +253,7 @@ def write_reader_report_again(folder: Path, record: Mapping[str, Any]) -> None:
     except (AttributeError, KeyError, TypeError, ValueError, RecursionError) as error:
         raise InputError(
             f"{folder.name}: provenance.json or readers.json is not of the form that this version reads "
-            f"({type(error).__name__}: {error}); write the results again."
+            f"({reason_of(error)}); write the results again."
         ) from error
 
 

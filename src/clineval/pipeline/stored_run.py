@@ -16,7 +16,7 @@ from threadpoolctl import threadpool_limits
 from clineval.data.cohort import Cohort
 from clineval.data.preparation import FITS
 from clineval.data.similarity import WAVES, Trace, trace
-from clineval.errors import InputError, Progress
+from clineval.errors import InputError, Progress, reason_of
 from clineval.files import parse_json, read_regular
 from clineval.models.classifier import KINDS, Classifier, ReadModel, mean_of, read_model, risk_of
 from clineval.models.onnx_model import open_model
@@ -118,7 +118,9 @@ def read_reference(folder: Path) -> TrainingReference:
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         if isinstance(error, InputError):
             raise
-        raise InputError(f"{path} is not a whole reference ({error!r}); make the run anew.") from error
+        raise InputError(
+            f"{path} is not a whole reference ({reason_of(error)}); make the run anew."
+        ) from error
 
 
 def _reference_shapes(arrays: Arrays, *, cases: int) -> dict[str, tuple[int, ...]]:
@@ -289,7 +291,7 @@ def read_run(results: Path, *, thresholds: Sequence[float] = ()) -> StoredRun:
     except InputError:
         raise
     except (KeyError, TypeError, AttributeError, ValueError) as error:
-        raise InputError(f"{results} is not whole ({error!r}); make it anew.") from error
+        raise InputError(f"{results} is not whole ({reason_of(error)}); make it anew.") from error
 
 
 def read_unsealed(folder: Path) -> StoredRun | None:

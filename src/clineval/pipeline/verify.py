@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from clineval import results
-from clineval.errors import InputError
+from clineval.errors import InputError, reason_of
 from clineval.evaluation import Evaluation
 from clineval.files import hash_file, hash_text, read_regular
 from clineval.predictions import ranked_by, read_predictions
@@ -410,7 +410,9 @@ def _evaluation(folder: Path) -> dict[str, Any]:
         record = json.loads((folder / EVALUATION).read_text(encoding="utf-8"))
         return {name: dict(record[name]) for name in ("models", "points")}
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
-        raise InputError(f"{folder / EVALUATION} cannot be read ({error!r}); write it anew.") from error
+        raise InputError(
+            f"{folder / EVALUATION} cannot be read ({reason_of(error)}); write it anew."
+        ) from error
 
 
 def _joined(one: pd.DataFrame, other: pd.DataFrame) -> pd.DataFrame:

@@ -17,7 +17,7 @@ from PIL import Image
 from clineval.data.audit import working_images
 from clineval.data.cohort import Cohort, Exploration
 from clineval.data.similarity import Alignment, alignments, overlap
-from clineval.errors import InputError
+from clineval.errors import InputError, reason_of
 from clineval.evaluation import Evaluation, read_evaluation
 from clineval.evaluation.records import OperatingPoint
 from clineval.files import write_json
@@ -133,7 +133,7 @@ def read_gallery(folder: Path) -> Gallery:
         )
     except (ValueError, KeyError, TypeError) as error:
         raise InputError(
-            f"{FILE} is incomplete ({error!r}); write the results again with: clineval run"
+            f"{FILE} is incomplete ({reason_of(error)}); write the results again with: clineval run"
         ) from error
 
 

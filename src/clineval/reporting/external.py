@@ -6,7 +6,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from clineval.errors import InputError
+from clineval.errors import InputError, reason_of
 from clineval.files import from_plain
 from clineval.reporting import sentences
 from clineval.reporting.artefacts import Artefacts
@@ -131,7 +131,7 @@ def robustness_table(path: Path, subject: Subject) -> Table:
         ]
     except (KeyError, TypeError, ValueError, IndexError) as error:
         raise InputError(
-            f"{path.name} is incomplete ({error!r}); write it again with: clineval validate"
+            f"{path.name} is incomplete ({reason_of(error)}); write it again with: clineval validate"
         ) from error
     return Table((f"corruption ({model})", "severity", *CORRUPTED.values()), tuple(rows), first=13)
 
@@ -142,7 +142,9 @@ def _read_cell(row: Mapping[str, str], name: str) -> Cell:
 
 
 def _broken(error: Exception) -> InputError:
-    return InputError(f"transport.json is incomplete ({error!r}); write it again with: clineval validate")
+    return InputError(
+        f"transport.json is incomplete ({reason_of(error)}); write it again with: clineval validate"
+    )
 
 
 Models = list[tuple[str, Content]]
@@ -160,7 +162,7 @@ def run_probes(content: Content) -> list[dict[str, Any]]:
         return [{"population": population_name(name), **probes_parts(each)} for name, each in content.items()]
     except (KeyError, TypeError, AttributeError) as error:
         raise InputError(
-            f"probes.json is incomplete ({error!r}); write it again with: clineval run"
+            f"probes.json is incomplete ({reason_of(error)}); write it again with: clineval run"
         ) from error
 
 

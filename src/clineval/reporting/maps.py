@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from clineval.errors import InputError
+from clineval.errors import InputError, reason_of
 from clineval.files import write_json
 from clineval.reporting.sentences import number, signed, whole
 
@@ -205,7 +205,7 @@ def read_maps(record: Mapping[str, Any]) -> CheckedMaps | None:
             },
         )
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise InputError(f"{FILE} is incomplete ({error!r}); write the results again.") from error
+        raise InputError(f"{FILE} is incomplete ({reason_of(error)}); write the results again.") from error
 
 
 def extremes(found: Floats) -> str:
