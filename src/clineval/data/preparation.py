@@ -87,7 +87,7 @@ def _check_levels(grey: Image.Image, *, where: str) -> None:
         )
 
 
-def few_levels(counts: Sequence[int] | NDArray[np.integer]) -> str:
+def few_levels(counts: Sequence[int] | NDArray[np.number]) -> str:
     """That a picture spans 16 of 256 grey levels or fewer, or 17 but for a few marks; else empty.
 
     Parameters
@@ -109,7 +109,7 @@ def few_levels(counts: Sequence[int] | NDArray[np.integer]) -> str:
     return ""
 
 
-def _narrowest(counts: NDArray[np.integer], share: float) -> tuple[int, int]:
+def _narrowest(counts: NDArray[np.number], share: float) -> tuple[int, int]:
     """The first and the number of the fewest neighbouring grey levels that hold a share of the pixels."""
     until = np.concatenate([[0], np.cumsum(counts)])
     ends = np.searchsorted(until, until[:-1] + np.ceil(share * until[-1]))
