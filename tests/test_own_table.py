@@ -19,12 +19,15 @@ PEOPLE = (
     "patient_id", "PatientID", "hospital number", "address line 1", "Postal Code", "LASTNAME", "Family Name",
     "name of referring physician", "social security number", "Imię", "codice fiscale", "Vor- und Nachname",
     "mother's name", "ssn_last4", "CPR-nummer", "生年月日", "username", "Name (patient)",
+    "Geb.-Dat.", "DOB (dd.mm.yyyy)", "Krankenkassennummer", "Versicherten-Nr", "KV-Nummer", "svnr", "Fallnr",
+    "accession", "StudyInstanceUID", "Series Instance UID", "study_uid", "pid", "Aadhaar No", "Wohnort",
 )  # fmt: skip
 OTHERS = (
     "scanner_name", "age", "birth_weight", "birthweight", "site", "device", "model name", "file name",
     "filename", "phone_model", "denominator", "denom", "genome", "hospital", "image_name", "lesion name",
     "side", "BIRADS", "manufacturer", "histology", "density", "patient", "patient_age", "number", "id",
     "date", "study date", "day", "code", "line", "case_id", "dataset_name", "first", "nominal", "",
+    "instance", "uid", "study", "fall", "rapid", "birth_year", "accession_year",
 )  # fmt: skip
 
 

@@ -278,7 +278,8 @@ def test_what_is_written_reads_back_as_the_very_table_that_was_scored(
     for name in ("predictions.csv", "predictions.parquet"):
         path = tmp_path_factory.mktemp("table") / name
         write_predictions(table, path)
-        pd.testing.assert_frame_equal(read_predictions(path), table, check_exact=True)
+        back = read_predictions(path, warn=lambda sentence: None)
+        pd.testing.assert_frame_equal(back, table, check_exact=True)
 
 
 def test_a_carriage_return_in_a_cell_does_not_end_its_row(tmp_path: Path) -> None:

@@ -426,7 +426,7 @@ def test_values_that_differ_in_spelling_alone_are_counted_apart_and_said(score, 
     assert ended.code == 0, ended.said
     said = " ".join(ended.said.split())
     alike = " ".join(f"{values[0]!r} and {values[1]!r}".split())
-    assert re.search(f"spelt.csv, column '{column}': {alike}.* differ in nothing but case", said)
+    assert re.search(f"Column {column}: {alike}.* differ in nothing but case", said)
     assert "Esaote" not in said
 
 

@@ -2,7 +2,7 @@
 
 import re
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 from clineval.errors import InputError, in_short, option
 from clineval.files import CsvRows, text_cell
 from clineval.tables.columns import (
+    COUNTED_APART,
+    MOST_ALIKE,
     OUT_OF_FOLD,
     TEST,
     TEXT,
@@ -28,7 +30,7 @@ from clineval.tables.columns import (
     as_score,
     as_splits,
     encoded,
-    warn_of_spelling,
+    spelt_alike,
 )
 from clineval.tables.reading import Origin, read_columns
 
@@ -138,6 +140,15 @@ def attributes(frame: pd.DataFrame) -> list[str]:
     return [name for name in frame.columns if name not in (*COLUMNS, *MEMBER_COLUMNS, ranked_by(frame))]
 
 
+def spellings(frame: pd.DataFrame) -> Iterator[str]:
+    """A sentence for each column of a table of which some values differ only in how they are spelt."""
+    for name in ("model", "split", "group", *attributes(frame)):
+        if name in frame and not pd.api.types.is_numeric_dtype(frame[name].dtype):
+            most = None if name in _NAMES else MOST_ALIKE
+            if words := spelt_alike(_to_arrow(frame[name]), most=most):
+                yield f"Column {name}: {words}, and {COUNTED_APART}"
+
+
 def ranked_by(frame: pd.DataFrame) -> str:
     """The column that ranks a table's cases: ``risk``, or ``score`` where these are no probabilities."""
     return "risk" if "risk" in frame else SCORE
@@ -208,9 +219,6 @@ def _checked(
     if rows == 0:
         raise InputError(f"{origin.name} has a header but no rows; expected one row per model and case.")
     names = {"model": _constant(model, rows), "split": _constant(TEST, rows), **_names_in(given)}
-    for name in ("model", "split", "group"):
-        if name in given:
-            warn_of_spelling(given[name], names[name], warn=warn, most=None)
     if "case" not in names:
         names["case"] = _row_numbers(names)
     outcome = as_outcome(given["outcome"], positive=positive, warn=warn)

@@ -34,6 +34,8 @@ adresse anschrift strasse plz postleitzahl telefon telefonnummer handy handynumm
 krankenversicherungsnummer kvnr ahv nom noms prenom prenoms rue courriel telephones nir ipp nombre nombres
 apellido apellidos direccion domicilio calle telefono telefonos correo dni nie cedula curp cognome nome
 nomi indirizzo cellulare codicefiscale sobrenome apelido endereco morada telefone cpf cep naam voornaam
+krankenkassennummer krankenkassennr versichertennr sozialversicherungsnummer svnr steuernummer steuerid
+personalausweis ausweisnummer fallnummer fallnr wohnort pid accession aadhaar aadhar
 achternaam geboortedatum adres straat telefoon telefoonnummer bsn namn fornamn efternamn personnummer
 fodelsedatum navn fornavn etternavn efternavn cpr fodselsdato fodselsnummer personnr imie nazwisko pesel
 telefonu soyad soyadi tckimlik фамилия имя отчество фио адрес телефон снилс 姓名 名字 出生日期 身份证
@@ -44,9 +46,10 @@ _PHRASES = """
 birth date; birth day; born on; social security; postal code; post code; medical record; hospital number;
 hospital no; national id; national number; insurance number; insurance id; health card; patient id;
 patient number; patient no; patient nr; patienten nr; patienten id; accession number; case note; geburts
-datum; geb datum; haus nummer; code postal; date naissance; securite sociale; fecha nacimiento; codigo
-postal; seguridad social; data nascita; codice fiscale; data nascimento; data urodzenia; dogum tarihi; tc
-kimlik; дата рождения
+datum; geb datum; geb dat; versicherten nr; kv nummer; kv nr; sv nummer; sv nr; fall nummer; fall nr;
+study uid; series uid; instance uid; study instance; series instance; sop instance; haus nummer;
+code postal; date naissance; securite sociale; fecha nacimiento; codigo postal; seguridad social; data
+nascita; codice fiscale; data nascimento; data urodzenia; dogum tarihi; tc kimlik; дата рождения
 """
 PHRASES = tuple(frozenset(phrase.split()) for phrase in _PHRASES.split(";"))
 # Words that say nothing beside the above: "patient's full name", "address line 1", "name of physician".
@@ -54,6 +57,7 @@ _NEUTRAL = """
 s of the no nr num number nummer numero numer id code line full first last middle given family maiden
 birth date day patient patients patienten pat pt person subject participant client mother father parent
 relative contact emergency home work primary secondary private personal user doctor physician consultant
+dd mm yyyy yy tt jjjj instance uid
 referring treating operator reader staff gp next kin vor and und et y e de der des del du di da do la le
 las los des l d
 """

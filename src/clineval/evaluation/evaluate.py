@@ -54,6 +54,7 @@ from clineval.predictions import (
     codes_of,
     encode,
     ranked_by,
+    spellings,
 )
 from clineval.predictions import attributes as attributes_of
 from clineval.settings import BesideReaders
@@ -404,7 +405,14 @@ def evaluate_checked(
         shared_cases={part.name: part.shared for part in parts if part.shared},
         notes=(*((RANKING,) if ranking else ()), *_notes(parts), *_pair_notes(parts)),
         warnings=tuple(
-            dict.fromkeys((*group_warnings(parts), *constant_warnings(parts), *_groups_across(table)))
+            dict.fromkeys(
+                (
+                    *group_warnings(parts),
+                    *constant_warnings(parts),
+                    *_groups_across(table),
+                    *spellings(table),
+                )
+            )
         ),
         primary=first,
         readers={} if readers is None else beside_readers(columns, parts, frozen, readers, scale),

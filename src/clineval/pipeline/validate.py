@@ -56,7 +56,7 @@ from clineval.reporting.beside import write_beside_figures
 from clineval.reporting.sentences import subject_of
 from clineval.results.folder import replace_folder, require_apart, watch
 from clineval.settings import ValidationSettings
-from clineval.tables.columns import split_or_cohort
+from clineval.tables.columns import ALIKE, split_or_cohort
 
 RESERVED = ("train", "val", "test", "test_clean", OUT_OF_FOLD, "all")
 LONGEST_NAME = 80  # characters of a cohort's name
@@ -131,7 +131,8 @@ def validate(
         check_columns(external.cohort, settings)
         unchanged()
     for line in (*said_first(external.cohort), *((left_out(run),) if run.alone is not None else ())):
-        warn(line)
+        if ALIKE not in line:  # the evaluation says that of all tables together
+            warn(line)
     scoring = {**asdict(settings.evaluation), **_chosen(run, internal, settings)}
     with replace_folder(out, kind="validate", force=force) as folder, threadpool_limits(1):
         with recorder.step("score"):

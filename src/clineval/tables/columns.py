@@ -292,12 +292,6 @@ def spelt_alike(values: Any, *, most: int | None = MOST_ALIKE) -> str:
     return f"{in_short(told)}{ALIKE}" if told else ""
 
 
-def warn_of_spelling(column: Column, values: Any, *, warn: Warn, most: int | None = MOST_ALIKE) -> None:
-    """Say that values of a column differ only in how they are spelt, where they do."""
-    if words := spelt_alike(values, most=most):
-        warn(f"{_place(column)}: {words}, and {COUNTED_APART}")
-
-
 def as_names(column: Column, *, needed: bool = True) -> Any:
     """Text of every cell; where ``needed``, an empty one is refused."""
     text = column.text
@@ -491,10 +485,7 @@ def as_attribute(column: Column, *, comma_is_decimal: bool, warn: Warn) -> pd.Se
     if pa.types.is_integer(values.type) or pa.types.is_floating(values.type):
         with suppress(pa.ArrowInvalid):  # whole numbers above 2^53, as some identifiers are, stay text
             return pd.Series(_in_full(values).cast(pa.float64()).to_numpy(zero_copy_only=False))
-    found = _of_text(column, comma_is_decimal=comma_is_decimal, warn=warn)
-    if found.dtype == TEXT:
-        warn_of_spelling(column, column.text, warn=warn)
-    return found
+    return _of_text(column, comma_is_decimal=comma_is_decimal, warn=warn)
 
 
 def _of_text(column: Column, *, comma_is_decimal: bool, warn: Warn) -> pd.Series:
