@@ -54,6 +54,42 @@ def test_prepared_images_are_taken_as_they_are(loaded):
     assert both.predictions[0].risk == one.predictions[0].risk
 
 
+def test_arrays_grey_or_in_colour_and_images_of_pillow_are_taken_one_or_several(loaded, folder):
+    images = list(phantom(seed=9, cases=(60, 20, 30)).images[:2])
+    expected = [each.risk for each in loaded.predict(np.stack(images)).predictions]
+    colour = [np.repeat(each[..., None], 3, axis=2) for each in images]
+    pillow = [Image.fromarray(each) for each in images]
+    for several in (images, tuple(images), colour, np.stack(colour), pillow):
+        assert [each.risk for each in loaded.predict(several).predictions] == expected
+    for single in (colour[0], pillow[0], pillow[0].convert("RGBA")):
+        assert [each.risk for each in loaded.predict(single).predictions] == expected[:1]
+    with Image.open(folder / "<b>tall.png") as tall:  # cut and seen twice, as its file is
+        assert (
+            loaded.predict(tall).predictions[0].risk
+            == loaded.predict(folder / "<b>tall.png").predictions[0].risk
+        )
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        (None, "got NoneType"),
+        (3, "got int"),
+        ([None], "got NoneType"),
+        ([[1, 2]], "got list"),
+        ([np.zeros((28, 28), np.uint8), "a.png"], "got ndarray, str"),
+        ([], "at least one image"),
+        ([np.zeros((28, 28))], "got float64 of shape"),
+        ([np.zeros((28, 30), np.uint8)], r"got uint8 of shape \(28, 30\)"),
+        (np.zeros((2, 2, 28, 28, 3), np.uint8), "Prepare them to that size"),
+        (Image.new("F", (28, 28)), "that PNG can hold"),
+    ],
+)
+def test_what_is_no_image_is_refused_with_what_is_accepted(loaded, given, said):
+    with pytest.raises(InputError, match=said):
+        loaded.predict(given)
+
+
 def test_a_notebook_shows_thumbnail_risk_call_and_warning_and_escapes_names(predicted):
     page = predicted._repr_html_()
     assert page.count("data:image/png;base64,") == len(predicted) == 4

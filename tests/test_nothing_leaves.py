@@ -3,15 +3,19 @@
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
+import httpx
 import numpy as np
 import pandas as pd
 import pytest
 from finished_run import WORDS, write_cohort
 from test_main import COMMANDS
+from test_medmnist import Server
 
 NETWORK = ("connect", "bind", "sendto", "sendmsg")
 FILES = ("open", "openat", "creat", "mkdir", "mkdirat", "rename", "renameat", "renameat2", "symlink", "link")
@@ -73,27 +77,52 @@ def ways(inputs: Path) -> dict[str, list[str]]:
     }
 
 
-NOT_WATCHED = {"fetch", "serve"}  # the one downloads, the other listens: tests/test_serve.py
+APART = {"fetch", "serve"}  # the one needs a server, the other is one: tests of their own
 WITHOUT_OUT = ("report", "verify", "compare")  # they write into the folder that they are given, or nothing
 IN_ONE_FILE = {"predict": "risks.csv"}
 
 
-def watched(words: list[str], place: Path) -> tuple[list[str], int, str]:
-    """The calls of a command, its exit status and what it said; home, temporary and working folder empty."""
+def watched(
+    words: list[str], place: Path, *, meanwhile: Callable[[subprocess.Popen[str]], None] | None = None
+) -> tuple[list[str], int, str]:
+    """The calls of a command, its exit status and what it said; home, temporary and working folder empty.
+
+    ``meanwhile`` is called with the command's process while it runs.
+    """
     for name in ("home", "temporary", "here"):
         (place / name).mkdir()
     kept = {name: value for name, value in os.environ.items() if name not in UNSET}
     folders = {"HOME": str(place / "home"), "TMPDIR": str(place / "temporary")}
     calls, traced = place / "calls", ",".join((*NETWORK, *FILES))
-    strace = ["strace", "-f", "-qq", "-s", "4096", "--seccomp-bpf", "-e", f"trace={traced}", "-o", str(calls)]
-    done = subprocess.run(
-        [*strace, sys.executable, "-m", "clineval", *words, "--quiet"],
+    strace = [
+        "strace",
+        "-D",
+        "-f",
+        "-qq",
+        "-s",
+        "4096",
+        "--seccomp-bpf",
+        "-e",
+        f"trace={traced}",
+        "-o",
+        str(calls),
+    ]
+    quiet = [] if meanwhile else ["--quiet"]  # a server tells its address
+    with subprocess.Popen(
+        [*strace, sys.executable, "-m", "clineval", *words, *quiet],
         cwd=place / "here",
         env={**kept, **folders, "PYTHONDONTWRITEBYTECODE": "1"},
-        capture_output=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
         text=True,
-    )
-    return calls.read_text(encoding="utf-8", errors="replace").splitlines(), done.returncode, done.stderr
+    ) as process:
+        try:
+            if meanwhile:
+                meanwhile(process)
+            _, said = process.communicate(timeout=300)
+        finally:
+            process.kill()
+    return calls.read_text(encoding="utf-8", errors="replace").splitlines(), process.returncode, said
 
 
 def written(calls: list[str], here: Path) -> list[str]:
@@ -113,22 +142,66 @@ def written(calls: list[str], here: Path) -> list[str]:
 
 
 def test_every_command_that_writes_results_is_watched(inputs):
-    assert set(ways(inputs)) == set(COMMANDS) - NOT_WATCHED
+    assert set(ways(inputs)) == set(COMMANDS) - APART
 
 
-@pytest.mark.parametrize("command", [name for name in COMMANDS if name not in NOT_WATCHED])
+@pytest.mark.parametrize("command", [name for name in COMMANDS if name not in APART])
 def test_a_command_reaches_no_address_and_writes_only_where_it_is_told(inputs, tmp_path, command):
     out = tmp_path / "here" / IN_ONE_FILE.get(command, "out")
     where = [] if command in WITHOUT_OUT else ["--out", out.name]
     calls, code, said = watched([command, *ways(inputs)[command], *where], tmp_path)
     assert code == 0, said
+    check(calls, tmp_path, own=inputs / "run" if command == "report" else out)
+
+
+def check(calls: list[str], place: Path, *, own: Path) -> None:
+    """No address but loopback, no file but in ``own`` and the caches that SECURITY.md names."""
     assert [line for line in calls if "AF_INET" in line and not LOOPBACK.search(line)] == []
-    own = inputs / "run" if command == "report" else out
     beside = own.parent / f".{own.name}."  # the lock and the folder that takes the place of the old one
-    home = tmp_path / "home"
+    home = place / "home"
     caches = [str(home / name / "matplotlib") for name in (".cache", ".config")]  # SECURITY.md names them
-    allowed = (str(own), str(beside), str(tmp_path / "temporary"), *caches)
-    elsewhere = [path for path in written(calls, tmp_path / "here") if not path.startswith(allowed)]
+    allowed = (str(own), str(beside), str(place / "temporary"), *caches)
+    elsewhere = [path for path in written(calls, place / "here") if not path.startswith(allowed)]
     assert [path for path in elsewhere if path not in (str(home / ".cache"), str(home / ".config"))] == []
-    assert [*(tmp_path / "temporary").iterdir()] == []
+    assert [*(place / "temporary").iterdir()] == []
     assert [path for path in home.rglob("*") if path.is_file() and "matplotlib" not in path.parts] == []
+
+
+def test_a_server_listens_to_loopback_alone_and_writes_nothing(inputs, tmp_path):
+    picture = sorted((inputs / "cohort" / "images").iterdir())[0]
+    answers = []
+
+    def ask(process: subprocess.Popen[str]) -> None:
+        address = re.search(r"http://127\.0\.0\.1:\d+/", process.stdout.readline())[0]
+        for path in ("api/predict", "api/explain"):
+            form = {"images": (picture.name, picture.read_bytes())}
+            answers.append(httpx.post(f"{address}{path}", files=form, timeout=120).status_code)
+        process.send_signal(signal.SIGINT)
+
+    words = ["serve", str(inputs / "run"), "--port", "0", "--no-open"]
+    calls, code, said = watched(words, tmp_path, meanwhile=ask)
+    assert (code, answers) == (0, [200, 200]), said
+    check(calls, tmp_path, own=tmp_path / "here" / "nothing")
+    assert [*(tmp_path / "here").iterdir()] == []
+
+
+@pytest.mark.parametrize("official", [True, False])
+def test_fetch_asks_the_address_that_it_is_given_and_no_other(request, tmp_path, official):
+    content = b"something else"
+    if official:
+        content = (request.getfixturevalue("real_data_folder") / "breastmnist.npz").read_bytes()
+    server = Server()
+    server.answers = [(200, content, len(content))]
+    out = tmp_path / "here" / "fetched"
+    words = ["fetch", "--address", server.address, "--to", str(out)]
+    try:
+        calls, code, said = watched(words, tmp_path)
+    finally:
+        server.close()
+    assert code == (0 if official else 3), said
+    check(calls, tmp_path, own=out)
+    assert [path.name for path in out.parent.rglob("*.npz")] == ["breastmnist.npz"] * official
+    port = server.address.rpartition(":")[2]
+    connected = [line for line in calls if "connect(" in line and "AF_INET" in line]
+    assert connected
+    assert all(f"htons({port})" in line for line in connected)

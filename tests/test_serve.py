@@ -688,7 +688,11 @@ def test_a_server_answers_and_lives_through_slow_and_broken_clients(server):
     assert answered(port, b"GET / HT") == b"", "half a head is waited for only so long"
     with socket.create_connection(("127.0.0.1", port)) as broken:
         broken.sendall(head + PART)
-    assert answered(port, b"nonsense\r\n\r\n").startswith(b"HTTP/1.1 400 ")
+    for nonsense in (b"nonsense\r\n\r\n", b"GET / HTTP/1.1\r\nno colon\r\n\r\n"):
+        head, _, body = answered(port, nonsense).partition(b"\r\n\r\n")
+        assert head.startswith(b"HTTP/1.1 400 ")
+        assert b"content-type: application/json" in head
+        assert json.loads(body) == {"error": "The request is not HTTP/1.1; see /api."}
     assert httpx.get(f"{address}healthz").json() == {"status": "ok"}
     assert httpx.post(f"{address}api/predict", files=sent(GOOD)).status_code == 200
 

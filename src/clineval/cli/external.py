@@ -390,8 +390,9 @@ def explain(
             progress=announce("Mapping the images"),
         )
     for each in found:
-        verdict = "check passed" if each.check.passed else f"greyed: {each.check.reason}"
-        say(f"{each.image}: risk {each.risk:.3f} by {each.model}, {extremes(each.map)}; {verdict}")
+        told = f"check passed; {extremes(each.map)}"
+        verdict = told if each.check.passed else f"map greyed, not to be read: {each.check.reason}"
+        say(f"{each.image}: risk {each.risk:.3f} by {each.model}; {verdict}")
     say(f"Maps: {out}")
 
 

@@ -19,7 +19,7 @@ from threadpoolctl import threadpool_limits
 
 from clineval.data.cohort import Cohort
 from clineval.data.findings import stroke_pixels
-from clineval.data.image_files import find_images, read_squares
+from clineval.data.image_files import HeldFile, find_images, read_squares
 from clineval.data.preparation import DEEP, Unusable, check_preparation
 from clineval.errors import InputError, Progress, in_short
 from clineval.evaluation import Evaluation
@@ -400,7 +400,8 @@ def explain(
 
     run = read_run(Path(results))
     ready = explainer(run, model, matching=matching)
-    names, (squares,) = read_prepared(run, sources, fit=fit, bits=bits, second_view=False)
+    files = find_images(sources).images
+    names, (squares,) = read_prepared(run, files, fit=fit, bits=bits, second_view=False)
     stems = _stems(names)
     _check_out(out, stems, results=Path(results), sources=sources)
     found = []
@@ -466,23 +467,22 @@ def check_test_maps(run: StoredRun, cohort: Cohort, *, missed: Sequence[str]) ->
 
 
 def read_prepared(
-    run: StoredRun, sources: Sequence[Path | str], *, fit: str, bits: int, second_view: bool
+    run: StoredRun, files: Sequence[tuple[Path | HeldFile, str]], *, fit: str, bits: int, second_view: bool
 ) -> tuple[list[str], tuple[Images, ...]]:
     """The names of image files, and the squares cut from them, each cut of shape (images, side, side).
 
     Raises
     ------
-    InputError : a source is missing or holds no image, or a file cannot be used.
+    InputError : a file cannot be used.
     """
     cuts = cut_for(run, fit, second_view=second_view)
     check_preparation(size=run.side, fit=cuts[0], bits=bits)
-    files = find_images(sources)
-    squares = read_squares([path for path, _ in files.images], side=run.side, fits=cuts, bits=bits)
-    read = zip(files.images, squares.read, strict=True)
+    squares = read_squares([path for path, _ in files], side=run.side, fits=cuts, bits=bits)
+    read = zip(files, squares.read, strict=True)
     bad = [f"{name}: {why}" for (_, name), why in read if isinstance(why, Unusable)]
     if bad:
         raise InputError(f"{len(bad)} of {len(squares.read)} images cannot be used: {in_short(bad)}.")
-    return [name for _, name in files.images], squares.views
+    return [name for _, name in files], squares.views
 
 
 def _stems(names: Sequence[str]) -> list[str]:

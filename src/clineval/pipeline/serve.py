@@ -4,7 +4,7 @@ import base64
 import csv
 import io
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from clineval.data.findings import bears_marks, nearly_black
-from clineval.data.image_files import HeldFile, ReadImage, read_images
+from clineval.data.image_files import HeldFile, ReadImage, find_images, read_images
 from clineval.data.preparation import DEEP, Unusable, box_of, square_to_score
 from clineval.data.similarity import Neighbour, Recognised, Trace, digests, most_alike, recognise
 from clineval.errors import InputError
@@ -34,6 +34,7 @@ MOST_ON_DISK = 300_000_000  # bytes of a data set's file from which training ima
 MOST_SHOWN = 100  # rows of a table in a notebook; ``table`` has them all
 COLOURED = 0.05  # share of coloured pixels from which the page says that only their brightness was seen
 PHANTOM = "phantom"
+Picture = Path | str | Image.Image | NDArray[np.uint8]
 COUNTS = ("true_positives", "false_positives", "false_negatives", "true_negatives")
 BOUNDED = ("sensitivity", "specificity", "ppv", "npv", "lr_positive", "lr_negative")
 
@@ -510,7 +511,7 @@ class LoadedRun:
 
     def predict(
         self,
-        images: NDArray[np.uint8] | Path | str | Sequence[Path | str],
+        images: Picture | Sequence[Picture],
         *,
         fit: str = AS_TRAINED,
         bits: int = DEEP,
@@ -521,31 +522,76 @@ class LoadedRun:
 
         Parameters
         ----------
-        images : image files or folders of them; or prepared images, uint8, shape (images, side, side) or
-            (side, side).
+        images : one or several image files, folders of them, or images of Pillow; or prepared images, uint8,
+            shape (side, side), (images, side, side) or, in colour, (side, side, 3), or a list of such.
         fit, bits, matching, second_view : as for ``clineval.predict``; ``fit``, ``bits`` and
-            ``second_view`` are for files.
+            ``second_view`` are for files and images of Pillow.
 
         Raises
         ------
-        InputError : images of another size or type, or files that cannot be read (named).
+        InputError : images of another size or type, or files that cannot be read (named), or a list of more
+            than one of these kinds.
         """
         from clineval.pipeline.explain import read_prepared
 
-        if isinstance(images, np.ndarray):
-            images = np.array(images)  # a copy: the caller's may change before a map is asked for
-            first = images[None] if images.ndim == 2 else images
-            if not len(first):
-                raise InputError("Expected at least one image; got none.")
+        given = _listed(images)
+        if isinstance(given[0], np.ndarray):
+            first = np.stack([_grey(each, self.run.side) for each in given])
             found = predict_images(self.run, first, matching=matching)
             return PredictedImages(self.run, tuple(found), first, matching)
-        sources = [images] if isinstance(images, str | Path) else list(images)
-        names, views = read_prepared(self.run, sources, fit=fit, bits=bits, second_view=second_view)
+        held = isinstance(given[0], Image.Image)
+        files = (
+            [_held(each, place) for place, each in enumerate(given)] if held else find_images(given).images
+        )
+        names, views = read_prepared(self.run, files, fit=fit, bits=bits, second_view=second_view)
         first, *second = views
         found = predict_images(
             self.run, first, second=next(iter(second), None), names=names, matching=matching
         )
         return PredictedImages(self.run, tuple(found), first, matching)
+
+
+def _listed(images: Any) -> list[Any]:
+    """The images one by one, all of one kind."""
+    single = isinstance(images, str | Path | Image.Image) or _is_array_of_one(images)
+    given = [images] if single else list(images) if isinstance(images, Iterable) else [images]
+    for kind in (str | Path, Image.Image, np.ndarray):
+        if given and all(isinstance(each, kind) for each in given):
+            return given
+    if not given:
+        raise InputError("Expected at least one image; got none.")
+    found = ", ".join(dict.fromkeys(type(each).__name__ for each in given))
+    raise InputError(
+        f"predict needs image files or folders, images of Pillow, or arrays (uint8), one kind at a time; "
+        f"got {found}."
+    )
+
+
+def _is_array_of_one(images: Any) -> bool:
+    """Whether it is an array of one image, grey or in colour."""
+    return isinstance(images, np.ndarray) and (images.ndim == 2 or images.shape[2:] == (3,))
+
+
+def _grey(image: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
+    """A copy of a prepared image, for the caller's may change before a map is asked for; luma of colours."""
+    if image.dtype != np.uint8 or image.shape not in ((side, side), (side, side, 3)):
+        raise InputError(
+            f"The models take images of {side} x {side} pixels, uint8, ({side}, {side}) or, in colour, "
+            f"({side}, {side}, 3); got {image.dtype} of shape {image.shape}. Prepare them to that size."
+        )
+    return np.array(Image.fromarray(image).convert("L"))
+
+
+def _held(image: Image.Image, place: int) -> tuple[HeldFile, str]:
+    """An image of Pillow as the file that it would be saved as, without loss, and its number as its name."""
+    kept = io.BytesIO()
+    try:
+        image.save(kept, format="PNG")
+    except OSError as error:
+        raise InputError(
+            f"predict needs images of Pillow that PNG can hold; image {place}: {error}."
+        ) from error
+    return HeldFile(f"{place}.png", kept.getvalue()), str(place)
 
 
 def load_run(results: Path | str) -> LoadedRun:

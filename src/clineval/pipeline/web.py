@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Annotated, Any, TypeVar
 from urllib.parse import urlsplit
 
+import h11
 import jinja2
 import uvicorn
 from fastapi import Depends, FastAPI, Query, Request, Response
@@ -673,7 +674,7 @@ class _Server(uvicorn.Server):
 
 
 class _Impatient(H11Protocol):
-    """A connection that is closed where no whole head of a request comes in time."""
+    """A connection that is closed where no whole head of a request comes in time, or none that is HTTP."""
 
     patience = 60.0
     _timer: asyncio.TimerHandle | None = None
@@ -688,6 +689,17 @@ class _Impatient(H11Protocol):
             self._stop()
         elif self._timer is None:
             self._wait()
+
+    def send_400_response(self, msg: str) -> None:
+        """Refuse what is no HTTP as everything else is refused, in a line of JSON."""
+        answer = refused(Refused(400, "The request is not HTTP/1.1; see /api."))
+        headers = [*HEADERS.items(), ("content-type", "application/json"), ("connection", "close")]
+        self.transport.write(
+            self.conn.send(h11.Response(status_code=400, headers=headers, reason="Bad Request"))
+        )
+        self.transport.write(self.conn.send(h11.Data(data=bytes(answer.body))))
+        self.transport.write(self.conn.send(h11.EndOfMessage()))
+        self.transport.close()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._stop()
