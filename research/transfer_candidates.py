@@ -42,6 +42,10 @@ REPEATS = (0, 1)
 DRAWS = 1000
 PRODUCT_VIEWS = (("as stored",), ("matched, mirrored",))
 ONCE = (("as stored",),)
+SAID = [
+    "candidate", "repeat", "score", "gain", "alone", "alone_gain", "clean", "single", "scanner",
+    "once", "once_alone", "clean_gain", "low", "high",
+]  # fmt: skip
 PARTNERS = Training("unchanged", None, ("cnn", "scattering"), 5, ())
 
 Floats = NDArray[np.float64]
@@ -163,12 +167,8 @@ def main() -> None:
         for (name, candidate), repeat in product(_possible(asked), asked.repeats):
             rows.append({"candidate": name, "repeat": repeat, **measured(world, candidate, repeat)})
             say(" ".join(f"{key} {_short(value)}" for key, value in rows[-1].items() if key in SAID))
-    table = pd.DataFrame(rows)
+    table = pd.DataFrame(rows)[SAID]
     table.to_csv(asked.record, index=False, float_format="%.4f")
-
-
-SAID = ("candidate", "repeat", "score", "gain", "alone", "alone_gain", "clean", "single", "scanner",
-        "once", "once_alone", "clean_gain", "low", "high")  # fmt: skip
 
 
 def _short(value: object) -> str:
