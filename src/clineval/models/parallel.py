@@ -476,6 +476,14 @@ def beside(call: Callable[[], object], *, workers: int | None = None) -> Iterato
             list(arriving)
 
 
+def load_training() -> None:
+    """Import what trains, which takes a process seconds that it may spend before it is given work."""
+    import sklearn.linear_model
+    import sklearn.svm  # noqa: F401
+
+    from clineval.models import network_training  # noqa: F401
+
+
 @contextlib.contextmanager
 def _begun(calls: Sequence[Callable[[], T]], workers: int) -> Iterator[Iterator[T]]:
     """What calls begun in so many processes give, as they finish; what is left at the end is ended."""

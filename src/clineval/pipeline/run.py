@@ -29,7 +29,7 @@ from clineval.evaluation.sites import site_rows
 from clineval.files import write_json
 from clineval.models.classifier import Given, ModelSource, given_model, parts_of_combined, ready
 from clineval.models.ensemble import check_names, check_own_name
-from clineval.models.parallel import beside
+from clineval.models.parallel import beside, load_training
 from clineval.models.user_model import TIMEOUT
 from clineval.pipeline.audit import draw_audit, write_audit
 from clineval.pipeline.explain import write_test_maps
@@ -236,7 +236,7 @@ def run(
     with ready(given), replace_folder(target, kind="run", force=force) as folder:
         finished = _finished_members(target, keep=resume)
         how: dict[str, Any] = {"given": given, "jobs": jobs, "finished": finished, "announce": announce}
-        with recorder.step("audit"):
+        with recorder.step("audit"), beside(load_training, workers=jobs):
             whole = cohort
             findings, cohort = audit_and_group(cohort, settings, folder, announce=announce)
         with recorder.step("explore"):
