@@ -184,14 +184,14 @@ def test_many_images_are_a_table_that_sorts_opens_and_saves(opened, images, tmp_
     page = opened()
     show_many(page, images)
     assert [row[0] for row in rows(page)] == [path.name for path in images]
-    risks = [float(row[1]) for row in rows(page) if row[1] != "–"]
+    risks = [float(row[2]) for row in rows(page) if row[2] != "–"]
     page.click("#rows th[data-key=risk] button")
     assert page.get_attribute("#rows th[data-key=risk]", "aria-sort") == "ascending"
-    assert [float(row[1]) for row in rows(page) if row[1] != "–"] == sorted(risks)
+    assert [float(row[2]) for row in rows(page) if row[2] != "–"] == sorted(risks)
     page.click("#rows th[data-key=risk] button")
     assert page.get_attribute("#rows th[data-key=risk]", "aria-sort") == "descending"
-    assert [float(row[1]) for row in rows(page) if row[1] != "–"] == sorted(risks, reverse=True)
-    assert "cannot be used: it cannot be read" in rows(page)[-1][3]
+    assert [float(row[2]) for row in rows(page) if row[2] != "–"] == sorted(risks, reverse=True)
+    assert "cannot be used: it cannot be read" in rows(page)[-1][1]
     page.click("#rows tbody button:has-text('image-1.png')")
     page.wait_for_selector("#one:not([hidden])")
     assert page.evaluate("document.activeElement.id") == "one-h"
@@ -301,11 +301,11 @@ def test_the_field_names_the_file_that_is_shown_and_takes_it_again(opened, image
         choosing.value.set_files(str(path))
 
 
-def test_file_risk_flag_and_warning_are_in_sight_at_360_pixels(opened, images):
+def test_file_warning_risk_and_flag_are_in_sight_at_360_pixels(opened, images):
     page = opened(width=360)
     show_many(page, images)
     heads = page.locator("#rows thead th")
-    assert heads.all_inner_texts()[:4] == ["File", "Risk", "Flagged", "Warnings"]
+    assert heads.all_inner_texts()[:4] == ["File", "Warnings", "Risk", "Flagged"]
     for place in range(4):
         box = heads.nth(place).bounding_box()
         assert box["x"] + box["width"] <= 360

@@ -351,9 +351,9 @@
   const SHORT = { unlike_training: "unlike the training images: do not rely on the risk", seen_in_training: "seen in training", burnt_in: "burnt-in text or marks", nearly_black: "nearly black", coloured: "in colour" };
   const COLUMNS = [
     ["name", "File", (item) => item.name],
+    ["warnings", "Warnings", (item) => (item.reason ? 99 : item.look.warnings.length)],
     ["risk", "Risk", (item) => (item.reason ? -1 : item.prediction.risk[main])],
     ["flagged", "Flagged", (item) => (item.reason ? -1 : Number(isFlagged(item.prediction)))],
-    ["warnings", "Warnings", (item) => (item.reason ? 99 : item.look.warnings.length)],
     ["place", "No.", (item) => item.place],
   ];
 
@@ -370,9 +370,9 @@
     const words = warned.length > 1 ? [make("ul", {}, ...warned.map((textContent) => make("li", { textContent })))] : warned.length ? warned : ["none"];
     return make("tr", { className: !item.reason && item.look.warnings.length ? "muted" : "" },
       make("td", {}, image, name),
+      make("td", {}, ...words),
       make("td", { className: "number", textContent: item.reason ? "–" : digits(item.prediction.risk[main]) }),
       make("td", { textContent: item.reason ? "–" : called(isFlagged(item.prediction), item.look) }),
-      make("td", {}, ...words),
       make("td", { className: "number", textContent: item.place + 1 }));
   };
 
