@@ -327,7 +327,7 @@ def test_kappa_is_of_the_cases_that_both_read_and_respects_groups(tmp_path, caps
     found = analysed(capsys, rows, tmp_path, *words)
     cases = {tuple(each["readers"]): each["cases"] for each in found["agreement"]["m2"]}
     assert (cases["r1", "r2"], cases["r1", "r3"]) == (40, 39)
-    assert "between groups" in found["agreement"]["m2"][0]["kappa"]["method"]
+    assert "between 20 groups" in found["agreement"]["m2"][0]["kappa"]["method"]
 
 
 def test_ratings_that_are_no_categories_have_no_kappa_and_say_why(tmp_path, capsys):
