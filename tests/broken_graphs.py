@@ -1,6 +1,7 @@
 """Changes to an ONNX graph that each make a file to be refused."""
 
-from onnx import TensorProto, helper
+import numpy as np
+from onnx import TensorProto, helper, numpy_helper
 
 
 def external(model):
@@ -23,3 +24,23 @@ def custom(model):
 
 def two_outputs(model):
     model.graph.output.append(helper.make_tensor_value_info("log_odds", TensorProto.FLOAT, ["cases", 1]))
+
+
+def endless(model):
+    body = helper.make_graph(
+        [helper.make_node("Identity", [one], [other]) for one, other in (("go", "on"), ("in", "out"))],
+        "body",
+        [
+            helper.make_tensor_value_info("turn", TensorProto.INT64, []),
+            helper.make_tensor_value_info("go", TensorProto.BOOL, []),
+            helper.make_tensor_value_info("in", TensorProto.FLOAT, None),
+        ],
+        [
+            helper.make_tensor_value_info("on", TensorProto.BOOL, []),
+            helper.make_tensor_value_info("out", TensorProto.FLOAT, None),
+        ],
+    )
+    model.graph.initializer.append(numpy_helper.from_array(np.array(2**62), "turns"))
+    model.graph.initializer.append(numpy_helper.from_array(np.array(True), "yes"))
+    model.graph.node[2].output[0] = "once"
+    model.graph.node.append(helper.make_node("Loop", ["turns", "yes", "once"], ["risk"], body=body))

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-from broken_graphs import claiming, custom, external, two_outputs
+from broken_graphs import claiming, custom, endless, external, two_outputs
 from onnx import TensorProto, helper, numpy_helper
 
 from clineval.data.phantom import phantom
@@ -57,6 +57,13 @@ def test_risks_are_those_of_the_formula_and_the_same_alone(cohort, tmp_path):
     final = finalise(model, cohort)
     assert final.recalibration.kind == "none"
     assert final.origin == "trained elsewhere; thresholds from val"
+
+
+def test_scoring_ends_after_the_seconds_that_a_model_may_take(cohort, tmp_path):
+    one = given_model("blob", str(write(tmp_path, model=changed(endless))), cohort, timeout=0.5)
+    said = r"^Model blob, scoring the images by its graph: it did not end within 0\.5 s; .*--model-timeout\.$"
+    with pytest.raises(InputError, match=said):
+        train_models(cohort, settings=TrainingSettings(), names=("blob",), given=(one,), jobs=1)
 
 
 def test_the_stored_form_reads_back(cohort, tmp_path):

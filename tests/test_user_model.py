@@ -2,11 +2,18 @@
 
 import json
 import os
+import runpy
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import onnx
+import pandas as pd
 import pytest
+from broken_graphs import endless
+from onnx import TensorProto, helper
+from PIL import Image
 from test_medmnist import every, stand_in
 from typer.testing import CliRunner
 
@@ -20,8 +27,13 @@ from clineval.models.classifier import KINDS, given_model
 from clineval.models.ensemble import check_own_name, train_models
 from clineval.models.preprocessing import View
 from clineval.pipeline import stored_run
-from clineval.settings import TrainingSettings
+from clineval.pipeline.explain import explainer
+from clineval.pipeline.run import OwnImages
+from clineval.pipeline.validate import validate
+from clineval.predictions import read_predictions
+from clineval.settings import TrainingSettings, ValidationSettings
 
+EXAMPLES = Path(__file__).parents[1] / "examples"
 SETTINGS = TrainingSettings(models=(), members=3)
 GOOD = """
 import numpy as np
@@ -153,6 +165,32 @@ class Brightness:
         return 1 / (1 + np.exp(-self.sign * (self.level(images) - self.at) / 20))
 
 
+class Red(Brightness):
+    """The same of colour images, which writes its own graph."""
+
+    def to_onnx(self, path):
+        nodes = [
+            helper.make_node("Gather", ["images", "red"], ["level"], axis=3),
+            helper.make_node("ReduceMean", ["level"], ["mean"], axes=[1, 2], keepdims=0),
+            helper.make_node("Sub", ["mean", "at"], ["gap"]),
+            helper.make_node("Mul", ["gap", "slope"], ["log_odds"]),
+            helper.make_node("Sigmoid", ["log_odds"], ["risk"]),
+        ]
+        graph = helper.make_graph(
+            nodes,
+            "red",
+            [helper.make_tensor_value_info("images", TensorProto.FLOAT, ["cases", 28, 28, 3])],
+            [helper.make_tensor_value_info("risk", TensorProto.FLOAT, ["cases"])],
+            [
+                helper.make_tensor("red", TensorProto.INT64, [], [0]),
+                helper.make_tensor("at", TensorProto.FLOAT, [], [self.at]),
+                helper.make_tensor("slope", TensorProto.FLOAT, [], [self.sign / 20]),
+            ],
+        )
+        opset = [helper.make_opsetid("", 17)]
+        onnx.save(helper.make_model(graph, opset_imports=opset, ir_version=8), path)
+
+
 @pytest.mark.slow
 def test_a_factory_from_python_is_trained_in_a_process_of_its_own_or_in_this_one(cohort, tmp_path, capsys):
     given = given_model("mine", Brightness, cohort, timeout=60)
@@ -221,7 +259,7 @@ def test_a_run_from_python_in_colour_says_where_risks_of_one_seed_differ(tmp_pat
         data=clineval.DataSettings("dermamnist", condition="melanoma"),
         training=clineval.TrainingSettings(models=()),
     )
-    models = {"red": Brightness, "noisy": Noisy}
+    models = {"red": Red, "noisy": Noisy}
     out = tmp_path / "out"
     run = clineval.run(settings, models=models, check_seed=True, out=out, jobs=1, warn=said.append)
     assert set(seen) == {(28, 28, 3)}
@@ -233,10 +271,73 @@ def test_a_run_from_python_in_colour_says_where_risks_of_one_seed_differ(tmp_pat
     assert [f"up to {differ['noisy']:.2g}." in line for line in said].count(True) == 1
     assert f"risks of one seed differ by up to {differ['noisy']:.2g}" in (out / "report.html").read_text()
     assert [given["file"] for given in record["settings"]["training"]["given"]] == ["test_user_model.py"] * 2
-    trained = json.loads((out / "models" / "models.json").read_text())["red"]["training"]
-    assert trained["not_stored"] == user_worker.COLOUR
-    with pytest.raises(InputError, match="red could not be stored \\(it learnt from colour images"):
-        stored_run.read_run(out)
+    records = json.loads((out / "models" / "models.json").read_text())
+    assert records["red"]["training"]["reading"]["layout"] == "NHWC"
+    assert records["red"]["training"]["largest_difference"] < 1e-5
+    assert "to_onnx" in records["noisy"]["training"]["not_stored"]
+    check_new_images_in_colour(run, tmp_path)
+
+
+def check_new_images_in_colour(run, folder):
+    """Test images as files have the table's risks by predict and validate, and no map."""
+    table = read_predictions(run.folder / "predictions.csv")
+    test = np.flatnonzero(run.cohort.within("test"))
+    expected = table[(table["model"] == "red") & (table["split"] == "test")].set_index("case")["risk"]
+    (folder / "images").mkdir()
+    rows = []
+    for row in test:
+        Image.fromarray(run.cohort.colour[row]).save(folder / "images" / f"{row}.png")
+        rows.append({"image": f"{row}.png", "outcome": int(run.cohort.outcome[row])})
+    pd.DataFrame(rows).to_csv(folder / "new.csv", index=False)
+    wanted = {f"{row}.png": expected[run.cohort.case[row]] for row in test}
+    found = clineval.predict(run.folder, [folder / "images"])
+    assert {each.image: each.risk["red"] for each in found} == wanted
+    with pytest.raises(InputError, match="A map covers parts of grey images; red takes images in colour"):
+        explainer(stored_run.read_run(run.folder))
+    own = OwnImages(folder / "new.csv", folder / "images")
+    settings = ValidationSettings(name="b")
+    validated = validate(run.folder, own, settings, out=folder / "b")
+    risks = read_predictions(validated.folder / "predictions.csv")
+    assert dict(zip(risks["case"], risks["risk"], strict=True)) == wanted
+    with pytest.raises(InputError, match="--corruptions changes grey images; red takes them in colour"):
+        validate(run.folder, own, replace(settings, corruptions=True), out=folder / "c")
+
+
+COLOURED = {
+    "skl2onnx": (EXAMPLES / "sklearn_pipeline.py").read_text(),
+    "torch": """
+import torch
+from torch import nn
+class Network(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.layers = nn.Sequential(nn.Flatten(), nn.Linear(3 * 784, 1))
+    def forward(self, images):
+        return self.layers(images / 255)
+    def fit(self, images, outcome):
+        torch.nn.init.normal_(self.layers[1].weight, std=0.01)
+        self.eval()
+    @torch.no_grad()
+    def predict_proba(self, images):
+        return torch.sigmoid(self(torch.tensor(images).permute(0, 3, 1, 2).float()))[:, 0].numpy()
+def make(seed):
+    return Network()
+""",
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", COLOURED)
+def test_a_model_of_colour_images_is_stored(cohort, tmp_path, kind):
+    shades = np.stack([cohort.images, cohort.images // 2, 255 - cohort.images], axis=-1)
+    model = learn(replace(cohort, colour=shades), tmp_path, COLOURED[kind])
+    reading = model.stored.record["reading"]
+    assert (reading["channels"], reading["colour"]) == (3, True)
+    assert reading["layout"] == {"skl2onnx": "flat", "torch": "NCHW"}[kind]
+    assert model.stored.record["largest_difference"] < 1e-5
+    again = KINDS["onnx"].read(model.stored.record, model.stored.arrays)
+    view = View(cohort.images[5:8], colour=shades[5:8])
+    np.testing.assert_array_equal(again.risk(view), model.risk[5:8])
 
 
 def test_a_seed_is_checked_of_python_models_only(tmp_path, monkeypatch):
@@ -288,6 +389,20 @@ def test_a_torch_module_is_stored_in_the_form_in_which_it_gives_its_risks(cohort
     assert model.stored.record["largest_difference"] < 1e-5
     graph = KINDS["onnx"].read(model.stored.record, model.stored.arrays).graph
     assert graph.input.element == element
+
+
+@pytest.mark.slow
+def test_scoring_by_a_graph_ends_after_the_seconds_that_a_model_may_take(cohort, tmp_path):
+    blob = runpy.run_path(str(EXAMPLES / "onnx_file.py"))["graph"]()
+    endless(blob)
+    (tmp_path / "endless.onnx").write_bytes(blob.SerializeToString())
+    writing = (
+        "\n    def to_onnx(self, path):\n        path.write_bytes((path.__class__(__file__).parent / "
+        "'endless.onnx').read_bytes())\n"
+    )
+    said = r"^Model mine, scoring the images by its graph: it did not end within 6 s; .*--model-timeout\.$"
+    with pytest.raises(InputError, match=said):
+        learn(cohort, tmp_path, GOOD.replace("def make", f"{writing}def make"), timeout=6.0)
 
 
 @pytest.mark.slow

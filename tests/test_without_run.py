@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-from broken_graphs import claiming, custom, external, two_outputs
+from broken_graphs import claiming, custom, endless, external, two_outputs
 from finished_run import WORDS, write_cohort
 from onnx import TensorProto, helper, numpy_helper
 from scipy.special import expit
@@ -190,26 +190,6 @@ def without_columns(model):
     model.graph.initializer.append(numpy_helper.from_array(np.array([0]), "zero"))
     model.graph.node.append(helper.make_node("Slice", ["risk", "zero", "zero"], ["part"]))
     model.graph.output[0].CopyFrom(helper.make_tensor_value_info("part", TensorProto.FLOAT, None))
-
-
-def endless(model):
-    body = helper.make_graph(
-        [helper.make_node("Identity", [one], [other]) for one, other in (("go", "on"), ("in", "out"))],
-        "body",
-        [
-            helper.make_tensor_value_info("turn", TensorProto.INT64, []),
-            helper.make_tensor_value_info("go", TensorProto.BOOL, []),
-            helper.make_tensor_value_info("in", TensorProto.FLOAT, None),
-        ],
-        [
-            helper.make_tensor_value_info("on", TensorProto.BOOL, []),
-            helper.make_tensor_value_info("out", TensorProto.FLOAT, None),
-        ],
-    )
-    model.graph.initializer.append(numpy_helper.from_array(np.array(2**62), "turns"))
-    model.graph.initializer.append(numpy_helper.from_array(np.array(True), "yes"))
-    model.graph.node[2].output[0] = "once"
-    model.graph.node.append(helper.make_node("Loop", ["turns", "yes", "once"], ["risk"], body=body))
 
 
 def greedy(model):

@@ -109,7 +109,10 @@ OwnModels = Annotated[
 ]
 Only = Annotated[bool, typer.Option("--only", help="Train the models of --model alone.")]
 ModelTimeout = Annotated[
-    float, typer.Option(help="Seconds that one training of a model of your own may take.")
+    float,
+    typer.Option(
+        help="Seconds that one training of a model of your own may take, or its scoring of all images."
+    ),
 ]
 Primary = Annotated[
     str | None,

@@ -310,7 +310,10 @@ def verify(
         ),
     ] = None,
     model_timeout: Annotated[
-        float, typer.Option(help="Seconds that one training of a model of your own may take.")
+        float,
+        typer.Option(
+            help="Seconds that one training of a model of your own may take, or its scoring of all images."
+        ),
     ] = 3600.0,
     jobs: Jobs = None,
 ) -> None:

@@ -31,6 +31,7 @@ from clineval.data.preparation import (
     grey_of_levels,
     is_deep,
     share_coloured,
+    square,
     square_to_score,
 )
 from clineval.errors import InputError, Progress, in_short
@@ -132,6 +133,7 @@ class ReadImage:
     ----------
     grey : in Pillow's mode ``L``, of the file's own size.
     sha256 : of the file's bytes.
+    picture : the same in red, green and blue, where that was asked for.
     colour, deep : it was stored in colour; with more than eight bits.
     coloured : share of the pixels that have a colour, 0 to 1.
     burnt_in : a DICOM file says that names or marks are drawn into its picture.
@@ -145,10 +147,11 @@ class ReadImage:
     coloured: float = 0.0
     burnt_in: bool = False
     identifying: tuple[str, ...] = ()
+    picture: Image.Image | None = None
 
     def without_picture(self) -> "ReadImage":
         """The same facts with an empty picture, so that thousands can be kept."""
-        return replace(self, grey=Image.new("L", (1, 1)))
+        return replace(self, grey=Image.new("L", (1, 1)), picture=None)
 
 
 @dataclass(frozen=True)
@@ -318,6 +321,7 @@ def read_images(
     *,
     home: Path | None = None,
     bits: int | None = DEEP,
+    colour: bool = False,
     progress: Progress | None = None,
 ) -> Iterator[Made | Unusable]:
     """What ``make`` makes of each file's number and image, in order, or why the file cannot be used.
@@ -327,13 +331,13 @@ def read_images(
 
     Parameters
     ----------
-    home, bits : as for ``read_image``.
+    home, bits, colour : as for ``read_image``.
     progress : called with (files read, files in all).
     """
 
     def one(place: int) -> Made | Unusable:
         try:
-            return make(place, read_image(paths[place], home=home, bits=bits))
+            return make(place, read_image(paths[place], home=home, bits=bits, colour=colour))
         except Unusable as reason:
             return reason
 
@@ -352,7 +356,8 @@ class Squares:
 
     Attributes
     ----------
-    views : for each way of cutting uint8, shape (files, side, side); black where a file cannot be used.
+    views : for each way of cutting uint8, shape (files, side, side), or (files, side, side, 3) where colour
+        was asked for; black where a file cannot be used.
     read : of each file what it holds, less its picture, or why it cannot be used.
     """
 
@@ -372,25 +377,35 @@ def read_squares(
     fits: Sequence[str],
     home: Path | None = None,
     bits: int = DEEP,
+    colour: bool = False,
     progress: Progress | None = None,
 ) -> Squares:
-    """Read files and cut squares of ``side`` pixels from each, one for each of ``fits``.
+    """Read files and cut squares of ``side`` pixels from each, one for each of ``fits``, grey or in colour.
 
     Other parameters are those of ``read_images``.
     """
-    views = tuple(np.zeros((len(paths), side, side), np.uint8) for _ in fits)
+    channels = (3,) if colour else ()
+    views = tuple(np.zeros((len(paths), side, side, *channels), np.uint8) for _ in fits)
 
     def cut(place: int, read: ReadImage) -> ReadImage:
         alone = read.grey.width == read.grey.height  # then there is but one square
-        squares = [square_to_score(read.grey, side=side, fit=fit) for fit in (fits[:1] if alone else fits)]
+        squares = [_square(read, side=side, fit=fit) for fit in (fits[:1] if alone else fits)]
         for view, found in zip(views, squares * len(fits) if alone else squares, strict=True):
             view[place] = found
         return read.without_picture()
 
-    return Squares(views, tuple(read_images(paths, cut, home=home, bits=bits, progress=progress)))
+    read = read_images(paths, cut, home=home, bits=bits, colour=colour, progress=progress)
+    return Squares(views, tuple(read))
 
 
-def read_image(path: Path | HeldFile, *, home: Path | None = None, bits: int | None = DEEP) -> ReadImage:
+def _square(read: ReadImage, *, side: int, fit: str) -> NDArray[np.uint8]:
+    grey = square_to_score(read.grey, side=side, fit=fit)
+    return grey if read.picture is None else square(read.picture, side=side, fit=fit)
+
+
+def read_image(
+    path: Path | HeldFile, *, home: Path | None = None, bits: int | None = DEEP, colour: bool = False
+) -> ReadImage:
     """Decode one PNG, JPEG, JPEG 2000, TIFF, DICOM, BMP, WebP or GIF file into eight-bit grey.
 
     Parameters
@@ -398,6 +413,7 @@ def read_image(path: Path | HeldFile, *, home: Path | None = None, bits: int | N
     home : folder, resolved, that the file must lie in, links followed; None allows any place.
     bits : white of deep images is ``2**bits - 1``; see ``preparation.grey_of``. DICOM files say their
         own, and so do TIFF files of 12 bits and of signed samples.
+    colour : keep the picture in red, green and blue as well.
 
     Raises
     ------
@@ -407,17 +423,29 @@ def read_image(path: Path | HeldFile, *, home: Path | None = None, bits: int | N
     content, most_pixels = _content(path, home)
     digest = hashlib.sha256(content).hexdigest()
     if dicom.is_dicom(content) or (path.suffix.lower() in dicom.SUFFIXES and not _is_picture(content)):
-        return _of_dicom(content, digest, most_pixels=most_pixels)
+        read = _of_dicom(content, digest, most_pixels=most_pixels)
+        return replace(read, picture=read.grey.convert("RGB")) if colour else read
     try:
         content, inverted = with_black_zero(content)
         with Image.open(io.BytesIO(content), formats=FORMATS) as image:
             _check(image, stored=len(content), most_pixels=most_pixels)
             with DECODING.take(_memory(image)):
-                return _decoded(image, digest, bits=bits, inverted=inverted)
+                read = _decoded(image, digest, bits=bits, inverted=inverted)
+                return replace(read, picture=_picture(image, read)) if colour else read
     except (Unusable, MemoryError):
         raise
     except Exception as error:  # on a broken file Pillow's readers may raise anything, TypeError included
         raise Unusable(_in_words(error)) from error
+
+
+def _picture(image: Image.Image, read: ReadImage) -> Image.Image:
+    """The picture in red, green and blue; what is transparent is black."""
+    if not read.colour and image.mode != "P":
+        return read.grey.convert("RGB")
+    if not image.has_transparency_data:
+        return image.convert("RGB")
+    seen = image.convert("RGBA")
+    return Image.composite(seen.convert("RGB"), Image.new("RGB", seen.size), seen.getchannel("A"))
 
 
 def _decoded(image: Image.Image, digest: str, *, bits: int | None, inverted: bool) -> ReadImage:

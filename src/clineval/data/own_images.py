@@ -4,7 +4,7 @@ import hashlib
 import os
 from collections import Counter
 from collections.abc import Hashable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -33,6 +33,7 @@ from clineval.data.preparation import (
     Unusable,
     box_of,
     check_preparation,
+    grey_of_colour,
     in_words,
     square,
 )
@@ -226,7 +227,7 @@ class Prepared:
 
     Attributes
     ----------
-    images : uint8, shape (files, side, side).
+    images : uint8, shape (files, side, side), or (files, side, side, 3) where colour was asked for.
     further : the same files cut in further ways, each of that shape.
     read : what each file holds, less its picture.
     left_out : why each file that cannot be used cannot, by its place; its images are left out above.
@@ -327,11 +328,13 @@ def read_own_cohort(
     condition: str | None = None,
     name: str | None = None,
     skip_unreadable: bool = False,
+    colour: bool = False,
     progress: Progress | None = None,
 ) -> OwnCohort:
     """``read_cohort`` with what a check strip needs beside it, and the images cut ``also`` in other ways.
 
-    ``skip_unreadable`` leaves out the images that are missing or cannot be used, and names them.
+    ``skip_unreadable`` leaves out the images that are missing or cannot be used, and names them; ``colour``
+    keeps the images in colour beside the grey ones.
     """
     check_preparation(size=size, fit=fit, bits=bits)
     rows, folder = read_own_table(Path(table), columns), Path(image_folder or Path(table).parent)
@@ -347,8 +350,10 @@ def read_own_cohort(
         also=also,
         bits=bits,
         skip_unreadable=skip_unreadable,
+        colour=colour,
         progress=progress,
     )
+    images = grey_of_colour(prepared.images) if colour else prepared.images
     unreadable = tuple(Unreadable(names[place], why) for place, why in prepared.left_out.items())
     kept = np.setdiff1d(np.arange(len(paths)), list(prepared.left_out))
     rows = rows.select(kept)
@@ -362,8 +367,9 @@ def read_own_cohort(
         notes=tuple(_notes(rows, columns, prepared.read, unreadable)),
     )
     wanted = condition or columns.positive
+    cohort = _cohort(rows, images, source, case=_cases(rows, folder), condition=wanted, name=name)
     return OwnCohort(
-        _cohort(rows, prepared.images, source, case=_cases(rows, folder), condition=wanted, name=name),
+        replace(cohort, colour=prepared.images if colour else None),
         tuple(paths[place] for place in kept),
         prepared.burnt_in,
         fit,
@@ -413,6 +419,7 @@ def prepare_files(
     also: Sequence[str] = (),
     bits: int = DEEP,
     skip_unreadable: bool = False,
+    colour: bool = False,
     progress: Progress | None = None,
 ) -> Prepared:
     """Read and prepare files, a few at a time in memory, on several cores.
@@ -423,13 +430,17 @@ def prepare_files(
     home : folder, resolved, outside which no file is opened; None allows any place.
     also : further ways to cut each file, beside ``fit``; it is read once.
     skip_unreadable : leave out files that cannot be used.
+    colour : keep red, green and blue.
 
     Raises
     ------
     InputError : one or more files cannot be used (counted, and up to ten named with the reason), or none can.
     """
     shown = [path.name for path in paths] if names is None else names
-    squares = read_squares(paths, side=size, fits=(fit, *also), home=home, bits=bits, progress=progress)
+    cuts = (fit, *also)
+    squares = read_squares(
+        paths, side=size, fits=cuts, home=home, bits=bits, colour=colour, progress=progress
+    )
     bad = {place: str(why) for place, why in enumerate(squares.read) if isinstance(why, Unusable)}
     if bad and not (skip_unreadable and len(bad) < len(paths)):
         listed = in_short([f"{shown[place]}: {why}" for place, why in bad.items()])

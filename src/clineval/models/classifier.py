@@ -34,7 +34,7 @@ from clineval.models.stored import (
     write_model,
 )
 from clineval.models.transfer import TransferModel
-from clineval.models.user_model import callable_model, python_model
+from clineval.models.user_model import Learnt, callable_model, python_model
 from clineval.settings import GivenModel, TrainingSettings
 
 MOST_PIXELS_A_SIDE = 1024  # of the images that a stored model takes
@@ -97,7 +97,8 @@ class Kind:
     left_as_it_is : why its risks are never recalibrated; None where out-of-fold risks decide that.
     check : raises InputError, before anything is trained, for images of that height and width in pixels
         or a machine on which this kind cannot be learnt.
-    at_once : learns from the whole training split and from its folds in one go, in place of ``fit``.
+    at_once : learns from the whole training split and from its folds in one go, or scores what was learnt
+        elsewhere, in place of ``fit``.
     learns : False for a model that was trained elsewhere, which has no out-of-fold risks.
     """
 
@@ -111,7 +112,7 @@ class Kind:
     left_as_it_is: str | None = None
     check: Callable[[int, int], None] = lambda height, width: None
     learns: bool = True
-    at_once: Callable[..., user_model.Learnt] | None = None
+    at_once: Callable[..., Learnt] | None = None
 
 
 def _fit_logistic(lesson: Lesson) -> Stored:
@@ -147,7 +148,15 @@ def _fit_network(lesson: Lesson) -> Stored:
 
 
 def _refuse_lesson(lesson: Lesson) -> Stored:
-    raise ValueError("a Python model learns from the split and its folds at once")
+    raise ValueError("a model of the user's learns from the split and its folds at once, or not at all")
+
+
+def _score_frozen(frozen: onnx_model.FrozenModel, images: Images, *_: Any, train: Any, **__: Any) -> Learnt:
+    """A model that was trained elsewhere, and its risks of all images within the time that it has."""
+    stored = onnx_model.fit(frozen)
+    model = onnx_model.read(stored.record, stored.arrays)
+    with onnx_model.scored_within(frozen.timeout, frozen.name):
+        return Learnt(stored, model.risk(View(images)), np.full(len(train), np.nan))
 
 
 BUILT_IN: Mapping[str, Kind] = {
@@ -192,7 +201,8 @@ KINDS: Mapping[str, Kind] = {
     **BUILT_IN,
     "onnx": Kind(
         settings=lambda training: None,
-        fit=lambda lesson: onnx_model.fit(lesson.settings),
+        fit=_refuse_lesson,
+        at_once=_score_frozen,
         shapes=onnx_model.shapes,
         read=onnx_model.read,
         left_as_it_is="it was trained elsewhere and is scored as it is",
@@ -326,7 +336,7 @@ def given_model(
     Parameters
     ----------
     source : ``FILE.onnx``, ``FILE.py:FACTORY``, ``package.module:FACTORY``, or the factory itself.
-    timeout : seconds that one training of a Python model may take.
+    timeout : seconds that one training of a Python model may take, and the scoring of all images by a graph.
     check_seed : train the first fold of a Python model twice, to see that its seed gives the same risks.
 
     Raises
@@ -335,7 +345,7 @@ def given_model(
     """
     if isinstance(source, str) and source.lower().endswith(".onnx"):
         side, path = cohort.images.shape[1], Path(source)
-        frozen = frozen_model(name, path, side=side, condition=cohort.condition)
+        frozen = frozen_model(name, path, side=side, condition=cohort.condition, timeout=timeout)
         return Given(GivenModel(name, path.name, frozen.sha256), "onnx", frozen)
     if isinstance(source, str):
         made, call = python_model(name, source, timeout=timeout, check_seed=check_seed), None

@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -33,6 +34,7 @@ MOST_GRAPH = 2**28  # bytes of a graph from a file
 MOST_MEMORY = 2**32  # bytes that graphs from files compute with, all at once
 MOST_AT_ONCE = 8  # of their runs: each has its share of that memory on a machine of any size
 MOST_SECONDS = 60.0  # of one run
+_ends: ContextVar[float] = ContextVar("ends", default=math.inf)  # when all runs must have ended
 LOOK_EVERY = 0.1  # seconds between two looks at the clock
 STANDARD = ("", "ai.onnx", "ai.onnx.ml")  # domains whose operators onnxruntime has itself
 RANDOM = (
@@ -55,8 +57,22 @@ onnxruntime.create_and_register_allocator(_arena, onnxruntime.OrtArenaCfg({"max_
 _places = threading.BoundedSemaphore(MOST_AT_ONCE)
 
 
+class OutOfTime(Exception):
+    """Graphs from files did not end within the seconds that they had together."""
+
+
+@contextmanager
+def within(seconds: float) -> Iterator[None]:
+    """In the block, graphs from files have so many seconds together: OutOfTime where that is not enough."""
+    token = _ends.set(time.monotonic() + seconds)
+    try:
+        yield
+    finally:
+        _ends.reset(token)
+
+
 class _Clock:
-    """Ends runs that take longer than ``MOST_SECONDS``; one thread watches all of them."""
+    """Ends runs that take longer than they may; one thread watches all of them."""
 
     def __init__(self) -> None:
         self._running: dict[int, tuple[float, Any]] = {}
@@ -66,7 +82,7 @@ class _Clock:
     @contextmanager
     def watching(self, options: Any) -> Iterator[None]:
         """While the block runs it has a deadline, after which its options say that it must end."""
-        self._running[id(options)] = (time.monotonic() + MOST_SECONDS, options)
+        self._running[id(options)] = (min(time.monotonic() + MOST_SECONDS, _ends.get()), options)
         self._any.set()
         if not self._thread.is_alive():
             self._start()
@@ -183,7 +199,9 @@ class GivenGraph:
         ------
         ValueError : the graph cannot be run on these values, takes more than a minute or more than its share
             of the memory, or gives no such numbers.
+        OutOfTime : as ``within`` says.
         """
+        _refuse_late()
         options = onnxruntime.RunOptions()
         options.log_severity_level = SILENT
         try:
@@ -191,11 +209,17 @@ class GivenGraph:
                 answer = np.asarray(self.session.run([output], {self.input.name: values}, options)[0])
         except Exception as error:  # onnxruntime has no common class of its errors
             if options.terminate:
+                _refuse_late()
                 raise ValueError(f"the graph takes longer than {MOST_SECONDS:g} s for an image") from error
             raise ValueError(f"the graph cannot be run ({_first_line(error)})") from error
         if answer.dtype.kind != "f":
             raise ValueError(f"expected floating-point numbers from {output}, got {answer.dtype}")
         return answer
+
+
+def _refuse_late() -> None:
+    if time.monotonic() > _ends.get():
+        raise OutOfTime
 
 
 def open_given_graph(content: bytes) -> GivenGraph:

@@ -1,8 +1,10 @@
 """A classifier that is an ONNX graph from a file, read as the record beside it says."""
 
 import hashlib
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+import math
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +14,7 @@ from scipy.special import expit, softmax
 
 from clineval.errors import InputError
 from clineval.files import parse_json, read_regular
-from clineval.models.onnx_graph import MOST_GRAPH, GivenGraph, Port, open_given_graph
+from clineval.models.onnx_graph import MOST_GRAPH, GivenGraph, OutOfTime, Port, open_given_graph, within
 from clineval.models.preprocessing import Images, View
 from clineval.models.stored import Arrays, Floats, Shapes, Stored, positive, real
 
@@ -40,7 +42,7 @@ class Reading:
     Attributes
     ----------
     image : pixels a side of the square images.
-    channels : 1, or 3 of which each gets the grey image.
+    channels : 1, or 3 of which each gets the grey image, or the image's own ``colour``.
     layout : NHW, NCHW, NHWC or flat.
     divide_by, mean, sd : the input is (grey level / divide_by - mean) / sd; one mean and sd a channel.
     output : name of the output; ``column`` of it that is the condition, ``holds`` what stands there:
@@ -56,6 +58,7 @@ class Reading:
     output: str
     column: int
     holds: str
+    colour: bool = False
 
 
 @dataclass(frozen=True)
@@ -73,8 +76,12 @@ class OnnxModel:
         ------
         InputError : the graph cannot be run on an image, or gives no risk.
         """
+        return self.of(view.colour if self.reading.colour and view.colour is not None else view.images)
+
+    def of(self, images: Images) -> Floats:
+        """The same of images of shape (cases, side, side), or (cases, side, side, 3) in colour."""
         try:
-            return np.array([self._one(image) for image in view.images], dtype=np.float64)
+            return np.array([self._one(image) for image in images], dtype=np.float64)
         except ValueError as error:
             raise InputError(f"{self.name} cannot score an image: {error}.") from error
 
@@ -94,12 +101,16 @@ class OnnxModel:
 
 @dataclass(frozen=True)
 class FrozenModel:
-    """A graph in a file, by the name that the user gave it; its bytes are those of ``sha256``."""
+    """A graph in a file, by the name that the user gave it; its bytes are those of ``sha256``.
+
+    ``timeout`` : seconds that it has to score all images of a run.
+    """
 
     name: str
     path: str
     sha256: str
     reading: dict[str, Any]
+    timeout: float = math.inf
 
 
 @dataclass(frozen=True)
@@ -141,12 +152,13 @@ def open_model(name: str, path: Path) -> OpenModel:
         raise InputError(f"Model {name}, {path.name}: {error}.") from error
 
 
-def frozen_model(name: str, path: Path, *, side: int, condition: str) -> FrozenModel:
+def frozen_model(name: str, path: Path, *, side: int, condition: str, timeout: float) -> FrozenModel:
     """The settings of a graph in a file that is to score the images of a run.
 
     Parameters
     ----------
     side, condition : of these images.
+    timeout : seconds to score all of them.
 
     Raises
     ------
@@ -166,7 +178,7 @@ def frozen_model(name: str, path: Path, *, side: int, condition: str) -> FrozenM
             f"Model {name} gives the risk of {found!r} ({beside}); the condition of "
             f"this run is {condition!r}. Correct the one that is wrong."
         )
-    return model.settings
+    return replace(model.settings, timeout=timeout)
 
 
 def fit(settings: FrozenModel) -> Stored:
@@ -182,6 +194,24 @@ def fit(settings: FrozenModel) -> Stored:
         raise InputError(f"Model {settings.name}: {path.name} was changed while it was used; start again.")
     about = {"origin": FROZEN, "file": path.name, "sha256": settings.sha256}
     return stored(content, settings.reading, about)
+
+
+@contextmanager
+def scored_within(timeout: float, name: str) -> Iterator[None]:
+    """In the block, the graphs of a model have so many seconds together to score a run's images.
+
+    Raises
+    ------
+    InputError : that was not enough.
+    """
+    try:
+        with within(timeout):
+            yield
+    except OutOfTime:
+        raise InputError(
+            f"Model {name}, scoring the images by its graph: it did not end within {timeout:g} s; allow more "
+            "with --model-timeout."
+        ) from None
 
 
 def stored(content: bytes, reading: Mapping[str, Any], about: Mapping[str, Any]) -> Stored:
@@ -232,6 +262,7 @@ def reading_of(described: Mapping[str, Any], graph: GivenGraph) -> Reading:
         output=chosen.name,
         column=_column(chosen, output.get("column")),
         holds=str(output.get("holds", HOLDS[0])),
+        colour=_yes_or_no(described.get("colour", False)),
     )
     _check(reading, graph.input)
     return reading
@@ -280,12 +311,15 @@ def _check(reading: Reading, port: Port) -> None:
     ]
     if not all(abs(each) <= LARGEST_INPUT for each in scaled):
         raise ValueError("its record scales grey levels beyond the range of float32; correct its scaling")
+    if channels != 3 and reading.colour:
+        raise ValueError("expected 3 channels of images in colour, got 1")
     if reading.layout == "NHW" and channels != 1:
         raise ValueError("expected 1 channel in the layout NHW, got 3")
 
 
 def _prepared(image: Images, reading: Reading, port: Port) -> NDArray[Any]:
-    values: NDArray[Any] = np.repeat(image[None, :, :, None], reading.channels, axis=3)
+    shown = image if image.ndim == 3 else np.repeat(image[..., None], reading.channels, axis=2)
+    values: NDArray[Any] = shown[None]
     if port.element != "uint8":
         scaled = (values / reading.divide_by - np.array(reading.mean)) / np.array(reading.sd)
         values = scaled.astype(np.float32)
@@ -344,6 +378,12 @@ def _proportion(threshold: Any) -> float:
     return number
 
 
+def _yes_or_no(value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise ValueError(f"expected true or false for colour, got {value!r:.60}")
+    return value
+
+
 def _whole(value: Any, name: str) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= 1024:
         raise ValueError(f"expected a whole number from 1 to 1024 for {name}, got {value!r:.60}")
@@ -361,6 +401,7 @@ def _nested(reading: Mapping[str, Any]) -> dict[str, Any]:
     """A stored reading in the form of the record that a user writes."""
     return {
         **{name: reading[name] for name in ("image", "channels", "layout")},
+        "colour": reading.get("colour", False),
         "scaling": {name: reading[name] for name in ("divide_by", "mean", "sd")},
         "output": {"name": reading["output"], "column": reading["column"], "holds": reading["holds"]},
     }

@@ -34,10 +34,12 @@ class View:
     Attributes
     ----------
     mirrored : whether a network sees each image as it is (False), mirrored left to right (True), or both.
+    colour : the same images in colour, shape (cases, height, width, 3), where a model takes them so.
     """
 
     images: Images
     mirrored: tuple[bool, ...] = DEVELOPMENT
+    colour: Images | None = None
     _known: dict[Callable[[Images], Array], Array] = field(default_factory=dict, repr=False)
     _part_of: "tuple[View, NDArray[np.int64]] | None" = field(default=None, repr=False)
 
@@ -56,7 +58,8 @@ class View:
     def take(self, rows: NDArray[np.int64]) -> "View":
         """The view of some of the images, which shares what is computed with the whole."""
         whole, own = self._part_of or (self, np.arange(len(self)))
-        return View(self.images[rows], self.mirrored, _part_of=(whole, own[rows]))
+        colour = None if self.colour is None else self.colour[rows]
+        return View(self.images[rows], self.mirrored, colour, _part_of=(whole, own[rows]))
 
     def chunks(self) -> "Iterator[View]":
         """Parts of up to 64 images, in order."""
@@ -80,10 +83,13 @@ def histograms(images: Images) -> NDArray[np.float64]:
     return counts.reshape(len(images), LEVELS) / flat.shape[1]
 
 
-def external_view(images: Images, name: str, reference: NDArray[np.float64]) -> View:
+def external_view(
+    images: Images, name: str, reference: NDArray[np.float64], colour: Images | None = None
+) -> View:
     """External images in one of the views of ``MIRRORED``; ``reference`` is training's mean histogram."""
-    shown = match_mean_and_spread(images, reference) if name == MATCHED else images
-    return View(shown, MIRRORED[name])
+    if name == MATCHED:
+        return View(match_mean_and_spread(images, reference), MIRRORED[name])
+    return View(images, MIRRORED[name], colour)
 
 
 def match_mean_and_spread(images: Images, reference: NDArray[np.float64]) -> Images:

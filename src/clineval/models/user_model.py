@@ -19,7 +19,7 @@ from clineval.data.splits import grouped_folds
 from clineval.errors import InputError
 from clineval.models import onnx_model, training_process, user_worker
 from clineval.models.onnx_graph import GivenGraph, open_given_graph
-from clineval.models.preprocessing import Images, View
+from clineval.models.preprocessing import Images
 from clineval.models.stored import Floats, Stored
 from clineval.models.training_process import Ending
 
@@ -39,7 +39,7 @@ class PythonModel:
     Attributes
     ----------
     import_from : folder from which the file imports what lies beside it.
-    timeout : seconds that one training and its scoring may take.
+    timeout : seconds that one training and its scoring may take; and the scoring by its graphs.
     check_seed : whether the first fold is trained twice, to see that the same seed gives the same risks.
     """
 
@@ -298,7 +298,8 @@ def _brought_to_stored_form(
         about["seed_difference"] = seed
     suffix = f", {OTHER_RISKS} by up to {seed:.2g}" if seed else ""
     try:
-        content, reading, by_graph = _by_graphs(facts["graphs"], folder, material)
+        with onnx_model.scored_within(model.timeout, model.name):
+            content, reading, by_graph = _by_graphs(facts["graphs"], folder, material)
         _check_alike(by_graph, fitted, TOLERANCE)
     except _NotStorable as reason:
         about |= {"origin": NOT_STORED + suffix, "not_stored": str(reason)}
@@ -337,8 +338,8 @@ def _by_graph(
     try:
         content = path.read_bytes()
         graph = open_given_graph(content)
-        reading = onnx_model.reading_of(_completed(facts["described"], graph, images.shape[1]), graph)
-        return content, reading, onnx_model.OnnxModel(graph, reading).risk(View(images))
+        reading = onnx_model.reading_of(_completed(facts["described"], graph, images), graph)
+        return content, reading, onnx_model.OnnxModel(graph, reading).of(images)
     except (OSError, KeyError, TypeError, ValueError) as error:
         raise _NotStorable(f"its graph cannot be used ({error})") from error
 
@@ -354,10 +355,13 @@ def _check_alike(by_graph: _Risks, fitted: _Risks, tolerance: float) -> None:
         raise _NotStorable(f"its graph gives risks that differ from its own by up to {difference:.2g}")
 
 
-def _completed(described: Mapping[str, Any], graph: GivenGraph, side: int) -> dict[str, Any]:
-    """What a model says of its graph, with the rest as the graph's own form suggests."""
-    layout = {2: "flat", 3: "NHW", 4: "NCHW"}.get(len(graph.input.shape), "NHW")
+def _completed(described: Mapping[str, Any], graph: GivenGraph, images: Images) -> dict[str, Any]:
+    """What a model says of its graph, with the rest as the images and the graph's own form suggest."""
+    shape, colour = graph.input.shape, images.ndim == 4
+    last = "NHWC" if shape[-1:] == (3,) else "NCHW"
+    layout = {2: "flat", 3: "NHW", 4: last}.get(len(shape), "NHW")
+    known = {"image": images.shape[1], "layout": layout, **({"channels": 3} if colour else {})}
     output = dict(described.get("output", {}))
     if len(graph.outputs) == 1 and graph.outputs[0].shape[1:] == (2,):
         output.setdefault("column", 1)
-    return {"image": side, "layout": layout, **described, "output": output}
+    return {**known, **described, "output": output, "colour": colour}

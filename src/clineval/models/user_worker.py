@@ -27,7 +27,6 @@ WHOLE = -1  # in place of a fold's number
 TRIED = 64  # images by which the form that a torch module takes is found
 CLOSE = 1e-4  # difference of a risk by which it is that form, and by which it is the same alone
 ALONE = 8  # images that are asked for again, each by itself
-COLOUR = "it learnt from colour images, and new images are prepared grey"
 MOST_TEXT = 300  # characters of a message from the user's code
 ROUNDING = 1e-6  # by which a risk in single precision may pass 0 or 1
 GROUPS = ("groups", "group")  # what the parameter of fit may be called
@@ -234,8 +233,6 @@ def _stored(model: Any, path: Path, images: Images, risk: Floats) -> dict[str, A
     ----------
     images, risk : of the images, by the model as it is.
     """
-    if images.ndim == 4:
-        return {"reason": COLOUR}
     for words, write in WRITERS.items():
         try:
             described = write(model, path, images[:TRIED], risk[:TRIED])
@@ -256,6 +253,15 @@ def _own_graph(model: Any, path: Path, images: Images, risk: Floats) -> dict[str
     return described if isinstance(described, dict) else {}
 
 
+COLOUR_FORMS: tuple[tuple[str, str, int], ...] = (
+    ("NHWC", "uint8", 1),
+    ("NHWC", "float32", 1),
+    ("NCHW", "float32", 1),
+    ("NHWC", "float32", 255),
+    ("NCHW", "float32", 255),
+    ("flat", "float32", 1),
+    ("flat", "float32", 255),
+)
 FORMS: tuple[tuple[str, str, int], ...] = (
     ("NHW", "uint8", 1),
     ("NHW", "float32", 1),
@@ -283,7 +289,7 @@ def _by_torch(model: Any, path: Path, images: Images, risk: Floats) -> dict[str,
     if not isinstance(module, torch.nn.Module):
         return None
     module = copy.deepcopy(module).cpu().eval()
-    for form in FORMS:
+    for form in COLOUR_FORMS if images.ndim == 4 else FORMS:
         holds = _meaning(module, _formed(images, form), risk)
         if holds is not None:
             _export(module, _formed(images[:1], form), path)
@@ -296,7 +302,7 @@ def _formed(images: Images, form: tuple[str, str, int]) -> NDArray[Any]:
     layout, element, divide_by = form
     values: NDArray[Any] = images if element == "uint8" else (images / divide_by).astype(np.float32)
     if layout == "NCHW":
-        return values[:, None]
+        return values[:, None] if values.ndim == 3 else np.moveaxis(values, -1, 1).copy()
     return values.reshape(len(values), -1) if layout == "flat" else values.copy()
 
 
@@ -370,6 +376,8 @@ def _raised(error: BaseException, plan: dict[str, Any]) -> str:
         if Path(frame.filename).resolve() == Path(plan["path"]).resolve()
     ]
     where = f" ({Path(plan['path']).name}, line {here[-1].lineno})" if here else ""
+    if isinstance(error, ImportError) and "no known parent package" in str(error):
+        where += "; write 'import sibling', or give it as package.module:FACTORY"
     return f"raised {type(error).__name__}: {_first_line(error)}"[: MOST_TEXT - len(where)] + where
 
 

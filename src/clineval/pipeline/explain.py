@@ -279,7 +279,10 @@ def explainer(run: StoredRun, model: str | None = None, *, matching: bool = True
         )
     if name not in run.names:
         raise InputError(f"--model needs one of {', '.join(run.names)}; got {name!r}.")
-    return Explainer(_narrowed(run, name), name, matching)
+    narrowed = _narrowed(run, name)
+    if narrowed.in_colour:
+        raise InputError(f"A map covers parts of grey images; {name} takes images in colour, so has none.")
+    return Explainer(narrowed, name, matching)
 
 
 def stride_for(side: int) -> int:
@@ -401,7 +404,7 @@ def explain(
     run = read_run(Path(results))
     ready = explainer(run, model, matching=matching)
     files = find_images(sources).images
-    names, (squares,) = read_prepared(run, files, fit=fit, bits=bits, second_view=False)
+    names, (squares,) = read_prepared(ready.run, files, fit=fit, bits=bits, second_view=False)
     stems = _stems(names)
     _check_out(out, stems, results=Path(results), sources=sources)
     found = []
@@ -424,7 +427,8 @@ def write_test_maps(
 ) -> CheckedMaps | None:
     """Check maps of test images for a run that is being made and write ``maps.json``.
 
-    None, and no file, where the primary model has no stored form, no threshold or no test images.
+    None, and no file, where the primary model has no stored form, no threshold or no test images, or takes
+    images in colour.
     """
     run, primary = read_unsealed(folder), evaluation.primary
     scores = None if primary is None else evaluation.models[primary.model].get("test")
@@ -448,7 +452,7 @@ def check_test_maps(run: StoredRun, cohort: Cohort, *, missed: Sequence[str]) ->
     missed : test cases that the primary model missed, the worst first.
     """
     test = np.flatnonzero(cohort.within("test"))
-    if run.primary is None or not len(test):
+    if run.primary is None or not len(test) or run.primary[0] in run.in_colour:
         return None
     small = run.side <= FINE
     most, sample = (MOST_MISSED, SAMPLE) if small else (MOST_MISSED_OF_LARGE, SAMPLE_OF_LARGE)
@@ -477,7 +481,8 @@ def read_prepared(
     """
     cuts = cut_for(run, fit, second_view=second_view)
     check_preparation(size=run.side, fit=cuts[0], bits=bits)
-    squares = read_squares([path for path, _ in files], side=run.side, fits=cuts, bits=bits)
+    paths = [path for path, _ in files]
+    squares = read_squares(paths, side=run.side, fits=cuts, bits=bits, colour=bool(run.in_colour))
     read = zip(files, squares.read, strict=True)
     bad = [f"{name}: {why}" for (_, name), why in read if isinstance(why, Unusable)]
     if bad:

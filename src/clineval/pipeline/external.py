@@ -62,11 +62,12 @@ def score_external(
 ) -> ExternalScores:
     """Risks of every external image, as the run gives them and after each step on the way there."""
     views = (external.cohort.images, *external.further)
-    plain = score_images(run, views[0], matching=False, jobs=jobs, progress=announce("Scoring the images"))
+    shown = views[0] if external.cohort.colour is None else external.cohort.colour
+    plain = score_images(run, shown, matching=False, jobs=jobs, progress=announce("Scoring the images"))
     steps = {"middle square" if settings.own.fit == "crop" else settings.own.fit: [plain.risks]}
     kept = [plain]
     if settings.matching:
-        kept = [score_images(run, views[0], jobs=jobs, progress=announce("Scoring with matched grey levels"))]
+        kept = [score_images(run, shown, jobs=jobs, progress=announce("Scoring with matched grey levels"))]
         steps[FURTHER_VIEW] = [kept[0].risks]
     for view in views[1:]:
         progress = announce("Scoring the upper squares")

@@ -233,7 +233,7 @@ def predict_files(
     bad: list[Unreadable] = []
     for start in range(0, len(files), BLOCK):
         paths, names = zip(*files[start : start + BLOCK], strict=True)
-        squares = read_squares(paths, side=run.side, fits=fits, bits=bits)
+        squares = read_squares(paths, side=run.side, fits=fits, bits=bits, colour=bool(run.in_colour))
         read = zip(names, squares.read, strict=True)
         bad.extend(Unreadable(name, str(why)) for name, why in read if isinstance(why, Unusable))
         if squares.usable.any() and (skip_unreadable or not bad):
@@ -299,7 +299,7 @@ def predict_images(
     names: Sequence[str] | None = None,
     matching: bool = True,
 ) -> list[Prediction]:
-    """Risks of images that are prepared already: uint8, shape (cases, side, side).
+    """Risks of images that are prepared already: uint8, shape (cases, side, side), or (cases, side, side, 3).
 
     Parameters
     ----------
@@ -338,7 +338,7 @@ def _second_risks(
     matching: bool,
 ) -> dict[str, NDArray[np.float64]]:
     """Risks of the second views, computed where they differ from the first, as those of upright images do."""
-    other = np.flatnonzero((first != second).any(axis=(1, 2)))
+    other = np.flatnonzero((first != second).reshape(len(first), -1).any(axis=1))
     found = {name: risk.copy() for name, risk in risks.items()}
     for name, risk in score_images(run, second[other], matching=matching).risks.items():
         found[name][other] = risk

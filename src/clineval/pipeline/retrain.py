@@ -82,7 +82,8 @@ def repeat_run(
     folder : results of ``clineval run`` or ``train``.
     own : the user's own images, where the run was made from such.
     models : the user's own models by name, as for ``run``: a results folder never leads to code by itself.
-    model_timeout : seconds that one training of a Python model, with its scoring, may take.
+    model_timeout : seconds that one training of a Python model may take, and the scoring of all images by a
+        graph.
     jobs : trainings at once; all cores by default.
 
     Raises

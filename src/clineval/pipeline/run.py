@@ -195,7 +195,8 @@ def run(
     models : models of the user's beside those of the settings: by name ``FILE.py:FACTORY``,
         ``package.module:FACTORY`` or a factory itself, a function of a seed (imported by name and trained in
         a process of its own; one that no file leads to is trained in this process), or ``FILE.onnx``.
-    model_timeout : seconds that one training of a Python model, with its scoring, may take.
+    model_timeout : seconds that one training of a Python model may take, and the scoring of all images by a
+        graph.
     check_seed : train the first fold of each Python model twice; other risks for the same seed are said.
     out : results folder; by default ``results``, ``results-phantom`` for phantom data, or
         ``results-own`` for a user's images.

@@ -17,7 +17,7 @@ from PIL import Image
 
 from clineval.data.findings import bears_marks, nearly_black
 from clineval.data.image_files import HeldFile, ReadImage, find_images, read_images
-from clineval.data.preparation import DEEP, Unusable, box_of, square_to_score
+from clineval.data.preparation import DEEP, Unusable, box_of, grey_of_colour, square_to_score
 from clineval.data.similarity import Neighbour, Recognised, Trace, digests, most_alike, recognise
 from clineval.errors import InputError
 from clineval.files import hash_file, program_version, read_regular
@@ -128,7 +128,8 @@ class Served:
     def prepare(self) -> None:
         """Load what the first image and the first map would wait for."""
         _ = self.outcomes, self.training_images
-        self.explainer.prepare()
+        if self.main[0] not in self.run.in_colour:
+            self.explainer.prepare()
 
     def _data_set(self) -> Any:
         """The cohort that the run learnt from, never fetched; None where it is not here."""
@@ -294,12 +295,16 @@ def examine(
     looks = _looks(served, files, how, pictures=pictures)
     squares = np.array([look.square for look in looks])
     seen = {each.row: each for each in recognise(served.trace, squares)}
+    in_colour = served.main[0] in served.run.in_colour
     near = most_alike(served.trace, squares, count=NEAREST) if pictures else [()] * len(looks)
     shown = [
         {
             "place": look.place,
             "image": prediction.image,
-            "warnings": [vars(each) for each in _warnings(prediction, look, predictions, seen.get(row))],
+            "warnings": [
+                vars(each)
+                for each in _warnings(prediction, look, predictions, seen.get(row), in_colour=in_colour)
+            ],
             "width": look.size[0],
             "height": look.size[1],
             "box": box_of(*look.size, fit=look.fit),
@@ -367,7 +372,7 @@ def _looks(served: Served, files: Sequence[HeldFile], how: Preparing, *, picture
 
 
 def _warnings(
-    prediction: Prediction, look: _Look, predictions: Predictions, seen: Recognised | None
+    prediction: Prediction, look: _Look, predictions: Predictions, seen: Recognised | None, *, in_colour: bool
 ) -> Iterator[Warned]:
     if prediction.unlike_training:
         yield Warned("unlike_training", _unlike(prediction, predictions.limits))
@@ -379,7 +384,7 @@ def _warnings(
         yield Warned("burnt_in", "Text or measuring marks seem to be burnt into the picture.")
     if nearly_black(look.square[None])[0]:
         yield Warned("nearly_black", "The square that is scored is nearly black.")
-    if prediction.coloured >= COLOURED:
+    if prediction.coloured >= COLOURED and not in_colour:
         share = f"{prediction.coloured:.0%}"
         yield Warned("coloured", f"{share} of the pixels have a colour; models see the brightness only.")
 
@@ -461,7 +466,9 @@ class PredictedImages:
         if not -len(self) <= place < len(self):
             raise InputError(f"explain needs one of {len(self)} images, counted from 0; got {place}.")
         ready = explainer(self.run, model, matching=self.matching)
-        found = ready.explain(self.squares[place], image=self.predictions[place].image)
+        square = self.squares[place]
+        grey = grey_of_colour(square[None])[0] if square.ndim == 3 else square
+        found = ready.explain(grey, image=self.predictions[place].image)
         return ShownExplanation(**vars(found))
 
     def _place_of(self, name: str) -> int:

@@ -14,12 +14,12 @@ from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from clineval.data.cohort import Cohort
-from clineval.data.preparation import FITS
+from clineval.data.preparation import FITS, grey_of_colour
 from clineval.data.similarity import WAVES, Trace, trace
 from clineval.errors import InputError, Progress, reason_of
 from clineval.files import parse_json, read_regular
 from clineval.models.classifier import KINDS, Classifier, ReadModel, mean_of, read_model, risk_of
-from clineval.models.onnx_model import open_model
+from clineval.models.onnx_model import OnnxModel, open_model
 from clineval.models.preprocessing import (
     CHUNK,
     LEVELS,
@@ -226,6 +226,15 @@ class StoredRun:
     alone: WithoutRun | None = None
 
     @property
+    def in_colour(self) -> tuple[str, ...]:
+        """The models that take images in colour."""
+        return tuple(
+            name
+            for name, model in self.models.items()
+            if isinstance(model, OnnxModel) and model.reading.colour
+        )
+
+    @property
     def names(self) -> tuple[str, ...]:
         """Every model that gives risks, combined ones last."""
         return (*self.models, *self.parts)
@@ -310,12 +319,13 @@ def cut_for(run: StoredRun, wanted: str, *, second_view: bool) -> tuple[str, ...
     ----------
     wanted : crop, top or pad; or as-trained, as those of the run were cut.
     second_view : score the upper square beside the middle one; there is none beside another cut, and a model
-        without a run is asked as it is.
+        without a run is asked as it is, as are models of images in colour, which are no ultrasound.
     """
     fit = run.fit if wanted == AS_TRAINED else wanted
     if fit not in FITS:
         raise InputError(f"--fit needs one of {', '.join((AS_TRAINED, *FITS))}; got {wanted!r}.")
-    return (fit, "top") if second_view and fit == "crop" and run.alone is None else (fit,)
+    twice = second_view and fit == "crop" and run.alone is None and not run.in_colour
+    return (fit, "top") if twice else (fit,)
 
 
 def score_images(
@@ -333,7 +343,8 @@ def score_images(
 
     Parameters
     ----------
-    images : uint8, shape (cases, side, side), prepared as the training images were.
+    images : uint8, shape (cases, side, side), prepared as the training images were; or in colour, shape
+        (cases, side, side, 3), where a model takes them so.
     matching : take the mean with the image of matched grey levels, where a model gains by it and the training
         images' grey levels are known.
     progress : called with (images done, images in all).
@@ -342,9 +353,11 @@ def score_images(
     ------
     InputError : images of another size or type than the run was trained on.
     """
-    if images.ndim != 3 or images.dtype != np.uint8 or images.shape[1:] != (run.side, run.side):
+    allowed = [(run.side, run.side), *([(run.side, run.side, 3)] if run.in_colour else [])]
+    if images.dtype != np.uint8 or images.shape[1:] not in allowed:
+        kind = "colour or grey" if run.in_colour else "grey"
         raise InputError(
-            f"The models take grey images of {run.side} x {run.side} pixels (uint8); got "
+            f"The models take {kind} images of {run.side} x {run.side} pixels (uint8); got "
             f"{images.dtype} of shape {images.shape}. Prepare them to that size."
         )
     chunks = [images[start : start + CHUNK] for start in range(0, len(images), CHUNK)]
@@ -378,9 +391,11 @@ def final_risks(run: StoredRun, views: Sequence[Mapping[str, Floats]]) -> dict[s
 
 
 def _score_chunk(run: StoredRun, chunk: NDArray[np.uint8], matching: bool) -> Scored:
-    views, known = {ORIGINAL: View(chunk)}, run.reference.novelty if run.reference is not None else None
+    colour, grey = (chunk, grey_of_colour(chunk)) if chunk.ndim == 4 else (None, chunk)
+    known = run.reference.novelty if run.reference is not None else None
+    views = {ORIGINAL: View(grey, colour=colour)}
     if matching and known is not None:
-        views = {name: external_view(chunk, name, known.grey) for name in MIRRORED}
+        views = {name: external_view(grey, name, known.grey, colour) for name in MIRRORED}
     return Scored(
         {
             name: mean_of([risk_of(model, views[each]) for each in run.views[name] if each in views])

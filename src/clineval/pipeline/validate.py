@@ -124,6 +124,10 @@ def validate(
     with recorder.step("read"):
         run = read_run(results, thresholds=settings.evaluation.thresholds)
         internal = _internal(run, results, settings)
+        if settings.corruptions and run.in_colour:
+            raise InputError(
+                f"--corruptions changes grey images; {run.in_colour[0]} takes them in colour. Leave it out."
+            )
         fits = cut_for(run, settings.own.fit, second_view=settings.second_view)
         settings = _for_run(run, replace(settings, own=replace(settings.own, fit=fits[0])))
         external = _read_all(run, tables, settings, fits[1:], announce)
@@ -291,6 +295,7 @@ def read_external(
         condition=run.condition,
         name=settings.name,
         skip_unreadable=settings.skip_unreadable,
+        colour=bool(run.in_colour),
         progress=announce("Reading the images"),
     )
     source = replace(
@@ -494,6 +499,7 @@ def join_cohorts(cohorts: Mapping[str, OwnCohort], *, name: str, grouped: bool) 
     cohort = replace(
         first,
         images=np.concatenate([own.cohort.images for own in parts]),
+        colour=None if first.colour is None else np.concatenate([own.cohort.colour for own in parts]),
         outcome=np.concatenate([own.cohort.outcome for own in parts]),
         split=np.full(len(case), name),
         case=case,
