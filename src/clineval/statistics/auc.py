@@ -140,6 +140,11 @@ def auc_variance(outcome: ArrayLike, risk: ArrayLike, *, group: ArrayLike | None
     return _ranked(*checked_cases(outcome, risk), group)[1].variance
 
 
+def untested(difference: Estimate) -> Comparison:
+    """A comparison without statistic and p-value, for the reason that the difference has no interval."""
+    return Comparison(difference, np.nan, np.nan, difference.method)
+
+
 @takes_series
 def compare_auc(
     outcome: ArrayLike,
@@ -162,13 +167,13 @@ def compare_auc(
     outcome, risk_a = checked_cases(outcome, risk_a)
     _, risk_b = checked_cases(outcome, risk_b)
     if reason := missing_outcome(outcome):
-        return _no_comparison(undefined(reason, level=level))
+        return untested(undefined(reason, level=level))
     a, b = (_placements_by_case(outcome, risk) for risk in (risk_a, risk_b))
     difference = _Placements(a.value - b.value, a.event - b.event, a.non_event - b.non_event)
     spread = _spread(difference, outcome, group)
     if spread.few or not spread.variance > 0:
         flat = spread.method if np.isnan(spread.variance) else "no test: the difference shows no spread"
-        return _no_comparison(Estimate(difference.value, np.nan, np.nan, level, spread.few or flat))
+        return untested(Estimate(difference.value, np.nan, np.nan, level, spread.few or flat))
     error = float(np.sqrt(spread.variance))
     z = difference.value / error
     reach = spread.quantile(level) * error
@@ -246,7 +251,7 @@ def compare_auc_unpaired(
     unknown = next((each for each in (first, second) if not np.isfinite([each.low, each.high]).all()), None)
     if unknown is not None:
         nothing = np.nan if np.isnan(value) else value
-        return _no_comparison(Estimate(nothing, np.nan, np.nan, level, unknown.method))
+        return untested(Estimate(nothing, np.nan, np.nan, level, unknown.method))
     low, high = square_and_add(first, second)
     p_value = _level_reaching_zero(both, value) if value else 1.0
     method = "MOVER of two logit intervals, unpaired: " + " and ".join(
@@ -480,7 +485,3 @@ def _too_few(of: str, events: int, non_events: int) -> str:
         f"no interval: a variance needs two {of}events and two {of}non-events; "
         f"there are {events} and {non_events}"
     )
-
-
-def _no_comparison(difference: Estimate) -> Comparison:
-    return Comparison(difference, np.nan, np.nan, difference.method)

@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.special import ndtr, ndtri, stdtr
 from scipy.stats import binom, binomtest, rankdata
 
-from clineval.statistics.auc import Comparison, auc_logit, square_and_add
+from clineval.statistics.auc import Comparison, auc_logit, square_and_add, untested
 from clineval.statistics.counts import (
     Bools,
     Floats,
@@ -248,22 +248,22 @@ def compare_log_loss(
     _, risk_b = checked_risks(outcome, risk_b)
     wrong = surely_wrong(outcome, risk_a) + surely_wrong(outcome, risk_b)
     if wrong:
-        return _untested(undefined(f"infinite: {wrong} risks of exactly 0 or 1 proved wrong", level=level))
+        return untested(undefined(f"infinite: {wrong} risks of exactly 0 or 1 proved wrong", level=level))
     return _paired(surprise(outcome, risk_a) - surprise(outcome, risk_b), "log losses", group, level)
 
 
 def _paired(change: Floats, what: str, group: ArrayLike | None, level: float) -> Comparison:
     if not len(change):
-        return _untested(undefined("no cases", level=level))
+        return untested(undefined("no cases", level=level))
     mean, code = float(change.mean()), shared_groups(group, len(change))
     if few := few_groups(code):
-        return _untested(Estimate(mean, np.nan, np.nan, level, few))
+        return untested(Estimate(mean, np.nan, np.nan, level, few))
     error = standard_error((change - mean) / len(change), code)
     if not error > ROUNDING * np.abs(change).max(initial=0.0):
         reason = (
             "the two models err alike in every case" if error >= 0 else "one case or group shows no spread"
         )
-        return _untested(Estimate(mean, np.nan, np.nan, level, f"no interval: {reason}"))
+        return untested(Estimate(mean, np.nan, np.nan, level, f"no interval: {reason}"))
     groups = effective_groups(code)
     reach, z = quantile_by_group(level, groups) * error, mean / error
     p_value = 2 * ndtr(-abs(z)) if code is None else 2 * stdtr(groups - 1, -abs(z))
@@ -271,10 +271,6 @@ def _paired(change: Floats, what: str, group: ArrayLike | None, level: float) ->
     method = f"paired difference of {what}, Wald, variance between {units}"
     estimate = Estimate(mean, mean - reach, mean + reach, level, method)
     return Comparison(estimate, z, float(p_value), method)
-
-
-def _untested(difference: Estimate) -> Comparison:
-    return Comparison(difference, np.nan, np.nan, difference.method)
 
 
 @takes_series
@@ -300,7 +296,7 @@ def auc_of_part_less_rest(
     if not all(np.isfinite([each.low, each.high]).all() for each in aucs):
         return undefined(_lacking(aucs), level=level)
     shares = [_sums(_auc_influence(outcome[on], risk[on]), code[on], code) for on in sides]
-    return _difference(aucs[0], aucs[1], _correlation(*shares), what="AUC")
+    return _difference(aucs[0], aucs[1], correlation_through_groups(*shares), what="AUC")
 
 
 @takes_series
@@ -322,7 +318,7 @@ def rate_of_part_less_rest(
     if not all(np.isfinite(each.value) for each in rates):
         return undefined(_lacking(rates), level=level)
     shares = [_sums(right[on] - right[on].mean(), code[on], code) for on in sides]
-    return _difference(rates[0], rates[1], _correlation(*shares), what="rate")
+    return _difference(rates[0], rates[1], correlation_through_groups(*shares), what="rate")
 
 
 def _auc_influence(outcome: Bools, risk: Floats) -> Floats:
@@ -340,8 +336,11 @@ def _sums(values: Floats, own: NDArray[np.intp], code: NDArray[np.intp]) -> Floa
     return np.bincount(own, weights=values, minlength=int(code.max()) + 1).astype(np.float64)
 
 
-def _correlation(first: Floats, second: Floats) -> float:
-    """Of two estimates through the groups that have cases in both; 0 where none has."""
+def correlation_through_groups(first: Floats, second: Floats) -> float:
+    """Of two estimates through the groups that have cases in both, from each group's deviations, shape (k,).
+
+    0 where no group has cases in both.
+    """
     spread = float(np.sqrt((first @ first) * (second @ second)))
     return float(first @ second) / spread if spread > 0 else 0.0
 

@@ -18,7 +18,7 @@ from clineval.statistics.counts import (
     takes_series,
     true_or_false,
 )
-from clineval.statistics.differences import PairedRates, mcnemar
+from clineval.statistics.differences import PairedRates, correlation_through_groups, mcnemar
 from clineval.statistics.intervals import (
     Estimate,
     effective_groups,
@@ -648,7 +648,7 @@ def _weighted(which: Bools, setting: _Setting, *, cost: float = 1.0) -> Estimate
     if setting.few:
         return Estimate(value, np.nan, np.nan, level, setting.few)
     sums = [_deviations(which, side, code) for side in (outcome, ~outcome)]
-    shared = _correlation(*sums)
+    shared = correlation_through_groups(*sums)
     below = _reach(weights, one.value - one.low, two.value - two.low, two.high - two.value, shared)
     above = _reach(weights, one.high - one.value, two.high - two.value, two.value - two.low, shared)
     method = f"MOVER of Wilson's intervals at prevalence {setting.prevalence:.3g}"
@@ -659,11 +659,6 @@ def _weighted(which: Bools, setting: _Setting, *, cost: float = 1.0) -> Estimate
 
 def _deviations(which: Bools, side: Bools, code: np.ndarray) -> Floats:
     return np.bincount(code[side], which[side] - which[side].mean(), int(code.max()) + 1).astype(np.float64)
-
-
-def _correlation(first: Floats, second: Floats) -> float:
-    spread = float(np.sqrt((first @ first) * (second @ second)))
-    return float(first @ second) / spread if spread > 0 else 0.0
 
 
 def _reach(weights: tuple[float, float], one: float, same: float, opposite: float, shared: float) -> float:
