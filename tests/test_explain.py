@@ -15,10 +15,9 @@ from clineval.data.phantom import phantom
 from clineval.errors import InputError
 from clineval.evaluation import read_evaluation
 from clineval.models.classifier import risk_of
-from clineval.models.occlusion import occlude
 from clineval.models.preprocessing import View
 from clineval.pipeline import explain
-from clineval.pipeline.explain import check_test_maps, explainer, move, rank_correlation
+from clineval.pipeline.explain import check_test_maps, explainer, move, occlude, rank_correlation
 from clineval.pipeline.stored_run import final_risks, read_run, score_images
 from clineval.predictions import read_predictions
 from clineval.reporting.artefacts import read_artefacts, write_gallery

@@ -4,11 +4,15 @@
 kind is learnt by ``fit`` from a lesson, is then a :class:`Stored` form, and what ``read`` makes of that
 form gives every risk: those of a run's table, out of fold and on the test split, as those of ``clineval
 predict`` years later. At one more site its last layer may be fitted anew on local images.
+
+Shuffled weights, to which maps are held, keep their distribution, so that risks do not saturate. Adebayo J
+et al. (2018) Sanity checks for saliency maps, arXiv:1810.03292.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
+from functools import singledispatch
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -18,9 +22,10 @@ from scipy.special import expit, logit
 
 from clineval.data.cohort import Cohort
 from clineval.errors import InputError, reason_of
-from clineval.models import logistic, network, onnx_model, scattering, svm, transfer, user_model
+from clineval.models import logistic, network, onnx_graph, onnx_model, scattering, svm, transfer, user_model
 from clineval.models.logistic import LogisticModel
-from clineval.models.onnx_model import frozen_model
+from clineval.models.network import BLOCKS, Network, Networks
+from clineval.models.onnx_model import OnnxModel, frozen_model
 from clineval.models.preprocessing import MATCHED, ORIGINAL, Images, View, learn_pixel_scaling, scale_pixels
 from clineval.models.scattering import ScatteringModel, scattering_features
 from clineval.models.stored import (
@@ -38,6 +43,9 @@ from clineval.models.user_model import Learnt, callable_model, python_model
 from clineval.settings import GivenModel, TrainingSettings
 
 MOST_PIXELS_A_SIDE = 1024  # of the images that a stored model takes
+NETWORK_LAYERS = ("head", *(f"blocks.{number}" for number in reversed(range(BLOCKS))), "stem")
+NORMALISATION = ("weight", "bias", "running_mean", "running_var")
+GRAPH_STAGES = 4  # of a user's graph: its uppermost quarter of layers, half, and so on
 MOST_LOCAL = 1000  # images for a head: the kernel and the time grow with their square and cube
 Record = Mapping[str, Any]
 PLATT = "its Platt scaling, learnt out of fold, is part of the model"
@@ -416,12 +424,12 @@ def write_refitted(
     record = {key: value for key, value in read_record(path).items() if key not in ("format", "model")}
     arrays, _ = read_arrays(path.with_suffix(".safetensors"))
     about = {"head": {"cases": len(head.weight), "penalty": head.penalty, "kept": head.kept}}
-    make = _linear if isinstance(model, LogisticModel) else _kernel_machine
+    make = _linear_head if isinstance(model, LogisticModel) else _machine_head
     stored = make(model, features, head)
     write_model(Stored({**record, **stored.record, **about}, {**arrays, **stored.arrays}), folder, name)
 
 
-def _linear(model: Classifier, features: Sequence[Floats], head: NewHead) -> Stored:
+def _linear_head(model: Classifier, features: Sequence[Floats], head: NewHead) -> Stored:
     assert isinstance(model, LogisticModel)
     mean = np.mean(features, axis=0)
     coefficients, intercept = mean.T @ head.weight / mean.shape[1], head.intercept
@@ -432,7 +440,7 @@ def _linear(model: Classifier, features: Sequence[Floats], head: NewHead) -> Sto
     return Stored({}, arrays)
 
 
-def _kernel_machine(model: Classifier, features: Sequence[Floats], head: NewHead) -> Stored:
+def _machine_head(model: Classifier, features: Sequence[Floats], head: NewHead) -> Stored:
     assert isinstance(model, TransferModel)
     machine = model.machine
     vectors = np.concatenate([each.astype(np.float32) for each in features])
@@ -466,3 +474,106 @@ def standardised_by(model: Classifier, images: Images) -> Classifier | None:
     if isinstance(model, TransferModel):
         return replace(model, machine=model.machine.scaled_by(model.features(View(images))))
     return None
+
+
+Stages = tuple[tuple[str, Classifier], ...]
+
+
+@singledispatch
+def randomised(model: Classifier, *, seed: int) -> Classifier | None:
+    """The model with all its learnt weights shuffled; None where it has none that can be."""
+    stages = cascade(model, seed=seed)
+    return stages[-1][1] if stages else None
+
+
+@randomised.register
+def _whole_graph(model: OnnxModel, *, seed: int) -> OnnxModel | None:
+    layers = onnx_graph.count_layers(model.graph.content)
+    return _with_shuffled(model, layers, seed) if layers else None
+
+
+@singledispatch
+def cascade(model: Classifier, *, seed: int) -> Stages:
+    """The model with ever more of its weights shuffled, from the top; the last has all shuffled.
+
+    A network's layers are shuffled one after the other from the output down. Kernel machines have their
+    dual coefficients shuffled, as if labels had been; a logistic regression its coefficients: one stage.
+    Each stage goes by the name of the layer that was shuffled last. Empty where there is nothing to shuffle.
+    """
+    raise TypeError(f"expected a stored model, got {type(model).__name__}")
+
+
+@cascade.register
+def _logistic(model: LogisticModel, *, seed: int) -> Stages:
+    shuffled = np.random.default_rng(seed).permutation(model.coefficients)
+    return (("coefficients", replace(model, coefficients=shuffled)),)
+
+
+@cascade.register(ScatteringModel)
+@cascade.register(TransferModel)
+def _kernel_machine(model: ScatteringModel | TransferModel, *, seed: int) -> Stages:
+    dual = np.random.default_rng(seed).permutation(model.machine.dual)
+    return (("dual coefficients", replace(model, machine=replace(model.machine, dual=dual))),)
+
+
+@cascade.register
+def _networks(model: Networks, *, seed: int) -> Stages:
+    rng = np.random.default_rng(seed)
+    whole = [Network(_shuffled(member.weights, rng), member.mean, member.sd) for member in model.members]
+
+    def down_to(layer: int) -> Networks:
+        return Networks(
+            tuple(
+                replace(
+                    member, weights=_with_layers(member.weights, each.weights, NETWORK_LAYERS[: layer + 1])
+                )
+                for member, each in zip(model.members, whole, strict=True)
+            )
+        )
+
+    return tuple((name, down_to(layer)) for layer, name in enumerate(NETWORK_LAYERS))
+
+
+@cascade.register
+def _graph(model: OnnxModel, *, seed: int) -> Stages:
+    layers = onnx_graph.count_layers(model.graph.content)
+    ends = sorted({-(-layers * stage // GRAPH_STAGES) for stage in range(1, GRAPH_STAGES + 1)} - {0})
+    return tuple((f"{end} of {layers} layers", _with_shuffled(model, end, seed)) for end in ends)
+
+
+def _with_shuffled(model: OnnxModel, layers: int, seed: int) -> OnnxModel:
+    content = onnx_graph.shuffle_layers(model.graph.content, layers=layers, seed=seed)
+    return replace(model, graph=onnx_graph.open_given_graph(content))
+
+
+def _shuffled(weights: Mapping[str, NDArray[np.float32]], rng: np.random.Generator) -> dict[str, Any]:
+    """All of a network's arrays shuffled; those of one normalisation stay together, channel by channel.
+
+    In the order of their names: a file's arrays are read in another order each time.
+    """
+    found: dict[str, Any] = {}
+    for name, values in sorted(weights.items()):
+        if name in found:
+            continue
+        norm = list(_normalisation(name, weights))
+        if norm:
+            order = rng.permutation(len(values))
+            found |= {each: weights[each][order] for each in norm}
+        else:
+            found[name] = rng.permutation(values.ravel()).reshape(values.shape)
+    return found
+
+
+def _normalisation(name: str, weights: Mapping[str, Any]) -> Iterator[str]:
+    """The four arrays of the normalisation that this one belongs to; none where it belongs to none."""
+    layer = name.rpartition(".")[0]
+    if f"{layer}.running_var" in weights:
+        yield from (f"{layer}.{part}" for part in NORMALISATION)
+
+
+def _with_layers(
+    weights: Mapping[str, Any], shuffled: Mapping[str, Any], layers: Sequence[str]
+) -> dict[str, Any]:
+    return {
+        name: shuffled[name] if name.startswith(tuple(layers)) else values for name, values in weights.items()
+    }

@@ -24,9 +24,8 @@ from clineval.data.preparation import DEEP, Unusable, check_preparation
 from clineval.errors import InputError, Progress, in_short
 from clineval.evaluation import Evaluation
 from clineval.files import json_text
-from clineval.models.classifier import Classifier, checked_risk, mean_of
+from clineval.models.classifier import Classifier, cascade, checked_risk, mean_of, randomised
 from clineval.models.network import Networks
-from clineval.models.occlusion import cascade, occlude, randomised
 from clineval.models.preprocessing import CHUNK, MIRRORED, ORIGINAL, Images, View, external_view
 from clineval.models.scattering import ScatteringModel
 from clineval.models.stored import Floats
@@ -283,6 +282,49 @@ def explainer(run: StoredRun, model: str | None = None, *, matching: bool = True
     if narrowed.in_colour:
         raise InputError(f"A map covers parts of grey images; {name} takes images in colour, so has none.")
     return Explainer(narrowed, name, matching)
+
+
+def occlude(
+    image: Images,
+    *,
+    patch: int,
+    stride: int = 1,
+    shift: tuple[int, int] = (0, 0),
+    cells: NDArray[np.int64] | None = None,
+) -> Images:
+    """The image with each patch in turn replaced by its mean grey level, shape (patches, height, width).
+
+    A patch is centred at its cell, as far as whole pixels go; cells are taken row by row. Occlusion: Zeiler
+    and Fergus 2014, doi:10.1007/978-3-319-10590-1_53.
+
+    Parameters
+    ----------
+    image : grey levels, uint8, shape (height, width).
+    patch, stride : pixels a side of a patch, and from one cell to the next; at the edges patches are cut off.
+    shift : rows and columns by which all patches are moved, for an image that was moved by as much.
+    cells : numbers of those of each row and column that are hidden in turn; by default all.
+
+    >>> image = np.array([[0, 0], [0, 200]], np.uint8)
+    >>> occlude(image, patch=1)[3].tolist()
+    [[0, 0], [0, 50]]
+    """
+    if patch < 1 or stride < 1:
+        raise ValueError(f"expected a patch and a stride of at least 1 pixel, got {patch} and {stride}")
+    (top, height), (left, width) = ((shift[axis], image.shape[axis]) for axis in (0, 1))
+    fill = np.uint8(np.rint(image.mean()))
+    rows = _hidden(height, patch=patch, stride=stride, shift=top)
+    columns = _hidden(width, patch=patch, stride=stride, shift=left)
+    if cells is not None:
+        rows, columns = rows[cells], columns[cells]
+    hidden = rows[:, None, :, None] & columns[None, :, None, :]
+    return np.where(hidden, fill, image).reshape(-1, height, width)
+
+
+def _hidden(length: int, *, patch: int, stride: int, shift: int) -> NDArray[np.bool_]:
+    """Which places of a line each patch hides, bool, shape (cells, length)."""
+    first = np.arange(0, length, stride)[:, None] + (stride - patch) // 2 + shift
+    places = np.arange(length)
+    return (places >= first) & (places < first + patch)
 
 
 def stride_for(side: int) -> int:
