@@ -14,6 +14,7 @@ import pytest
 from numpy.typing import ArrayLike
 
 import clineval.statistics
+from clineval.evaluation.external import probe
 from clineval.settings import EvaluationSettings
 from clineval.statistics.head import LocalKernel
 from clineval.statistics.readings import arrange_readings
@@ -35,6 +36,7 @@ FUNCTIONS = [
     for name, each in inspect.getmembers(module, inspect.isfunction)
     if each.__module__ == module.__name__ and not name.startswith("_")
 ]
+FUNCTIONS.append(probe)  # arrays in, a record out, beside the external comparison that it belongs to
 NO_DRAWS = 0  # where a bootstrap is an extra
 PROC_S_DRAWS = 2000  # where roc.py resamples as pROC does, it does so as often
 DEFAULTS = {name: getattr(EvaluationSettings, name) for name in ("level", "draws", "seed")}
