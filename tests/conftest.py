@@ -1,6 +1,9 @@
 """What the tests share: the real data where it is present, and what must not be skipped where it is."""
 
+import fcntl
 import os
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -44,12 +47,28 @@ def real_breastmnist(real_data_folder: Path):
     return medmnist.load("breastmnist", size=28, folders=[real_data_folder])
 
 
+def made_once(tmp_path_factory, name: str, make: Callable[[Path], object]) -> Path:
+    """The folder in which ``make`` wrote ``run``: once for all processes that share the tests out."""
+    if "PYTEST_XDIST_WORKER" not in os.environ:
+        make((folder := tmp_path_factory.mktemp(name)) / "run")
+        return folder
+    folder = tmp_path_factory.getbasetemp().parent / name
+    folder.mkdir(exist_ok=True)
+    with (folder / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (folder / "made").exists():
+            shutil.rmtree(folder / "run", ignore_errors=True)
+            make(folder / "run")
+            (folder / "made").touch()
+    return folder
+
+
 @pytest.fixture(scope="session")
 def finished_run(tmp_path_factory) -> Path:
     """A small phantom run as ``clineval run`` leaves it, less figures; read it, never write into it."""
     from finished_run import write_run
 
-    return write_run(tmp_path_factory.mktemp("finished") / "run")
+    return made_once(tmp_path_factory, "finished", write_run) / "run"
 
 
 @pytest.fixture(scope="session")

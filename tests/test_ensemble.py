@@ -269,10 +269,11 @@ SCRIPT = """
 import hashlib, sys
 from clineval.data.phantom import phantom
 from clineval.models.ensemble import train_models
-from clineval.settings import NetworkSettings, TrainingSettings
+from clineval.settings import LogisticSettings, NetworkSettings, TrainingSettings
 
-settings = TrainingSettings(members=3, network=NetworkSettings(epochs=int(sys.argv[2]), batch=32))
-for model in train_models(phantom(3, cases=(90, 30, 20)), settings=settings, jobs=int(sys.argv[1])):
+network = NetworkSettings(epochs=int(sys.argv[2]), batch=32)
+settings = TrainingSettings(members=2, network=network, logistic=LogisticSettings((1e-3, 1e-2), folds=3))
+for model in train_models(phantom(3, cases=(60, 16, 16)), settings=settings, jobs=int(sys.argv[1])):
     print(model.kind, hashlib.sha256(model.risk.tobytes() + model.out_of_fold.tobytes()).hexdigest())
 """
 

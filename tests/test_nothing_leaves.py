@@ -64,7 +64,7 @@ def ways(inputs: Path) -> dict[str, list[str]]:
         "explore": phantom,
         "audit": [images],
         "train": [*phantom, "--models", "logreg", "--jobs", "1"],
-        "evaluate": [str(inputs / "table.csv")],
+        "evaluate": [str(inputs / "table.csv"), "--draws", "50"],
         "report": [run],
         "study": [*phantom, *study],
         "adopt": [run, *cohort, "--name", "another hospital"],
@@ -109,7 +109,7 @@ def watched(
     ]
     quiet = [] if meanwhile else ["--quiet"]  # a server tells its address
     with subprocess.Popen(
-        [*strace, sys.executable, "-m", "clineval", *words, *quiet],
+        [*strace, sys.executable, Path(__file__).with_name("short_program.py"), *words, *quiet],
         cwd=place / "here",
         env={**kept, **folders, "PYTHONDONTWRITEBYTECODE": "1"},
         stdout=subprocess.PIPE,

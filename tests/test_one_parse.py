@@ -38,7 +38,7 @@ def test_evaluate_parses_the_table_that_it_is_given_and_nothing_else(tmp_path, p
 
 @pytest.mark.slow
 def test_run_parses_each_of_its_tables_once(tmp_path, parsed, monkeypatch):
-    cohort = phantom(seed=1, cases=(150, 60, 90), reason="a test asked for it")
+    cohort = phantom(seed=1, cases=(60, 24, 40), reason="a test asked for it")
     monkeypatch.setattr("clineval.pipeline.run.load_cohort", lambda *words, **named: cohort)
     run(SETTINGS, out=tmp_path / "out", jobs=1)
     assert parsed.pop("predictions.csv") == 1

@@ -14,7 +14,7 @@ from clineval.data.phantom import phantom
 from clineval.models import parallel
 from clineval.models.parallel import IDLE_SECONDS, Fitted, Job, Material, perform, train_in_processes
 from clineval.models.stored import Stored, write_arrays
-from clineval.settings import NetworkSettings
+from clineval.settings import LogisticSettings
 
 FITTED = Fitted(
     stored=Stored({"scaling": {"mean": 0.3, "sd": 0.1}, "curve": [0.5, 0.25]}, {"weight": np.arange(3.0)}),
@@ -42,10 +42,15 @@ def test_a_file_of_another_form_counts_as_no_training(tmp_path, record):
 COHORT = phantom(3, cases=(90, 30, 20))
 TRAIN = np.flatnonzero(COHORT.within("train"))
 MATERIAL = Material.of(COHORT)
-TASKS = {
-    f"network {seed}": (MATERIAL, Job("cnn", TRAIN, TRAIN[:0], NetworkSettings(epochs=1), seed=seed))
-    for seed in range(3)
-}
+QUICK, LONG = LogisticSettings((1e-3,), folds=3), LogisticSettings(tuple(np.linspace(1e-4, 1, 9999)))
+
+
+def tasks(settings, seeds):
+    """Regressions: their workers need not load torch."""
+    return {f"{seed}": (MATERIAL, Job("logreg", TRAIN, TRAIN[:0], settings, seed=seed)) for seed in seeds}
+
+
+TASKS = tasks(QUICK, range(3))
 PARENT = """
 import os, subprocess, sys, time
 child = "from clineval.models.parallel import end_with; end_with({}); import time; time.sleep(60)"
@@ -73,13 +78,13 @@ def none_is_left(seconds):
 def test_all_are_trained_as_in_one_process_and_the_workers_end_soon_after_the_last():
     found = dict(train_in_processes(TASKS, 2))
     assert sorted(found) == sorted(TASKS)
-    np.testing.assert_array_equal(found["network 2"].risk, perform(*TASKS["network 2"]).risk)
+    np.testing.assert_array_equal(found["2"].risk, perform(*TASKS["2"]).risk)
     assert none_is_left(20 * IDLE_SECONDS)
 
 
 @pytest.mark.slow
 def test_an_error_in_a_training_ends_the_rest():
-    broken = {**TASKS, "broken": (MATERIAL, Job("no such kind", TRAIN, TRAIN[:0], NetworkSettings(), seed=0))}
+    broken = {**TASKS, "broken": (MATERIAL, Job("no such kind", TRAIN, TRAIN[:0], QUICK, seed=0))}
     with pytest.raises(KeyError, match="no such kind"):
         dict(train_in_processes(dict(reversed(broken.items())), 2))
     assert none_is_left(5)
@@ -87,12 +92,7 @@ def test_an_error_in_a_training_ends_the_rest():
 
 @pytest.mark.slow
 def test_a_worker_that_is_killed_is_named_and_the_rest_end():
-    train_for_minutes = NetworkSettings(epochs=2000)
-    long = {
-        f"long {seed}": (MATERIAL, Job("cnn", TRAIN, TRAIN[:0], train_for_minutes, seed=seed))
-        for seed in (7, 8)
-    }
-    arriving = train_in_processes({**TASKS, **long}, 2)
+    arriving = train_in_processes({**TASKS, **tasks(LONG, (7, 8))}, 2)
     next(arriving)
     for line in children():
         os.kill(int(line.split()[0]), signal.SIGKILL)

@@ -263,7 +263,7 @@ CELLS = st.one_of(
 )
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(st.lists(st.tuples(st.floats(0, 1, width=32), CELLS, CELLS), min_size=1, max_size=6), st.data())
 def test_what_is_written_reads_back_as_the_very_table_that_was_scored(
     tmp_path_factory: pytest.TempPathFactory, rows: list[tuple[object, ...]], data: st.DataObject

@@ -7,11 +7,13 @@ import shutil
 import socket
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
+from short_program import shorten
 from test_dicom import dicom
 
 from clineval.cli import main
@@ -98,6 +100,7 @@ def place(tmp_path_factory):
     table, folder = str(home / "cohort.csv"), str(home / "images")
     with pytest.MonkeyPatch.context() as patch:
         planted_here(patch, home)
+        shorten(patch.setattr)
         images = ["--image-folder", folder, *WORDS[:8]]
         for words in (
             ["run", "--cohort", table, "--image-folder", folder, *WORDS, "--jobs", "2", "--out", "run"],
@@ -169,7 +172,7 @@ def test_other_workers_threads_locale_zone_hash_seed_and_folder_give_the_same_by
         "--out",
         "mine",
     ]
-    command = [sys.executable, "-m", "clineval", *words, "--quiet"]
+    command = [sys.executable, str(Path(__file__).with_name("short_program.py")), *words, "--quiet"]
     environment = odd_environment(tmp_path)
     done = subprocess.run(command, cwd=deep, env=environment, capture_output=True, text=True, timeout=500)
     assert done.returncode == 0, done.stderr

@@ -140,7 +140,7 @@ def test_average_precision_has_the_logit_error_of_resamples_one_by_one(grouped):
 @pytest.mark.parametrize("events", [20, 42])
 def test_average_precision_and_the_partial_area_cover_what_they_say(events):
     found = {row.measure: row for row in coverage(
-        round(events / 0.27), events, 0.86, simulations=400, draws=200, threshold=0.27
+        round(events / 0.27), events, 0.86, simulations=400, draws=100, threshold=0.27
     )}  # fmt: skip
     # 93 to 97 %, and two standard errors of 400 sets; the partial area of 20 events falls a little short.
     assert found["average_precision"].covered >= 0.93 - 0.022

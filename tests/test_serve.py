@@ -698,11 +698,11 @@ def test_a_server_answers_and_lives_through_slow_and_broken_clients(server):
 
 
 @pytest.mark.slow
-def test_200_megabytes_are_refused_in_a_line_that_arrives(finished_run):
+def test_what_is_too_large_is_refused_in_a_line_that_arrives(finished_run):
     with serving(finished_run) as (address, _port, _process):
         for size, words in (
-            (200_000_000, "large.png: it has more than 50,000,000 bytes."),
-            (300_000_000, "More than 256,000,000 bytes at once; send fewer or smaller files."),
+            (60_000_000, "large.png: it has more than 50,000,000 bytes."),
+            (257_000_000, "More than 256,000,000 bytes at once; send fewer or smaller files."),
         ):
             files = sent({"large.png": bytes(size)})
             answer = httpx.post(f"{address}api/predict", files=files, timeout=120)
@@ -723,7 +723,7 @@ def test_a_server_ends_with_ctrl_c_and_has_told_nothing_of_its_images(finished_r
         assert [line for line in err.splitlines() if "SYNTHETIC" not in line] == []
 
 
-EXAMPLES = int(os.environ.get("CLINEVAL_EXAMPLES", "50"))
+EXAMPLES = int(os.environ.get("CLINEVAL_EXAMPLES", "25"))
 
 
 @pytest.fixture(scope="module")

@@ -14,6 +14,12 @@ from clineval.errors import InputError
 WAYS = ("official", "deduplicated", "grouped")
 
 
+def check_way(how: str) -> None:
+    """Refuse a way to split that there is not, as InputError."""
+    if how not in WAYS:
+        raise InputError(f"--split needs one of {', '.join(WAYS)}; got {how!r}.")
+
+
 def apply_split(cohort: Cohort, audit: Audit, how: str = "official", *, seed: int = 0) -> Cohort:
     """The cohort under one of the three splits, its groups being those of the audit.
 
@@ -26,8 +32,7 @@ def apply_split(cohort: Cohort, audit: Audit, how: str = "official", *, seed: in
     ------
     InputError : an unknown way, or a cohort that has no train, val and test to split anew.
     """
-    if how not in WAYS:
-        raise InputError(f"--split needs one of {', '.join(WAYS)}; got {how!r}.")
+    check_way(how)
     if how == "grouped":
         return grouped(cohort, audit, seed=seed)
     return deduplicated(cohort, audit) if how == "deduplicated" else official(cohort, audit)

@@ -28,8 +28,8 @@ from clineval.evaluation.records import SiteStudy
 from clineval.evaluation.sites import site_rows
 from clineval.files import write_json
 from clineval.models.classifier import Given, ModelSource, given_model, parts_of_combined, ready
-from clineval.models.ensemble import check_names, check_own_name
-from clineval.models.parallel import beside, load_training
+from clineval.models.ensemble import check_device, check_early_stopping, check_names, check_own_name
+from clineval.models.parallel import beside, checked_workers, load_training
 from clineval.models.user_model import TIMEOUT
 from clineval.pipeline.audit import draw_audit, write_audit
 from clineval.pipeline.explain import write_test_maps
@@ -217,6 +217,7 @@ def run(
     require_extra("train", for_what="run, which trains models,")
     sources = models or {}
     learning = _check_models(settings, sources, check_seed=check_seed)
+    _check_training(settings, jobs)
     recorder = results.Recorder()
     with recorder.step("load"):
         read = load_own(own, settings, announce=announce) if own is not None else None
@@ -315,6 +316,7 @@ def train(
 ) -> Finished:
     """Write models and the risks on train and val, none on test. Raises as ``run`` does."""
     require_extra("train", for_what="train")
+    _check_training(settings, jobs)
     recorder = results.Recorder()
     with recorder.step("load"):
         cohort = load(settings, announce=announce)
@@ -585,6 +587,14 @@ def _check_models(
     if check_seed and not learning:
         raise InputError("--check-seed expects a Python model, --model NAME=FILE.py:FACTORY; got none.")
     return learning
+
+
+def _check_training(settings: RunSettings, jobs: int | None) -> None:
+    """Refuse a split and a way of training that there is not, before anything is loaded."""
+    splits.check_way(settings.data.split)
+    check_device(settings.training.device)
+    check_early_stopping(settings.training.early_stopping)
+    checked_workers(jobs)
 
 
 def fetch_file(

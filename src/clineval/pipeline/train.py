@@ -146,12 +146,12 @@ def train_all(
 
     Those are the headline pair and the models of the user's that learn here.
     """
-    fewer = splits.deduplicated(cohort, findings)
     names = (*settings.training.models, *(model.name for model in given))
     twice = {*PAIR, *(model.name for model in given if KINDS[model.kind].learns)}
     pair = tuple(name for name in names if name in twice)
     wanted: list[tuple[Cohort, tuple[str, ...]]] = [(cohort, names)]
-    if settings.data.split == "official" and len(fewer) < len(cohort) and pair:
+    fewer = splits.deduplicated(cohort, findings) if settings.data.split == "official" else cohort
+    if len(fewer) < len(cohort) and pair:
         wanted.append((fewer, pair))
     trained, *without = train_cohorts(
         wanted,
