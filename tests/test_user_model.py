@@ -292,6 +292,8 @@ def check_new_images_in_colour(run, folder):
     wanted = {f"{row}.png": expected[run.cohort.case[row]] for row in test}
     found = clineval.predict(run.folder, [folder / "images"])
     assert {each.image: each.risk["red"] for each in found} == wanted
+    arrays = clineval.load_run(run.folder).predict(list(run.cohort.colour[test]))
+    assert [each.risk["red"] for each in arrays.predictions] == list(wanted.values())
     with pytest.raises(InputError, match="A map covers parts of grey images; red takes images in colour"):
         explainer(stored_run.read_run(run.folder))
     own = OwnImages(folder / "new.csv", folder / "images")

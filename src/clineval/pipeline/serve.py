@@ -543,7 +543,7 @@ class LoadedRun:
 
         given = _listed(images)
         if isinstance(given[0], np.ndarray):
-            first = np.stack([_grey(each, self.run.side) for each in given])
+            first = np.stack([_prepared(each, self.run) for each in given])
             found = predict_images(self.run, first, matching=matching)
             return PredictedImages(self.run, tuple(found), first, matching)
         held = isinstance(given[0], Image.Image)
@@ -579,14 +579,18 @@ def _is_array_of_one(images: Any) -> bool:
     return isinstance(images, np.ndarray) and (images.ndim == 2 or images.shape[2:] == (3,))
 
 
-def _grey(image: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
-    """A copy of a prepared image, for the caller's may change before a map is asked for; luma of colours."""
+def _prepared(image: NDArray[np.uint8], run: StoredRun) -> NDArray[np.uint8]:
+    """A copy of a prepared image, for the caller's may change before a map is asked for.
+
+    It is in colour where a model of the run takes it so, else the luma of its colours.
+    """
+    side = run.side
     if image.dtype != np.uint8 or image.shape not in ((side, side), (side, side, 3)):
         raise InputError(
             f"The models take images of {side} x {side} pixels, uint8, ({side}, {side}) or, in colour, "
             f"({side}, {side}, 3); got {image.dtype} of shape {image.shape}. Prepare them to that size."
         )
-    return np.array(Image.fromarray(image).convert("L"))
+    return np.array(Image.fromarray(image).convert("RGB" if run.in_colour else "L"))
 
 
 def _held(image: Image.Image, place: int) -> tuple[HeldFile, str]:
