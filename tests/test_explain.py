@@ -367,6 +367,16 @@ def test_the_risks_do_not_depend_on_how_images_are_shared_among_cores(run, squar
     np.testing.assert_array_equal(np.concatenate(apart), together)
 
 
+def test_the_map_of_random_weights_has_every_second_row_and_column_of_patches(run, square):
+    ready = explainer(run, "logreg")
+    found = ready.explain(square).randomised
+    hidden = ready._hidden(square)
+    (risks,) = ready.risks([(ready._randomised[:1], hidden)])
+    every = (risks[0] - risks[1:]).reshape(28, 28)
+    np.testing.assert_array_equal(found[1::2, 1::2], every[1::2, 1::2])
+    np.testing.assert_array_equal(found, np.kron(every[1::2, 1::2], np.ones((2, 2))))
+
+
 def test_a_check_compares_seven_by_seven_cells_of_the_map(run, square):
     ready = explainer(run, "combined")
     found = ready.explain(square)

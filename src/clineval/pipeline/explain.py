@@ -129,13 +129,17 @@ class Explainer:
         parts = [
             (place, versions, part)
             for place, (versions, images) in enumerate(tasks)
-            for part in np.array_split(images, -(-len(images) // size))
+            for part in np.array_split(images, max(1, -(-len(images) // size)))
+            if len(part)
         ]
         with threadpool_limits(1), ThreadPoolExecutor(max_workers=cores) as pool:
             found = list(pool.map(lambda part: self._score(*part[1:]), parts))
         return [
-            np.concatenate([each for (of, _, _), each in zip(parts, found, strict=True) if of == place])
-            for place in range(len(tasks))
+            np.concatenate(
+                [np.empty((0, len(versions)))]
+                + [each for (of, _, _), each in zip(parts, found, strict=True) if of == place]
+            )
+            for place, (versions, _) in enumerate(tasks)
         ]
 
     def _mapped(
@@ -143,18 +147,27 @@ class Explainer:
     ) -> tuple[float, Floats, MapCheck]:
         """The risk, maps of the model and of those beside it, shape (rows, columns, models), and the check.
 
-        A cell of the map that is one of the check's, too, is scored once.
+        A cell of the map that is one of the check's, too, is scored once. Those beside it are scored at up
+        to 14 cells a side, whose values stand in the cells around them, too.
         """
         hidden, cells = self._hidden(square, stride=stride)[1:], -(-self.run.side // stride)
         known = np.zeros((cells, cells), bool)
         if stride == stride_for(self.run.side):
             known[np.ix_(self._checked, self._checked)] = True
+        step = -(-cells // COARSE)
+        nearest = np.minimum(np.arange(cells) // step * step + step // 2, cells - 1)
+        coarse = np.zeros((cells, cells), bool)
+        coarse[np.ix_(nearest, nearest)] = True
+        both, alone = coarse & ~known, ~coarse & ~known
         shown = [self._as_trained, *beside]
-        tested, moved, rest = self.risks([*self._tests(square), (shown, hidden[~known.ravel()])])
+        tasks = [(shown, hidden[both.ravel()]), (shown[:1], hidden[alone.ravel()])]
+        tested, moved, of_both, of_own = self.risks([*self._tests(square), *tasks])
         whole, changes = tested[0, : len(shown)], _changes(tested)
         maps = np.empty((cells, cells, len(shown)))
-        maps[~known] = whole - rest
+        maps[both] = whole - of_both
+        maps[alone, 0] = whole[0] - of_own[:, 0]
         maps[known] = changes[: known.sum(), : len(shown)]
+        maps[..., 1:] = maps[np.ix_(nearest, nearest)][..., 1:]
         check = self._judged(changes, _changes(moved))
         return float(whole[0]), maps, replace(check, **_on_marks(maps[..., 0], square, stride=stride))
 
