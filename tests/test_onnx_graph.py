@@ -48,7 +48,11 @@ def watched(folder, command) -> tuple[list[str], list[str]]:
     for path in (home, temporary):
         path.mkdir()
     watching = shutil.which("strace")
-    before = [watching, "-f", "-qq", "-e", "trace=socket,connect", "-o", str(calls)] if watching else []
+    before = (
+        [watching, "-f", "-qq", "--seccomp-bpf", "-e", "trace=socket,connect", "-o", str(calls)]
+        if watching
+        else []
+    )
     unset = ("XDG_CACHE_HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME", "ORT_DISABLE_TELEMETRY")
     kept = {name: value for name, value in os.environ.items() if name not in unset}
     ended = subprocess.run(

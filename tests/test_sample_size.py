@@ -254,10 +254,10 @@ def test_a_set_that_cannot_be_simulated_is_refused(given):
 @pytest.mark.slow
 @pytest.mark.parametrize("auc", [0.86, 0.95])
 def test_headline_intervals_cover_93_to_97_percent_at_42_events_of_156(auc):
-    found = rows(156, 42, auc)
+    found = rows(156, 42, auc, simulations=1000)
     for measure in HELD:
-        # 93 to 97 %, and two standard errors of 2,000 sets: at an AUC of .95 the log loss is at the edge.
-        assert 0.93 - 0.011 <= found[measure].covered <= 0.97 + 0.011, found[measure]
+        # 93 to 97 %, and two standard errors of 1,000 sets: at an AUC of .95 the log loss is at the edge.
+        assert 0.93 - 0.016 <= found[measure].covered <= 0.97 + 0.011, found[measure]
 
 
 @pytest.mark.slow
