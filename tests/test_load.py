@@ -149,9 +149,9 @@ def test_the_phantom_at_another_size_is_refused() -> None:
 
 
 def test_an_unknown_name_or_size_is_refused_before_anything_is_looked_for() -> None:
-    with pytest.raises(InputError, match=r"--dataset needs auto, phantom or one of .*; got 'mnist'"):
+    with pytest.raises(InputError, match=r"dataset needs auto, phantom or one of .*; got 'mnist'"):
         load_cohort("mnist")
-    with pytest.raises(InputError, match="--size needs one of 28"):
+    with pytest.raises(InputError, match="size needs one of 28"):
         load_cohort("auto", size=27)
 
 

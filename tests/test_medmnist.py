@@ -136,9 +136,9 @@ def test_a_variable_that_names_a_file_is_refused(tmp_path: Path, monkeypatch: py
 
 
 def test_unknown_names_and_sizes_are_refused_with_the_known_ones() -> None:
-    with pytest.raises(InputError, match=r"--dataset needs .*breastmnist.*; got 'brainmnist'"):
+    with pytest.raises(InputError, match=r"dataset needs .*breastmnist.*; got 'brainmnist'"):
         medmnist.load("brainmnist")
-    with pytest.raises(InputError, match=r"--size needs one of 28, 64, 128, 224 .*got 32"):
+    with pytest.raises(InputError, match=r"size needs one of 28, 64, 128, 224 .*got 32"):
         medmnist.load(size=32)
 
 

@@ -441,10 +441,10 @@ def test_one_bad_row_among_a_hundred_thousand_is_named(tmp_path):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"fit": "squash"}, "--fit needs one of crop, top, pad"),
-        ({"size": 5}, "--size needs 16 to 1024"),
-        ({"bits": 40}, "--bits needs 8 to 16"),
-        ({"image_folder": Path("nowhere")}, "--image-folder needs a folder"),
+        ({"fit": "squash"}, "fit needs one of crop, top, pad"),
+        ({"size": 5}, "size needs 16 to 1024"),
+        ({"bits": 40}, "bits needs 8 to 16"),
+        ({"image_folder": Path("nowhere")}, "image_folder needs a folder"),
     ],
 )
 def test_a_preparation_that_cannot_be_is_refused(folder, changes, message):
@@ -540,7 +540,7 @@ def test_too_few_patients_for_a_split_are_refused(folder):
 
 def test_a_size_that_the_models_do_not_know_is_refused(folder):
     odd = settings()
-    with pytest.raises(InputError, match=r"--size needs one of 28, 64, 128, 224 .*got 32"):
+    with pytest.raises(InputError, match=r"size needs one of 28, 64, 128, 224 .*got 32"):
         load_own(
             OwnImages(folder / "cohort.csv", folder / "images"),
             replace(odd, data=replace(odd.data, size=32)),

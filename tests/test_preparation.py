@@ -68,7 +68,7 @@ def test_an_image_of_the_right_size_is_left_as_it_is():
 
 
 def test_an_unknown_fit_is_refused():
-    with pytest.raises(InputError, match="--fit needs one of crop, top, pad; got 'squash'"):
+    with pytest.raises(InputError, match="fit needs one of crop, top, pad; got 'squash'"):
         check_fit("squash")
 
 

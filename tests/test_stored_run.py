@@ -153,7 +153,7 @@ def test_images_of_another_size_type_or_colour_are_refused(run, images):
 
 
 def test_an_unknown_cut_is_refused(run):
-    with pytest.raises(InputError, match="--fit needs one of as-trained, crop, top, pad; got 'squash'"):
+    with pytest.raises(InputError, match="fit needs one of as-trained, crop, top, pad; got 'squash'"):
         cut_for(run, "squash", second_view=True)
 
 

@@ -50,15 +50,19 @@ def on_command_line() -> Iterator[None]:
         _ON_COMMAND_LINE.reset(token)
 
 
-def option(command_line: str, python: str) -> str:
-    """What to write, for a message: on the command line, or else in Python.
+def option(command_line: str, python: str | None = None) -> str:
+    """What to write, for a message: on the command line, or else in Python (by default the same name).
 
     Examples
     --------
+    >>> option("--image-folder")
+    'image_folder'
     >>> option("--positive WORD", "positive=WORD")
     'positive=WORD'
     """
-    return command_line if _ON_COMMAND_LINE.get() else python
+    if _ON_COMMAND_LINE.get():
+        return command_line
+    return command_line.removeprefix("--").replace("-", "_") if python is None else python
 
 
 EXTRAS = {

@@ -34,7 +34,7 @@ from clineval.data.medmnist_files import (
     set_facts,
 )
 from clineval.data.preparation import grey_of_colour
-from clineval.errors import Announce, InputError, silent
+from clineval.errors import Announce, InputError, option, silent
 
 SPLITS = ("train", "val", "test")
 HEADER_BYTES = 4096  # more than any array's header in an official file
@@ -86,11 +86,11 @@ def condition_of(dataset: str, asked: str | None = None) -> Condition:
     parts = [wanted] if wanted in known else [part.strip() for part in wanted.split(JOINED)]
     unknown = [part for part in parts if part not in known]
     if unknown:
-        raise InputError(f"--condition needs a label of {facts.title}: {listed}; got {asked!r}.")
+        raise InputError(f"{option('--condition')} needs a label of {facts.title}: {listed}; got {asked!r}.")
     codes = tuple(sorted({known[part] for part in parts}))
     if len(codes) == len(facts.labels) and not facts.multi_label:
         raise InputError(
-            f"--condition needs some of the classes of {facts.title}, for a rest to compare with."
+            f"{option('--condition')} needs some of the classes of {facts.title}, for a rest to compare with."
         )
     return Condition(JOINED.join(facts.labels[code] for code in codes), codes)
 
@@ -149,7 +149,9 @@ def fetch(
         _read_checked(target, dataset, size)
         return target
     if address is not None and not re.fullmatch(r"https?://[\w.-]+(:\d+)?(/[^\s]*)?", address):
-        raise InputError(f"--address needs the http or https address of a folder of files; got {address!r}.")
+        raise InputError(
+            f"{option('--address')} needs the http or https address of a folder of files; got {address!r}."
+        )
     url = f"{(address or facts.address).rstrip('/')}/{target.name}?download=1"
     new = not target.parent.exists()
     try:

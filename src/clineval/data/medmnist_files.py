@@ -15,7 +15,7 @@ import pooch
 import requests
 from urllib3.exceptions import HTTPError, MaxRetryError
 
-from clineval.errors import Announce, InputError, Progress, silent
+from clineval.errors import Announce, InputError, Progress, option, silent
 
 SIZES = (28, 64, 128, 224)  # pixels per side
 ADDRESS = "https://zenodo.org/records/10519652/files"
@@ -262,11 +262,15 @@ SETS: Mapping[str, SetFacts] = {
 def set_facts(dataset: str, size: int) -> SetFacts:
     """The row of ``SETS`` for a data set that exists at ``size`` pixels; refuses any other name or size."""
     if dataset not in SETS:
-        raise InputError(f"--dataset needs auto, phantom or one of {', '.join(SETS)}; got {dataset!r}.")
+        raise InputError(
+            f"{option('--dataset')} needs auto, phantom or one of {', '.join(SETS)}; got {dataset!r}."
+        )
     facts = SETS[dataset]
     if size not in SIZES:
         sizes = ", ".join(str(known) for known in SIZES)
-        raise InputError(f"--size needs one of {sizes} (pixels per side) for {dataset}; got {size!r}.")
+        raise InputError(
+            f"{option('--size')} needs one of {sizes} (pixels per side) for {dataset}; got {size!r}."
+        )
     return facts
 
 

@@ -38,7 +38,7 @@ from clineval.data.preparation import (
     square,
 )
 from clineval.data.similarity import Images
-from clineval.errors import InputError, Progress, in_short
+from clineval.errors import InputError, Progress, in_short, option
 from clineval.tables.columns import SPLITS, split_meant, split_of
 from clineval.tables.reading import read_columns
 
@@ -339,7 +339,7 @@ def read_own_cohort(
     check_preparation(size=size, fit=fit, bits=bits)
     rows, folder = read_own_table(Path(table), columns), Path(image_folder or Path(table).parent)
     if not folder.is_dir():
-        raise InputError(f"--image-folder needs a folder of images; {folder} is none.")
+        raise InputError(f"{option('--image-folder')} needs a folder of images; {folder} is none.")
     paths, names = find_files(rows, folder, skip_missing=skip_unreadable), _named(rows)
     prepared = prepare_files(
         paths,

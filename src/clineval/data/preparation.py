@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageChops
 
-from clineval.errors import InputError
+from clineval.errors import InputError, option
 
 FITS = ("crop", "top", "pad")
 SMALLEST, LARGEST = 16, 1024  # pixels of the prepared square
@@ -26,17 +26,18 @@ class Unusable(InputError):
 def check_fit(fit: str) -> None:
     """Refuse a way of making a square that is not one of ``FITS``."""
     if fit not in FITS:
-        raise InputError(f"--fit needs one of {', '.join(FITS)}; got {fit!r}.")
+        raise InputError(f"{option('--fit')} needs one of {', '.join(FITS)}; got {fit!r}.")
 
 
 def check_preparation(*, size: int, fit: str, bits: int) -> None:
     """Refuse a size, fit or number of bits that no image can be brought to."""
     check_fit(fit)
     if not SMALLEST <= size <= LARGEST:
-        raise InputError(f"--size needs {SMALLEST} to {LARGEST} pixels per side; got {size}.")
+        raise InputError(f"{option('--size')} needs {SMALLEST} to {LARGEST} pixels per side; got {size}.")
     if not 8 <= bits <= DEEP:
         raise InputError(
-            f"--bits needs 8 to {DEEP}, the bits in which deep images hold their white; got {bits}."
+            f"{option('--bits')} needs 8 to {DEEP}, the bits in which deep images hold their white; "
+            f"got {bits}."
         )
 
 

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from clineval.data.audit import Audit, shares_group
 from clineval.data.cohort import Cohort
-from clineval.errors import InputError
+from clineval.errors import InputError, option
 
 WAYS = ("official", "deduplicated", "grouped")
 
@@ -17,7 +17,7 @@ WAYS = ("official", "deduplicated", "grouped")
 def check_way(how: str) -> None:
     """Refuse a way to split that there is not, as InputError."""
     if how not in WAYS:
-        raise InputError(f"--split needs one of {', '.join(WAYS)}; got {how!r}.")
+        raise InputError(f"{option('--split')} needs one of {', '.join(WAYS)}; got {how!r}.")
 
 
 def apply_split(cohort: Cohort, audit: Audit, how: str = "official", *, seed: int = 0) -> Cohort:

@@ -21,7 +21,7 @@ from clineval.data.cohort import Cohort
 from clineval.data.findings import stroke_pixels
 from clineval.data.image_files import HeldFile, find_images, read_squares
 from clineval.data.preparation import DEEP, Unusable, check_preparation
-from clineval.errors import InputError, Progress, in_short
+from clineval.errors import InputError, Progress, in_short, option
 from clineval.evaluation import Evaluation
 from clineval.files import json_text
 from clineval.models.classifier import Classifier, cascade, checked_risk, mean_of, randomised
@@ -287,10 +287,10 @@ def explainer(run: StoredRun, model: str | None = None, *, matching: bool = True
     if name in run.not_stored:
         raise InputError(
             f"A map needs a stored model to ask; {name} could not be stored ({run.not_stored[name]}). "
-            f"Choose another with --model: {', '.join(run.names)}."
+            f"Choose another with {option('--model')}: {', '.join(run.names)}."
         )
     if name not in run.names:
-        raise InputError(f"--model needs one of {', '.join(run.names)}; got {name!r}.")
+        raise InputError(f"{option('--model')} needs one of {', '.join(run.names)}; got {name!r}.")
     narrowed = _narrowed(run, name)
     if narrowed.in_colour:
         raise InputError(f"A map covers parts of grey images; {name} takes images in colour, so has none.")
@@ -559,7 +559,7 @@ def _stems(names: Sequence[str]) -> list[str]:
 def _check_out(out: Path, stems: Sequence[str], *, results: Path, sources: Sequence[Path | str]) -> None:
     """Refuse, before any image is scored, a folder that cannot be written or holds what is read."""
     if out.exists() and not out.is_dir():
-        raise InputError(f"--out needs a folder for the maps; {out} is a file.")
+        raise InputError(f"{option('--out')} needs a folder for the maps; {out} is a file.")
     for stem in stems:
         check_answer(out / f"{stem}.json", results=results, sources=list(map(Path, sources)))
         picture = out / f"{stem}.png"

@@ -20,7 +20,7 @@ from clineval.data.medmnist import STANDARD
 from clineval.data.medmnist_files import SIZES, UNWRITABLE, Unavailable
 from clineval.data.own_images import OWN, OwnCohort, draw_samples, read_own_cohort
 from clineval.data.own_table import Columns
-from clineval.errors import Announce, InputError, Progress, require_extra, silent
+from clineval.errors import Announce, InputError, Progress, option, require_extra, silent
 from clineval.evaluation import Evaluation
 from clineval.evaluation.curves import Curves, curves
 from clineval.evaluation.operating_points import given_point, parse_rule
@@ -74,7 +74,9 @@ def load_own(own: OwnImages, settings: RunSettings, *, announce: Announce) -> Ow
     given = settings.data.own or OwnSettings()
     if settings.data.size not in SIZES:
         sizes = ", ".join(str(size) for size in SIZES)
-        raise InputError(f"--size needs one of {sizes} (pixels per side); got {settings.data.size}.")
+        raise InputError(
+            f"{option('--size')} needs one of {sizes} (pixels per side); got {settings.data.size}."
+        )
     read = read_own_cohort(
         own.table,
         Columns(
@@ -580,7 +582,7 @@ def _check_models(
         parse_rule(rule)
     known = (*trained, COMBINATION) if parts_of_combined(trained) else trained
     if asked.primary is not None and asked.primary not in known:
-        raise InputError(f"--primary needs one of {', '.join(known)}; got {asked.primary!r}.")
+        raise InputError(f"{option('--primary')} needs one of {', '.join(known)}; got {asked.primary!r}.")
     learning = tuple(name for name, source in sources.items() if not _is_onnx(source))
     if settings.data.site_column is not None and not (settings.training.models or learning):
         raise InputError("--site-column expects a model that is trained in this run; got none.")

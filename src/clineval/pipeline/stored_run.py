@@ -16,7 +16,7 @@ from threadpoolctl import threadpool_limits
 from clineval.data.cohort import Cohort
 from clineval.data.preparation import FITS, grey_of_colour
 from clineval.data.similarity import WAVES, Trace, trace
-from clineval.errors import InputError, Progress, reason_of
+from clineval.errors import InputError, Progress, option, reason_of
 from clineval.files import parse_json, read_regular
 from clineval.models.classifier import KINDS, Classifier, ReadModel, mean_of, read_model, risk_of
 from clineval.models.onnx_model import OnnxModel, open_model
@@ -278,7 +278,8 @@ def read_run(results: Path, *, thresholds: Sequence[float] = ()) -> StoredRun:
         return _without_run(results, thresholds)
     if thresholds:
         raise InputError(
-            f"--threshold is for a model without a run; {results} has the thresholds that its run froze. "
+            f"{option('--threshold', 'thresholds')} is for a model without a run; {results} has the "
+            "thresholds that its run froze. "
             "Leave it out."
         )
     require_results(results, MARKER)
@@ -323,7 +324,7 @@ def cut_for(run: StoredRun, wanted: str, *, second_view: bool) -> tuple[str, ...
     """
     fit = run.fit if wanted == AS_TRAINED else wanted
     if fit not in FITS:
-        raise InputError(f"--fit needs one of {', '.join((AS_TRAINED, *FITS))}; got {wanted!r}.")
+        raise InputError(f"{option('--fit')} needs one of {', '.join((AS_TRAINED, *FITS))}; got {wanted!r}.")
     twice = second_view and fit == "crop" and run.alone is None and not run.in_colour
     return (fit, "top") if twice else (fit,)
 
@@ -429,7 +430,9 @@ def _without_run(path: Path, given: Sequence[float]) -> StoredRun:
     own = () if model.threshold is None else (model.threshold,)
     for each in given:
         if not 0 <= each <= 1:
-            raise InputError(f"--threshold needs a number from 0 to 1; got {each:g}.")
+            raise InputError(
+                f"{option('--threshold', 'thresholds')} needs a number from 0 to 1; got {each:g}."
+            )
     thresholds = tuple(dict.fromkeys(given or own))
     kind, settings, side = KINDS["onnx"], model.settings, model.classifier.reading.image
     return StoredRun(

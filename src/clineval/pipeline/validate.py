@@ -18,7 +18,7 @@ from clineval.data.cohort import Cohort, Source
 from clineval.data.image_files import Unreadable, as_cell
 from clineval.data.own_images import OwnCohort, read_own_cohort
 from clineval.data.own_table import Columns
-from clineval.errors import Announce, InputError, in_short, silent
+from clineval.errors import Announce, InputError, in_short, option, silent
 from clineval.evaluation import Evaluation, read_evaluation
 from clineval.evaluation import sites as by_site
 from clineval.evaluation.curves import curves
@@ -119,7 +119,7 @@ def validate(
         check_apart(results, each, out)
     check_formats(formats)
     if jobs is not None and jobs < 1:
-        raise InputError(f"--jobs needs a number from 1 on; got {jobs}.")
+        raise InputError(f"{option('--jobs')} needs a number from 1 on; got {jobs}.")
     recorder, unchanged = provenance.Recorder(), watch(results)
     with recorder.step("read"):
         run = read_run(results, thresholds=settings.evaluation.thresholds)
@@ -265,17 +265,20 @@ def check_name(name: str) -> None:
     reserved = name in RESERVED or split_or_cohort(name) != name.strip()
     if not name.strip() or reserved or not name.isprintable() or len(name) > LONGEST_NAME:
         shown = name if len(name) <= LONGEST_NAME else f"{name[:LONGEST_NAME]}... ({len(name)} characters)"
+        example = option("--name hospital-b", 'name="hospital-b"')
         raise InputError(
-            f"--name needs a name of its own for the external cohort, of up to {LONGEST_NAME} printable "
-            f"characters, none of {', '.join(RESERVED)} nor like one; got {shown!r}. "
-            "Say for example: --name hospital-b"
+            f"{option('--name')} needs a name of its own for the external cohort, of up to "
+            f"{LONGEST_NAME} printable characters, none of {', '.join(RESERVED)} nor like one; "
+            f"got {shown!r}. Say for example: {example}"
         )
 
 
 def check_apart(results: Path, own: OwnImages, out: Path) -> None:
     """Refuse to write into the run, the table or the images that are read."""
     if out.resolve().is_relative_to(results.resolve()):
-        raise InputError(f"--out {out} is the run that is read, or lies inside it; choose another folder.")
+        raise InputError(
+            f"{option('--out')} {out} is the run that is read, or lies inside it; choose another folder."
+        )
     require_apart(out, results, own.table, own.folder)
 
 
