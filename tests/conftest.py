@@ -30,6 +30,12 @@ def _talkative(monkeypatch):
     monkeypatch.setattr(Screen, "quiet", False)
 
 
+@pytest.fixture
+def undrawn(monkeypatch):
+    """Without the figures of the evaluation, which take most of a command's time."""
+    monkeypatch.setattr("clineval.reporting.figures.write_figures", lambda *given, **named: None)
+
+
 @pytest.fixture(scope="session")
 def real_data_folder() -> Path:
     """Folder of the official files, through CLINEVAL_DATA; skips, saying why, where it is absent."""

@@ -273,7 +273,7 @@ def test_predict_gives_the_sites_risks_and_flags(site, cohort):
 
 
 @pytest.mark.slow
-def test_validate_scores_the_site_at_its_own_threshold(site, cohort, tmp_path):
+def test_validate_scores_the_site_at_its_own_threshold(site, cohort, tmp_path, undrawn):
     place = ["--name", "later", "--image-folder", str(cohort / "images"), "--out", str(tmp_path / "out")]
     assert run_command(["validate", str(site), str(cohort / "cohort.csv"), *WORDS, *place, "--quiet"]) == DONE
     later = read_evaluation(tmp_path / "out" / "evaluation.json")

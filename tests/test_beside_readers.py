@@ -459,7 +459,7 @@ def test_the_python_call_refuses_alike():
 
 
 @pytest.mark.slow
-def test_validate_sets_the_run_s_models_beside_the_reader(finished_run, tmp_path, capsys):
+def test_validate_sets_the_run_s_models_beside_the_reader(finished_run, tmp_path, capsys, undrawn):
     cohort = write_cohort(tmp_path / "cohort")
     rows = read_rows(cohort / "cohort.csv")
     frame = pd.read_csv(cohort / "cohort.csv")

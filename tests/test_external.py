@@ -9,6 +9,7 @@ from clinical_reference import freedom
 from finished_run import WORDS, write_cohort
 from scipy.special import expit, logit
 from scipy.stats import t as student
+from short_program import shorten
 
 from clineval.cli.console import DONE
 from clineval.cli.main import run_command
@@ -349,7 +350,10 @@ def test_risks_that_do_not_differ_have_nothing_to_explain():
 
 
 @pytest.mark.slow
-def test_probes_of_a_run_are_those_of_its_primary_model_on_development_and_test(tmp_path):
+def test_probes_of_a_run_are_those_of_its_primary_model_on_development_and_test(
+    tmp_path, monkeypatch, undrawn
+):
+    shorten(monkeypatch.setattr, members=3)
     folder, out = write_cohort(tmp_path / "cohort", patients=90), tmp_path / "out"
     given = ["--cohort", str(folder / "cohort.csv"), "--image-folder", str(folder / "images"), *WORDS]
     assert (

@@ -574,7 +574,7 @@ def test_a_check_strip_by_an_unknown_column_is_refused(folder):
 
 
 @pytest.mark.slow
-def test_a_run_on_own_images_writes_the_same_artefacts_as_any_other(folder, monkeypatch):
+def test_a_run_on_own_images_writes_the_same_artefacts_as_any_other(folder, monkeypatch, undrawn):
     for index, row in enumerate(rows_of(96)):
         picture(index).save(folder / "images" / f"{row[0]}.png")
     write(folder, rows_of(96))

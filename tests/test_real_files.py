@@ -670,7 +670,7 @@ def test_skipping_still_refuses_where_nothing_can_be_read(predict, tmp_path):
 
 
 @pytest.mark.slow
-def test_validate_scores_what_can_be_read_and_lists_the_rest(finished_run, tmp_path, capsys):
+def test_validate_scores_what_can_be_read_and_lists_the_rest(finished_run, tmp_path, capsys, undrawn):
     folder = write_cohort(tmp_path / "cohort", patients=12)
     (folder / "images" / "im003.png").write_bytes(b"no image")
     (folder / "images" / "im007.png").unlink()

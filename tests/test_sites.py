@@ -17,7 +17,6 @@ from clineval.evaluation.records import Point, Primary, Scale
 from clineval.evaluation.sites import SCALES, SiteStudy, over_sites, plan, site_rows
 from clineval.files import from_plain, to_plain
 from clineval.predictions import check_predictions
-from clineval.reporting import figures
 from clineval.reporting.sites import DRAWN, forest_figure, forest_rows, sentences, site_parts
 from clineval.statistics.auc import auc_variance
 from clineval.statistics.calibration import observed_expected
@@ -327,8 +326,7 @@ def several(run, cohort, tables, out, *further):
 
 
 @pytest.mark.slow
-def test_several_tables_are_sites_as_a_column_of_one_table_is(finished_run, cohort, tmp_path, monkeypatch):
-    monkeypatch.setattr(figures, "write_figures", lambda folder, **named: None)
+def test_several_tables_are_sites_as_a_column_of_one_table_is(finished_run, cohort, tmp_path, undrawn):
     names = [word for site in ("b", "c", "d") for word in ("--name", site)]
     tables = tables_of(cohort, tmp_path)
     assert run_command(several(finished_run, cohort, tables, tmp_path / "out", *names)) == DONE

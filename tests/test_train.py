@@ -20,7 +20,6 @@ from clineval.models.stored import Stored
 from clineval.pipeline.scoring import FROZEN, SITE_TABLE
 from clineval.pipeline.train import choose_recalibration, finalise, left_out_sites, write_left_out_sites
 from clineval.predictions import read_predictions
-from clineval.reporting import figures
 from clineval.settings import DataSettings, RunSettings, TrainingSettings
 from clineval.statistics.counts import flagged
 from clineval.statistics.meta_analysis import logit_rates, random_effects
@@ -144,9 +143,8 @@ def words(folder, out, *further):
 
 
 @pytest.mark.slow
-def test_the_summary_is_that_of_the_risks_that_lie_beside_it(tmp_path, monkeypatch):
+def test_the_summary_is_that_of_the_risks_that_lie_beside_it(tmp_path, monkeypatch, undrawn):
     shorten(monkeypatch.setattr, members=3)
-    monkeypatch.setattr(figures, "write_figures", lambda folder, **named: None)
     folder = table(write_cohort(tmp_path / "cohort", patients=150))
     assert run_command(words(folder, tmp_path / "out")) == DONE
     study = read_evaluation(tmp_path / "out" / "evaluation.json").sites

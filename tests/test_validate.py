@@ -205,12 +205,6 @@ def test_the_ledger_holds_one_opening_of_the_cohort(out):
     assert json.loads(line)["population"] == NAME
 
 
-@pytest.fixture
-def undrawn(monkeypatch):
-    """Without the figures of the evaluation, which take most of the time."""
-    monkeypatch.setattr("clineval.reporting.figures.write_figures", lambda *given, **named: None)
-
-
 def test_the_numbers_do_not_depend_on_threads_and_matching_can_be_switched_off(
     finished_run, cohort, tmp_path, undrawn
 ):
