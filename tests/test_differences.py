@@ -244,6 +244,15 @@ def by_bootstrap(statistic, outcome, risk, part, group, draws=400):
     return np.std(found, ddof=1)
 
 
+def test_rates_of_a_million_cases_are_compared_by_newcombe_s_formula():
+    rng = np.random.default_rng(4)
+    outcome = np.zeros(1_000_000, dtype=bool)
+    risk_a, risk_b = rng.random((2, len(outcome)))
+    found = mcnemar(outcome, risk_a, risk_b, threshold_a=0.3, threshold_b=0.6).specificity.difference
+    reach = 1.96 * np.sqrt((0.3 * 0.7 + 0.6 * 0.4) / len(outcome))  # independent models, by the plain formula
+    assert found.high - found.low == pytest.approx(2 * reach, rel=0.01)
+
+
 def test_a_difference_of_rates_by_hand_is_newcombes():
     """Newcombe 1998, method 10: 56 of 70 less 48 of 80 is .2000 (.0524 to .3339)."""
     right = np.repeat([True, False, True, False], [56, 14, 48, 32])

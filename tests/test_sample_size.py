@@ -71,6 +71,8 @@ def test_the_sentence_names_what_42_of_156_cannot_tell():
     [
         (0.9, 2, 5, "any better one, even 1"),
         (0.9, 20, 60, "even a perfect one would not be shown to be better"),
+        (0.999, 42, 114, "AUC of 0.999 from any better one, even 1"),
+        (0.999, 42_000, 114_000, "AUC of 0.9990 from 0.9991"),
         (0.8, 0, 20, "of one class says nothing"),
         (1.0, 5, 20, "no precision can be worked out"),
         (math.nan, 5, 20, "no precision can be worked out"),

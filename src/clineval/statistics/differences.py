@@ -167,7 +167,8 @@ def _newcombe(both: float, only_a: float, only_b: float, cases: float, level: fl
     )
     a, b = (both + only_a) / cases, (both + only_b) / cases
     neither = max(0.0, cases - both - only_a - only_b)  # scaled counts may miss 0 by their last bits
-    product = (both + only_a) * (only_b + neither) * (both + only_b) * (only_a + neither)
+    # Floats: of 100,000 cases the product of four counts is beyond 64-bit integers.
+    product = float(both + only_a) * (only_b + neither) * (both + only_b) * (only_a + neither)
     phi = 0.0
     if product:
         surplus = both * neither - only_a * only_b

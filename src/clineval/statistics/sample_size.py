@@ -514,7 +514,8 @@ def sentence(
     head = f"With {events} events among {cases} cases{told} this test set is too small to distinguish"
     apparent = smallest_detectable_difference(auc, *worth, power=0.5, level=level)
     if math.isnan(apparent):
-        return f"{head} an AUC of {auc:.2f} from any better one, even 1."
+        shown = f"{auc:.2f}" if auc < 0.995 else f"{auc:.9g}"
+        return f"{head} an AUC of {shown} from any better one, even 1."
     found = smallest_detectable_difference(auc, *worth, level=level)
     tail = (
         "and even a perfect one would not be shown to be better four times in five."
@@ -532,7 +533,7 @@ def _distinct(low: float, high: float) -> tuple[str, str]:
     """Two numbers with as many decimals as it takes to tell them apart, the higher one rounded down."""
     for digits in range(2, 8):
         shown = f"{low:.{digits}f}", f"{math.floor(high * 10**digits - 1e-9) / 10**digits:.{digits}f}"
-        if shown[0] != shown[1]:
+        if float(shown[0]) < float(shown[1]):
             return shown
     return f"{low:.3g}", f"{high:.9g}"
 
