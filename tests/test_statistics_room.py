@@ -5,6 +5,7 @@ import doctest
 import importlib
 import inspect
 import pkgutil
+from types import UnionType
 from typing import get_args
 
 import numpy as np
@@ -212,6 +213,17 @@ def test_frames_and_series_of_every_library_say_what_arrays_say(function):
         ]
         for form in forms:
             assert repr(called(function, **{name: form})) == expected, (name, type(form))
+
+
+@by_name
+def test_a_single_number_that_is_text_or_missing_is_refused_by_its_name(function):
+    for name, parameter in inspect.signature(function).parameters.items():
+        union = isinstance(parameter.annotation, UnionType)
+        kinds = get_args(parameter.annotation) if union else (parameter.annotation,)
+        if all(kind in (float, int, type(None)) for kind in kinds):
+            for bad in ("0.3", np.nan, pd.NA, [0.3], *(() if type(None) in kinds else (None,))):
+                with pytest.raises(ValueError, match=rf"number as {name}; got"):
+                    called(function, **{name: bad})
 
 
 @by_name

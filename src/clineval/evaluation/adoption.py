@@ -354,7 +354,7 @@ def _adopted(
     asked = "closed_testing" if update in HEADS else update
     try:
         fitted = fit_update(
-            cases.outcome, cases.risk, asked, threshold=math.nan, fitted_on=VAL, group=cases.group
+            cases.outcome, cases.risk, asked, threshold=HALF.threshold, fitted_on=VAL, group=cases.group
         )
         taken, recalibration = fitted.taken, fitted.recalibration
         if head is not None:  # its risks were fitted here

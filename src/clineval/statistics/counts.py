@@ -4,7 +4,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import wraps
 from inspect import signature
-from typing import Any, ParamSpec, TypeVar
+from types import NoneType, UnionType
+from typing import Any, ParamSpec, TypeVar, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -23,19 +24,38 @@ def takes_series(function: Callable[P, R]) -> Callable[P, R]:
     ------
     ValueError
         Where two Series do not have the same labels, each once: pass arrays where rows belong together
-        by their order.
+        by their order. Where a threshold, level or other single number is text, missing or NaN.
     """
     names = signature(function).parameters
+    single = {name: kinds for name, each in names.items() if (kinds := _kinds_of_number(each.annotation))}
 
     @wraps(function)
     def aligned(*args: P.args, **named: P.kwargs) -> R:
         given = {name: _column(value) for name, value in (*zip(names, args, strict=False), *named.items())}
+        for name in single.keys() & given.keys():
+            _check_number(name, given[name], single[name])
         series = {name: value for name, value in given.items() if hasattr(value, "reindex")}
         if len(series) > 1:
             given = given | _aligned(series)
         return function(**given)  # type: ignore[call-arg]
 
     return aligned
+
+
+def _kinds_of_number(annotation: Any) -> tuple[Any, ...]:
+    """float, int and None as far as a parameter takes a number or None; none where it takes anything else."""
+    kinds = get_args(annotation) if isinstance(annotation, UnionType) else (annotation,)
+    return kinds if all(kind in (float, int, NoneType) for kind in kinds) else ()
+
+
+def _check_number(name: str, value: Any, kinds: tuple[Any, ...]) -> None:
+    if value is None and NoneType in kinds:
+        return
+    number = np.asarray(value)
+    if number.ndim or number.dtype.kind not in "biuf" or np.isnan(number):
+        raise ValueError(f"Expected a number as {name}; got {value!r}.")
+    if float not in kinds and number.dtype.kind == "f":
+        raise ValueError(f"Expected a whole number as {name}; got {value!r}.")
 
 
 def _column(value: Any) -> Any:
@@ -251,8 +271,6 @@ def counts(outcome: ArrayLike, risk: ArrayLike, threshold: float) -> Counts:
     threshold : a case is flagged where its risk is at least this.
     """
     outcome, risk = checked_cases(outcome, risk)
-    if isinstance(threshold, str) or np.isnan(threshold):
-        raise ValueError(f"Expected a number as threshold; got {threshold!r}.")
     reached = flagged(risk, threshold)
     true_positives = int(np.count_nonzero(reached & outcome))
     false_positives = int(np.count_nonzero(reached)) - true_positives

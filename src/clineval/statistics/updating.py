@@ -22,6 +22,7 @@ from clineval.statistics.counts import (
 from clineval.statistics.intervals import (
     Estimate,
     Units,
+    check_draws,
     effective_groups,
     few_groups,
     percentile_interval,
@@ -94,6 +95,7 @@ def local_cases_needed(
     draws, seed : of the samples of each number.
     """
     outcome, risk = checked_risks(outcome, risk)
+    check_draws(draws)
     if not 0 < np.count_nonzero(outcome) < len(outcome):
         raise ValueError("Expected local cases with and without the condition; got one class only.")
     groups, rng = _events_by_group(outcome, risk, group), np.random.default_rng(seed)
