@@ -1,11 +1,13 @@
 """The laws of groups, over every interval of every record: found by walking the records, not by a list."""
 
+import ast
 import dataclasses
 import importlib
 import inspect
 import pkgutil
 from collections.abc import Iterator, Mapping
 from functools import cache
+from pathlib import Path
 from typing import Any, get_type_hints
 
 import numpy as np
@@ -14,6 +16,7 @@ import pytest
 from scipy.special import expit, logit
 
 import clineval.evaluation
+import clineval.reporting
 from clineval.evaluation.adoption import adopt
 from clineval.evaluation.curves import curves
 from clineval.evaluation.evaluate import evaluate
@@ -266,3 +269,18 @@ def test_every_record_of_the_evaluation_that_holds_an_interval_is_walked_here() 
     walked = {kind for record in RECORDS for kind in visited(record(tripled))}
     assert Estimate in walked
     assert with_intervals() - walked == set()
+
+
+def test_the_report_takes_its_numbers_from_the_records() -> None:
+    """Of statistics it uses records, names and whether a risk is flagged: no function that computes one."""
+    taken = {
+        (node.module, name.name)
+        for path in Path(clineval.reporting.__path__[0]).glob("*.py")
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("clineval.statistics")
+        for name in node.names
+    }
+    functions = {
+        name for module, name in taken if inspect.isfunction(getattr(importlib.import_module(module), name))
+    }
+    assert functions == {"flagged"}

@@ -115,7 +115,7 @@ OTHERS = {
     **{"threshold": 0.3, "threshold_a": 0.3, "threshold_b": 0.4, "cut": 2, "thresholds": [0.2, 0.5]},
     **{"target": 0.7, "prevalence": 0.2, "trained_at": 0.3, "specificity": 0.8, "sensitivity": 0.8},
     **{"low": 0.5, "rule_out": 0.2, "rule_in": 0.5, "population": "x", "fitted_on": "y"},
-    **{"step": "intercept", "steps": ("nothing", "intercept"), "quantities": {"size": SECOND}},
+    **{"step": "intercept", "steps": ("nothing", "intercept")},
     "recalibration": Recalibration("platt", "y", N, 20),
     "kernel": KERNEL,
     "local": LocalKernel(KERNEL, np.zeros(N)),
@@ -254,6 +254,6 @@ def test_series_are_brought_into_the_order_of_the_first_one_s_index(function):
 def test_every_function_of_cases_is_walked():
     walked = {each.__name__ for each in WALKED}
     aligned = {each.__name__ for each in FUNCTIONS if hasattr(each, "__wrapped__")}
-    assert {"auc", "probe", "kappa", "fit_update", "model_against_panel", "against_reader"} <= walked
+    assert {"auc", "kappa", "fit_update", "model_against_panel", "against_reader"} <= walked
     of_sites = {"random_effects", "leave_one_site_out", "next_site", "logit_rates", "plan_sites"}
     assert aligned - walked == of_sites
