@@ -373,7 +373,7 @@ def test_refusals_name_what_is_wrong():
         guaranteed_threshold([1, 0], [0.5, 0.1], target=0.9, confidence=1)
     with pytest.raises(ValueError, match="lies between 0 and 1"):
         guaranteed_threshold([1, 0], [0.5, 0.1], target=1)
-    with pytest.raises(ValueError, match="one cannot be guaranteed"):
+    with pytest.raises(ValueError, match="Expected a number as rule_out; got nan"):
         defer_region([1, 0], [0.5, 0.1], rule_out=np.nan, rule_in=0.5)
     none = guaranteed_threshold([0, 0], [0.5, 0.1], target=0.9)
     assert (none.units, none.needed) == (0, 29)

@@ -564,8 +564,6 @@ def defer_region(
     -----
     Wilson's intervals, by group those of as many independent cases as the groups are worth.
     """
-    if np.isnan(rule_out) or np.isnan(rule_in):
-        raise ValueError(f"Expected two thresholds, got {rule_out} and {rule_in}: one cannot be guaranteed.")
     outcome, risk = checked_cases(outcome, risk)
     rule_in = max(rule_in, rule_out)
     code = group_codes(group, len(outcome))
