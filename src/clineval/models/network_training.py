@@ -97,7 +97,7 @@ def _fit(
     batch = min(settings.batch, len(train.labels))
     steps = len(train.labels) // batch
     settings = replace(settings, epochs=epochs_of(steps, settings))
-    optimiser = _AdamW(network, settings)
+    optimiser = _optimiser(network, settings)
     averaged = copy.deepcopy(network).eval()
     pair = _Averaging(network, averaged, settings.average_decay)
     losses: list[float] = []
@@ -118,7 +118,7 @@ def _fit(
 def _epoch(
     network: "DepthNet",
     train: Shown,
-    optimiser: "_AdamW",
+    optimiser: torch.optim.AdamW,
     averaging: "_Averaging",
     *,
     epoch: int,
@@ -135,12 +135,14 @@ def _epoch(
     total = torch.zeros((), device=images.device)
     for step in range(steps):
         chosen = order[step * batch : (step + 1) * batch]
-        network.zero_grad()
+        optimiser.zero_grad()
         loss = functional.cross_entropy(
             network(images[chosen]), train.labels[chosen], label_smoothing=settings.label_smoothing
         )
         loss.backward()
-        optimiser.step(learning_rate(epoch * steps + step, settings.epochs * steps, settings))
+        for group in optimiser.param_groups:
+            group["lr"] = learning_rate(epoch * steps + step, settings.epochs * steps, settings)
+        optimiser.step()
         averaging.update()
         total += loss.detach()
     return float(total) / steps
@@ -194,55 +196,15 @@ def learning_rate(step: int, steps: int, settings: NetworkSettings) -> float:
     return settings.learning_rate * 0.5 * (1 + math.cos(math.pi * (step - rise) / (steps - rise)))
 
 
-class _AdamW:
-    """AdamW by torch's fused step; norms and biases (arrays of one dimension) do not decay.
-
-    ``torch.optim.AdamW(fused=True)`` takes this very step, but loads torch's compiler for it: 1.5 s.
-    Loshchilov and Hutter 2019, arXiv:1711.05101.
-    """
-
-    def __init__(self, network: nn.Module, settings: NetworkSettings) -> None:
-        weights: list[Tensor] = list(network.parameters())
-        decaying, others = [one for one in weights if one.ndim > 1], [one for one in weights if one.ndim == 1]
-        self.groups = [_Moving.of(decaying, settings.weight_decay), _Moving.of(others, 0.0)]
-
-    @torch.no_grad()
-    def step(self, rate: float) -> None:
-        for group in self.groups:
-            torch._foreach_add_(group.steps, 1)
-            torch._fused_adamw_(
-                group.weights,
-                [one.grad for one in group.weights if one.grad is not None],
-                group.means,
-                group.squares,
-                [],
-                group.steps,
-                lr=rate,
-                beta1=0.9,
-                beta2=0.999,
-                weight_decay=group.decay,
-                eps=1e-8,
-                amsgrad=False,
-                maximize=False,
-            )
-
-
-@dataclass(frozen=True)
-class _Moving:
-    """Weights, the running means of their gradients and of the squares of these, and steps so far."""
-
-    weights: list[Tensor]
-    means: list[Tensor]
-    squares: list[Tensor]
-    steps: list[Tensor]
-    decay: float
-
-    @staticmethod
-    def of(weights: list[Tensor], decay: float) -> "_Moving":
-        means, squares = ([torch.zeros_like(one) for one in weights] for _ in range(2))
-        return _Moving(
-            weights, means, squares, [torch.zeros((), device=one.device) for one in weights], decay
-        )
+def _optimiser(network: nn.Module, settings: NetworkSettings) -> torch.optim.AdamW:
+    """AdamW of which norms and biases (arrays of one dimension) do not decay."""
+    weights = list(network.parameters())
+    decaying, others = [one for one in weights if one.ndim > 1], [one for one in weights if one.ndim == 1]
+    groups = [
+        {"params": decaying, "weight_decay": settings.weight_decay},
+        {"params": others, "weight_decay": 0.0},
+    ]
+    return torch.optim.AdamW(groups, lr=settings.learning_rate, fused=True)
 
 
 class _Averaging:
