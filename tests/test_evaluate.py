@@ -19,7 +19,7 @@ from clineval.evaluation.records import Scale
 from clineval.predictions import check_predictions, read_predictions, write_predictions
 from clineval.statistics import roc
 from clineval.statistics.differences import holm, p_value_of, smallest_gap
-from clineval.statistics.operating_point import threshold_for_sensitivity
+from clineval.statistics.thresholds import threshold_for_sensitivity
 
 
 def threads():

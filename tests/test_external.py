@@ -19,8 +19,7 @@ from clineval.evaluation.records import Point
 from clineval.files import to_plain
 from clineval.predictions import check_predictions, read_predictions
 from clineval.statistics.auc import auc_logit, compare_auc
-from clineval.statistics.intervals import Estimate
-from clineval.statistics.rates import wilson
+from clineval.statistics.intervals import Estimate, wilson
 
 POINTS = {"cnn": (Point("half", 0.5, "fixed"), Point("sensitivity_90", 0.2, "train_out_of_fold"))}
 HOME, THERE = 160, 300

@@ -13,7 +13,7 @@ from statsmodels.stats.inter_rater import cohens_kappa
 
 from clineval.statistics.auc import compare_auc
 from clineval.statistics.differences import mcnemar
-from clineval.statistics.intervals import Estimate, bootstrap_weights, wilson
+from clineval.statistics.intervals import Estimate, bootstrap_weights, grouped_rate, wilson
 from clineval.statistics.model_and_reader import (
     STRATEGIES,
     against_reader,
@@ -25,7 +25,6 @@ from clineval.statistics.model_and_reader import (
     ordinal_levels,
     within_category,
 )
-from clineval.statistics.rates import grouped_rate
 from clineval.statistics.roc import sensitivity_at_specificity, specificity_at_sensitivity
 
 R = json.loads((REFERENCE / "readers.json").read_text())["kappa"]

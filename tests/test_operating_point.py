@@ -4,18 +4,16 @@ import math
 
 import numpy as np
 import pytest
-from clinical_reference import LETTERS, NAMES, cases, cases_of, golden, sample, triple
+from clinical_reference import NAMES, cases, golden, sample, triple
 from discrimination_reference import law
 from hypothesis import strategies as st
 from scipy.special import logit
 
 from clineval.statistics import operating_point as op
-from clineval.statistics import operating_point as pv
-from clineval.statistics import rates
 from clineval.statistics.counts import Counts, counts
 from clineval.statistics.decision_curve import decision_curve
-from clineval.statistics.operating_point import operating_point
-from clineval.statistics.rates import score_bounds_of_ratio
+from clineval.statistics.operating_point import operating_point, score_bounds_of_ratio
+from clineval.statistics.thresholds import Point
 
 R = golden("operating_point")["samples"]
 MEASURES = {
@@ -62,7 +60,9 @@ def test_mcc_is_the_correlation_of_flag_and_condition_with_r_s_interval(name):
 
 
 def test_f1_by_hand():
-    found = rates.f1(Counts(6, 2, 4, 8))
+    # 6 of 10 with the condition are flagged, and 2 of 10 without.
+    flags = np.repeat([1.0, 0.0, 1.0, 0.0], [6, 4, 2, 8])
+    found = op.operating_point(np.arange(20) < 10, flags, 0.5).appendix.f1
     assert found.value == pytest.approx(2 * 6 / (2 * 6 + 2 + 4))
     assert found.low < found.value < found.high
     assert found.method.startswith("appendix measure")
@@ -72,7 +72,7 @@ def test_a_point_says_its_name_and_where_its_threshold_comes_from():
     point = op.operating_point([1, 0], [0.9, 0.1], 0.5, name="half", chosen_on="fixed")
     assert (point.name, point.chosen_on, point.threshold) == ("half", "fixed", 0.5)
     assert point.table == Counts(1, 0, 0, 1)
-    frozen = op.Point("half", 0.5, "fixed", "as likely as not")
+    frozen = Point("half", 0.5, "fixed", "as likely as not")
     assert op.operating_point([1, 0], [0.9, 0.1], frozen).rule == "as likely as not"
 
 
@@ -116,11 +116,11 @@ def test_flagging_nobody_leaves_a_likelihood_ratio_of_1_with_some_width():
 
 def test_the_score_bounds_are_koopman_s():
     # His example: 36 of 40 against 16 of 80, doi:10.2307/2530931.
-    assert rates.score_bounds_of_ratio(36 / 40, 40, 16 / 80, 80) == pytest.approx((2.94, 7.15), abs=0.005)
+    assert score_bounds_of_ratio(36 / 40, 40, 16 / 80, 80) == pytest.approx((2.94, 7.15), abs=0.005)
 
 
 def test_a_threshold_that_could_not_be_chosen_leaves_every_rate_undefined_for_its_reason():
-    point = op.operating_point([1, 0], [0.9, 0.1], op.Point("chosen", math.nan, "val", "no rows"))
+    point = op.operating_point([1, 0], [0.9, 0.1], Point("chosen", math.nan, "val", "no rows"))
     assert point.true_positives is None
     assert {each.method for each in point.rates.values()} == {"no rows"}
 
@@ -156,7 +156,7 @@ def test_the_table_of_thresholds_respects_groups_as_the_points_do(drawn):
 
 def test_a_perfect_2x2_table_gives_mcc_1_without_an_interval():
     outcome = np.arange(9) < 5
-    found = rates.mcc(outcome, outcome)
+    found = op.operating_point(outcome, outcome.astype(float), 0.5).appendix.mcc
     assert found.value == 1
     assert math.isnan(found.low)
 
@@ -206,7 +206,42 @@ def test_the_table_refuses_a_risk_that_is_no_probability():
         op.threshold_table([1, 0], [2.0, 0.5], [0.5])
 
 
-CALIBRATION = golden("calibration")
+@law(cases(least=8))
+def test_groups_of_one_are_no_groups(drawn):
+    outcome, risk = drawn
+    plain = operating_point(outcome, risk, 0.45)
+    assert operating_point(outcome, risk, 0.45, group=np.arange(len(risk))) == plain or math.isnan(
+        plain.ppv.value
+    )
+    for measure in MEASURES.values():
+        grouped = getattr(operating_point(outcome, risk, 0.45, group=np.arange(len(risk))), measure)
+        assert triple(grouped) == pytest.approx(triple(getattr(plain, measure)), nan_ok=True)
+
+
+def test_groups_of_copies_widen_every_interval_and_move_no_value():
+    outcome, risk, _, _ = sample("breastmnist")
+    copied = np.repeat(outcome, 3), np.repeat(risk, 3)
+    apart = operating_point(*copied, 0.3)
+    grouped = operating_point(*copied, 0.3, group=np.repeat(np.arange(156), 3))
+    for measure in MEASURES.values():
+        one, other = getattr(apart, measure), getattr(grouped, measure)
+        assert one.value == other.value
+        assert other.high - other.low > 1.5 * (one.high - one.low)
+
+
+def test_fewer_independent_cases_widen_a_likelihood_ratio():
+    table = Counts(30, 20, 12, 94)
+    plain, grouped = (
+        op.likelihood_ratio_positive(table),
+        op.likelihood_ratio_positive(table, independent=(21.0, 57.0)),
+    )
+    assert grouped.value == plain.value
+    assert grouped.high / grouped.low == pytest.approx((plain.high / plain.low) ** math.sqrt(2))
+
+
+def test_mcc_of_a_table_with_an_empty_row_is_undefined():
+    nobody = op.operating_point(np.arange(7) < 3, np.zeros(7), 0.5)
+    assert "empty" in nobody.appendix.mcc.method
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -216,24 +251,10 @@ def test_predictive_values_and_net_benefit_at_10_percent_are_r_s(name):
         if "ppv_at_10" not in row:
             continue
         table = counts(outcome, risk, row["threshold"])
-        assert triple(pv.ppv_at_prevalence(table, 0.1)) == pytest.approx(row["ppv_at_10"], rel=1e-9)
-        assert triple(pv.npv_at_prevalence(table, 0.1)) == pytest.approx(row["npv_at_10"], rel=1e-9)
-        benefit = pv.net_benefit_at_prevalence(table, row["threshold"], 0.1)
+        assert triple(op.ppv_at_prevalence(table, 0.1)) == pytest.approx(row["ppv_at_10"], rel=1e-9)
+        assert triple(op.npv_at_prevalence(table, 0.1)) == pytest.approx(row["npv_at_10"], rel=1e-9)
+        benefit = op.net_benefit_at_prevalence(table, row["threshold"], 0.1)
         assert triple(benefit) == pytest.approx(row["net_benefit_at_10"], rel=1e-9)
-
-
-@pytest.mark.parametrize("name", NAMES)
-@pytest.mark.parametrize("letter", LETTERS)
-def test_the_intercept_at_10_percent_is_r_s(name, letter):
-    outcome, risk, _ = cases_of(name, letter)
-    found = pv.intercept_at_prevalence(outcome, risk, 0.1)
-    if risk.min() == 0:
-        assert math.isnan(found.value)
-        assert "exactly 0 or 1" in found.method
-    else:
-        theirs = CALIBRATION[name][letter]["logistic"]["intercept_at_10"]
-        assert found.value == pytest.approx(theirs["value"], rel=1e-6)
-        assert (found.high - found.low) / 2 / 1.959963984540054 == pytest.approx(theirs["error"], rel=1e-6)
 
 
 @law(cases())
@@ -241,83 +262,63 @@ def test_at_the_sample_s_own_prevalence_nothing_changes(drawn):
     outcome, risk = drawn
     point, share = operating_point(outcome, risk, 0.45), outcome.mean()
     if point.table.flagged:
-        assert pv.ppv_at_prevalence(point.table, share).value == pytest.approx(point.ppv.value)
+        assert op.ppv_at_prevalence(point.table, share).value == pytest.approx(point.ppv.value)
     if point.table.flagged < point.table.cases:
-        assert pv.npv_at_prevalence(point.table, share).value == pytest.approx(point.npv.value)
+        assert op.npv_at_prevalence(point.table, share).value == pytest.approx(point.npv.value)
     benefit = decision_curve(outcome, risk, thresholds=[0.45], draws=0).net_benefit[0]
-    assert pv.net_benefit_at_prevalence(point.table, 0.45, share).value == pytest.approx(benefit)
+    assert op.net_benefit_at_prevalence(point.table, 0.45, share).value == pytest.approx(benefit)
 
 
 @law(st.floats(0.01, 0.98), st.floats(0.001, 0.01))
 def test_ppv_rises_and_npv_falls_with_prevalence(prevalence, more):
     table = Counts(30, 20, 12, 94)
-    low, high = (pv.ppv_at_prevalence(table, p).value for p in (prevalence, prevalence + more))
+    low, high = (op.ppv_at_prevalence(table, p).value for p in (prevalence, prevalence + more))
     assert low < high
-    low, high = (pv.npv_at_prevalence(table, p).value for p in (prevalence, prevalence + more))
+    low, high = (op.npv_at_prevalence(table, p).value for p in (prevalence, prevalence + more))
     assert low > high
-
-
-def test_risks_of_a_calibrated_model_are_calibrated_again_after_the_shift():
-    rng = np.random.default_rng(0)
-    risk = rng.beta(2, 5, 200_000)
-    outcome = rng.random(200_000) < risk
-    own = outcome.mean()
-    moved = pv.risk_at_prevalence(risk, trained_at=own, prevalence=0.05)
-    before = pv.intercept_at_prevalence(outcome, risk, 0.05)
-    after = pv.intercept_at_prevalence(outcome, moved, 0.05)
-    assert before.high < -1
-    assert abs(after.value) < 0.03
-
-
-@law(st.floats(0.01, 0.99), st.floats(0.01, 0.99))
-def test_moving_risks_there_and_back_changes_nothing(one, other):
-    risk = np.array([0.0, 0.1, 0.5, 0.97, 1.0])
-    there = pv.risk_at_prevalence(risk, trained_at=one, prevalence=other)
-    assert pv.risk_at_prevalence(there, trained_at=other, prevalence=one) == pytest.approx(risk)
 
 
 def test_a_class_that_is_absent_leaves_everything_undefined():
     for table in (Counts(3, 0, 2, 0), Counts(0, 3, 0, 2)):
-        assert math.isnan(pv.ppv_at_prevalence(table, 0.1).value)
-        assert math.isnan(pv.net_benefit_at_prevalence(table, 0.5, 0.1).value)
-    assert math.isnan(pv.intercept_at_prevalence([1, 1], [0.2, 0.3], 0.1).value)
+        assert math.isnan(op.ppv_at_prevalence(table, 0.1).value)
+        assert math.isnan(op.net_benefit_at_prevalence(table, 0.5, 0.1).value)
 
 
 def test_groups_widen_a_predictive_value_as_far_as_they_are_worth():
     table = Counts(30, 20, 12, 94)
-    for of in (pv.ppv_at_prevalence, pv.npv_at_prevalence):
+    for of in (op.ppv_at_prevalence, op.npv_at_prevalence):
         plain, grouped = of(table, 0.05), of(table, 0.05, independent=(21.0, 57.0))
         width = logit(plain.high) - logit(plain.low)
         assert logit(grouped.high) - logit(grouped.low) == pytest.approx(width * math.sqrt(2))
     plain, grouped = (
-        pv.net_benefit_at_prevalence(table, 0.1, 0.05, independent=worth) for worth in (None, (21.0, 57.0))
+        op.net_benefit_at_prevalence(table, 0.1, 0.05, independent=worth) for worth in (None, (21.0, 57.0))
     )
     assert grouped.high - grouped.low > 1.2 * (plain.high - plain.low)
 
 
 def test_an_empty_cell_has_the_score_bounds_of_its_likelihood_ratio():
-    found = pv.ppv_at_prevalence(Counts(3, 0, 2, 5), 0.1)
+    found = op.ppv_at_prevalence(Counts(3, 0, 2, 5), 0.1)
     low, high = score_bounds_of_ratio(3 / 5, 5, 0, 5)
     assert (found.value, high, found.high) == (1, np.inf, 1)
     assert found.low == pytest.approx(low / 9 / (1 + low / 9))
     assert "empty cell" in found.method
-    missed = pv.npv_at_prevalence(Counts(5, 1, 0, 4), 0.1)
+    missed = op.npv_at_prevalence(Counts(5, 1, 0, 4), 0.1)
     assert missed.value == 1
     assert 0.5 < missed.low < 1
-    assert "no case is flagged" in pv.ppv_at_prevalence(Counts(0, 0, 2, 5), 0.1).method
+    assert "no case is flagged" in op.ppv_at_prevalence(Counts(0, 0, 2, 5), 0.1).method
 
 
 @pytest.mark.parametrize("prevalence", [0, 1, -0.1, np.nan])
 def test_a_prevalence_outside_0_to_1_is_refused(prevalence):
     with pytest.raises(ValueError, match="A prevalence must lie between 0 and 1"):
-        pv.ppv_at_prevalence(Counts(1, 1, 1, 1), prevalence)
+        op.ppv_at_prevalence(Counts(1, 1, 1, 1), prevalence)
 
 
 def test_a_threshold_of_1_has_no_net_benefit():
     with pytest.raises(ValueError, match=r"a threshold in \[0, 1\)"):
-        pv.net_benefit_at_prevalence(Counts(1, 1, 1, 1), 1.0, 0.1)
+        op.net_benefit_at_prevalence(Counts(1, 1, 1, 1), 1.0, 0.1)
 
 
 def test_at_a_threshold_of_0_the_net_benefit_is_the_share_of_events_found():
-    found = pv.net_benefit_at_prevalence(Counts(3, 1, 1, 5), 0.0, 0.2)
+    found = op.net_benefit_at_prevalence(Counts(3, 1, 1, 5), 0.0, 0.2)
     assert found.value == pytest.approx(0.75 * 0.2)

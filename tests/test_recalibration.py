@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from clinical_reference import LETTERS, NAMES, cases, cases_of, golden, sample
 from discrimination_reference import law
+from hypothesis import strategies as st
 from scipy.special import expit, logit
 from sklearn.isotonic import IsotonicRegression
 
@@ -203,3 +204,40 @@ def test_hardly_overlapping_classes_still_reach_their_maximum():
 def test_one_cluster_alone_has_no_covariance():
     outcome, risk, _, _ = sample("small")
     assert np.isnan(fit_logistic(outcome, x=logit(risk), code=np.zeros(24, dtype=int)).covariance).all()
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("letter", LETTERS)
+def test_the_intercept_at_10_percent_is_r_s(name, letter):
+    outcome, risk, _ = cases_of(name, letter)
+    found = re.intercept_at_prevalence(outcome, risk, 0.1)
+    if risk.min() == 0:
+        assert math.isnan(found.value)
+        assert "exactly 0 or 1" in found.method
+    else:
+        theirs = R[name][letter]["logistic"]["intercept_at_10"]
+        assert found.value == pytest.approx(theirs["value"], rel=1e-6)
+        assert (found.high - found.low) / 2 / 1.959963984540054 == pytest.approx(theirs["error"], rel=1e-6)
+
+
+def test_risks_of_a_calibrated_model_are_calibrated_again_after_the_shift():
+    rng = np.random.default_rng(0)
+    risk = rng.beta(2, 5, 200_000)
+    outcome = rng.random(200_000) < risk
+    own = outcome.mean()
+    moved = re.risk_at_prevalence(risk, trained_at=own, prevalence=0.05)
+    before = re.intercept_at_prevalence(outcome, risk, 0.05)
+    after = re.intercept_at_prevalence(outcome, moved, 0.05)
+    assert before.high < -1
+    assert abs(after.value) < 0.03
+
+
+@law(st.floats(0.01, 0.99), st.floats(0.01, 0.99))
+def test_moving_risks_there_and_back_changes_nothing(one, other):
+    risk = np.array([0.0, 0.1, 0.5, 0.97, 1.0])
+    there = re.risk_at_prevalence(risk, trained_at=one, prevalence=other)
+    assert re.risk_at_prevalence(there, trained_at=other, prevalence=one) == pytest.approx(risk)
+
+
+def test_a_class_that_is_absent_leaves_the_intercept_at_a_prevalence_undefined():
+    assert math.isnan(re.intercept_at_prevalence([1, 1], [0.2, 0.3], 0.1).value)

@@ -22,8 +22,8 @@ from clineval.pipeline.train import choose_recalibration, finalise, left_out_sit
 from clineval.predictions import read_predictions
 from clineval.settings import DataSettings, RunSettings, TrainingSettings
 from clineval.statistics.counts import flagged
+from clineval.statistics.intervals import independent_cases
 from clineval.statistics.meta_analysis import logit_rates, random_effects
-from clineval.statistics.rates import independent_cases
 from clineval.statistics.roc import auc_logit
 
 pytestmark = pytest.mark.slow

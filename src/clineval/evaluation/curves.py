@@ -20,9 +20,9 @@ from clineval.statistics.operating_point import (
     ThresholdTable,
     likelihood_ratio_negative,
     likelihood_ratio_positive,
+    score_bounds_of_ratio,
     threshold_table,
 )
-from clineval.statistics.rates import score_bounds_of_ratio
 from clineval.statistics.roc import roc_band, roc_curve
 
 Floats = NDArray[np.float64]

@@ -13,11 +13,12 @@ from clineval.evaluation.records import Choice, OperatingPoint, Point, Primary, 
 from clineval.predictions import OUT_OF_FOLD, TEST, VAL
 from clineval.statistics.decision_curve import decision_curve
 from clineval.statistics.intervals import Estimate, undefined
-from clineval.statistics.operating_point import choose_threshold, operating_point
+from clineval.statistics.operating_point import operating_point
 from clineval.statistics.roc import auc
 from clineval.statistics.thresholds import (
     DeferRegion,
     GuaranteedThreshold,
+    choose_threshold,
     defer_region,
     guaranteed_threshold,
 )

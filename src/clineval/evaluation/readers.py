@@ -27,7 +27,7 @@ from clineval.evaluation.records import (
 from clineval.settings import BesideReaders
 from clineval.statistics.auc import auc, auc_difference_by_logit, auc_logit, compare_auc
 from clineval.statistics.counts import flagged, group_codes
-from clineval.statistics.intervals import Estimate, few_groups, shared_groups, without_bounds
+from clineval.statistics.intervals import Estimate, few_groups, grouped_rate, shared_groups, without_bounds
 from clineval.statistics.model_and_reader import (
     NonInferiority,
     at_cuts,
@@ -39,7 +39,6 @@ from clineval.statistics.model_and_reader import (
     ordinal_levels,
     within_category,
 )
-from clineval.statistics.rates import grouped_rate
 from clineval.statistics.roc import roc_curve
 from clineval.tables.reader_study import cut_in, scaled
 

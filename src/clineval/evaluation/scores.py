@@ -28,9 +28,8 @@ from clineval.statistics import calibration, roc, sample_size
 from clineval.statistics.calibration import CalibrationErrors
 from clineval.statistics.counts import group_codes
 from clineval.statistics.decision_curve import compare_decision_curves, decision_curve
-from clineval.statistics.differences import compare_brier
+from clineval.statistics.differences import compare_brier, mcnemar
 from clineval.statistics.intervals import FEWEST_GROUPS, Estimate, few_groups, undefined, without_bounds
-from clineval.statistics.operating_point import mcnemar
 from clineval.statistics.scores import brier, log_loss, murphy_decomposition, scaled_brier
 
 MEASURES = {"auc": roc.auc, "brier": brier}

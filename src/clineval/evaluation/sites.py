@@ -26,7 +26,7 @@ from clineval.statistics.auc import auc_variance
 from clineval.statistics.counts import flagged
 from clineval.statistics.decision_curve import net_benefit
 from clineval.statistics.differences import gap_tests
-from clineval.statistics.intervals import Estimate, effective_groups, shared_groups
+from clineval.statistics.intervals import Estimate, effective_groups, independent_cases, shared_groups
 from clineval.statistics.meta_analysis import (
     LEAST_OF_A_CLASS,
     LEAST_TO_PREDICT,
@@ -39,7 +39,6 @@ from clineval.statistics.meta_analysis import (
     random_effects,
 )
 from clineval.statistics.operating_point import operating_point
-from clineval.statistics.rates import independent_cases
 
 MOST_SITES = 50
 """Values beyond which a column names no sites."""

@@ -11,6 +11,7 @@ from clineval.statistics.intervals import (
     Estimate,
     effective_groups,
     few_groups,
+    grouped_rate,
     percentile_interval,
     quantile_by_group,
     resampling_units,
@@ -19,7 +20,6 @@ from clineval.statistics.intervals import (
     undefined,
     wilson_bounds,
 )
-from clineval.statistics.rates import grouped_rate
 from clineval.statistics.recalibration import (
     LogisticFit,
     fit_logistic,

@@ -294,6 +294,13 @@ def probabilities(risk: ArrayLike) -> Floats:
     return _within_0_and_1(finite(risk, "risk"))
 
 
+def checked_prevalence(prevalence: float) -> float:
+    """A prevalence, in (0, 1)."""
+    if not 0 < prevalence < 1:
+        raise ValueError(f"A prevalence must lie between 0 and 1; got {prevalence}.")
+    return prevalence
+
+
 def _within_0_and_1(risk: Floats) -> Floats:
     if risk.size and not (risk.min() >= 0 and risk.max() <= 1):
         row = int(np.flatnonzero((risk < 0) | (risk > 1))[0])

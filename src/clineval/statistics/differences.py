@@ -29,8 +29,11 @@ from clineval.statistics.counts import (
 from clineval.statistics.intervals import (
     FEWEST_GROUPS,
     Estimate,
+    Worth,
+    effective_cases,
     effective_groups,
     few_groups,
+    grouped_rate,
     normal_quantile,
     quantile_by_group,
     shared_groups,
@@ -38,7 +41,6 @@ from clineval.statistics.intervals import (
     wilson_bounds,
     without_bounds,
 )
-from clineval.statistics.rates import Worth, effective_cases, grouped_rate
 from clineval.statistics.scores import standard_error, surely_wrong, surprise
 
 # Largest sum of discordances whose sign-flip distribution is worked out rather than taken as normal:

@@ -1,4 +1,4 @@
-"""A value with its confidence interval: Estimate, intervals of proportions, the bootstrap, also of groups."""
+"""A value with its confidence interval: Estimate, proportions, the bootstrap; of cases and of groups."""
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -7,7 +7,14 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import betaincinv, ndtr, ndtri, stdtrit
 
-from clineval.statistics.counts import Floats, checked_cases, checked_outcome, group_codes, takes_series
+from clineval.statistics.counts import (
+    Bools,
+    Floats,
+    checked_cases,
+    checked_outcome,
+    group_codes,
+    takes_series,
+)
 
 # Numbers in one block of bootstrap weights: 2 MB, which stays in the cache of one core.
 BLOCK = 2**18
@@ -155,6 +162,119 @@ def _checked_counts(successes: ArrayLike, totals: ArrayLike) -> tuple[Floats, Fl
     if not np.all((successes >= 0) & (successes <= totals)):
         raise ValueError(f"A proportion needs 0 <= successes <= total; got {successes} of {totals}.")
     return successes, totals
+
+
+@dataclass(frozen=True)
+class Worth:
+    """How many independent cases a proportion's cases are worth, and the groups that they come in.
+
+    ``groups``: as many of one size as these are worth where a group's cases are copies, (sum of n)^2 / sum of
+    n^2; infinite where nothing was estimated between groups. Wilson's interval then reaches as far as the
+    normal distribution, else as Student's t.
+    """
+
+    cases: float
+    groups: float = np.inf
+
+
+def rate(successes: int, total: int, worth: Worth, *, reason: str, level: float = 0.95) -> Estimate:
+    """A proportion with Wilson's interval, as wide as so many independent cases make it.
+
+    Parameters
+    ----------
+    successes, total : counts; ``reason`` says why there is no rate where ``total`` is 0.
+    worth : of the total, from ``independent_cases``; the total itself without groups.
+    """
+    if not total:
+        return undefined(reason, level=level)
+    if worth.cases == total and np.isinf(worth.groups):
+        return wilson(successes, total, level=level)
+    share, effective = successes / total, effective_cases(worth, level)
+    low, high = wilson_bounds(share * effective, effective, level=level)
+    words = f"Wilson score, {total} cases in groups worth {effective:.1f} independent ones"
+    return Estimate(share, float(low), float(high), level, words)
+
+
+def effective_cases(worth: Worth, level: float) -> float:
+    """The independent cases, fewer where a variance from few groups needs Student's t instead of 1.96.
+
+    Korn and Graubard 1998, Survey Methodology 24:193.
+    """
+    return worth.cases * (normal_quantile(level) / quantile_by_group(level, worth.groups)) ** 2
+
+
+def grouped_rate(
+    right: Bools, code: NDArray[np.intp], *, reason: str = "no case to take the rate of", level: float = 0.95
+) -> Estimate:
+    """A proportion with Wilson's interval, as wide as the groups make it.
+
+    Parameters
+    ----------
+    right : shape (n,), whether the case counts as a success; ``reason`` says why there is no rate of none.
+    code : shape (n,), the group of each case as a number; a number for each case leaves Wilson's own.
+    """
+    if not len(right):
+        return undefined(reason, level=level)
+    own = np.unique(code, return_inverse=True)[1]
+    return rate(
+        int(np.count_nonzero(right)), len(right), independent_cases(right, own), reason=reason, level=level
+    )
+
+
+def independent_cases(right: Bools, code: NDArray[np.intp]) -> Worth:
+    """How many independent cases would tell as much of a proportion as these cases in groups.
+
+    The cases divided by the design effect, the variance between groups over the binomial one; never more
+    than the cases. Rao and Scott 1992, doi:10.2307/2532311. Where that variance cannot be estimated, from
+    fewer than ten groups or where all are right or all wrong, the least that groups can be worth: as if
+    the cases of a group were copies of one.
+
+    Parameters
+    ----------
+    right : shape (n,), whether the case counts as a success.
+    code : shape (n,), groups by number from 0.
+    """
+    sizes = np.bincount(code)
+    right_by_group = np.bincount(code, weights=right, minlength=len(sizes))
+    worth, groups = worth_of_moments(
+        np.array([np.count_nonzero(sizes)]),
+        np.array([len(right)]),
+        np.array([np.count_nonzero(right)]),
+        np.array([right_by_group @ right_by_group]),
+        np.array([right_by_group @ sizes]),
+        np.array([sizes @ sizes]),
+    )
+    return Worth(float(worth[0]), float(groups[0]))
+
+
+def worth_of_moments(
+    groups: ArrayLike,
+    cases: ArrayLike,
+    right: ArrayLike,
+    rr: ArrayLike,
+    rn: ArrayLike,
+    nn: ArrayLike,
+) -> tuple[Floats, Floats]:
+    """``independent_cases`` of many proportions at once: cases worth and effective groups, each shape (k,).
+
+    Parameters
+    ----------
+    groups, cases, right : how many of each, shape (k,).
+    rr, rn, nn : sums over groups of right squared, right times cases, cases squared, shape (k,).
+    """
+    groups, cases, right, rr, rn, nn = (
+        np.asarray(each, dtype=np.float64) for each in (groups, cases, right, rr, rn, nn)
+    )
+    with np.errstate(invalid="ignore", divide="ignore"):
+        share = right / cases
+        spread = groups / (groups - 1) * (rr - 2 * share * rn + share**2 * nn)
+        # Sums of whole numbers that cancel leave at most some last bits.
+        worth = np.where(spread > 1e-9 * nn, share * (1 - share) * cases**2 / spread, cases)
+        copies = cases**2 / nn
+    alone = nn == cases  # every group holds one case
+    unknown = (groups < FEWEST_GROUPS) | (right == 0) | (right == cases)
+    worth = np.where(alone, cases, np.where(unknown, copies, np.minimum(cases, worth)))
+    return np.where(cases > 0, worth, 0.0), np.where(alone | unknown, np.inf, np.maximum(3.0, copies))
 
 
 @dataclass(frozen=True)

@@ -23,6 +23,7 @@ from clineval.statistics.intervals import (
     Estimate,
     effective_groups,
     few_groups,
+    grouped_rate,
     percentile_interval,
     quantile_by_group,
     shared_groups,
@@ -30,7 +31,6 @@ from clineval.statistics.intervals import (
     weight_blocks,
     without_bounds,
 )
-from clineval.statistics.rates import grouped_rate
 
 KAPPA_WEIGHTS = {"none": 0, "linear": 1, "quadratic": 2}
 MOST_LEVELS = 20  # different ratings up to which they count as ordinal categories of a weighted kappa

@@ -1,13 +1,14 @@
 """What a model does at one threshold: the 2x2 table and what follows from it, also at other prevalences."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy.optimize import brentq
 from scipy.special import expit, logit
 
 from clineval.statistics.counts import (
@@ -17,51 +18,31 @@ from clineval.statistics.counts import (
     Integers,
     ascending,
     checked_cases,
+    checked_prevalence,
     checked_risks,
     counts,
     flagged,
     flagged_counts,
-    probabilities,
     steps_reached,
     takes_series,
 )
-from clineval.statistics.differences import PairedRate, PairedRates, mcnemar
 from clineval.statistics.intervals import (
     Estimate,
+    Worth,
+    effective_cases,
     effective_groups,
     few_groups,
+    independent_cases,
     normal_quantile,
     quantile_by_group,
+    rate,
     shared_groups,
     undefined,
     wilson_bounds,
     without_bounds,
-)
-from clineval.statistics.rates import (
-    Worth,
-    balanced_accuracy,
-    effective_cases,
-    f1,
-    independent_cases,
-    likelihood_ratio_negative,
-    likelihood_ratio_positive,
-    mcc,
-    rate,
-    score_bounds_of_ratio,
     worth_of_moments,
 )
-from clineval.statistics.recalibration import fit_logistic
-from clineval.statistics.thresholds import (
-    ChosenThreshold,
-    Point,
-    choose_threshold,
-    events_to_guarantee,
-    probability_target_met,
-    threshold_for_harm_ratio,
-    threshold_for_sensitivity,
-    threshold_for_specificity,
-    threshold_youden,
-)
+from clineval.statistics.thresholds import Point
 
 Worths = tuple[float, float]
 """How many independent events and non-events the counts are worth, where cases come in groups."""
@@ -87,7 +68,7 @@ def ppv_at_prevalence(
         groups; ``threshold_table`` gives them.
     """
     right, wrong = (table.true_positives, table.events), (table.false_positives, table.non_events)
-    return _predictive_value(right, wrong, _checked(prevalence), "flagged", independent, level)
+    return _predictive_value(right, wrong, checked_prevalence(prevalence), "flagged", independent, level)
 
 
 def npv_at_prevalence(
@@ -99,7 +80,7 @@ def npv_at_prevalence(
     """
     right, wrong = (table.true_negatives, table.non_events), (table.false_negatives, table.events)
     worth = None if independent is None else independent[::-1]
-    return _predictive_value(right, wrong, 1 - _checked(prevalence), "left unflagged", worth, level)
+    return _predictive_value(right, wrong, 1 - checked_prevalence(prevalence), "left unflagged", worth, level)
 
 
 def _predictive_value(
@@ -152,7 +133,7 @@ def net_benefit_at_prevalence(
     """
     if not 0 <= threshold < 1:
         raise ValueError(f"Net benefit needs a threshold in [0, 1); got {threshold}.")
-    gain = _checked(prevalence)
+    gain = checked_prevalence(prevalence)
     cost = (1 - gain) * threshold / (1 - threshold)
     if not (table.events and table.non_events):
         return undefined("needs cases with and without the condition", level=level)
@@ -165,93 +146,6 @@ def net_benefit_at_prevalence(
     method = f"MOVER of two Wilson intervals at prevalence {prevalence:g}"
     return Estimate(value, float(value - below), float(value + above), level, method)
 
-
-@takes_series
-def intercept_at_prevalence(
-    outcome: ArrayLike,
-    risk: ArrayLike,
-    prevalence: float,
-    *,
-    group: ArrayLike | None = None,
-    level: float = 0.95,
-) -> Estimate:
-    """The calibration intercept that the unchanged risks would have at another prevalence.
-
-    Events and non-events are weighted so that events make up the prevalence; below 0 the risks would be
-    too high there. Wald interval with the sandwich variance of the weighted fit, clustered by group.
-
-    Parameters
-    ----------
-    outcome, risk, group : shape (n,); a risk of exactly 0 or 1 makes the intercept undefined here.
-    prevalence : between 0 and 1, both excluded.
-    """
-    outcome, risk = checked_risks(outcome, risk)
-    events = np.count_nonzero(outcome)
-    _checked(prevalence)
-    if not 0 < events < len(outcome):
-        return undefined("needs cases with and without the condition", level=level)
-    if risk.min() == 0 or risk.max() == 1:
-        return undefined("a risk of exactly 0 or 1 has no logit to shift", level=level)
-    share = events / len(outcome)
-    weight = np.where(outcome, prevalence / share, (1 - prevalence) / (1 - share))
-    code = shared_groups(group, len(outcome))
-    fit = fit_logistic(outcome, offset=logit(risk), weight=weight, code=code)
-    value, groups = float(fit.coefficients[0]), effective_groups(code)
-    if few := few_groups(code):
-        return Estimate(value, np.nan, np.nan, level, few)
-    reach = quantile_by_group(level, groups) * float(np.sqrt(fit.covariance[0, 0]))
-    method = f"Wald, sandwich variance, weighted to prevalence {prevalence:g}"
-    return Estimate(value, value - reach, value + reach, level, method)
-
-
-@takes_series
-def risk_at_prevalence(risk: ArrayLike, *, trained_at: float, prevalence: float) -> Floats:
-    """Risks moved to another prevalence by Bayes' rule: the log-odds shift by the change of prior log-odds.
-
-    Parameters
-    ----------
-    risk : shape (n,), in [0, 1]; 0 and 1 stay.
-    trained_at, prevalence : between 0 and 1, both excluded.
-    """
-    shift = logit(_checked(prevalence)) - logit(_checked(trained_at))
-    return expit(logit(probabilities(risk)) + shift)
-
-
-def _checked(prevalence: float) -> float:
-    if not 0 < prevalence < 1:
-        raise ValueError(f"A prevalence must lie between 0 and 1; got {prevalence}.")
-    return prevalence
-
-
-__all__ = [
-    "Appendix",
-    "ChosenThreshold",
-    "Counts",
-    "OperatingPoint",
-    "PairedRate",
-    "PairedRates",
-    "Point",
-    "ThresholdTable",
-    "choose_threshold",
-    "counts",
-    "events_to_guarantee",
-    "flagged",
-    "intercept_at_prevalence",
-    "likelihood_ratio_negative",
-    "likelihood_ratio_positive",
-    "mcnemar",
-    "net_benefit_at_prevalence",
-    "npv_at_prevalence",
-    "operating_point",
-    "ppv_at_prevalence",
-    "probability_target_met",
-    "risk_at_prevalence",
-    "threshold_for_harm_ratio",
-    "threshold_for_sensitivity",
-    "threshold_for_specificity",
-    "threshold_table",
-    "threshold_youden",
-]
 
 COUNTS = ("true_positives", "false_positives", "false_negatives", "true_negatives")
 """The four cells of the 2x2 table, in the order in which they are written."""
@@ -411,11 +305,11 @@ def operating_point(
         lr_positive=without_bounds(likelihood_ratio_positive(table, level=level, independent=classes), few),
         lr_negative=without_bounds(likelihood_ratio_negative(table, level=level, independent=classes), few),
         appendix=Appendix(
-            without_bounds(balanced_accuracy(caught, spared), few),
+            without_bounds(_balanced_accuracy(caught, spared), few),
             without_bounds(
-                f1(table, level=level, worth=_worth((called & outcome)[concerned], code, concerned)), few
+                _f1(table, level=level, worth=_worth((called & outcome)[concerned], code, concerned)), few
             ),
-            without_bounds(mcc(called, outcome, code=code, level=level), few),
+            without_bounds(_mcc(called, outcome, code=code, level=level), few),
         ),
     )
 
@@ -436,6 +330,165 @@ def _taken(right: Bools, of: Bools, code: NDArray[np.intp] | None) -> tuple[int,
 
 def _worth(right: Bools, code: NDArray[np.intp] | None, of: Bools) -> Worth:
     return Worth(float(len(right))) if code is None or not len(right) else independent_cases(right, code[of])
+
+
+def _balanced_accuracy(caught: Estimate, spared: Estimate) -> Estimate:
+    """The mean of sensitivity and specificity: accuracy as it would be if half the cases had the condition.
+
+    The interval joins those of the two by Zou and Donner's square-and-add rule (MOVER 2008,
+    doi:10.1002/sim.3095).
+
+    Parameters
+    ----------
+    caught, spared : sensitivity and specificity, with Wilson's intervals of one level.
+    """
+    if np.isnan(caught.value) or np.isnan(spared.value):
+        return undefined("needs cases with and without the condition", level=caught.level)
+    value = (caught.value + spared.value) / 2
+    below = np.hypot(caught.value - caught.low, spared.value - spared.low) / 2
+    above = np.hypot(caught.high - caught.value, spared.high - spared.value) / 2
+    return Estimate(
+        value, float(value - below), float(value + above), caught.level, "MOVER of two Wilson intervals"
+    )
+
+
+def likelihood_ratio_positive(
+    table: Counts, *, level: float = 0.95, independent: Worths | None = None
+) -> Estimate:
+    """How many times likelier a flag is in those with the condition than in those without.
+
+    Interval by the log method (Simel et al. 1991, doi:10.1016/0895-4356(91)90128-V), as R's epiR gives it;
+    where a cell is empty, and the log method has none, by Koopman's score method (1984,
+    doi:10.2307/2530931). ``independent``: how many independent events and non-events the counts are worth,
+    where cases come in groups.
+    """
+    return _likelihood_ratio(
+        table.true_positives, table.false_positives, table, "flagged", level, independent
+    )
+
+
+def likelihood_ratio_negative(
+    table: Counts, *, level: float = 0.95, independent: Worths | None = None
+) -> Estimate:
+    """How many times likelier no flag is in those with the condition than in those without.
+
+    Interval as for ``likelihood_ratio_positive``.
+    """
+    return _likelihood_ratio(
+        table.false_negatives, table.true_negatives, table, "left unflagged", level, independent
+    )
+
+
+def _likelihood_ratio(
+    events: int,
+    non_events: int,
+    table: Counts,
+    what: str,
+    level: float,
+    independent: Worths | None,
+) -> Estimate:
+    if not (table.events and table.non_events):
+        return undefined("needs cases with and without the condition", level=level)
+    if non_events == 0:
+        return undefined(f"no case without the condition is {what}: the ratio has no bound", level=level)
+    among_events, among_others = events / table.events, non_events / table.non_events
+    ratio = among_events / among_others
+    worth, worth_others = independent or (table.events, table.non_events)
+    variance = (1 - among_others) / (worth_others * among_others)
+    if events:
+        variance += (1 - among_events) / (worth * among_events)
+    if events == 0 or variance == 0:
+        low, high = score_bounds_of_ratio(among_events, worth, among_others, worth_others, level=level)
+        return Estimate(ratio, low, high, level, "score method (Koopman), for an empty cell")
+    reach = np.exp(normal_quantile(level) * np.sqrt(variance))
+    return Estimate(ratio, float(ratio / reach), float(ratio * reach), level, "log method")
+
+
+def score_bounds_of_ratio(
+    share: float, cases: float, other: float, others: float, *, level: float = 0.95
+) -> tuple[float, float]:
+    """Koopman's score bounds of share / other, two independent proportions; the upper one may be infinite.
+
+    Parameters
+    ----------
+    share, other : in [0, 1], not both 0; of ``cases`` and ``others`` independent cases.
+
+    References
+    ----------
+    Koopman 1984, doi:10.2307/2530931.
+    """
+    limit = normal_quantile(level) ** 2
+    x, y = share * cases, other * others
+
+    def excess(log_ratio: float) -> float:
+        """Koopman's chi-square at a ratio, less the limit."""
+        ratio = np.exp(log_ratio)
+        b = ratio * (cases + y) + x + others
+        root = np.sqrt(max(0.0, b**2 - 4 * ratio * (cases + others) * (x + y)))
+        p = 2 * ratio * (x + y) / (b + root)  # of the first proportion, under the ratio
+        return _square(x, cases, p) + _square(y, others, p / ratio) - limit
+
+    middle = np.log(share / other) if share and other else 0.0
+    low = _crossing(excess, middle if other else 15.0, -25.0) if share else 0.0
+    high = _crossing(excess, middle if share else -15.0, 25.0) if other else np.inf
+    return low, high
+
+
+def _square(successes: float, cases: float, p: float) -> float:
+    """The squared distance of a count from its expectation, in variances."""
+    variance, distance = cases * p * (1 - p), successes - cases * p
+    return distance**2 / variance if variance > 0 else 0.0
+
+
+def _crossing(excess: Callable[[float], float], inside: float, outside: float) -> float:
+    """The ratio between two log-ratios at which the excess changes its sign."""
+    return float(np.exp(brentq(excess, inside, outside, xtol=1e-12)))
+
+
+def _f1(table: Counts, *, level: float = 0.95, worth: Worth | None = None) -> Estimate:
+    """The harmonic mean of sensitivity and PPV; for the appendix, see ``Appendix``.
+
+    F1 = 2 J / (1 + J) with J = TP / (TP + FP + FN), a proportion: its Wilson interval is carried over.
+    ``worth``: of the cases in J, where cases come in groups.
+    """
+    concerned = table.true_positives + table.false_positives + table.false_negatives
+    reason = "appendix measure; no case is flagged and none has the condition"
+    jaccard = rate(table.true_positives, concerned, worth or Worth(concerned), reason=reason, level=level)
+    if not concerned:
+        return jaccard
+    value, low, high = (2 * j / (1 + j) for j in (jaccard.value, jaccard.low, jaccard.high))
+    return Estimate(value, low, high, level, f"appendix measure; {jaccard.method}, of TP / (TP + FP + FN)")
+
+
+def _mcc(
+    called: Bools, outcome: Bools, *, code: NDArray[np.intp] | None = None, level: float = 0.95
+) -> Estimate:
+    """Matthews' correlation between flag and condition; for the appendix, see ``Appendix``.
+
+    Interval on Fisher's z scale with the delta-method variance of a correlation, between cases or groups.
+
+    Parameters
+    ----------
+    called, outcome : shape (n,), who is flagged and who has the condition.
+    code : shape (n,), groups by number from 0, or None where cases are independent.
+    """
+    if not len(called) or called.all() or outcome.all() or not (called.any() and outcome.any()):
+        return undefined("appendix measure; a row or column of the 2x2 table is empty", level=level)
+    x, y = (called - called.mean()) / called.std(), (outcome - outcome.mean()) / outcome.std()
+    value = float(np.mean(x * y))
+    if abs(value) > 1 - 1e-12:
+        reason = "appendix measure; a correlation of 1 has no delta-method interval"
+        return Estimate(float(np.sign(value)), np.nan, np.nan, level, reason)
+    influence = (x * y - value * (x**2 + y**2) / 2) / len(x)
+    sums = influence if code is None else np.bincount(code, weights=influence)
+    # As R's correlation has it: no factor for few cases; with groups G / (G - 1).
+    factor = 1.0 if code is None else len(sums) / (len(sums) - 1) if len(sums) > 1 else np.nan
+    reach = (
+        quantile_by_group(level, effective_groups(code)) * np.sqrt(factor * (sums @ sums)) / (1 - value**2)
+    )
+    low, high = np.tanh(np.arctanh(value) + np.array([-reach, reach]))
+    words = "appendix measure; Fisher z, delta method" + ("" if code is None else f", {len(sums)} groups")
+    return Estimate(value, float(low), float(high), level, words)
 
 
 @dataclass(frozen=True)

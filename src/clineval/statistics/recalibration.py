@@ -1,4 +1,4 @@
-"""Recalibration: the logistic fit, temperature, Platt and isotonic maps, and risks as they change them."""
+"""Recalibration: the logistic fit, temperature, Platt and isotonic maps, a shift to another prevalence."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -8,8 +8,22 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import expit, logit
 
-from clineval.statistics.counts import Bools, Floats, checked_risks, takes_series
-from clineval.statistics.intervals import Estimate
+from clineval.statistics.counts import (
+    Bools,
+    Floats,
+    checked_prevalence,
+    checked_risks,
+    probabilities,
+    takes_series,
+)
+from clineval.statistics.intervals import (
+    Estimate,
+    effective_groups,
+    few_groups,
+    quantile_by_group,
+    shared_groups,
+    undefined,
+)
 from clineval.statistics.scores import surely_wrong
 
 # Cases per pass of a Newton step: its temporaries stay within a core's cache, and its dot products below
@@ -313,6 +327,57 @@ def fit_isotonic(outcome: ArrayLike, risk: ArrayLike, *, fitted_on: str) -> Reca
     ends = np.unique(np.concatenate([first, last]))
     knots = tuple(zip(distinct[ends].tolist(), pooled.x[ends].tolist(), strict=True))
     return Recalibration("isotonic", fitted_on, len(outcome), int(outcome.sum()), knots=knots)
+
+
+@takes_series
+def intercept_at_prevalence(
+    outcome: ArrayLike,
+    risk: ArrayLike,
+    prevalence: float,
+    *,
+    group: ArrayLike | None = None,
+    level: float = 0.95,
+) -> Estimate:
+    """The calibration intercept that the unchanged risks would have at another prevalence.
+
+    Events and non-events are weighted so that events make up the prevalence; below 0 the risks would be
+    too high there. Wald interval with the sandwich variance of the weighted fit, clustered by group.
+
+    Parameters
+    ----------
+    outcome, risk, group : shape (n,); a risk of exactly 0 or 1 makes the intercept undefined here.
+    prevalence : between 0 and 1, both excluded.
+    """
+    outcome, risk = checked_risks(outcome, risk)
+    events = np.count_nonzero(outcome)
+    checked_prevalence(prevalence)
+    if not 0 < events < len(outcome):
+        return undefined("needs cases with and without the condition", level=level)
+    if risk.min() == 0 or risk.max() == 1:
+        return undefined("a risk of exactly 0 or 1 has no logit to shift", level=level)
+    share = events / len(outcome)
+    weight = np.where(outcome, prevalence / share, (1 - prevalence) / (1 - share))
+    code = shared_groups(group, len(outcome))
+    fit = fit_logistic(outcome, offset=logit(risk), weight=weight, code=code)
+    value, groups = float(fit.coefficients[0]), effective_groups(code)
+    if few := few_groups(code):
+        return Estimate(value, np.nan, np.nan, level, few)
+    reach = quantile_by_group(level, groups) * float(np.sqrt(fit.covariance[0, 0]))
+    method = f"Wald, sandwich variance, weighted to prevalence {prevalence:g}"
+    return Estimate(value, value - reach, value + reach, level, method)
+
+
+@takes_series
+def risk_at_prevalence(risk: ArrayLike, *, trained_at: float, prevalence: float) -> Floats:
+    """Risks moved to another prevalence by Bayes' rule: the log-odds shift by the change of prior log-odds.
+
+    Parameters
+    ----------
+    risk : shape (n,), in [0, 1]; 0 and 1 stay.
+    trained_at, prevalence : between 0 and 1, both excluded.
+    """
+    shift = logit(checked_prevalence(prevalence)) - logit(checked_prevalence(trained_at))
+    return expit(logit(probabilities(risk)) + shift)
 
 
 @dataclass(frozen=True)

@@ -21,13 +21,13 @@ from clineval.statistics.intervals import (
     Estimate,
     effective_groups,
     few_groups,
+    grouped_rate,
     percentile_interval,
     resampling_units,
     shared_groups,
     undefined,
     wilson,
 )
-from clineval.statistics.rates import grouped_rate
 from clineval.statistics.scores import columns_by_risk
 
 # Cuts among which a resample chooses: every distinct risk, or as many quantile bins where there are more.
