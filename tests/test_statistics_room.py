@@ -117,6 +117,7 @@ OTHERS = {
     **{"low": 0.5, "rule_out": 0.2, "rule_in": 0.5, "population": "x", "fitted_on": "y"},
     **{"step": "intercept", "steps": ("nothing", "intercept")},
     "recalibration": Recalibration("platt", "y", N, 20),
+    "quantities": {"brightness": SECOND},
     "kernel": KERNEL,
     "local": LocalKernel(KERNEL, np.zeros(N)),
     "statistic": lambda outcome, risk, *weights: weights[0] @ risk if weights else risk.mean(),
