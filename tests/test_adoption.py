@@ -21,8 +21,9 @@ from clineval.pipeline.predict import predict
 from clineval.predictions import check_predictions, read_predictions
 from clineval.reporting.adoption import ladder_table, local_cases_figure, sentences
 from clineval.results import hash_folder
-from clineval.statistics.thresholds import threshold_for_sensitivity
-from clineval.statistics.updating import STEPS, evaluate_updates, local_cases_needed, local_threshold
+from clineval.statistics.sample_size import local_cases_needed
+from clineval.statistics.thresholds import local_threshold, threshold_for_sensitivity
+from clineval.statistics.updating import STEPS, evaluate_updates
 
 PRIMARY = Primary("m", 0.5, "train_out_of_fold", "")
 

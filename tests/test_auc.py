@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from clinical_reference import freedom
+from clinical_reference import sample as clinical_sample
 from discrimination_reference import GOLDEN, NAMES, law, naive_auc, sample
 from hypothesis import assume
 from hypothesis import strategies as st
@@ -12,6 +13,7 @@ from scipy.stats import t as student
 
 from clineval.statistics.auc import (
     auc,
+    auc_design_effect,
     auc_difference_by_logit,
     auc_logit,
     auc_variance,
@@ -472,3 +474,12 @@ def test_where_an_auc_is_1_a_difference_has_bounds_by_logit_that_share_nothing()
     )
     expected = found.value - np.hypot(one.value - one.low, two.high - two.value)
     assert found.low == pytest.approx(expected, abs=1e-12)
+
+
+def test_three_copies_of_each_case_in_a_group_have_a_design_effect_of_3():
+    outcome, risk, _, _ = clinical_sample("breastmnist")
+    copied = np.repeat(outcome, 3), np.repeat(risk, 3)
+    found = auc_design_effect(*copied, group=np.repeat(np.arange(156), 3))
+    assert found == pytest.approx(3, rel=0.05)
+    assert auc_design_effect(outcome, risk) == 1
+    assert auc_design_effect(outcome, risk, group=np.arange(156)) == 1

@@ -17,9 +17,9 @@ from numpy.typing import ArrayLike
 import clineval.statistics
 from clineval.evaluation.external import probe
 from clineval.settings import EvaluationSettings
-from clineval.statistics.head import LocalKernel
 from clineval.statistics.readings import arrange_readings
 from clineval.statistics.recalibration import Recalibration
+from clineval.statistics.updating import LocalKernel
 
 MODULES = [
     importlib.import_module(f"clineval.statistics.{found.name}")
@@ -67,7 +67,7 @@ AFTER_ALIGNMENT = {
 }
 INNER = AFTER_ALIGNMENT - {"compare_auc_unpaired"} | {
     *("checked_outcome", "finite", "numbers", "probabilities", "true_or_false", "ascending"),
-    *("group_codes", "shared_groups", "resampling_units", "resampled_levels", "case_means"),
+    *("group_codes", "shared_groups", "resampling_units", "resampled_levels"),
     *("degenerate_auc", "percentile_interval", "holm", "ordinal_levels"),
 }  # called with one array, or between functions
 

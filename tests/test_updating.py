@@ -6,23 +6,25 @@ import numpy as np
 import pytest
 from clinical_reference import cases, cases_of, golden, triple
 from discrimination_reference import law
-from hypothesis import strategies as st
 from scipy.optimize import brentq
 from scipy.special import expit, logit
-from scipy.stats import beta, chi2
+from scipy.stats import chi2
+from sklearn.linear_model import LogisticRegression
 
 from clineval.statistics.counts import counts
-from clineval.statistics.recalibration import fit_intercept, fit_platt
+from clineval.statistics.recalibration import closed_testing, fit_intercept, fit_platt
 from clineval.statistics.scores import brier, log_loss
 from clineval.statistics.thresholds import threshold_for_sensitivity
 from clineval.statistics.updating import (
     STEPS,
-    closed_testing,
+    LocalKernel,
+    evaluate_heads,
     evaluate_updates,
+    fit_head,
     fit_update,
     grouped_folds,
+    kernel_logistic,
     least_events,
-    local_cases_needed,
 )
 
 R = golden("updating")
@@ -282,86 +284,86 @@ def test_what_cannot_be_updated_is_refused_with_the_reason(call, message):
         call(outcome, risk)
 
 
-def cohort(seed=0, *, cases=4000, per_group=1):
+def drawn(cases=200, *, seed=0, features=4):
+    """Features of which the first says the outcome; a risk that knows the second only."""
     rng = np.random.default_rng(seed)
-    outcome = np.repeat(rng.random(cases // per_group) < 0.3, per_group)
-    shared = np.repeat(rng.normal(size=cases // per_group), per_group)
-    score = np.sqrt(0.8) * shared + np.sqrt(0.2) * rng.normal(size=cases) + 1.5 * outcome
-    return outcome, expit(score - 1), np.repeat(np.arange(cases // per_group), per_group)
+    x = rng.normal(size=(cases, features))
+    outcome = rng.random(cases) < expit(1.5 * x[:, 0] + 0.7 * x[:, 1] - 0.5)
+    return x, outcome, expit(0.7 * x[:, 1] - 0.5)
 
 
-@pytest.mark.parametrize("number", [10, 25, 60])
-def test_without_groups_the_sensitivity_is_that_of_an_order_statistic(number):
-    # The k-th largest of m independent events has sensitivity Beta(k, m + 1 - k); 4,000 draws and 1,200
-    # events of the cohort leave about .005.
-    outcome, risk, _ = cohort()
-    found = local_cases_needed(outcome, risk, numbers=[number], draws=4000)
-    k = math.ceil(round(0.9 * number, 9))
-    exact = beta(k, number + 1 - k)
-    assert found.sensitivity[0] == pytest.approx(exact.mean(), abs=0.006)
-    assert found.worst_tenth[0] == pytest.approx(exact.ppf(0.1), abs=0.01)
-    assert found.reached[0] == pytest.approx(exact.sf(0.85), abs=0.03)
+@pytest.mark.parametrize("penalty", [0.03, 1.0, 30.0])
+def test_a_linear_kernel_gives_the_ridge_regression_of_scikit_learn(penalty):
+    x, outcome, _ = drawn()
+    weight, intercept = kernel_logistic(outcome, x @ x.T, np.zeros(len(x)), penalty)
+    reference = LogisticRegression(C=penalty, tol=1e-12, max_iter=10_000).fit(x, outcome)
+    assert x.T @ weight == pytest.approx(reference.coef_[0], abs=1e-6)  # its solver stops there
+    assert intercept == pytest.approx(reference.intercept_[0], abs=1e-6)
 
 
-def test_with_groups_it_is_the_resampling_written_out():
-    outcome, risk, group = cohort(cases=200, per_group=2)
-    found = local_cases_needed(outcome, risk, group=group, numbers=[7], draws=60, seed=3)
-    rng, with_events = np.random.default_rng(3), list(dict.fromkeys(group[outcome]))
-    rates = []
-    for _ in range(60):
-        sample = []
-        for each in rng.integers(len(with_events), size=7):
-            if len(sample) < 7:
-                sample += list(risk[(group == with_events[each]) & outcome])
-        table = counts(outcome, risk, threshold_for_sensitivity(np.ones(len(sample)), sample, 0.9))
-        rates.append((table.true_positives / table.events, table.true_negatives / table.non_events))
-    sensitivity, specificity = np.transpose(rates)
-    assert found.sensitivity[0] == pytest.approx(sensitivity.mean())
-    assert found.worst_tenth[0] == pytest.approx(np.quantile(sensitivity, 0.1))
-    assert found.specificity[0] == pytest.approx(specificity.mean())
-    assert found.reached[0] == pytest.approx(np.mean(sensitivity > 0.8499999))
+def test_with_an_offset_it_stands_at_the_optimum_of_a_convex_loss():
+    x, outcome, risk = drawn(seed=3)
+    kernel, offset = np.exp(-((x[:, None] - x) ** 2).sum(axis=2) / 4), logit(risk)
+    weight, intercept = kernel_logistic(outcome, kernel, offset, 2.0)
+    fitted = expit(offset + kernel @ weight + intercept)
+    assert weight == pytest.approx(2.0 * (outcome - fitted), abs=1e-8)
+    assert weight.sum() == pytest.approx(0, abs=1e-9)
 
 
-def test_half_of_all_adoptions_end_below_the_target_unless_the_threshold_is_set_lower():
-    outcome, risk, _ = cohort()
-    plain = local_cases_needed(outcome, risk, tolerance=0, draws=400)
-    assert plain.reached[-1] == pytest.approx(0.5, abs=0.1)
-    assert math.isnan(plain.needed)
-    assert "with 200 events, the most considered" in plain.reason
-    sure = local_cases_needed(outcome, risk, tolerance=0, assurance=0.9, numbers=[30, 60, 200], draws=1000)
-    assert sure.reached == pytest.approx([0.92, 0.9, 0.9], abs=0.06)
-    assert np.all(sure.specificity < plain.specificity[-1] + 0.01)
+@pytest.mark.parametrize("penalty", [0.03, 30.0])
+def test_risks_that_are_wrong_and_sure_are_left_behind(penalty):
+    """Newton's full step overshoots from there; halved steps lead to the optimum."""
+    x, outcome, _ = drawn(120)
+    offset = np.where(outcome, -12.0, 9.0) + x[:, 1]
+    weight, intercept = kernel_logistic(outcome, 50 * x @ x.T, offset, penalty)
+    fitted = expit(offset + 50 * x @ x.T @ weight + intercept)
+    assert weight == pytest.approx(penalty * (outcome - fitted), abs=1e-4 * penalty)
 
 
-def test_the_number_needed_is_the_first_from_which_on_nine_in_ten_reach_the_target():
-    outcome, risk, _ = cohort()
-    found = local_cases_needed(outcome, risk, draws=500)
-    enough = found.reached >= 0.9
-    first = list(found.events).index(int(found.needed))
-    assert enough[first:].all()
-    assert not enough[first - 1]
-    # Exactly, by Beta: .866 of adoptions with 80 events, .901 with 100, .951 with 150.
-    assert found.needed in (100, 150)
+def test_a_strong_penalty_leaves_the_frozen_model_but_for_its_intercept():
+    x, outcome, risk = drawn()
+    weight, intercept = kernel_logistic(outcome, x @ x.T, logit(risk), 1e-9)
+    fitted = expit(logit(risk) + x @ x.T @ weight + intercept)
+    assert fitted.mean() == pytest.approx(outcome.mean())
+    assert np.abs(logit(fitted) - logit(risk) - intercept).max() < 1e-5
 
 
-def test_patients_with_alike_images_need_more_images():
-    outcome, risk, group = cohort(per_group=4)
-    alone, together = (
-        local_cases_needed(outcome, risk, group=each, numbers=[40], draws=1000) for each in (None, group)
-    )
-    assert together.worst_tenth[0] < alone.worst_tenth[0] - 0.01
+def test_risks_out_of_fold_are_by_heads_that_did_not_see_the_case():
+    x, outcome, risk = drawn(60)
+    local = LocalKernel(x @ x.T, logit(risk))
+    head = fit_head(outcome, local, group=None, penalties=[1.0], seed=5)
+    fold = grouped_folds(outcome, None, folds=5, seed=5)
+    rest, out = fold != 2, fold == 2
+    weight, intercept = kernel_logistic(outcome[rest], (x @ x.T)[np.ix_(rest, rest)], logit(risk)[rest], 1.0)
+    expected = expit(logit(risk)[out] + (x @ x.T)[np.ix_(out, rest)] @ weight + intercept)
+    assert head.out_of_fold[out] == pytest.approx(expected)
 
 
-@law(st.integers(0, 1000))
-def test_rates_are_rates_and_the_worst_tenth_is_no_better_than_the_mean_by_far(seed):
-    outcome, risk, group = cohort(seed, cases=120, per_group=2)
-    found = local_cases_needed(outcome, risk, group=group, numbers=[5, 20], draws=30, seed=seed)
-    for each in (found.sensitivity, found.worst_tenth, found.specificity, found.reached):
-        assert np.all((each >= 0) & (each <= 1))
-    again = local_cases_needed(outcome, risk, group=group, numbers=[5, 20], draws=30, seed=seed)
-    assert np.array_equal(found.sensitivity, again.sensitivity)
+def test_a_head_finds_what_the_frozen_model_does_not_know():
+    x, outcome, risk = drawn(300)
+    kept, anew, shrunken = evaluate_heads(outcome, risk, x @ x.T, target=0.9, repeats=2, draws=100)
+    assert (kept.step, anew.step, shrunken.step) == ("threshold", "head", "head_shrunken")
+    assert kept.gain.value == 0
+    assert anew.gain.low > 0.05
+    assert shrunken.gain.low > 0.05
+    assert shrunken.scores.sensitivity.value == pytest.approx(0.9, abs=0.06)
+    assert shrunken.scores.specificity.value > kept.scores.specificity.value + 0.1
+    assert sum(count for _, count in shrunken.penalties) == 10
 
 
-def test_one_class_is_refused():
-    with pytest.raises(ValueError, match="with and without the condition"):
-        local_cases_needed([1, 1], [0.2, 0.4])
+def test_features_that_say_nothing_buy_nothing_and_a_shrunken_head_costs_little():
+    _, outcome, risk = drawn(300)
+    noise = np.random.default_rng(9).normal(size=(300, 5))
+    _, anew, shrunken = evaluate_heads(outcome, risk, noise @ noise.T, target=0.9, repeats=2, draws=100)
+    assert anew.gain.value < 0  # it forgot the frozen model
+    assert shrunken.gain.value > -0.03
+
+
+def test_the_part_of_a_mean_counts_by_its_share():
+    x, outcome, risk = drawn(200)
+    given = {"target": 0.9, "repeats": 1, "draws": 50}
+    whole = evaluate_heads(outcome, risk, x @ x.T, **given)[2]
+    same = evaluate_heads(outcome, risk, x @ x.T, share=1.0, head_risk=risk, **given)[2]
+    assert same == whole
+    half = evaluate_heads(outcome, risk, x @ x.T, share=0.5, head_risk=risk, **given)[2]
+    assert 0 < half.gain.value < whole.gain.value + 0.02

@@ -17,22 +17,21 @@ from clineval.evaluation.records import Point, Primary, Scale
 from clineval.predictions import OUT_OF_FOLD, VAL
 from clineval.statistics.auc import auc_logit, compare_auc
 from clineval.statistics.counts import Floats, flagged
-from clineval.statistics.head import STEPS as HEAD_STEPS
-from clineval.statistics.head import EvaluatedHead, Head, evaluate_heads
 from clineval.statistics.intervals import Estimate
 from clineval.statistics.operating_point import operating_point
-from clineval.statistics.recalibration import Recalibration
+from clineval.statistics.recalibration import ClosedTest, Recalibration, closed_testing
+from clineval.statistics.sample_size import LocalCases, local_cases_needed
+from clineval.statistics.thresholds import local_threshold
 from clineval.statistics.updating import (
+    HEADS,
     STEPS,
-    ClosedTest,
+    EvaluatedHead,
     EvaluatedUpdate,
-    LocalCases,
-    closed_testing,
+    Head,
+    evaluate_heads,
     evaluate_updates,
     fit_update,
     least_events,
-    local_cases_needed,
-    local_threshold,
 )
 
 ASSURANCE = 0.9
@@ -41,11 +40,10 @@ ASSURANCE = 0.9
 TOLERANCE = 0.05
 """How far below its target an adoption may end and still count as having reached it."""
 
-HEADS = HEAD_STEPS[1:]
-"""Updates that fit the last layer of a model anew; models that have none get closed testing's choice."""
-
 UPDATES = (*(step for step in STEPS if step != "threshold"), *HEADS)
-"""Updates of the risks that may be asked for; the threshold is set locally in every case."""
+"""Updates of the risks that may be asked for; the threshold is set locally in every case.
+
+Models without a last layer that can be fitted anew get closed testing's choice."""
 
 SCHEMA = 1
 

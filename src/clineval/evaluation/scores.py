@@ -25,6 +25,7 @@ from clineval.evaluation.records import (
 )
 from clineval.predictions import MEMBER_COLUMNS, OUT_OF_FOLD, VAL, encode, ranked_by
 from clineval.statistics import calibration, roc, sample_size
+from clineval.statistics.auc import auc_design_effect
 from clineval.statistics.calibration import CalibrationErrors
 from clineval.statistics.counts import group_codes
 from clineval.statistics.decision_curve import compare_decision_curves, decision_curve
@@ -133,7 +134,7 @@ def adequacy_of(cases: Cases, measures: Mapping[str, Estimate], scale: Scale) ->
     if not events or not others:
         return None
     level, auc = scale.level, measures["auc"].value
-    effect = sample_size.auc_design_effect(cases.outcome, cases.risk, group=cases.group)
+    effect = auc_design_effect(cases.outcome, cases.risk, group=cases.group)
     worth = events / effect, others / effect
     known, inner = min(worth) >= 1, 0 < auc < 1
     expected = sample_size.auc_precision(auc, *worth, level=level) if known else None

@@ -64,7 +64,7 @@ from clineval.reporting.adoption import write_adoption_figure, write_adoption_pa
 from clineval.reporting.figures import write
 from clineval.results.folder import replace_folder, require_apart, watch
 from clineval.settings import AdoptionSettings
-from clineval.statistics.head import Head, LocalKernel, fit_head
+from clineval.statistics.updating import Head, LocalKernel, fit_head
 
 FILE = "adoption.json"
 LOCAL = "local_predictions.csv"  # the parent's risks of the local cases

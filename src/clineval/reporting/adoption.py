@@ -36,7 +36,8 @@ from clineval.reporting.style import (
 )
 from clineval.reporting.tables import AS_PERCENT, Cell, Row, Table, cell, signed_cell
 from clineval.statistics.intervals import Estimate
-from clineval.statistics.updating import EvaluatedUpdate, LocalCases
+from clineval.statistics.sample_size import LocalCases
+from clineval.statistics.updating import EvaluatedUpdate
 
 PAGE, FIGURE = "adoption.html", "local_cases"
 STEP_NAMES = {

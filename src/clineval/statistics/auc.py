@@ -15,6 +15,7 @@ from clineval.statistics.intervals import (
     effective_groups,
     few_groups,
     normal_quantile,
+    shared_groups,
     undefined,
 )
 
@@ -138,6 +139,23 @@ def auc_variance(outcome: ArrayLike, risk: ArrayLike, *, group: ArrayLike | None
     outcome, risk, group : shape (n,).
     """
     return _ranked(*checked_cases(outcome, risk), group)[1].variance
+
+
+@takes_series
+def auc_design_effect(outcome: ArrayLike, risk: ArrayLike, *, group: ArrayLike | None = None) -> float:
+    """How many cases in groups tell as much of the AUC as one independent case; 1 without groups.
+
+    The variance of the AUC by group over that by case, never below 1; NaN where either is undefined.
+
+    Parameters
+    ----------
+    outcome, risk, group : shape (n,).
+    """
+    code = shared_groups(group, len(np.asarray(outcome)))
+    if code is None:
+        return 1.0
+    clustered, alone = (auc_variance(outcome, risk, group=each) for each in (code, None))
+    return max(1.0, clustered / alone) if alone > 0 and clustered >= 0 else np.nan
 
 
 def untested(difference: Estimate) -> Comparison:

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import expit, logit
+from scipy.special import chdtrc, expit, logit
 
 from clineval.statistics.counts import (
     Bools,
@@ -24,7 +24,7 @@ from clineval.statistics.intervals import (
     shared_groups,
     undefined,
 )
-from clineval.statistics.scores import surely_wrong
+from clineval.statistics.scores import surely_wrong, surprise
 
 # Cases per pass of a Newton step: its temporaries stay within a core's cache, and its dot products below
 # the 10,000 from which OpenBLAS wakes other threads for nothing.
@@ -259,7 +259,7 @@ def fit_temperature(outcome: ArrayLike, risk: ArrayLike, *, fitted_on: str) -> R
     Guo et al. 2017, arXiv:1706.04599.
     """
     outcome, risk = checked_risks(outcome, risk)
-    own, log_odds = learnable(outcome, risk)
+    own, log_odds = _learnable(outcome, risk)
     # Every case told twice, as itself and in the mirror, has its likeliest intercept at 0.
     fit = fit_logistic(np.concatenate([own, ~own]), x=np.concatenate([log_odds, -log_odds]))
     slope = _rising(fit.coefficients[1], fit.failure)
@@ -274,7 +274,7 @@ def fit_intercept(outcome: ArrayLike, risk: ArrayLike, *, fitted_on: str) -> Rec
     Steyerberg et al. 2004, doi:10.1002/sim.1844.
     """
     outcome, risk = checked_risks(outcome, risk)
-    own, log_odds = learnable(outcome, risk)
+    own, log_odds = _learnable(outcome, risk)
     fit = fit_logistic(own, offset=log_odds)
     if fit.failure:
         raise ValueError(f"No recalibration can be fitted: {fit.failure}.")
@@ -291,7 +291,7 @@ def fit_platt(outcome: ArrayLike, risk: ArrayLike, *, fitted_on: str) -> Recalib
     intercept 0 and slope 1.
     """
     outcome, risk = checked_risks(outcome, risk)
-    own, log_odds = learnable(outcome, risk)
+    own, log_odds = _learnable(outcome, risk)
     fit = fit_logistic(own, x=log_odds)
     slope = _rising(fit.coefficients[1], fit.failure)
     return Recalibration(
@@ -427,7 +427,65 @@ def change_after_recalibration(
     )
 
 
-def learnable(outcome: Bools, risk: Floats) -> tuple[Bools, Floats]:
+@dataclass(frozen=True)
+class ClosedTest:
+    """Which update the local cases call for, by likelihood-ratio tests of smaller against the largest.
+
+    ``statistic``, ``p_value`` and ``design_effect`` have two entries, no change (2 degrees of freedom) and
+    the intercept alone (1), each against intercept and slope; ``log_likelihood`` has all three in that
+    order. A statistic is the likelihood ratio over the design effect, which is 1 for independent cases.
+    """
+
+    chosen: str
+    log_likelihood: tuple[float, float, float]
+    statistic: tuple[float, float]
+    p_value: tuple[float, float]
+    design_effect: tuple[float, float]
+    alpha: float
+
+
+@takes_series
+def closed_testing(
+    outcome: ArrayLike, risk: ArrayLike, *, group: ArrayLike | None = None, alpha: float = 0.05
+) -> ClosedTest:
+    """The smallest update that these cases do not reject: nothing, the intercept, or intercept and slope.
+
+    Parameters
+    ----------
+    outcome, risk, group : shape (n,); risks of the frozen model.
+    alpha : level of each test, and of the procedure: so often a model that needs no update is changed.
+
+    Notes
+    -----
+    Vergouwe et al. 2017, doi:10.1002/sim.7179, without their refitted model. Where groups join cases the
+    likelihood ratio is divided by the mean ratio of clustered to plain variance, never below 1 (Rao and
+    Scott 1984, doi:10.1214/aos/1176346391).
+    """
+    outcome, risk = checked_risks(outcome, risk)
+    fits = [fit(outcome, risk, fitted_on="local") for fit in (fit_intercept, fit_platt)]
+    risks = [risk, *(each.apply(risk) for each in fits)]
+    nothing, intercept, both = (-float(surprise(outcome, each).sum()) for each in risks)
+    effect = _design_effects(outcome, risk, shared_groups(group, len(outcome)))
+    # Rounding can leave a ratio of -1e-14 where there is nothing to gain.
+    statistic = (max(0.0, 2 * (both - nothing)) / effect[0], max(0.0, 2 * (both - intercept)) / effect[1])
+    p_value = (float(chdtrc(2, statistic[0])), float(chdtrc(1, statistic[1])))
+    larger = "intercept" if p_value[1] >= alpha else "intercept_slope"
+    chosen = "nothing" if p_value[0] >= alpha else larger
+    return ClosedTest(chosen, (nothing, intercept, both), statistic, p_value, effect, alpha)
+
+
+def _design_effects(outcome: Bools, risk: Floats, code: NDArray[np.intp] | None) -> tuple[float, float]:
+    """How much larger groups make the variances of intercept and slope together, and of the slope."""
+    if code is None:
+        return 1.0, 1.0
+    own, log_odds = _learnable(outcome, risk)
+    kept = np.unique(code[(risk > 0) & (risk < 1)], return_inverse=True)[1]
+    plain, clustered = (fit_logistic(own, x=log_odds, code=each).covariance for each in (None, kept))
+    both = float(np.trace(np.linalg.solve(plain, clustered))) / 2
+    return max(1.0, both), max(1.0, float(clustered[1, 1] / plain[1, 1]))
+
+
+def _learnable(outcome: Bools, risk: Floats) -> tuple[Bools, Floats]:
     """Outcomes and log-odds of the cases whose risk has a logit; the others must have proved right.
 
     Raises

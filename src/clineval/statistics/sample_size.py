@@ -12,11 +12,25 @@ from scipy.optimize import brentq
 from scipy.special import entr, expit, logit, ndtr, ndtri
 
 from clineval.statistics import calibration, roc, scores
-from clineval.statistics.auc import auc_variance
-from clineval.statistics.counts import Bools, Floats, checked_risks, probabilities, takes_series
+from clineval.statistics.counts import (
+    Bools,
+    Floats,
+    checked_risks,
+    group_codes,
+    probabilities,
+    takes_series,
+)
 from clineval.statistics.decision_curve import decision_curve
-from clineval.statistics.intervals import Estimate, normal_quantile, shared_groups, undefined, wilson_bounds
+from clineval.statistics.intervals import (
+    Estimate,
+    check_draws,
+    normal_quantile,
+    shared_groups,
+    undefined,
+    wilson_bounds,
+)
 from clineval.statistics.operating_point import operating_point
+from clineval.statistics.thresholds import local_threshold
 
 # The threshold at which the simulated rates are taken, unless another is asked for.
 THRESHOLD = 0.5
@@ -279,22 +293,6 @@ def _row(measure: str, truth: float, bounds: Floats) -> CoverageRow:
     )
 
 
-__all__ = [
-    "CoverageRow",
-    "SampleSize",
-    "auc_design_effect",
-    "auc_precision",
-    "coverage",
-    "events_for_sensitivity",
-    "group_correlations",
-    "hanley_mcneil_error",
-    "sample_size_for_auc",
-    "sample_size_for_observed_expected",
-    "sample_size_for_slope",
-    "sentence",
-    "smallest_detectable_difference",
-]
-
 # Two models that read the same images rank the cases alike to about this degree: the correlation of
 # their AUC estimates in Hanley and McNeil's tables for scores that correlate at .7.
 USUAL_CORRELATION = 0.6
@@ -538,23 +536,6 @@ def _distinct(low: float, high: float) -> tuple[str, str]:
     return f"{low:.3g}", f"{high:.9g}"
 
 
-@takes_series
-def auc_design_effect(outcome: ArrayLike, risk: ArrayLike, *, group: ArrayLike | None = None) -> float:
-    """How many cases in groups tell as much of the AUC as one independent case; 1 without groups.
-
-    The variance of the AUC by group over that by case, never below 1; NaN where either is undefined.
-
-    Parameters
-    ----------
-    outcome, risk, group : shape (n,).
-    """
-    code = shared_groups(group, len(np.asarray(outcome)))
-    if code is None:
-        return 1.0
-    clustered, alone = (auc_variance(outcome, risk, group=each) for each in (code, None))
-    return max(1.0, clustered / alone) if alone > 0 and clustered >= 0 else math.nan
-
-
 def _least_cases(enough: Callable[[int], bool]) -> int:
     """The least number of cases that are enough, where every larger number is."""
     above = 2
@@ -576,3 +557,121 @@ def _wanted(width: float) -> float:
     if not width > 0:
         raise ValueError(f"The width of an interval must be above 0; got {width}.")
     return width
+
+
+# Events of a local sample at which the curve is drawn.
+NUMBERS = (10, 15, 20, 25, 30, 40, 50, 60, 80, 100, 150, 200)
+# The share of adoptions that should reach the target.
+NINE_IN_TEN = 0.9
+
+
+@dataclass(frozen=True)
+class LocalCases:
+    """How well a locally set threshold keeps its sensitivity, by the number of local events that set it.
+
+    Each of shape (k,): ``events``; ``sensitivity`` and ``specificity`` to expect; ``worst_tenth``, the
+    sensitivity that one adoption in ten stays below; ``reached``, the share of adoptions whose sensitivity
+    is at least ``target`` - ``tolerance``. ``needed`` is the least of ``events`` from which on nine in ten
+    reach it, NaN where none does, with the ``reason``.
+    """
+
+    events: NDArray[np.intp]
+    sensitivity: Floats
+    worst_tenth: Floats
+    specificity: Floats
+    reached: Floats
+    target: float
+    tolerance: float
+    assurance: float | None
+    needed: float
+    reason: str
+
+
+@takes_series
+def local_cases_needed(
+    outcome: ArrayLike,
+    risk: ArrayLike,
+    *,
+    target: float = 0.9,
+    tolerance: float = 0.05,
+    assurance: float | None = None,
+    numbers: Sequence[int] = NUMBERS,
+    group: ArrayLike | None = None,
+    draws: int = 1000,
+    seed: int = 0,
+) -> LocalCases:
+    """The sensitivity to expect of a threshold set on so many local events, and how many are enough.
+
+    The cohort at hand stands for all of the site's patients: local samples of so many events are drawn
+    from it, whole groups with replacement, each sets a threshold, and the sensitivity and specificity of
+    that threshold are those in the whole cohort.
+
+    Parameters
+    ----------
+    outcome, risk, group : shape (n,), the cohort at hand.
+    target : sensitivity that the threshold is set for, between 0 and 1.
+    tolerance : how far below the target an adoption may end, 0 or more. Without ``assurance`` about half
+        of all adoptions end below the target itself, however many cases there are.
+    assurance : None sets the threshold at the target sensitivity of the sample; a probability such as 0.9
+        sets it lower, so that the true sensitivity reaches the target with that probability (at the lowest
+        event's risk where the sample is too small for that).
+    numbers : events in a local sample, ascending, each at least 1; the last group may bring some more.
+    draws, seed : of the samples of each number.
+    """
+    outcome, risk = checked_risks(outcome, risk)
+    check_draws(draws)
+    if not 0 < np.count_nonzero(outcome) < len(outcome):
+        raise ValueError("Expected local cases with and without the condition; got one class only.")
+    groups, rng = _events_by_group(outcome, risk, group), np.random.default_rng(seed)
+    thresholds = np.array(
+        [
+            [_local_threshold(_local_sample(groups, m, rng), target, assurance) for _ in range(draws)]
+            for m in numbers
+        ]
+    )
+    sensitivity = 1 - _share_below(risk[outcome], thresholds)
+    # A rate is a ratio of counts: one that equals the target may differ from it in the last bit.
+    reached = (sensitivity >= target - tolerance - 1e-12).mean(axis=1)
+    needed, reason = _needed(numbers, reached)
+    return LocalCases(
+        events=np.asarray(numbers, dtype=np.intp),
+        sensitivity=sensitivity.mean(axis=1),
+        worst_tenth=np.quantile(sensitivity, 0.1, axis=1),
+        specificity=_share_below(risk[~outcome], thresholds).mean(axis=1),
+        reached=reached,
+        target=target,
+        tolerance=tolerance,
+        assurance=assurance,
+        needed=needed,
+        reason=reason,
+    )
+
+
+def _events_by_group(outcome: Bools, risk: Floats, group: ArrayLike | None) -> list[Floats]:
+    code = np.unique(group_codes(group, len(outcome))[outcome], return_inverse=True)[1]
+    order = np.argsort(code, kind="stable")
+    return np.split(risk[outcome][order], np.cumsum(np.bincount(code))[:-1])
+
+
+def _local_sample(groups: list[Floats], number: int, rng: np.random.Generator) -> Floats:
+    """The risks of at least ``number`` events, from whole groups drawn with replacement."""
+    drawn = rng.integers(len(groups), size=number)
+    events = np.cumsum([len(groups[each]) for each in drawn])
+    return np.concatenate([groups[each] for each in drawn[: np.searchsorted(events, number) + 1]])
+
+
+def _local_threshold(events: Floats, target: float, assurance: float | None) -> float:
+    return local_threshold(np.ones(len(events), dtype=bool), events, target=target, assurance=assurance)
+
+
+def _share_below(risk: Floats, thresholds: Floats) -> Floats:
+    """The share of cases that each threshold does not flag."""
+    return np.searchsorted(np.sort(risk), thresholds) / len(risk)
+
+
+def _needed(numbers: Sequence[int], reached: Floats) -> tuple[float, str]:
+    """The least number from which on nine in ten reach the target, and the reason where there is none."""
+    enough = int(np.append(0, np.flatnonzero(reached < NINE_IN_TEN) + 1)[-1])
+    if enough < len(numbers):
+        return float(numbers[enough]), ""
+    return math.nan, f"with {numbers[-1]} events, the most considered, {reached[-1]:.0%} reach it"

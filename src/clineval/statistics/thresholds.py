@@ -255,6 +255,26 @@ def least_sure_count(total: int, target: float, level: float) -> int:
     return int(k[np.argmax(sure)]) if sure.any() else total + 1
 
 
+@takes_series
+def local_threshold(
+    outcome: ArrayLike, risk: ArrayLike, *, target: float, assurance: float | None = None
+) -> float:
+    """The threshold that local cases set for a sensitivity.
+
+    Parameters
+    ----------
+    outcome, risk : shape (n,), at least one event.
+    target, assurance : as for ``sample_size.local_cases_needed``; the assurance takes events as independent.
+    """
+    outcome, risk = checked_cases(outcome, risk)
+    total = int(np.count_nonzero(outcome))
+    if assurance is None or not total:
+        return threshold_for_sensitivity(outcome, risk, target)
+    return threshold_for_sensitivity(
+        outcome, risk, min(least_sure_count(total, target, assurance), total) / total
+    )
+
+
 @dataclass(frozen=True)
 class _Cases:
     """The cases that choose, and how they are resampled."""

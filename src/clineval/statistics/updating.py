@@ -1,18 +1,20 @@
-"""Updating a frozen model on labelled cases of one site: what each step buys, and how many cases it takes."""
+"""Updating a frozen model on labelled cases of one site: its steps, a new last layer too, and their gain."""
 
 import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import chdtrc
+from scipy.linalg import cho_factor, cho_solve
+from scipy.special import expit, logit
 
+from clineval.statistics.auc import auc_logit, compare_auc
 from clineval.statistics.counts import (
     Bools,
     Floats,
-    checked_cases,
     checked_outcome,
     checked_risks,
     flagged,
@@ -22,7 +24,6 @@ from clineval.statistics.counts import (
 from clineval.statistics.intervals import (
     Estimate,
     Units,
-    check_draws,
     effective_groups,
     few_groups,
     percentile_interval,
@@ -31,144 +32,9 @@ from clineval.statistics.intervals import (
     undefined,
     without_bounds,
 )
-from clineval.statistics.recalibration import Recalibration, fit_intercept, fit_logistic, fit_platt, learnable
+from clineval.statistics.recalibration import Recalibration, closed_testing, fit_intercept, fit_platt
 from clineval.statistics.scores import surprise
-from clineval.statistics.thresholds import least_sure_count, threshold_for_sensitivity
-
-# Events of a local sample at which the curve is drawn.
-NUMBERS = (10, 15, 20, 25, 30, 40, 50, 60, 80, 100, 150, 200)
-# The share of adoptions that should reach the target.
-NINE_IN_TEN = 0.9
-
-
-@dataclass(frozen=True)
-class LocalCases:
-    """How well a locally set threshold keeps its sensitivity, by the number of local events that set it.
-
-    Each of shape (k,): ``events``; ``sensitivity`` and ``specificity`` to expect; ``worst_tenth``, the
-    sensitivity that one adoption in ten stays below; ``reached``, the share of adoptions whose sensitivity
-    is at least ``target`` - ``tolerance``. ``needed`` is the least of ``events`` from which on nine in ten
-    reach it, NaN where none does, with the ``reason``.
-    """
-
-    events: NDArray[np.intp]
-    sensitivity: Floats
-    worst_tenth: Floats
-    specificity: Floats
-    reached: Floats
-    target: float
-    tolerance: float
-    assurance: float | None
-    needed: float
-    reason: str
-
-
-@takes_series
-def local_cases_needed(
-    outcome: ArrayLike,
-    risk: ArrayLike,
-    *,
-    target: float = 0.9,
-    tolerance: float = 0.05,
-    assurance: float | None = None,
-    numbers: Sequence[int] = NUMBERS,
-    group: ArrayLike | None = None,
-    draws: int = 1000,
-    seed: int = 0,
-) -> LocalCases:
-    """The sensitivity to expect of a threshold set on so many local events, and how many are enough.
-
-    The cohort at hand stands for all of the site's patients: local samples of so many events are drawn
-    from it, whole groups with replacement, each sets a threshold, and the sensitivity and specificity of
-    that threshold are those in the whole cohort.
-
-    Parameters
-    ----------
-    outcome, risk, group : shape (n,), the cohort at hand.
-    target : sensitivity that the threshold is set for, between 0 and 1.
-    tolerance : how far below the target an adoption may end, 0 or more. Without ``assurance`` about half
-        of all adoptions end below the target itself, however many cases there are.
-    assurance : None sets the threshold at the target sensitivity of the sample; a probability such as 0.9
-        sets it lower, so that the true sensitivity reaches the target with that probability (at the lowest
-        event's risk where the sample is too small for that).
-    numbers : events in a local sample, ascending, each at least 1; the last group may bring some more.
-    draws, seed : of the samples of each number.
-    """
-    outcome, risk = checked_risks(outcome, risk)
-    check_draws(draws)
-    if not 0 < np.count_nonzero(outcome) < len(outcome):
-        raise ValueError("Expected local cases with and without the condition; got one class only.")
-    groups, rng = _events_by_group(outcome, risk, group), np.random.default_rng(seed)
-    thresholds = np.array(
-        [[_threshold(_sample(groups, m, rng), target, assurance) for _ in range(draws)] for m in numbers]
-    )
-    sensitivity = 1 - _share_below(risk[outcome], thresholds)
-    # A rate is a ratio of counts: one that equals the target may differ from it in the last bit.
-    reached = (sensitivity >= target - tolerance - 1e-12).mean(axis=1)
-    needed, reason = _needed(numbers, reached)
-    return LocalCases(
-        events=np.asarray(numbers, dtype=np.intp),
-        sensitivity=sensitivity.mean(axis=1),
-        worst_tenth=np.quantile(sensitivity, 0.1, axis=1),
-        specificity=_share_below(risk[~outcome], thresholds).mean(axis=1),
-        reached=reached,
-        target=target,
-        tolerance=tolerance,
-        assurance=assurance,
-        needed=needed,
-        reason=reason,
-    )
-
-
-@takes_series
-def local_threshold(
-    outcome: ArrayLike, risk: ArrayLike, *, target: float, assurance: float | None = None
-) -> float:
-    """The threshold that local cases set for a sensitivity.
-
-    Parameters
-    ----------
-    outcome, risk : shape (n,), at least one event.
-    target, assurance : as for ``local_cases_needed``; the assurance takes events as independent.
-    """
-    outcome, risk = checked_cases(outcome, risk)
-    total = int(np.count_nonzero(outcome))
-    if assurance is None or not total:
-        return threshold_for_sensitivity(outcome, risk, target)
-    return threshold_for_sensitivity(
-        outcome, risk, min(least_sure_count(total, target, assurance), total) / total
-    )
-
-
-def _events_by_group(outcome: Bools, risk: Floats, group: ArrayLike | None) -> list[Floats]:
-    code = np.unique(group_codes(group, len(outcome))[outcome], return_inverse=True)[1]
-    order = np.argsort(code, kind="stable")
-    return np.split(risk[outcome][order], np.cumsum(np.bincount(code))[:-1])
-
-
-def _sample(groups: list[Floats], number: int, rng: np.random.Generator) -> Floats:
-    """The risks of at least ``number`` events, from whole groups drawn with replacement."""
-    drawn = rng.integers(len(groups), size=number)
-    events = np.cumsum([len(groups[each]) for each in drawn])
-    return np.concatenate([groups[each] for each in drawn[: np.searchsorted(events, number) + 1]])
-
-
-def _threshold(events: Floats, target: float, assurance: float | None) -> float:
-    return local_threshold(np.ones(len(events), dtype=bool), events, target=target, assurance=assurance)
-
-
-def _share_below(risk: Floats, thresholds: Floats) -> Floats:
-    """The share of cases that each threshold does not flag."""
-    return np.searchsorted(np.sort(risk), thresholds) / len(risk)
-
-
-def _needed(numbers: Sequence[int], reached: Floats) -> tuple[float, str]:
-    """The least number from which on nine in ten reach the target, and the reason where there is none."""
-    enough = int(np.append(0, np.flatnonzero(reached < NINE_IN_TEN) + 1)[-1])
-    if enough < len(numbers):
-        return float(numbers[enough]), ""
-    return math.nan, f"with {numbers[-1]} events, the most considered, {reached[-1]:.0%} reach it"
-
+from clineval.statistics.thresholds import local_threshold
 
 # From the smallest change to the largest; the last two find their own size.
 STEPS = ("nothing", "threshold", "intercept", "intercept_slope", "shrunken", "closed_testing")
@@ -216,7 +82,7 @@ def fit_update(
         ``"shrunken"``, intercept and slope drawn towards no change by the factor 1 - 2 / statistic of
         ``closed_testing``, not below 0; ``"closed_testing"``, the step that ``closed_testing`` chooses.
     threshold : the frozen model's, on its risks.
-    assurance : of the step ``"threshold"``, as in ``local_cases.local_threshold``.
+    assurance : of the step ``"threshold"``, as in ``thresholds.local_threshold``.
     fitted_on : the site's name, kept in the record.
     alpha : significance level of the closed testing.
 
@@ -249,53 +115,6 @@ def fit_update(
     full = fit(outcome, risk, fitted_on=fitted_on)
     shrunken = replace(full, intercept=kept * full.intercept, slope=1 + kept * (full.slope - 1))
     return Update(step, taken, full if kept == 1 else shrunken, threshold)
-
-
-@dataclass(frozen=True)
-class ClosedTest:
-    """Which update the local cases call for, by likelihood-ratio tests of smaller against the largest.
-
-    ``statistic``, ``p_value`` and ``design_effect`` have two entries, no change (2 degrees of freedom) and
-    the intercept alone (1), each against intercept and slope; ``log_likelihood`` has all three in that
-    order. A statistic is the likelihood ratio over the design effect, which is 1 for independent cases.
-    """
-
-    chosen: str
-    log_likelihood: tuple[float, float, float]
-    statistic: tuple[float, float]
-    p_value: tuple[float, float]
-    design_effect: tuple[float, float]
-    alpha: float
-
-
-@takes_series
-def closed_testing(
-    outcome: ArrayLike, risk: ArrayLike, *, group: ArrayLike | None = None, alpha: float = 0.05
-) -> ClosedTest:
-    """The smallest update that these cases do not reject: nothing, the intercept, or intercept and slope.
-
-    Parameters
-    ----------
-    outcome, risk, group : shape (n,); risks of the frozen model.
-    alpha : level of each test, and of the procedure: so often a model that needs no update is changed.
-
-    Notes
-    -----
-    Vergouwe et al. 2017, doi:10.1002/sim.7179, without their refitted model. Where groups join cases the
-    likelihood ratio is divided by the mean ratio of clustered to plain variance, never below 1 (Rao and
-    Scott 1984, doi:10.1214/aos/1176346391).
-    """
-    outcome, risk = checked_risks(outcome, risk)
-    fits = [fit(outcome, risk, fitted_on="local") for fit in (fit_intercept, fit_platt)]
-    risks = [risk, *(each.apply(risk) for each in fits)]
-    nothing, intercept, both = (-float(surprise(outcome, each).sum()) for each in risks)
-    effect = _design_effects(outcome, risk, shared_groups(group, len(outcome)))
-    # Rounding can leave a ratio of -1e-14 where there is nothing to gain.
-    statistic = (max(0.0, 2 * (both - nothing)) / effect[0], max(0.0, 2 * (both - intercept)) / effect[1])
-    p_value = (float(chdtrc(2, statistic[0])), float(chdtrc(1, statistic[1])))
-    larger = "intercept" if p_value[1] >= alpha else "intercept_slope"
-    chosen = "nothing" if p_value[0] >= alpha else larger
-    return ClosedTest(chosen, (nothing, intercept, both), statistic, p_value, effect, alpha)
 
 
 @dataclass(frozen=True)
@@ -370,7 +189,7 @@ def evaluate_updates(
     _check_enough(outcome, group, target, folds)
     local = _Local(outcome, risk, group, threshold, target, assurance, alpha)
     parts = [grouped_folds(outcome, group, folds=folds, seed=(seed, repeat)) for repeat in range(repeats)]
-    means = case_means(outcome, group, repeats=repeats, draws=draws, seed=seed, level=level)
+    means = _case_means(outcome, group, repeats=repeats, draws=draws, seed=seed, level=level)
     frozen = _cross_fitted(local, "nothing", parts)
     return tuple(_evaluated(step, _cross_fitted(local, step, parts), frozen, means) for step in steps)
 
@@ -403,17 +222,6 @@ def _shrinkage(statistic: float) -> tuple[str, float]:
     """What is left of the update, a factor in [0, 1), and the step that this makes."""
     kept = max(0.0, 1 - 2 / statistic) if statistic > 0 else 0.0
     return ("intercept_slope" if kept else "nothing"), kept
-
-
-def _design_effects(outcome: Bools, risk: Floats, code: NDArray[np.intp] | None) -> tuple[float, float]:
-    """How much larger groups make the variances of intercept and slope together, and of the slope."""
-    if code is None:
-        return 1.0, 1.0
-    own, log_odds = learnable(outcome, risk)
-    kept = np.unique(code[(risk > 0) & (risk < 1)], return_inverse=True)[1]
-    plain, clustered = (fit_logistic(own, x=log_odds, code=each).covariance for each in (None, kept))
-    both = float(np.trace(np.linalg.solve(plain, clustered))) / 2
-    return max(1.0, both), max(1.0, float(clustered[1, 1] / plain[1, 1]))
 
 
 def _check_enough(outcome: Bools, group: ArrayLike | None, target: float, folds: int) -> None:
@@ -494,7 +302,7 @@ def _cross_fitted(local: _Local, step: str, parts: list[NDArray[np.intp]]) -> _C
 
 
 @dataclass(frozen=True)
-class CaseMeans:
+class _CaseMeans:
     """Means over cases with bootstrap intervals, from the same draws of whole groups for all of them."""
 
     outcome: Bools
@@ -531,9 +339,9 @@ class CaseMeans:
         return without_bounds(found, self.few)
 
 
-def case_means(
+def _case_means(
     outcome: Bools, group: ArrayLike | None, *, repeats: int, draws: int, seed: int, level: float
-) -> CaseMeans:
+) -> _CaseMeans:
     """The draws of cases, or of whole groups, for scores that were cross-fitted ``repeats`` times."""
     code = shared_groups(group, len(outcome))
     units = resampling_units(outcome, code, stratified=False)
@@ -543,10 +351,10 @@ def case_means(
         "given: covers 80 to 92 % where it says 95 %"  # benchmarks/coverage.md
     )
     weights = units.weights(draws, seed)
-    return CaseMeans(outcome, units, weights, level, words, effective_groups(code), few_groups(code))
+    return _CaseMeans(outcome, units, weights, level, words, effective_groups(code), few_groups(code))
 
 
-def _evaluated(step: str, found: _CrossFitted, frozen: _CrossFitted, means: CaseMeans) -> EvaluatedUpdate:
+def _evaluated(step: str, found: _CrossFitted, frozen: _CrossFitted, means: _CaseMeans) -> EvaluatedUpdate:
     after, before = found.scored.mean(axis=1), frozen.scored.mean(axis=1)
     with np.errstate(invalid="ignore"):  # infinite less infinite
         change = after - before
@@ -558,4 +366,288 @@ def _evaluated(step: str, found: _CrossFitted, frozen: _CrossFitted, means: Case
         sensitivity_by_repeat=right[:, means.outcome].mean(axis=1),
         specificity_by_repeat=right[:, ~means.outcome].mean(axis=1),
         taken=tuple(sorted(found.taken.items())),
+    )
+
+
+HEADS = ("head", "head_shrunken")
+"""Steps that fit the last layer anew."""
+
+PENALTIES = (0.03, 0.3, 3.0, 30.0)  # C: how far local cases may move the head, small = little
+INNER_FOLDS = 5  # grouped, inside the fitting cases: they choose C and give risks for the threshold
+STEPS_OF_NEWTON, SMALLEST_STEP = 100, 1e-9
+
+
+@dataclass(frozen=True)
+class Head:
+    """A head on a kernel: log odds = offset + intercept + kernel with the fitting cases @ ``weight``.
+
+    ``weight`` has shape (fitting cases,). ``out_of_fold`` are the risks of the fitting cases by heads that
+    did not see their group, from which a threshold may be set. ``penalty`` is the C chosen.
+    """
+
+    weight: Floats
+    intercept: float
+    penalty: float
+    out_of_fold: Floats
+
+
+@dataclass(frozen=True)
+class EvaluatedHead:
+    """A step on local cases that took no part in its fit, the threshold set on the fitting cases.
+
+    ``scores`` are the rates at that threshold, Brier score and log loss; ``gain`` and ``change`` are less
+    those of the step ``threshold``, which keeps the head. ``penalties`` counts the C that were chosen.
+    """
+
+    step: str
+    auc: Estimate
+    gain: Estimate
+    scores: UpdateScores
+    change: UpdateScores
+    penalties: tuple[tuple[float, int], ...]
+
+
+@dataclass(frozen=True)
+class LocalKernel:
+    """How alike local cases are to a head, shape (n, n), and what it keeps of the frozen model.
+
+    ``offset``, shape (n,), are log odds that stay: the frozen model's for a shrunken head. Of a model that
+    is a mean of several on the logit scale, ``share`` is the head's and ``rest``, shape (n,), what the
+    others add.
+    """
+
+    kernel: Floats
+    offset: Floats
+    share: float = 1.0
+    rest: Floats | float = 0.0
+
+    def rows(self, fit: NDArray[np.intp]) -> "LocalKernel":
+        """Of some cases alone."""
+        rest = self.rest[fit] if isinstance(self.rest, np.ndarray) else self.rest
+        return LocalKernel(self.kernel[np.ix_(fit, fit)], self.offset[fit], self.share, rest)
+
+
+@takes_series
+def fit_head(
+    outcome: ArrayLike,
+    local: LocalKernel,
+    *,
+    group: ArrayLike | None,
+    penalties: Sequence[float] = PENALTIES,
+    seed: int | Sequence[int] = 0,
+) -> Head:
+    """A head fitted on local cases, drawn towards the offset as far as grouped folds of them say.
+
+    The penalty of least log loss in grouped folds is taken. Kernel logistic regression: it minimises the sum
+    of the log losses + weight' kernel weight / (2 C), the intercept free (Zhu and Hastie 2005,
+    doi:10.1198/106186005X25619); without an offset the weights are drawn to 0, with the frozen model's log
+    odds as offset towards that model.
+
+    Parameters
+    ----------
+    outcome, group : shape (n,).
+    local : the kernel of these cases, symmetric and positive semidefinite, and their offset.
+    """
+    outcome = checked_outcome(outcome)
+    fold = grouped_folds(outcome, group, folds=INNER_FOLDS, seed=seed)
+    risks = [_crossed(outcome, local, fold, penalty) for penalty in penalties]
+    losses = [float(surprise(outcome, risk).mean()) for risk in risks]
+    best = int(np.argmin(losses))
+    weight, intercept = kernel_logistic(outcome, local.kernel, local.offset, penalties[best])
+    return Head(weight, intercept, penalties[best], risks[best])
+
+
+def kernel_logistic(outcome: Bools, kernel: Floats, offset: Floats, penalty: float) -> tuple[Floats, float]:
+    """Weights, shape (n,), and intercept of kernel logistic regression, by Newton's method with halved steps.
+
+    At the solution weight = C (outcome - risk) and the weights add up to 0.
+    """
+    now = _Fit(outcome, kernel, offset, penalty, np.zeros(len(outcome)), 0.0)
+    for _ in range(STEPS_OF_NEWTON):
+        aim = now.newton()
+        size = 1.0
+        after = aim
+        while not after.loss <= now.loss and size > SMALLEST_STEP:
+            size /= 2
+            after = now.towards(aim, size)
+        if size <= SMALLEST_STEP or now.loss - after.loss < 1e-14 * (1 + now.loss):
+            return (after if after.loss <= now.loss else now).solution
+        now = after
+    raise ValueError(f"the head did not converge in {STEPS_OF_NEWTON} steps at C = {penalty:g}")
+
+
+@dataclass(frozen=True)
+class _Fit:
+    """A point of the search for a head."""
+
+    outcome: Bools
+    kernel: Floats
+    offset: Floats
+    penalty: float
+    weight: Floats
+    intercept: float
+
+    @cached_property
+    def own(self) -> Floats:
+        """What the head adds to the offset, shape (n,)."""
+        return self.kernel @ self.weight + self.intercept
+
+    @cached_property
+    def loss(self) -> float:
+        """Sum of the log losses + weight' kernel weight / (2 C)."""
+        log_odds = self.offset + self.own
+        fit = np.logaddexp(0.0, np.where(self.outcome, -log_odds, log_odds)).sum()
+        return float(fit + self.weight @ (self.own - self.intercept) / (2 * self.penalty))
+
+    @property
+    def solution(self) -> tuple[Floats, float]:
+        return self.weight, self.intercept
+
+    def newton(self) -> "_Fit":
+        """Where the full step leads: Rasmussen and Williams 2006, algorithm 3.1, with a free intercept."""
+        risk = expit(self.offset + self.own)
+        spread = risk * (1 - risk)
+        root = np.sqrt(spread)
+        inner = np.eye(len(risk)) + self.penalty * (root[:, None] * self.kernel * root)
+        factor = cho_factor(inner, lower=True)
+        response = spread * self.own + (self.outcome - risk)  # the working response times spread
+        of_one = root * cho_solve(factor, root)
+        of_response = response - self.penalty * root * cho_solve(factor, root * (self.kernel @ response))
+        intercept = float(of_response.sum() / of_one.sum())
+        return replace(self, weight=self.penalty * (of_response - intercept * of_one), intercept=intercept)
+
+    def towards(self, aim: "_Fit", share: float) -> "_Fit":
+        """A part of the way."""
+        return replace(
+            self,
+            weight=self.weight + share * (aim.weight - self.weight),
+            intercept=self.intercept + share * (aim.intercept - self.intercept),
+        )
+
+
+@takes_series
+def evaluate_heads(
+    outcome: ArrayLike,
+    risk: ArrayLike,
+    kernel: ArrayLike,
+    *,
+    share: float = 1.0,
+    head_risk: ArrayLike | None = None,
+    target: float,
+    assurance: float | None = None,
+    group: ArrayLike | None = None,
+    folds: int = 5,
+    repeats: int = 4,
+    draws: int = 1000,
+    seed: int = 0,
+    level: float = 0.95,
+) -> tuple[EvaluatedHead, ...]:
+    """What a head fitted on local cases buys beside a threshold set on them, by repeated cross-fitting.
+
+    Parameters
+    ----------
+    outcome, risk, group : shape (n,), local cases; ``risk`` is the frozen model's.
+    kernel : shape (n, n), of the head.
+    share, head_risk : of a model that is the mean of several on the logit scale: the share of the one whose
+        head is fitted, and that one's frozen risk, shape (n,).
+    target, assurance : of the threshold, set in every step on the fitting cases.
+    folds, repeats, draws, seed, level : as for ``evaluate_updates``; ranking is by the mean log
+        odds over the repeats.
+    """
+    outcome, risk = checked_risks(outcome, risk)
+    frozen = logit(risk)
+    own = frozen if head_risk is None else logit(checked_risks(outcome, head_risk)[1])
+    rest = frozen - share * own
+    kernel = np.asarray(kernel, dtype=np.float64)
+    offsets = dict(zip(HEADS, (np.zeros(len(risk)), own), strict=True))
+    heads = {step: LocalKernel(kernel, offset, share, rest) for step, offset in offsets.items()}
+    parts = [grouped_folds(outcome, group, folds=folds, seed=(seed, repeat)) for repeat in range(repeats)]
+    means = _case_means(outcome, group, repeats=repeats, draws=draws, seed=seed, level=level)
+    plain = (outcome, frozen, group, target, assurance, parts, seed)
+    first = _of_step(None, *plain)
+    found = {"threshold": first} | {step: _of_step(head, *plain) for step, head in heads.items()}
+    return tuple(
+        _evaluated_head(step, each, first, outcome, group, means, level) for step, each in found.items()
+    )
+
+
+@dataclass(frozen=True)
+class _Scored:
+    """Mean over the repeats: log odds (n,); rightly flagged, squared error and surprise (3, n)."""
+
+    log_odds: Floats
+    each: Floats
+    penalties: Counter[float]
+
+
+def _of_step(
+    local: LocalKernel | None,
+    outcome: Bools,
+    frozen: Floats,
+    group: ArrayLike | None,
+    target: float,
+    assurance: float | None,
+    parts: Sequence[NDArray[np.intp]],
+    seed: int,
+) -> _Scored:
+    log_odds, each = np.zeros(len(outcome)), np.zeros((3, len(outcome)))
+    penalties: Counter[float] = Counter()
+    for repeat, fold in enumerate(parts):
+        for number in range(int(fold.max()) + 1):
+            fit, out = np.flatnonzero(fold != number), np.flatnonzero(fold == number)
+            if local is None:
+                inside, outside = frozen[fit], frozen[out]
+            else:
+                groups = None if group is None else np.asarray(group)[fit]
+                head = fit_head(outcome[fit], local.rows(fit), group=groups, seed=(seed, repeat, number))
+                penalties[head.penalty] += 1
+                inside, outside = _log_odds(local, head, fit, out)
+            risk = expit(outside)
+            threshold = local_threshold(outcome[fit], expit(inside), target=target, assurance=assurance)
+            right = flagged(risk, threshold) == outcome[out]
+            log_odds[out] += outside / len(parts)
+            each[:, out] += np.stack([right, (risk - outcome[out]) ** 2, surprise(outcome[out], risk)]) / len(
+                parts
+            )
+    return _Scored(log_odds, each, penalties)
+
+
+def _log_odds(
+    local: LocalKernel, head: Head, fit: NDArray[np.intp], out: NDArray[np.intp]
+) -> tuple[Floats, Floats]:
+    """Of the fitting cases out of fold and of the others, with what the model's other parts add."""
+    own = local.offset[out] + head.intercept + local.kernel[np.ix_(out, fit)] @ head.weight
+    rest = np.broadcast_to(local.rest, local.offset.shape)
+    return local.share * logit(head.out_of_fold) + rest[fit], local.share * own + rest[out]
+
+
+def _crossed(outcome: Bools, local: LocalKernel, fold: NDArray[np.intp], penalty: float) -> Floats:
+    """Each case's risk by a head that did not see its fold, shape (n,)."""
+    risk = np.empty(len(outcome))
+    for number in range(int(fold.max()) + 1):
+        fit, out = np.flatnonzero(fold != number), np.flatnonzero(fold == number)
+        weight, intercept = kernel_logistic(
+            outcome[fit], local.kernel[np.ix_(fit, fit)], local.offset[fit], penalty
+        )
+        risk[out] = expit(local.offset[out] + intercept + local.kernel[np.ix_(out, fit)] @ weight)
+    return risk
+
+
+def _evaluated_head(
+    step: str,
+    found: _Scored,
+    first: _Scored,
+    outcome: Bools,
+    group: ArrayLike | None,
+    means: _CaseMeans,
+    level: float,
+) -> EvaluatedHead:
+    risk, before = expit(found.log_odds), expit(first.log_odds)
+    return EvaluatedHead(
+        step,
+        auc_logit(outcome, risk, group=group, level=level),
+        compare_auc(outcome, risk, before, group=group, level=level).difference,
+        means.scores(found.each, ""),
+        means.scores(found.each - first.each, ""),
+        tuple(sorted(found.penalties.items())),
     )
