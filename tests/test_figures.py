@@ -154,6 +154,17 @@ def test_a_file_that_cannot_be_written_is_not_overlooked(records, monkeypatch, t
         write_figures(tmp_path, **{**records, "audit": None})
 
 
+def test_a_model_whose_name_begins_like_another_has_figures_of_its_own(tmp_path):
+    frame = check_predictions(
+        table(("cnn", "cnn_v2", "cnn_deduplicated"), splits=("test",), cases=40, events=15)
+    )
+    evaluation = evaluate(frame, condition="malignant", draws=20)
+    names = write_figures(tmp_path, table=frame, evaluation=evaluation, curves=curves(frame, evaluation))
+    for kind in ("roc", "cm", "calibration", "risk_distribution"):
+        assert {f"{kind}_cnn_test", f"{kind}_cnn_v2_test"} <= set(names)
+    assert not [name for name in names if "deduplicated" in name]
+
+
 def test_strange_names_become_file_names_that_differ(tmp_path):
     assert slug("cnn") == "cnn"
     assert slug("a/b") != slug("a b")

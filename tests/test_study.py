@@ -22,6 +22,7 @@ from clineval.data.phantom import phantom
 from clineval.errors import InputError
 from clineval.models import parallel
 from clineval.models.classifier import given_model
+from clineval.pipeline import study as study_module
 from clineval.pipeline.study import (
     claim_folder,
     learning_curve,
@@ -123,6 +124,24 @@ def test_the_combined_model_is_the_mean_on_the_logit_scale(tmp_path):
     for seed in (0, 1):
         one = wide.xs(seed, level="seed")
         np.testing.assert_allclose(one["combined"], (one["cnn"] + machine) / 2, atol=1e-9)
+
+
+def test_with_transfer_the_combined_model_is_half_transfer_as_in_a_run(monkeypatch):
+    logit = {"cnn": -1.0, "scattering": 0.5, "transfer": 2.0}
+
+    def trained(batches, **_):
+        for place, (_material, job) in enumerate(batches):
+            risk = np.full(len(COHORT), 1 / (1 + np.exp(-logit[job.kind])))
+            yield place, parallel.Fitted(None, risk, risk, 1.0)
+
+    monkeypatch.setattr(study_module, "as_finished", trained)
+    settings = replace(SETTINGS, models=(*logit, "combined"), seeds=(0, 1))
+    found = study(COHORT, settings=settings, training=TRAINING)
+    combined = found[found["model"] == "combined"]
+    half = ((-1.0 + 0.5) / 2 + 2.0) / 2
+    np.testing.assert_allclose(combined["risk"], 1 / (1 + np.exp(-half)), rtol=1e-12)
+    assert set(combined["cpu_seconds"]) == {TRAINING.members + 2.0}
+    assert {point.parts for point in plan(COHORT, settings) if point.model != "combined"} == {()}
 
 
 def test_a_finished_study_is_read_back_not_trained_again(risks, finished, monkeypatch):

@@ -10,7 +10,7 @@ import numpy as np
 from clineval.errors import InputError, in_short, option
 from clineval.evaluation.populations import TEST_CLEAN, Cases, Population
 from clineval.evaluation.records import Choice, OperatingPoint, Point, Primary, Scale
-from clineval.predictions import OUT_OF_FOLD, TEST, VAL
+from clineval.predictions import OUT_OF_FOLD, TEST, VAL, is_retrained
 from clineval.statistics.decision_curve import decision_curve
 from clineval.statistics.intervals import Estimate, undefined
 from clineval.statistics.operating_point import operating_point
@@ -271,9 +271,6 @@ def _frozen_threshold(points: Iterable[Point], measure: str) -> float:
 TIE = 0.001
 """Difference of AUC below which two models are alike, and the simpler one is taken."""
 
-WITHOUT_NEAR_DUPLICATES = "_deduplicated"
-"""How the name of a model ends that was trained a second time, without the near-duplicates of test images."""
-
 
 def choose_primary(
     development: Sequence[Population],
@@ -317,7 +314,7 @@ def choose_primary(
 
 def _best(development: Sequence[Population], models: Sequence[str]) -> tuple[str, str]:
     """The model that ranks best on development data, and the reason in words."""
-    candidates = [name for name in models if not _repeated(name, models)]
+    candidates = [name for name in models if not is_retrained(name, models)]
     for name, words in ((OUT_OF_FOLD, "out of fold on train"), (VAL, "on val")):
         aucs = _aucs(development, name, candidates)
         if aucs:
@@ -325,10 +322,6 @@ def _best(development: Sequence[Population], models: Sequence[str]) -> tuple[str
             chosen = next(model for model in candidates if aucs.get(model, -1.0) >= best - TIE)
             return chosen, _why(chosen, words, aucs, left_out=len(candidates) < len(models))
     return candidates[0], f"the first in the table, which has no {OUT_OF_FOLD} or {VAL} rows to choose it on"
-
-
-def _repeated(name: str, models: Sequence[str]) -> bool:
-    return name.removesuffix(WITHOUT_NEAR_DUPLICATES) in set(models) - {name}
 
 
 def _aucs(development: Sequence[Population], name: str, models: Sequence[str]) -> dict[str, float]:

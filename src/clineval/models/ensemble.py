@@ -18,6 +18,7 @@ from clineval.models.network import LearningCurve
 from clineval.models.parallel import Fitted, Indices, Job, Material, run_jobs
 from clineval.models.preprocessing import check_images
 from clineval.models.stored import Floats, Stored
+from clineval.predictions import WITHOUT_NEAR_DUPLICATES
 from clineval.settings import TrainingSettings
 
 DEVICES = ("cpu", "cuda", "mps")
@@ -169,7 +170,7 @@ def check_own_name(name: str) -> None:
     ------
     InputError : as above.
     """
-    if not OWN_NAME.fullmatch(name) or name in TAKEN or name.endswith("_deduplicated"):
+    if not OWN_NAME.fullmatch(name) or name in TAKEN or name.endswith(WITHOUT_NEAR_DUPLICATES):
         raise InputError(
             f"A model of yours needs a name of letters, digits, . + - and _, none of {', '.join(TAKEN)}; "
             f"got {name!r:.80}."

@@ -40,6 +40,7 @@ from clineval.models.stored import (
     require_shapes,
     write_arrays,
 )
+from clineval.predictions import WITHOUT_NEAR_DUPLICATES
 from clineval.results import hash_file
 from clineval.results.folder import MARKER, require_results
 from clineval.statistics.recalibration import Recalibration
@@ -473,7 +474,7 @@ def _stored(
     not_stored = {
         name: str(record["training"]["not_stored"])
         for name, record in records.items()
-        if "not_stored" in record.get("training", {}) and not name.endswith("_deduplicated")
+        if "not_stored" in record.get("training", {}) and not name.endswith(WITHOUT_NEAR_DUPLICATES)
     }
     if not trained:
         raise InputError(

@@ -18,23 +18,32 @@ from clineval import results
 from clineval.data.audit import audit
 from clineval.data.cohort import Cohort
 from clineval.data.splits import derived_seed, grouped_folds
-from clineval.errors import Announce, InputError, Progress, require_extra, silent
+from clineval.errors import Announce, InputError, Progress, option, require_extra, silent
 from clineval.files import write_whole
-from clineval.models.classifier import COMBINED, KINDS, Given, ModelSource, given_model, mean_of, ready
+from clineval.models.classifier import (
+    COMBINED,
+    KINDS,
+    Given,
+    ModelSource,
+    given_model,
+    mean_of,
+    parts_of_combined,
+    ready,
+)
 from clineval.models.ensemble import check_device, check_early_stopping, check_own_name
 from clineval.models.parallel import Fitted, Indices, Job, Material, as_finished
 from clineval.models.preprocessing import check_images
 from clineval.models.user_model import TIMEOUT
 from clineval.pipeline.run import facts, load, trained_here
+from clineval.pipeline.train import COMBINATION
 from clineval.results.folder import hold_folder, move_whole
 from clineval.settings import RunSettings, StudySettings, TrainingSettings
 from clineval.statistics.intervals import normal_quantile
 from clineval.statistics.roc import auc
 
 SINGLE = "cnn_single"  # one network on the whole training part, in place of fold members
-MODELS = ("logreg", SINGLE, "cnn", "scattering", "transfer", "combined")
+MODELS = ("logreg", SINGLE, "cnn", "scattering", "transfer", COMBINATION)
 VARIANTS = ("official", "deduplicated")
-PARTS = {"combined": COMBINED}
 OWN: Mapping[str, Given] = {}  # models of the user's, by name
 POOL = ("train", "val")  # the cases that a study may see
 SPLIT = "cross_validation"
@@ -241,7 +250,8 @@ def _differences(found: Any, wanted: Any, name: str = "") -> Iterable[str]:
 class Training:
     """One point of a study: which model learns from what, and which cases it is scored on.
 
-    ``train`` and ``held_out`` are indices into the cohort.
+    ``train`` and ``held_out`` are indices into the cohort; ``parts`` are the models whose mean it is, of
+    this study, as in a run; none where it is trained itself.
     """
 
     model: str
@@ -252,6 +262,7 @@ class Training:
     seed: int
     train: Indices
     held_out: Indices
+    parts: tuple[str, ...] = ()
 
 
 def study(
@@ -296,7 +307,7 @@ def study(
     batches = [
         (_name(point), job)
         for point in points
-        if point.model not in PARTS
+        if not point.parts
         for job in _jobs(cohort, point, training, own)
     ]
     results: _Results = {name: {} for name, _ in batches}
@@ -320,6 +331,7 @@ def study(
 def plan(cohort: Cohort, settings: StudySettings, own: Mapping[str, Given] = OWN) -> list[Training]:
     """Every training of a study, in a fixed order; ``own`` are models of the user's, by name."""
     pool = np.flatnonzero(cohort.within(*POOL))
+    parts = {COMBINATION: parts_of_combined(settings.models)}
     points = []
     for repeat in range(settings.repeats):
         fold = grouped_folds(cohort.outcome[pool], cohort.group[pool], folds=settings.folds, seed=repeat)
@@ -329,8 +341,9 @@ def plan(cohort: Cohort, settings: StudySettings, own: Mapping[str, Given] = OWN
                 allowed = _allowed(cohort, inside, variant)
                 for fraction in settings.fractions:
                     train = _part(cohort, allowed, fraction, seed=derived_seed(repeat, number, "part"))
+                    place = (variant, fraction, repeat, number)
                     points += [
-                        Training(model, variant, fraction, repeat, number, seed, train, held_out)
+                        Training(model, *place, seed, train, held_out, parts.get(model, ()))
                         for model in (*settings.models, *own)
                         for seed in (settings.seeds if _is_seeded(model, own) else settings.seeds[:1])
                     ]
@@ -349,11 +362,11 @@ def check_study(settings: StudySettings, own: Mapping[str, Given] = OWN) -> None
     if settings.models or not own:
         _known("Models", settings.models, MODELS)
     _known("Variants", settings.variants, VARIANTS)
-    for whole, parts in PARTS.items():
-        if whole in settings.models and not set(parts) <= set(settings.models):
-            raise InputError(
-                f"The model {whole} is made of {' and '.join(parts)}; name these in --models too."
-            )
+    if COMBINATION in settings.models and not parts_of_combined(settings.models):
+        raise InputError(
+            f"The model {COMBINATION} is made of {' and '.join(COMBINED)}; name these in "
+            f"{option('--models')} too."
+        )
     if not settings.seeds or len(set(settings.seeds)) < len(settings.seeds):
         raise InputError(
             f"A study needs seeds, each once; got {', '.join(map(str, settings.seeds)) or 'none'}."
@@ -448,7 +461,7 @@ def _kind(model: str, own: Mapping[str, Given] = OWN) -> str:
 
 def _is_seeded(model: str, own: Mapping[str, Given]) -> bool:
     """Whether another seed gives other risks; a model where none does is trained with the first alone."""
-    return model in PARTS or KINDS[_kind(model, own)].seeded
+    return model == COMBINATION or KINDS[_kind(model, own)].seeded
 
 
 _Name = tuple[str, str, float, int, int, int]
@@ -482,9 +495,10 @@ def _rows(cohort: Cohort, point: Training, results: _Results) -> pd.DataFrame:
 
 
 def _risk(point: Training, results: _Results) -> tuple[NDArray[np.float64], float]:
-    if point.model in PARTS:
-        parts = [_risk(replace(point, model=part), results) for part in PARTS[point.model]]
-        return mean_of([risk for risk, _ in parts]), sum(seconds for _, seconds in parts)
+    if point.parts:
+        found = {part: _risk(replace(point, model=part, parts=()), results) for part in point.parts}
+        seconds = sum(each for _, each in found.values())
+        return mean_of([found[part][0] for part in point.parts]), seconds
     key = _name(point)
     if key not in results:  # trained once, with the first seed
         key = next(name for name in results if name[:5] == key[:5])

@@ -23,7 +23,7 @@ from clineval.models.network import LearningCurve
 from clineval.models.stored import Floats, write_model
 from clineval.pipeline.scoring import FROZEN, LEFT_OUT, SITE_TABLE
 from clineval.pipeline.stored_run import DECIMALS, RECORDS, learn_reference, write_reference
-from clineval.predictions import write_predictions
+from clineval.predictions import WITHOUT_NEAR_DUPLICATES, write_predictions
 from clineval.settings import RunSettings
 from clineval.statistics.recalibration import Recalibration, fit_platt, fit_temperature
 from clineval.statistics.thresholds import threshold_for_sensitivity
@@ -165,7 +165,11 @@ def train_all(
     if parts := parts_of_combined(names):
         by_name = {model.name: model for model in models}
         models.append(combine([by_name[part] for part in parts]))
-    pairs = [finalise(model, fewer, name=f"{model.name}_deduplicated") for pair in without for model in pair]
+    pairs = [
+        finalise(model, fewer, name=f"{model.name}{WITHOUT_NEAR_DUPLICATES}")
+        for pair in without
+        for model in pair
+    ]
     return (*models, *pairs)
 
 

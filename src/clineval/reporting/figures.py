@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -20,6 +20,7 @@ from clineval.evaluation import Evaluation
 from clineval.evaluation.curves import Curves, PopulationCurves
 from clineval.evaluation.records import COUNTS, RATES, OperatingPoint, PopulationScores
 from clineval.files import CsvRows, text_cell
+from clineval.predictions import is_retrained
 from clineval.reporting import data_plots, plots
 from clineval.reporting.artefacts import Failures, failures
 from clineval.reporting.data_plots import LearningCurve, write_duplicates
@@ -253,7 +254,7 @@ def of_models(material: Material) -> Iterator[Drawing]:
     """Every figure of every model on every population kept for testing."""
     for population in tested_populations(material.evaluation):
         models = [name for name, scored in material.evaluation.models.items() if population in scored]
-        for model in filter(lambda name: not is_variant(name, models), models):
+        for model in filter(lambda name: not is_retrained(name, models), models):
             yield from _of_model(_Scene(material, model, population))
         if any(material.curves.models[name][population].decision is not None for name in models):
             yield Drawing(
@@ -261,11 +262,6 @@ def of_models(material: Material) -> Iterator[Drawing]:
                 partial(_decision, material, population),
                 partial(of_decision, material.curves, population),
             )
-
-
-def is_variant(name: str, models: Collection[str]) -> bool:
-    """Whether a model is another one trained otherwise (``cnn_deduplicated``): shown beside it, not apart."""
-    return any(name.startswith(f"{other}_") for other in models if other != name)
 
 
 def tested_populations(evaluation: Evaluation) -> list[str]:

@@ -8,6 +8,7 @@ from typing import Any
 from clineval.data import own_table
 from clineval.evaluation.operating_points import THESE_CASES_ONLY
 from clineval.evaluation.records import SubgroupCell, SubgroupTable
+from clineval.predictions import WITHOUT_NEAR_DUPLICATES
 from clineval.reporting.artefacts import Artefacts, file_hash
 from clineval.reporting.sentences import (
     CLEAN,
@@ -33,8 +34,6 @@ from clineval.results import LEDGER, read_openings
 from clineval.statistics.differences import GapTest
 from clineval.statistics.intervals import Estimate
 from clineval.statistics.thresholds import GuaranteedThreshold
-
-WITHOUT_NEAR_DUPLICATES = "_deduplicated"  # how the name of a model ends that was trained without them
 
 PRETRAINED = "pretrained on ImageNet"
 TEXTURE = (
