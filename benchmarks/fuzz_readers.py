@@ -111,6 +111,7 @@ def _dicom_files() -> list[bytes]:
         dataset.BitsAllocated, dataset.BitsStored, dataset.HighBit = held, bits, bits - 1
         dataset.PixelRepresentation = 0
         values = np.repeat(np.arange(12 * 16) * 333 % 2**bits, dataset.SamplesPerPixel)
+        values <<= tags.get("HighBit", bits - 1) + 1 - bits
         dataset.PixelData = values.astype(f"<u{held // 8}").tobytes()
         for name, value in tags.items():
             setattr(dataset, name, value)

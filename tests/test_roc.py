@@ -246,9 +246,9 @@ def test_one_outcome_missing_leaves_numbers_undefined_with_the_reason(outcome):
 
 @pytest.mark.parametrize("rate", [-0.1, 1.1, 90, np.nan])
 def test_a_rate_outside_0_and_1_is_refused(rate):
-    with pytest.raises(ValueError, match="A specificity lies between 0 and 1"):
+    with pytest.raises(ValueError, match=r"A specificity lies between 0 and 1|a number as specificity"):
         sensitivity_at_specificity([1, 0], [0.2, 0.1], rate)
-    with pytest.raises(ValueError, match="A sensitivity lies between 0 and 1"):
+    with pytest.raises(ValueError, match=r"A sensitivity lies between 0 and 1|a number as sensitivity"):
         specificity_at_sensitivity([1, 0], [0.2, 0.1], rate)
     with pytest.raises(ValueError, match="Every specificity lies between 0 and 1"):
         roc_band([1, 0], [0.2, 0.1], specificity=[0.5, rate])

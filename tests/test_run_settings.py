@@ -21,4 +21,4 @@ from clineval.settings import DataSettings, RunSettings
 def test_a_set_asked_for_by_name_or_found_by_auto_is_one_setting(asked, came, recorded):
     cohort = phantom(0, cases=(20, 10, 10))
     cohort = replace(cohort, source=replace(cohort.source, dataset=came))
-    assert _named(RunSettings(data=DataSettings(dataset=asked)), cohort).data.dataset == recorded
+    assert _named(RunSettings(data=DataSettings(dataset=asked)), cohort, []).data.dataset == recorded
