@@ -350,9 +350,9 @@ def _summary_rows(measures: dict[str, Any]) -> Iterator[tuple[str, ...]]:
     if not points or measures.get("used_for"):
         return
     cases = f"{measures['cases']:,} ({measures['events']:,})"
-    scores = (_interval(measures["auc_logit"]), _interval(measures["brier"]))
+    scores = (_with_bounds(measures["auc_logit"]), _with_bounds(measures["brier"]))
     for point in _shown_points(points):
-        rates = (_interval(point["sensitivity"]), _interval(point["specificity"]))
+        rates = (_with_bounds(point["sensitivity"]), _with_bounds(point["specificity"]))
         yield cases, *scores, f"{point['threshold']:.3f} {point['name']}", *rates
 
 
@@ -363,15 +363,6 @@ def _shown_points(points: list[dict[str, Any]]) -> list[dict[str, Any]]:
         point for point in points if point["name"] == "sensitivity_90" and point["threshold"] is not None
     ]
     return named or chosen or points[:1]
-
-
-def _interval(estimate: dict[str, Any]) -> str:
-    if estimate["value"] is None:
-        return "undefined"
-    low, high = (
-        f"{bound:.3f}" if bound is not None else "?" for bound in (estimate["low"], estimate["high"])
-    )
-    return f"{estimate['value']:.3f} ({low}-{high})"
 
 
 DONE, UNEXPECTED, USAGE, REFUSED, FOUND, INTERRUPTED = 0, 1, 2, 3, 4, 130

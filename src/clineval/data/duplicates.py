@@ -427,7 +427,7 @@ def is_available() -> bool:
 
 
 def find_pairs_approximately(
-    images: Images, threshold: float, *, seed: int = 0, progress: Progress | None = None
+    images: Images, threshold: float, *, progress: Progress | None = None
 ) -> Matches:
     """Pairs of images whose similarity reaches ``threshold``; nearly all of them.
 
@@ -439,16 +439,15 @@ def find_pairs_approximately(
     ----------
     images : uint8, shape (cases, height, width).
     threshold : least similarity, in (0, 1].
-    seed : of the search.
     progress : called with (alignments done, alignments in all).
     """
-    return find_pairs(images, threshold, among=_candidates(images, seed=seed), progress=progress)
+    return find_pairs(images, threshold, among=_candidates(images), progress=progress)
 
 
-def _candidates(images: Images, *, seed: int) -> tuple[Indices, Indices]:
+def _candidates(images: Images) -> tuple[Indices, Indices]:
     from pynndescent import NNDescent  # its compiler takes ten seconds, spent only where it is needed
 
-    index = NNDescent(_middle(images, 0, 0), n_neighbors=15, random_state=seed, n_jobs=-1)
+    index = NNDescent(_middle(images, 0, 0), n_neighbors=15, random_state=0, n_jobs=-1)
     found = [index.neighbor_graph[0][:, : NEIGHBOURS + 1]]
     for field in (images, images[:, :, ::-1]):
         for dy, dx in DISPLACED:

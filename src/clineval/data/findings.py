@@ -438,7 +438,6 @@ def picture_quantities(picture: Image.Image) -> NDArray[np.float64]:
 def file_quantities(
     paths: Sequence[Path],
     *,
-    home: Path | None = None,
     bits: int | None = DEEP,
     progress: Progress | None = None,
 ) -> dict[str, NDArray[np.float64]]:
@@ -451,9 +450,7 @@ def file_quantities(
     InputError : a file cannot be used any more.
     """
     rows = []
-    for path, found in zip(
-        paths, read_images(paths, _of_read, home=home, bits=bits, progress=progress), strict=True
-    ):
+    for path, found in zip(paths, read_images(paths, _of_read, bits=bits, progress=progress), strict=True):
         if isinstance(found, Unusable):
             raise InputError(f"{path.name}: {found}; it could be read a moment ago. Repeat the command.")
         rows.append(found)

@@ -426,7 +426,6 @@ def load_cohort(
     seed: int = 0,
     condition: str | None = None,
     colour: bool = False,
-    address: str | None = None,
     announce: Announce = silent,
 ) -> Cohort:
     """The cohort of a data set by its name.
@@ -448,7 +447,7 @@ def load_cohort(
         return _phantom(size, condition, seed=seed, reason="it was asked for with --dataset phantom")
     name = STANDARD if dataset == "auto" else dataset
     try:
-        return _official(name, size, condition, colour=colour, address=address, announce=announce)
+        return _official(name, size, condition, colour=colour, announce=announce)
     except Unavailable as error:
         if dataset != "auto" or size != phantom.SIZE:
             raise
@@ -461,13 +460,12 @@ def _official(
     condition: str | None,
     *,
     colour: bool,
-    address: str | None,
     announce: Announce,
 ) -> Cohort:
     condition_of(name, condition)  # refused before anything is downloaded
     path = find(name, size=size)
     if path is None:
-        path = fetch(name, size=size, address=address, announce=announce)
+        path = fetch(name, size=size, announce=announce)
     return read(path, name, size=size, condition=condition, colour=colour)
 
 

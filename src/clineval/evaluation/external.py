@@ -12,7 +12,7 @@ from scipy.special import logit
 from clineval.evaluation.populations import Cases, populations
 from clineval.evaluation.records import Point, Scale
 from clineval.statistics import calibration
-from clineval.statistics.auc import auc_logit, compare_auc, compare_auc_unpaired, square_and_add
+from clineval.statistics.auc import auc_logit, compare_auc, compare_auc_unpaired
 from clineval.statistics.counts import Bools, Floats, checked_risks, takes_series
 from clineval.statistics.differences import compare_brier, compare_log_loss
 from clineval.statistics.intervals import (
@@ -22,6 +22,7 @@ from clineval.statistics.intervals import (
     percentile_interval,
     resampling_units,
     shared_groups,
+    square_and_add,
     undefined,
     without_bounds,
 )

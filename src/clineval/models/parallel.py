@@ -29,7 +29,7 @@ from threadpoolctl import threadpool_limits
 
 from clineval.data.cohort import Cohort
 from clineval.data.splits import grouped_folds
-from clineval.errors import InputError, Progress
+from clineval.errors import InputError, Progress, option
 from clineval.files import program_version
 from clineval.models.classifier import KINDS, Lesson, risk_of
 from clineval.models.network import ARCHITECTURE
@@ -384,22 +384,20 @@ def run_jobs(
     tasks: Sequence[Task],
     *,
     workers: int | None = None,
-    cluster: str | None = None,
     finished: Path | None = None,
     progress: Progress | None = None,
 ) -> list[Fitted]:
     """Do every training that is not filed under its key yet; the results in the order of ``tasks``.
 
-    The results do not depend on ``workers``, on ``cluster`` or on which trainings were filed before.
+    The results do not depend on ``workers`` or on which trainings were filed before.
 
     Parameters
     ----------
     workers : trainings at once; all cores by default.
-    cluster : address of a Dask scheduler, ``tcp://HOST:8786``, instead of local processes.
     finished : folder in which finished trainings are kept and looked for.
     progress : called with (done, total) whenever a training is done.
     """
-    results = dict(as_finished(tasks, workers=workers, cluster=cluster, finished=finished, progress=progress))
+    results = dict(as_finished(tasks, workers=workers, finished=finished, progress=progress))
     return [results[number] for number in range(len(tasks))]
 
 
@@ -411,7 +409,10 @@ def as_finished(
     finished: Path | None = None,
     progress: Progress | None = None,
 ) -> Iterator[tuple[int, Fitted]]:
-    """The same, but each result with its place in ``tasks`` as soon as it is there, in no fixed order."""
+    """The same, but each result with its place in ``tasks`` as soon as it is there, in no fixed order.
+
+    ``cluster`` is the address of a Dask scheduler, ``tcp://HOST:8786``, instead of local processes.
+    """
     workers = checked_workers(workers)
     report = progress or (lambda done, total: None)
     places: dict[str, list[int]] = {}
@@ -441,7 +442,7 @@ def checked_workers(workers: int | None) -> int:
     if workers is None:
         return joblib.cpu_count()
     if workers < 1:
-        raise InputError(f"Expected at least 1 training at once; got --jobs {workers}.")
+        raise InputError(f"{option('--jobs')} needs a number from 1 on; got {workers}.")
     return workers
 
 

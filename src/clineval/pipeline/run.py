@@ -96,13 +96,13 @@ def load_own(own: OwnImages, settings: RunSettings, *, announce: Announce) -> Ow
     return replace(read, cohort=cohort)
 
 
-def draw_check_strip(own: OwnCohort, folder: Path, *, by: str | None = None) -> None:
+def draw_check_strip(own: OwnCohort, folder: Path) -> None:
     """Draw ``check_strip.png``: some images as they were given beside what the models see, by scanner."""
     from clineval.reporting.data_plots import write_check_strip
 
     source = own.cohort.source
     write_check_strip(
-        draw_samples(own, by=by),
+        draw_samples(own),
         folder / "check_strip.png",
         preparation=source.preparation,
         condition=own.cohort.condition,
@@ -239,14 +239,15 @@ def run(
         require_apart(target, own.table, own.folder, *read.folders)
     with ready(given), replace_folder(target, kind="run", force=force) as folder:
         finished = _finished_members(target, keep=resume)
-        how: dict[str, Any] = {"given": given, "jobs": jobs, "finished": finished, "announce": announce}
         with recorder.step("audit"), beside(load_training, workers=jobs):
             whole = cohort
             findings, cohort = audit_and_group(cohort, settings, folder, announce=announce)
         with recorder.step("explore"):
             exploration = write_exploration(cohort, folder)
         with recorder.step("train"):
-            trained = train_all(cohort, findings, settings, **how)
+            trained = train_all(
+                cohort, findings, settings, given=given, jobs=jobs, finished=finished, announce=announce
+            )
             write_tables(trained, folder)
             recorder.training.update(training_seconds(trained))
             recorder.seed_differences.update(seed_differences(trained))
@@ -254,7 +255,9 @@ def run(
             warn(line)
         if settings.data.site_column is not None:
             with recorder.step("sites"):
-                write_left_out_sites(cohort, settings, folder, **how)
+                write_left_out_sites(
+                    cohort, settings, folder, given=given, jobs=jobs, finished=finished, announce=announce
+                )
         of_data = partial(
             draw_data, folder, whole, cohort, findings, exploration, models=trained, own=read, formats=formats
         )
@@ -264,8 +267,9 @@ def run(
             lines = curves(table, evaluation)
         if settings.probes:
             with recorder.step("probes"):
-                about_it = (cohort, read, table, evaluation, settings.evaluation, folder)
-                write_run_probes(*about_it, announce=announce)
+                write_run_probes(
+                    cohort, read, table, evaluation, settings.evaluation, folder, announce=announce
+                )
         announce("Drawing the figures, checking maps of test images")
         of_models = partial(
             draw_models, folder, table, evaluation, lines, exploration, cohort, formats=formats

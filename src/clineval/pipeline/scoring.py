@@ -42,7 +42,8 @@ def open_and_score(
     Parameters
     ----------
     folder : of results, with ``predictions.csv``; gets ``ledger.jsonl`` and ``evaluation.json``.
-    settings, condition, models, progress : as for ``score_folder``.
+    settings, condition : as for ``score_folder``; ``models`` is the folder that says what the models learnt
+        where, by default ``models`` of the folder.
     frozen : what was fixed before, for the ledger: settings, data and models.
     table : what lies in the folder, where it is at hand.
 
@@ -68,8 +69,6 @@ def score_folder(
     settings: Mapping[str, Any],
     *,
     condition: str,
-    models: Path | None = None,
-    progress: Progress | None = None,
 ) -> Evaluation:
     """Score the table of a folder once more, as its opening did: a repetition, and no new opening.
 
@@ -81,13 +80,12 @@ def score_folder(
         record of ``evaluation.json``, and ``origins``: by model what must stand beside its figures, by
         default as the run's models say.
     condition : what ``outcome`` is 1 for.
-    models : the folder that says what the models learnt where; by default ``models`` of the folder.
 
     Raises
     ------
     InputError : a table is missing or not fit, or something was learnt on cases that are to be scored.
     """
-    return _score(folder, settings, condition=condition, models=models, opening=None, progress=progress)
+    return _score(folder, settings, condition=condition)
 
 
 def learnt_by(models: Path) -> tuple[Learnt, ...]:
@@ -106,9 +104,9 @@ def _score(
     *,
     condition: str,
     table: pd.DataFrame | None = None,
-    models: Path | None,
-    opening: Callable[..., None] | None,
-    progress: Progress | None,
+    models: Path | None = None,
+    opening: Callable[..., None] | None = None,
+    progress: Progress | None = None,
 ) -> Evaluation:
     members = folder / "members.csv"
     models = folder / "models" if models is None else models

@@ -161,10 +161,7 @@ def train_all(
         finished=finished,
         progress=announce(f"Training {', '.join(names)}"),
     )
-    models = [finalise(model, cohort) for model in trained]
-    if parts := parts_of_combined(names):
-        by_name = {model.name: model for model in models}
-        models.append(combine([by_name[part] for part in parts]))
+    models = _final(trained, cohort)
     pairs = [
         finalise(model, fewer, name=f"{model.name}{WITHOUT_NEAR_DUPLICATES}")
         for pair in without
@@ -376,7 +373,7 @@ def write_left_out_sites(
         progress=announce(f"Training without each of {len(sites)} sites"),
     )
     frames = [
-        _scored(model, site, column, settings)
+        _scored(model, column, settings)
         for site, models in zip(sites, trained, strict=True)
         for model in _final(models, site.cohort)
     ]
@@ -412,7 +409,7 @@ def _final(trained: Sequence[TrainedModel], cohort: Cohort) -> tuple[FinalModel,
     return (*models.values(), *([combine([models[part] for part in parts])] if parts else []))
 
 
-def _scored(model: FinalModel, site: Site, column: str, settings: RunSettings) -> pd.DataFrame:
+def _scored(model: FinalModel, column: str, settings: RunSettings) -> pd.DataFrame:
     """The site's cases with their risks and the threshold that the other sites froze."""
     cohort = model.cohort
     here = cohort.within("test")

@@ -27,6 +27,7 @@ from clineval.evaluation.readers import check_readers
 from clineval.evaluation.records import Point, Primary, Scale
 from clineval.files import CsvRows, to_plain, write_json
 from clineval.models.onnx_model import TRAINED_ELSEWHERE
+from clineval.models.parallel import checked_workers
 from clineval.pipeline.external import (
     ExternalScores,
     draw_beside,
@@ -118,8 +119,7 @@ def validate(
     for each in tables:
         check_apart(results, each, out)
     check_formats(formats)
-    if jobs is not None and jobs < 1:
-        raise InputError(f"{option('--jobs')} needs a number from 1 on; got {jobs}.")
+    checked_workers(jobs)
     recorder, unchanged = provenance.Recorder(), watch(results)
     with recorder.step("read"):
         run = read_run(results, thresholds=settings.evaluation.thresholds)
@@ -161,24 +161,33 @@ def validate(
                 write_sites(study, folder, formats=formats, notice=external.cohort.source.notice)
         if settings.corruptions:
             with recorder.step("robustness"):
-                given = (run, external.cohort, scored.views, settings, folder)
-                write_robustness(*given, jobs=jobs, announce=announce)
+                write_robustness(
+                    run, external.cohort, scored.views, settings, folder, jobs=jobs, announce=announce
+                )
         with recorder.step("draw"):
             from clineval.reporting.figures import write_exploration_figures
 
             exploration = write_exploration(external.cohort, folder)
             write_exploration_figures(folder, exploration, external.cohort, formats=formats)
             lines = curves(table, evaluation)
-            drawn = (folder, table, evaluation, lines, exploration, external.cohort)
-            draw_models(*drawn, formats=formats, progress=announce("Drawing the figures"))
+            draw_models(
+                folder,
+                table,
+                evaluation,
+                lines,
+                exploration,
+                external.cohort,
+                formats=formats,
+                progress=announce("Drawing the figures"),
+            )
             write_beside_figures(folder, subject_of(evaluation), lines, notice=external.cohort.source.notice)
             draw_beside(beside, external, folder)
             draw_scored_squares(run, external, scored, folder, matching=settings.matching)
         with recorder.step("report"):
-            about = (command, {**asdict(settings), "evaluation": scoring}, external.cohort, run, results)
-            provenance.seal(folder, _facts(*about, recorder))
+            asked = {**asdict(settings), "evaluation": scoring}
+            provenance.seal(folder, _facts(command, asked, external.cohort, run, results, recorder))
             write_words(folder, lines, table=table, announce=announce)
-        provenance.seal(folder, _facts(*about, recorder))
+        provenance.seal(folder, _facts(command, asked, external.cohort, run, results, recorder))
         unchanged()  # all that was read of the run, and hashed, is of one run
     return Validated(out, external.cohort, evaluation, beside, external.unreadable, study)
 

@@ -99,7 +99,7 @@ def _beside(subject: Subject, curves: Curves, population: str, column: str, scor
     own = [each for each in scores.together if each.model == main and _at(each, at)]
     others = [each for each in scores.together if each not in own]
     key = f"beside-{population}-{column}".replace(" ", "-")
-    charts = [_roc_chart(subject, curves, population, column, scores, main, key=f"{key}-roc")]
+    charts = [_roc_chart(curves, population, column, scores, main, key=f"{key}-roc")]
     against = scores.against[main]
     if against.curve is not None:
         charts += [
@@ -388,7 +388,6 @@ def _benefit(found: Estimate) -> Cell:
 
 
 def _roc_chart(
-    subject: Subject,
     curves: Curves,
     population: str,
     column: str,

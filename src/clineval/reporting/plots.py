@@ -55,12 +55,11 @@ def draw_roc(
     *,
     points: Sequence[OperatingPoint],
     measures: Mapping[str, Estimate],
-    colour: str = INK,
 ) -> None:
     """The ROC curve with its band, the operating points marked, the AUC with its interval in the legend."""
     if line.band is not None:
-        ax.fill_between(line.grid, line.band.low, line.band.high, color=colour, alpha=0.16, linewidth=0)
-    ax.plot(line.false_positive_rate, line.sensitivity, color=colour, label=auc_label(measures))
+        ax.fill_between(line.grid, line.band.low, line.band.high, color=INK, alpha=0.16, linewidth=0)
+    ax.plot(line.false_positive_rate, line.sensitivity, color=INK, label=auc_label(measures))
     for point in points:
         _mark(point, ax)
     _diagonal(ax, label="chance, AUC 0.5")
@@ -494,14 +493,12 @@ def draw_grey(shares: Mapping[str, Sequence[float]], ax: Axes) -> None:
     ax.set_ylabel("% of pixels, per 8 grey levels")
 
 
-def write_case_mix(
-    content: Mapping[str, Any], path: Path, *, primary: str | None = None, notice: str = ""
-) -> None:
+def write_case_mix(content: Mapping[str, Any], path: Path, *, notice: str = "") -> None:
     """Draw risks and grey levels of internal test cases, if any, and the external cohort as ``path`` (png).
 
-    ``content`` is what ``transport.json`` holds, ``primary`` the model whose risks are drawn.
+    ``content`` is what ``transport.json`` holds.
     """
-    model, name = spoken(content["models"], primary), shorten(content["external"], 30)
+    model, name = spoken(content["models"], None), shorten(content["external"], 30)
     record = content["models"][model]
     names = {INTERNAL: "internal test cases", EXTERNAL: name}
     found = {

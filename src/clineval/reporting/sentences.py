@@ -320,10 +320,9 @@ def detection(point: OperatingPoint, *, condition: str) -> str:
     return f"At the threshold {number(point.threshold, 2)} ({origin_words(point)}) {said}."
 
 
-def frequencies(
-    *, prevalence: float, sensitivity: float, specificity: float, of: int = 1000
-) -> dict[str, int]:
-    """The four cells among ``of`` people, in whole people that add up."""
+def frequencies(*, prevalence: float, sensitivity: float, specificity: float) -> dict[str, int]:
+    """The four cells among 1,000 people, in whole people that add up."""
+    of = 1000
     present = round(of * prevalence)
     found = round(of * prevalence * sensitivity) if not math.isnan(sensitivity) else 0
     alarms = round(of * (1 - prevalence) * (1 - specificity)) if not math.isnan(specificity) else 0

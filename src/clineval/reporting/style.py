@@ -136,14 +136,14 @@ def lay_out(
     return figure
 
 
-def lay_out_stacked(figure: Figure, heading: Heading, *, height: float, below: float = 0.42) -> Figure:
+def lay_out_stacked(figure: Figure, heading: Heading, *, height: float) -> Figure:
     """Put the panels one below the other in a journal's column, so that they read on a small screen too.
 
     Parameters
     ----------
-    height : of each panel in inches; ``below`` is the room under each for its labels.
+    height : of each panel in inches.
     """
-    axes = figure.axes
+    axes, below = figure.axes, 0.42  # inches under each panel for its labels
     step = height + below
     lay_out(figure, heading, height=height + (len(axes) - 1) * step, below=below)
     page = figure.get_size_inches()[1]

@@ -16,6 +16,7 @@ from clineval.statistics.intervals import (
     few_groups,
     normal_quantile,
     shared_groups,
+    square_and_add,
     undefined,
 )
 
@@ -282,21 +283,6 @@ def compare_auc_unpaired(
 def _scale_alone(estimate: Estimate) -> str:
     """The method without what it says of the coverage of a single AUC."""
     return estimate.method.partition("; from")[0]
-
-
-def square_and_add(first: Estimate, second: Estimate, *, correlation: float = 0.0) -> tuple[float, float]:
-    """Bounds of first - second from the bounds of each: Zou and Donner's rule (2008, doi:10.1002/sim.3095).
-
-    ``correlation``: of the two estimates; 0 where they share no case.
-    """
-    value = first.value - second.value
-    below = _joined(first.value - first.low, second.high - second.value, correlation)
-    above = _joined(first.high - first.value, second.value - second.low, correlation)
-    return value - below, value + above
-
-
-def _joined(first: float, second: float, correlation: float) -> float:
-    return float(np.sqrt(max(0.0, first**2 + second**2 - 2 * correlation * first * second)))
 
 
 def _level_reaching_zero(both: Callable[[float], tuple[Estimate, Estimate]], value: float) -> float:

@@ -236,15 +236,13 @@ class SmoothedCurve:
 class CalibrationErrors:
     """Distances of the risks from the smoothed curve: their mean (ICI), median (E50) and 90 % point (E90).
 
-    The last three are what perfectly calibrated risks would show on as many cases by chance (median).
+    ``ici_by_chance`` is what perfectly calibrated risks would show on as many cases by chance (median).
     """
 
     ici: Estimate
     e50: Estimate
     e90: Estimate
     ici_by_chance: float
-    e50_by_chance: float
-    e90_by_chance: float
 
 
 @dataclass(frozen=True)
@@ -350,9 +348,7 @@ def smoothed_calibration(
     curve = _curve(whole, carrier, fits, code, draws=draws, level=level)
     if not 0 < np.count_nonzero(outcome) < len(outcome):
         nothing = undefined("needs cases with and without the condition", level=level)
-        return SmoothedCalibration(
-            curve, CalibrationErrors(nothing, nothing, nothing, np.nan, np.nan, np.nan)
-        )
+        return SmoothedCalibration(curve, CalibrationErrors(nothing, nothing, nothing, np.nan))
     values = _summaries(whole.smoother, whole.cases, whole.smoother.fits(whole.cases, whole.events))
     drawn = _summaries(carrier.smoother, cases, fits)
     chance = _by_chance(carrier, risk, code, draws, seed)
@@ -363,8 +359,7 @@ def smoothed_calibration(
         _above_chance(float(value[0]), own, perfect, level, f"{method}; covers {covers}", code)
         for value, own, perfect, covers in zip(values, drawn, chance, COVERS, strict=True)
     )
-    middle = (float(np.median(perfect)) for perfect in chance)
-    return SmoothedCalibration(curve, CalibrationErrors(ici, e50, e90, *middle))
+    return SmoothedCalibration(curve, CalibrationErrors(ici, e50, e90, float(np.median(chance[0]))))
 
 
 def _curve(
@@ -422,7 +417,7 @@ def calibration_errors(
     outcome, risk = checked_risks(outcome, risk)
     if not 0 < np.count_nonzero(outcome) < len(outcome):
         nothing = undefined("needs cases with and without the condition", level=level)
-        return CalibrationErrors(nothing, nothing, nothing, nothing.value, nothing.value, nothing.value)
+        return CalibrationErrors(nothing, nothing, nothing, nothing.value)
     return smoothed_calibration(outcome, risk, group=group, draws=draws, seed=seed, level=level).errors
 
 

@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.special import ndtr, ndtri, stdtr
 from scipy.stats import binom, binomtest, rankdata
 
-from clineval.statistics.auc import Comparison, auc_logit, square_and_add, untested
+from clineval.statistics.auc import Comparison, auc_logit, untested
 from clineval.statistics.counts import (
     Bools,
     Floats,
@@ -37,6 +37,7 @@ from clineval.statistics.intervals import (
     normal_quantile,
     quantile_by_group,
     shared_groups,
+    square_and_add,
     undefined,
     wilson_bounds,
     without_bounds,

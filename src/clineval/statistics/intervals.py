@@ -106,6 +106,35 @@ def without_bounds(estimate: Estimate, reason: str) -> Estimate:
     return Estimate(estimate.value, np.nan, np.nan, estimate.level, reason)
 
 
+def square_and_add(
+    first: Estimate,
+    second: Estimate,
+    *,
+    weights: tuple[float, float] = (1.0, -1.0),
+    correlation: float = 0.0,
+) -> tuple[float, float]:
+    """Bounds of a weighted sum, by default first - second, from the bounds of each (MOVER).
+
+    Zou and Donner 2008, doi:10.1002/sim.3095.
+
+    Parameters
+    ----------
+    weights : of the two; the first at least 0. A negative weight takes the other side of its interval.
+    correlation : of the two estimates; 0 where they share no case.
+    """
+    (one, other), (low, high) = weights, (second.value - second.low, second.high - second.value)
+    below, above = (low, high) if other >= 0 else (high, low)
+
+    def reach(a: float, b: float) -> float:
+        return float(np.sqrt(max(0.0, a**2 + b**2 + 2 * correlation * np.sign(other) * a * b)))
+
+    value = one * first.value + other * second.value
+    return (
+        value - reach(one * (first.value - first.low), abs(other) * below),
+        value + reach(one * (first.high - first.value), abs(other) * above),
+    )
+
+
 def wilson(successes: int, total: int, *, level: float = 0.95) -> Estimate:
     """A proportion such as sensitivity, with Wilson's score interval.
 

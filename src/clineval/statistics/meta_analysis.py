@@ -296,14 +296,12 @@ class SitePlan:
 
 
 @takes_series
-def plan_sites(
-    events: ArrayLike, non_events: ArrayLike, *, least: int = LEAST_OF_A_CLASS, of: str = ""
-) -> SitePlan:
+def plan_sites(events: ArrayLike, non_events: ArrayLike, *, of: str = "") -> SitePlan:
     """Which sites stand alone, which small ones are pooled into one, and which are left out.
 
-    A site stands alone with at least ``least`` events and as many non-events. Two small sites or more are
-    pooled into one where together they have as many; otherwise they are left out. A site without cases is
-    always left out.
+    A site stands alone with at least ``LEAST_OF_A_CLASS`` events and as many non-events. Two small sites or
+    more are pooled into one where together they have as many; otherwise they are left out. A site without
+    cases is always left out.
 
     Parameters
     ----------
@@ -311,6 +309,7 @@ def plan_sites(
         groups, groups with such cases, and ``of`` is ``"groups with "``.
     """
     counted = np.stack([np.asarray(events, dtype=np.intp), np.asarray(non_events, dtype=np.intp)])
+    least = LEAST_OF_A_CLASS
     small = counted.min(axis=0) < least
     together = small & (counted.sum(axis=0) > 0)
     pool = together.sum() > 1 and counted[:, together].sum(axis=1).min() >= least

@@ -27,6 +27,7 @@ from clineval.statistics.intervals import (
     percentile_interval,
     quantile_by_group,
     shared_groups,
+    square_and_add,
     undefined,
     weight_blocks,
     without_bounds,
@@ -652,22 +653,13 @@ def _weighted(which: Bools, setting: _Setting, *, cost: float = 1.0) -> Estimate
         return Estimate(value, np.nan, np.nan, level, setting.few)
     sums = [_deviations(which, side, code) for side in (outcome, ~outcome)]
     shared = correlation_through_groups(*sums)
-    below = _reach(weights, one.value - one.low, two.value - two.low, two.high - two.value, shared)
-    above = _reach(weights, one.high - one.value, two.high - two.value, two.value - two.low, shared)
+    low, high = square_and_add(one, two, weights=weights, correlation=shared)
     method = f"MOVER of Wilson's intervals at prevalence {setting.prevalence:.3g}"
-    return Estimate(
-        value, value - below, value + above, level, method + (", by group" if setting.grouped else "")
-    )
+    return Estimate(value, low, high, level, method + (", by group" if setting.grouped else ""))
 
 
 def _deviations(which: Bools, side: Bools, code: np.ndarray) -> Floats:
     return np.bincount(code[side], which[side] - which[side].mean(), int(code.max()) + 1).astype(np.float64)
-
-
-def _reach(weights: tuple[float, float], one: float, same: float, opposite: float, shared: float) -> float:
-    """How far a weighted sum reaches to one side; a negative weight takes the other side of its interval."""
-    a, b = weights[0] * one, abs(weights[1]) * (same if weights[1] >= 0 else opposite)
-    return float(np.sqrt(max(0.0, a**2 + b**2 + 2 * shared * np.sign(weights[1]) * a * b)))
 
 
 def _net_benefit(final: Bools, setting: _Setting) -> Estimate:

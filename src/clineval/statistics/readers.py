@@ -13,9 +13,8 @@ from numpy.typing import ArrayLike
 from scipy.special import expit, logit, ndtr, stdtr, stdtrit
 from scipy.stats import chi2, f, ncf, ncx2
 
-from clineval.statistics.auc import square_and_add
 from clineval.statistics.counts import Floats, checked_cases, flagged, takes_series
-from clineval.statistics.intervals import Estimate, normal_quantile
+from clineval.statistics.intervals import Estimate, normal_quantile, square_and_add
 from clineval.statistics.readings import MEASURES, Performance, Readings, known_word, reader_performance
 
 DESIGNS = {
