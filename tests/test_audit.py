@@ -102,8 +102,8 @@ def test_groups_are_what_a_naive_walk_over_the_pairs_gives(small, small_audit):
         assert naive[name] == {n for n, g in zip(small.case.tolist(), group_of, strict=True) if g == group}
 
 
-def test_test_cases_are_clean_or_have_a_twin(small, small_audit):
-    assert len(small_audit.test_clean) + small_audit.test_with_twin == SMALL[2]
+def test_test_cases_are_clean_or_have_a_near_duplicate(small, small_audit):
+    assert len(small_audit.test_clean) + small_audit.test_with_near_duplicate == SMALL[2]
     dirty = {name for pair in small_audit.pairs if pair.across_splits for name in pair.cases}
     assert not dirty & set(small_audit.test_clean)
 
@@ -174,8 +174,8 @@ def test_a_threshold_out_of_range_is_refused(small, threshold):
 
 def test_the_threshold_falls_into_the_gap_between_two_humps():
     rng = np.random.default_rng(0)
-    without, twins = rng.normal(1.3, 0.2, 400), rng.normal(2.9, 0.3, 200)
-    found = calibrate(np.tanh(np.concatenate([without, twins])))
+    without, pairs = rng.normal(1.3, 0.2, 400), rng.normal(2.9, 0.3, 200)
+    found = calibrate(np.tanh(np.concatenate([without, pairs])))
     assert found.origin == "gap"
     assert 1.8 < np.arctanh(found.value) < 2.4
     assert "of 600 images" in found.reason
@@ -246,7 +246,7 @@ def test_a_patient_in_two_splits_is_a_finding():
     found = audit_of(images, split=split, group=patient)
     (finding,) = [f for f in findings(found, images, own_group=patient) if f.code == "AUD005"]
     assert finding.cases == ("case0", "case1", "case2")
-    assert found.test_with_twin == 1
+    assert found.test_with_near_duplicate == 1
 
 
 def test_codes_are_checked_and_an_unknown_one_is_refused():
@@ -341,8 +341,8 @@ def test_plain_correlation_gives_the_published_counts(
 
 
 @pytest.mark.real_data
-def test_breastmnist_has_between_50_and_70_test_images_with_a_twin(real_audit):
-    assert 50 <= real_audit.test_with_twin <= 70
+def test_breastmnist_has_between_50_and_70_test_images_with_a_near_duplicate(real_audit):
+    assert 50 <= real_audit.test_with_near_duplicate <= 70
     assert real_audit.threshold.origin == "gap"
     assert 0.96 <= real_audit.threshold.value <= 0.98
 
@@ -372,21 +372,21 @@ def test_the_note_on_breastmnist_states_what_the_audit_finds(real_audit):
         "groups that span more than one split": sum(len(set(group.splits)) > 1 for group in groups),
         "groups that hold both labels": sum(len(set(group.outcomes)) > 1 for group in groups),
         "pairs across splits": real_audit.cross_split_pairs,
-        "test images with a near-duplicate in train or val": f"{real_audit.test_with_twin} of 156",
-        "validation images with a near-duplicate in train": f"{real_audit.val_with_twin} of 78",
+        "test images with a near-duplicate in train or val": f"{real_audit.test_with_near_duplicate} of 156",
+        "validation images with a near-duplicate in train": f"{real_audit.val_with_near_duplicate} of 78",
         "byte-identical pairs": len(real_audit.byte_identical),
     }
     for words, number in rows.items():
         assert f"| {words} | {number} |" in text
     for row in real_audit.sensitivity:
         counted = f"{row.groups} ({row.images}) | {row.groups_across_splits} | {row.groups_mixed_labels}"
-        clean = f"{row.val_with_twin} | {row.test_with_twin}"
+        clean = f"{row.val_with_near_duplicate} | {row.test_with_near_duplicate}"
         assert f"| {row.threshold:g} | {row.pairs} | {counted} | {clean} |" in text
 
 
 @pytest.mark.slow
 @pytest.mark.real_data
-def test_64_pixels_give_the_same_test_images_with_a_twin_as_28(real_audit, real_data_folder):
+def test_64_pixels_give_the_same_test_images_with_a_near_duplicate_as_28(real_audit, real_data_folder):
     from clineval.data import medmnist
 
     if not (real_data_folder / "breastmnist_64.npz").is_file():
@@ -407,4 +407,4 @@ def test_a_cohort_of_one_split_has_no_clean_test():
         source=Source("clinic", "A clinic"),
     )
     found = audit(cohort)
-    assert (found.test_clean, found.test_with_twin, found.val_with_twin) == ((), 0, 0)
+    assert (found.test_clean, found.test_with_near_duplicate, found.val_with_near_duplicate) == ((), 0, 0)

@@ -130,19 +130,19 @@ def test_a_file_in_the_place_of_the_folder_is_refused(tmp_path):
         write_results(tmp_path / "results" / "below")
 
 
-def make_workshop(target, *inside):
-    """What a run leaves when it is killed: folders of its workshop, with its sign."""
-    workshop = target.with_name(f".{target.name}.tmp-abc")
-    workshop.mkdir()
-    (workshop / run_folder.SIGN).write_text(json.dumps(run_folder._sign(target)))
+def make_staging(target, *inside):
+    """What a run leaves when it is killed: its staging folder, with its sign."""
+    staging = target.with_name(f".{target.name}.tmp-abc")
+    staging.mkdir()
+    (staging / run_folder.SIGN).write_text(json.dumps(run_folder._sign(target)))
     for name in inside:
-        (workshop / name).mkdir()
-        (workshop / name / "content.txt").write_text(name)
-    return workshop
+        (staging / name).mkdir()
+        (staging / name / "content.txt").write_text(name)
+    return staging
 
 
 def test_a_kill_between_the_two_renames_is_undone(tmp_path):
-    make_workshop(tmp_path / "results", "new", "old")
+    make_staging(tmp_path / "results", "new", "old")
     run_folder.recover(tmp_path / "results")
     assert (tmp_path / "results" / "content.txt").read_text() == "old"
     assert names_beside(tmp_path / "results") == ["results"]
@@ -150,7 +150,7 @@ def test_a_kill_between_the_two_renames_is_undone(tmp_path):
 
 def test_what_a_kill_after_the_swap_leaves_is_removed(tmp_path):
     write_results(tmp_path / "results", "new")
-    make_workshop(tmp_path / "results", "old")
+    make_staging(tmp_path / "results", "old")
     run_folder.recover(tmp_path / "results")
     assert (tmp_path / "results" / "content.txt").read_text() == "new"
     assert names_beside(tmp_path / "results") == ["results"]

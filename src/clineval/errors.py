@@ -1,4 +1,4 @@
-"""What code tells its caller: bad input refused, a missing extra, what long work does and how far it is."""
+"""Refusals of bad input and missing extras, and how far long work is."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager

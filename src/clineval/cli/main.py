@@ -86,7 +86,7 @@ def run_command(words: list[str]) -> int:
 def _opened(words: list[str]) -> Any:
     """What the command ended with. An empty word, as an unset shell variable leaves it, names nothing."""
     _check_surroundings()
-    words = [_at_home(word) for word in words]
+    words = [_expand_home(word) for word in words]
     for place, word in enumerate(words):
         if word.startswith("--") and word.endswith("="):
             raise InputError(f"{word[:-1]} needs a value.")
@@ -97,7 +97,7 @@ def _opened(words: list[str]) -> Any:
     return parser.main(args=_shared_first(words), prog_name="clineval", standalone_mode=False)
 
 
-def _at_home(word: str) -> str:
+def _expand_home(word: str) -> str:
     """A word with the home folder where its path begins with it, which no shell writes out behind ``=``."""
     option, equals, path = word.partition("=") if word.startswith("--") else ("", "", word)
     return f"{option}{equals}{Path(path).expanduser()}" if path.startswith("~/") else word

@@ -73,7 +73,7 @@ Matching = Annotated[
     bool,
     typer.Option(
         "--matching/--no-matching",
-        help="Look at each image also with its grey levels brought to those of training.",
+        help="Also score each image with its grey-level mean and SD matched to the training images.",
     ),
 ]
 SecondView = Annotated[

@@ -1,4 +1,4 @@
-"""Commands that score risks and readers and keep results: evaluate, readers, report, verify."""
+"""Commands that score risks and readers, and check results: evaluate, readers, report, verify, compare."""
 
 from pathlib import Path
 from typing import Annotated

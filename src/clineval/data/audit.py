@@ -66,8 +66,13 @@ class Counts:
     images: int
     groups_across_splits: int
     groups_mixed_labels: int
-    val_with_twin: int
-    test_with_twin: int
+    val_with_near_duplicate: int
+    test_with_near_duplicate: int
+
+    def to_json(self) -> dict[str, float]:
+        """The counts by their names in ``audit.json``."""
+        keys = {"val_with_near_duplicate": "val_with_twin", "test_with_near_duplicate": "test_with_twin"}
+        return {keys.get(name, name): value for name, value in vars(self).items()}
 
 
 def shares_group(group: NDArray[np.generic], split: NDArray[np.str_], *others: str) -> NDArray[np.bool_]:
@@ -175,8 +180,8 @@ def _counts(threshold: float, pairs: int, component: Indices, about: About) -> C
         images=int(size[several].sum()),
         groups_across_splits=_with_two(component, about.split),
         groups_mixed_labels=0 if about.outcome is None else _with_two(component, about.outcome),
-        val_with_twin=int(np.sum(val & shares_group(component, about.split, "train"))),
-        test_with_twin=int(np.sum(test & shares_group(component, about.split, "train", "val"))),
+        val_with_near_duplicate=int(np.sum(val & shares_group(component, about.split, "train"))),
+        test_with_near_duplicate=int(np.sum(test & shares_group(component, about.split, "train", "val"))),
     )
 
 
@@ -240,12 +245,12 @@ class Audit:
         return sum(pair.across_splits for pair in self.pairs)
 
     @property
-    def test_with_twin(self) -> int:
+    def test_with_near_duplicate(self) -> int:
         """Test cases whose group reaches into train or val."""
         return int(np.sum(self._test() & shares_group(self.group_of, self.split, "train", "val")))
 
     @property
-    def val_with_twin(self) -> int:
+    def val_with_near_duplicate(self) -> int:
         """Validation cases whose group reaches into train."""
         return int(np.sum((self.split == "val") & shares_group(self.group_of, self.split, "train")))
 
@@ -272,12 +277,12 @@ class Audit:
             "byte_identical": [list(cases) for cases in self.byte_identical],
             "contradictory": [list(cases) for cases in self.contradictory],
             "cross_split_pairs": self.cross_split_pairs,
-            "test_with_twin": self.test_with_twin,
-            "val_with_twin": self.val_with_twin,
+            "test_with_twin": self.test_with_near_duplicate,
+            "val_with_twin": self.val_with_near_duplicate,
             "test_clean": list(self.test_clean),
             "pairs": [pair.to_json() for pair in self.pairs],
             "below_threshold": [pair.to_json() for pair in self.below],
-            "sensitivity": [vars(counts) for counts in self.sensitivity],
+            "sensitivity": [counts.to_json() for counts in self.sensitivity],
         }
 
     def _second_look_in_words(self) -> str:

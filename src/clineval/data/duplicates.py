@@ -35,7 +35,7 @@ CEILING = 0.9999  # similarities above are as good as 1; keeps Fisher's z finite
 BANDWIDTH = 0.15  # in z: wide enough to smooth chance out of some hundred neighbours
 DEPTH = 1.5  # a gap is a place with humps more than this many times as high on both sides
 EMPTY = 10.0  # and with humps this many times as high it is as good as empty: no need to go on
-FEWEST_TWINS = 10  # images above a gap; fewer may be the ragged end of one hump
+FEWEST_ABOVE = 10  # images above a gap; fewer may be the ragged end of one hump
 FEWEST_IMAGES = 20  # below, no distribution to speak of
 FALLBACK = 0.97  # what the gap in BreastMNIST comes to; used where nothing can be read off the data
 FAR_OUT = 3.0  # standard deviations above the hump of single images; chance exceeds it once in 740
@@ -84,7 +84,7 @@ def calibrate(nearest: NDArray[np.float64]) -> Threshold:
 def _gap(scale: NDArray[np.float64]) -> Threshold | None:
     grid, density = _density(scale)
     lowest = _first_low_point(density, grid >= np.arctanh(LEAST))
-    if lowest is None or np.sum(scale > grid[lowest]) < FEWEST_TWINS:
+    if lowest is None or np.sum(scale > grid[lowest]) < FEWEST_ABOVE:
         return None
     value = round(float(np.tanh(grid[lowest])), 3)
     below, above = np.tanh(scale[scale < np.arctanh(value)]), np.tanh(scale[scale >= np.arctanh(value)])

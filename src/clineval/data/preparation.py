@@ -283,7 +283,7 @@ def corrupt(images: NDArray[np.uint8], kind: str, severity: int, *, seed: int = 
 
 
 def check_corruption(kind: str, severity: int) -> None:
-    """Refuse a kind or a severity that there is not."""
+    """Refuse an unknown kind or severity."""
     if kind not in KINDS:
         raise InputError(f"A corruption is one of {', '.join(KINDS)}; got {kind!r}.")
     if severity not in SEVERITIES:

@@ -15,7 +15,7 @@ WAYS = ("official", "deduplicated", "grouped")
 
 
 def check_way(how: str) -> None:
-    """Refuse a way to split that there is not, as InputError."""
+    """Refuse an unknown way to split, as InputError."""
     if how not in WAYS:
         raise InputError(f"{option('--split')} needs one of {', '.join(WAYS)}; got {how!r}.")
 

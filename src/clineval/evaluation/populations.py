@@ -345,7 +345,7 @@ def ordered_columns(cases: pd.DataFrame, chosen: Sequence[str] = ()) -> dict[str
 
 
 def check_chosen(chosen: Iterable[str], there: Sequence[str]) -> None:
-    """Refuse a chosen column that there is not."""
+    """Refuse an unknown column."""
     for name in chosen:
         if name not in there:
             known = in_short(list(there)) or "none"

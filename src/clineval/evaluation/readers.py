@@ -58,7 +58,7 @@ CURVE = {
 
 @dataclass(frozen=True)
 class ReaderColumn:
-    """One reader: the column, the ratings of the table's rows as numbers, and from which one he acts.
+    """One reader: the column, the ratings of the table's rows as numbers, and from which one the reader acts.
 
     ``words``: each rating as the table has it. ``category``: the ratings in which a model may decide alone.
     """

@@ -148,7 +148,7 @@ def check_trainable(
 
 
 def check_names(names: Sequence[str], given: Sequence[Given] = ()) -> None:
-    """Refuse names of models that there are not, or twice; none at all; and a given one of a taken name.
+    """Refuse unknown, repeated or no names of models, and a given model whose name is taken.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""Work in processes that end with their parent or on a Dask cluster: many trainings at once, each a value."""
+"""Run trainings in worker processes that end with their parent, or on a Dask cluster."""
 
 import asyncio
 import contextlib

@@ -282,5 +282,5 @@ def _processor_seconds() -> float:
 
 
 if __name__ == "__main__":
-    with socket.socket(fileno=int(sys.argv[1])) as doorway:
-        _serve(doorway, sys.argv[2:])
+    with socket.socket(fileno=int(sys.argv[1])) as listening:
+        _serve(listening, sys.argv[2:])

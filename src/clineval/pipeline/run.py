@@ -1,4 +1,4 @@
-"""The work of clineval run and fetch: data, audit, models, evaluation, report."""
+"""The work of clineval run, train, explore and fetch: data, audit, models, evaluation, report."""
 
 import shutil
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -559,7 +559,7 @@ def _finished_members(target: Path, *, keep: bool) -> Path:
 
 
 def check_formats(formats: Sequence[str]) -> None:
-    """Refuse figure formats that there are not, before anything is computed."""
+    """Refuse unknown figure formats before anything is computed."""
     unknown = [name for name in formats if name not in FORMATS]
     if unknown or "png" not in formats:
         raise InputError(
@@ -571,7 +571,7 @@ def check_formats(formats: Sequence[str]) -> None:
 def _check_models(
     settings: RunSettings, sources: Mapping[str, ModelSource], *, check_seed: bool
 ) -> tuple[str, ...]:
-    """Refuse models, thresholds and a primary model that there cannot be, before anything is loaded.
+    """Refuse unknown models, impossible thresholds and an unknown primary model before anything is loaded.
 
     The answer is the names of the user's models that learn in the run.
     """
@@ -596,7 +596,7 @@ def _check_models(
 
 
 def _check_training(settings: RunSettings, jobs: int | None) -> None:
-    """Refuse a split and a way of training that there is not, before anything is loaded."""
+    """Refuse an unknown split, device, early stopping or number of processes before anything is loaded."""
     splits.check_way(settings.data.split)
     check_device(settings.training.device)
     check_early_stopping(settings.training.early_stopping)

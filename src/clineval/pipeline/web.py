@@ -140,7 +140,7 @@ def check_limits(limits: Limits) -> None:
 
 
 def check_place(host: str, port: int, token: str | None) -> None:
-    """Refuse a port that there is none of, and to let others in without a token that is hard to guess."""
+    """Refuse an impossible port, and other computers without a token that is hard to guess."""
     if not 0 <= port <= 65_535:
         raise InputError(f"--port needs 0 to 65,535; got {port}.")
     if host not in LOOPBACK and token is None:
@@ -644,10 +644,13 @@ def bound_socket(host: str, port: int) -> socket.socket:
 
 def run_server(app: Any, at: socket.socket, *, limits: Limits, ready: Callable[[], None]) -> None:
     """Answer requests until the program is told to end; ``ready`` is called once they can come."""
-    protocol = type("Patient", (_Impatient,), {"patience": limits.seconds})
+
+    class Connection(_TimedConnection):
+        patience = limits.seconds
+
     config = uvicorn.Config(
         app,
-        http=protocol,
+        http=Connection,
         ws="none",
         lifespan="off",
         loop="asyncio",
@@ -673,7 +676,7 @@ class _Server(uvicorn.Server):
         self._ready()
 
 
-class _Impatient(H11Protocol):
+class _TimedConnection(H11Protocol):
     """A connection that is closed where no whole head of a request comes in time, or none that is HTTP."""
 
     patience = 60.0

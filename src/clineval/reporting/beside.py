@@ -369,7 +369,7 @@ def together_table(rows: Sequence[Together]) -> Table:
         for row in rows
     )
     names = tuple(COUNT_NAMES.get(name, name) for name in COUNTED)
-    headings = ("way", *names, "sensitivity", "specificity", *(("net benefit",) if benefit else ()))
+    headings = ("strategy", *names, "sensitivity", "specificity", *(("net benefit",) if benefit else ()))
     return Table(headings, found)
 
 

@@ -141,7 +141,7 @@ EVIDENCE = (
     ("external", "Other populations", "external"),
     ("watched", "Development data", "watched"),
     ("cases", "Wrong calls in detail", "failures"),
-    ("probes", "Pictures without tissue", "probes"),
+    ("probes", "Shortcut features", "probes"),
     ("audit", "Audit", "has_audit"),
     ("training", "Training", "learning_chart"),
     ("appendix", "Measures that mislead", "appendix"),

@@ -1,4 +1,4 @@
-"""A results folder is replaced whole or not at all: its lock, its workshop, the swap, the recovery."""
+"""A results folder is replaced whole or not at all: its lock, its staging folder, the swap, the recovery."""
 
 import contextlib
 import ctypes
@@ -27,7 +27,7 @@ PUBLISHED = "published"  # field of a provenance: a record that no command repla
 LITTER = (".DS_Store", "Thumbs.db", "desktop.ini")  # what file managers leave, never worth keeping
 STAGED = ".clineval-new"  # finished results inside a folder that cannot be renamed
 NAMES = ".names"  # in STAGED: every name that the folder will hold
-SIGN = ".clineval"  # in a workshop: the program made it
+SIGN = ".clineval"  # in a staging folder: the program made it
 
 _HERE = -100  # AT_FDCWD of the C library: paths start at the working folder
 _RENAME_EXCHANGE = 2  # of renameat2 in linux/fs.h
@@ -69,8 +69,8 @@ def replace_folder(target: Path, *, kind: str, force: bool = False, carries: boo
     with hold_folder(target):
         _repair(target)
         _check_replaceable(target, kind=kind, force=force, carries=carries)
-        workshop = _make_workshop(target)
-        fresh = workshop / "new"
+        staging = _make_staging(target)
+        fresh = staging / "new"
         try:
             fresh.mkdir()
             fresh.chmod(0o755)
@@ -79,7 +79,7 @@ def replace_folder(target: Path, *, kind: str, force: bool = False, carries: boo
             yield fresh
             _sync_tree(fresh)
             _swap(fresh, target)
-            _remove(workshop)
+            _remove(staging)
         except BaseException:
             _repair(target)
             raise
@@ -239,7 +239,7 @@ def _in_place(target: Path) -> bool:
 
 
 def _place(target: Path) -> Path:
-    """The folder in which lock and workshop of ``target`` are made."""
+    """The folder in which lock and staging folder of ``target`` are made."""
     return target if _in_place(target) else target.parent
 
 
@@ -247,15 +247,15 @@ def _lock_file(target: Path) -> Path:
     return _place(target) / f".{target.name}.lock"
 
 
-def _workshops(target: Path) -> Iterator[Path]:
+def _staging_folders(target: Path) -> Iterator[Path]:
     """Folders in which a run of this program was making new results for ``target``."""
     for place in dict.fromkeys((target.parent, target)):
         for path in place.glob(f"{glob.escape(_prefix(target))}*"):
-            if path.is_dir() and not path.is_symlink() and _is_workshop(path, target):
+            if path.is_dir() and not path.is_symlink() and _is_staging(path, target):
                 yield path
 
 
-def _is_workshop(path: Path, target: Path) -> bool:
+def _is_staging(path: Path, target: Path) -> bool:
     """Whether the program made it, by its sign; or it is empty, as a kill before the sign leaves it."""
     try:
         return not any(path.iterdir()) or json.loads(read_regular(path / SIGN)) == _sign(target)
@@ -271,42 +271,42 @@ def _prefix(target: Path) -> str:
     return f".{target.name}.tmp-"
 
 
-def _make_workshop(target: Path) -> Path:
+def _make_staging(target: Path) -> Path:
     place = _place(target)
     try:
-        workshop = Path(tempfile.mkdtemp(dir=place, prefix=_prefix(target)))
+        staging = Path(tempfile.mkdtemp(dir=place, prefix=_prefix(target)))
     except OSError as error:
         raise unwritable(place, error) from error
     try:
-        (workshop / SIGN).write_text(json.dumps(_sign(target)))
+        (staging / SIGN).write_text(json.dumps(_sign(target)))
     except OSError as error:
-        shutil.rmtree(workshop, ignore_errors=True)  # without its sign nobody would know it for ours
+        shutil.rmtree(staging, ignore_errors=True)  # without its sign nobody would know it for ours
         raise unwritable(place, error) from error
-    return workshop
+    return staging
 
 
-def _remove(workshop: Path) -> None:
-    """Remove a workshop, its sign last, so that a kill halfway leaves one that is still known."""
-    for path in workshop.iterdir():
+def _remove(staging: Path) -> None:
+    """Remove a staging folder, its sign last, so that a kill halfway leaves one that is still known."""
+    for path in staging.iterdir():
         if path.is_dir():
             shutil.rmtree(path, ignore_errors=True)
         elif path.name != SIGN:
             path.unlink(missing_ok=True)
-    shutil.rmtree(workshop, ignore_errors=True)
+    shutil.rmtree(staging, ignore_errors=True)
 
 
 def _is_left_over(target: Path) -> bool:
     """Whether a run is at work on the folder, or was killed at it."""
     lock_inside = _place(target) == target and _lock_file(target).exists()
-    return lock_inside or any(_workshops(target)) or (target / STAGED).is_dir()
+    return lock_inside or any(_staging_folders(target)) or (target / STAGED).is_dir()
 
 
 def _repair(target: Path) -> None:
     """What :func:`recover` does, for the one who holds the lock."""
-    for workshop in list(_workshops(target)):
-        if (workshop / "old").is_dir() and not target.exists():
-            os.rename(workshop / "old", target)
-        _remove(workshop)
+    for staging in list(_staging_folders(target)):
+        if (staging / "old").is_dir() and not target.exists():
+            os.rename(staging / "old", target)
+        _remove(staging)
     if (target / STAGED).is_dir():
         _finish(target)
 
@@ -405,7 +405,7 @@ def _finish(target: Path) -> None:
     if (staged / NAMES).is_file():
         kept = {*json.loads(read_regular(staged / NAMES)), STAGED, _lock_file(target).name}
         for path in list(target.iterdir()):
-            if path.name not in kept and not _is_workshop(path, target):
+            if path.name not in kept and not _is_staging(path, target):
                 _delete(path)
         for path in list(staged.iterdir()):
             if path.name != NAMES:

@@ -96,7 +96,7 @@ class Agreement:
 
 @dataclass(frozen=True)
 class AtCuts:
-    """A model at its threshold less a reader at his cut, on the same cases, and how far they agree."""
+    """A model at its threshold less a reader at their cut, on the same cases, and how far they agree."""
 
     agreement: Agreement
     rates: PairedRates
