@@ -251,7 +251,7 @@ def test_rates_near_1_are_not_drawn_towards_a_half():
 def test_small_sites_are_pooled_where_together_they_suffice_and_else_left_out():
     found = plan_sites([30, 6, 7, 0], [90, 20, 25, 0])
     assert found.use == ("own", "pooled", "pooled", "left out")
-    assert found.reason[1] == "6 events and 20 non-events, fewer than 10 of one"
+    assert found.reason[1] == "6 cases with and 20 without the condition; 10 of each are needed"
     assert found.reason[0] == ""
     assert plan_sites([30, 6, 40], [90, 20, 50]).use == ("own", "left out", "own")
     assert plan_sites([30, 3, 4], [90, 20, 50]).use == ("own", "left out", "left out")

@@ -169,7 +169,14 @@ def test_a_bad_text_is_refused_by_row_and_column(tmp_path: Path, text: str, word
 
 def test_a_case_that_stands_twice_is_refused_with_both_rows(tmp_path: Path) -> None:
     message = refusal_of(written(tmp_path, GOOD + "a,test,1,1,0.8\n"))
-    for word in ("row 3 (line 4)", "'case'", "'1' stands twice", "model 'a'", "first in row 1"):
+    for word in (
+        "row 3 (line 4)",
+        "'case'",
+        "'1' stands twice",
+        "model 'a'",
+        "first in row 1",
+        "give --group-column",
+    ):
         assert word in message
 
 

@@ -431,7 +431,7 @@ def test_a_case_not_read_by_all_is_named_and_the_jackknife_takes_it(tmp_path, ca
     rows = rows[~((rows["reader"] == "r3") & (rows["modality"] == "m2") & (rows["case"] == "c05"))]
     line = refused(capsys, rows, tmp_path, "--modality-column", "modality")
     assert "row 5 (line 6), column 'case': expected case 'c05' to be read by every reader" in line
-    assert "got no row by 'r3' with 'm2' (1 readings are missing)" in line
+    assert "got no row by reader 'r3' with modality 'm2' (1 readings are missing)" in line
     words = ("--modality-column", "modality", "--covariance", "jackknife")
     assert analysed(capsys, rows, tmp_path, *words)["covariance"] == "jackknife"
 

@@ -11,7 +11,7 @@ from simulated_results import table, write_results
 from clineval.evaluation import evaluate
 from clineval.reporting.artefacts import read_artefacts
 from clineval.reporting.external import subject_in
-from clineval.reporting.sections import asked, change_words, gap_sentences, leak_table, split_words
+from clineval.reporting.sections import asked, change_words, gap_sentences, leak_table, limits, split_words
 from clineval.reporting.sentences import subject_of
 from clineval.statistics.differences import GapTest
 from clineval.statistics.intervals import Estimate, undefined
@@ -31,6 +31,15 @@ def test_the_split_of_own_images_is_not_called_official(tmp_path, data, words):
     changed = dataclasses.replace(artefacts, provenance={"settings": {"data": data}})
     assert split_words(changed) == words
     assert words in asked(changed, subject_in(changed))["kind"]
+
+
+def test_intervals_that_respect_groups_are_no_limit(tmp_path):
+    rows = table(("only",), splits=("test",))
+    rows["group"] = [f"g{k // 2}" for k in range(len(rows))]
+    artefacts = read_artefacts(write_results(tmp_path / "r", rows, draws=20))
+    notes = artefacts.evaluation.models["only"]["test"].notes
+    assert any("confidence interval respects them" in note for note in notes)
+    assert not any("respects" in sentence for sentence in limits(subject_in(artefacts), artefacts))
 
 
 def test_a_table_of_predictions_has_a_question_without_a_data_set(tmp_path):

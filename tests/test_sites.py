@@ -125,15 +125,18 @@ def test_small_sites_are_pooled_and_a_lonely_one_is_left_out_with_the_reason():
     assert list(pooled.models["m"].sites)[-1] == "2 small sites, pooled"
     left = study(table({**FOUR, "e": (0, 20)}))
     lonely = left.plan[-1]
-    assert (lonely.use, lonely.reason) == ("left out", "0 events and 20 non-events, fewer than 10 of one")
+    assert (lonely.use, lonely.reason) == (
+        "left out",
+        "0 cases with and 20 without the condition; 10 of each are needed",
+    )
     assert "e" not in left.models["m"].sites
-    assert any("Left out as too small: e (0 events" in each for each in sentences(left))
+    assert any("Left out as too small: e (0 cases with" in each for each in sentences(left))
 
 
 def test_where_cases_come_in_groups_a_site_needs_as_many_groups():
     cases = table({**FOUR, "e": (12, 40)}, per_patient=2)
     small = study(cases).plan[-1]
-    assert small.reason == "6 groups with events and 20 groups with non-events, fewer than 10 of one"
+    assert small.reason == "6 patients or groups with and 20 without the condition; 10 of each are needed"
 
 
 def test_a_site_in_which_everything_is_found_keeps_its_place_in_the_summary_of_sensitivity():

@@ -179,7 +179,7 @@ def test_the_summary_is_that_of_the_risks_that_lie_beside_it(tmp_path, monkeypat
     ("device", "said"),
     [
         (lambda patient: "one", "only 'one'"),
-        (lambda patient: f"scanner {patient}", "fewer than 10 of one"),
+        (lambda patient: f"scanner {patient}", "10 of each are needed"),
         (lambda patient: "scanner 0" if patient < 30 else "scanner 1", "expected at least 2 sites"),
     ],
 )

@@ -112,13 +112,15 @@ def test_help_needs_a_gain_whose_whole_interval_is_above_nothing(low, high, stat
 
 
 def test_the_policy_to_beat_is_named():
-    assert "less than treating all" in verdict(point(-0.1, -0.05, net_benefit=0.1)).lights[2].sentence
+    assert "fewer than acting on all" in verdict(point(-0.1, -0.05, net_benefit=0.1)).lights[2].sentence
     worse = verdict(point(-0.1, -0.05, net_benefit=-0.075))
     assert worse.headline == (
-        "At this cohort's prevalence (33%) the model does less good than treating none at this threshold."
+        "At this cohort's prevalence (33%) the model does less good than acting on none at this threshold."
     )
-    said = "cohort's prevalence (33%): 30 per 1,000 more than treating all (95% CI +10 to +50)"
-    assert said in verdict().lights[2].sentence
+    said = (
+        "cohort's prevalence (33%): 30 net true positives per 1,000 more than acting on all (95% CI +10 to "
+    )
+    assert f"{said}+50)" in verdict().lights[2].sentence
 
 
 def test_a_default_threshold_is_named_as_one_in_headline_and_detection():
@@ -157,7 +159,8 @@ def lines(low, high) -> DecisionLines:
 def test_it_says_at_which_thresholds_up_to_one_half_there_is_no_gain_and_where_a_loss():
     said = verdict(lines=lines([(0.05, 0.3), (0.33, 0.9)], [(0.02, 0.03)])).lights[2].sentence
     assert said.endswith(
-        "No gain is shown at thresholds of 0.01 to 0.04 and 0.31 to 0.32, and a loss at 0.02 to 0.03."
+        "A loss is shown at thresholds of 0.02 to 0.03; no gain is shown at thresholds of 0.01, 0.04 and "
+        "0.31 to 0.32."
     )
     assert verdict(lines=lines([], [])).lights[2].sentence.endswith("at any threshold up to 0.50.")
     assert verdict(lines=lines([(0.01, 0.5)], [(0.6, 0.7)])).lights[2].sentence.endswith("+50).")
@@ -182,7 +185,10 @@ def test_too_few_cases_say_what_they_cannot_show():
     scores = PopulationScores(150, 40, 150, "", GOOD, adequacy=dataclasses.replace(
         ADEQUACY, smallest_detectable_difference=math.nan))  # fmt: skip
     sentence = judge(scores, point(), condition="malignant").lights[3].sentence
-    assert "Even a perfect model could not be shown to rank better." in sentence
+    assert (
+        "Even a perfect model would be shown to rank better in fewer than four of five such studies."
+        in sentence
+    )
 
 
 def test_the_headline_names_red_lights_before_amber_ones_and_the_external_cohort():

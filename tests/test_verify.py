@@ -426,7 +426,7 @@ def test_cases_of_one_folder_only_are_counted(first, tmp_path):
 
 
 def test_folders_of_other_cases_are_refused(first):
-    with pytest.raises(InputError, match="share no case"):
+    with pytest.raises(InputError, match="no case of the same model and split in common"):
         compare_results(first, ROOT / "results")
 
 

@@ -288,13 +288,17 @@ def test_both_sliders_move_every_number_as_the_python_functions_say(opened, resu
 
 def test_at_another_prevalence_the_box_says_what_treating_all_or_none_would_do(opened):
     page = opened()
-    assert page.inner_text("#policies").startswith("Net benefit at prevalence 26.9%: ")
+    assert page.inner_text("#policies").startswith("Net true positives per 1,000 at prevalence 26.9%: ")
     assert page.inner_text("[data-carried=PPV]") == "PPV"
     page.click("[data-point=half]")
     move(page, "prevalence", 0.005)
     assert float(shown(page)["net_benefit"].replace("−", "-")) < 0
-    said = "Net benefit at prevalence 0.5%: better than treating all (−0.990), worse than treating none (0)."
-    assert page.inner_text("#policies") == said
+    each = round(1000 * float(shown(page)["net_benefit"].replace("−", "-")))
+    said = page.inner_text("#policies")
+    assert said.startswith(
+        f"Net true positives per 1,000 at prevalence 0.5%: −{-each}, better than acting on all (−9"
+    )
+    assert said.endswith("), worse than acting on none (0).")
     assert page.inner_text("[data-carried=PPV]") == "PPV at 0.5%"
     assert "at this cohort's prevalence (27%)" in page.inner_text(".lights").replace("\n", " ")
 

@@ -230,8 +230,12 @@ def test_the_prevalence_moves_what_a_flag_means_as_the_python_functions_say(open
         page.click(f"[data-share='{share}']")
         value = carried(cells, share).value
         had = 100 * (value if flagged else 1 - value)
-        words = "fewer than 1" if had < 1 else f"{had:.0f}"
-        assert f"like this, {words} " in page.inner_text("#meaning"), share
+        of = next(each for each in (100, 1000, 10_000) if had * each >= 100)
+        said = page.inner_text("#meaning")
+        assert f"Of {of:,} {'' if flagged else 'not '}flagged like this, {had * of / 100:.0f} (" in said, (
+            share
+        )
+        assert "CI 0 to 0)" not in said
     page.click("[data-share=own]")
     all_flagged = cells.true_positives + cells.false_positives
     assert f"{all_flagged if flagged else 156 - all_flagged} were" in page.inner_text("#meaning")

@@ -282,7 +282,9 @@ def _check_modality(table: ReadingTable, modality: str) -> None:
 
 def _check_reader(table: ReadingTable, reader: str, modality: str) -> None:
     rows = np.flatnonzero((table.reader == reader) & (table.modality == modality))
-    who = f"reader {reader!r}" + (f" with {modality!r}" if len(set(table.modality.tolist())) > 1 else "")
+    who = f"reader {reader!r}" + (
+        f" with modality {modality!r}" if len(set(table.modality.tolist())) > 1 else ""
+    )
     if not len(rows):
         first = int(np.argmax(table.reader == reader))
         raise InputError(
@@ -306,7 +308,8 @@ def _check_complete(table: ReadingTable, study: Readings) -> None:
     if len(missing):
         m, r, c = missing[0]
         first = int(np.argmax(table.case == study.cases[c]))
-        who = repr(study.readers[r]) + (f" with {study.modalities[m]!r}" if len(study.modalities) > 1 else "")
+        modality = f" with modality {study.modalities[m]!r}" if len(study.modalities) > 1 else ""
+        who = f"reader {study.readers[r]!r}{modality}"
         raise InputError(
             f"{table.row(first)}, column {table.columns.case!r}: expected case {study.cases[c]!r} to be "
             f"read by every reader, got no row by {who} ({len(missing)} readings are missing). Add "

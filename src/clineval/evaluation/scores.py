@@ -39,6 +39,9 @@ MEASURES = {"auc": roc.auc, "brier": brier}
 MANY_A_GROUP = 10
 """Cases a group from which its column is suspected not to name patients."""
 
+RESPECTED = "every confidence interval respects them."
+"""How a note ends that is no limit: cases of one group are resampled together."""
+
 NO_PROBABILITIES = (
     "scores that are no probabilities rank cases and say nothing of how likely the condition is"
 )
@@ -322,7 +325,7 @@ def _notes(cases: Cases) -> tuple[str, ...]:
         return ()
     if cases.groups < FEWEST_GROUPS:
         return (f"{_belonging(cases)}: too few for any confidence interval.",)
-    return (f"{_belonging(cases)}: every confidence interval respects them.",)
+    return (f"{_belonging(cases)}: {RESPECTED}",)
 
 
 def _reversal(auc: Estimate) -> Iterator[str]:

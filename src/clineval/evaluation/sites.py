@@ -87,7 +87,9 @@ def plan(
     ]
     shared = any(groups < cases for cases, _, groups, *_ in counted)
     found = plan_sites(
-        [each[3] for each in counted], [each[4] for each in counted], of="groups with " if shared else ""
+        [each[3] for each in counted],
+        [each[4] for each in counted],
+        of="patients or groups" if shared else "cases",
     )
     planned = tuple(
         SitePlanned(name, *each[:3], use, reason)

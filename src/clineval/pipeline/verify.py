@@ -388,7 +388,8 @@ def compare_results(one: Path, other: Path) -> ResultsComparison:
     both = _joined(*tables)
     if not len(both.dropna()):
         raise InputError(
-            f"{one} and {other} share no case of one model and split; compare results of the same data."
+            f"{one} and {other} have no case of the same model and split in common; compare results of the "
+            "same data."
         )
     return ResultsComparison(
         tuple(_made(*records)),

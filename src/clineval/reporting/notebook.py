@@ -58,9 +58,9 @@ def _calls(point: OperatingPoint | None, condition: str) -> str:
     cells = {name: int(value or 0) for name, value in point.counts.items()}
     present = cells["true_positives"] + cells["false_negatives"]
     absent = cells["false_positives"] + cells["true_negatives"]
-    named = sentences.cases_of(condition) if condition == sentences.UNNAMED else condition
     return (
-        f"Found {cells['true_positives']} of {present} {named}, missed {cells['false_negatives']}; "
+        f"Found {cells['true_positives']} of {present} {sentences.cases_of(condition)}, "
+        f"missed {cells['false_negatives']}; "
         f"{cells['false_positives']} false alarms among {absent} others"
     )
 

@@ -149,16 +149,17 @@
   };
 
   const treatingAll = (now) => now.share - (1 - now.share) * (now.at / (1 - now.at));
-  const benefitWords = (now) => `treating all ${number(treatingAll(now))}`;
+  const perThousand = (value) => minus(String(nearest(1000 * value)));
+  const benefitWords = (now) => `acting on all ${number(treatingAll(now))}`;
 
   /* Beside the policies that need no model, at the chosen prevalence; the lights know the cohort's alone. */
   const policyWords = (now) => {
-    const benefit = now.rates.net_benefit, lead = `Net benefit at prevalence ${percent(now.share)}:`;
+    const benefit = now.rates.net_benefit, lead = `Net true positives per 1,000 at prevalence ${percent(now.share)}:`;
     if (!defined(benefit)) return `${lead} not defined here.`;
     const beside = (other) =>
       Math.abs(benefit - other) < 1e-9 ? "equal to" : benefit > other ? "better than" : "worse than";
     const all = treatingAll(now);
-    return `${lead} ${beside(all)} treating all (${number(all)}), ${beside(0)} treating none (0).`;
+    return `${lead} ${perThousand(benefit)}, ${beside(all)} acting on all (${perThousand(all)}), ${beside(0)} acting on none (0).`;
   };
 
   /* Whole people out of 1,000 that add up. */

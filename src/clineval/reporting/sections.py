@@ -8,6 +8,7 @@ from typing import Any
 from clineval.data import own_table
 from clineval.evaluation.operating_points import THESE_CASES_ONLY
 from clineval.evaluation.records import SubgroupCell, SubgroupTable
+from clineval.evaluation.scores import RESPECTED
 from clineval.predictions import WITHOUT_NEAR_DUPLICATES
 from clineval.reporting.artefacts import Artefacts, file_hash
 from clineval.reporting.sentences import (
@@ -108,7 +109,8 @@ def limits(subject: Subject, artefacts: Artefacts) -> list[str]:
     if any(PRETRAINED in origin for origin in subject.evaluation.origins.values()):
         said.append(TEXTURE)
     notes = (*subject.evaluation.warnings, *subject.evaluation.notes)
-    return [*said, *(scores.notes if scores is not None else ()), *notes]
+    own = [note for note in scores.notes if not note.endswith(RESPECTED)] if scores is not None else []
+    return [*said, *own, *notes]
 
 
 def _clean_words(subject: Subject) -> str:

@@ -17,7 +17,13 @@
 
   const complain = (line) => { byId("trouble").textContent = line; byId("trouble").hidden = !line; };
   const tell = (line, shown = line) => { byId("spoken").textContent = line; byId("progress").textContent = shown; };
-  const inWords = (rule) => rule.replace("train_out_of_fold", "training data, out of fold").replace(/ on val$/, " on validation data");
+  const SOURCES = { train_out_of_fold: "by cross-validation in the training data", val: "on validation data" };
+  /* What a threshold was chosen for; the exact rule stands with the other thresholds. */
+  const inWords = (rule) => {
+    const [, target, source] = /^the largest threshold that reaches sensitivity ([0-9.]+) on (train_out_of_fold|val)$/.exec(rule) || [];
+    const sought = condition === "condition" ? "cases with the condition" : `${condition} cases`;
+    return target ? `the threshold was chosen to find ${Math.round(100 * target)}% of the ${sought} (${SOURCES[source]})` : rule;
+  };
 
   const asked = async (address, options) => {
     let answer;
@@ -66,10 +72,17 @@
     return ratio.map((each) => (defined(each) ? (each * odds) / (1 + each * odds) : 1));
   };
 
-  const ofHundred = (value) => {
-    const count = 100 * value;
-    return count > 0 && count < 1 ? "fewer than 1" : count > 99 && count < 100 ? "more than 99" : String(Math.round(count));
+  /* Counted among 100, or among so many more that a rare share is not rounded to none. */
+  const base = (value, range) => {
+    const [low, high] = range || [value, value];
+    const rare = Math.min(...[value, 1 - value, high, 1 - low].filter((each) => each > 0));
+    return [100, 1000, 10000].find((of) => of * rare >= 1) ?? 10000;
   };
+  const countOf = (value, of) => {
+    const count = of * value;
+    return count > 0 && count < 1 ? "fewer than 1" : count > of - 1 && count < of ? `more than ${whole(of - 1)}` : whole(Math.round(count));
+  };
+  const whole = (count) => count.toLocaleString("en");
 
   const images = model.population === "test" ? "test images" : `images of ${model.population}`;
   const set = model.population === "test" ? "the test set" : model.population;
@@ -82,11 +95,11 @@
     const counted = `Of the ${model.cases} ${images}, ${all} were ${word}; ${hit} of these had the condition (${condition}).`;
     const value = all && state.own ? hit / all : carried(flag, state.share);
     if (!defined(value)) return `${counted} What that means at this prevalence is not defined.`;
-    const range = bounds(flag);
-    const between = range && defined(range[0]) && defined(range[1])
-      ? ` (${Math.round(100 * model.level)}% CI ${Math.round(100 * range[0])} to ${Math.round(100 * range[1])})` : "";
+    const found = bounds(flag), range = found && defined(found[0]) && defined(found[1]) ? found : null;
+    const of = base(value, range);
+    const between = range ? ` (${Math.round(100 * model.level)}% CI ${countOf(range[0], of)} to ${countOf(range[1], of)})` : "";
     const where = state.own ? `at the prevalence of ${set}, ${percent(own)}` : `at a prevalence of ${percent(state.share)}`;
-    return `${counted} Of 100 ${word} like this, ${ofHundred(value)}${between} had it, ${where}.`;
+    return `${counted} Of ${whole(of)} ${word} like this, ${countOf(value, of)}${between} had it, ${where}.`;
   };
 
   const showMeaning = () => {
@@ -206,6 +219,7 @@
     byId("risk").parentElement.classList.toggle("muted", look.warnings.length > 0);
     byId("call").textContent = `${call} (threshold ${digits(model.primary.threshold)})`;
     byId("rule").textContent = first && first.rule ? `Flagged means a risk at or above the threshold: ${inWords(first.rule)}.` : "Flagged means a risk at or above the threshold.";
+    byId("rule-exactly").textContent = first && first.rule ? `Exactly: ${first.rule.replace("train_out_of_fold", "training data, out of fold").replace(/ on val$/, " on validation data")}.` : "";
     showScale(prediction);
     showNearest(look);
     showOthers(item);

@@ -219,7 +219,7 @@ def _table(study: SiteStudy) -> Table:
     for words, pick in (
         ("mean of the sites", "mean"),
         ("next site (prediction interval)", "prediction"),
-        ("tau, on the scale", "tau"),
+        ("tau (between sites)", "tau"),
         ("I²", "i_squared"),
     ):
         rows.append(
@@ -243,11 +243,16 @@ def _counts_of(site: SitePlanned) -> tuple[str, str]:
     return f"{whole(site.cases)} ({whole(site.events)})", whole(site.groups)
 
 
+SCALES = {"logit": "logit scale", "log": "log scale", "identity": "own scale"}
+"""On which scale a spread between sites is measured."""
+
+
 def _summary_cell(measure: str, over: MeasureOverSites, pick: str) -> Cell:
     if over.summary is None:
         return Cell("–", "", "fewer than two sites have an estimate")
     as_percent = pick == "i_squared" or (measure in AS_PERCENT and pick != "tau")
-    return cell(getattr(over.summary, pick), as_percent=as_percent)
+    found = cell(getattr(over.summary, pick), as_percent=as_percent)
+    return replace(found, words=SCALES[over.scale]) if pick == "tau" else found
 
 
 def _without(model: ModelOverSites) -> Table | None:

@@ -196,7 +196,8 @@ def _benefit(
         fault = f"{inside}whether the model helps at this threshold cannot be judged"
         return Light("benefit", question, UNCLEAR, f"Net benefit cannot be judged: {why}.", fault)
     other = _other(point)
-    size = f"{_per_thousand(abs(gain.value))} per 1,000 {'more' if gain.value >= 0 else 'less'} than {other}"
+    amount = f"{_per_thousand(abs(gain.value))} net true positives per 1,000"
+    size = f"{amount} {'more' if gain.value >= 0 else 'fewer'} than {other}"
     here = f"at this cohort's prevalence ({share(prevalence)})"
     place = f"in {where} (prevalence {share(prevalence)})" if where else here
     threshold = "the default threshold of 0.5" if is_default(point) else "this threshold"
@@ -216,22 +217,27 @@ def _benefit(
 def _other(point: OperatingPoint) -> str:
     """The better of the two policies that need no model."""
     gain = point.gain.value if point.gain is not None else 0.0
-    return "treating all" if point.net_benefit - gain > 1e-9 else "treating none"
+    return "acting on all" if point.net_benefit - gain > 1e-9 else "acting on none"
 
 
 def not_helpful(lines: DecisionLines | None) -> str:
-    """Where, up to a threshold of one half, the decision curve shows no gain, and where it shows a loss."""
+    """Where, up to a threshold of one half, the decision curve shows a loss, and where else no gain."""
     if lines is None:
         return ""
     inside = lines.threshold <= SHOWN_UP_TO + 1e-9
     harm = inside & (lines.gain.high < 0)
-    none = inside & ~(lines.gain.low > 0)
-    if not none.any():
-        return ""
-    everywhere = bool(none[inside].all())
-    where = f"any threshold up to {SHOWN_UP_TO:.2f}" if everywhere else f"thresholds of {_spans(lines, none)}"
-    loss = f", and a loss at {_spans(lines, harm)}" if harm.any() else ""
-    return f" No gain is shown at {where}{loss}."
+    none = inside & ~(lines.gain.low > 0) & ~harm
+    said = [
+        f"{what} is shown at {_where(lines, at)}"
+        for what, at in (("a loss", harm), ("no gain", none))
+        if at.any()
+    ]
+    return f" {'; '.join(said)[0].upper()}{'; '.join(said)[1:]}." if said else ""
+
+
+def _where(lines: DecisionLines, at: np.ndarray) -> str:
+    everywhere = bool(at[lines.threshold <= SHOWN_UP_TO + 1e-9].all())
+    return f"any threshold up to {SHOWN_UP_TO:.2f}" if everywhere else f"thresholds of {_spans(lines, at)}"
 
 
 def _spans(lines: DecisionLines, where: np.ndarray) -> str:
@@ -263,7 +269,7 @@ def _rival(scores: PopulationScores) -> str:
         return ""
     gap = scores.adequacy.smallest_detectable_difference
     if math.isnan(gap):
-        return " Even a perfect model could not be shown to rank better."
+        return " Even a perfect model would be shown to rank better in fewer than four of five such studies."
     return f" Another model must gain {gap:.2f} of AUC to be shown to rank better."
 
 

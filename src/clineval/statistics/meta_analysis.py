@@ -296,7 +296,7 @@ class SitePlan:
 
 
 @takes_series
-def plan_sites(events: ArrayLike, non_events: ArrayLike, *, of: str = "") -> SitePlan:
+def plan_sites(events: ArrayLike, non_events: ArrayLike, *, of: str = "cases") -> SitePlan:
     """Which sites stand alone, which small ones are pooled into one, and which are left out.
 
     A site stands alone with at least ``LEAST_OF_A_CLASS`` events and as many non-events. Two small sites or
@@ -306,7 +306,7 @@ def plan_sites(events: ArrayLike, non_events: ArrayLike, *, of: str = "") -> Sit
     Parameters
     ----------
     events, non_events : shape (k,), cases with and without the condition at each site; where cases come in
-        groups, groups with such cases, and ``of`` is ``"groups with "``.
+        groups, groups with such cases, and ``of`` is ``"patients or groups"``.
     """
     counted = np.stack([np.asarray(events, dtype=np.intp), np.asarray(non_events, dtype=np.intp)])
     least = LEAST_OF_A_CLASS
@@ -315,7 +315,7 @@ def plan_sites(events: ArrayLike, non_events: ArrayLike, *, of: str = "") -> Sit
     pool = together.sum() > 1 and counted[:, together].sum(axis=1).min() >= least
     use = np.where(small, np.where(together & pool, "pooled", "left out"), "own")
     reason = [
-        f"{present} {of}events and {absent} {of}non-events, fewer than {least} of one" if few else ""
+        f"{present} {of} with and {absent} without the condition; {least} of each are needed" if few else ""
         for present, absent, few in zip(*counted, small, strict=True)
     ]
     return SitePlan(tuple(use.tolist()), tuple(reason))
