@@ -90,7 +90,7 @@ def validate_words(results: Path, table: Path, images: Path, out: Path) -> list[
 
 def run(words: Sequence[str]) -> Cost:
     """What one command of the program costs."""
-    return cost_of([sys.executable, "-m", "clineval.cli.main", "--quiet", *words])
+    return cost_of([sys.executable, "-m", "clineval", "--quiet", *words])
 
 
 def idle() -> Cost:
