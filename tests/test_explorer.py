@@ -20,7 +20,7 @@ def frame():
 @pytest.fixture(scope="module")
 def data(frame):
     evaluation = evaluate(frame, condition="malignant", thresholds=(0.25, 0.75), draws=DRAWS)
-    return explorer_data(subject_of(evaluation), curves(frame, evaluation), people="women")
+    return explorer_data(subject_of(evaluation), curves(frame, evaluation), dataset="breastmnist")
 
 
 def test_every_step_finds_the_counts_of_its_threshold(data, frame):

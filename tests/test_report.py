@@ -180,8 +180,8 @@ def test_people_are_women_where_the_images_are_of_breasts(phantom_page, page):
     def data(text: str) -> dict:
         return json.loads(re.search(r'id="explorer-data">(.*?)</script>', text, flags=re.S).group(1))
 
-    assert data(phantom_page)["people"] == "women"
-    assert data(page)["people"] == "people"
+    assert data(phantom_page)["populations"]["test"]["people"] == "women"
+    assert data(page)["populations"]["test"]["people"] == "people"
 
 
 def test_embedded_json_cannot_end_its_element():

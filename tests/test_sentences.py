@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from clineval.evaluation.records import PopulationScores
 from clineval.reporting import sentences
 from clineval.statistics.intervals import Estimate, undefined
 
@@ -82,6 +83,11 @@ def test_people_are_named_by_the_data_set():
     assert sentences.people("breastmnist") == "women"
     assert sentences.people("breastmnist_64") == "women"
     assert sentences.people("") == "people"
+
+
+def test_images_of_which_several_are_of_one_person_are_counted_as_cases():
+    assert sentences.people("breastmnist", PopulationScores(472, 150, 266, "", {})) == "cases"
+    assert sentences.people("breastmnist", PopulationScores(472, 150, 472, "", {})) == "women"
 
 
 def test_a_difference_carries_its_sign_and_one_of_proportions_is_in_percentage_points():

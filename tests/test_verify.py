@@ -368,7 +368,9 @@ def test_a_folder_equals_its_copy(first, tmp_path, capsys):
         ("test", 40, 0.0),
     ]
     assert main.run_command(["compare", str(first), str(copy)]) == 0
-    assert "hold the same risks, thresholds, flags and measures" in " ".join(capsys.readouterr().out.split())
+    assert "hold the same risks, groups, thresholds, flags, measures and intervals" in " ".join(
+        capsys.readouterr().out.split()
+    )
 
 
 def test_a_moved_risk_is_found_with_its_case_its_flag_and_every_measure(first, tmp_path, capsys):
@@ -403,7 +405,42 @@ def test_settings_that_differ_are_named_and_are_no_difference_of_the_results(fir
     assert [(made.what, made.one, made.other) for made in found.made] == [
         ("setting evaluation.seed", "0", "3")
     ]
-    assert found.equal, "the seed moves intervals, not values"
+    assert not found.equal, "the seed moves intervals of resamples"
+    assert {gap.difference for gap in found.measures if gap.differs} == {0.0}
+
+
+def test_results_of_which_one_groups_the_cases_are_not_equal(first, tmp_path, capsys):
+    folder = tmp_path / "grouped"
+    folder.mkdir()
+    rows = write_table(folder / "table.csv")
+    rows["patient"] = [f"p{int(case.split('/')[1]) // 2}" for case in rows["case"]]
+    rows.to_csv(folder / "table.csv", index=False)
+    out = folder / "results"
+    words = ["evaluate", str(folder / "table.csv"), "--draws", "20", "--threshold", "0.3", "--quiet"]
+    assert main.run_command([*words, "--group-column", "patient", "--out", str(out)]) == 0
+    found = compare_results(first, out)
+    assert {gap.population: (gap.one, gap.other) for gap in found.groups} == {
+        "val": (40, 20),
+        "test": (40, 20),
+    }
+    auc = next(gap for gap in found.measures if (gap.population, gap.measure) == ("test", "auc"))
+    assert (auc.difference, auc.differs) == (0.0, True)
+    assert main.run_command(["compare", str(first), str(out)]) == 4
+    shown = " ".join(capsys.readouterr().out.split())
+    assert f"{out} groups the cases (20 groups of 40)" in shown
+    assert "does not group its 40 cases" in shown
+
+
+def test_a_threshold_of_one_folder_only_is_said_to_be(first, tmp_path, capsys):
+    other = evaluated_copy(tmp_path / "other", "--threshold", "0.6")
+    assert main.run_command(["compare", str(first), str(other)]) == 4
+    assert "only in" in " ".join(capsys.readouterr().out.split())
+
+
+def test_results_of_readers_are_not_compared(first, tmp_path):
+    (tmp_path / "provenance.json").write_text('{"kind": "readers"}')
+    with pytest.raises(InputError, match="holds results of clineval readers, which are not compared"):
+        compare_results(first, tmp_path)
 
 
 def test_versions_and_processor_that_differ_are_named(first, tmp_path):

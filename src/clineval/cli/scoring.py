@@ -361,10 +361,10 @@ def compare(
     one: Annotated[Path, typer.Argument(help="Folder written by clineval run, evaluate or validate.")],
     other: Annotated[Path, typer.Argument(help="Another one, of the same cases.")],
 ) -> None:
-    """Two results folders side by side: settings, versions, processor, risks, thresholds, flags, measures.
+    """Two results folders side by side: settings, versions, risks, groups, thresholds, flags, measures.
 
-    Exit code 0 where risks, thresholds, flags and measures are equal, 4 where they are not. A difference
-    is the second folder's value less the first one's.
+    Exit code 0 where risks, groups, thresholds, flags, measures and their intervals are equal, 4 where they
+    are not. A difference is the second folder's value less the first one's.
 
     Example:
       clineval compare results my-results
@@ -376,4 +376,4 @@ def compare(
     if not found.equal:
         complain(f"{one} and {other} differ.")
         raise typer.Exit(FOUND)
-    say(f"{one} and {other} hold the same risks, thresholds, flags and measures.")
+    say(f"{one} and {other} hold the same risks, groups, thresholds, flags, measures and intervals.")

@@ -20,7 +20,7 @@ from clineval.predictions import ranked_by, read_predictions
 from clineval.reporting.sentences import subject_of
 from clineval.reporting.tables import DISCRIMINATION, Row, measure_table, point_table
 from clineval.results import FILE, read_provenance
-from clineval.results.folder import foreign_entries, require_results
+from clineval.results.folder import folder_kind, foreign_entries, require_results
 from clineval.results.provenance import PLATFORM, environment_differences
 
 ROW = re.compile(r"<tr>(.*?)</tr>", re.DOTALL)
@@ -280,6 +280,7 @@ def _quotes(quoted: re.Match[str], folder: Path) -> bool:
 
 
 TABLES = ("predictions.parquet", "predictions.csv")
+NOT_COMPARED = ("readers", "adopt")
 KEY = ["model", "split", "case"]
 MEASURES = (
     "auc", "average_precision", "brier", "scaled_brier", "log_loss", "calibration_intercept",
@@ -332,13 +333,15 @@ class ThresholdGap:
 
 @dataclass(frozen=True)
 class MeasureGap:
-    """A measure in both folders; NaN where it is undefined or a folder does not have it."""
+    """A measure in both folders with its interval; NaN where it is undefined or a folder does not have it."""
 
     model: str
     population: str
     measure: str
     one: float
     other: float
+    one_interval: tuple[float, float] = (math.nan, math.nan)
+    other_interval: tuple[float, float] = (math.nan, math.nan)
 
     @property
     def difference(self) -> float:
@@ -347,8 +350,20 @@ class MeasureGap:
 
     @property
     def differs(self) -> bool:
-        """Whether the values are not the same; two undefined ones are."""
-        return self.one != self.other and not (math.isnan(self.one) and math.isnan(self.other))
+        """Whether value or interval is not the same; two undefined ones are."""
+        pairs = zip((self.one, *self.one_interval), (self.other, *self.other_interval), strict=True)
+        return any(one != other and not (math.isnan(one) and math.isnan(other)) for one, other in pairs)
+
+
+@dataclass(frozen=True)
+class GroupGap:
+    """A population whose cases belong to other numbers of groups, or are others, in the two folders."""
+
+    population: str
+    one: int
+    one_cases: int
+    other: int
+    other_cases: int
 
 
 @dataclass(frozen=True)
@@ -362,15 +377,17 @@ class ResultsComparison:
     risks: tuple[RiskGap, ...]
     thresholds: tuple[ThresholdGap, ...]
     measures: tuple[MeasureGap, ...]
+    groups: tuple[GroupGap, ...] = ()
 
     @property
     def equal(self) -> bool:
-        """Whether both folders hold the same risks of the same cases, thresholds, flags and measures."""
+        """Whether both hold the same risks of the same cases, groups, thresholds, flags and measures."""
         return not any(
             (
                 any(gap.largest > 0 or gap.unshared for gap in self.risks),
                 any(gap.turned or gap.one != gap.other for gap in self.thresholds),
                 any(gap.differs for gap in self.measures),
+                self.groups,
             )
         )
 
@@ -382,6 +399,12 @@ def compare_results(one: Path, other: Path) -> ResultsComparison:
     ------
     InputError : a folder is not of ``clineval run``, ``evaluate`` or ``validate``, or they share no case.
     """
+    for folder in (one, other):
+        if (kind := folder_kind(folder)) in NOT_COMPARED:
+            raise InputError(
+                f"{folder} holds results of clineval {kind}, which are not compared; name folders written by "
+                "run, evaluate or validate."
+            )
     records = [read_provenance(require_results(folder, FILE, EVALUATION) / FILE) for folder in (one, other)]
     tables = [_table(folder) for folder in (one, other)]
     evaluations = [_evaluation(folder) for folder in (one, other)]
@@ -396,6 +419,7 @@ def compare_results(one: Path, other: Path) -> ResultsComparison:
         tuple(_risk_gap(rows) for _, rows in both.groupby(KEY[:2], sort=False)),
         tuple(_threshold_gaps(evaluations[0], evaluations[1], both)),
         tuple(_measure_gaps(*evaluations)),
+        tuple(_group_gaps(*evaluations)),
     )
 
 
@@ -530,10 +554,30 @@ def _measure_gaps(one: Mapping[str, Any], other: Mapping[str, Any]) -> Iterator[
         left, right = (each["models"].get(model, {}) for each in (one, other))
         for population in dict.fromkeys((*left, *right)):
             for measure in MEASURES:
-                values = (_value(each.get(population, {}), measure) for each in (left, right))
-                yield MeasureGap(model, population, measure, *values)
+                found = [_estimate(each.get(population, {}), measure) for each in (left, right)]
+                values, intervals = [each[0] for each in found], [each[1:] for each in found]
+                yield MeasureGap(model, population, measure, *values, *intervals)
 
 
-def _value(scores: Mapping[str, Any], measure: str) -> float:
-    value = (scores.get(measure) or {}).get("value")
-    return math.nan if value is None else float(value)
+def _estimate(scores: Mapping[str, Any], measure: str) -> tuple[float, float, float]:
+    found = scores.get(measure) or {}
+    value, low, high = (
+        math.nan if found.get(name) is None else float(found[name]) for name in ("value", "low", "high")
+    )
+    return value, low, high
+
+
+def _group_gaps(one: Mapping[str, Any], other: Mapping[str, Any]) -> Iterator[GroupGap]:
+    left, right = map(_grouped, (one, other))
+    for name in left.keys() & right.keys():
+        if left[name] != right[name]:
+            yield GroupGap(name, *left[name], *right[name])
+
+
+def _grouped(evaluation: Mapping[str, Any]) -> dict[str, tuple[int, int]]:
+    """Groups and cases of each population, as its first model has them."""
+    found: dict[str, tuple[int, int]] = {}
+    for populations in evaluation["models"].values():
+        for name, scores in populations.items():
+            found.setdefault(name, (scores["groups"], scores["cases"]))
+    return found

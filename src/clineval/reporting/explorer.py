@@ -7,7 +7,15 @@ from typing import Any
 from clineval.evaluation.curves import Curves, ExplorerSteps, PopulationCurves
 from clineval.evaluation.records import COUNTS, OperatingPoint, PopulationScores
 from clineval.reporting import charts
-from clineval.reporting.sentences import Subject, aim_words, chosen_words, frequencies, natural, number
+from clineval.reporting.sentences import (
+    Subject,
+    aim_words,
+    chosen_words,
+    frequencies,
+    natural,
+    number,
+    people,
+)
 from clineval.statistics.counts import Counts
 
 BOUNDED = ("sensitivity", "specificity", "ppv", "npv")
@@ -54,7 +62,7 @@ def signs(counts: Mapping[str, int]) -> dict[str, str]:
     return drawn
 
 
-def opening_state(subject: Subject, population: str, *, who: str) -> dict[str, Any]:
+def opening_state(subject: Subject, population: str, *, dataset: str = "") -> dict[str, Any]:
     """What the explorer shows before it is moved: 1,000 people at the primary threshold."""
     point, scores = subject.point(population=population), subject.scores(subject.main, population)
     if point is None or scores is None:
@@ -76,13 +84,13 @@ def opening_state(subject: Subject, population: str, *, who: str) -> dict[str, A
         )
     )
     return {
-        "sentence": natural(cells, people=who, condition=subject.condition),
+        "sentence": natural(cells, people=people(dataset, scores), condition=subject.condition),
         "people": counts,
         "dots": signs(counts),
     }
 
 
-def explorer_data(subject: Subject, curves: Curves, *, people: str) -> dict[str, Any]:
+def explorer_data(subject: Subject, curves: Curves, *, dataset: str = "") -> dict[str, Any]:
     """Everything that ``explorer.js`` reads, JSON-able; empty where there is no threshold to open at.
 
     It opens at the primary model and threshold on the main population.
@@ -95,7 +103,13 @@ def explorer_data(subject: Subject, curves: Curves, *, people: str) -> dict[str,
             if drawn.explorer is None or drawn.cases == 0 or scores.used_for:
                 continue
             entry = populations.setdefault(
-                population, {"prevalence": scores.prevalence, "cases": scores.cases, "models": {}}
+                population,
+                {
+                    "prevalence": scores.prevalence,
+                    "cases": scores.cases,
+                    "people": people(dataset, scores),
+                    "models": {},
+                },
             )
             entry["models"][model] = _rows(scores, drawn, drawn.explorer)
     if not populations:
@@ -105,7 +119,6 @@ def explorer_data(subject: Subject, curves: Curves, *, people: str) -> dict[str,
         return {}
     return {
         "condition": evaluation.condition,
-        "people": people,
         "opens_on": opens_on,
         "opens_at": _opens_at(subject, opens_on),
         "reasons": REASONS,

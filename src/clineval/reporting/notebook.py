@@ -75,7 +75,7 @@ def card(evaluation: Evaluation) -> str:
         "condition": subject.condition,
         "verdict": verdict_on(subject),
         "detection": sentences.detection(point, condition=subject.condition) if point is not None else "",
-        "state": opening_state(subject, subject.population, who="people"),
+        "state": opening_state(subject, subject.population),
         "signs": {call: sign(call) for call in ("found", "missed", "alarms", "cleared")},
     }
     from clineval.reporting.report import template

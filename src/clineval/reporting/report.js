@@ -186,7 +186,7 @@
       show(`[data-people=${kind}]`, String(counts[kind]));
     }
     const present = counts.found + counts.missed;
-    return `Of 1,000 ${data.people}, ${present} have the condition${data.condition === "condition" ? "" : ` (${data.condition})`}: ` +
+    return `Of 1,000 ${data.populations[byId("population").value].people}, ${present} have the condition${data.condition === "condition" ? "" : ` (${data.condition})`}: ` +
       `${counts.found} found, ${counts.missed} missed. ` +
       `Of the ${1000 - present} without it, ${counts.alarms} get a false alarm.`;
   };

@@ -40,7 +40,6 @@ from clineval.reporting.sentences import (
     chosen_words,
     main_comparison,
     number,
-    people,
     percent,
     whole,
 )
@@ -220,8 +219,7 @@ def _verdict(artefacts: Artefacts, subject: Subject, curves: Curves) -> dict[str
 
 
 def _explorer(artefacts: Artefacts, curves: Curves, subject: Subject) -> dict[str, Any]:
-    who = people(artefacts.dataset_id)
-    data = explorer_data(subject, curves, people=who)
+    data = explorer_data(subject, curves, dataset=artefacts.dataset_id)
     if not data:
         return {"explorer": None, "explorer_json": Markup("")}
     populations = data["populations"]
@@ -251,7 +249,7 @@ def _explorer(artefacts: Artefacts, curves: Curves, subject: Subject) -> dict[st
         "buttons": list({**labels, **first}.items()),
         "roc": _explorer_roc(reader_marks(subject.evaluation, ROC_FRAME)),
         "signs": {call: sign(call) for call in data["shapes"]},
-        **opening_state(subject, data["opens_on"], who=who),
+        **opening_state(subject, data["opens_on"], dataset=artefacts.dataset_id),
     }
     return {"explorer": view, "explorer_json": embedded_json(data)}
 

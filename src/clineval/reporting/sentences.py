@@ -158,8 +158,13 @@ def with_condition(condition: str) -> str:
     return "with the condition" if condition == UNNAMED else condition
 
 
-def people(dataset: str) -> str:
-    """Who is counted in natural frequencies: ``women`` for breast images, else ``people``."""
+def people(dataset: str, scores: PopulationScores | None = None) -> str:
+    """Who is counted in natural frequencies: ``women`` for breast images, else ``people``.
+
+    ``cases`` where several may be of one person: the population has fewer groups than cases.
+    """
+    if scores is not None and scores.groups < scores.cases:
+        return "cases"
     return PEOPLE.get(dataset.split("_")[0], "people")
 
 
