@@ -554,23 +554,21 @@ def _measure_gaps(one: Mapping[str, Any], other: Mapping[str, Any]) -> Iterator[
         left, right = (each["models"].get(model, {}) for each in (one, other))
         for population in dict.fromkeys((*left, *right)):
             for measure in MEASURES:
-                found = [_estimate(each.get(population, {}), measure) for each in (left, right)]
-                values, intervals = [each[0] for each in found], [each[1:] for each in found]
-                yield MeasureGap(model, population, measure, *values, *intervals)
+                scores = [each.get(population, {}).get(measure) or {} for each in (left, right)]
+                a, b = (_number(each, "value") for each in scores)
+                of_a, of_b = ((_number(each, "low"), _number(each, "high")) for each in scores)
+                yield MeasureGap(model, population, measure, a, b, of_a, of_b)
 
 
-def _estimate(scores: Mapping[str, Any], measure: str) -> tuple[float, float, float]:
-    found = scores.get(measure) or {}
-    value, low, high = (
-        math.nan if found.get(name) is None else float(found[name]) for name in ("value", "low", "high")
-    )
-    return value, low, high
+def _number(estimate: Mapping[str, Any], name: str) -> float:
+    return math.nan if estimate.get(name) is None else float(estimate[name])
 
 
 def _group_gaps(one: Mapping[str, Any], other: Mapping[str, Any]) -> Iterator[GroupGap]:
     left, right = map(_grouped, (one, other))
-    for name in left.keys() & right.keys():
-        if left[name] != right[name]:
+    for name in (each for each in left if each in right):
+        grouped = any(groups < cases for groups, cases in (left[name], right[name]))
+        if grouped and left[name] != right[name]:
             yield GroupGap(name, *left[name], *right[name])
 
 
@@ -579,5 +577,5 @@ def _grouped(evaluation: Mapping[str, Any]) -> dict[str, tuple[int, int]]:
     found: dict[str, tuple[int, int]] = {}
     for populations in evaluation["models"].values():
         for name, scores in populations.items():
-            found.setdefault(name, (scores["groups"], scores["cases"]))
+            found.setdefault(name, (scores.get("groups", 0), scores.get("cases", 0)))
     return found
