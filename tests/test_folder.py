@@ -11,7 +11,7 @@ import time
 
 import pytest
 
-from clineval.errors import InputError
+from clineval.errors import InputError, on_command_line
 from clineval.files import write_whole
 from clineval.results import folder as run_folder
 from clineval.results.folder import replace_folder
@@ -67,7 +67,7 @@ def test_the_ledger_outlives_the_run_that_wrote_it(tmp_path):
 def test_a_strangers_folder_is_refused_and_kept(tmp_path):
     (tmp_path / "thesis").mkdir()
     (tmp_path / "thesis" / "chapter.tex").write_text("years of work")
-    with pytest.raises(InputError, match=r"not written by clineval.*--force"):
+    with pytest.raises(InputError, match=r"not written by clineval.*force=True"):
         write_results(tmp_path / "thesis")
     assert (tmp_path / "thesis" / "chapter.tex").read_text() == "years of work"
 
@@ -92,7 +92,9 @@ def test_a_published_record_is_not_replaced_unless_forced(tmp_path):
     write_results(tmp_path / "results", "published")
     record = {"kind": "run", run_folder.PUBLISHED: True}
     (tmp_path / "results" / "provenance.json").write_text(json.dumps(record))
-    with pytest.raises(InputError, match=r"results is a published record .*--out my-results.*--force"):
+    with pytest.raises(InputError, match=r"results is a published record .*out=my-results.*force=True"):
+        write_results(tmp_path / "results", "new")
+    with on_command_line(), pytest.raises(InputError, match=r"--out my-results, or .* with --force\.$"):
         write_results(tmp_path / "results", "new")
     assert (tmp_path / "results" / "content.txt").read_text() == "published"
     write_results(tmp_path / "results", "new", force=True)

@@ -382,7 +382,7 @@ BROKEN_TABLES = {
     "no such column": (
         rows_of(48),
         {"image_column": "file"},
-        r"no column 'file' \(--image-column\); it has id",
+        r"no column 'file' \(image_column\); it has id",
     ),
     "no rows": ([], {}, "has a header but no rows"),
 }
@@ -520,7 +520,7 @@ def test_a_column_of_splits_is_kept_and_val_is_drawn_from_train_where_it_lacks(f
 
 def test_a_split_without_train_or_of_one_class_is_refused(folder):
     write(folder, [(*row[:4], "test") for row in rows_of(48)])
-    with pytest.raises(InputError, match=r"--split-column needs train and test .* got test"):
+    with pytest.raises(InputError, match=r"split_column needs train and test .* got test"):
         loaded(folder, split_column="part")
     rows = [
         (*row[:4], "test" if row[2] == "benign" else row[4].replace("test", "train")) for row in rows_of(48)

@@ -245,7 +245,7 @@ def test_a_cluster_that_loses_its_scheduler_is_named_and_what_was_finished_is_ke
     with scheduler(tmp_path) as (address, start_worker):
         start_worker()
         own = start_worker.__self__.processes[0]
-        with pytest.raises(InputError, match=r"was lost \(.*repeat the command, with or without --cluster"):
+        with pytest.raises(InputError, match=r"was lost \(.*repeat the command, with or without cluster"):
             study(
                 COHORT,
                 settings=SETTINGS,

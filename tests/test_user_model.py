@@ -301,7 +301,7 @@ def check_new_images_in_colour(run, folder):
     validated = validate(run.folder, own, settings, out=folder / "b")
     risks = read_predictions(validated.folder / "predictions.csv")
     assert dict(zip(risks["case"], risks["risk"], strict=True)) == wanted
-    with pytest.raises(InputError, match="--corruptions changes grey images; red takes them in colour"):
+    with pytest.raises(InputError, match=r"^corruptions changes grey images; red takes them in colour"):
         validate(run.folder, own, replace(settings, corruptions=True), out=folder / "c")
 
 

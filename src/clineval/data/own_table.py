@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from clineval.errors import InputError
+from clineval.errors import InputError, option
 from clineval.tables.columns import (
     COUNTED_APART,
     MOST_ALIKE,
@@ -210,12 +210,15 @@ def read_own_table(path: Path, columns: Columns) -> OwnTable:
         "--group-column": columns.group,
         "--split-column": columns.split,
     }
-    for option, column in named.items():
+    for asked, column in named.items():
         if column is not None and column not in cells:
-            raise InputError(f"{path.name} has no column {column!r} ({option}); it has {', '.join(cells)}.")
+            raise InputError(
+                f"{path.name} has no column {column!r} ({option(asked)}); it has {', '.join(cells)}."
+            )
     if columns.outcome in (columns.image, columns.group, columns.split):
         raise InputError(
-            f"--outcome-column needs a column of its own; {columns.outcome!r} means something else too."
+            f"{option('--outcome-column')} needs a column of its own; {columns.outcome!r} means "
+            "something else too."
         )
     used = {column: _filled(origin, column, cells[column]) for column in named.values() if column}
     image = used[columns.image]

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
-from clineval.errors import InputError, in_short
+from clineval.errors import InputError, in_short, option
 from clineval.evaluation.operating_points import HALF, SENSITIVITY_90
 from clineval.evaluation.populations import Cases, differences, populations
 from clineval.evaluation.records import (
@@ -181,15 +181,15 @@ def _names(site: Texts, column: str) -> list[str]:
     empty = int((site == "").sum())
     if empty:
         raise InputError(
-            f"--site-column {column} is empty in {empty} of {len(site)} rows; fill the cells, or take these "
-            "rows out."
+            f"{option('--site-column')} {column} is empty in {empty} of {len(site)} rows; fill the "
+            "cells, or take these rows out."
         )
     names = np.unique(site).tolist()
     if not 2 <= len(names) <= MOST_SITES:
         got = f"only {names[0]!r}" if len(names) == 1 else f"{len(names)} values"
         raise InputError(
-            f"--site-column needs a column with 2 to {MOST_SITES} sites; {column} has {got}. Name the "
-            "column that says where, or with which scanner, each image was taken."
+            f"{option('--site-column')} needs a column with 2 to {MOST_SITES} sites; {column} has {got}. "
+            "Name the column that says where, or with which scanner, each image was taken."
         )
     return names
 
@@ -201,9 +201,9 @@ def _refuse_shared(site: Texts, group: NDArray[Any], column: str) -> None:
         who = twice["group"].iloc[0]
         where = twice.loc[twice["group"] == who, "site"].tolist()
         raise InputError(
-            f"--site-column {column}: {twice['group'].nunique()} of {pairs['group'].nunique()} groups have "
-            f"images of more than one site, such as {str(who)!r} ({', '.join(where[:3])}); sites count "
-            "as independent, so keep all images of a patient at one site."
+            f"{option('--site-column')} {column}: {twice['group'].nunique()} of {pairs['group'].nunique()} "
+            f"groups have images of more than one site, such as {str(who)!r} ({', '.join(where[:3])}); sites "
+            "count as independent, so keep all images of a patient at one site."
         )
 
 
@@ -221,9 +221,8 @@ def _require_two(planned: Sequence[SitePlanned], column: str) -> None:
         own = sum(each.use == "own" for each in planned)
         reasons = in_short([f"{each.name}: {each.reason}" for each in planned if each.reason])
         raise InputError(
-            f"--site-column {column}: expected at least 2 sites with {LEAST_OF_A_CLASS} cases with and "
-            f"without the condition each, got {own} ({reasons}). Add "
-            "cases, or leave the option out."
+            f"{option('--site-column')} {column}: expected at least 2 sites with {LEAST_OF_A_CLASS} cases "
+            f"with and without the condition each, got {own} ({reasons}). Add cases, or leave the option out."
         )
 
 

@@ -258,7 +258,7 @@ def train_on_cluster(
     except (CancelledError, OSError) as error:  # a closed connection among them
         raise InputError(
             f"The cluster at {address} was lost ({type(error).__name__}). Finished trainings are kept: start "
-            "it again and repeat the command, with or without --cluster."
+            f"it again and repeat the command, with or without {option('--cluster')}."
         ) from error
     except distributed.KilledWorker as error:
         raise InputError(

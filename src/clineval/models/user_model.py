@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clineval.data.splits import grouped_folds
-from clineval.errors import InputError
+from clineval.errors import InputError, option
 from clineval.models import onnx_model, training_process, user_worker
 from clineval.models.onnx_graph import GivenGraph, open_given_graph
 from clineval.models.preprocessing import Images
@@ -155,7 +155,7 @@ def _import_root(path: Path, module: str | None) -> Path | None:
 
 def _check_timeout(timeout: float) -> None:
     if not timeout > 0:
-        raise InputError(f"--model-timeout needs seconds above 0; got {timeout:g}.")
+        raise InputError(f"{option('--model-timeout')} needs seconds above 0; got {timeout:g}.")
 
 
 def _refuse_within_training(name: str) -> None:

@@ -115,7 +115,8 @@ def _divided(cohort: Cohort, settings: RunSettings, given: OwnSettings, announce
     if given.split_column is not None and not {"train", "test"} <= present:
         found = ", ".join(sorted(present))
         raise InputError(
-            f"--split-column needs train and test among its values (val is optional); got {found}."
+            f"{option('--split-column')} needs train and test among its values (val is optional); "
+            f"got {found}."
         )
     if "val" in present:
         return cohort
@@ -150,7 +151,7 @@ def _check_classes(cohort: Cohort) -> None:
             raise InputError(
                 f"{cohort.source.file}: each of train, val and test needs cases with and without "
                 f"{cohort.condition}; {name} has {int(outcome.sum())} of {len(outcome)} with it. "
-                "Fix the splits, or leave --split-column out to have them made."
+                f"Fix the splits, or leave {option('--split-column')} out to have them made."
             )
 
 
@@ -359,8 +360,8 @@ def load(settings: RunSettings, *, colour: bool = False, announce: Announce = si
 def trained_here(given: Iterable[Given]) -> list[str]:
     """What a user should know of models that are trained in the process of the program itself."""
     return [
-        f"Model {model.name} is trained in this process, one training at a time and without --model-timeout: "
-        "its factory is in no file that could be imported by another process."
+        f"Model {model.name} is trained in this process, one training at a time and without "
+        f"{option('--model-timeout')}: its factory is in no file that could be imported by another process."
         for model in given
         if model.call is not None
     ]
@@ -564,7 +565,7 @@ def check_formats(formats: Sequence[str]) -> None:
     if unknown or "png" not in formats:
         raise InputError(
             f"Figures are needed as png, with svg or pdf beside it; got {', '.join(formats) or 'nothing'}. "
-            "Say for example: --figures png,svg,pdf"
+            f"Say for example: {option('--figures png,svg,pdf', 'formats=png,svg,pdf')}"
         )
 
 
@@ -589,9 +590,10 @@ def _check_models(
         raise InputError(f"{option('--primary')} needs one of {', '.join(known)}; got {asked.primary!r}.")
     learning = tuple(name for name, source in sources.items() if not _is_onnx(source))
     if settings.data.site_column is not None and not (settings.training.models or learning):
-        raise InputError("--site-column expects a model that is trained in this run; got none.")
+        raise InputError(f"{option('--site-column')} expects a model that is trained in this run; got none.")
     if check_seed and not learning:
-        raise InputError("--check-seed expects a Python model, --model NAME=FILE.py:FACTORY; got none.")
+        example = option("--model NAME=FILE.py:FACTORY", "in models")
+        raise InputError(f"{option('--check-seed')} expects a Python model, {example}; got none.")
     return learning
 
 
@@ -627,5 +629,7 @@ def fetch_file(
         return medmnist.fetch(name, size=size, folder=folder, address=address, announce=announce)
     except Unavailable as failure:
         if folder is not None and failure.cause.startswith(UNWRITABLE):
-            raise InputError(f"--to {folder}: {failure.cause}; choose another folder.") from failure
+            raise InputError(
+                f"{option('--to', 'folder')} {folder}: {failure.cause}; choose another folder."
+            ) from failure
         raise

@@ -158,24 +158,24 @@ def claim_folder(folder: Path, identity: dict[str, Any]) -> None:
     path = folder / SETTINGS_FILE
     if not path.is_file():
         if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-            raise InputError(f"{folder} is not empty and holds no study; choose another --out.")
+            raise InputError(f"{folder} is not empty and holds no study; choose another {option('--out')}.")
         try:
             folder.mkdir(parents=True, exist_ok=True)
             write_whole(path, json.dumps(identity, indent=2) + "\n")
         except OSError as error:
             raise InputError(
-                f"Cannot write into {folder}: {error.strerror}. Choose another --out."
+                f"Cannot write into {folder}: {error.strerror}. Choose another {option('--out')}."
             ) from error
         return
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
-        raise InputError(f"{path} cannot be read ({error}); choose another --out.") from error
+        raise InputError(f"{path} cannot be read ({error}); choose another {option('--out')}.") from error
     differ = sorted(_differences(found, json.loads(json.dumps(identity))))
     if differ:
         raise InputError(
             f"{folder} holds a study of other settings: {'; '.join(differ)}. "
-            "Use those settings to continue it, or choose another --out."
+            f"Use those settings to continue it, or choose another {option('--out')}."
         )
 
 

@@ -126,7 +126,8 @@ def validate(
         internal = _internal(run, results, settings)
         if settings.corruptions and run.in_colour:
             raise InputError(
-                f"--corruptions changes grey images; {run.in_colour[0]} takes them in colour. Leave it out."
+                f"{option('--corruptions')} changes grey images; {run.in_colour[0]} takes them in colour. "
+                "Leave it out."
             )
         fits = cut_for(run, settings.own.fit, second_view=settings.second_view)
         settings = _for_run(run, replace(settings, own=replace(settings.own, fit=fits[0])))
@@ -209,12 +210,13 @@ def _with_sites(settings: ValidationSettings, tables: Sequence[OwnImages]) -> Va
     if len(names) != len(tables) or len(set(names)) != len(names):
         raise InputError(
             f"validate expects as many different names as tables; got {len(tables)} tables and the names "
-            f"{in_short(list(names)) or 'none'}. Repeat --name, in the order of the tables."
+            f"{in_short(list(names)) or 'none'}. "
+            f"{option('Repeat --name', 'Name them in sites')}, in the order of the tables."
         )
     if settings.site_column is not None:
         raise InputError(
-            f"Several tables are sites themselves; got --site-column {settings.site_column} beside "
-            f"{len(tables)} of them. Leave it out, or name the column in one table of all sites."
+            f"Several tables are sites themselves; got {option('--site-column')} {settings.site_column} "
+            f"beside {len(tables)} of them. Leave it out, or name the column in one table of all sites."
         )
     return replace(settings, site_column=SITE)
 
@@ -264,7 +266,8 @@ def _for_run(run: StoredRun, settings: ValidationSettings) -> ValidationSettings
         return settings
     if settings.site_column is not None and not any(run.thresholds.values()):
         raise InputError(
-            f"Sites are compared at a threshold, and {run.alone.file} has none; give it with --threshold."
+            f"Sites are compared at a threshold, and {run.alone.file} has none; give it with "
+            f"{option('--threshold', 'thresholds')}."
         )
     return replace(settings, matching=False, evaluation=replace(settings.evaluation, thresholds=()))
 
@@ -326,9 +329,9 @@ def check_columns(cohort: Cohort, settings: ValidationSettings) -> None:
     column = settings.own.group_column
     if column is not None and len(cohort) > 1 and (cohort.group == cohort.group[0]).all():
         raise InputError(
-            f"--group-column {column} says {str(cohort.group[0])!r} in all {len(cohort)} rows, so there "
-            "would be one patient and no interval; name the column that tells patients apart, or leave "
-            "--group-column out where every image is of another patient."
+            f"{option('--group-column')} {column} says {str(cohort.group[0])!r} in all {len(cohort)} rows, "
+            "so there would be one patient and no interval; name the column that tells patients apart, or "
+            f"leave {option('--group-column')} out where every image is of another patient."
         )
     check_chosen(settings.attributes, [*cohort.attributes, UNLIKE])
     if settings.evaluation.readers is not None:
@@ -406,7 +409,7 @@ def _internal(run: StoredRun, results: Path, settings: ValidationSettings) -> Ev
     if internal.primary is not None and internal.primary.model not in run.names:
         raise InputError(
             f"The primary model of {results}, {internal.primary.model}, was not stored. {left_out(run)} "
-            "Make the run again with another --primary."
+            f"Make the run again with another {option('--primary')}."
         )
     return internal
 

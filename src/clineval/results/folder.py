@@ -17,7 +17,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from clineval.errors import InputError, in_short
+from clineval.errors import InputError, in_short, option
 from clineval.files import read_regular, sync
 
 MARKER = "provenance.json"
@@ -40,8 +40,8 @@ def require_apart(out: Path, *read: Path | None) -> None:
     for path in read:
         if path is not None and path.resolve().is_relative_to(target):
             raise InputError(
-                f"--out {out} holds {path.name or path}, which the command reads and would delete; choose "
-                "another folder."
+                f"{option('--out')} {out} holds {path.name or path}, which the command reads and would "
+                "delete; choose another folder."
             )
 
 
@@ -97,7 +97,7 @@ def hold_folder(target: Path) -> Iterator[None]:
     """
     target = Path(os.path.abspath(target))
     if not target.name:
-        raise InputError(f"{target} is a whole disk, not a results folder; choose another --out.")
+        raise InputError(f"{target} is a whole disk, not a results folder; choose another {option('--out')}.")
     _make_parents(target)
     path = _lock_file(target)
     lock = _acquire(path, target)
@@ -206,7 +206,7 @@ def unwritable(folder: Path, error: OSError) -> InputError:
         errno.ENOSPC: "the disk is full",
         errno.ENOENT: "no file can be made there",
     }.get(error.errno or 0, error.strerror or str(error))
-    return InputError(f"Cannot write into {folder}: {reason}. Choose another --out.")
+    return InputError(f"Cannot write into {folder}: {reason}. Choose another {option('--out')}.")
 
 
 def require_writable(folder: Path) -> None:
@@ -315,46 +315,53 @@ def _make_parents(target: Path) -> None:
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
     except (FileExistsError, NotADirectoryError) as error:
-        raise InputError(f"The output folder {target} lies below a file; choose another --out.") from error
+        raise InputError(
+            f"The output folder {target} lies below a file; choose another {option('--out')}."
+        ) from error
     except OSError as error:
         raise unwritable(target.parent, error) from error
 
 
 def _check_replaceable(target: Path, *, kind: str, force: bool, carries: bool) -> None:
     if target.is_symlink() or (target.exists() and not target.is_dir()):
-        raise InputError(f"The output folder {target} is a file or a link; choose another --out.")
+        raise InputError(f"The output folder {target} is a file or a link; choose another {option('--out')}.")
     if _holds_the_user(target):
         raise InputError(
-            f"{target} holds the working or home folder and is never replaced; choose another --out."
+            f"{target} holds the working or home folder and is never replaced; choose another "
+            f"{option('--out')}."
         )
     if not target.exists() or {path.name for path in target.iterdir()} <= {_lock_file(target).name}:
         return
     data = next((path.name for path in sorted(target.iterdir()) if path.suffix == DATA), None)
     if data:  # no command writes one: it is a data set that somebody downloaded
-        raise InputError(f"{target} holds the data set {data} and is never replaced; choose another --out.")
+        raise InputError(
+            f"{target} holds the data set {data} and is never replaced; choose another {option('--out')}."
+        )
     if force:
         return
     found = folder_kind(target)
     if found is None:
         raise InputError(
             f"{target} is not empty and was not written by clineval; nothing was touched. "
-            "Choose another --out, or replace the folder with --force."
+            f"Choose another {option('--out')}, or replace the folder with {option('--force', 'force=True')}."
         )
     if is_published(target):
         raise InputError(
             f"{target} is a published record and stays as it is: choose another folder, for example "
-            "--out my-results, or replace the record with --force."
+            f"{option('--out my-results', 'out=my-results')}, or replace the record with "
+            f"{option('--force', 'force=True')}."
         )
     if found != kind:
         raise InputError(
             f"{target} holds the results of 'clineval {found}'; 'clineval {kind}' would replace them. "
-            "Choose another --out, or replace them with --force."
+            f"Choose another {option('--out')}, or replace them with {option('--force', 'force=True')}."
         )
     unknown = [] if carries else unknown_files(target)
     if unknown:
         raise InputError(
             f"{target} holds files that clineval did not write and would delete: {in_short(unknown)}. Move "
-            "them, choose another --out, or have them deleted with --force."
+            f"them, choose another {option('--out')}, or have them deleted with "
+            f"{option('--force', 'force=True')}."
         )
 
 
@@ -447,7 +454,7 @@ def _acquire(path: Path, target: Path) -> FileLock:
         holder = _read_holder(path)
         who = f"process {holder.process} on {holder.host}" if holder else "another process"
         raise InputError(
-            f"{target} is being written by {who}; wait for it to end, or choose another --out."
+            f"{target} is being written by {who}; wait for it to end, or choose another {option('--out')}."
         ) from error
     except OSError as error:
         raise unwritable(path.parent, error) from error
