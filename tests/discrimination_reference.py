@@ -3,8 +3,11 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 from hypothesis import given, settings
+
+from clineval.statistics.intervals import bootstrap_weights, percentile_interval
 
 REFERENCE = Path(__file__).parent / "reference"
 GOLDEN = json.loads((REFERENCE / "discrimination.json").read_text())
@@ -25,6 +28,15 @@ def naive_auc(outcome, risk):
     others = [r for y, r in zip(outcome, risk, strict=True) if not y]
     right = sum(1.0 if a > b else 0.5 if a == b else 0.0 for a in events for b in others)
     return right / (len(events) * len(others))
+
+
+def bootstrap(statistic, outcome, risk, *, group=None, draws=1000, seed=0):
+    """A percentile bootstrap of any number, one resample after the other."""
+    weights = bootstrap_weights(outcome, group=group, draws=draws, seed=seed).astype(int)
+    rows = (np.repeat(np.arange(len(outcome)), row) for row in weights)
+    drawn = [statistic(outcome[row], risk[row]) for row in rows]
+    words = f"percentile bootstrap, {draws} draws{'' if group is None else ' of groups'}"
+    return percentile_interval(statistic(outcome, risk), drawn, level=0.95, method=words)
 
 
 def naive_average_precision(outcome, risk):

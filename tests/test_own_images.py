@@ -18,7 +18,7 @@ from short_program import shorten
 from clineval.cli.console import REFUSED
 from clineval.cli.main import run_command
 from clineval.data.image_files import read_image
-from clineval.data.own_images import UNDIVIDED, draw_samples, prepare_files, read_cohort, read_own_cohort
+from clineval.data.own_images import UNDIVIDED, draw_samples, prepare_files, read_own_cohort
 from clineval.data.own_table import Columns, read_own_table
 from clineval.data.preparation import Unusable, square
 from clineval.data.splits import by_group
@@ -72,8 +72,15 @@ def folder(tmp_path):
 
 
 def read(folder: Path, **changes):
-    words = {**COLUMNS, "image_folder": folder / "images", **changes}
-    return read_cohort(folder / "cohort.csv", **words)
+    return read_table(folder / "cohort.csv", **{**COLUMNS, "image_folder": folder / "images", **changes})
+
+
+def read_table(table: Path, **words):
+    of = {
+        word: word.removesuffix("_column") for word in words if word.endswith("_column") or word == "positive"
+    }
+    columns = Columns(**{name: words.pop(word) for word, name in of.items()})
+    return read_own_cohort(table, columns, **words).cohort
 
 
 # What is read -----------------------------------------------------------------------------------------
@@ -132,7 +139,7 @@ def test_a_parquet_table_is_read_like_a_csv(folder):
     import pandas as pd
 
     pd.read_csv(folder / "cohort.csv").to_parquet(folder / "cohort.parquet")
-    cohort = read_cohort(folder / "cohort.parquet", image_folder=folder / "images", **COLUMNS)
+    cohort = read_table(folder / "cohort.parquet", image_folder=folder / "images", **COLUMNS)
     assert np.array_equal(cohort.images, read(folder).images)
 
 

@@ -21,7 +21,8 @@ from PIL import Image
 import clineval
 from clineval.cli.main import run_command
 from clineval.data.image_files import find_images, read_image
-from clineval.data.own_images import read_cohort
+from clineval.data.own_images import read_own_cohort
+from clineval.data.own_table import Columns
 from clineval.data.preparation import Unusable
 from clineval.errors import InputError
 
@@ -504,7 +505,7 @@ def test_no_postscript_is_ever_run(predict, tmp_path, monkeypatch, capsys):
     assert run_command(["audit", str(tmp_path / "images"), "--out", str(tmp_path / "a"), "--quiet"]) == 0
     (tmp_path / "t.csv").write_text("image,outcome\nscan.png,1\nother.png,0\n")
     with pytest.raises(InputError, match="no known format"):
-        read_cohort(tmp_path / "t.csv", image_folder=tmp_path / "images")
+        read_own_cohort(tmp_path / "t.csv", Columns(), image_folder=tmp_path / "images")
     assert not (tmp_path / "was-run").exists()
 
 
@@ -731,7 +732,7 @@ def test_a_table_written_on_another_system_finds_its_images(tmp_path, table):
     shutil.copy(TABLES / table, tmp_path / table)
     images_for(tmp_path, map(FILES[table], names_of(table)))
     positive = "1" if table == "float-outcome.csv" else "malignant"
-    cohort = read_cohort(tmp_path / table, positive=positive, group_column="patient")
+    cohort = read_own_cohort(tmp_path / table, Columns(positive=positive, group="patient")).cohort
     assert (len(cohort), int(cohort.outcome.sum())) == (60, 30)
     assert not any("\\" in case for case in cohort.case.tolist())
 
@@ -749,13 +750,13 @@ def test_the_audit_finds_the_same_images(tmp_path, table):
 def test_one_and_one_point_nought_are_the_same_outcome(tmp_path, positive):
     shutil.copy(TABLES / "float-outcome.csv", tmp_path / "t.csv")
     images_for(tmp_path, names_of("float-outcome.csv"))
-    assert read_cohort(tmp_path / "t.csv", positive=positive).outcome.sum() == 30
+    assert read_own_cohort(tmp_path / "t.csv", Columns(positive=positive)).cohort.outcome.sum() == 30
 
 
 def test_the_table_of_drives_is_refused(tmp_path):
     shutil.copy(TABLES / "drive.csv", tmp_path / "t.csv")
     with pytest.raises(InputError, match=r"row 1 \(line 2\).*names a drive"):
-        read_cohort(tmp_path / "t.csv", positive="malignant")
+        read_own_cohort(tmp_path / "t.csv", Columns(positive="malignant"))
 
 
 @pytest.mark.parametrize("words", [("Training", "VALID", "Testing"), ("train", "dev", "TEST")])
@@ -763,7 +764,7 @@ def test_split_words_of_an_image_table_are_those_of_every_table(tmp_path, words)
     images_for(tmp_path, [f"{n}.png" for n in range(6)])
     rows = "".join(f"{n}.png,{n % 2},{words[n // 2]}\n" for n in range(6))
     (tmp_path / "t.csv").write_text(f"image,outcome,part\n{rows}")
-    cohort = read_cohort(tmp_path / "t.csv", split_column="part")
+    cohort = read_own_cohort(tmp_path / "t.csv", Columns(split="part")).cohort
     assert cohort.split.tolist() == ["train", "train", "val", "val", "test", "test"]
 
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from discrimination_reference import GOLDEN, NAMES, law, naive_auc, naive_average_precision, sample
+from discrimination_reference import GOLDEN, NAMES, bootstrap, law, naive_auc, naive_average_precision, sample
 from hypothesis import assume
 from hypothesis import strategies as st
 from scipy.special import expit, logit
@@ -12,7 +12,7 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 from sklearn.metrics import roc_curve as sklearn_curve
 
 from clineval.statistics import scores as levels_module
-from clineval.statistics.intervals import bootstrap, clopper_pearson, resampling_units
+from clineval.statistics.intervals import clopper_pearson, resampling_units
 from clineval.statistics.roc import (
     auc,
     average_precision,

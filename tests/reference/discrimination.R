@@ -2,8 +2,8 @@
 #
 #   Rscript tests/reference/discrimination.R      (R with pROC and jsonlite)
 #
-# AUC, DeLong, tests, rates and partial AUC by pROC; average precision, Obuchowski's clustered variance
-# and the BCa interval, which pROC does not have, written out here from their definitions.
+# AUC, DeLong, tests, rates and partial AUC by pROC; average precision and Obuchowski's clustered variance,
+# which pROC does not have, written out here from their definitions.
 suppressMessages({library(pROC); library(jsonlite)})
 
 here <- dirname(normalizePath(sub("--file=", "", grep("--file=", commandArgs(), value = TRUE))))
@@ -88,21 +88,6 @@ judged <- function(table) {
 
 middle <- function(values) unname(quantile(values, c(.025, .975), type = 7))
 
-# Davison and Hinkley 1997, section 5.3: acceleration from the jackknife within each stratum.
-bca <- function(t0, t, outcome, risk, statistic) {
-  L <- numeric(length(outcome))
-  for (s in 0:1) {
-    at <- which(outcome == s)
-    without <- sapply(at, function(i) statistic(outcome[-i], risk[-i]))
-    L[at] <- (length(at) - 1) * (mean(without) - without) / length(at)
-  }
-  a <- sum(L^3) / (6 * sum(L^2)^1.5)
-  equal <- abs(t - t0) < 1e-12
-  w <- qnorm(mean(t < t0 & !equal) + mean(equal) / 2)
-  z <- w + qnorm(c(.025, .975))
-  unname(quantile(t, pnorm(w + z / (1 - a * z)), type = 7))
-}
-
 resampled <- function(table, counts) {
   y <- table$outcome; a <- table$risk_a
   rows <- lapply(strsplit(counts, " "), function(row) rep(seq_along(y), as.integer(row)))
@@ -111,7 +96,7 @@ resampled <- function(table, counts) {
   at <- function(x, input, ret) function(y, a) as.numeric(coords(curve(y, a), x, input, ret, transpose = TRUE))
   list(
     curve = list(sensitivity = rev(curve(y, a)$sensitivities), specificity = rev(curve(y, a)$specificities)),
-    auc = middle(over(plain_auc)), auc_bca = bca(plain_auc(y, a), over(plain_auc), y, a, plain_auc),
+    auc = middle(over(plain_auc)),
     average_precision = middle(over(average_precision)),
     sensitivity_at_90 = middle(over(at(.9, "specificity", "sensitivity"))),
     specificity_at_90 = middle(over(at(.9, "sensitivity", "specificity"))),

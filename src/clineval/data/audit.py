@@ -19,13 +19,12 @@ from clineval.data.duplicates import (
     Pair,
     Threshold,
     copies_of,
-    digests,
     duplicate_pairs,
     find_duplicates,
     pairs_below,
     working_images,
 )
-from clineval.data.similarity import SHIFT, Images, Indices, similarity_of
+from clineval.data.similarity import SHIFT, Images, Indices, digests, similarity_of
 from clineval.errors import InputError, Progress
 
 MOST_COMPARED = 60  # members of a group among which the least similar pair is sought
@@ -344,7 +343,7 @@ def audit_images(
             f"got {images.shape[1]} x {images.shape[2]}."
         )
     about = About(case, split, outcome)
-    digest = digests(images)
+    digest = digests(images).astype(np.bytes_)
     copies = copies_of(digest)
     originals = [positions[0] for positions in copies]
     found = find_duplicates(images[originals], threshold=threshold, progress=progress)

@@ -1,7 +1,6 @@
 """Near-duplicate images: the similarity from which images count, their evidence, the search in large sets."""
 
 import contextlib
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -22,6 +21,7 @@ from clineval.data.similarity import (
     Vectors,
     cosines,
     detail_of,
+    evenly_spaced,
     find_pairs,
     nearest,
     overlap,
@@ -200,8 +200,7 @@ def _neighbours(working: Images, *, progress: Progress | None) -> NDArray[np.flo
     if len(working) < 2:
         return np.empty(0)
     wanted = np.clip(MOST_COMPARISONS // len(working), FEWEST_QUERIES, MOST_QUERIES)
-    queries = np.linspace(0, len(working) - 1, min(len(working), wanted)).astype(np.int64)
-    return nearest(working, np.unique(queries), progress=progress)
+    return nearest(working, evenly_spaced(len(working), int(wanted)), progress=progress)
 
 
 def _is_exact(cases: int) -> bool:
@@ -325,12 +324,6 @@ class Pair:
 def labels(outcomes: Sequence[Label]) -> set[Label]:
     """The different labels among some images, empty ones left out."""
     return set(outcomes) - {""}
-
-
-def digests(images: Images) -> NDArray[np.bytes_]:
-    """A fingerprint of each image, shape (cases,); equal where the images are the same bytes."""
-    digests = [hashlib.blake2b(image.tobytes(), digest_size=16).hexdigest() for image in images]
-    return np.array(digests, dtype=np.bytes_)
 
 
 def copies_of(digest: NDArray[np.bytes_]) -> list[list[int]]:

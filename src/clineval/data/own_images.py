@@ -267,55 +267,6 @@ class OwnCohort:
         return tuple(sorted({path.parent for path in self.paths}))
 
 
-def read_cohort(
-    table: Path,
-    *,
-    image_folder: Path | None = None,
-    image_column: str = "image",
-    outcome_column: str = "outcome",
-    positive: str = "1",
-    group_column: str | None = None,
-    split_column: str | None = None,
-    size: int = 28,
-    fit: str = "crop",
-    bits: int = DEEP,
-    condition: str | None = None,
-    name: str | None = None,
-    progress: Progress | None = None,
-) -> Cohort:
-    """The images that a table names, prepared as BreastMNIST was, with their outcomes and patients.
-
-    Parameters
-    ----------
-    image_folder : where the images lie; by default beside the table. Nothing outside it is opened.
-    image_column : names each file, its ending optional; ``outcome_column`` holds ``positive`` where the
-        condition is present and anything else where it is not.
-    group_column : cases that are not independent share its value, as a patient's images do.
-    split_column : train, val or test. Without it every case is in ``name``, or in ``all``.
-    size, fit, bits : of the prepared square; see ``preparation``.
-    condition : what the outcome is called; by default ``positive``.
-    name : of an external cohort, which is one split of that name.
-    progress : called with (files read, files in all).
-
-    Raises
-    ------
-    InputError : the table is not whole, or an image is missing, outside the folder or cannot be used;
-        up to ten are named with their rows.
-    """
-    columns = Columns(image_column, outcome_column, positive, group_column, split_column)
-    return read_own_cohort(
-        table,
-        columns,
-        image_folder=image_folder,
-        size=size,
-        fit=fit,
-        bits=bits,
-        condition=condition,
-        name=name,
-        progress=progress,
-    ).cohort
-
-
 def read_own_cohort(
     table: Path,
     columns: Columns,
@@ -331,10 +282,23 @@ def read_own_cohort(
     colour: bool = False,
     progress: Progress | None = None,
 ) -> OwnCohort:
-    """``read_cohort`` with what a check strip needs beside it, and the images cut ``also`` in other ways.
+    """The images that a table names, prepared as BreastMNIST was, with their outcomes, patients and files.
 
-    ``skip_unreadable`` leaves out the images that are missing or cannot be used, and names them; ``colour``
-    keeps the images in colour beside the grey ones.
+    Parameters
+    ----------
+    columns : of the table; without a split column every case is in ``name``, or in ``all``.
+    image_folder : where the images lie; by default beside the table. Nothing outside it is opened.
+    size, fit, bits : of the prepared square; see ``preparation``. ``also`` names further ways to cut it.
+    condition : what the outcome is called; by default ``positive``.
+    name : of an external cohort, which is one split of that name.
+    skip_unreadable : leave out the images that are missing or cannot be used, and name them.
+    colour : keep the images in colour beside the grey ones.
+    progress : called with (files read, files in all).
+
+    Raises
+    ------
+    InputError : the table is not whole, or an image is missing, outside the folder or cannot be used;
+        up to ten are named with their rows.
     """
     check_preparation(size=size, fit=fit, bits=bits)
     rows, folder = read_own_table(Path(table), columns), Path(image_folder or Path(table).parent)

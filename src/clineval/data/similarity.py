@@ -194,6 +194,11 @@ def _cut(images: Images, dy: int, dx: int) -> Images:
     return images[:, max(dy, 0) : height + min(dy, 0), max(dx, 0) : width + min(dx, 0)]
 
 
+def evenly_spaced(count: int, most: int) -> Indices:
+    """At most ``most`` places among ``count``, from the first to the last in even steps; not by chance."""
+    return np.unique(np.linspace(0, count - 1, min(count, most)).astype(np.int64))
+
+
 def _unit_vectors(images: Images) -> Vectors:
     flat = images.reshape(len(images), -1).astype(np.float32)
     flat -= flat.mean(axis=1, keepdims=True)
@@ -204,8 +209,7 @@ def _unit_vectors(images: Images) -> Vectors:
 
 def _features(images: Images, threshold: float) -> int:
     """How many cosines leave so little of nearly every image out that the bound can tell pairs apart."""
-    sample = np.linspace(0, len(images) - 1, min(len(images), SAMPLED)).astype(np.int64)
-    vectors = _unit_vectors(images[sample])
+    vectors = _unit_vectors(images[evenly_spaced(len(images), SAMPLED)])
     for kept in FEATURES:
         left_out = _with_residual(vectors, cosines(*images.shape[1:], kept=kept))[:, -1] ** 2
         if np.mean(left_out > threshold - ROOM) <= FEW:
@@ -436,7 +440,7 @@ def trace(images: Images, *, case: NDArray[np.str_], group: NDArray[np.str_]) ->
     """The trace of training images; images of one ``group`` may show the same picture."""
     working = working_images(images)
     layout = _layout(_middle(working))
-    chosen = np.unique(np.linspace(0, len(images) - 1, min(len(images), MOST_COMPARED)).astype(int))
+    chosen = evenly_spaced(len(images), MOST_COMPARED)
     best = _best(working[chosen], layout[chosen], apart=group[chosen])
     return Trace(case, digests(images), layout, float(best.max(initial=-1.0)))
 
@@ -489,7 +493,7 @@ def most_alike(kept: Trace, images: Images, *, count: int) -> tuple[tuple[Neighb
 
 
 def digests(images: Images) -> NDArray[np.str_]:
-    """A fingerprint of each prepared image's pixels, hexadecimal."""
+    """A fingerprint of each prepared image's pixels, hexadecimal, shape (cases,); equal where these are."""
     return np.array([hashlib.blake2b(image.tobytes(), digest_size=16).hexdigest() for image in images])
 
 

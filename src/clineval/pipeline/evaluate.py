@@ -22,7 +22,7 @@ from clineval.evaluation import Evaluation
 from clineval.evaluation.adoption import Adoption
 from clineval.evaluation.curves import Curves, curves
 from clineval.evaluation.populations import Cases, populations, without_repeats
-from clineval.files import from_plain, hash_file, to_plain, write_json
+from clineval.files import from_plain, to_plain, write_json
 from clineval.pipeline.readers import write_reader_report_again
 from clineval.pipeline.run import write_words
 from clineval.pipeline.scoring import open_and_score
@@ -563,7 +563,7 @@ def _adoption(folder: Path, record: Mapping[str, Any]) -> Adoption:
     InputError : it is missing, incomplete, or was changed since.
     """
     path = folder / "adoption.json"
-    if not path.is_file() or hash_file(path) != record.get("artefacts", {}).get(path.name):
+    if any(results.altered(folder, record.get("artefacts", {}), [path.name])):
         raise InputError(f"{path.name} is not the file that clineval adopt wrote; adopt again.")
     try:
         found: Adoption = from_plain(Adoption, json.loads(path.read_text(encoding="utf-8")))

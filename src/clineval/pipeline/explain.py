@@ -21,6 +21,7 @@ from clineval.data.cohort import Cohort
 from clineval.data.findings import stroke_pixels
 from clineval.data.image_files import HeldFile, find_images, read_squares
 from clineval.data.preparation import DEEP, Unusable, check_preparation
+from clineval.data.similarity import evenly_spaced
 from clineval.errors import InputError, Progress, in_short, option
 from clineval.evaluation import Evaluation
 from clineval.files import json_text
@@ -512,7 +513,7 @@ def check_test_maps(run: StoredRun, cohort: Cohort, *, missed: Sequence[str]) ->
     small = run.side <= FINE
     most, sample = (MOST_MISSED, SAMPLE) if small else (MOST_MISSED_OF_LARGE, SAMPLE_OF_LARGE)
     ready = explainer(run, matching=False)
-    some = np.unique(np.linspace(0, len(test) - 1, min(len(test), sample)).astype(int))
+    some = evenly_spaced(len(test), sample)
     row_of = {str(cohort.case[row]): row for row in test}
     return CheckedMaps(
         ready.model,

@@ -24,6 +24,7 @@ from clineval.files import hash_file, program_version, read_regular
 from clineval.pipeline.predict import Prediction, Predictions, predict_files, predict_images
 from clineval.pipeline.stored_run import AS_TRAINED, MOST_EVALUATION, StoredRun, cut_for, left_out, read_run
 from clineval.reporting.maps import Explanation
+from clineval.results import altered
 from clineval.results.folder import MARKER
 
 REPORT, TABLE = "report.html", "predictions.csv"
@@ -205,8 +206,7 @@ def _stamp(path: Path) -> tuple[Any, ...]:
 
 def _is_as_written(path: Path, provenance: Mapping[str, Any]) -> bool:
     written = provenance.get("artefacts")
-    known = written.get(path.name) if isinstance(written, dict) else None
-    return known is not None and path.is_file() and hash_file(path) == known
+    return isinstance(written, dict) and not any(altered(path.parent, written, [path.name]))
 
 
 # What the run is --------------------------------------------------------------------------------------

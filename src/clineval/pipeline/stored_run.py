@@ -15,7 +15,7 @@ from threadpoolctl import threadpool_limits
 
 from clineval.data.cohort import Cohort
 from clineval.data.preparation import FITS, grey_of_colour
-from clineval.data.similarity import WAVES, Trace, trace
+from clineval.data.similarity import WAVES, Trace, evenly_spaced, trace
 from clineval.errors import InputError, Progress, option, reason_of
 from clineval.files import parse_json, read_regular
 from clineval.models.classifier import KINDS, Classifier, ReadModel, mean_of, read_model, risk_of
@@ -41,7 +41,7 @@ from clineval.models.stored import (
     write_arrays,
 )
 from clineval.predictions import WITHOUT_NEAR_DUPLICATES
-from clineval.results import hash_file
+from clineval.results import altered
 from clineval.results.folder import MARKER, require_results
 from clineval.statistics.recalibration import Recalibration
 
@@ -62,7 +62,7 @@ def learn_reference(cohort: Cohort) -> TrainingReference:
     """The reference of a cohort's training images; limits come from its validation images."""
     train = np.flatnonzero(cohort.within("train"))
     images = cohort.images[train]
-    some = images[np.unique(np.linspace(0, len(images) - 1, min(len(images), MOST)).astype(int))]
+    some = images[evenly_spaced(len(images), MOST)]
     validation, grey = cohort.images[cohort.within("val")], mean_histogram(images)
     with threadpool_limits(1):  # the same bytes on any number of cores
         return TrainingReference(
@@ -581,13 +581,12 @@ def _proportion(value: Any) -> float:
 def _refuse_altered(results: Path, recorded: Any) -> None:
     """Frozen means: to the last byte what the run wrote."""
     hashes = recorded if isinstance(recorded, dict) else {}
-    for name in sorted(name for name in hashes if name.startswith("models/") or name == "evaluation.json"):
-        path = results / name
-        if not path.is_file() or hash_file(path) != hashes[name]:
-            raise InputError(
-                f"{name} in {results} is not the file that the run wrote; see what differs with: "
-                f"clineval verify {results}"
-            )
+    frozen = sorted(name for name in hashes if name.startswith("models/") or name == "evaluation.json")
+    for name in altered(results, hashes, frozen):
+        raise InputError(
+            f"{name} in {results} is not the file that the run wrote; see what differs with: "
+            f"clineval verify {results}"
+        )
 
 
 def _json(path: Path, *, most: int = MOST_JSON) -> dict[str, Any]:

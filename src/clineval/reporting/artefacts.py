@@ -1,7 +1,6 @@
 """What lies in a results folder, read and checked for the report, and the gallery of wrong calls among it."""
 
 import base64
-import hashlib
 import io
 import json
 from collections.abc import Iterable, Mapping
@@ -23,6 +22,7 @@ from clineval.evaluation.records import OperatingPoint
 from clineval.files import write_json
 from clineval.predictions import ranked_by, read_predictions
 from clineval.reporting.sentences import main_point
+from clineval.results import altered
 from clineval.statistics.counts import flagged
 
 
@@ -318,12 +318,6 @@ def read_artefacts(folder: Path, *, table: pd.DataFrame | None = None) -> Artefa
     )
 
 
-def file_hash(path: Path) -> str:
-    """SHA-256 of a file, as hexadecimal."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 def _read_json(folder: Path, name: str) -> dict[str, Any]:
     path = folder / name
     if not path.is_file():
@@ -340,13 +334,12 @@ def _read_json(folder: Path, name: str) -> dict[str, Any]:
 def _refuse_altered(folder: Path, provenance: dict[str, Any], names: tuple[str, ...]) -> None:
     """A file that changed after the run would make a page that looks like the run's and is not."""
     recorded = provenance.get("artefacts") or {}
-    for name in names:
-        path = folder / name
-        if name in recorded and path.is_file() and file_hash(path) != recorded[name]:
-            raise InputError(
-                f"{name} is not the file that {PROVENANCE} recorded: it was changed after it was written. "
-                "See what differs with: clineval verify RESULTS"
-            )
+    present = [name for name in names if name in recorded and (folder / name).is_file()]
+    for name in altered(folder, recorded, present):
+        raise InputError(
+            f"{name} is not the file that {PROVENANCE} recorded: it was changed after it was written. "
+            "See what differs with: clineval verify RESULTS"
+        )
 
 
 def _refuse_unknown_models(evaluation: Evaluation, table: pd.DataFrame, table_name: str) -> None:

@@ -17,6 +17,7 @@ from clineval.data.audit import Audit, case_names
 from clineval.data.cohort import Cohort, GreyLevels, SplitCount
 from clineval.data.duplicates import DETAIL, Pair
 from clineval.data.own_images import RawSample, RawSamples
+from clineval.data.similarity import evenly_spaced
 from clineval.reporting.sentences import percent, whole
 from clineval.reporting.style import (
     ABSENT,
@@ -327,7 +328,7 @@ def draw_nearest(audit: Audit, ax: Axes) -> None:
 
 
 def _section(heading: str, chosen: list[Pair]) -> Section:
-    places = np.unique(np.linspace(0, len(chosen) - 1, min(EACH, len(chosen))).astype(int))
+    places = evenly_spaced(len(chosen), EACH)
     words = heading if len(places) == len(chosen) else f"{heading} ({len(places)} of {len(chosen)})"
     return Section(words, tuple(chosen[place] for place in places))
 

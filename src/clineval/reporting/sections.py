@@ -10,7 +10,7 @@ from clineval.evaluation.operating_points import THESE_CASES_ONLY
 from clineval.evaluation.records import SubgroupCell, SubgroupTable
 from clineval.evaluation.scores import RESPECTED
 from clineval.predictions import WITHOUT_NEAR_DUPLICATES
-from clineval.reporting.artefacts import Artefacts, file_hash
+from clineval.reporting.artefacts import Artefacts
 from clineval.reporting.sentences import (
     CLEAN,
     Subject,
@@ -31,7 +31,7 @@ from clineval.reporting.sentences import (
     with_condition,
 )
 from clineval.reporting.tables import AS_PERCENT, MEASURE_NAMES, Cell, Row, Table, cell, signed_cell
-from clineval.results import LEDGER, read_openings
+from clineval.results import LEDGER, hash_file, read_openings
 from clineval.statistics.differences import GapTest
 from clineval.statistics.intervals import Estimate
 from clineval.statistics.thresholds import GuaranteedThreshold
@@ -381,8 +381,8 @@ def origin(artefacts: Artefacts) -> list[tuple[str, Rows]]:
     program = [
         ("Program", str(record.get("program", ""))),
         ("Commit", commit_words(record.get("commit"), "not from a checkout")),
-        (f"SHA-256 of {artefacts.table_name}", file_hash(artefacts.folder / artefacts.table_name)),
-        ("SHA-256 of evaluation.json", file_hash(artefacts.folder / "evaluation.json")),
+        (f"SHA-256 of {artefacts.table_name}", hash_file(artefacts.folder / artefacts.table_name)),
+        ("SHA-256 of evaluation.json", hash_file(artefacts.folder / "evaluation.json")),
     ]
     machine = {k: v for k, v in record.get("platform", {}).items() if k not in WITHOUT_NUMBERS}
     groups = [

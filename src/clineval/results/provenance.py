@@ -574,6 +574,19 @@ def read_provenance(path: Path) -> dict[str, Any]:
     return record
 
 
+def altered(folder: Path, hashes: Mapping[str, Any], names: Iterable[str]) -> Iterator[str]:
+    """Which of the named files are not, to the last byte, those of the hashes; missing ones among them.
+
+    Parameters
+    ----------
+    hashes : SHA-256 by name, as under ``artefacts`` of the folder's provenance.
+    """
+    for name in names:
+        path = folder / name
+        if not path.is_file() or hash_file(path) != hashes.get(name):
+            yield name
+
+
 def scrub_command(words: Iterable[str]) -> list[str]:
     """The command's words with every path cut to its last part: no folder of a user reaches the results."""
     return [_scrub(word) for word in words]

@@ -1,6 +1,6 @@
 """A value with its confidence interval: Estimate, proportions, the bootstrap; of cases and of groups."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,10 +10,8 @@ from scipy.special import betaincinv, ndtr, ndtri, stdtrit
 from clineval.statistics.counts import (
     Bools,
     Floats,
-    checked_cases,
     checked_outcome,
     group_codes,
-    takes_series,
 )
 
 # Numbers in one block of bootstrap weights: 2 MB, which stays in the cache of one core.
@@ -389,71 +387,6 @@ def weight_blocks(
         yield weights
 
 
-@takes_series
-def bootstrap(
-    statistic: Callable[[NDArray[np.bool_], Floats], float],
-    outcome: ArrayLike,
-    risk: ArrayLike,
-    *,
-    group: ArrayLike | None = None,
-    draws: int = 1000,
-    seed: int = 0,
-    level: float = 0.95,
-    kind: str = "percentile",
-    progress: Callable[[int, int], None] | None = None,
-) -> Estimate:
-    """Any number made from outcomes and risks, with a bootstrap interval over cases or groups.
-
-    Calls ``statistic(outcome, risk)`` once per draw. A statistic that takes weights is some hundred
-    times faster through ``bootstrap_weighted``; both draw the same resamples.
-
-    Parameters
-    ----------
-    statistic : of outcome (m,) bool and risk (m,) to a number; NaN where it is undefined.
-    outcome, risk, group : shape (n,).
-    kind : ``"percentile"``, or ``"bca"`` (bias-corrected and accelerated, Efron 1987,
-        doi:10.1080/01621459.1987.10478410; acceleration over strata after Davison and Hinkley 1997,
-        doi:10.1017/CBO9780511802843, section 5.3).
-    """
-    outcome, risk = checked_cases(outcome, risk)
-
-    def replicates(weights: Floats) -> Floats:
-        rows = (np.repeat(np.arange(len(outcome)), row.astype(np.intp)) for row in weights)
-        return np.array([float(statistic(outcome[row], risk[row])) for row in rows])
-
-    return _bootstrapped(
-        replicates, outcome, group=group, draws=draws, seed=seed, level=level, kind=kind, progress=progress
-    )
-
-
-@takes_series
-def bootstrap_weighted(
-    statistic: Callable[[NDArray[np.bool_], Floats, Floats], Floats],
-    outcome: ArrayLike,
-    risk: ArrayLike,
-    *,
-    group: ArrayLike | None = None,
-    draws: int = 1000,
-    seed: int = 0,
-    level: float = 0.95,
-    kind: str = "percentile",
-    progress: Callable[[int, int], None] | None = None,
-) -> Estimate:
-    """``bootstrap`` for a statistic that takes weights, many resamples at once.
-
-    ``statistic(outcome, risk, weights)`` has weights of shape (draws, n) and gives shape (draws,); the
-    mean risk, for one, is ``weights @ risk / weights.sum(axis=1)``.
-    """
-    outcome, risk = checked_cases(outcome, risk)
-
-    def replicates(weights: Floats) -> Floats:
-        return np.asarray(statistic(outcome, risk, weights), dtype=np.float64)
-
-    return _bootstrapped(
-        replicates, outcome, group=group, draws=draws, seed=seed, level=level, kind=kind, progress=progress
-    )
-
-
 def percentile_interval(
     value: float, replicates: ArrayLike, *, level: float, method: str, groups: float = np.inf
 ) -> Estimate:
@@ -494,82 +427,6 @@ def _defined(replicates: Floats, method: str) -> tuple[Floats, str]:
     if 2 * lost > len(replicates):
         return kept[:0], f"no interval: {lost} of {len(replicates)} resamples left the number undefined"
     return kept, f"{method}, {lost} of them undefined" if lost else method
-
-
-def _bootstrapped(
-    replicates: Callable[[Floats], Floats],
-    outcome: NDArray[np.bool_],
-    *,
-    group: ArrayLike | None,
-    draws: int,
-    seed: int,
-    level: float,
-    kind: str,
-    progress: Callable[[int, int], None] | None,
-) -> Estimate:
-    if kind not in ("percentile", "bca"):
-        raise ValueError(f"A bootstrap interval is 'percentile' or 'bca'; got {kind!r}.")
-    normal_quantile(level)  # refuses a level outside (0, 1)
-    if len(outcome) == 0:
-        return undefined("no cases", level=level)
-    value = float(replicates(np.ones((1, len(outcome))))[0])
-    blocks = weight_blocks(outcome, group=group, draws=draws, seed=seed)
-    drawn = np.concatenate(list(_told(map(replicates, blocks), draws, progress)))
-    name = "BCa" if kind == "bca" else "percentile"
-    words = f"{name} bootstrap, {draws} draws{'' if group is None else ' of groups'}"
-    estimate = percentile_interval(value, drawn, level=level, method=words)
-    if kind == "percentile" or np.isnan(estimate.low):
-        return estimate
-    return _bca(estimate, _defined(drawn, words)[0], _jackknife(replicates, outcome, group))
-
-
-def _told(
-    blocks: Iterable[Floats], total: int, progress: Callable[[int, int], None] | None
-) -> Iterator[Floats]:
-    """The blocks as they come, each telling how many replicates are done."""
-    done = 0
-    for block in blocks:
-        yield block
-        done += len(block)
-        if progress:
-            progress(done, total)
-
-
-def _jackknife(
-    replicates: Callable[[Floats], Floats], outcome: NDArray[np.bool_], group: ArrayLike | None
-) -> Floats:
-    """How far each unit pulls the statistic: (leave-one-out mean - leave-one-out) (k - 1) / k by stratum."""
-    pulls = []
-    for stratum in _strata(outcome, group):
-        # A unit alone in its stratum comes in every resample: it varies nothing and pulls nothing.
-        if stratum.units < 2:
-            continue
-        without = np.empty(stratum.units)
-        step = max(1, BLOCK // len(outcome))
-        for start in range(0, stratum.units, step):
-            left_out = np.arange(start, min(start + step, stratum.units))
-            weights = np.ones((len(left_out), len(outcome)))
-            weights[:, stratum.cases] = stratum.unit != left_out[:, None]
-            without[left_out] = replicates(weights)
-        pulls.append((np.nanmean(without) - without) * (stratum.units - 1) / stratum.units)
-    return np.concatenate(pulls) if pulls else np.zeros(0)
-
-
-def _bca(percentile: Estimate, replicates: Floats, pulls: Floats) -> Estimate:
-    """The percentile interval moved for bias and for a spread that depends on the value."""
-    # A replicate equal to the value counts half; equal but for the rounding of another order of sums.
-    rounding = 1e-12 * np.abs(replicates).max()
-    apart = replicates - percentile.value
-    below = np.mean(apart < -rounding) + np.mean(np.abs(apart) <= rounding) / 2
-    spread = np.nansum(pulls**2)
-    if below in (0.0, 1.0) or spread == 0:
-        reason = "BCa undefined: the resamples do not lie around the value"
-        return Estimate(percentile.value, np.nan, np.nan, percentile.level, reason)
-    acceleration = np.nansum(pulls**3) / (6 * spread**1.5)
-    bias = ndtri(below)
-    z = bias + np.array([-1, 1]) * normal_quantile(percentile.level)
-    low, high = np.quantile(replicates, ndtr(bias + z / (1 - acceleration * z)))
-    return Estimate(percentile.value, float(low), float(high), percentile.level, percentile.method)
 
 
 # Units per stratum. A thousand fix the bootstrap's standard error to 1 / sqrt(2 x 1000) = 2 %, which is

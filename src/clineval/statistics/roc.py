@@ -267,7 +267,7 @@ def bootstrap_auc(
 ) -> Estimate:
     """The AUC with a percentile bootstrap interval, all resamples computed at once.
 
-    Draws what ``intervals.bootstrap`` would draw. At an AUC of 1 or 0, where every resample is the same,
+    At an AUC of 1 or 0, where every resample is the same,
     the exact bound of ``auc`` stands instead. Above 50,000 cases resamples are drawn by quantile bin,
     which keeps the value exact.
     """
