@@ -15,8 +15,9 @@ from statsmodels.stats.inter_rater import cohens_kappa
 from clineval.cli import main
 from clineval.evaluation.reader_study import Plan
 from clineval.reporting.readers import plan_sentence
-from clineval.reporting.sentences import whole
+from clineval.reporting.sentences import difference_words, whole
 from clineval.results import read_openings
+from clineval.statistics.intervals import Estimate
 from clineval.statistics.readers import PlannedStudy
 
 pytestmark = pytest.mark.slow
@@ -273,7 +274,11 @@ def test_the_terminal_says_how_many_readers_and_cases_and_what_minus_what(tmp_pa
     assert code == 0, err
     shown = " ".join(shown.split())
     found = json.loads((tmp_path / "o" / "readers.json").read_text())
-    assert f"modality m1 minus m2, AUC: {found['comparisons'][0]['difference']['value']:.3f} (" in shown
+    difference = Estimate(**found["comparisons"][0]["difference"])
+    said = f"modality m1 minus m2, AUC: {difference_words(difference, 'auc')}, p"
+    assert said in shown
+    assert ", design random" in shown
+    assert "with the condition); AUC with" in shown
     assert "For a power of 80% to find a true difference in AUC of 0.1 " in shown
     for each in found["plan"]["studies"]:
         if each["cases"] is not None:
@@ -374,9 +379,9 @@ def test_the_page_loads_nothing_from_outside_and_says_no_more_than_its_intervals
     assert not re.findall(r'(?:src|href)="(?!data:|#|https://doi\.org/)', page)
     first = found["comparisons"][0]["difference"]
     if first["low"] < 0 < first["high"]:
-        assert (
-            "There is no evidence that the average reader with m1 ranks better or worse than with m2" in page
-        )
+        said = "It is not shown that the average reader with modality m1 ranks better or worse than with "
+        assert f"{said}modality m2" in page
+        assert "the interval includes 0 (p" in page
 
 
 def test_names_from_the_table_cannot_become_markup_or_formulas(tmp_path, capsys):
@@ -422,7 +427,8 @@ def test_a_reader_with_one_rating_throughout_is_named(tmp_path, capsys):
     rows = study()
     rows.loc[(rows["reader"] == "r2") & (rows["modality"] == "m1"), "rating"] = 3
     line = refused(capsys, rows, tmp_path, "--modality-column", "modality")
-    assert "row 41 (line 42), column 'rating': expected different ratings from reader 'r2' with 'm1'" in line
+    assert "row 41 (line 42), column 'rating': expected different ratings from" in line
+    assert "reader 'r2' with modality 'm1'" in line
     assert "got 3 in all 40 rows" in line
 
 

@@ -221,28 +221,30 @@ def show_readers(study: Any) -> None:
     from rich.table import Table
 
     from clineval.reporting.readers import plan_sentence
-    from clineval.reporting.sentences import measure_name
+    from clineval.reporting.sentences import difference_words, measure_name, p_text, with_condition
 
     content = study.to_json()
-    table = Table(
-        title=f"{content['cases']:,} cases ({content['events']:,} {_safe(content['condition'])}); AUC with "
-        f"{content['level']:.0%} intervals"
-    )
+    events = f"{content['events']:,} {_safe(with_condition(study.condition))}"
+    table = Table(title=f"{content['cases']:,} cases ({events}); AUC with {content['level']:.0%} intervals")
     for heading in ("modality", "reader", "AUC"):
         table.add_column(heading, overflow="fold")
     for modality, panel in content["modalities"].items():
         for reader, auc in {**panel["readers"], "average reader": panel["auc"]}.items():
             table.add_row(_safe(modality), _safe(reader), _with_bounds(auc))
     _print(table)
-    for each in content["comparisons"]:
-        if each["design"] == content["design"]:
-            one, other = each["modalities"]
-            what = f"modality {one} minus {other}, {measure_name(each['measure'])}"
-            say(f"{what}: {_with_bounds(each['difference'])}")
-    for each in content["model_against_readers"]:
-        margin = "" if each["margin"] is None else f", margin {each['margin']:g} {_met(each['non_inferior'])}"
-        who = f"{each['model']} minus the average reader (modality {each['modality']})"
-        say(f"{who}, {measure_name(each['measure'])}: {_with_bounds(each['difference'])}{margin}")
+    design = f"design {study.design.replace('_', ' ')}"
+    for each in study.comparisons:
+        if each.design == study.design:
+            what = f"modality {each.modalities[0]} minus {each.modalities[1]}, {measure_name(each.measure)}"
+            found = difference_words(each.difference, each.measure)
+            say(", ".join(filter(None, (f"{what}: {found}", p_text(each.p_value), design))))
+    for each in study.model_against_readers:
+        margin = "" if each.margin is None else f"margin {each.margin:g} {_met(each.non_inferior)}"
+        who = (
+            f"{each.model} minus the average reader (modality {each.modality}), {measure_name(each.measure)}"
+        )
+        found = difference_words(each.difference, each.measure)
+        say(", ".join(filter(None, (f"{who}: {found}", p_text(each.p_value), design, margin))))
     if study.plan is not None:
         say(plan_sentence(study.plan))
 

@@ -23,8 +23,10 @@ from clineval.files import program_version, write_whole
 from clineval.reporting.figures import write
 from clineval.reporting.report import page
 from clineval.reporting.sentences import (
+    UNNAMED,
     compared,
     defined,
+    difference_digits,
     level_name,
     listed,
     margin_size,
@@ -34,6 +36,7 @@ from clineval.reporting.sentences import (
     p_text,
     signed_difference,
     whole,
+    with_condition,
 )
 from clineval.reporting.style import (
     INK,
@@ -80,20 +83,25 @@ def _of_modalities(study: ReaderStudy) -> Iterator[str]:
         if each.design == study.design:
             one, other = each.modalities
             yield compared(
-                f"The average reader with {one}", f"with {other}", each.difference, each.measure
+                f"The average reader with modality {one}",
+                f"with modality {other}",
+                each.difference,
+                each.measure,
+                p_value=each.p_value,
             ).replace("that The", "that the")
 
 
 def _of_model(study: ReaderStudy) -> Iterator[str]:
     for each in study.model_against_readers:
-        said = compared(each.model, _average(study, each.modality), each.difference, each.measure)
+        reader = _average(study, each.modality)
+        said = compared(each.model, reader, each.difference, each.measure, p_value=each.p_value)
         if each.margin is not None:
             said += " " + margin_words(each.margin, each.difference, each.non_inferior, each.measure)
         yield said
 
 
 def _average(study: ReaderStudy, modality: str) -> str:
-    return "the average reader" + ("" if len(study.modalities) == 1 else f" with {modality}")
+    return "the average reader" + ("" if len(study.modalities) == 1 else f" with modality {modality}")
 
 
 def _of_average(study: ReaderStudy) -> str:
@@ -125,7 +133,7 @@ def write_reader_figures(folder: Path, study: ReaderStudy, curves: Sequence[Read
     write(_curve_rows(curves), folder / "readers_roc.csv")
     parts = component_rows(study)
     write(parts, folder / "readers_components.csv")
-    about = f"{whole(study.cases)} cases, {whole(study.events)} {study.condition}"
+    about = f"{whole(study.cases)} cases, {whole(study.events)} {with_condition(study.condition)}"
     with journal_style():
         figure, (ax,) = new_figure()
         draw_forest(forest, ax)
@@ -273,7 +281,8 @@ def _content(study: ReaderStudy, folder: Path, source: str, facts: Mapping[str, 
     several = len(study.modalities) > 1
     counted = f"{len(readers)} readers" if len(readers) > 1 else "1 reader"
     return {
-        "title": f"{counted}, {whole(study.cases)} cases: {study.condition}",
+        "title": f"{counted}, {whole(study.cases)} cases"
+        + ("" if study.condition == UNNAMED else f": {study.condition}"),
         "sentences": study_sentences(study),
         "speaks": SPEAKS[study.design],
         "counts": _counts(study, source, facts),
@@ -300,7 +309,7 @@ def _content(study: ReaderStudy, folder: Path, source: str, facts: Mapping[str, 
 def _counts(study: ReaderStudy, source: str, facts: Mapping[str, str]) -> Table:
     rows = {
         "table": source,
-        "cases": f"{whole(study.cases)}, {whole(study.events)} of them {study.condition}",
+        "cases": f"{whole(study.cases)}, {whole(study.events)} of them {with_condition(study.condition)}",
         "readings": whole(study.readings),
         "modalities": ", ".join(study.modalities),
         **({"groups": whole(study.groups)} if study.groups < study.cases else {}),
@@ -397,11 +406,12 @@ def _model_table(found: Sequence[ModelAgainstPanel]) -> Table:
 def _signed_cell(found: Estimate, measure: str) -> Cell:
     if not defined(found):
         return Cell("not defined", "", found.method)
-    value = signed_difference(found.value, measure, 3)
+    digits, unit = difference_digits(found), "" if measure == "auc" else " pp"
+    value = signed_difference(found.value, measure, digits) + unit
     bounds = (
         ""
         if isnan(found.low)
-        else " to ".join(signed_difference(b, measure, 3) for b in (found.low, found.high))
+        else " to ".join(signed_difference(b, measure, digits) for b in (found.low, found.high))
     )
     return Cell(value, bounds, found.method)
 

@@ -358,19 +358,24 @@ VERBS = {
 }
 
 
-def compared(subject: str, other: str, difference: Estimate, measure: str) -> str:
+def compared(
+    subject: str, other: str, difference: Estimate, measure: str, *, p_value: float = math.nan
+) -> str:
     """One sentence on ``subject`` less ``other``, bounded by its interval.
 
-    ``ranks worse than BI-RADS: −0.15 (95% CI −0.20 to −0.10)``.
+    ``ranks worse than BI-RADS: −0.15 (95% CI −0.20 to −0.10)``; with its p value where one is given.
     """
     better, worse, neither = VERBS[measure]
     if not defined(difference):
         return f"{subject} cannot be compared with {other} by {measure_name(measure)}: {difference.method}."
     if isnan(difference.low):
-        return f"{subject} less {other}, {measure_name(measure)}: {_gap(difference, measure)}."
-    said = _gap(difference, measure)
+        return f"{subject} less {other}, {measure_name(measure)}: {difference_words(difference, measure)}."
+    said = difference_words(difference, measure)
+    p = p_text(p_value)
     if difference.low > 0 or difference.high < 0:
-        return f"{subject} {better if difference.low > 0 else worse} {other}: {said}."
+        return f"{subject} {better if difference.low > 0 else worse} {other}: {said}{', ' if p else ''}{p}."
+    if p:
+        return f"It is not shown that {subject} {neither} {other}: {said}; the interval includes 0 ({p})."
     return f"There is no evidence that {subject} {neither} {other}: {said}."
 
 
@@ -379,7 +384,7 @@ def margin_words(margin: float, difference: Estimate, met: bool | None, measure:
     at = f"margin {margin_size(margin, measure)}, fixed before the numbers were seen"
     if met is None:
         return f"Non-inferiority ({at}) cannot be judged: there is no interval."
-    bound = signed_difference(difference.low, measure, _digits(difference))
+    bound = signed_difference(difference.low, measure, difference_digits(difference))
     return f"Non-inferiority ({at}) is {'shown' if met else 'not shown'}: the lower bound is {bound}."
 
 
@@ -388,8 +393,11 @@ def measure_name(measure: str) -> str:
     return "AUC" if measure == "auc" else measure
 
 
-def _gap(difference: Estimate, measure: str) -> str:
-    digits = _digits(difference)
+def difference_words(difference: Estimate, measure: str) -> str:
+    """``−0.044 (95% CI −0.088 to +0.000)``; of rates in percentage points; or why there is none."""
+    if not defined(difference):
+        return f"not defined ({reason(difference)})"
+    digits = difference_digits(difference)
     value = signed_difference(difference.value, measure, digits)
     if isnan(difference.low):
         return f"{value} (no interval)"
@@ -398,7 +406,7 @@ def _gap(difference: Estimate, measure: str) -> str:
     return f"{value} ({level_name(difference)} {' to '.join(bounds)}){unit}"
 
 
-def _digits(difference: Estimate) -> int:
+def difference_digits(difference: Estimate) -> int:
     """Two decimals, three where two would print a bound beside 0 as 0."""
     bounds = (difference.low, difference.high)
     return 3 if any(bound and abs(bound) < 0.005 for bound in bounds if not isnan(bound)) else 2
