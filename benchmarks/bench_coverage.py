@@ -236,8 +236,7 @@ def report(sets, draws):
     yield "## Beside a reader and after updating"
     yield ""
     yield (
-        "`against_reader`, `joint_readings` and `evaluate_updates`, as `--reader` and `clineval adopt` show "
-        "them:"
+        "`at_reader`, `joint_readings` and `evaluate_updates`, as `--reader` and `clineval adopt` show them:"
     )
     yield ""
     yield from table(DESIGNS, sets, draws, parts=(with_reader,))

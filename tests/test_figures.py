@@ -31,7 +31,6 @@ NAMES = {
     "examples_class1",
     "decision_curve_test",
     "learning_curve_cnn",
-    "duplicates",
     *(
         f"{kind}_{model}_test"
         for kind in ("roc", "cm", "calibration", "risk_distribution", "failures")
@@ -50,7 +49,18 @@ def records(tmp_path_factory):
 def drawn(records, tmp_path_factory):
     """Folder and names of the run's figures."""
     folder = tmp_path_factory.mktemp("drawn")
-    return folder, write_figures(folder, **records)
+    return folder, draw(folder, records)
+
+
+def draw(folder, records, **more):
+    """Every figure of the data and of the models; their names."""
+    of_models = {name: records[name] for name in ("table", "evaluation", "curves", "cohort")}
+    return (
+        *write_exploration_figures(
+            folder, records["exploration"], records["cohort"], learning_curves=records["learning_curves"]
+        ),
+        *write_figures(folder, **of_models, **more),
+    )
 
 
 @pytest.mark.slow
@@ -63,7 +73,7 @@ def test_every_promised_figure_is_there_by_its_name(drawn):
 @pytest.mark.slow
 def test_each_figures_data_lie_beside_it(drawn, records):
     folder, _ = drawn
-    for name in NAMES - {"duplicates"}:
+    for name in NAMES:
         assert (folder / f"{name}.csv").is_file(), name
     points = pd.read_csv(folder / "cm_cnn_test.csv")
     scored = records["evaluation"].models["cnn"]["test"].operating_points
@@ -101,7 +111,7 @@ def test_pyplot_is_never_loaded():
 
 def test_an_unknown_format_is_refused(records, tmp_path):
     with pytest.raises(InputError, match="png, svg, pdf; got gif"):
-        write_figures(tmp_path, **records, formats=("gif",))
+        draw(tmp_path, records, formats=("gif",))
 
 
 def test_phantom_figures_say_so_on_their_face():
@@ -122,7 +132,7 @@ def test_a_title_names_model_population_n_and_condition(records, monkeypatch, tm
         return []
 
     monkeypatch.setattr(figures, "packed", keep)
-    write_figures(tmp_path, **{**records, "audit": None})
+    draw(tmp_path, records)
     heading = seen["roc_cnn_test"]
     assert heading["title"] == "ROC curve: cnn"
     flat = " ".join(heading["subtitle"].split())
@@ -151,7 +161,7 @@ def test_a_file_that_cannot_be_written_is_not_overlooked(records, monkeypatch, t
 
     monkeypatch.setattr(figures, "packed", lambda figure, stem, formats: [full])
     with pytest.raises(OSError, match="No space left"):
-        write_figures(tmp_path, **{**records, "audit": None})
+        draw(tmp_path, records)
 
 
 def test_a_model_whose_name_begins_like_another_has_figures_of_its_own(tmp_path):

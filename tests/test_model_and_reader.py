@@ -16,7 +16,7 @@ from clineval.statistics.differences import mcnemar
 from clineval.statistics.intervals import Estimate, bootstrap_weights, grouped_rate, wilson
 from clineval.statistics.model_and_reader import (
     STRATEGIES,
-    against_reader,
+    at_cuts,
     at_reader,
     joint_reading_curve,
     joint_readings,
@@ -126,17 +126,16 @@ def test_kappa_of_perfect_constant_and_doubled_ratings():
         kappa(first, second[1:])
 
 
-def test_rates_and_auc_are_the_paired_comparisons_of_two_models(cases):
+def test_rates_are_the_paired_comparison_of_two_models(cases):
     outcome, risk, reading, group = cases
     for given in ({}, {"group": group}):
-        found = against_reader(outcome, risk, reading, threshold=0.5, cut=3, draws=1, **given)
-        assert found.auc == compare_auc(outcome, risk, reading, **given)
-        assert found.at_cuts.rates == mcnemar(outcome, risk, reading, threshold_a=0.5, threshold_b=3, **given)
+        found = at_cuts(outcome, risk, reading, threshold=0.5, cut=3, **given)
+        assert found.rates == mcnemar(outcome, risk, reading, threshold_a=0.5, threshold_b=3, **given)
 
 
 def test_agreement_counts_every_case_once(cases):
     outcome, risk, reading, _ = cases
-    found = against_reader(outcome, risk, reading, threshold=0.5, cut=3, draws=1).at_cuts.agreement
+    found = at_cuts(outcome, risk, reading, threshold=0.5, cut=3).agreement
     for side, cells in ((True, found.events), (False, found.non_events)):
         table = pd.crosstab(risk[outcome == side] >= 0.5, reading[outcome == side] >= 3)
         counted = [table.at[True, True], table.at[True, False], table.at[False, True], table.at[False, False]]
@@ -170,8 +169,8 @@ def test_predictive_differences_have_the_multinomial_delta_variance(cases):
     def npv(p):
         return p[~has & ~flags_m].sum() / p[~flags_m].sum() - p[~has & ~flags_r].sum() / p[~flags_r].sum()
 
-    found = against_reader(outcome, risk, reading, threshold=0.5, cut=3, draws=1)
-    for mine, statistic in ((found.at_cuts.ppv, ppv), (found.at_cuts.npv, npv)):
+    found = at_cuts(outcome, risk, reading, threshold=0.5, cut=3)
+    for mine, statistic in ((found.ppv, ppv), (found.npv, npv)):
         assert mine.value == pytest.approx(statistic(cells / cells.sum()), rel=1e-9)
         error = np.sqrt(numeric_delta(cells, statistic))
         # Numeric derivatives hold to about 1e-9 of the error.
@@ -180,10 +179,10 @@ def test_predictive_differences_have_the_multinomial_delta_variance(cases):
 
 def test_predictive_values_of_who_flags_nobody_are_undefined_with_the_reason(cases):
     outcome, risk, reading, _ = cases
-    found = against_reader(outcome, risk, reading, threshold=2, cut=3, draws=1)
-    assert np.isnan(found.at_cuts.ppv.value)
-    assert found.at_cuts.ppv.method == "the model flags no case"
-    assert np.isfinite(found.at_cuts.npv.value)
+    found = at_cuts(outcome, risk, reading, threshold=2, cut=3)
+    assert np.isnan(found.ppv.value)
+    assert found.ppv.method == "the model flags no case"
+    assert np.isfinite(found.npv.value)
 
 
 def expanded_tail(group):
@@ -235,15 +234,16 @@ def test_at_the_reader_s_point_worked_by_hand():
 
 def test_a_reader_against_itself_differs_by_nothing(cases):
     outcome, _, reading, group = cases
-    found = against_reader(outcome, reading, reading, threshold=3, cut=3, group=group, draws=30)
-    assert found.auc.difference.value == 0
-    assert found.at_cuts.rates.sensitivity.p_value == 1
-    assert found.at_cuts.agreement.kappa.value == pytest.approx(1)
-    agreed = found.at_cuts.agreement
+    found = at_cuts(outcome, reading, reading, threshold=3, cut=3, group=group)
+    assert compare_auc(outcome, reading, reading, group=group).difference.value == 0
+    assert found.rates.sensitivity.p_value == 1
+    assert found.agreement.kappa.value == pytest.approx(1)
+    agreed = found.agreement
     assert (agreed.events.model_only, agreed.non_events.reader_only) == (0, 0)
-    assert found.at_cuts.ppv.value == 0
-    assert found.at_reader.sensitivity_difference.value == pytest.approx(0, abs=1e-12)
-    assert found.at_reader.sensitivity_difference.method.startswith("no interval: every resample")
+    assert found.ppv.value == 0
+    ranked = at_reader(outcome, reading, reading, cut=3, group=group, draws=30)
+    assert ranked.sensitivity_difference.value == pytest.approx(0, abs=1e-12)
+    assert ranked.sensitivity_difference.method.startswith("no interval: every resample")
 
 
 def test_one_class_has_no_point_and_says_why():

@@ -255,6 +255,6 @@ def test_series_are_brought_into_the_order_of_the_first_one_s_index(function):
 def test_every_function_of_cases_is_walked():
     walked = {each.__name__ for each in WALKED}
     aligned = {each.__name__ for each in FUNCTIONS if hasattr(each, "__wrapped__")}
-    assert {"auc", "kappa", "fit_update", "model_against_panel", "against_reader"} <= walked
+    assert {"auc", "kappa", "fit_update", "model_against_panel", "at_cuts"} <= walked
     of_sites = {"random_effects", "leave_one_site_out", "next_site", "logit_rates", "plan_sites"}
     assert aligned - walked == of_sites

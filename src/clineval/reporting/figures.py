@@ -13,7 +13,6 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from clineval.data.audit import Audit
 from clineval.data.cohort import Cohort, Example, Exploration
 from clineval.errors import InputError, Progress
 from clineval.evaluation import Evaluation
@@ -23,7 +22,7 @@ from clineval.files import CsvRows, text_cell
 from clineval.predictions import is_retrained
 from clineval.reporting import data_plots, plots
 from clineval.reporting.artefacts import Failures, failures
-from clineval.reporting.data_plots import LearningCurve, write_duplicates
+from clineval.reporting.data_plots import LearningCurve
 from clineval.reporting.sentences import aim_words, main_point, number, subject_of, whole
 from clineval.reporting.style import (
     ABSENT,
@@ -190,11 +189,9 @@ class Setting:
     notice: str = ""
 
     @classmethod
-    def of(cls, cohort: Cohort | None, exploration: Exploration | None) -> "Setting":
-        """As the cohort says, else the exploration."""
-        if cohort is not None:
-            return cls(cohort.source.title, cohort.source.notice)
-        return cls(exploration.dataset, exploration.notice) if exploration is not None else cls()
+    def of(cls, cohort: Cohort | None) -> "Setting":
+        """As the cohort says."""
+        return cls() if cohort is None else cls(cohort.source.title, cohort.source.notice)
 
     def heading(self, title: str, subtitle: str) -> Heading:
         """A title with its subtitle and notice."""
@@ -489,19 +486,15 @@ def write_figures(
     table: pd.DataFrame,
     evaluation: Evaluation,
     curves: Curves,
-    exploration: Exploration | None = None,
-    audit: Audit | None = None,
     cohort: Cohort | None = None,
-    learning_curves: Sequence[data_plots.LearningCurve] = (),
     formats: Sequence[str] = ("png",),
     progress: Progress | None = None,
 ) -> tuple[str, ...]:
-    """Draw everything that can be drawn from what is given, each figure with its data as CSV beside it.
+    """Draw what an evaluation gives of each model, each figure with its data as CSV beside it.
 
     Parameters
     ----------
     table : the predictions, as read back from disk.
-    learning_curves : one per member of the CNN.
     formats : of ``png`` (300 dpi), ``svg`` and ``pdf`` (fonts embedded).
 
     Returns
@@ -517,17 +510,8 @@ def write_figures(
         raise InputError(
             f"Figures come as {', '.join(FORMATS)}; got {', '.join(unknown)}. Name them as --figures png,pdf"
         )
-    setting = Setting.of(cohort, exploration)
-    drawings = [
-        *(of_data(exploration, cohort, setting) if exploration is not None else ()),
-        *of_models(Material(table, evaluation, curves, cohort, setting)),
-        *(of_learning(learning_curves, evaluation.condition, setting) if learning_curves else ()),
-    ]
-    names = _write(drawings, folder, formats=tuple(formats), progress=progress)
-    if cohort is not None and audit is not None:
-        write_duplicates(audit, cohort, folder / "duplicates.png")
-        names.append("duplicates")
-    return tuple(names)
+    drawings = list(of_models(Material(table, evaluation, curves, cohort, Setting.of(cohort))))
+    return tuple(_write(drawings, folder, formats=tuple(formats), progress=progress))
 
 
 def write_exploration_figures(
@@ -542,7 +526,7 @@ def write_exploration_figures(
 
     Returns the figures' names.
     """
-    setting = Setting.of(cohort, exploration)
+    setting = Setting.of(cohort)
     drawings = [
         *of_data(exploration, cohort, setting),
         *(of_learning(learning_curves, exploration.condition, setting) if learning_curves else ()),

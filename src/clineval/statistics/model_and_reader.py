@@ -7,7 +7,7 @@ from functools import partial
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from clineval.statistics.auc import Comparison, compare_auc, missing_outcome
+from clineval.statistics.auc import missing_outcome
 from clineval.statistics.counts import (
     Bools,
     Floats,
@@ -104,52 +104,6 @@ class AtCuts:
     npv: Estimate
 
 
-@dataclass(frozen=True)
-class AgainstReader:
-    """A model less a reader on the same cases: ranking, where they are alike, and at their cuts."""
-
-    auc: Comparison
-    at_reader: AtReader
-    at_cuts: AtCuts
-
-
-@takes_series
-def against_reader(
-    outcome: ArrayLike,
-    risk: ArrayLike,
-    reading: ArrayLike,
-    *,
-    threshold: float,
-    cut: float,
-    group: ArrayLike | None = None,
-    draws: int = 1000,
-    seed: int = 0,
-    level: float = 0.95,
-) -> AgainstReader:
-    """How a model does beside one reader on the same cases; every difference is model less reader.
-
-    Parameters
-    ----------
-    outcome, risk, reading : shape (n,), finite; readings may be ordinal categories as numbers.
-    threshold, cut : the model flags where the risk is at least the one, the reader where the reading is
-        at least the other; both fixed beforehand.
-    group : shape (n,); every interval and test then respects it.
-    draws, seed : of the bootstrap of ``at_reader``.
-
-    Raises
-    ------
-    ValueError
-        Where the arrays differ in length or a number is not finite.
-    """
-    return AgainstReader(
-        auc=compare_auc(outcome, risk, reading, group=group, level=level),
-        at_reader=at_reader(
-            outcome, risk, reading, cut=cut, group=group, draws=draws, seed=seed, level=level
-        ),
-        at_cuts=at_cuts(outcome, risk, reading, threshold=threshold, cut=cut, group=group, level=level),
-    )
-
-
 @takes_series
 def at_cuts(
     outcome: ArrayLike,
@@ -161,7 +115,20 @@ def at_cuts(
     group: ArrayLike | None = None,
     level: float = 0.95,
 ) -> AtCuts:
-    """Whom the model and the reader flag at their cuts; parameters as for ``against_reader``."""
+    """Whom the model and the reader flag at their cuts; every difference is model less reader.
+
+    Parameters
+    ----------
+    outcome, risk, reading : shape (n,), finite; readings may be ordinal categories as numbers.
+    threshold, cut : the model flags where the risk is at least the one, the reader where the reading is
+        at least the other; both fixed beforehand.
+    group : shape (n,); every interval and test then respects it.
+
+    Raises
+    ------
+    ValueError
+        Where the arrays differ in length or a number is not finite.
+    """
     outcome, risk = checked_cases(outcome, risk)
     _, reading = checked_cases(outcome, reading)
     model, reader = flagged(risk, threshold), flagged(reading, cut)
@@ -223,7 +190,7 @@ def at_reader(
     Read off the model's ROC curve, straight between its points. Each resample draws cases, or groups,
     and takes the reader's point and the model's curve anew, so that the interval holds the chance in both.
 
-    Parameters as for ``against_reader``.
+    Parameters as for ``at_cuts``; ``draws`` and ``seed`` are of the bootstrap.
     """
     outcome, risk = checked_cases(outcome, risk)
     _, reading = checked_cases(outcome, reading)
