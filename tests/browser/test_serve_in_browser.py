@@ -224,6 +224,9 @@ def test_the_prevalence_moves_what_a_flag_means_as_the_python_functions_say(open
     scores = evaluation.models[primary.model]["test"]
     point = next(each for each in scores.operating_points if each.threshold == primary.threshold)
     cells = Counts(**{name: int(value) for name, value in point.counts.items()})
+    said = "chosen to find 90% of the malignant cases (by cross-validation in the training data)"
+    assert said in page.inner_text("#rule")
+    assert "sensitivity 0.90 on training data, out of fold" in page.text_content("#rule-exactly")
     flagged = page.inner_text("#call").startswith("flagged")
     carried = ppv_at_prevalence if flagged else npv_at_prevalence
     for share in (0.005, 0.02, 0.2):
