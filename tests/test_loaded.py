@@ -19,6 +19,14 @@ def loaded(finished_run):
     return clineval.load_run(finished_run)
 
 
+def test_a_run_prints_in_three_lines(loaded):
+    lines = repr(loaded).splitlines()
+    assert len(lines) == 3
+    assert loaded.run.condition in lines[0]
+    assert all(name in lines[1] for name in loaded.run.names)
+    assert lines[2] == f"Primary: {loaded.run.primary[0]}, flagged from {loaded.run.primary[1]:.3f} on"
+
+
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     place = tmp_path_factory.mktemp("images")

@@ -393,6 +393,7 @@ def explain(
         told = f"check passed; {extremes(each.map)}"
         verdict = told if each.check.passed else f"map greyed, not to be read: {each.check.reason}"
         say(f"{each.image}: risk {each.risk:.3f} by {each.model}; {verdict}")
+    say("Each risk is of the mapped square alone; predict may average it with a second square.")
     say(f"Maps: {out}")
 
 

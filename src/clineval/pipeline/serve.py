@@ -516,6 +516,11 @@ class LoadedRun:
 
     run: StoredRun
 
+    def __repr__(self) -> str:
+        model, threshold = self.run.primary or ("none", np.nan)
+        acts = "no threshold" if np.isnan(threshold) else f"flagged from {threshold:.3f} on"
+        return f"Run: {self.run.condition}\nModels: {', '.join(self.run.names)}\nPrimary: {model}, {acts}"
+
     def predict(
         self,
         images: Picture | Sequence[Picture],
