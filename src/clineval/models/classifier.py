@@ -227,7 +227,7 @@ KINDS: Mapping[str, Kind] = {
 }
 
 COMBINED = ("cnn", "scattering")  # whose mean on the logit scale is the model combined: docs/training.md
-BESIDE = "transfer"  # where it is trained, combined is half this and half what it is without
+BESIDE = "transfer"  # where it is trained, combined is two thirds this and one third what it is without
 
 
 def parts_of_combined(trained: Sequence[str]) -> tuple[str, ...]:
@@ -238,11 +238,11 @@ def parts_of_combined(trained: Sequence[str]) -> tuple[str, ...]:
     >>> parts_of_combined(["logreg", "cnn", "scattering"])
     ('cnn', 'scattering')
     >>> parts_of_combined(["cnn", "scattering", "transfer"])
-    ('cnn', 'scattering', 'transfer', 'transfer')
+    ('cnn', 'scattering', 'transfer', 'transfer', 'transfer', 'transfer')
     """
     if not set(COMBINED) <= set(trained):
         return ()
-    return (*COMBINED, *([BESIDE] * len(COMBINED) if BESIDE in trained else ()))
+    return (*COMBINED, *([BESIDE] * (2 * len(COMBINED)) if BESIDE in trained else ()))
 
 
 @dataclass(frozen=True)

