@@ -7,6 +7,7 @@ folds). Everything that `transfer` fixes was chosen before, by grouped cross-val
     CLINEVAL_DATA=FOLDER python benchmarks/bench_transfer.py              # cross-validation, time, size
     CLINEVAL_DATA=FOLDER python benchmarks/bench_transfer.py --drawings 12   # of `transfer` alone
     CLINEVAL_DATA=FOLDER python benchmarks/bench_transfer.py --cost       # time and size alone
+    CLINEVAL_DATA=FOLDER python benchmarks/bench_transfer.py --texture    # of `transfer` alone, blurred
     CLINEVAL_DATA=FOLDER python benchmarks/bench_transfer.py --test       # opens the official test split
     CLINEVAL_BUSBRA=FOLDER python benchmarks/bench_transfer.py --blur RESULTS  # a run's models on BUS-BRA
 
@@ -28,6 +29,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from scipy.ndimage import gaussian_filter
 
 from clineval.data import medmnist
 from clineval.data.audit import audit
@@ -62,6 +64,8 @@ def main() -> None:
     small = load(asked.size).with_groups(cohort.group)
     if asked.drawings:
         result = many_drawings(cohort, asked.drawings)
+    elif asked.texture:
+        result = texture(cohort)
     elif asked.cost:
         result = cost(cohort)
     elif asked.test:
@@ -79,6 +83,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--drawings", type=int, default=0)
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--cost", action="store_true")
+    parser.add_argument("--texture", action="store_true")
     parser.add_argument("--test", action="store_true")
     parser.add_argument("--blur", type=Path, help="folder of a run with transfer", metavar="RESULTS")
     return parser.parse_args()
@@ -149,9 +154,22 @@ def many_drawings(cohort: Cohort, drawings: int) -> dict[str, float]:
     return {"mean": float(by_drawing.mean()), "sd": float(by_drawing.std())}
 
 
-def transfer_rows(cohort: Cohort, settings: StudySettings) -> pd.DataFrame:
-    """Out-of-fold risks of `transfer`; the features are computed once, for no outcome is in them."""
+def texture(cohort: Cohort) -> dict[str, float]:
+    """AUC over the folds of images as they are and under a Gaussian of 3 pixels, learnt from the former."""
+    soft = np.stack([gaussian_filter(image.astype(np.float32), 3, mode="reflect") for image in cohort.images])
+    blurred = View(np.rint(soft).astype(np.uint8))
+    shown = {"as they are": None, "blurred": blurred}
+    scores = {name: score(transfer_rows(cohort, PLAN, view)) for name, view in shown.items()}
+    return {name: float(summarise(each)["auc"].iloc[0]) for name, each in scores.items()}
+
+
+def transfer_rows(cohort: Cohort, settings: StudySettings, shown: View | None = None) -> pd.DataFrame:
+    """Out-of-fold risks of `transfer`; the features are computed once, for no outcome is in them.
+
+    ``shown`` is what the models score in place of the images that they learn from.
+    """
     whole, parts = View(cohort.images), []
+    shown = whole if shown is None else shown
     whole.computed(transfer.pretrained_network())
     for point in plan(cohort, settings):
         if point.model != "combined":
@@ -174,7 +192,7 @@ def transfer_rows(cohort: Cohort, settings: StudySettings) -> pd.DataFrame:
                     "case": cohort.case[held_out],
                     "group": cohort.group[held_out],
                     "outcome": cohort.outcome[held_out].astype(int),
-                    "risk": risk_of(model, whole.take(held_out)),
+                    "risk": risk_of(model, shown.take(held_out)),
                     "trained_on": len(train),
                     "cpu_seconds": seconds,
                 }
