@@ -126,7 +126,7 @@ def test_the_combined_model_is_the_mean_on_the_logit_scale(tmp_path):
         np.testing.assert_allclose(one["combined"], (one["cnn"] + machine) / 2, atol=1e-9)
 
 
-def test_with_transfer_the_combined_model_is_half_transfer_as_in_a_run(monkeypatch):
+def test_with_transfer_the_combined_model_is_two_thirds_transfer_as_in_a_run(monkeypatch):
     logit = {"cnn": -1.0, "scattering": 0.5, "transfer": 2.0}
 
     def trained(batches, **_):
@@ -138,8 +138,8 @@ def test_with_transfer_the_combined_model_is_half_transfer_as_in_a_run(monkeypat
     settings = replace(SETTINGS, models=(*logit, "combined"), seeds=(0, 1))
     found = study(COHORT, settings=settings, training=TRAINING)
     combined = found[found["model"] == "combined"]
-    half = ((-1.0 + 0.5) / 2 + 2.0) / 2
-    np.testing.assert_allclose(combined["risk"], 1 / (1 + np.exp(-half)), rtol=1e-12)
+    mean = ((-1.0 + 0.5) / 2 + 2 * 2.0) / 3
+    np.testing.assert_allclose(combined["risk"], 1 / (1 + np.exp(-mean)), rtol=1e-12)
     assert set(combined["cpu_seconds"]) == {TRAINING.members + 2.0}
     assert {point.parts for point in plan(COHORT, settings) if point.model != "combined"} == {()}
 
