@@ -6,12 +6,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from spoilt_images import with_artefacts
 
 from clineval.data.audit import audit, audit_images, case_names
 from clineval.data.cohort import Cohort, Source
 from clineval.data.duplicates import calibrate, working_images
 from clineval.data.findings import KINDS, check_codes, counts, findings
-from clineval.data.phantom import phantom, planted, with_artefacts
+from clineval.data.phantom import phantom, planted
 from clineval.data.similarity import Alignment, find_pairs
 from clineval.errors import InputError
 

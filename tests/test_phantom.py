@@ -5,9 +5,10 @@ import time
 import numpy as np
 import pytest
 from scipy.stats import rankdata
+from spoilt_images import with_artefacts
 
 from clineval.data.cohort import Cohort
-from clineval.data.phantom import CASES, Planted, phantom, planted, with_artefacts
+from clineval.data.phantom import CASES, Planted, phantom, planted
 from clineval.errors import InputError
 
 SMALL = (120, 30, 40)
@@ -242,7 +243,7 @@ def test_artefacts_spoil_four_named_training_images_and_nothing_else() -> None:
 
 def test_artefacts_need_training_images_to_spoil() -> None:
     cohort = phantom(cases=(8, 8, 8))
-    with pytest.raises(InputError, match="4 training images are needed to spoil; there are 0"):
+    with pytest.raises(ValueError, match="4 training images are needed to spoil; there are 0"):
         with_artefacts(cohort, keep=cohort.case.tolist())
 
 

@@ -1,8 +1,8 @@
 """The phantom set: synthetic lesions with known near-duplicates and known answers."""
 
 import io
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 from hashlib import sha256
 from itertools import product
 
@@ -183,7 +183,7 @@ def _level(count: int, rng: np.random.Generator) -> Field:
     return rng.normal(108, 14, (count, 1, 1)).astype(np.float32)
 
 
-__all__ = ["CASES", "CONDITION", "SIZE", "Artefact", "Planted", "phantom", "planted", "with_artefacts"]
+__all__ = ["CASES", "CONDITION", "SIZE", "Planted", "phantom", "planted"]
 
 CONDITION = "malignant"
 
@@ -323,58 +323,3 @@ def _free(seed: int, cases: Sequence[int]) -> dict[tuple[str, bool], list[str]]:
         shuffled = rng.permutation(case[(split == name) & (outcome == malignant)])
         free[name, malignant] = shuffled[: max(1, len(shuffled) // 3)].tolist()
     return free
-
-
-@dataclass(frozen=True)
-class Artefact:
-    """One image spoilt on purpose: its case as ``split/index``, and what was done to it."""
-
-    case: str
-    kind: str
-
-
-def with_artefacts(
-    cohort: Cohort, *, seed: int = 0, keep: Collection[str] = ()
-) -> tuple[Cohort, tuple[Artefact, ...]]:
-    """The cohort with one training image each spoilt in four ways, and which those are.
-
-    Blank (one grey level), saturated (mostly white), burnt-in text, and measuring crosses (calipers):
-    the single-image faults that an audit should find. The default phantom set holds none. Cases in
-    ``keep`` are left alone: those of planted pairs, so that an audit can still find these.
-    """
-    rows = np.flatnonzero(cohort.within("train") & ~np.isin(cohort.case, list(keep)))
-    if len(rows) < len(_ARTEFACTS):
-        raise InputError(f"{len(_ARTEFACTS)} training images are needed to spoil; there are {len(rows)}.")
-    chosen = np.random.default_rng([seed, 4]).choice(rows, len(_ARTEFACTS), replace=False)
-    images = cohort.images.copy()
-    for row, spoil in zip(chosen, _ARTEFACTS.values(), strict=True):
-        images[row] = spoil(images[row])
-    spoilt = (Artefact(str(cohort.case[row]), kind) for row, kind in zip(chosen, _ARTEFACTS, strict=True))
-    return replace(cohort, images=images), tuple(spoilt)
-
-
-def _with_text(image: Grey) -> Grey:
-    """Three white letters on a black strip at the lower left, as an export from a scanner carries them."""
-    letters = ("#.#.###.##.", "###.#.#.#.#", "#.#.#.#.##.", "#.#.###.#.#")
-    marked = image.copy()
-    marked[-6:, :13] = 0
-    marked[-5:-1, 1:12] = np.where(np.array([list(row) for row in letters]) == "#", 255, 0)
-    return marked
-
-
-def _with_calipers(image: Grey) -> Grey:
-    """Two white crosses of 5 pixels, one to each side of the middle."""
-    marked = image.copy()
-    middle = image.shape[0] // 2
-    for column in (image.shape[1] // 4, 3 * image.shape[1] // 4):
-        marked[middle - 2 : middle + 3, column] = 255
-        marked[middle, column - 2 : column + 3] = 255
-    return marked
-
-
-_ARTEFACTS = {
-    "blank": lambda image: np.full_like(image, 0),
-    "saturated": lambda image: _rescaled(image, contrast=2.0, brighter=160),
-    "burnt-in text": _with_text,
-    "calipers": _with_calipers,
-}
