@@ -130,7 +130,7 @@ def test_a_default_threshold_is_named_as_one_in_headline_and_detection():
     found = verdict(dataclasses.replace(half, net_benefit=0.2, gain=Estimate(0.03, 0.01, 0.05)))
     assert "the model helps at the default threshold of 0.5" in found.headline
     assert detection(half, condition="condition") == (
-        "At the threshold 0.50 (a default: give --threshold, or rows of a split val to choose on) it finds 1 "
+        "At the threshold 0.50 (a default; no threshold was chosen) it finds 1 "
         "of 1 cases with the condition and raises 0 false alarms among 1 others."
     )
 

@@ -1,6 +1,6 @@
 """Refusals of bad input and missing extras, and how far long work is."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from importlib.util import find_spec
@@ -105,3 +105,10 @@ Announce = Callable[[str], Progress]
 def silent(_step: str) -> Progress:
     """An ``Announce`` that shows nothing, for callers without a screen."""
     return lambda done, total: None
+
+
+def listed_columns(asked: str, columns: Iterable[str]) -> str:
+    """The columns of a table for a refusal, and the one meant where only its case differs."""
+    held = list(columns)
+    meant = next((each for each in held if each.casefold() == asked.casefold()), None)
+    return ", ".join(held) + (f" (did you mean {meant}?)" if meant is not None else "")

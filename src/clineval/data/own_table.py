@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from clineval.errors import InputError, option
+from clineval.errors import InputError, listed_columns, option
 from clineval.tables.columns import (
     COUNTED_APART,
     MOST_ALIKE,
@@ -213,7 +213,8 @@ def read_own_table(path: Path, columns: Columns) -> OwnTable:
     for asked, column in named.items():
         if column is not None and column not in cells:
             raise InputError(
-                f"{path.name} has no column {column!r} ({option(asked)}); it has {', '.join(cells)}."
+                f"{path.name} has no column {column!r} ({option(asked)}); "
+                f"it has {listed_columns(column, cells)}."
             )
     if columns.outcome in (columns.image, columns.group, columns.split):
         raise InputError(

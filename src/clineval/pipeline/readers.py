@@ -11,7 +11,7 @@ import pandas as pd
 from threadpoolctl import threadpool_limits
 
 from clineval import results
-from clineval.errors import Announce, InputError, reason_of, silent
+from clineval.errors import Announce, InputError, listed_columns, reason_of, silent
 from clineval.evaluation.reader_study import ModelScores, ReaderStudy, analyse, reader_curves
 from clineval.files import from_plain, hash_file, read_regular, write_json
 from clineval.reporting.figures import write
@@ -136,7 +136,9 @@ def _model_scores(given: ModelFile, readings: ReadingTable) -> ModelScores:
     cells, origin = read_columns(given.path)
     for column in ("case", "risk"):
         if column not in cells:
-            raise InputError(f"{given.path.name} has no column {column!r}; it has {', '.join(cells)}.")
+            raise InputError(
+                f"{given.path.name} has no column {column!r}; it has {listed_columns(column, cells)}."
+            )
     frame = pd.DataFrame({name: _texts(column) for name, column in cells.items()})
     if "model" not in frame:
         frame["model"] = given.model or given.path.stem

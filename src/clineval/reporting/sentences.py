@@ -261,10 +261,10 @@ def is_default(point: OperatingPoint) -> bool:
 
 
 def origin_words(point: OperatingPoint) -> str:
-    """How a threshold was chosen; of a default, what to do about it."""
+    """How a threshold was chosen; of a default, that none was."""
     if not is_default(point):
         return chosen_words(point)
-    return "a default: give --threshold, or rows of a split val to choose on"
+    return "a default; no threshold was chosen"
 
 
 def chosen_words(point: OperatingPoint) -> str:

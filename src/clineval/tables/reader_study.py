@@ -9,7 +9,7 @@ import pandas as pd
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from clineval.errors import MOST_SHOWN, InputError
+from clineval.errors import MOST_SHOWN, InputError, listed_columns
 from clineval.tables.columns import OTHERS, is_value, spelt_alike
 from clineval.tables.reading import read_columns
 
@@ -151,7 +151,8 @@ def _require_columns(name: str, cells: dict[str, Text], columns: ReadingColumns)
     for what, column in wanted.items():
         if column not in cells:
             raise InputError(
-                f"{name} has no column {column!r}; it has {', '.join(cells)}. Say which one holds the {what} "
+                f"{name} has no column {column!r}; "
+                f"it has {listed_columns(column, cells)}. Say which one holds the {what} "
                 f"with --{what}-column."
             )
     twice = [column for column in wanted.values() if list(wanted.values()).count(column) > 1]
