@@ -499,13 +499,15 @@ def _begun(calls: Sequence[Callable[[], T]], workers: int) -> Iterator[Iterator[
         max_nbytes=None,  # arrays travel with their call, not through shared memory that may be full
         idle_worker_timeout=IDLE_SECONDS,
     )
-    with _deaf_to_hangup():
-        begun = parallel(joblib.delayed(_watched)(os.getpid(), call) for call in calls)
-    with warnings.catch_warnings(), contextlib.closing(begun) as arriving:
-        # of a process that was idle and ends just now: another takes its place
+    with warnings.catch_warnings():
+        # before anything is begun, for joblib's thread would end where a warning is an error:
+        # of a process that was idle and ends just now, as another takes its place
         warnings.filterwarnings("ignore", message="A worker stopped while some jobs")
         warnings.filterwarnings("ignore", message="[0-9]+ tasks ")  # of what an error leaves undone
-        yield _checked(arriving, len(calls))
+        with _deaf_to_hangup():
+            begun = parallel(joblib.delayed(_watched)(os.getpid(), call) for call in calls)
+        with contextlib.closing(begun) as arriving:
+            yield _checked(arriving, len(calls))
 
 
 def _checked(arriving: Iterator[T | Exception], count: int) -> Iterator[T]:
