@@ -51,11 +51,19 @@ def tasks(settings, seeds):
 
 
 TASKS = tasks(QUICK, range(3))
-PARENT = """
+WORKER = """
 import os, subprocess, sys, time
 child = "from clineval.models.parallel import end_with; end_with({}); import time; time.sleep(60)"
 print(subprocess.Popen([sys.executable, "-c", child.format(os.getpid())]).pid, flush=True)
 time.sleep(60)
+"""
+TRAINER = """
+import os, subprocess, time
+from clineval.models.training_process import trainer
+with trainer(()):
+    listed = subprocess.check_output(["ps", "-o", "pid=,args=", "--ppid", str(os.getpid())], text=True)
+    print(*[line.split()[0] for line in listed.splitlines() if "training_process" in line], flush=True)
+    time.sleep(60)
 """
 
 
@@ -101,8 +109,9 @@ def test_a_worker_that_is_killed_is_named_and_the_rest_end():
     assert none_is_left(5)
 
 
-def test_a_worker_ends_when_its_program_is_killed():
-    program = subprocess.Popen([sys.executable, "-c", PARENT], stdout=subprocess.PIPE, text=True)
+@pytest.mark.parametrize("started", [WORKER, TRAINER])
+def test_a_worker_ends_when_its_program_is_killed(started):
+    program = subprocess.Popen([sys.executable, "-c", started], stdout=subprocess.PIPE, text=True)
     with program:
         worker = int(program.stdout.readline())
         time.sleep(1)

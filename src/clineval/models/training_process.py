@@ -173,13 +173,8 @@ def _serve(listening: socket.socket, packages: Sequence[str]) -> None:
         with contextlib.suppress(Exception):  # the model's file will say what is wrong
             importlib.import_module(name)
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for keepers
-    listening.setblocking(False)  # where nobody is left to accept, standard input is still to be heard
-    while sys.stdin.fileno() not in select.select([listening, sys.stdin], [], [])[0]:
-        try:
-            connection, _ = listening.accept()
-        except BlockingIOError:
-            time.sleep(POLL_SECONDS)
-            continue
+    while sys.stdin not in select.select([listening, sys.stdin], [], [])[0]:
+        connection, _ = listening.accept()
         if os.fork() == 0:
             listening.close()
             _end_after(_keep, connection)
