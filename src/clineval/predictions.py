@@ -43,24 +43,10 @@ SCORE = "score"
 MEMBER_COLUMNS = ("seed", "fold")
 """What tells the members of an ensemble, or the repetitions of a study, apart."""
 
-WITHOUT_NEAR_DUPLICATES = "_deduplicated"
-"""How the name of a model ends that was trained a second time, without the near-duplicates of test images."""
-
 __all__ = ["OUT_OF_FOLD", "TEST", "TRAIN", "VAL", "Warn"]
 
 _NAMES = ("model", "split", "case", "group", *MEMBER_COLUMNS)
 _INDEX = re.compile(r"__index_level_\d+__|Unnamed: \d+")
-
-
-def is_retrained(name: str, models: Iterable[str]) -> bool:
-    """Whether a model is another of these models, trained again without near-duplicates of test images.
-
-    >>> is_retrained("cnn_deduplicated", ["cnn", "cnn_deduplicated"])
-    True
-    >>> is_retrained("cnn_v2", ["cnn", "cnn_v2"])
-    False
-    """
-    return name.removesuffix(WITHOUT_NEAR_DUPLICATES) in set(models) - {name}
 
 
 def as_warning(text: str) -> None:

@@ -1,6 +1,21 @@
 """Every number that a run may vary: one frozen record per part of it, each with its unit and reason."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
+
+WITHOUT_NEAR_DUPLICATES = "_deduplicated"
+"""How the name of a model ends that was trained a second time, without the near-duplicates of test images."""
+
+
+def is_retrained(name: str, models: Iterable[str]) -> bool:
+    """Whether a model is another of these models, trained again without near-duplicates of test images.
+
+    >>> is_retrained("cnn_deduplicated", ["cnn", "cnn_deduplicated"])
+    True
+    >>> is_retrained("cnn_v2", ["cnn", "cnn_v2"])
+    False
+    """
+    return name.removesuffix(WITHOUT_NEAR_DUPLICATES) in set(models) - {name}
 
 
 @dataclass(frozen=True)

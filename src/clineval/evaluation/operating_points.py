@@ -10,7 +10,8 @@ import numpy as np
 from clineval.errors import InputError, in_short, option
 from clineval.evaluation.populations import TEST_CLEAN, Cases, Population
 from clineval.evaluation.records import Choice, OperatingPoint, Point, Primary, Scale
-from clineval.predictions import OUT_OF_FOLD, TEST, VAL, is_retrained
+from clineval.predictions import OUT_OF_FOLD, TEST, VAL
+from clineval.settings import is_retrained
 from clineval.statistics.decision_curve import decision_curve
 from clineval.statistics.intervals import Estimate, undefined
 from clineval.statistics.operating_point import operating_point

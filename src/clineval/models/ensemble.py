@@ -18,8 +18,7 @@ from clineval.models.network import LearningCurve
 from clineval.models.parallel import Fitted, Indices, Job, Material, run_jobs
 from clineval.models.preprocessing import check_images
 from clineval.models.stored import Floats, Stored
-from clineval.predictions import WITHOUT_NEAR_DUPLICATES
-from clineval.settings import TrainingSettings
+from clineval.settings import WITHOUT_NEAR_DUPLICATES, TrainingSettings
 
 DEVICES = ("cpu", "cuda", "mps")
 OWN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]{0,59}")  # of a model of a user's

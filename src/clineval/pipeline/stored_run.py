@@ -40,9 +40,9 @@ from clineval.models.stored import (
     require_shapes,
     write_arrays,
 )
-from clineval.predictions import WITHOUT_NEAR_DUPLICATES
 from clineval.results import altered
 from clineval.results.folder import MARKER, require_results
+from clineval.settings import WITHOUT_NEAR_DUPLICATES
 from clineval.statistics.recalibration import Recalibration
 
 FILE = "training_images.safetensors"

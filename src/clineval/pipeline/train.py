@@ -23,8 +23,8 @@ from clineval.models.network import LearningCurve
 from clineval.models.stored import Floats, write_model
 from clineval.pipeline.scoring import FROZEN, LEFT_OUT, SITE_TABLE
 from clineval.pipeline.stored_run import DECIMALS, RECORDS, learn_reference, write_reference
-from clineval.predictions import WITHOUT_NEAR_DUPLICATES, write_predictions
-from clineval.settings import RunSettings
+from clineval.predictions import write_predictions
+from clineval.settings import WITHOUT_NEAR_DUPLICATES, RunSettings
 from clineval.statistics.recalibration import Recalibration, fit_platt, fit_temperature
 from clineval.statistics.thresholds import threshold_for_sensitivity
 

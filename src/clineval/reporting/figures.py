@@ -19,7 +19,6 @@ from clineval.evaluation import Evaluation
 from clineval.evaluation.curves import Curves, PopulationCurves
 from clineval.evaluation.records import COUNTS, RATES, OperatingPoint, PopulationScores
 from clineval.files import CsvRows, text_cell
-from clineval.predictions import is_retrained
 from clineval.reporting import data_plots, plots
 from clineval.reporting.artefacts import Failures, failures
 from clineval.reporting.data_plots import LearningCurve
@@ -36,6 +35,7 @@ from clineval.reporting.style import (
     packed,
     shorten,
 )
+from clineval.settings import is_retrained
 
 
 def write(frame: pd.DataFrame, path: Path) -> None:

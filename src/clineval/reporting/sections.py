@@ -9,7 +9,6 @@ from clineval.data import own_table
 from clineval.evaluation.operating_points import THESE_CASES_ONLY
 from clineval.evaluation.records import SubgroupCell, SubgroupTable
 from clineval.evaluation.scores import RESPECTED
-from clineval.predictions import WITHOUT_NEAR_DUPLICATES
 from clineval.reporting.artefacts import Artefacts
 from clineval.reporting.sentences import (
     CLEAN,
@@ -32,6 +31,7 @@ from clineval.reporting.sentences import (
 )
 from clineval.reporting.tables import AS_PERCENT, MEASURE_NAMES, Cell, Row, Table, cell, signed_cell
 from clineval.results import LEDGER, hash_file, read_openings
+from clineval.settings import WITHOUT_NEAR_DUPLICATES
 from clineval.statistics.differences import GapTest
 from clineval.statistics.intervals import Estimate
 from clineval.statistics.thresholds import GuaranteedThreshold
