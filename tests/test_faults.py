@@ -369,7 +369,7 @@ def test_only_the_known_modules_write_files():
     }
     whole_files = {
         "results/folder.py",
-        "data/medmnist_files.py",
+        "data/download.py",
         "files.py",
         "models/stored.py",
         "models/user_model.py",

@@ -27,7 +27,7 @@ def nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     for module in (medmnist, medmnist_files):
         monkeypatch.setattr(module, "cache_folder", lambda: tmp_path / "cache")
-    monkeypatch.setattr(medmnist, "download", no_network)
+    monkeypatch.setattr("clineval.data.download.download", no_network)
     monkeypatch.setattr(phantom, "phantom", partial(phantom.phantom, cases=(8, 8, 8)))  # quick to draw
     return tmp_path
 
@@ -84,7 +84,7 @@ def test_what_is_nowhere_is_downloaded_and_then_read(
         target.write_bytes(official)
         return target
 
-    monkeypatch.setattr(medmnist, "download", brings)
+    monkeypatch.setattr("clineval.data.download.download", brings)
     assert load_cohort("auto").source.title == "BreastMNIST"
     assert (nowhere / "cache" / "breastmnist.npz").is_file()
 
@@ -123,7 +123,7 @@ def test_a_download_with_a_wrong_checksum_is_never_replaced_by_the_phantom(
     def altered(*_: object, **__: object) -> Path:
         raise InputError("altered on the way.")
 
-    monkeypatch.setattr(medmnist, "download", altered)
+    monkeypatch.setattr("clineval.data.download.download", altered)
     with pytest.raises(InputError, match="altered on the way"):
         load_cohort("auto")
 

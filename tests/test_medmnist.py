@@ -19,9 +19,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from clineval.data import medmnist, medmnist_files
+from clineval.data import download, medmnist
 from clineval.data.cohort import Cohort
-from clineval.data.medmnist_files import ATTEMPTS, Unavailable
+from clineval.data.download import ATTEMPTS
+from clineval.data.medmnist_files import Unavailable
 from clineval.data.preparation import grey_of_colour
 from clineval.errors import InputError
 from clineval.pipeline.run import fetch_file
@@ -461,7 +462,7 @@ def test_a_connection_that_is_dropped_without_an_answer_is_tried_again(
 
 
 def test_no_answer_in_time_is_said(tmp_path: Path, server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("clineval.data.medmnist_files.READ_SECONDS", 0.05)
+    monkeypatch.setattr("clineval.data.download.READ_SECONDS", 0.05)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         server.address = f"http://127.0.0.1:{silent.getsockname()[1]}"
         assert "no answer in time" in str(refused(tmp_path, server))
@@ -503,7 +504,7 @@ HEAD = b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n"
 def test_a_server_that_falls_silent_in_the_middle_is_tried_a_bounded_number_of_times(
     tmp_path: Path, server: Server, monkeypatch: pytest.MonkeyPatch, words: list[bytes]
 ) -> None:
-    monkeypatch.setattr("clineval.data.medmnist_files.READ_SECONDS", 0.05)
+    monkeypatch.setattr("clineval.data.download.READ_SECONDS", 0.05)
     with speaking(words, pause=0) as server.address:
         assert "broke off" in str(refused(tmp_path, server))
 
@@ -511,21 +512,21 @@ def test_a_server_that_falls_silent_in_the_middle_is_tried_a_bounded_number_of_t
 def test_a_server_that_drips_is_given_up(
     tmp_path: Path, server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("clineval.data.medmnist_files.PATIENCE", 0.05)
+    monkeypatch.setattr("clineval.data.download.PATIENCE", 0.05)
     with speaking([HEAD, *[b"."] * 1000], pause=0.01) as server.address:
         assert "no answer in time" in str(refused(tmp_path, server))
 
 
 def test_the_waits_for_a_silent_server_are_bounded() -> None:
-    longest = ATTEMPTS * medmnist_files.READ_SECONDS + sum(2.0**pause for pause in range(ATTEMPTS - 1))
+    longest = ATTEMPTS * download.READ_SECONDS + sum(2.0**pause for pause in range(ATTEMPTS - 1))
     assert longest < 60
-    assert medmnist_files.ALL_ANSWERS_SECONDS < 60
+    assert download.ALL_ANSWERS_SECONDS < 60
 
 
 def test_headers_that_drip_have_one_deadline(
     tmp_path: Path, server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("clineval.data.medmnist_files.ANSWER_SECONDS", 0.3)
+    monkeypatch.setattr("clineval.data.download.ANSWER_SECONDS", 0.3)
     with speaking([b"HTTP/1.1 200 OK\r\n", *[b"X: 1\r\n"] * 40], pause=0.05) as server.address:
         assert "no answer in time" in str(refused(tmp_path, server))
 
@@ -533,7 +534,7 @@ def test_headers_that_drip_have_one_deadline(
 def test_redirects_share_the_deadline(
     tmp_path: Path, server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("clineval.data.medmnist_files.ANSWER_SECONDS", 0.3)
+    monkeypatch.setattr("clineval.data.download.ANSWER_SECONDS", 0.3)
     hop = b"HTTP/1.1 302 Found\r\nLocation: /again\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
     with speaking([b"", hop], pause=0.1) as server.address:
         began = time.monotonic()
@@ -593,7 +594,7 @@ def test_a_cache_that_cannot_be_written_is_named_and_left_clean(
     def fails(*_: object, **__: object) -> None:
         raise OSError(code, os.strerror(code))
 
-    monkeypatch.setattr("clineval.data.medmnist_files._stream", fails)
+    monkeypatch.setattr("clineval.data.download._stream", fails)
     error = refused(tmp_path, server)
     assert isinstance(error, Unavailable)
     assert error.cause == f"the folder cannot be written ({os.strerror(code)})"

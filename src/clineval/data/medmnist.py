@@ -27,7 +27,6 @@ from clineval.data.medmnist_files import (
     SetFacts,
     Unavailable,
     cache_folder,
-    download,
     file_name,
     find,
     search_folders,
@@ -153,6 +152,8 @@ def fetch(
             f"{option('--address')} needs the http or https address of a folder of files; got {address!r}."
         )
     url = f"{(address or facts.address).rstrip('/')}/{target.name}?download=1"
+    from clineval.data.download import download  # what speaks to the network, loaded only here
+
     new = not target.parent.exists()
     try:
         return download(
