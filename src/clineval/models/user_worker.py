@@ -129,6 +129,7 @@ def _factory(plan: dict[str, Any]) -> Callable[[int], Any]:
         )
     if hashlib.sha256(path.read_bytes()).hexdigest() != plan["sha256"]:
         raise Unfit(f"{path.name} was changed while it was used; start again")
+    sys.dont_write_bytecode = True  # nothing appears beside a user's file
     sys.path.insert(0, plan["import_from"])
     if plan["module"] is None:
         spec = importlib.util.spec_from_file_location(path.stem, path)
