@@ -159,7 +159,7 @@
     const beside = (other) =>
       Math.abs(benefit - other) < 1e-9 ? "equal to" : benefit > other ? "better than" : "worse than";
     const all = treatingAll(now);
-    return `${lead} ${perThousand(benefit)}, ${beside(all)} acting on all (${perThousand(all)}), ${beside(0)} acting on none (0).`;
+    return `${lead} ${perThousand(benefit)}, ${beside(all)} acting on all (${perThousand(all)}), ${beside(0)} on none.`;
   };
 
   /* Whole people out of 1,000 that add up. */

@@ -201,7 +201,7 @@ def _benefit(
     here = f"at this cohort's prevalence ({share(prevalence)})"
     place = f"in {where} (prevalence {share(prevalence)})" if where else here
     threshold = "the default threshold of 0.5" if is_default(point) else "this threshold"
-    said = f"Net benefit {here}: {size} ({_level(gain)} {_signed(gain.low)} to {_signed(gain.high)})"
+    said = f"{size} ({_level(gain)} {_signed(gain.low)} to {_signed(gain.high)}) {here}"
     if gain.low > 0:
         fault = f"{place} the model helps at {threshold}"
         return Light("benefit", question, YES, f"{said}.{not_helpful(lines)}", fault)
@@ -221,18 +221,16 @@ def _other(point: OperatingPoint) -> str:
 
 
 def not_helpful(lines: DecisionLines | None) -> str:
-    """Where, up to a threshold of one half, the decision curve shows a loss, and where else no gain."""
+    """Where, up to a threshold of one half, the decision curve shows no gain, and where of these a loss."""
     if lines is None:
         return ""
     inside = lines.threshold <= SHOWN_UP_TO + 1e-9
-    harm = inside & (lines.gain.high < 0)
-    none = inside & ~(lines.gain.low > 0) & ~harm
-    said = [
-        f"{what} is shown at {_where(lines, at)}"
-        for what, at in (("a loss", harm), ("no gain", none))
-        if at.any()
-    ]
-    return f" {'; '.join(said)[0].upper()}{'; '.join(said)[1:]}." if said else ""
+    none = inside & ~(lines.gain.low > 0)
+    if not none.any():
+        return ""
+    loss = none & (lines.gain.high < 0)
+    within = f"; a loss at {_spans(lines, loss)}" if loss.any() else ""
+    return f" No gain at {_where(lines, none)}{within}."
 
 
 def _where(lines: DecisionLines, at: np.ndarray) -> str:
