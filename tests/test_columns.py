@@ -5,6 +5,7 @@ import doctest
 import numpy as np
 import pytest
 
+from clineval.errors import listed_columns
 from clineval.tables import columns
 from clineval.tables.columns import is_value, split_meant, split_of
 
@@ -43,3 +44,8 @@ def test_a_value_is_the_same_text_or_the_same_number():
     assert is_value(cells, "one").tolist() == [False] * 4 + [True, False, False]
     assert is_value(np.array(["nan", "NaN"]), "nan").tolist() == [True, False]
     assert is_value(np.array([], dtype=str), "1").tolist() == []
+
+
+def test_a_refusal_names_the_column_that_differs_only_in_case():
+    assert listed_columns("id", ["ID", "Case"]) == "ID, Case (did you mean ID?)"
+    assert listed_columns("name", ["ID", "Case"]) == "ID, Case"
