@@ -332,8 +332,8 @@ def _reversal(auc: Estimate) -> Iterator[str]:
     """A sentence where the risks rank the wrong way round beyond chance."""
     if auc.high < 0.5:
         yield (
-            f"AUC {auc.value:.2f}, its confidence interval below 0.5: ranks the wrong way round; does a "
-            "high risk mean the condition? Nothing was flipped."
+            f"AUC {auc.value:.2f}, its confidence interval below 0.5: it ranks the wrong way round. Does a "
+            "high risk mean the condition, or the other class? Nothing was flipped."
         )
 
 
