@@ -154,6 +154,12 @@ def test_a_command_reaches_no_address_and_writes_only_where_it_is_told(inputs, t
     check(calls, tmp_path, own=inputs / "run" if command == "report" else out)
 
 
+def test_what_trains_is_loaded_without_a_folder_left_behind(tmp_path):
+    loads = "from clineval.models.parallel import load_training; load_training()"
+    subprocess.run([sys.executable, "-c", loads], env={**os.environ, "TMPDIR": str(tmp_path)}, check=True)
+    assert [*tmp_path.iterdir()] == []
+
+
 def check(calls: list[str], place: Path, *, own: Path) -> None:
     """No address but loopback, no file but in ``own`` and the caches that SECURITY.md names."""
     assert [line for line in calls if "AF_INET" in line and not LOOPBACK.search(line)] == []

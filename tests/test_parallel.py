@@ -1,10 +1,12 @@
 """Trainings over processes: none outlives the last training or a killed program for long."""
 
+import contextlib
 import json
 import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 
 import numpy as np
@@ -102,11 +104,29 @@ def test_an_error_in_a_training_ends_the_rest():
 def test_a_worker_that_is_killed_is_named_and_the_rest_end():
     arriving = train_in_processes({**TASKS, **tasks(LONG, (7, 8))}, 2)
     next(arriving)
-    for line in children():
-        os.kill(int(line.split()[0]), signal.SIGKILL)
-    with pytest.raises(MemoryError, match="ended from outside"):
+    with killing(), pytest.raises(MemoryError, match="ended from outside"):
         list(arriving)
     assert none_is_left(5)
+
+
+@contextlib.contextmanager
+def killing():
+    """Kill every process there is, again and again: one that ends of idleness gives its place to another."""
+    over = threading.Event()
+
+    def kill():
+        while not over.wait(0.2):
+            for line in children():
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(int(line.split()[0]), signal.SIGKILL)
+
+    killer = threading.Thread(target=kill)
+    killer.start()
+    try:
+        yield
+    finally:
+        over.set()
+        killer.join()
 
 
 @pytest.mark.parametrize("started", [WORKER, TRAINER])

@@ -128,7 +128,8 @@ def test_without_a_form_the_primary_model_answers_in_four_columns(finished_run, 
     for row, image in zip(rows, found, strict=True):
         assert row["risk"] == f"{image.risk[model]:.3f}"
         assert row["flagged"] == ("yes" if image.risk[model] >= threshold else "no")
-        assert bool(row["warning"]) == image.unlike_training
+        assert ("unlike the training images" in row["warning"]) == image.unlike_training
+        assert bool(row["warning"]) == bool(image.warnings)
 
 
 def test_the_form_follows_the_ending_of_the_file(finished_run, images, tmp_path, capsys):
@@ -408,7 +409,28 @@ def test_the_terminal_says_how_many_images_are_unlike_the_training_images(finish
     unlike = "1 of 1 image is unlike the training images: do not rely on the risk there, flagged or not.\n"
     assert unlike in shown.err
     assert shown.err.index("Risk of") < shown.err.index(unlike)
-    assert shown.out.splitlines()[1].endswith(",unlike the training images")
+    assert ",unlike the training images" in shown.out.splitlines()[1]
+
+
+def test_a_training_image_and_burnt_in_marks_are_warned_of_in_every_form(finished_run, tmp_path, capsys):
+    cohort = phantom(seed=1, cases=(150, 60, 90))
+    grey = np.tile(np.linspace(10, 200, 256).astype(np.uint8), (256, 1)).T
+    grey[100:112, [place + step for place in range(20, 230, 8) for step in (0, 1)]] = 250  # like letters
+    for name, image in {"seen": cohort.images[3], "text": grey}.items():
+        Image.fromarray(image).save(tmp_path / f"{name}.png")
+    assert run_command(["predict", str(finished_run), str(tmp_path)]) == DONE
+    shown = capsys.readouterr()
+    seen, text = csv.DictReader(io.StringIO(shown.out))
+    assert seen["warning"] == "a training image, or the same picture as one"
+    assert "text or measuring marks burnt in" in text["warning"]
+    assert "1 of 2 images: a training image, or the same picture as one" in shown.err
+    assert "1 of 2 images: text or measuring marks burnt in" in shown.err
+    seen, text = csv.DictReader(io.StringIO(answer(capsys, finished_run, tmp_path)))
+    assert seen["warnings"] == "seen_in_training"
+    assert "burnt_in" in text["warnings"].split()
+    seen, text = json.loads(answer(capsys, finished_run, tmp_path, "--format", "json"))["images"]
+    assert [each["code"] for each in seen["warnings"]] == ["seen_in_training"]
+    assert cohort.case[3] in seen["warnings"][0]["text"]
 
 
 @pytest.mark.parametrize(

@@ -149,6 +149,7 @@ def test_a_search_among_given_pairs_finds_those_that_reach_the_threshold_and_no_
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:.*Cannot cache compiled function")  # without optimising, some cannot be
 def test_the_approximate_search_finds_what_the_exact_one_finds(monkeypatch):
     monkeypatch.setenv("NUMBA_OPT", "0")  # compiles in two thirds of the time
     pytest.importorskip("pynndescent", reason="the extra audit is not installed")

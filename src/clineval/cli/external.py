@@ -328,7 +328,7 @@ def predict(
     unlike = sum(image.unlike_training is True for image in found)
     if unlike:
         complain(_unlike_training(unlike, of=len(found)))
-    for line in _constant(found):
+    for line in (*_warned(found), *_constant(found)):
         complain(line)
     text = found.to_csv() if form == "csv" else found.to_json()
     if out is None:
@@ -409,6 +409,17 @@ def _unlike_training(count: int, *, of: int) -> str:
     """How many images are unlike the training images, and what follows from it."""
     what = f"{'image' if of == 1 else 'images'} {'is' if count == 1 else 'are'} unlike the training images"
     return f"{count:,} of {of:,} {what}: do not rely on the risk there, flagged or not."
+
+
+def _warned(found: "Predictions") -> Iterator[str]:
+    """How many images have each warning that is not about their distance from the training images."""
+    from clineval.pipeline.predict import WARNINGS
+
+    codes = [each.code for image in found for each in image.warnings]
+    for code, words in WARNINGS.items():
+        if code != "unlike_training" and code in codes:
+            count, images = codes.count(code), "image" if len(found) == 1 else "images"
+            yield f"Warning for {count:,} of {len(found):,} {images}: {words}."
 
 
 def _constant(found: "Predictions") -> Iterator[str]:

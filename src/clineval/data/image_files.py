@@ -378,11 +378,16 @@ def read_squares(
     home: Path | None = None,
     bits: int = DEEP,
     colour: bool = False,
+    marked: Callable[[Image.Image], bool] = lambda picture: False,
     progress: Progress | None = None,
 ) -> Squares:
     """Read files and cut squares of ``side`` pixels from each, one for each of ``fits``, grey or in colour.
 
     Other parameters are those of ``read_images``.
+
+    Parameters
+    ----------
+    marked : says of a whole picture that marks are burnt in, beside what a DICOM file says of itself.
     """
     channels = (3,) if colour else ()
     views = tuple(np.zeros((len(paths), side, side, *channels), np.uint8) for _ in fits)
@@ -392,7 +397,7 @@ def read_squares(
         squares = [_square(read, side=side, fit=fit) for fit in (fits[:1] if alone else fits)]
         for view, found in zip(views, squares * len(fits) if alone else squares, strict=True):
             view[place] = found
-        return read.without_picture()
+        return replace(read.without_picture(), burnt_in=read.burnt_in or marked(read.grey))
 
     read = read_images(paths, cut, home=home, bits=bits, colour=colour, progress=progress)
     return Squares(views, tuple(read))

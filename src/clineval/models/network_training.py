@@ -4,6 +4,7 @@ import contextlib
 import copy
 import math
 import os
+import tempfile
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from functools import cache
@@ -198,6 +199,7 @@ def learning_rate(step: int, steps: int, settings: NetworkSettings) -> float:
 
 def _optimiser(network: nn.Module, settings: NetworkSettings) -> torch.optim.AdamW:
     """AdamW of which norms and biases (arrays of one dimension) do not decay."""
+    load_optimiser()
     weights = list(network.parameters())
     decaying, others = [one for one in weights if one.ndim > 1], [one for one in weights if one.ndim == 1]
     groups = [
@@ -205,6 +207,20 @@ def _optimiser(network: nn.Module, settings: NetworkSettings) -> torch.optim.Ada
         {"params": others, "weight_decay": 0.0},
     ]
     return torch.optim.AdamW(groups, lr=settings.learning_rate, fused=True)
+
+
+@cache
+def load_optimiser() -> None:
+    """Make a first optimiser, for which torch loads its compiler, and leave no folder of the compiler's."""
+    name = "TORCHINDUCTOR_CACHE_DIR"
+    before = os.environ.get(name)
+    with tempfile.TemporaryDirectory() as folder:
+        os.environ[name] = before or folder
+        try:
+            torch.optim.AdamW([torch.zeros(1)])
+        finally:
+            if before is None:
+                del os.environ[name]
 
 
 class _Averaging:

@@ -481,11 +481,10 @@ def load_training() -> None:
     """Import what trains, which takes a process seconds that it may spend before it is given work."""
     import sklearn.linear_model
     import sklearn.svm  # noqa: F401
-    import torch
 
-    from clineval.models import network_training  # noqa: F401
+    from clineval.models.network_training import load_optimiser
 
-    torch.optim.AdamW([torch.zeros(1)])  # the first one loads torch's compiler
+    load_optimiser()
 
 
 @contextlib.contextmanager

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from clineval.data.findings import bears_marks, nearly_black
 from clineval.data.image_files import (
     ENDINGS,
     HeldFile,
@@ -20,12 +21,15 @@ from clineval.data.image_files import (
     find_images,
     read_squares,
 )
-from clineval.data.preparation import DEEP, Unusable, check_preparation
+from clineval.data.preparation import DEEP, Unusable, check_preparation, grey_of_colour
+from clineval.data.similarity import Recognised, recognise
 from clineval.errors import InputError, Progress, in_short
 from clineval.files import CsvRows, json_text, write_whole
+from clineval.models.scattering import Distance
 from clineval.pipeline.stored_run import (
     AS_TRAINED,
     FrozenThreshold,
+    Scored,
     StoredRun,
     cut_for,
     final_risks,
@@ -38,6 +42,23 @@ from clineval.results.folder import require_writable, unwritable
 FORMS = ("csv", "json")
 SCHEMA = 1
 BLOCK = 1024  # images read at a time: bounds the memory
+COLOURED = 0.05  # share of coloured pixels from which it is said that only their brightness was seen
+WARNINGS = {
+    "unlike_training": "unlike the training images",
+    "seen_in_training": "a training image, or the same picture as one",
+    "burnt_in": "text or measuring marks burnt in",
+    "nearly_black": "nearly black",
+    "coloured": "in colour",
+}
+"""What an image is warned of, by code, in a few words."""
+
+
+@dataclass(frozen=True)
+class Warned:
+    """Something to know before the risk is read: its code, of ``WARNINGS``, and a sentence."""
+
+    code: str
+    text: str
 
 
 @dataclass(frozen=True)
@@ -53,6 +74,7 @@ class Prediction:
     texture_distance, grey_distance : how far; see ``clineval.models.scattering``. None, all three, where
         nothing is known of the training images.
     coloured : share of the file's pixels that have a colour, 0 to 1; their luma was taken.
+    warnings : what to know before the risk is read.
     """
 
     image: str
@@ -62,11 +84,12 @@ class Prediction:
     texture_distance: float | None
     grey_distance: float | None
     coloured: float = 0.0
+    warnings: tuple[Warned, ...] = ()
 
     @property
     def warning(self) -> str:
-        """What to know before the risk is read; empty where there is nothing."""
-        return "unlike the training images" if self.unlike_training else ""
+        """What to know before the risk is read, in a few words; empty where there is nothing."""
+        return "; ".join(WARNINGS[each.code] for each in self.warnings)
 
     def to_row(self) -> dict[str, str]:
         """One line of a table: a column per model's risk and per threshold, in words that read back."""
@@ -78,7 +101,8 @@ class Prediction:
             row |= {f"flagged_{model}_{name}": str(int(yes)) for name, yes in self.flagged[model].items()}
         distances = {"texture_distance": self.texture_distance, "grey_distance": self.grey_distance}
         shares = {"coloured": self.coloured}
-        return row | {name: f"{each:.4f}" for name, each in (distances | shares).items() if each is not None}
+        row |= {name: f"{each:.4f}" for name, each in (distances | shares).items() if each is not None}
+        return row | {"warnings": " ".join(each.code for each in self.warnings)}
 
 
 @dataclass(frozen=True)
@@ -124,6 +148,7 @@ class Predictions:
             "limits": {name: None if isnan(limit) else limit for name, limit in self.limits.items()},
             "images": [
                 {name: value for name, value in vars(image).items() if value is not None}
+                | {"warnings": [vars(each) for each in image.warnings]}
                 for image in self.images
             ],
             "passed_over": list(self.passed_over),
@@ -233,7 +258,9 @@ def predict_files(
     bad: list[Unreadable] = []
     for start in range(0, len(files), BLOCK):
         paths, names = zip(*files[start : start + BLOCK], strict=True)
-        squares = read_squares(paths, side=run.side, fits=fits, bits=bits, colour=bool(run.in_colour))
+        squares = read_squares(
+            paths, side=run.side, fits=fits, bits=bits, colour=bool(run.in_colour), marked=bears_marks
+        )
         read = zip(names, squares.read, strict=True)
         bad.extend(Unreadable(name, str(why)) for name, why in read if isinstance(why, Unusable))
         if squares.usable.any() and (skip_unreadable or not bad):
@@ -260,9 +287,10 @@ def _predict_squares(
     """Risks of the files that can be used, in their order."""
     first, *second = (view[squares.usable] for view in squares.views)
     shown = [name for name, usable in zip(names, squares.usable, strict=True) if usable]
-    shares = [each.coloured for each in squares.read if isinstance(each, ReadImage)]
-    found = predict_images(run, first, second=next(iter(second), None), names=shown, matching=matching)
-    return [replace(each, coloured=share) for each, share in zip(found, shares, strict=True)]
+    read = [each for each in squares.read if isinstance(each, ReadImage)]
+    return predict_images(
+        run, first, second=next(iter(second), None), names=shown, read=read, matching=matching
+    )
 
 
 def check_answer(path: Path, *, results: Path, sources: Sequence[Path]) -> None:
@@ -297,6 +325,7 @@ def predict_images(
     *,
     second: NDArray[np.uint8] | None = None,
     names: Sequence[str] | None = None,
+    read: Sequence[ReadImage] | None = None,
     matching: bool = True,
 ) -> list[Prediction]:
     """Risks of images that are prepared already: uint8, shape (cases, side, side), or (cases, side, side, 3).
@@ -306,6 +335,7 @@ def predict_images(
     run : as ``stored_run.read_run`` gives it.
     second : another view of each image, of the same shape; the risks are the mean of both.
     names : what each image is called; by default its number.
+    read : the files that the images were cut from, where they are files.
     """
     scored = score_images(run, images, matching=matching)
     views = [scored.risks]
@@ -314,19 +344,68 @@ def predict_images(
     risks = final_risks(run, views)
     far = scored.distance
     shown = names if names is not None else [str(number) for number in range(len(images))]
+    warnings = _warnings(run, images, scored, read)
     return [
         Prediction(
             shown[row],
             {model: float(risk[row]) for model, risk in risks.items()},
             {model: _flagged(float(risk[row]), run.thresholds[model]) for model, risk in risks.items()},
-            *(
-                (None,) * 3
-                if far is None
-                else (bool(far.unlike[row]), *map(float, (far.texture[row], far.grey[row])))
-            ),
+            unlike_training=None if far is None else bool(far.unlike[row]),
+            texture_distance=None if far is None else float(far.texture[row]),
+            grey_distance=None if far is None else float(far.grey[row]),
+            coloured=read[row].coloured if read is not None else 0.0,
+            warnings=warnings[row],
         )
         for row in range(len(images))
     ]
+
+
+def _warnings(
+    run: StoredRun, images: NDArray[np.uint8], scored: Scored, read: Sequence[ReadImage] | None
+) -> list[tuple[Warned, ...]]:
+    """What to know of each image before its risk is read."""
+    grey = images if images.ndim == 3 else grey_of_colour(images)
+    seen = {} if run.reference is None else {each.row: each for each in recognise(run.reference.trace, grey)}
+    dark = nearly_black(grey)
+    sees_colour = run.primary is not None and run.primary[0] in run.in_colour
+    found = []
+    for row in range(len(images)):
+        warned = [*_unlike(run, scored.distance, row), *_seen(seen.get(row))]
+        if read is not None and read[row].burnt_in:
+            warned.append(Warned("burnt_in", "Text or measuring marks seem to be burnt into the picture."))
+        if dark[row]:
+            warned.append(Warned("nearly_black", "The square that is scored is nearly black."))
+        if read is not None and read[row].coloured >= COLOURED and not sees_colour:
+            share = f"{read[row].coloured:.0%}"
+            text = f"{share} of the pixels have a colour; models see the brightness only."
+            warned.append(Warned("coloured", text))
+        found.append(tuple(warned))
+    return found
+
+
+def _unlike(run: StoredRun, far: Distance | None, row: int) -> Iterator[Warned]:
+    """Which distance from the training images is beyond its limit."""
+    if far is not None and far.unlike[row]:
+        limits = _limits(run)
+        beyond = [
+            f"{name} distance {values[row]:.2f}, limit {limits[f'{name}_distance']:.2f}"
+            for name, values in (("texture", far.texture), ("grey", far.grey))
+            if values[row] > limits[f"{name}_distance"]
+        ]
+        text = f"This image is unlike the training images ({'; '.join(beyond)}): do not rely on its risk."
+        yield Warned("unlike_training", text)
+
+
+def _seen(known: Recognised | None) -> Iterator[Warned]:
+    """Whether an image was trained on."""
+    if known is not None:
+        same, case = known.identical, known.training_case
+        one, like = (
+            f"is one of the training images ({case})",
+            f"shows the same picture as training image {case}",
+        )
+        what = one if same else like
+        yield Warned("seen_in_training", f"This image {what}: its risk says nothing about new images.")
 
 
 def _second_risks(

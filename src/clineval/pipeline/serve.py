@@ -4,7 +4,7 @@ import base64
 import csv
 import io
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -15,10 +15,9 @@ import pandas as pd
 from numpy.typing import NDArray
 from PIL import Image
 
-from clineval.data.findings import bears_marks, nearly_black
 from clineval.data.image_files import HeldFile, ReadImage, find_images, read_images
 from clineval.data.preparation import DEEP, Unusable, box_of, grey_of_colour, square_to_score
-from clineval.data.similarity import Neighbour, Recognised, Trace, digests, most_alike, recognise
+from clineval.data.similarity import Neighbour, Trace, digests, most_alike
 from clineval.errors import InputError
 from clineval.files import hash_file, program_version, read_regular
 from clineval.pipeline.predict import Prediction, Predictions, predict_files, predict_images
@@ -33,7 +32,6 @@ SIDE_OF_PICTURE = 640  # pixels of the longer side of the picture shown
 SIDE_OF_SQUARE = 224  # the same of squares; smaller ones are shown pixel by pixel
 MOST_ON_DISK = 300_000_000  # bytes of a data set's file from which training images are shown
 MOST_SHOWN = 100  # rows of a table in a notebook; ``table`` has them all
-COLOURED = 0.05  # share of coloured pixels from which the page says that only their brightness was seen
 PHANTOM = "phantom"
 Picture = Path | str | Image.Image | NDArray[np.uint8]
 COUNTS = ("true_positives", "false_positives", "false_negatives", "true_negatives")
@@ -49,14 +47,6 @@ class Preparing:
     matching: bool = True
     second_view: bool = True
     skip_unreadable: bool = False
-
-
-@dataclass(frozen=True)
-class Warned:
-    """Something to know before the risk is read: its code and a sentence."""
-
-    code: str
-    text: str
 
 
 @dataclass(frozen=True)
@@ -294,17 +284,12 @@ def examine(
     second = len(cut_for(served.run, how.fit, second_view=how.second_view)) > 1
     looks = _looks(served, files, how, pictures=pictures)
     squares = np.array([look.square for look in looks])
-    seen = {each.row: each for each in recognise(served.trace, squares)}
-    in_colour = served.main[0] in served.run.in_colour
     near = most_alike(served.trace, squares, count=NEAREST) if pictures else [()] * len(looks)
     shown = [
         {
             "place": look.place,
             "image": prediction.image,
-            "warnings": [
-                vars(each)
-                for each in _warnings(prediction, look, predictions, seen.get(row), in_colour=in_colour)
-            ],
+            "warnings": [vars(each) for each in prediction.warnings],
             "width": look.size[0],
             "height": look.size[1],
             "box": box_of(*look.size, fit=look.fit),
@@ -356,7 +341,6 @@ class _Look:
     square: NDArray[np.uint8]
     size: tuple[int, int]
     fit: str
-    marked: bool
     picture: str
 
 
@@ -366,38 +350,9 @@ def _looks(served: Served, files: Sequence[HeldFile], how: Preparing, *, picture
     def look(place: int, read: ReadImage) -> _Look:
         square = square_to_score(read.grey, side=served.run.side, fit=fit)
         picture = _png(np.asarray(read.grey), side=SIDE_OF_PICTURE) if pictures else ""
-        return _Look(place, square, read.grey.size, fit, read.burnt_in or bears_marks(read.grey), picture)
+        return _Look(place, square, read.grey.size, fit, picture)
 
     return [each for each in read_images(files, look, bits=how.bits) if not isinstance(each, Unusable)]
-
-
-def _warnings(
-    prediction: Prediction, look: _Look, predictions: Predictions, seen: Recognised | None, *, in_colour: bool
-) -> Iterator[Warned]:
-    if prediction.unlike_training:
-        yield Warned("unlike_training", _unlike(prediction, predictions.limits))
-    if seen is not None:
-        what = "is one of the training images" if seen.identical else "shows the same picture as"
-        named = f" ({seen.training_case})" if seen.identical else f" training image {seen.training_case}"
-        yield Warned("seen_in_training", f"This image {what}{named}: its risk says nothing about new images.")
-    if look.marked:
-        yield Warned("burnt_in", "Text or measuring marks seem to be burnt into the picture.")
-    if nearly_black(look.square[None])[0]:
-        yield Warned("nearly_black", "The square that is scored is nearly black.")
-    if prediction.coloured >= COLOURED and not in_colour:
-        share = f"{prediction.coloured:.0%}"
-        yield Warned("coloured", f"{share} of the pixels have a colour; models see the brightness only.")
-
-
-def _unlike(prediction: Prediction, limits: Mapping[str, float]) -> str:
-    """Which distance from the training images is beyond its limit."""
-    far = {"texture_distance": prediction.texture_distance, "grey_distance": prediction.grey_distance}
-    beyond = [
-        f"{name.removesuffix('_distance')} distance {value:.2f}, limit {limits[name]:.2f}"
-        for name, value in far.items()
-        if value is not None and value > limits[name]
-    ]
-    return f"This image is unlike the training images ({'; '.join(beyond)}): do not rely on its risk."
 
 
 def _neighbour(served: Served, each: Neighbour) -> dict[str, Any]:
