@@ -86,9 +86,9 @@ def test_a_threshold_is_taken_from_the_record_or_the_command_and_that_of_the_com
 
 def test_tables_and_json_leave_out_what_is_not_known(cohort, tmp_path):
     found = clineval.predict(write(tmp_path), [cohort / "images" / "im000.png"])
-    assert found.to_csv().splitlines()[0] == "image,risk_blob,coloured"
+    assert found.to_csv().splitlines()[0] == "image,risk_blob,coloured,warnings"
     (image,) = json.loads(found.to_json())["images"]
-    assert set(image) == {"image", "risk", "flagged", "coloured"}
+    assert set(image) == {"image", "risk", "flagged", "coloured", "warnings"}
 
 
 def test_grey_levels_are_not_matched_and_no_upper_square_is_added(tmp_path):

@@ -46,9 +46,9 @@ def _figure(found: Explanation) -> Figure:
     threshold = "" if found.threshold is None else f", {_call(found)} {number(found.threshold, 3)}"
     heading = Heading(
         f"What the risk of {shorten(found.image, 40)} depends on, by {shorten(found.model, 20)}",
-        f"Risk of {shorten(found.condition, 30)} {number(found.risk, 3)}{threshold}. The maps: how far "
-        f"{found.patch} x {found.patch} pixels raise it, against the image's mean grey in their place. "
-        f"{checked(found.check)} A map shows neither where the lesion is nor a cause.",
+        f"Risk of {shorten(found.condition, 30)} {number(found.risk, 3)}{threshold}, by this square alone. "
+        f"The maps: how far {found.patch} x {found.patch} pixels raise it, against the image's mean grey in "
+        f"their place. {checked(found.check)} A map shows neither where the lesion is nor a cause.",
         found.notice,
     )
     inner = WIDTH - 0.3
@@ -67,17 +67,19 @@ def draw_explanation(found: Explanation, ax: Axes) -> float:
     pictures.append(("Its map" if found.check.passed else "Its map: failed its check", found.map))
     if found.randomised is not None:
         pictures.append(("The same with random weights", found.randomised))
+    largest = largest_change(np.stack([changes for _, changes in pictures if changes is not None]))
     for place, (title, changes) in enumerate(pictures):
         left = place * STEP
         show(found.square, ax, (left, left + 1, _TITLE + 1, _TITLE), smooth=False)
         ax.text(left, _TITLE - 0.03, title, fontsize=7, fontweight="bold", va="bottom")
         if changes is not None:
-            reach, largest = changes.shape[0] * found.stride / side, largest_change(changes)
+            reach = changes.shape[0] * found.stride / side
             box = (left, left + reach, _TITLE + reach, _TITLE)
             draw_map(changes, ax, box, largest=largest, grey=not found.check.passed)
             if found.check.passed:
                 _draw_extremes(changes, ax, box)
-                _draw_scale(ax, left=left, top=_TITLE + 1.05, largest=largest)
+    if found.check.passed:
+        _draw_scale(ax, left=STEP, top=_TITLE + 1.05, across=_ACROSS - STEP, largest=largest)
     words = _KEY if found.check.passed else "Both maps are grey: not to be read."
     ax.text(0, _TITLE + 1.04, words, fontsize=6, va="top", color=MUTED, linespacing=1.3)
     bottom = _TITLE + 1 + _SCALE
@@ -157,7 +159,7 @@ def _call(found: Explanation) -> str:
 
 
 def largest_change(found: Floats) -> float:
-    """The largest absolute change of a map; 1 where all are 0, so that it can be divided by."""
+    """The largest absolute change of maps; 1 where all are 0, so that it can be divided by."""
     return float(np.abs(found).max()) or 1.0
 
 
@@ -208,9 +210,9 @@ def _write_number(
     )
 
 
-def _draw_scale(ax: Axes, *, left: float, top: float, largest: float) -> None:
-    """The scale of a map: percentage points of risk by colour."""
+def _draw_scale(ax: Axes, *, left: float, top: float, across: float, largest: float) -> None:
+    """The scale of both maps: percentage points of risk by colour."""
     shades = _coloured(np.linspace(-largest, largest, 101)[None], largest, grey=False)
-    ax.imshow(shades, extent=(left, left + 1, top + 0.045, top), aspect="auto", interpolation="nearest")
+    ax.imshow(shades, extent=(left, left + across, top + 0.045, top), aspect="auto", interpolation="nearest")
     for place, value, side in ((0.0, -largest, "left"), (0.5, 0.0, "center"), (1.0, largest, "right")):
-        ax.text(left + place, top + 0.06, _points(value), fontsize=6, ha=side, va="top", color=INK)
+        ax.text(left + place * across, top + 0.06, _points(value), fontsize=6, ha=side, va="top", color=INK)
