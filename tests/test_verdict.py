@@ -111,6 +111,15 @@ def test_help_needs_a_gain_whose_whole_interval_is_above_nothing(low, high, stat
     assert verdict(point(low, high)).states["benefit"] == state
 
 
+@pytest.mark.parametrize(
+    ("events", "cases", "state"), [(10, 600, YES), (9, 600, UNCLEAR), (591, 600, UNCLEAR)]
+)
+def test_fewer_than_ten_cases_of_a_kind_do_not_show_that_it_helps(events, cases, state):
+    found = verdict(point(0.01, 0.1), events=events, cases=cases)
+    assert found.states["benefit"] == state
+    assert ("too few cases to say whether the model helps" in found.headline) == (state == UNCLEAR)
+
+
 def test_the_policy_to_beat_is_named():
     assert "fewer than acting on all" in verdict(point(-0.1, -0.05, net_benefit=0.1)).lights[2].sentence
     worse = verdict(point(-0.1, -0.05, net_benefit=-0.075))

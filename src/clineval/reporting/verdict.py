@@ -33,6 +33,9 @@ TOLERANCE = (0.8, 1.25)
 FEWEST = 100
 """Cases with the condition, and without, that are advised: Collins et al. 2016, doi:10.1002/sim.6787."""
 
+LEAST = 10
+"""Cases with the condition, and without, below which no interval is trusted enough to say that it helps."""
+
 WIDTHS = {"auc_logit": 0.1, "calibration_slope": 0.4, "observed_expected": 0.2}
 """Widths of intervals that make a measure precise: Riley et al. 2021, doi:10.1002/sim.9025."""
 
@@ -108,7 +111,7 @@ def judge(
     lights = (
         _ranking(scores, condition),
         _risks(scores),
-        _benefit(point, lines, prevalence=scores.prevalence, where=where),
+        _benefit(scores, point, lines, where=where),
         _data(scores),
     )
     return Verdict(_headline(lights), lights)
@@ -184,8 +187,9 @@ def _off(ratio: Estimate) -> bool:
 
 
 def _benefit(
-    point: OperatingPoint | None, lines: DecisionLines | None, *, prevalence: float, where: str
+    scores: PopulationScores, point: OperatingPoint | None, lines: DecisionLines | None, *, where: str
 ) -> Light:
+    prevalence, fewer = scores.prevalence, min(scores.events, scores.cases - scores.events)
     question, inside = "Does it help at this threshold?", f"in {where} " if where else ""
     if point is None or math.isnan(point.threshold):
         fault = f"{inside}the model has no threshold"
@@ -202,6 +206,10 @@ def _benefit(
     place = f"in {where} (prevalence {share(prevalence)})" if where else here
     threshold = "the default threshold of 0.5" if is_default(point) else "this threshold"
     said = f"{size} ({_level(gain)} {_signed(gain.low)} to {_signed(gain.high)}) {here}"
+    if gain.low > 0 and fewer < LEAST:
+        sentence = f"{said}, but from fewer than {LEAST} cases of a kind no interval is reliable."
+        fault = f"{place} there are too few cases to say whether the model helps at {threshold}"
+        return Light("benefit", question, UNCLEAR, sentence, fault)
     if gain.low > 0:
         fault = f"{place} the model helps at {threshold}"
         return Light("benefit", question, YES, f"{said}.{not_helpful(lines)}", fault)
