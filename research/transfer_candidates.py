@@ -32,8 +32,7 @@ from transport_scores import Bench, auc, fold_auc, log_odds, scores
 
 from clineval.data import medmnist
 from clineval.data.audit import audit
-from clineval.data.cohort import Cohort
-from clineval.data.splits import grouped_folds
+from clineval.data.cohort import Cohort, grouped_folds
 from clineval.models import svm
 from clineval.models.preprocessing import MATCHED, ORIGINAL, external_view
 

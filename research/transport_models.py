@@ -14,9 +14,8 @@ from scipy.ndimage import gaussian_filter
 
 from clineval.data import medmnist, preparation
 from clineval.data.audit import audit
-from clineval.data.cohort import Cohort
+from clineval.data.cohort import Cohort, derived_seed, grouped_folds
 from clineval.data.preparation import square
-from clineval.data.splits import derived_seed, grouped_folds
 from clineval.models.classifier import KINDS, Classifier, risk_of
 from clineval.models.parallel import Job, Material, perform
 from clineval.models.preprocessing import View, match_mean_and_spread, mean_histogram

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from spoilt_images import with_artefacts
 
-from clineval.data.audit import audit, audit_images, case_names
+from clineval.data.audit import apply_split, audit, audit_images, case_names, deduplicated, grouped
 from clineval.data.cohort import Cohort, Source
 from clineval.data.duplicates import calibrate, working_images
 from clineval.data.findings import KINDS, check_codes, counts, findings
@@ -409,3 +409,100 @@ def test_a_cohort_of_one_split_has_no_clean_test():
     )
     found = audit(cohort)
     assert (found.test_clean, found.test_with_near_duplicate, found.val_with_near_duplicate) == ((), 0, 0)
+
+
+def parted(cohort):
+    """Groups that lie in more than one split."""
+    return {g for g in cohort.group.tolist() if len(set(cohort.split[cohort.group == g].tolist())) > 1}
+
+
+def test_the_official_split_keeps_every_case_and_takes_the_groups_of_the_audit(small, small_audit):
+    same = apply_split(small, small_audit, "official")
+    assert same.case.tolist() == small.case.tolist()
+    assert same.split.tolist() == small.split.tolist()
+    assert same.group.tolist() == small_audit.group_of.tolist()
+    assert parted(same)
+
+
+def test_deduplicated_parts_no_group_between_test_and_the_rest(small, small_audit):
+    less = deduplicated(small, small_audit)
+    test = set(less.group[less.within("test")].tolist())
+    assert not test & set(less.group[~less.within("test")].tolist())
+
+
+def test_deduplicated_keeps_test_whole_and_drops_only_cases_with_a_reason(small, small_audit):
+    less = deduplicated(small, small_audit)
+    assert less.within("test").sum() == SMALL[2]
+    dropped = set(small.case.tolist()) - set(less.case.tolist())
+    reasons = {
+        n for pair in small_audit.pairs if "test" in pair.splits or pair.contradictory for n in pair.cases
+    }
+    assert dropped
+    assert dropped <= reasons
+
+
+def test_deduplicated_drops_both_images_of_a_contradiction_outside_test(small):
+    images, split = small.images.copy(), small.split
+    a, b = np.flatnonzero(split == "train")[:2]
+    images[b] = images[a]
+    outcome = small.outcome.copy()
+    outcome[a], outcome[b] = True, False
+    wrong = dataclasses.replace(small, images=images, outcome=outcome)
+    less = deduplicated(wrong, audit(wrong))
+    assert not {str(small.case[a]), str(small.case[b])} & set(less.case.tolist())
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_grouped_parts_no_group_and_keeps_sizes_and_prevalence(small, small_audit, seed):
+    anew = grouped(small, small_audit, seed=seed)
+    assert not parted(anew)
+    assert sorted(anew.case.tolist()) == sorted(small.case.tolist())
+    for name, size in zip(("train", "val", "test"), SMALL, strict=True):
+        here = anew.within(name)
+        assert abs(here.sum() - size) <= 0.15 * size
+        assert abs(anew.outcome[here].mean() - small.outcome.mean()) <= 0.05
+
+
+def test_the_same_seed_gives_the_same_grouped_split_and_another_seed_another(small, small_audit):
+    first, again, other = (grouped(small, small_audit, seed=seed).split.tolist() for seed in (1, 1, 2))
+    assert first == again
+    assert first != other
+
+
+def test_grouped_keeps_the_images_with_their_cases(small, small_audit):
+    anew = grouped(small, small_audit)
+    row = {name: position for position, name in enumerate(small.case.tolist())}
+    for position, name in enumerate(anew.case.tolist()):
+        assert np.array_equal(anew.images[position], small.images[row[name]])
+
+
+def test_an_unknown_way_to_split_is_refused(small, small_audit):
+    with pytest.raises(InputError, match="official, deduplicated, grouped; got 'random'"):
+        apply_split(small, small_audit, "random")
+
+
+def test_grouped_is_refused_without_the_three_splits(small):
+    only = small.select(small.within("train"))
+    with pytest.raises(InputError, match="needs a cohort of train, val and test; got train"):
+        grouped(only, audit(only))
+
+
+def test_grouped_is_refused_where_there_are_too_few_groups(small, small_audit):
+    outcome = np.zeros(len(small), bool)
+    outcome[:2] = True
+    with pytest.raises(InputError, match="groups with and without the condition"):
+        grouped(dataclasses.replace(small, outcome=outcome), small_audit)
+
+
+@pytest.mark.slow
+@pytest.mark.real_data
+def test_breastmnist_deduplicated_and_grouped_keep_their_promises(real_breastmnist):
+    found = audit(real_breastmnist)
+    less = deduplicated(real_breastmnist, found)
+    assert less.within("test").sum() == 156
+    assert 60 <= 546 - less.within("train").sum() <= 90
+    assert "train/115" not in less.case.tolist()
+    anew = grouped(real_breastmnist, found, seed=0)
+    assert not parted(anew)
+    sizes = [int(anew.within(name).sum()) for name in ("train", "val", "test")]
+    np.testing.assert_allclose(sizes, [546, 78, 156], atol=3)

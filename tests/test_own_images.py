@@ -17,11 +17,11 @@ from short_program import shorten
 
 from clineval.cli.console import REFUSED
 from clineval.cli.main import run_command
+from clineval.data.cohort import by_group
 from clineval.data.image_files import read_image
 from clineval.data.own_images import UNDIVIDED, draw_samples, prepare_files, read_own_cohort
 from clineval.data.own_table import Columns, read_own_table
 from clineval.data.preparation import Unusable, square
-from clineval.data.splits import by_group
 from clineval.errors import InputError
 from clineval.pipeline.run import OwnImages, draw_check_strip, load_own
 from clineval.settings import DataSettings, OwnSettings, RunSettings

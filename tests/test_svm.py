@@ -10,7 +10,7 @@ from sklearn.metrics.pairwise import rbf_kernel
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 
-from clineval.data.splits import grouped_folds, some_cases
+from clineval.data.cohort import grouped_folds, some_cases
 from clineval.errors import InputError
 from clineval.models.svm import fit, fit_platt, out_of_fold_decisions, read, shapes, stored
 from clineval.settings import ScatteringSettings

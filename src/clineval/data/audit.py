@@ -1,14 +1,14 @@
-"""The audit: near-duplicates across splits, the groups that they make, and contradictory labels."""
+"""The audit: near-duplicates across splits, the groups that they make, and splits that keep these whole."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from clineval.data.cohort import Cohort
+from clineval.data.cohort import Cohort, by_group
 from clineval.data.duplicates import (
     DECIMALS,
     DETAIL,
@@ -25,7 +25,7 @@ from clineval.data.duplicates import (
     working_images,
 )
 from clineval.data.similarity import SHIFT, Images, Indices, digests, similarity_of
-from clineval.errors import InputError, Progress
+from clineval.errors import InputError, Progress, option
 
 MOST_COMPARED = 60  # members of a group among which the least similar pair is sought
 THRESHOLDS = (0.95, 0.96, 0.97, 0.98, 0.99, 0.995)  # of the sensitivity table
@@ -369,3 +369,78 @@ def case_names(case: NDArray[np.str_], split: NDArray[np.str_]) -> NDArray[np.st
     if len(np.unique(case)) == len(case):
         return case
     return np.char.add(np.char.add(split, "/"), case)
+
+
+WAYS = ("official", "deduplicated", "grouped")
+
+
+def check_way(how: str) -> None:
+    """Refuse an unknown way to split, as InputError."""
+    if how not in WAYS:
+        raise InputError(f"{option('--split')} needs one of {', '.join(WAYS)}; got {how!r}.")
+
+
+def apply_split(cohort: Cohort, audit: Audit, how: str = "official", *, seed: int = 0) -> Cohort:
+    """The cohort under one of the three splits, its groups being those of the audit.
+
+    Parameters
+    ----------
+    how : ``official``, ``deduplicated`` or ``grouped``.
+    seed : chooses the grouped split; the other two need none.
+
+    Raises
+    ------
+    InputError : an unknown way, or a cohort that has no train, val and test to split anew.
+    """
+    check_way(how)
+    if how == "grouped":
+        return grouped(cohort, audit, seed=seed)
+    return deduplicated(cohort, audit) if how == "deduplicated" else official(cohort, audit)
+
+
+def official(cohort: Cohort, audit: Audit) -> Cohort:
+    """The split as given; cases that show the same picture share a group."""
+    return cohort.with_groups(audit.group_of)
+
+
+def deduplicated(cohort: Cohort, audit: Audit) -> Cohort:
+    """Train and val without images that have a near-duplicate in test, and without contradictory ones.
+
+    Test stays whole, so that a model trained on this can be compared case by case with one trained
+    on everything. Where two images outside test contradict each other both go, for nobody can
+    tell which label is right.
+    """
+    return official(cohort, audit).select(~superfluous(cohort, audit))
+
+
+def superfluous(cohort: Cohort, audit: Audit) -> NDArray[np.bool_]:
+    """Mask of the cases that ``deduplicated`` drops, shape (cases,)."""
+    contradictory = np.zeros(len(cohort), bool)
+    contradictory[[position for pair in audit.pairs if pair.contradictory for position in pair.positions]] = (
+        True
+    )
+    return cohort.within("train", "val") & (
+        shares_group(audit.group_of, cohort.split, "test") | contradictory
+    )
+
+
+def grouped(cohort: Cohort, audit: Audit, *, seed: int = 0) -> Cohort:
+    """Train, val and test drawn anew: no group is parted; sizes and prevalence are near the official ones.
+
+    Cases keep their names, so that ``test/76`` may now lie in train.
+
+    Parameters
+    ----------
+    seed : chooses the split; the same seed gives the same split.
+
+    Raises
+    ------
+    InputError : the cohort lacks train, val or test, or has too few groups of either outcome.
+    """
+    sizes = {name: int(cohort.within(name).sum()) for name in ("train", "val", "test")}
+    if not all(sizes.values()) or sum(sizes.values()) != len(cohort):
+        got = ", ".join(np.unique(cohort.split).tolist())
+        raise InputError(f"--split grouped needs a cohort of train, val and test; got {got}.")
+    shares = (sizes["val"] / len(cohort), sizes["test"] / len(cohort))
+    split = by_group(cohort.outcome, audit.group_of, shares=shares, seed=seed)
+    return replace(official(cohort, audit), split=split, case=audit.case)

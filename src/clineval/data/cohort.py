@@ -1,7 +1,8 @@
-"""Cohort, the one record that leaves this package, and what it looks like before any model sees it."""
+"""Cohort, the one record that leaves this package: what it looks like, and how it is drawn into parts."""
 
+import hashlib
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from itertools import combinations
 from typing import Any
@@ -354,3 +355,105 @@ def _plain(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [_plain(part) for part in value]
     return None if isinstance(value, float) and math.isnan(value) else value
+
+
+def by_group(
+    outcome: NDArray[np.bool_], group: NDArray[np.str_], *, shares: tuple[float, float], seed: int = 0
+) -> NDArray[np.str_]:
+    """Train, val or test for every case, shape (cases,): no group is parted, prevalence is about equal.
+
+    Parameters
+    ----------
+    outcome, group : shape (cases,).
+    shares : about how much of all cases goes to val and to test (0 makes none); the rest is train.
+    seed : chooses the split; the same seed gives the same split.
+
+    Raises
+    ------
+    InputError : too few groups of either outcome.
+    """
+    split = np.full(len(outcome), "train", dtype="U5")
+    for name, share in (("test", shares[1]), ("val", shares[0])):
+        rest = np.flatnonzero(split == "train")
+        if share:
+            of_rest = share * len(outcome) / len(rest)
+            split[rest[_drawn(outcome[rest], group[rest], share=of_rest, seed=seed)]] = name
+    return split
+
+
+def _drawn(
+    outcome: NDArray[np.bool_], group: NDArray[np.str_], *, share: float, seed: int
+) -> NDArray[np.int64]:
+    """Positions of about a ``share`` of the cases: whole groups, at about the prevalence of all."""
+    folds = max(2, round(1 / share))
+    scarcer = min(_groups(outcome, group))
+    if scarcer < folds:
+        raise InputError(
+            f"A split by group needs at least {folds} groups with and without the condition; got {scarcer}."
+        )
+    return next(_held_out(outcome, group, folds=folds, seed=seed))
+
+
+def grouped_folds(
+    outcome: NDArray[np.bool_], group: NDArray[Any], *, folds: int, seed: int = 0
+) -> NDArray[np.int64]:
+    """Number of the fold, 0 to ``folds`` - 1, that each case is held out in, shape (cases,).
+
+    Cases of one group share a fold, and every fold has about the same prevalence.
+
+    Raises
+    ------
+    InputError : too few groups with or without the condition for each fold to hold both.
+    """
+    with_condition, without = _groups(outcome, group)
+    if min(with_condition, without) < folds:
+        raise InputError(
+            f"Training in {folds} grouped folds needs at least {folds} independent groups of cases with the "
+            f"condition and {folds} without; the training split has {with_condition} and {without}. "
+            "Use more cases or fewer folds."
+        )
+    fold = np.empty(len(outcome), dtype=np.int64)
+    for number, held_out in enumerate(_held_out(outcome, group, folds=folds, seed=seed)):
+        fold[held_out] = number
+    return fold
+
+
+def _groups(outcome: NDArray[np.bool_], group: NDArray[Any]) -> tuple[int, int]:
+    """How many groups have cases with the condition, and how many have cases without."""
+    return len(np.unique(group[outcome])), len(np.unique(group[~outcome]))
+
+
+def _held_out(
+    outcome: NDArray[np.bool_], group: NDArray[Any], *, folds: int, seed: int
+) -> Iterator[NDArray[np.int64]]:
+    """Positions of the cases that each fold holds out."""
+    from sklearn.model_selection import StratifiedGroupKFold
+
+    splitter = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
+    return (np.asarray(held_out) for _, held_out in splitter.split(outcome, outcome, group))
+
+
+def some_cases(
+    outcome: NDArray[np.bool_], group: NDArray[np.str_], *, most: int, seed: int = 0
+) -> NDArray[np.int64]:
+    """Places of about ``most`` of the cases, in order, whole groups at the same prevalence; all if no more.
+
+    Groups are drawn from ``seed``, those with the condition and those without apart.
+    """
+    if len(outcome) <= most:
+        return np.arange(len(outcome))
+    _, member = np.unique(group, return_inverse=True)
+    sizes = np.bincount(member)
+    with_condition = np.bincount(member, weights=outcome) > 0
+    order = np.random.default_rng(derived_seed(seed, "some cases")).permutation(len(sizes))
+    taken = np.zeros(len(sizes), dtype=bool)
+    for stratum in (order[with_condition[order]], order[~with_condition[order]]):
+        share = most * sizes[stratum].sum() / len(outcome)
+        taken[stratum[np.cumsum(sizes[stratum]) <= share]] = True
+    return np.flatnonzero(taken[member])
+
+
+def derived_seed(seed: int, *purpose: object) -> int:
+    """A seed for one purpose, drawn from a run's seed so that two purposes never share their chance."""
+    text = "/".join(str(part) for part in (seed, *purpose))
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "little")

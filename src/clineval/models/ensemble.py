@@ -10,8 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from clineval.data.cohort import Cohort
-from clineval.data.splits import derived_seed, grouped_folds
+from clineval.data.cohort import Cohort, derived_seed, grouped_folds
 from clineval.errors import InputError, Progress
 from clineval.models.classifier import BUILT_IN, KINDS, Given
 from clineval.models.network import LearningCurve

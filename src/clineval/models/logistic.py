@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import expit
 
-from clineval.data.splits import grouped_folds, some_cases
+from clineval.data.cohort import grouped_folds, some_cases
 from clineval.errors import InputError
 from clineval.models.preprocessing import (
     SEEN_SIDE,

@@ -27,8 +27,7 @@ import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
-from clineval.data.cohort import Cohort
-from clineval.data.splits import grouped_folds
+from clineval.data.cohort import Cohort, grouped_folds
 from clineval.errors import InputError, Progress, option
 from clineval.files import program_version
 from clineval.models.classifier import KINDS, Lesson, risk_of

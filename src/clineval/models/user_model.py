@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from clineval.data.splits import grouped_folds
+from clineval.data.cohort import grouped_folds
 from clineval.errors import InputError, option
 from clineval.models import onnx_model, training_process, user_worker
 from clineval.models.onnx_graph import GivenGraph, open_given_graph

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clineval import results
-from clineval.data import load_cohort, splits
-from clineval.data.audit import Audit, audit, audit_images
+from clineval.data import load_cohort
+from clineval.data.audit import Audit, audit, audit_images, grouped
 from clineval.data.cohort import Cohort, Source
 from clineval.data.duplicates import Pair, given
 from clineval.data.findings import Finding, check_codes, counts, findings, in_order
@@ -135,7 +135,7 @@ def write_audit(found: Audit, cohort: Cohort, folder: Path, *, seed: int) -> tup
     every = findings(found, cohort.images, own_group=cohort.group)
     _write_findings(found, every, cohort.source, folder)
     if {"train", "val", "test"} == set(cohort.split.tolist()):
-        anew = splits.grouped(cohort, found, seed=seed)
+        anew = grouped(cohort, found, seed=seed)
         _write_split(cohort, anew, folder / f"{cohort.source.dataset}_grouped_split.csv")
     return every
 

@@ -12,9 +12,9 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from clineval import results
-from clineval.data import load_cohort, medmnist, own_table, splits
-from clineval.data.audit import Audit, audit
-from clineval.data.cohort import Cohort, Exploration, Source
+from clineval.data import load_cohort, medmnist, own_table
+from clineval.data.audit import Audit, apply_split, audit, check_way
+from clineval.data.cohort import Cohort, Exploration, Source, by_group
 from clineval.data.cohort import explore as explore_cohort
 from clineval.data.medmnist import STANDARD
 from clineval.data.medmnist_files import SIZES, UNWRITABLE, Unavailable
@@ -125,12 +125,12 @@ def _divided(cohort: Cohort, settings: RunSettings, given: OwnSettings, announce
     seed = settings.training.seed
     if given.split_column is None:
         shares = (given.val_share, given.test_share)
-        split = splits.by_group(cohort.outcome, group, shares=shares, seed=seed)
+        split = by_group(cohort.outcome, group, shares=shares, seed=seed)
         return _noted(replace(cohort, split=split), "Train, val and test were made by group", given)
     split = cohort.split.astype("U5")
     train = np.flatnonzero(split == "train")
     of_train = (min(0.5, given.val_share * len(cohort) / len(train)), 0.0)
-    split[train] = splits.by_group(cohort.outcome[train], group[train], shares=of_train, seed=seed)
+    split[train] = by_group(cohort.outcome[train], group[train], shares=of_train, seed=seed)
     return _noted(replace(cohort, split=split), "Val was drawn from train by group", given)
 
 
@@ -401,7 +401,7 @@ def audit_and_group(
     findings = audit(cohort, threshold=settings.audit.threshold, progress=announce("Auditing the images"))
     write_audit(findings, cohort, folder, seed=settings.training.seed)
     grouped = cohort.with_groups(findings.group_of)
-    return findings, splits.apply_split(grouped, findings, settings.data.split, seed=settings.training.seed)
+    return findings, apply_split(grouped, findings, settings.data.split, seed=settings.training.seed)
 
 
 def _named(settings: RunSettings, cohort: Cohort, given: Sequence[Given]) -> RunSettings:
@@ -599,7 +599,7 @@ def _check_models(
 
 def _check_training(settings: RunSettings, jobs: int | None) -> None:
     """Refuse an unknown split, device, early stopping or number of processes before anything is loaded."""
-    splits.check_way(settings.data.split)
+    check_way(settings.data.split)
     check_device(settings.training.device)
     check_early_stopping(settings.training.early_stopping)
     checked_workers(jobs)

@@ -16,8 +16,7 @@ from numpy.typing import NDArray
 
 from clineval import results
 from clineval.data.audit import audit
-from clineval.data.cohort import Cohort
-from clineval.data.splits import derived_seed, grouped_folds
+from clineval.data.cohort import Cohort, derived_seed, grouped_folds
 from clineval.errors import Announce, InputError, Progress, option, require_extra, silent
 from clineval.files import write_whole
 from clineval.models.classifier import (

@@ -9,10 +9,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from clineval.data import splits
-from clineval.data.audit import Audit
-from clineval.data.cohort import Cohort
-from clineval.data.splits import grouped_folds
+from clineval.data.audit import Audit, deduplicated
+from clineval.data.cohort import Cohort, grouped_folds
 from clineval.errors import Announce, InputError, in_short
 from clineval.evaluation.operating_points import TARGET
 from clineval.evaluation.sites import plan, units
@@ -150,7 +148,7 @@ def train_all(
     twice = {*PAIR, *(model.name for model in given if KINDS[model.kind].learns)}
     pair = tuple(name for name in names if name in twice)
     wanted: list[tuple[Cohort, tuple[str, ...]]] = [(cohort, names)]
-    fewer = splits.deduplicated(cohort, findings) if settings.data.split == "official" else cohort
+    fewer = deduplicated(cohort, findings) if settings.data.split == "official" else cohort
     if len(fewer) < len(cohort) and pair:
         wanted.append((fewer, pair))
     trained, *without = train_cohorts(
