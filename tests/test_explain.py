@@ -20,9 +20,8 @@ from clineval.pipeline import explain
 from clineval.pipeline.explain import check_test_maps, explainer, move, occlude, rank_correlation
 from clineval.pipeline.stored_run import final_risks, read_run, score_images
 from clineval.predictions import read_predictions
-from clineval.reporting.artefacts import read_artefacts, write_gallery
-from clineval.reporting.map_plots import STEP, checked, draw_explanation
-from clineval.reporting.maps import CheckedMaps, read_maps
+from clineval.reporting.artefacts import CheckedMaps, read_artefacts, read_maps, write_gallery
+from clineval.reporting.maps import STEP, checked, draw_explanation
 from clineval.reporting.report import write_report
 from clineval.reporting.style import new_figure
 

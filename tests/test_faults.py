@@ -382,7 +382,6 @@ def test_only_the_known_modules_write_files():
         "pipeline/adopt.py", "pipeline/readers.py",
         "predictions.py", "results/provenance.py",
         "reporting/figures.py", "reporting/style.py", "reporting/artefacts.py", "reporting/maps.py",
-            "reporting/map_plots.py",
     }  # fmt: skip
     in_memory = {
         "data/preparation.py",

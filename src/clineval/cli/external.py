@@ -376,7 +376,7 @@ def explain(
       clineval explain results images/ --model logreg --out maps
     """
     from clineval.pipeline.explain import explain as explain_files
-    from clineval.reporting.maps import extremes
+    from clineval.reporting.artefacts import extremes
 
     with display() as announce:
         found = explain_files(

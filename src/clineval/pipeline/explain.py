@@ -33,8 +33,7 @@ from clineval.models.stored import Floats
 from clineval.models.transfer import TransferModel
 from clineval.pipeline.predict import check_answer, write_answer
 from clineval.pipeline.stored_run import AS_TRAINED, StoredRun, cut_for, final_risks, read_run, read_unsealed
-from clineval.reporting.artefacts import failures
-from clineval.reporting.maps import CheckedMaps, Explanation, MapCheck, write_maps
+from clineval.reporting.artefacts import CheckedMaps, Explanation, MapCheck, failures, write_maps
 from clineval.reporting.sentences import main_point
 from clineval.results.folder import unwritable
 
@@ -455,7 +454,7 @@ def explain(
     InputError : the run is not whole or has no such stored model, a source is missing or cannot be read, or
         ``out`` is no folder to write to.
     """
-    from clineval.reporting.map_plots import write_explanation
+    from clineval.reporting.maps import write_explanation
 
     run = read_run(Path(results))
     ready = explainer(run, model, matching=matching)

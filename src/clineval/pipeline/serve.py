@@ -22,7 +22,7 @@ from clineval.errors import InputError
 from clineval.files import hash_file, program_version, read_regular
 from clineval.pipeline.predict import Prediction, Predictions, predict_files, predict_images
 from clineval.pipeline.stored_run import AS_TRAINED, MOST_EVALUATION, StoredRun, cut_for, left_out, read_run
-from clineval.reporting.maps import Explanation
+from clineval.reporting.artefacts import Explanation
 from clineval.results import altered
 from clineval.results.folder import MARKER
 
@@ -460,7 +460,7 @@ class ShownExplanation(Explanation):
     """The checked map of one image, which a notebook shows as its picture."""
 
     def _repr_png_(self) -> bytes:
-        from clineval.reporting.map_plots import explanation_png
+        from clineval.reporting.maps import explanation_png
 
         return explanation_png(self)
 

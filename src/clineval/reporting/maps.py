@@ -1,214 +1,218 @@
-"""Maps of what a risk depends on: their record, and their checks in words."""
+"""Pictures of maps: the change in risk over the image, with contours and numbers beside the colours."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, fields
-from math import isnan, nan
+import base64
+import io
+from math import isnan
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import to_rgb
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+from PIL import Image
 
-from clineval.errors import InputError, reason_of
-from clineval.files import write_json
-from clineval.reporting.sentences import number, signed, whole
+from clineval.reporting.artefacts import Explanation, Floats, MapCheck
+from clineval.reporting.data_plots import WIDTH, show
+from clineval.reporting.sentences import number, signed, whole_percent
+from clineval.reporting.style import INK, MUTED, Heading, journal_style, lay_out, new_figure, save, shorten
 
-FILE = "maps.json"
-SCHEMA = 1
-MOST_AGREEMENT, LEAST_STABILITY = 0.3, 0.8  # from here on, and below, a map is not to be read
-Floats = NDArray[np.float64]
-Images = NDArray[np.uint8]
+RAISES, LOWERS = "#C44E00", "#1F5FA8"
+STRONGEST = 0.75  # share of the colour where a map is largest
+LINES = (1 / 3, 2 / 3)  # of the largest change: where contours run
+STEP = 1.1  # from one picture to the next, in heights of a picture
+SCREEN_DPI = 150
+TILE, TILE_DPI = 1.12, 200  # inches of a small picture, dots per inch
 
 
-@dataclass(frozen=True)
-class MapCheck:
-    """Whether a map depends on the model and holds still.
+def write_explanation(found: Explanation, path: Path) -> None:
+    """Draw the image, its map and the map of the randomised model side by side, as ``path`` (png)."""
+    with journal_style():
+        save(_figure(found), path.with_suffix(""))
 
-    Attributes
+
+def explanation_png(found: Explanation) -> bytes:
+    """The same picture as bytes, for a page or a notebook."""
+    kept = io.BytesIO()
+    with journal_style():
+        _figure(found).savefig(kept, format="png", dpi=SCREEN_DPI, metadata={"Software": None})
+    return kept.getvalue()
+
+
+def _figure(found: Explanation) -> Figure:
+    figure, (ax,) = new_figure()
+    height = draw_explanation(found, ax)
+    threshold = "" if found.threshold is None else f", {_call(found)} {number(found.threshold, 3)}"
+    heading = Heading(
+        f"What the risk of {shorten(found.image, 40)} depends on, by {shorten(found.model, 20)}",
+        f"Risk of {shorten(found.condition, 30)} {number(found.risk, 3)}{threshold}, by this square alone. "
+        f"The maps: how far {found.patch} x {found.patch} pixels raise it, against the image's mean grey in "
+        f"their place. {checked(found.check)} A map shows neither where the lesion is nor a cause.",
+        found.notice,
+    )
+    inner = WIDTH - 0.3
+    return lay_out(figure, heading, width=WIDTH, height=height * inner / _ACROSS, left=0.07, below=0.05)
+
+
+_ACROSS = 2 * STEP + 1
+_TITLE, _SCALE = 0.1, 0.22
+_KEY = "Scale: percentage points of risk.\nSolid line: the patch raises the risk,\ndashed: it lowers it."
+
+
+def draw_explanation(found: Explanation, ax: Axes) -> float:
+    """Image, map and map of the randomised model in a row; returns the height, in heights of a picture."""
+    side = found.square.shape[0]
+    pictures: list[tuple[str, Floats | None]] = [("The image, as the model sees it", None)]
+    pictures.append(("Its map" if found.check.passed else "Its map: failed its check", found.map))
+    if found.randomised is not None:
+        pictures.append(("The same with random weights", found.randomised))
+    largest = largest_change(np.stack([changes for _, changes in pictures if changes is not None]))
+    for place, (title, changes) in enumerate(pictures):
+        left = place * STEP
+        show(found.square, ax, (left, left + 1, _TITLE + 1, _TITLE), smooth=False)
+        ax.text(left, _TITLE - 0.03, title, fontsize=7, fontweight="bold", va="bottom")
+        if changes is not None:
+            reach = changes.shape[0] * found.stride / side
+            box = (left, left + reach, _TITLE + reach, _TITLE)
+            draw_map(changes, ax, box, largest=largest, grey=not found.check.passed)
+            if found.check.passed:
+                _draw_extremes(changes, ax, box)
+    if found.check.passed:
+        _draw_scale(ax, left=STEP, top=_TITLE + 1.05, across=_ACROSS - STEP, largest=largest)
+    words = _KEY if found.check.passed else "Both maps are grey: not to be read."
+    ax.text(0, _TITLE + 1.04, words, fontsize=6, va="top", color=MUTED, linespacing=1.3)
+    bottom = _TITLE + 1 + _SCALE
+    ax.set_xlim(0, _ACROSS)
+    ax.set_ylim(bottom, 0)
+    ax.axis("off")
+    return bottom
+
+
+def draw_map(
+    changes: Floats, ax: Axes, box: tuple[float, float, float, float], *, largest: float, grey: bool
+) -> None:
+    """Changes in risk over a picture: colour, and contours that are dashed where the patch lowers the risk.
+
+    A grey map has neither.
+
+    Parameters
     ----------
-    agreement : with the maps of randomised models: mean absolute rank correlation, 0 to 1. Absolute, for
-        a map that is the randomised one turned round depends on the model no more.
-    stability : rank correlation with the map of the image moved by one pixel down and right, -1 to 1.
-    seeds : mean rank correlation between the maps of an ensemble's members; NaN for a model without.
-    marks : share of the absolute map that lies on text or measuring marks burnt in, 0 to 1, and
-        ``marks_area`` the share of the cells that do; NaN where the audit (AUD012) finds none.
+    changes : shape (rows, columns), in risk.
+    box : left, right, lower and upper edge.
+    largest : absolute change at which the colour is strongest; ``grey`` for a map that is not to be read.
     """
-
-    agreement: float
-    stability: float
-    seeds: float
-    marks: float = nan
-    marks_area: float = nan
-
-    @property
-    def reason(self) -> str:
-        """Why the map should not be read; empty where it passed."""
-        if isnan(self.agreement):
-            return "it cannot be compared with the map of a randomised model"
-        if self.agreement >= MOST_AGREEMENT:
-            return (
-                "its pattern resembles too closely that of models with random weights, regardless of sign "
-                f"({self.agreement:.2f}; limit {MOST_AGREEMENT:g})"
-            )
-        if not self.stability >= LEAST_STABILITY:
-            return (
-                f"it changes when the image moves by one pixel (rank correlation {self.stability:.2f}, must "
-                f"be at least {LEAST_STABILITY:g})"
-            )
-        return ""
-
-    @property
-    def passed(self) -> bool:
-        """Whether the map may be read."""
-        return not self.reason
-
-    def to_json(self) -> dict[str, Any]:
-        """Plain values for JSON; null where a number is undefined."""
-        numbers = {name: None if isnan(value) else round(value, 4) for name, value in vars(self).items()}
-        return {**numbers, "passed": self.passed, "reason": self.reason}
-
-    @classmethod
-    def from_json(cls, record: Mapping[str, Any]) -> "MapCheck":
-        """The check, read back from its JSON form."""
-        names = [each.name for each in fields(cls)]
-        return cls(**{name: nan if record[name] is None else float(record[name]) for name in names})
+    left, right, lower, upper = box
+    ax.imshow(_coloured(changes, largest, grey=grey), extent=box, aspect="auto", interpolation="nearest")
+    if grey:
+        frame = Rectangle((left, upper), right - left, lower - upper, fill=False, hatch="//", linewidth=0)
+        frame.set_edgecolor("#999999")
+        ax.add_patch(frame)
+    elif np.ptp(changes) > 0 and min(changes.shape) > 1:
+        _draw_contours(changes, ax, box, largest)
 
 
-@dataclass(frozen=True)
-class Explanation:
-    """The map of one image by one model, and what its checks found.
-
-    Attributes
-    ----------
-    risk : of the square, 0 to 1, as the run's model gives it.
-    map : change in risk by cell, shape (rows, columns): positive where the patch raises the risk.
-    randomised : the same by a model of shuffled weights, shape (rows, columns); None where there is none.
-    patch, stride : pixels a side of a patch, and from one cell to the next.
-    notice : says that the run learnt from synthetic images; else empty.
-    """
-
-    image: str
-    model: str
-    condition: str
-    square: Images
-    risk: float
-    threshold: float | None
-    map: Floats
-    randomised: Floats | None
-    check: MapCheck
-    patch: int
-    stride: int
-    notice: str = ""
-
-    def to_json(self) -> dict[str, Any]:
-        """Plain values for JSON; null where a number is undefined."""
-        return {
-            "image": self.image,
-            "model": self.model,
-            "condition": self.condition,
-            "risk": self.risk,
-            "threshold": self.threshold,
-            "flagged": None if self.threshold is None else self.risk >= self.threshold,
-            "patch": self.patch,
-            "stride": self.stride,
-            "map": np.round(self.map, 6).tolist(),
-            "randomised": None if self.randomised is None else np.round(self.randomised, 6).tolist(),
-            "check": self.check.to_json(),
-        }
+def _draw_extremes(changes: Floats, ax: Axes, box: tuple[float, float, float, float]) -> None:
+    """The largest rise and fall of risk in percentage points, each at its cell."""
+    for place, mark in ((changes.argmax(), "▲"), (changes.argmin(), "▼")):
+        row, column = np.unravel_index(place, changes.shape)
+        value = float(changes[row, column])
+        if (value > 0) == (mark == "▲") and value != 0:
+            _write_number(ax, box, changes.shape, (int(row), int(column)), f"{mark} {_points(value)}")
 
 
-@dataclass(frozen=True)
-class CheckedMaps:
-    """How the maps of one model fared on test cases, and the maps of those that it missed.
-
-    Attributes
-    ----------
-    checks : of test cases at even intervals; ``cases`` is how many test cases there are.
-    missed : by case the map of a missed case, shape (rows, columns), and its check.
-    """
-
-    model: str
-    cases: int
-    checks: tuple[MapCheck, ...]
-    missed: Mapping[str, tuple[Floats, MapCheck]]
-
-    def mean(self, name: str) -> float:
-        """The mean of one measure over the cases where it is defined; NaN where it is so nowhere."""
-        values = [value for each in self.checks if not isnan(value := getattr(each, name))]
-        return float(np.mean(values)) if values else nan
-
-    @property
-    def passed(self) -> bool:
-        """Whether maps depend on the model and hold still, on average, in the two decimals that are told."""
-        agreement, stability = (round(self.mean(name), 2) for name in ("agreement", "stability"))
-        return agreement < MOST_AGREEMENT and stability >= LEAST_STABILITY
-
-    @property
-    def sentence(self) -> str:
-        """What the check showed, for the report."""
-        shown, failed = len(self.checks), sum(not each.passed for each in self.checks)
-        agreement, stability, seeds = (self.mean(name) for name in ("agreement", "stability", "seeds"))
-        verdict = (
-            "On average the maps depend on the model and hold still"
-            if self.passed
-            else "On average the maps fail this check and should not be read"
-        )
-        members = "" if isnan(seeds) else f", between members of the ensemble {number(seeds, 2)}"
-        return (
-            f"{verdict}: on {whole(shown)} of {whole(self.cases)} test images their rank correlation with "
-            f"maps of the same model with random weights, regardless of sign, is {number(agreement, 2)} "
-            f"(wanted: below {number(MOST_AGREEMENT, 1)}), with maps of the images moved by one pixel "
-            f"{number(stability, 2)} (wanted: {number(LEAST_STABILITY, 1)} or more){members}. "
-            f"{whole(failed)} of these {whole(shown)} maps fail by themselves; a map that fails is greyed."
-        )
-
-    def to_json(self) -> dict[str, Any]:
-        """Plain values for JSON."""
-        names = [each.name for each in fields(MapCheck)]
-        means = {name: self.mean(name) for name in names}
-        return {
-            "schema": SCHEMA,
-            "model": self.model,
-            "cases": self.cases,
-            "mean": {name: None if isnan(value) else round(value, 4) for name, value in means.items()},
-            "passed": self.passed,
-            "checks": [each.to_json() for each in self.checks],
-            "missed": {
-                case: {"map": np.round(found, 6).tolist(), "check": check.to_json()}
-                for case, (found, check) in self.missed.items()
-            },
-        }
+def map_tile(changes: Floats, picture: str, *, grey: bool) -> bytes:
+    """A map over its image, a base64 PNG, as a small PNG."""
+    with journal_style(), Image.open(io.BytesIO(base64.b64decode(picture)), formats=("PNG",)) as image:
+        figure = Figure(figsize=(TILE, TILE), dpi=TILE_DPI)
+        FigureCanvasAgg(figure)
+        ax = figure.add_axes((0, 0, 1, 1))
+        box = (0.0, 1.0, 1.0, 0.0)
+        show(np.asarray(image.convert("L")), ax, box, smooth=False)
+        draw_map(changes, ax, box, largest=largest_change(changes), grey=grey)
+        ax.set_xlim(0, 1)
+        ax.set_ylim(1, 0)
+        ax.axis("off")
+        kept = io.BytesIO()
+        figure.savefig(kept, format="png", dpi=TILE_DPI, metadata={"Software": None})
+    return kept.getvalue()
 
 
-def write_maps(folder: Path, maps: CheckedMaps) -> None:
-    """Write ``maps.json``."""
-    write_json(maps.to_json(), folder / FILE)
+def checked(check: MapCheck) -> str:
+    """What the check of a map showed, in one or two sentences."""
+    parts = [
+        f"Rank correlation, regardless of sign, with random weights {number(check.agreement, 2)}",
+        f"with the image moved by one pixel {number(check.stability, 2)}",
+    ]
+    if not isnan(check.seeds):
+        parts.append(f"between members of the ensemble {number(check.seeds, 2)}")
+    if not isnan(check.marks):
+        area = f"on {whole_percent(check.marks_area)} of the area"
+        parts.append(f"{whole_percent(check.marks)} of the map lies on text or marks burnt in, {area}")
+    verdict = "passed." if check.passed else f"NOT TO BE READ: {check.reason}."
+    return f"{', '.join(parts)}: {verdict}"
 
 
-def read_maps(record: Mapping[str, Any]) -> CheckedMaps | None:
-    """The maps back from ``maps.json``; None where the folder has none.
-
-    Raises
-    ------
-    InputError : the file is incomplete.
-    """
-    if not record:
-        return None
-    try:
-        return CheckedMaps(
-            str(record["model"]),
-            int(record["cases"]),
-            tuple(map(MapCheck.from_json, record["checks"])),
-            {
-                case: (np.array(each["map"], np.float64), MapCheck.from_json(each["check"]))
-                for case, each in record["missed"].items()
-            },
-        )
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise InputError(f"{FILE} is incomplete ({reason_of(error)}); write the results again.") from error
+def _call(found: Explanation) -> str:
+    flagged = found.threshold is not None and found.risk >= found.threshold
+    return "flagged at the threshold" if flagged else "not flagged at the threshold"
 
 
-def extremes(found: Floats) -> str:
-    """The largest rise and fall of risk on a map, in words."""
-    rise, fall = max(float(found.max()), 0.0), min(float(found.min()), 0.0)
-    return f"{signed(rise, as_points=True)} to {signed(fall, as_points=True)} percentage points"
+def largest_change(found: Floats) -> float:
+    """The largest absolute change of maps; 1 where all are 0, so that it can be divided by."""
+    return float(np.abs(found).max()) or 1.0
+
+
+def _points(change: float) -> str:
+    return signed(change, as_points=True)
+
+
+def _coloured(changes: Floats, largest: float, *, grey: bool) -> Floats:
+    """Red, green, blue and how strong, shape (rows, columns, 4)."""
+    share = np.clip(changes / largest, -1, 1)
+    colours = ("#808080", "#808080") if grey else (RAISES, LOWERS)
+    raised, lowered = (np.array(to_rgb(each)) for each in colours)
+    colour = np.where(share[..., None] > 0, raised, lowered)
+    return np.concatenate([colour, STRONGEST * np.abs(share)[..., None]], axis=-1)
+
+
+def _draw_contours(changes: Floats, ax: Axes, box: tuple[float, float, float, float], largest: float) -> None:
+    left, right, lower, upper = box
+    rows, columns = changes.shape
+    x = left + (np.arange(columns) + 0.5) * (right - left) / columns
+    y = upper + (np.arange(rows) + 0.5) * (lower - upper) / rows
+    for sign, dash, colour in ((1, "solid", "#FFD9B8"), (-1, "dashed", "#BBDDFF")):
+        levels = sorted(sign * share * largest for share in LINES)
+        if changes.min() < levels[-1] and changes.max() > levels[0]:
+            ax.contour(x, y, changes, levels=levels, colors=colour, linestyles=dash, linewidths=0.8)
+
+
+def _write_number(
+    ax: Axes,
+    box: tuple[float, float, float, float],
+    shape: tuple[int, ...],
+    cell: tuple[int, int],
+    words: str,
+) -> None:
+    """A number at a cell, drawn inwards so that it stays over the picture."""
+    left, right, lower, upper = box
+    x = left + (cell[1] + 0.5) * (right - left) / shape[1]
+    y = upper + (cell[0] + 0.5) * (lower - upper) / shape[0]
+    ax.text(
+        x,
+        y,
+        words,
+        fontsize=5.6,
+        color="white",
+        ha="left" if x < (left + right) / 2 else "right",
+        va="center",
+        bbox={"boxstyle": "round,pad=0.15", "facecolor": "#00000099", "edgecolor": "none"},
+    )
+
+
+def _draw_scale(ax: Axes, *, left: float, top: float, across: float, largest: float) -> None:
+    """The scale of both maps: percentage points of risk by colour."""
+    shades = _coloured(np.linspace(-largest, largest, 101)[None], largest, grey=False)
+    ax.imshow(shades, extent=(left, left + across, top + 0.045, top), aspect="auto", interpolation="nearest")
+    for place, value, side in ((0.0, -largest, "left"), (0.5, 0.0, "center"), (1.0, largest, "right")):
+        ax.text(left + place * across, top + 0.06, _points(value), fontsize=6, ha=side, va="top", color=INK)

@@ -26,13 +26,14 @@ from clineval.reporting.artefacts import (
     MOST_MISSED,
     ROBUSTNESS,
     Artefacts,
+    extremes,
     failures,
     read_artefacts,
+    read_maps,
     worst,
 )
 from clineval.reporting.beside import beside_readers, reader_marks
 from clineval.reporting.explorer import ROC_FRAME, explorer_data, opening_state, sign
-from clineval.reporting.maps import extremes, read_maps
 from clineval.reporting.model_card import STATUSES, rows_for
 from clineval.reporting.sections import guaranteed, openings, origin, simulated_coverage
 from clineval.reporting.sentences import (
@@ -549,7 +550,7 @@ def map_pictures(artefacts: Artefacts) -> dict[str, dict[str, str]]:
     maps, images = read_maps(artefacts.maps), artefacts.gallery.images
     if maps is None or not images:
         return {}
-    from clineval.reporting.map_plots import map_tile
+    from clineval.reporting.maps import map_tile
 
     return {
         case: {
