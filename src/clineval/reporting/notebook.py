@@ -20,9 +20,8 @@ from clineval.evaluation.records import OperatingPoint
 from clineval.files import write_whole
 from clineval.reporting import sections, sentences
 from clineval.reporting.artefacts import Artefacts, png
-from clineval.reporting.explorer import opening_state, sign
 from clineval.reporting.sentences import number, subject_of, whole, whole_percent, with_condition
-from clineval.reporting.verdict import verdict_on
+from clineval.reporting.verdict import opening_state, sign, verdict_on
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

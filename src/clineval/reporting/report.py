@@ -33,7 +33,6 @@ from clineval.reporting.artefacts import (
     worst,
 )
 from clineval.reporting.beside import beside_readers, reader_marks
-from clineval.reporting.explorer import ROC_FRAME, explorer_data, opening_state, sign
 from clineval.reporting.model_card import STATUSES, rows_for
 from clineval.reporting.sections import guaranteed, openings, origin, simulated_coverage
 from clineval.reporting.sentences import (
@@ -45,7 +44,7 @@ from clineval.reporting.sentences import (
     whole,
 )
 from clineval.reporting.tables import Table
-from clineval.reporting.verdict import verdict_on
+from clineval.reporting.verdict import ROC_FRAME, explorer_data, opening_state, sign, verdict_on
 
 FILE = "report.html"
 HERE = Path(__file__).parent
