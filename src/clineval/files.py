@@ -57,9 +57,12 @@ class CsvRows(io.TextIOBase):
         return self._file.write(row.removesuffix("\r\n") + "\n")
 
 
-FILE = "provenance.json"
-LEDGER = "ledger.jsonl"
-UNHASHED = (FILE, LEDGER)
+# What the files of a results folder are called.
+PREDICTIONS, PREDICTIONS_PARQUET = "predictions.csv", "predictions.parquet"
+EVALUATION, REPORT = "evaluation.json", "report.html"
+ADOPTION, READERS = "adoption.json", "readers.json"
+PROVENANCE, LEDGER = "provenance.json", "ledger.jsonl"
+UNHASHED = (PROVENANCE, LEDGER)
 """What holds times, and so differs between two runs that are otherwise the same."""
 
 

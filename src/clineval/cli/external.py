@@ -43,6 +43,7 @@ from clineval.cli.options import (
     command,
 )
 from clineval.errors import InputError, require_extra
+from clineval.files import REPORT
 
 if TYPE_CHECKING:
     from clineval.pipeline.predict import Predictions
@@ -174,7 +175,7 @@ def validate(
     say(found.cohort.source.notice, style="bold red")
     for warning in found.evaluation.warnings:
         complain(f"Warning: {warning}")
-    show_answer(found.evaluation, found.folder / "report.html", external=True, table=table_too)
+    show_answer(found.evaluation, found.folder / REPORT, external=True, table=table_too)
     for sentence in sentences(found.sites) if found.sites is not None else ():
         say(sentence)
 

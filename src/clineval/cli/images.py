@@ -52,6 +52,7 @@ from clineval.cli.options import (
     seed_list,
 )
 from clineval.errors import InputError
+from clineval.files import REPORT
 
 
 def fetch(
@@ -291,7 +292,7 @@ def run(
             warn=notify,
         )
     say(finished.cohort.source.notice, style="bold red")
-    show_answer(finished.evaluation, finished.folder / "report.html", table=table)
+    show_answer(finished.evaluation, finished.folder / REPORT, table=table)
 
 
 def train(

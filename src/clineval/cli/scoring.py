@@ -45,6 +45,7 @@ from clineval.cli.options import (
     one_of,
 )
 from clineval.errors import InputError
+from clineval.files import EVALUATION, REPORT
 
 DESIGNS = {"random": "random", "fixed-readers": "fixed_readers", "fixed-cases": "fixed_cases"}
 COVARIANCES = ("delong", "jackknife")
@@ -266,9 +267,9 @@ def evaluate(
     for warning in evaluation.warnings:
         complain(f"Warning: {warning}")
     if json:
-        typer.echo((out / "evaluation.json").read_text(encoding="utf-8"), nl=False)
+        typer.echo((out / EVALUATION).read_text(encoding="utf-8"), nl=False)
     else:
-        show_answer(evaluation, out / "report.html", table=table)
+        show_answer(evaluation, out / REPORT, table=table)
 
 
 def report(

@@ -26,7 +26,7 @@ from clineval.evaluation.adoption import (
     with_heads,
 )
 from clineval.evaluation.records import Scale
-from clineval.files import to_plain, write_json
+from clineval.files import ADOPTION, EVALUATION, PREDICTIONS, to_plain, write_json
 from clineval.models.classifier import (
     MOST_LOCAL,
     NewHead,
@@ -66,7 +66,6 @@ from clineval.results.folder import replace_folder, require_apart, watch
 from clineval.settings import AdoptionSettings
 from clineval.statistics.updating import Head, LocalKernel, fit_head
 
-FILE = "adoption.json"
 LOCAL = "local_predictions.csv"  # the parent's risks of the local cases
 MODELS = "models"
 
@@ -118,7 +117,7 @@ def adopt_run(
     recorder, unchanged = provenance.Recorder(), watch(results)
     with recorder.step("read"):
         run = _read_parent(results)
-        internal = read_evaluation(results / "evaluation.json")
+        internal = read_evaluation(results / EVALUATION)
         fits = cut_for(run, local.own.fit, second_view=local.second_view)
         local = replace(local, own=replace(local.own, fit=fits[0]))
         settings = replace(settings, local=local)
@@ -146,7 +145,7 @@ def adopt_run(
             asked = _with_points(asked, found)
             _evaluate(with_heads(frame, heads.fitted, run.parts), found, folder, asked)
         with recorder.step("report"):
-            write_json(to_plain(found), folder / FILE)
+            write_json(to_plain(found), folder / ADOPTION)
             write(pd.DataFrame(_ladder_rows(found)), folder / "adoption.csv")
             write(pd.DataFrame(_curve_rows(found)), folder / "local_cases.csv")
             write_adoption_figure(found, folder, formats=tuple(formats), notice=run.notice)
@@ -172,7 +171,7 @@ def _read_parent(results: Path) -> StoredRun:
         raise InputError(
             f"adopt needs the folder of a run, whose out-of-fold risks it starts from; got {run.alone.file}."
         )
-    record = provenance.read_provenance(results / provenance.FILE)
+    record = provenance.read_provenance(results / provenance.PROVENANCE)
     if record["kind"] == "adopt":
         about = record["data"].get("parent", {})
         raise InputError(
@@ -192,7 +191,7 @@ def _check_enough(external: OwnCohort, settings: AdoptionSettings) -> None:
 
 def _asked(settings: AdoptionSettings, results: Path) -> dict[str, Any]:
     """The settings as recorded: of the adoption, and of the parent's data, which say how images are cut."""
-    record = provenance.read_provenance(results / provenance.FILE)
+    record = provenance.read_provenance(results / provenance.PROVENANCE)
     return {"adoption": asdict(settings), "data": record["settings"].get("data", {})}
 
 
@@ -210,9 +209,9 @@ def _enter(folder: Path, asked: Mapping[str, Any], external: OwnCohort, results:
 def _hashes(results: Path) -> dict[str, str]:
     """What identifies the parent."""
     return {
-        "parent_provenance_sha256": provenance.hash_file(results / provenance.FILE),
+        "parent_provenance_sha256": provenance.hash_file(results / provenance.PROVENANCE),
         "parent_models_sha256": provenance.hash_settings(provenance.hash_folder(results / MODELS)),
-        "parent_evaluation_sha256": provenance.hash_file(results / "evaluation.json"),
+        "parent_evaluation_sha256": provenance.hash_file(results / EVALUATION),
     }
 
 
@@ -288,7 +287,7 @@ def _adopted(
     return adopt(
         frame,
         parent=results.resolve().name,
-        development=read_predictions(results / "predictions.csv"),
+        development=read_predictions(results / PREDICTIONS),
         points=internal.points,
         primary=primary,
         condition=internal.condition,
@@ -362,7 +361,7 @@ def _evaluate(frame: pd.DataFrame, found: Adoption, folder: Path, asked: Mapping
     for name, model in found.models.items():
         rows = (frame["model"] == name).to_numpy()
         risk[rows] = np.round(applied(model, risk[rows]), DECIMALS)
-    write_predictions(frame.assign(split=VAL, risk=risk), folder / "predictions.csv")
+    write_predictions(frame.assign(split=VAL, risk=risk), folder / PREDICTIONS)
     open_and_score(folder, asked["evaluation"], condition=found.condition, frozen={}, models=folder / MODELS)
 
 
@@ -397,7 +396,7 @@ def _facts(
     recorder: provenance.Recorder,
 ) -> dict[str, Any]:
     """The provenance of the folder: the parent's data and hashes, and the local cases."""
-    parent = provenance.read_provenance(results / provenance.FILE)["data"]
+    parent = provenance.read_provenance(results / provenance.PROVENANCE)["data"]
     source = {
         **parent,
         "title": f"{parent.get('title', '')}, adopted for {name}",

@@ -22,7 +22,17 @@ from clineval.evaluation import Evaluation
 from clineval.evaluation.adoption import Adoption
 from clineval.evaluation.curves import Curves, curves
 from clineval.evaluation.populations import Cases, populations, without_repeats
-from clineval.files import from_plain, to_plain, write_json
+from clineval.files import (
+    ADOPTION,
+    EVALUATION,
+    PREDICTIONS,
+    PREDICTIONS_PARQUET,
+    READERS,
+    REPORT,
+    from_plain,
+    to_plain,
+    write_json,
+)
 from clineval.pipeline.readers import write_reader_report_again
 from clineval.pipeline.run import write_words
 from clineval.pipeline.scoring import open_and_score
@@ -163,9 +173,7 @@ def _draw_readers(folder: Path, evaluation: Evaluation, table: pd.DataFrame) -> 
 def store_table(table: pd.DataFrame, folder: Path) -> None:
     """Write a checked table into a folder; what lies there reads back as that very table."""
     # a CSV of many rows is slow to write and to open
-    write_predictions(
-        table, folder / ("predictions.parquet" if len(table) > MOST_CSV_ROWS else "predictions.csv")
-    )
+    write_predictions(table, folder / (PREDICTIONS_PARQUET if len(table) > MOST_CSV_ROWS else PREDICTIONS))
 
 
 def _read(
@@ -498,7 +506,7 @@ def _risk(rows: _Rows, line: int, condition: int) -> float:
     return scores[condition]
 
 
-WORDS = ("report.html", "checklist.csv", "model_card.md")
+WORDS = (REPORT, "checklist.csv", "model_card.md")
 
 
 def rewrite_report(results: Path, *, force: bool = False) -> Path:
@@ -515,10 +523,10 @@ def rewrite_report(results: Path, *, force: bool = False) -> Path:
     InputError : ``results`` is published, or not a whole results folder, or a file in it is of another
         schema.
     """
-    require_results(results, provenance.FILE)
-    record = provenance.read_provenance(results / provenance.FILE)
+    require_results(results, provenance.PROVENANCE)
+    record = provenance.read_provenance(results / provenance.PROVENANCE)
     of_readers = record["kind"] == "readers"
-    require_results(results, *(("readers.json",) if of_readers else ("evaluation.json", "predictions.csv")))
+    require_results(results, *((READERS,) if of_readers else (EVALUATION, PREDICTIONS)))
     adopted = record["kind"] == "adopt"
     words = (PAGE,) if adopted else WORDS[:1] if of_readers else WORDS
     foreign = [*foreign_entries(results), *(name for name in words if (results / name).is_dir())]
@@ -562,7 +570,7 @@ def _adoption(folder: Path, record: Mapping[str, Any]) -> Adoption:
     ------
     InputError : it is missing, incomplete, or was changed since.
     """
-    path = folder / "adoption.json"
+    path = folder / ADOPTION
     if any(results.altered(folder, record.get("artefacts", {}), [path.name])):
         raise InputError(f"{path.name} is not the file that clineval adopt wrote; adopt again.")
     try:

@@ -21,7 +21,7 @@ from clineval.errors import Announce, Progress
 from clineval.evaluation import Evaluation
 from clineval.evaluation.external import probe, transport
 from clineval.evaluation.records import Point
-from clineval.files import to_plain, write_json
+from clineval.files import PREDICTIONS, to_plain, write_json
 from clineval.models.classifier import Classifier
 from clineval.models.network import Networks
 from clineval.models.preprocessing import MIRRORED, ORIGINAL, external_view, mean_histogram
@@ -29,7 +29,7 @@ from clineval.models.scattering import Distance
 from clineval.models.stored import Floats
 from clineval.pipeline.stored_run import StoredRun, final_risks, score_images
 from clineval.predictions import OUT_OF_FOLD, TEST, read_predictions
-from clineval.reporting.artefacts import ROBUSTNESS
+from clineval.reporting.artefacts import PROBES, ROBUSTNESS
 from clineval.settings import EvaluationSettings, ValidationSettings
 from clineval.statistics.calibration import calibration_intercept, calibration_slope
 from clineval.statistics.intervals import Estimate
@@ -117,7 +117,7 @@ def transport_record(
     """
     points: dict[str, tuple[Point, ...]] = {name: internal.points[name] for name in run.names}
     models = transport(
-        read_predictions(results / "predictions.csv") if run.alone is None else None,
+        read_predictions(results / PREDICTIONS) if run.alone is None else None,
         table,
         points=points,
         level=settings.evaluation.level,
@@ -166,7 +166,7 @@ def _about(run: StoredRun, results: Path) -> dict[str, Any]:
     """Which run was validated, in what its own provenance says of it."""
     if run.alone is not None:
         return {"file": run.alone.file, "side": run.side, "models_sha256": run.alone.sha256}
-    record = provenance.read_provenance(results / provenance.FILE)
+    record = provenance.read_provenance(results / provenance.PROVENANCE)
     data = record.get("settings", {}).get("data", {})
     return {
         "folder": results.resolve().name,
@@ -414,7 +414,6 @@ def _measures(
     yield "calibration_slope", calibration_slope(cohort.outcome, risk, **plain)
 
 
-FILE = "probes.json"
 MEASURING = "Measuring border, marks, size and focus of the pictures"
 Quantities = dict[str, NDArray[np.float64]]
 
@@ -480,7 +479,7 @@ def write_run_probes(
             model=model,
             settings=settings,
         )
-    write_json(record, folder / FILE)
+    write_json(record, folder / PROBES)
 
 
 def _by_case(cohort: Cohort, read: OwnCohort | None, announce: Announce) -> pd.DataFrame:

@@ -13,7 +13,7 @@ from threadpoolctl import threadpool_limits
 from clineval import results
 from clineval.errors import Announce, InputError, listed_columns, reason_of, silent
 from clineval.evaluation.reader_study import ModelScores, ReaderStudy, analyse, reader_curves
-from clineval.files import from_plain, hash_file, read_regular, write_json
+from clineval.files import READERS, from_plain, hash_file, read_regular, write_json
 from clineval.reporting.figures import write
 from clineval.reporting.readers import write_reader_figures, write_reader_report
 from clineval.results.folder import folder_kind, replace_folder, require_apart
@@ -84,7 +84,7 @@ def read_study(
         with recorder.step("analyse"):
             announce("Analysing the readings")
             study = _analysed(readings, settings, condition, scores)
-            write_json(study.to_json(), folder / "readers.json")
+            write_json(study.to_json(), folder / READERS)
             write(pd.DataFrame(_rows(study)), folder / "readers.csv")
         with recorder.step("draw"):
             announce("Drawing the figures")
@@ -247,7 +247,7 @@ def write_reader_report_again(folder: Path, record: Mapping[str, Any]) -> None:
     InputError : a file is not of the form that this version writes.
     """
     try:
-        study = _with_endless_df(from_plain(ReaderStudy, json.loads(read_regular(folder / "readers.json"))))
+        study = _with_endless_df(from_plain(ReaderStudy, json.loads(read_regular(folder / READERS))))
         asked = record["settings"]["readers"]
         settings = from_plain(ReaderSettings, {**asked, "columns": None, "model": None})
         facts = _facts(from_plain(ReadingColumns, asked["columns"]), settings)

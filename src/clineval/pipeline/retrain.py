@@ -12,7 +12,7 @@ import pandas as pd
 from clineval import results
 from clineval.data.own_images import OWN
 from clineval.errors import Announce, InputError, in_short, require_extra
-from clineval.files import from_plain
+from clineval.files import PREDICTIONS, from_plain
 from clineval.models.classifier import KINDS, ModelSource, given_model
 from clineval.models.user_model import TIMEOUT
 from clineval.pipeline.run import OwnImages, audit_and_group, load, load_own, write_exploration
@@ -24,7 +24,6 @@ from clineval.results.folder import require_results
 from clineval.results.provenance import environment_differences
 from clineval.settings import GivenModel, RunSettings
 
-PREDICTIONS = "predictions.csv"
 TOLERANCE = 1e-3
 """Difference of a risk that another processor or version is allowed: docs/reproducibility.md."""
 
@@ -91,8 +90,8 @@ def repeat_run(
     InputError : the folder holds something that trained nothing, or its images or models are not given.
     """
     require_extra("train", for_what="verify --retrain")
-    require_results(folder, results.FILE, PREDICTIONS)
-    record = results.read_provenance(folder / results.FILE)
+    require_results(folder, results.PROVENANCE, PREDICTIONS)
+    record = results.read_provenance(folder / results.PROVENANCE)
     if record["kind"] not in UNSEEN:
         why = INSTEAD.get(record["kind"], "this version does not know how")
         raise InputError(
@@ -146,7 +145,7 @@ def settings_of(record: Mapping[str, Any]) -> RunSettings:
         settings: RunSettings = from_plain(RunSettings, given, place="settings", strict=True)
     except ValueError as error:
         raise InputError(
-            f"{results.FILE}: {error}; this version of clineval cannot repeat the run."
+            f"{results.PROVENANCE}: {error}; this version of clineval cannot repeat the run."
         ) from error
     return settings
 

@@ -26,7 +26,7 @@ from clineval.evaluation.curves import Curves, curves
 from clineval.evaluation.operating_points import given_point, parse_rule
 from clineval.evaluation.records import SiteStudy
 from clineval.evaluation.sites import site_rows
-from clineval.files import write_json
+from clineval.files import PREDICTIONS, write_json
 from clineval.models.classifier import Given, ModelSource, given_model, parts_of_combined, ready
 from clineval.models.ensemble import check_device, check_early_stopping, check_names, check_own_name
 from clineval.models.parallel import beside, checked_workers, load_training
@@ -263,7 +263,7 @@ def run(
             draw_data, folder, whole, cohort, findings, exploration, models=trained, own=read, formats=formats
         )
         with recorder.step("evaluate"), beside(of_data, workers=jobs):
-            table = read_predictions(folder / "predictions.csv")
+            table = read_predictions(folder / PREDICTIONS)
             evaluation = open_test(folder, cohort, settings, table=table, announce=announce)
             lines = curves(table, evaluation)
         if settings.probes:

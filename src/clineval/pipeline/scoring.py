@@ -15,7 +15,7 @@ from clineval.evaluation import Evaluation, Learnt, Point, Primary, write_evalua
 from clineval.evaluation.evaluate import evaluate_checked
 from clineval.evaluation.records import Scale, SiteStudy
 from clineval.evaluation.sites import over_sites, plan, units
-from clineval.files import from_plain
+from clineval.files import EVALUATION, PREDICTIONS, PREDICTIONS_PARQUET, from_plain
 from clineval.predictions import attributes, read_predictions
 from clineval.settings import BesideReaders
 
@@ -60,7 +60,7 @@ def open_and_score(
         opening=lambda sealed, thresholds: _enter(folder, sealed, thresholds, frozen),
         progress=progress,
     )
-    write_evaluation(scored, folder / "evaluation.json")
+    write_evaluation(scored, folder / EVALUATION)
     return scored
 
 
@@ -196,8 +196,8 @@ def _threshold(point: Point) -> dict[str, Any]:
 
 
 def _table_of(folder: Path) -> Path:
-    parquet = folder / "predictions.parquet"
-    return parquet if parquet.is_file() else folder / "predictions.csv"
+    parquet = folder / PREDICTIONS_PARQUET
+    return parquet if parquet.is_file() else folder / PREDICTIONS
 
 
 def _learnt(model: str, record: Mapping[str, Any]) -> Iterator[Learnt]:

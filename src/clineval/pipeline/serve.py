@@ -19,14 +19,20 @@ from clineval.data.image_files import HeldFile, ReadImage, find_images, read_ima
 from clineval.data.preparation import DEEP, Unusable, box_of, grey_of_colour, square_to_score
 from clineval.data.similarity import Neighbour, Trace, digests, most_alike
 from clineval.errors import InputError
-from clineval.files import hash_file, program_version, read_regular
+from clineval.files import (
+    EVALUATION,
+    PREDICTIONS,
+    PROVENANCE,
+    REPORT,
+    hash_file,
+    program_version,
+    read_regular,
+)
 from clineval.pipeline.predict import Prediction, Predictions, predict_files, predict_images
 from clineval.pipeline.stored_run import AS_TRAINED, MOST_EVALUATION, StoredRun, cut_for, left_out, read_run
 from clineval.reporting.artefacts import Explanation
 from clineval.results import altered
-from clineval.results.folder import MARKER
 
-REPORT, TABLE = "report.html", "predictions.csv"
 NEAREST = 4  # training images shown beside an image
 SIDE_OF_PICTURE = 640  # pixels of the longer side of the picture shown
 SIDE_OF_SQUARE = 224  # the same of squares; smaller ones are shown pixel by pixel
@@ -88,7 +94,7 @@ class Served:
     @cached_property
     def outcomes(self) -> Mapping[str, bool]:
         """Whether the condition is present, by training case; empty where the table does not say it."""
-        path = self.folder / TABLE
+        path = self.folder / PREDICTIONS
         if not _is_as_written(path, self.provenance):
             return {}
         with path.open(newline="", encoding="utf-8") as file:
@@ -157,15 +163,15 @@ def open_run(results: Path) -> Served:
     run = read_run(results)
     if run.reference is None:
         raise InputError(f"{results} tells nothing of the training images; serve a folder of clineval run.")
-    provenance = json.loads(read_regular(results / MARKER))
+    provenance = json.loads(read_regular(results / PROVENANCE))
     served = Served(
         run,
         run.reference.trace,
         results,
         _state(results),
-        json.loads(read_regular(results / "evaluation.json", most=MOST_EVALUATION)),
+        json.loads(read_regular(results / EVALUATION, most=MOST_EVALUATION)),
         provenance,
-        hash_file(results / MARKER),
+        hash_file(results / PROVENANCE),
         read_regular(results / REPORT) if _is_as_written(results / REPORT, provenance) else None,
     )
     if served.state != before:
@@ -176,7 +182,7 @@ def open_run(results: Path) -> Served:
 
 def _state(folder: Path) -> tuple[Any, ...]:
     """What changes when a file that is served, or the folder itself, is replaced or altered."""
-    names = ("", MARKER, "evaluation.json", TABLE, REPORT, "models")
+    names = ("", PROVENANCE, EVALUATION, PREDICTIONS, REPORT, "models")
     paths = [folder / name for name in names]
     try:
         paths += sorted((folder / "models").iterdir())

@@ -17,7 +17,7 @@ from clineval.data.cohort import Cohort
 from clineval.data.preparation import FITS, grey_of_colour
 from clineval.data.similarity import WAVES, Trace, evenly_spaced, trace
 from clineval.errors import InputError, Progress, option, reason_of
-from clineval.files import parse_json, read_regular
+from clineval.files import EVALUATION, PROVENANCE, parse_json, read_regular
 from clineval.models.classifier import KINDS, Classifier, ReadModel, mean_of, read_model, risk_of
 from clineval.models.onnx_model import OnnxModel, open_model
 from clineval.models.preprocessing import (
@@ -41,7 +41,7 @@ from clineval.models.stored import (
     write_arrays,
 )
 from clineval.results import altered
-from clineval.results.folder import MARKER, require_results
+from clineval.results.folder import require_results
 from clineval.settings import WITHOUT_NEAR_DUPLICATES
 from clineval.statistics.recalibration import Recalibration
 
@@ -162,7 +162,7 @@ AS_TRAINED = "as-trained"  # squares are cut as those of the training images wer
 MODELS_OF = ("run", "adopt")  # commands that leave models with frozen thresholds
 GRAPH = ".onnx"  # ending of a model without a run
 RECORDS = "models.json"  # of all models of a run, in its folder of models
-NEEDED = (MARKER, "evaluation.json", f"models/{RECORDS}")
+NEEDED = (PROVENANCE, EVALUATION, f"models/{RECORDS}")
 
 
 @dataclass(frozen=True)
@@ -283,8 +283,8 @@ def read_run(results: Path, *, thresholds: Sequence[float] = ()) -> StoredRun:
             "thresholds that its run froze. "
             "Leave it out."
         )
-    require_results(results, MARKER)
-    provenance = _json(results / MARKER)
+    require_results(results, PROVENANCE)
+    provenance = _json(results / PROVENANCE)
     if provenance.get("kind") not in MODELS_OF:
         run = (provenance.get("data") or {}).get("run")
         named = f"; name the run that it validated, {run!r}" if run else ", as 'clineval run' writes them"
@@ -295,7 +295,7 @@ def read_run(results: Path, *, thresholds: Sequence[float] = ()) -> StoredRun:
     require_results(results, *NEEDED)
     _refuse_altered(results, provenance.get("artefacts"))
     records = _json(results / "models" / RECORDS)
-    evaluation = _json(results / "evaluation.json", most=MOST_EVALUATION)
+    evaluation = _json(results / EVALUATION, most=MOST_EVALUATION)
     data = provenance.get("data", {})
     try:
         return _stored(results / "models", records, evaluation, data, fit=_fit(provenance))
@@ -310,7 +310,7 @@ def read_unsealed(folder: Path) -> StoredRun | None:
     records = _json(folder / "models" / RECORDS)
     if not any(_is_stored(folder / "models", name) for name in records):
         return None
-    evaluation = _json(folder / "evaluation.json", most=MOST_EVALUATION)
+    evaluation = _json(folder / EVALUATION, most=MOST_EVALUATION)
     return _stored(folder / "models", records, evaluation, {}, fit=FITS[0])
 
 
@@ -581,7 +581,7 @@ def _proportion(value: Any) -> float:
 def _refuse_altered(results: Path, recorded: Any) -> None:
     """Frozen means: to the last byte what the run wrote."""
     hashes = recorded if isinstance(recorded, dict) else {}
-    frozen = sorted(name for name in hashes if name.startswith("models/") or name == "evaluation.json")
+    frozen = sorted(name for name in hashes if name.startswith("models/") or name == EVALUATION)
     for name in altered(results, hashes, frozen):
         raise InputError(
             f"{name} in {results} is not the file that the run wrote; see what differs with: "

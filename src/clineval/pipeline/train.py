@@ -14,7 +14,7 @@ from clineval.data.cohort import Cohort, grouped_folds
 from clineval.errors import Announce, InputError, in_short
 from clineval.evaluation.operating_points import TARGET
 from clineval.evaluation.sites import plan, units
-from clineval.files import write_json
+from clineval.files import PREDICTIONS, write_json
 from clineval.models.classifier import KINDS, Given, mean_of, parts_of_combined
 from clineval.models.ensemble import TrainedModel, train_cohorts
 from clineval.models.network import LearningCurve
@@ -214,7 +214,7 @@ def combine(parts: Sequence[FinalModel]) -> FinalModel:
 def write_tables(models: tuple[FinalModel, ...], folder: Path, *, leave_out: str | None = None) -> None:
     """Write the final risks, the members' risks, the risks before recalibration, and the models."""
     keep = _without(leave_out)
-    write_predictions(keep(_rows(models, "risk", "out_of_fold")), folder / "predictions.csv")
+    write_predictions(keep(_rows(models, "risk", "out_of_fold")), folder / PREDICTIONS)
     changed = tuple(model for model in models if model.recalibration.kind != "none")
     if changed:
         before = _rows(changed, "uncalibrated", "uncalibrated_out_of_fold")

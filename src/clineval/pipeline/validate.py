@@ -25,7 +25,7 @@ from clineval.evaluation.curves import curves
 from clineval.evaluation.populations import check_chosen
 from clineval.evaluation.readers import check_readers
 from clineval.evaluation.records import Point, Primary, Scale
-from clineval.files import CsvRows, to_plain, write_json
+from clineval.files import EVALUATION, PREDICTIONS, CsvRows, to_plain, write_json
 from clineval.models.onnx_model import TRAINED_ELSEWHERE
 from clineval.models.parallel import checked_workers
 from clineval.pipeline.external import (
@@ -374,7 +374,7 @@ def _notes(run: StoredRun, settings: ValidationSettings, *, second_view: bool) -
 
 
 def write_table(
-    cohort: Cohort, scored: ExternalScores, folder: Path, *, name: str = "predictions.csv"
+    cohort: Cohort, scored: ExternalScores, folder: Path, *, name: str = PREDICTIONS
 ) -> pd.DataFrame:
     """Write ``predictions.csv`` and hand back what lies there, for that is what must be scored."""
     about = {
@@ -405,7 +405,7 @@ def _internal(run: StoredRun, results: Path, settings: ValidationSettings) -> Ev
     """The run's own evaluation; of a model without a run, what its record says."""
     if run.alone is not None:
         return _named(run, settings)
-    internal = read_evaluation(results / "evaluation.json")
+    internal = read_evaluation(results / EVALUATION)
     if internal.primary is not None and internal.primary.model not in run.names:
         raise InputError(
             f"The primary model of {results}, {internal.primary.model}, was not stored. {left_out(run)} "
@@ -445,7 +445,7 @@ def _evaluate(
         "models_sha256": provenance.hash_settings(hashes_of(run, results)),
     }
     if run.alone is None:
-        frozen["evaluation_sha256"] = provenance.hash_file(results / "evaluation.json")
+        frozen["evaluation_sha256"] = provenance.hash_file(results / EVALUATION)
     return open_and_score(
         folder,
         scoring,

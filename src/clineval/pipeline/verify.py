@@ -15,11 +15,20 @@ import pandas as pd
 from clineval import results
 from clineval.errors import InputError, reason_of
 from clineval.evaluation import Evaluation
-from clineval.files import hash_file, hash_text, read_regular
+from clineval.files import (
+    EVALUATION,
+    PREDICTIONS,
+    PREDICTIONS_PARQUET,
+    PROVENANCE,
+    REPORT,
+    hash_file,
+    hash_text,
+    read_regular,
+)
 from clineval.predictions import ranked_by, read_predictions
 from clineval.reporting.sentences import subject_of
 from clineval.reporting.tables import DISCRIMINATION, Row, measure_table, point_table
-from clineval.results import FILE, read_provenance
+from clineval.results import read_provenance
 from clineval.results.folder import folder_kind, foreign_entries, require_results
 from clineval.results.provenance import PLATFORM, environment_differences
 
@@ -50,8 +59,6 @@ def _split_words(text: str) -> tuple[str, ...]:
     return tuple(text.split())
 
 
-EVALUATION = "evaluation.json"
-REPORT = "report.html"
 README = "README.md"
 QUOTATION = re.compile(
     r"<!-- results:begin"
@@ -85,11 +92,11 @@ def verify_results(folder: Path) -> Verdict:
     ------
     InputError : ``folder`` is not a results folder, or its provenance is of another schema.
     """
-    require_results(folder, results.FILE)
-    broken = _broken_provenance(folder / results.FILE)
+    require_results(folder, PROVENANCE)
+    broken = _broken_provenance(folder / PROVENANCE)
     if broken:
         return Verdict((broken,))
-    record = results.read_provenance(folder / results.FILE)
+    record = results.read_provenance(folder / PROVENANCE)
     changed = environment_differences(record)
     if _foreign_among(folder, record["artefacts"]):  # a pipe or device would never end; a link leads outside
         return Verdict(
@@ -157,22 +164,22 @@ def _broken_provenance(path: Path) -> str:
     try:
         json.loads(read_regular(path))
     except (ValueError, OSError, RecursionError) as error:
-        return f"{results.FILE}: its content differs from what the run wrote; it cannot be read ({error})"
+        return f"{PROVENANCE}: its content differs from what the run wrote; it cannot be read ({error})"
     return ""
 
 
 def _foreign_among(folder: Path, artefacts: Mapping[str, Any]) -> bool:
     """Whether a link, pipe or device has the place of a file of the results, or of a folder of them."""
-    names = {*artefacts, results.FILE, results.LEDGER}
+    names = {*artefacts, PROVENANCE, results.LEDGER}
     parents = {str(parent) for name in names for parent in PurePosixPath(name).parents}
     return any(entry in names | parents for entry in foreign_entries(folder))
 
 
 def _provenance_differences(folder: Path, record: Mapping[str, Any]) -> Iterator[str]:
     if "seal" not in record:
-        yield f"{results.FILE}: carries no seal of its own, as this version writes; write the results anew"
-    elif not results.is_as_sealed(folder / results.FILE, record):
-        yield f"{results.FILE}: its content differs from what the run wrote"
+        yield f"{PROVENANCE}: carries no seal of its own, as this version writes; write the results anew"
+    elif not results.is_as_sealed(folder / PROVENANCE, record):
+        yield f"{PROVENANCE}: its content differs from what the run wrote"
 
 
 def _artefact_differences(folder: Path, expected: dict[str, str]) -> Iterator[str]:
@@ -229,7 +236,7 @@ def _other_than_opened(record: Mapping[str, Any], openings: list[dict[str, Any]]
     if not isinstance(frozen, dict):
         return "things"
     artefacts = record["artefacts"]
-    table = artefacts.get("predictions.parquet") or artefacts.get("predictions.csv")
+    table = artefacts.get(PREDICTIONS_PARQUET) or artefacts.get(PREDICTIONS)
     here = {
         "predictions": ("predictions_sha256", table),
         "settings": ("settings_sha256", results.hash_settings(record["settings"])),
@@ -279,7 +286,7 @@ def _quotes(quoted: re.Match[str], folder: Path) -> bool:
     return path.is_file() and quoted["evaluation"] == hash_file(path)
 
 
-TABLES = ("predictions.parquet", "predictions.csv")
+TABLES = (PREDICTIONS_PARQUET, PREDICTIONS)
 NOT_COMPARED = ("readers", "adopt")
 KEY = ["model", "split", "case"]
 MEASURES = (
@@ -405,7 +412,10 @@ def compare_results(one: Path, other: Path) -> ResultsComparison:
                 f"{folder} holds results of clineval {kind}, which are not compared; name folders written by "
                 "run, evaluate or validate."
             )
-    records = [read_provenance(require_results(folder, FILE, EVALUATION) / FILE) for folder in (one, other)]
+    records = [
+        read_provenance(require_results(folder, PROVENANCE, EVALUATION) / PROVENANCE)
+        for folder in (one, other)
+    ]
     tables = [_table(folder) for folder in (one, other)]
     evaluations = [_evaluation(folder) for folder in (one, other)]
     both = _joined(*tables)

@@ -20,14 +20,13 @@ from clineval.data.similarity import Alignment, alignments, overlap
 from clineval.errors import InputError, reason_of
 from clineval.evaluation import Evaluation, read_evaluation
 from clineval.evaluation.records import OperatingPoint
-from clineval.files import write_json
+from clineval.files import EVALUATION, PREDICTIONS, PREDICTIONS_PARQUET, PROVENANCE, write_json
 from clineval.predictions import ranked_by, read_predictions
 from clineval.reporting.sentences import main_point, number, signed, whole
 from clineval.results import altered
 from clineval.statistics.counts import flagged
 
-TABLES = ("predictions.csv", "predictions.parquet")
-EVALUATION, PROVENANCE = "evaluation.json", "provenance.json"
+TABLES = (PREDICTIONS, PREDICTIONS_PARQUET)
 AUDIT, EXPLORATION, STORED = "audit.json", "exploration.json", "models/models.json"
 TRANSPORT, ROBUSTNESS, COVERAGE = "transport.json", "robustness.csv", "coverage.json"
 SITES, PROBES, MAPS, GALLERY = "sites.json", "probes.json", "maps.json", "gallery.json"

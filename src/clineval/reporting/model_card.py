@@ -15,7 +15,7 @@ import jinja2
 import numpy as np
 
 from clineval.evaluation.records import PopulationScores
-from clineval.files import program_version, write_whole
+from clineval.files import EVALUATION, program_version, write_whole
 from clineval.reporting import sections
 from clineval.reporting.artefacts import Artefacts, read_artefacts
 from clineval.reporting.external import subject_in
@@ -97,7 +97,7 @@ def _row(item: Item, artefacts: Artefacts, there: frozenset[str]) -> Row:
     if item.not_applicable:
         return Row(item.guideline, item.item, item.topic, NOT_APPLICABLE, item.not_applicable, "")
     if needed and all(need in there or artefacts.has(need) for need in needed):
-        files = ", ".join(need for need in needed if not need.startswith("@")) or "evaluation.json"
+        files = ", ".join(need for need in needed if not need.startswith("@")) or EVALUATION
         anchor = "cohort" if item.anchor == "external" and artefacts.transport else item.anchor
         return Row(item.guideline, item.item, item.topic, DONE, f"{item.done} ({files})", anchor)
     return Row(item.guideline, item.item, item.topic, WORDS, item.prompt, "")

@@ -19,7 +19,7 @@ from clineval.evaluation.reader_study import (
     ReaderCurve,
     ReaderStudy,
 )
-from clineval.files import program_version, write_whole
+from clineval.files import REPORT, program_version, write_whole
 from clineval.reporting.figures import write
 from clineval.reporting.report import page
 from clineval.reporting.sentences import (
@@ -272,8 +272,8 @@ def write_reader_report(folder: Path, study: ReaderStudy, *, source: str, facts:
     source : the table's name. facts : how it was read, in words.
     """
     text = page("readers.html.jinja", _content(study, folder, source, facts))
-    write_whole(folder / "report.html", text)
-    return folder / "report.html"
+    write_whole(folder / REPORT, text)
+    return folder / REPORT
 
 
 def _content(study: ReaderStudy, folder: Path, source: str, facts: Mapping[str, str]) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from clineval.errors import InputError
 from clineval.evaluation.curves import Curves, DecisionLines, PopulationCurves
 from clineval.evaluation.curves import curves as curves_of
 from clineval.evaluation.records import RANKING, OperatingPoint
-from clineval.files import program_version, write_whole
+from clineval.files import REPORT, program_version, write_whole
 from clineval.predictions import ranked_by
 from clineval.reporting import charts, external, sections, sentences, tables
 from clineval.reporting.artefacts import (
@@ -46,7 +46,6 @@ from clineval.reporting.sentences import (
 from clineval.reporting.tables import Table
 from clineval.reporting.verdict import ROC_FRAME, explorer_data, opening_state, sign, verdict_on
 
-FILE = "report.html"
 HERE = Path(__file__).parent
 
 
@@ -64,7 +63,7 @@ def write_report(folder: Path, artefacts: Artefacts | None = None, *, curves: Cu
     """
     artefacts = artefacts or read_artefacts(folder)
     drawn = curves if curves is not None else curves_of(artefacts.table, artefacts.evaluation)
-    path = folder / FILE
+    path = folder / REPORT
     write_whole(path, render(artefacts, drawn))
     return path
 

@@ -9,6 +9,7 @@ from clineval.data import own_table
 from clineval.evaluation.operating_points import THESE_CASES_ONLY
 from clineval.evaluation.records import SubgroupCell, SubgroupTable
 from clineval.evaluation.scores import RESPECTED
+from clineval.files import EVALUATION
 from clineval.reporting.artefacts import Artefacts
 from clineval.reporting.sentences import (
     CLEAN,
@@ -382,7 +383,7 @@ def origin(artefacts: Artefacts) -> list[tuple[str, Rows]]:
         ("Program", str(record.get("program", ""))),
         ("Commit", commit_words(record.get("commit"), "not from a checkout")),
         (f"SHA-256 of {artefacts.table_name}", hash_file(artefacts.folder / artefacts.table_name)),
-        ("SHA-256 of evaluation.json", hash_file(artefacts.folder / "evaluation.json")),
+        (f"SHA-256 of {EVALUATION}", hash_file(artefacts.folder / EVALUATION)),
     ]
     machine = {k: v for k, v in record.get("platform", {}).items() if k not in WITHOUT_NUMBERS}
     groups = [

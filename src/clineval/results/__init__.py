@@ -1,6 +1,6 @@
 """Where a result came from: command, settings, commit, versions, machine, steps, hashes, test openings."""
 
-from clineval.files import FILE, LEDGER, hash_file, hash_folder, hash_settings
+from clineval.files import LEDGER, PROVENANCE, hash_file, hash_folder, hash_settings
 from clineval.results.provenance import (
     CRATE,
     SCHEMA,
@@ -26,8 +26,8 @@ from clineval.results.provenance import (
 
 __all__ = [
     "CRATE",
-    "FILE",
     "LEDGER",
+    "PROVENANCE",
     "SCHEMA",
     "Recorder",
     "Step",

@@ -18,10 +18,8 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from clineval.errors import InputError, in_short, option
-from clineval.files import read_regular, sync
+from clineval.files import LEDGER, PROVENANCE, read_regular, sync
 
-MARKER = "provenance.json"
-LEDGER = "ledger.jsonl"
 DATA = ".npz"  # ending of a data set's file
 PUBLISHED = "published"  # field of a provenance: a record that no command replaces unless forced
 LITTER = (".DS_Store", "Thumbs.db", "desktop.ini")  # what file managers leave, never worth keeping
@@ -140,7 +138,7 @@ def watch(folder: Path) -> Callable[[], None]:
 def _identity(folder: Path) -> tuple[int, ...]:
     """What changes when a folder, or the provenance in it, is replaced."""
     try:
-        whole, record = folder.stat(), (folder / MARKER).stat()
+        whole, record = folder.stat(), (folder / PROVENANCE).stat()
     except OSError:
         return ()
     return (whole.st_dev, whole.st_ino, record.st_ino, record.st_mtime_ns)
@@ -160,7 +158,7 @@ def is_published(folder: Path) -> bool:
 def _provenance(folder: Path) -> dict[str, Any]:
     """What ``provenance.json`` holds, unchecked; empty where there is none that can be read."""
     try:
-        record = json.loads(read_regular(folder / MARKER))
+        record = json.loads(read_regular(folder / PROVENANCE))
     except (OSError, ValueError, RecursionError):  # an InputError is a ValueError
         return {}
     return record if isinstance(record, dict) else {}
@@ -178,7 +176,7 @@ def foreign_entries(folder: Path) -> list[str]:
 def unknown_files(folder: Path) -> list[str]:
     """Names below a results folder, links and pipes included, that its provenance does not list."""
     listed = _provenance(folder).get("artefacts")
-    known = {*(listed if isinstance(listed, dict) else ()), MARKER, LEDGER, _lock_file(folder).name}
+    known = {*(listed if isinstance(listed, dict) else ()), PROVENANCE, LEDGER, _lock_file(folder).name}
     found = (path for path in sorted(folder.rglob("*")) if path.is_symlink() or not path.is_dir())
     names = (path.relative_to(folder).as_posix() for path in found if path.name not in LITTER)
     return [name for name in names if name not in known]

@@ -20,8 +20,11 @@ from threadpoolctl import threadpool_info
 from clineval import files
 from clineval.errors import InputError
 from clineval.files import (
-    FILE,
+    EVALUATION,
     LEDGER,
+    PREDICTIONS,
+    PROVENANCE,
+    REPORT,
     UNHASHED,
     hash_file,
     hash_folder,
@@ -276,10 +279,10 @@ FORMATS = {
     ".svg": "image/svg+xml",
 }
 WORDS = {
-    "predictions.csv": "The risk of every case by every model: all numbers follow from this table",
-    "evaluation.json": "Every statistic with its interval",
-    "report.html": "The report, for reading",
-    FILE: "Command, settings, versions, machine, steps with their times, and a hash of each file",
+    PREDICTIONS: "The risk of every case by every model: all numbers follow from this table",
+    EVALUATION: "Every statistic with its interval",
+    REPORT: "The report, for reading",
+    PROVENANCE: "Command, settings, versions, machine, steps with their times, and a hash of each file",
     LEDGER: "Every opening of the test set, chained by hash",
 }
 
@@ -320,7 +323,7 @@ def _entities(folder: Path, record: Mapping[str, Any], hashes: Mapping[str, str]
         "@id": "#run",
         "@type": "CreateAction",
         "name": f"clineval {record['kind']}",
-        "description": f"Settings, machine and steps are in {FILE}",
+        "description": f"Settings, machine and steps are in {PROVENANCE}",
         "instrument": {"@id": "#clineval"},
         "object": _link(data),
         "result": {"@id": "./"},
@@ -330,7 +333,7 @@ def _entities(folder: Path, record: Mapping[str, Any], hashes: Mapping[str, str]
 
 def _description(record: Mapping[str, Any]) -> str:
     notice = str(record["data"].get("notice") or "")
-    first = f"Written by {record['program']}; clineval verify checks it against {FILE}."
+    first = f"Written by {record['program']}; clineval verify checks it against {PROVENANCE}."
     return f"{notice}. {first}" if notice else first
 
 
@@ -340,7 +343,7 @@ def _files(folder: Path, hashes: Mapping[str, str]) -> Iterator[dict[str, Any]]:
             size = (folder / name).stat().st_size
             yield {**_file(name), "contentSize": str(size), "sha256": digest}
     # These two hold times, so neither their size nor their hash may stand here.
-    yield from (_file(name) for name in UNHASHED if name == FILE or (folder / name).is_file())
+    yield from (_file(name) for name in UNHASHED if name == PROVENANCE or (folder / name).is_file())
 
 
 def _file(name: str) -> dict[str, Any]:
@@ -515,7 +518,7 @@ def seal(folder: Path, record: Mapping[str, Any]) -> None:
     """Write the crate and ``provenance.json`` with the SHA-256 of every artefact, the ledger and itself."""
     write_crate(folder, record, hashes=hash_folder(folder))
     hashed = {"ledger": ledger_state(folder / LEDGER), "artefacts": hash_folder(folder)}
-    write_whole(folder / FILE, render({**record, **hashed}))
+    write_whole(folder / PROVENANCE, render({**record, **hashed}))
 
 
 def reseal(folder: Path, record: Mapping[str, Any], *, names: Iterable[str]) -> None:
@@ -523,19 +526,19 @@ def reseal(folder: Path, record: Mapping[str, Any], *, names: Iterable[str]) -> 
 
     What was changed by another hand since the run thus stays visible, in the provenance itself too.
     """
-    write = render if is_as_sealed(folder / FILE, record) else _text
+    write = render if is_as_sealed(folder / PROVENANCE, record) else _text
     written = [name for name in names if (folder / name).is_file()]
     hashes = {**record["artefacts"], **{name: hash_file(folder / name) for name in written}}
     write_crate(folder, record, hashes=hashes)
     hashes[CRATE] = hash_file(folder / CRATE)
     sealed = {**record, "artefacts": dict(sorted(hashes.items()))}
-    write_whole(folder / FILE, write(sealed))
+    write_whole(folder / PROVENANCE, write(sealed))
 
 
 def publish(folder: Path) -> None:
     """Mark a folder as a published record, which no command replaces unless forced; its seal stays valid."""
-    record = read_provenance(folder / FILE)
-    write_whole(folder / FILE, render({**record, PUBLISHED: True}))
+    record = read_provenance(folder / PROVENANCE)
+    write_whole(folder / PROVENANCE, render({**record, PUBLISHED: True}))
 
 
 def render(record: Mapping[str, Any]) -> str:
