@@ -12,7 +12,7 @@ import pytest
 
 from clineval import results
 from clineval.data.phantom import phantom
-from clineval.errors import InputError, silent
+from clineval.errors import InputError, on_command_line, silent
 from clineval.pipeline import retrain
 from clineval.pipeline.retrain import MEMBER_TOLERANCE, NETWORK_TOLERANCE, TOLERANCE, repeat_run, settings_of
 from clineval.pipeline.run import OwnImages
@@ -159,13 +159,15 @@ def test_what_trained_nothing_says_what_can_be_repeated_instead(tmp_path, kind, 
 
 def test_a_run_on_own_images_asks_for_them(tmp_path):
     folder = write_run(tmp_path / "results", source={"dataset": "own", "file": "cohort.csv"})
-    with pytest.raises(InputError, match=r"table cohort\.csv, which no results folder holds.*--cohort TABLE"):
+    with pytest.raises(InputError, match=r"table cohort\.csv, which no results folder holds.*own=OwnImages"):
+        repeat_run(folder, announce=None)
+    with on_command_line(), pytest.raises(InputError, match="with --cohort TABLE and --image-folder FOLDER"):
         repeat_run(folder, announce=None)
 
 
 def test_own_images_are_not_taken_for_a_data_set(tmp_path):
     folder = write_run(tmp_path / "results")
-    with pytest.raises(InputError, match="made from Phantoms; leave out --cohort"):
+    with pytest.raises(InputError, match="made from Phantoms; leave out own"):
         repeat_run(folder, own=OwnImages(tmp_path / "x.csv"), announce=None)
 
 
@@ -229,14 +231,16 @@ def test_models_of_the_users_are_asked_for_and_others_in_their_place_are_named(t
         source={"sha256": cohort.source.sha256},
     )
     monkeypatch.setattr(retrain, "load", lambda *given, **named: cohort)
-    with pytest.raises(InputError, match=r"again: --model blob=blob\.onnx \(SHA-256 000000000000\)"):
+    with pytest.raises(InputError, match=r"again: models\['blob'\] = 'blob\.onnx' \(SHA-256 0{12}\)"):
+        repeat_run(folder, announce=silent)
+    with on_command_line(), pytest.raises(InputError, match=r"again: --model blob=blob\.onnx \(SHA-256 0"):
         repeat_run(folder, announce=silent)
     models = {"blob": str(tmp_path / "blob.onnx"), "mine": "mine.py:make"}
-    with pytest.raises(InputError, match=r"--model mine: .* was made without a model of that name"):
+    with pytest.raises(InputError, match=r"models\['mine'\]: .* was made without a model of that name"):
         repeat_run(folder, models=models, announce=silent)
     del models["mine"]
     (line,) = repeat_run(folder, models=models, announce=silent).differences
     assert line.startswith(
-        "it was --model blob=blob.onnx (SHA-256 000000000000), now it is --model blob=blob"
+        "it was models['blob'] = 'blob.onnx' (SHA-256 000000000000), now it is models['blob'] = 'blob"
     )
     assert line.endswith("; nothing was trained")

@@ -23,7 +23,7 @@ from clineval.data.image_files import (
 )
 from clineval.data.preparation import DEEP, Unusable, check_preparation, grey_of_colour
 from clineval.data.similarity import Recognised, recognise
-from clineval.errors import InputError, Progress, in_short
+from clineval.errors import InputError, Progress, in_short, option
 from clineval.files import CsvRows, json_text, write_whole
 from clineval.models.scattering import Distance
 from clineval.pipeline.stored_run import (
@@ -295,17 +295,18 @@ def _predict_squares(
 
 def check_answer(path: Path, *, results: Path, sources: Sequence[Path]) -> None:
     """Refuse a file to write, before any image is looked at, that is no plain file or is itself read."""
+    out = option("--out", "path")
     if path.resolve().is_relative_to(results.resolve()):
-        raise InputError(f"--out {path} lies inside the run {results}, which stays as it is; choose another.")
+        raise InputError(f"{out} {path} lies inside the run {results}, which stays as it is; choose another.")
     if any(path.resolve() == source.resolve() for source in sources):
-        raise InputError(f"--out {path} is one of the images; choose another file.")
+        raise InputError(f"{out} {path} is one of the images; choose another file.")
     if path.is_dir():
         example = path / "risks.csv"
-        raise InputError(f"--out needs a file to write; {path} is a folder. Say for example: {example}")
+        raise InputError(f"{out} needs a file to write; {path} is a folder. Say for example: {example}")
     if path.is_symlink() or (path.exists() and not path.is_file()) or path.suffix.lower() in ENDINGS:
-        raise InputError(f"--out needs a plain file to write, such as risks.csv; got {path}.")
+        raise InputError(f"{out} needs a plain file to write, such as risks.csv; got {path}.")
     if any(parent.exists() and not parent.is_dir() for parent in path.parents):
-        raise InputError(f"--out {path} lies below a file; choose another.")
+        raise InputError(f"{out} {path} lies below a file; choose another.")
     if path.parent.is_dir():
         require_writable(path.parent)
 

@@ -11,7 +11,7 @@ import pandas as pd
 from threadpoolctl import threadpool_limits
 
 from clineval import results
-from clineval.errors import Announce, InputError, listed_columns, reason_of, silent
+from clineval.errors import Announce, InputError, listed_columns, option, reason_of, silent
 from clineval.evaluation.reader_study import ModelScores, ReaderStudy, analyse, reader_curves
 from clineval.files import READERS, from_plain, hash_file, read_regular, write_json
 from clineval.reporting.figures import write
@@ -104,22 +104,35 @@ def _check_settings(settings: ReaderSettings, model: ModelFile | None, cut: str 
     for name in POSITIVE_SHARES:
         value = getattr(settings, name)
         if value is not None and not 0 < value < 1:
-            raise InputError(f"--{name} needs a number between 0 and 1; got {value:g}.")
+            raise InputError(f"{option(f'--{name}')} needs a number between 0 and 1; got {value:g}.")
     if (settings.power is None) != (settings.difference is None):
-        raise InputError("--power and --difference need each other, such as --power 0.8 --difference 0.05.")
+        example = option("--power 0.8 --difference 0.05", "power=0.8, difference=0.05")
+        raise InputError(
+            f"{option('--power')} and {option('--difference')} need each other, such as {example}."
+        )
     if settings.difference is not None and not 0 < abs(settings.difference) < 1:
-        raise InputError(f"--difference needs a difference in AUC such as 0.05; got {settings.difference:g}.")
+        raise InputError(
+            f"{option('--difference')} needs a difference in AUC such as 0.05; got {settings.difference:g}."
+        )
+    predictions, cut_too = option("--predictions", "model"), option("--cut")
     if settings.threshold is not None and (cut is None or model is None):
-        raise InputError("--threshold needs --predictions and --cut beside it: where model and readers act.")
+        raise InputError(
+            f"{option('--threshold')} needs {predictions} and {cut_too} beside it: "
+            "where model and readers act."
+        )
     if settings.margins and model is None:
-        raise InputError("--margin needs --predictions: it is for a model beside the readers.")
+        raise InputError(
+            f"{option('--margin', 'margins')} needs {predictions}: it is for a model beside the readers."
+        )
     if {"sensitivity", "specificity"} & set(settings.margins) and settings.threshold is None:
-        raise InputError("A margin of sensitivity or specificity needs --cut and --threshold beside it.")
+        raise InputError(
+            f"A margin of sensitivity or specificity needs {cut_too} and {option('--threshold')} beside it."
+        )
 
 
 def _reached_cut(readings: ReadingTable, order: Sequence[str], cut: str) -> float:
     """The cut as a number; InputError where every rating, or none, reaches it."""
-    number = cut_in(cut, order=order, option="--cut")
+    number = cut_in(cut, order=order, option=option("--cut"))
     reached = readings.rating >= number
     if reached.any() and not reached.all():
         return number
@@ -127,7 +140,7 @@ def _reached_cut(readings: ReadingTable, order: Sequence[str], cut: str) -> floa
     low, high = (order[int(end) - 1] if order else f"{end:g}" for end in ends)
     raise InputError(
         f"{readings.name}: {'every' if reached.any() else 'no'} rating reaches the cut {cut}; ratings go "
-        f"from {low} to {high}. Choose another --cut."
+        f"from {low} to {high}. Choose another {option('--cut')}."
     )
 
 
@@ -173,7 +186,8 @@ def _chosen(given: ModelFile, models: list[str]) -> str:
         return str(given.model)
     got = "none" if given.model is None else repr(given.model)
     raise InputError(
-        f"{given.path.name}, column 'model': expected --model to name one of {', '.join(models)}; got {got}."
+        f"{given.path.name}, column 'model': expected {option('--model')} to name one of "
+        f"{', '.join(models)}; got {got}."
     )
 
 

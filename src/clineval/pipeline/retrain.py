@@ -11,7 +11,7 @@ import pandas as pd
 
 from clineval import results
 from clineval.data.own_images import OWN
-from clineval.errors import Announce, InputError, in_short, require_extra
+from clineval.errors import Announce, InputError, in_short, option, require_extra
 from clineval.files import PREDICTIONS, from_plain
 from clineval.models.classifier import KINDS, ModelSource, given_model
 from clineval.models.user_model import TIMEOUT
@@ -123,13 +123,14 @@ def _check_given(folder: Path, recorded: Sequence[GivenModel], sources: Mapping[
         )
     odd = sorted(set(sources) - {each.name for each in recorded})
     if odd:
-        raise InputError(f"--model {odd[0]}: {folder} was made without a model of that name; leave it out.")
+        given = option(f"--model {odd[0]}", f"models[{odd[0]!r}]")
+        raise InputError(f"{given}: {folder} was made without a model of that name; leave it out.")
 
 
 def _source(model: GivenModel) -> str:
     where = model.file if model.factory is None else f"{model.file}:{model.factory}"
     known = "from Python" if model.sha256 is None else f"SHA-256 {model.sha256[:12]}"
-    return f"--model {model.name}={where} ({known})"
+    return f"{option(f'--model {model.name}={where}', f'models[{model.name!r}] = {where!r}')} ({known})"
 
 
 def settings_of(record: Mapping[str, Any]) -> RunSettings:
@@ -191,12 +192,15 @@ def _repeat(
 def _check_images(record: Mapping[str, Any], own: OwnImages | None) -> None:
     data = record["data"]
     if data.get("dataset") == OWN and own is None:
+        where = option("--cohort TABLE and --image-folder FOLDER", "own=OwnImages(...)")
         raise InputError(
             f"These results were made from images of your own, named by the table {data.get('file')}, which "
-            "no results folder holds; say where they are with --cohort TABLE and --image-folder FOLDER."
+            f"no results folder holds; say where they are with {where}."
         )
     if data.get("dataset") != OWN and own is not None:
-        raise InputError(f"These results were made from {data.get('title')}; leave out --cohort.")
+        raise InputError(
+            f"These results were made from {data.get('title')}; leave out {option('--cohort', 'own')}."
+        )
 
 
 def _compared(folder: Path, place: Path, record: Mapping[str, Any]) -> Verdict:

@@ -34,7 +34,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 import clineval.reporting
 from clineval.data.image_files import MOST_BYTES, MOST_PIXELS, HeldFile
 from clineval.data.preparation import DEEP, FITS
-from clineval.errors import InputError, on_command_line
+from clineval.errors import InputError, on_command_line, option
 from clineval.pipeline.serve import Preparing, Served, describe_run, examine, explain_held, predict_held
 from clineval.pipeline.stored_run import AS_TRAINED
 
@@ -134,21 +134,25 @@ def check_limits(limits: Limits) -> None:
     most = {"bytes": min(MOST_BYTES, MOST_SENT), "pixels": MOST_PIXELS, "files": 10_000, "requests": 1000}
     for name, highest in most.items():
         if not 1 <= getattr(limits, name) <= highest:
-            raise InputError(f"--max-{name} needs 1 to {highest:,}; got {getattr(limits, name):,}.")
+            raise InputError(
+                f"{option(f'--max-{name}', name)} needs 1 to {highest:,}; got {getattr(limits, name):,}."
+            )
     if not 0.1 <= limits.seconds <= 3600:
-        raise InputError(f"--max-seconds needs 0.1 to 3,600; got {limits.seconds:g}.")
+        raise InputError(f"{option('--max-seconds', 'seconds')} needs 0.1 to 3,600; got {limits.seconds:g}.")
 
 
 def check_place(host: str, port: int, token: str | None) -> None:
     """Refuse an impossible port, and other computers without a token that is hard to guess."""
     if not 0 <= port <= 65_535:
-        raise InputError(f"--port needs 0 to 65,535; got {port}.")
+        raise InputError(f"{option('--port')} needs 0 to 65,535; got {port}.")
     if host not in LOOPBACK and token is None:
-        raise InputError(f"--host {host} lets other computers in and needs --token beside it.")
+        raise InputError(
+            f"{option('--host')} {host} lets other computers in and needs {option('--token')} beside it."
+        )
     if token is not None and not token.isascii():
-        raise InputError("--token needs ASCII characters: programs send it in a header.")
+        raise InputError(f"{option('--token')} needs ASCII characters: programs send it in a header.")
     if token is not None and len(token) < SHORTEST_TOKEN:
-        raise InputError(f"--token needs at least {SHORTEST_TOKEN} characters; got {len(token)}.")
+        raise InputError(f"{option('--token')} needs at least {SHORTEST_TOKEN} characters; got {len(token)}.")
 
 
 # What every request passes first ----------------------------------------------------------------------
@@ -638,7 +642,8 @@ def bound_socket(host: str, port: int) -> socket.socket:
     except OSError as error:
         why = error.strerror or str(error)
         raise InputError(
-            f"Cannot listen at {host}, port {port} ({why}); choose another --port or --host."
+            f"Cannot listen at {host}, port {port} ({why}); choose another "
+            f"{option('--port')} or {option('--host')}."
         ) from error
 
 
