@@ -150,3 +150,33 @@ def test_a_map_is_of_the_image_that_was_scored_whatever_became_of_the_array(load
 def test_no_images_are_refused(loaded):
     with pytest.raises(InputError, match="at least one image"):
         loaded.predict(np.zeros((0, 28, 28), np.uint8))
+
+
+def test_an_image_of_pillow_is_read_as_its_file_is(finished_run, tmp_path):
+    upright = np.tile(np.linspace(10, 200, 200).astype(np.uint8), (240, 1))
+    turned = Image.Exif()
+    turned[0x112] = 6  # to be turned by a quarter
+    Image.fromarray(upright).save(tmp_path / "turned.jpg", exif=turned, quality=95)
+    Image.fromarray(upright).convert("CMYK").save(tmp_path / "cmyk.jpg", quality=95)
+    loaded = clineval.load_run(finished_run)
+    for path in (tmp_path / "turned.jpg", tmp_path / "cmyk.jpg"):
+        with Image.open(path) as picture:
+            (file,), (held,) = loaded.predict(path).predictions, loaded.predict(picture).predictions
+        assert file.risk == held.risk, path
+
+
+def test_an_image_of_pillow_of_several_pictures_is_refused_as_its_file_is(finished_run, tmp_path):
+    one = Image.fromarray(np.zeros((40, 40), np.uint8))
+    one.save(tmp_path / "two.png", save_all=True, append_images=[one.point(lambda grey: 255 - grey)])
+    with Image.open(tmp_path / "two.png") as two, pytest.raises(InputError, match="holds 2 pictures"):
+        clineval.load_run(finished_run).predict(two)
+
+
+def test_the_notebook_warns_of_what_the_command_warns_of(finished_run, tmp_path):
+    grey = np.tile(np.linspace(10, 200, 256).astype(np.uint8), (256, 1)).T
+    grey[100:112, [place + step for place in range(20, 230, 8) for step in (0, 1)]] = 250  # like letters
+    Image.fromarray(grey).save(tmp_path / "text.png")
+    (shown,) = clineval.load_run(finished_run).predict(tmp_path / "text.png").predictions
+    (told,) = clineval.predict(finished_run, [tmp_path / "text.png"])
+    assert shown.warnings == told.warnings
+    assert "burnt_in" in [each.code for each in shown.warnings]

@@ -18,8 +18,8 @@ from scipy.stats import rankdata
 from threadpoolctl import threadpool_limits
 
 from clineval.data.cohort import Cohort
-from clineval.data.findings import stroke_pixels
-from clineval.data.image_files import HeldFile, find_images, read_squares
+from clineval.data.findings import bears_marks, stroke_pixels
+from clineval.data.image_files import HeldFile, Squares, find_images, read_squares
 from clineval.data.preparation import DEEP, Unusable, check_preparation
 from clineval.data.similarity import evenly_spaced
 from clineval.errors import InputError, Progress, in_short, option
@@ -203,9 +203,8 @@ class Explainer:
     @property
     def _threshold(self) -> float | None:
         model, threshold = self.run.primary or ("", nan)
-        points = [threshold] if model == self.model else []
-        points += [each.threshold for each in self.run.thresholds[self.model]]
-        return next((each for each in points if not isnan(each)), None)
+        own = threshold if model == self.model else self.run.threshold_of(self.model)
+        return None if isnan(own) else own
 
     @cached_property
     def _as_trained(self) -> Version:
@@ -459,7 +458,8 @@ def explain(
     run = read_run(Path(results))
     ready = explainer(run, model, matching=matching)
     files = find_images(sources).images
-    names, (squares,) = read_prepared(ready.run, files, fit=fit, bits=bits, second_view=False)
+    names, read = read_prepared(ready.run, files, fit=fit, bits=bits, second_view=False)
+    (squares,) = read.views
     stems = _stems(names)
     _check_out(out, stems, results=Path(results), sources=sources)
     found = []
@@ -527,8 +527,8 @@ def check_test_maps(run: StoredRun, cohort: Cohort, *, missed: Sequence[str]) ->
 
 def read_prepared(
     run: StoredRun, files: Sequence[tuple[Path | HeldFile, str]], *, fit: str, bits: int, second_view: bool
-) -> tuple[list[str], tuple[Images, ...]]:
-    """The names of image files, and the squares cut from them, each cut of shape (images, side, side).
+) -> tuple[list[str], Squares]:
+    """The names of image files, and the squares cut from them.
 
     Raises
     ------
@@ -537,12 +537,14 @@ def read_prepared(
     cuts = cut_for(run, fit, second_view=second_view)
     check_preparation(size=run.side, fit=cuts[0], bits=bits)
     paths = [path for path, _ in files]
-    squares = read_squares(paths, side=run.side, fits=cuts, bits=bits, colour=bool(run.in_colour))
+    squares = read_squares(
+        paths, side=run.side, fits=cuts, bits=bits, colour=bool(run.in_colour), marked=bears_marks
+    )
     read = zip(files, squares.read, strict=True)
     bad = [f"{name}: {why}" for (_, name), why in read if isinstance(why, Unusable)]
     if bad:
         raise InputError(f"{len(bad)} of {len(squares.read)} images cannot be used: {in_short(bad)}.")
-    return [name for _, name in files], squares.views
+    return [name for _, name in files], squares
 
 
 def _stems(names: Sequence[str]) -> list[str]:

@@ -405,9 +405,10 @@ def _measures(
 ) -> Iterator[tuple[str, Estimate]]:
     plain: dict[str, Any] = {"group": cohort.group, "level": level}
     yield "auc", auc_logit(cohort.outcome, risk, **plain)
-    chosen = [each for each in run.thresholds[model] if each.chosen_on != "fixed"] or run.thresholds[model]
-    threshold = chosen[0].threshold if chosen else NO_THRESHOLD
-    point = operating_point(cohort.outcome, risk, threshold, **plain)
+    threshold = run.threshold_of(model)
+    point = operating_point(
+        cohort.outcome, risk, NO_THRESHOLD if math.isnan(threshold) else threshold, **plain
+    )
     yield "sensitivity", point.sensitivity
     yield "specificity", point.specificity
     yield "calibration_intercept", calibration_intercept(cohort.outcome, risk, **plain)

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageOps
 
 from clineval.data.image_files import HeldFile, ReadImage, find_images, read_images
 from clineval.data.preparation import DEEP, Unusable, box_of, grey_of_colour, square_to_score
@@ -516,10 +516,15 @@ class LoadedRun:
         files = (
             [_held(each, place) for place, each in enumerate(given)] if held else find_images(given).images
         )
-        names, views = read_prepared(self.run, files, fit=fit, bits=bits, second_view=second_view)
-        first, *second = views
+        names, squares = read_prepared(self.run, files, fit=fit, bits=bits, second_view=second_view)
+        first, *second = squares.views
         found = predict_images(
-            self.run, first, second=next(iter(second), None), names=names, matching=matching
+            self.run,
+            first,
+            second=next(iter(second), None),
+            names=names,
+            read=[each for each in squares.read if isinstance(each, ReadImage)],
+            matching=matching,
         )
         return PredictedImages(self.run, tuple(found), first, matching)
 
@@ -560,10 +565,16 @@ def _prepared(image: NDArray[np.uint8], run: StoredRun) -> NDArray[np.uint8]:
 
 
 def _held(image: Image.Image, place: int) -> tuple[HeldFile, str]:
-    """An image of Pillow as the file that it would be saved as, without loss, and its number as its name."""
+    """An image of Pillow as the file that it would be saved as, without loss, and its number as its name.
+
+    A file's word on how it is turned (EXIF) is followed, as it is where the file itself is read.
+    """
+    if (frames := getattr(image, "n_frames", 1)) > 1:
+        raise InputError(f"image {place} holds {frames} pictures; copy the one that is meant: image.copy().")
     kept = io.BytesIO()
+    turned = ImageOps.exif_transpose(image)
     try:
-        image.save(kept, format="PNG")
+        (turned.convert("RGB") if turned.mode == "CMYK" else turned).save(kept, format="PNG")
     except OSError as error:
         raise InputError(
             f"predict needs images of Pillow that PNG can hold; image {place}: {error}."

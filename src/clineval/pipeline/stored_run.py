@@ -243,10 +243,13 @@ class StoredRun:
     @property
     def main(self) -> tuple[str, float]:
         """The primary model and its threshold; the last model where the run named none. NaN: no threshold."""
-        if self.primary is not None:
-            return self.primary
-        points = self.thresholds[self.names[-1]]
-        return self.names[-1], points[0].threshold if points else math.nan
+        return self.primary or (self.names[-1], self.threshold_of(self.names[-1]))
+
+    def threshold_of(self, model: str) -> float:
+        """The first of a model's frozen thresholds that was chosen, else the default one; NaN for none."""
+        given = self.thresholds[model]
+        points = [each for each in given if each.chosen_on != "fixed"] or list(given)
+        return points[0].threshold if points else math.nan
 
 
 @dataclass(frozen=True)
