@@ -395,3 +395,13 @@ def test_seven_cells_a_side_are_compared_at_even_steps_whatever_the_size(run, si
     assert np.ptp(np.diff(cells)) <= 1
     last = -(-side // explain.stride_for(side)) - 1
     assert abs(cells[0] - (last - cells[-1])) <= cells[1] - cells[0]
+
+
+def test_a_map_never_takes_the_place_of_an_image_of_a_folder_that_is_read(finished_run, tmp_path):
+    pictures = phantom(seed=9, cases=(60, 20, 30)).images
+    for name, image in {"a": pictures[0], "a_map": pictures[1]}.items():
+        Image.fromarray(image).save(tmp_path / f"{name}.png")
+    before = (tmp_path / "a_map.png").read_bytes()
+    with pytest.raises(InputError, match=r"a_map\.png is one of the images"):
+        explain.explain(finished_run, [tmp_path], out=tmp_path, model="logreg")
+    assert (tmp_path / "a_map.png").read_bytes() == before

@@ -285,8 +285,9 @@ def predict(
 ) -> None:
     """Risk of each image by the primary model, whether it is flagged at its frozen threshold, and a warning.
 
-    The warning says where an image is unlike the training images: its texture_distance or grey_distance is
-    beyond the run's limit. With --all-models, --format or --out every model and both distances are given.
+    The warning says where an image is unlike the training images (its texture_distance or grey_distance is
+    beyond the run's limit), is one of them, bears burnt-in text or measuring marks, is nearly black, or is in
+    colour. With --all-models, --format or --out every model and both distances are given.
 
     Examples:
       clineval predict results lesion.png

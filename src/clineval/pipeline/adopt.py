@@ -36,6 +36,7 @@ from clineval.models.classifier import (
     standardised_by,
     write_refitted,
 )
+from clineval.models.parallel import checked_workers
 from clineval.models.preprocessing import View, external_view
 from clineval.models.stored import Floats
 from clineval.pipeline.external import ExternalScores, score_external
@@ -114,6 +115,7 @@ def adopt_run(
     check_name(local.name)
     check_apart(results, own, out)
     check_formats(formats)
+    checked_workers(jobs)
     recorder, unchanged = provenance.Recorder(), watch(results)
     with recorder.step("read"):
         run = _read_parent(results)

@@ -1,7 +1,7 @@
 """Maps of what a model's risk depends on, each checked before it is shown: the work of clineval explain."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -461,7 +461,8 @@ def explain(
     names, read = read_prepared(ready.run, files, fit=fit, bits=bits, second_view=False)
     (squares,) = read.views
     stems = _stems(names)
-    _check_out(out, stems, results=Path(results), sources=sources)
+    images = {path.resolve() for path, _ in files}
+    _check_out(out, stems, results=Path(results), sources=sources, images=images)
     found = []
     for name, stem, square in zip(names, stems, squares, strict=True):
         each = ready.explain(square, image=name)
@@ -558,7 +559,9 @@ def _stems(names: Sequence[str]) -> list[str]:
     return found
 
 
-def _check_out(out: Path, stems: Sequence[str], *, results: Path, sources: Sequence[Path | str]) -> None:
+def _check_out(
+    out: Path, stems: Sequence[str], *, results: Path, sources: Sequence[Path | str], images: Set[Path]
+) -> None:
     """Refuse, before any image is scored, a folder that cannot be written or holds what is read."""
     if out.exists() and not out.is_dir():
         raise InputError(f"{option('--out')} needs a folder for the maps; {out} is a file.")
@@ -567,7 +570,7 @@ def _check_out(out: Path, stems: Sequence[str], *, results: Path, sources: Seque
         picture = out / f"{stem}.png"
         if picture.is_symlink() or (picture.exists() and not picture.is_file()):
             raise InputError(f"{picture} is in the way of a map's picture; choose another --out.")
-        if any(picture.resolve() == Path(source).resolve() for source in sources):
+        if picture.resolve() in images:
             raise InputError(f"{picture} is one of the images; choose another --out.")
 
 

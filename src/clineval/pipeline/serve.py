@@ -423,7 +423,7 @@ class PredictedImages:
         """
         from clineval.pipeline.explain import explainer  # loads what the report is written with
 
-        place = image if isinstance(image, int) else self._place_of(image)
+        place = int(image) if isinstance(image, int | np.integer) else self._place_of(image)
         if not -len(self) <= place < len(self):
             raise InputError(f"explain needs one of {len(self)} images, counted from 0; got {place}.")
         ready = explainer(self.run, model, matching=self.matching)

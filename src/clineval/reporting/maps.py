@@ -80,7 +80,8 @@ def draw_explanation(found: Explanation, ax: Axes) -> float:
                 _draw_extremes(changes, ax, box)
     if found.check.passed:
         _draw_scale(ax, left=STEP, top=_TITLE + 1.05, across=_ACROSS - STEP, largest=largest)
-    words = _KEY if found.check.passed else "Both maps are grey: not to be read."
+    grey = "The map is grey" if found.randomised is None else "Both maps are grey"
+    words = _KEY if found.check.passed else f"{grey}: not to be read."
     ax.text(0, _TITLE + 1.04, words, fontsize=6, va="top", color=MUTED, linespacing=1.3)
     bottom = _TITLE + 1 + _SCALE
     ax.set_xlim(0, _ACROSS)
