@@ -339,6 +339,14 @@ def test_risks_out_of_fold_are_by_heads_that_did_not_see_the_case():
     assert head.out_of_fold[out] == pytest.approx(expected)
 
 
+def test_a_head_takes_risks_that_were_rounded_to_certainty():
+    x, outcome, risk = drawn(60)
+    outcome[0], risk[0] = True, 1.0
+    certain = evaluate_heads(outcome, risk, x @ x.T, target=0.9, repeats=1, draws=50)
+    risk[0] = 1 - 5e-13
+    assert certain == evaluate_heads(outcome, risk, x @ x.T, target=0.9, repeats=1, draws=50)
+
+
 def test_a_head_finds_what_the_frozen_model_does_not_know():
     x, outcome, risk = drawn(300)
     kept, anew, shrunken = evaluate_heads(outcome, risk, x @ x.T, target=0.9, repeats=2, draws=100)

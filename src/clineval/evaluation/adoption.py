@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import expit, logit
+from scipy.special import expit
 
 from clineval.errors import InputError
 from clineval.evaluation.operating_points import HALF, SENSITIVITY_90
@@ -28,6 +28,7 @@ from clineval.statistics.updating import (
     EvaluatedHead,
     EvaluatedUpdate,
     Head,
+    bounded_logit,
     evaluate_heads,
     evaluate_updates,
     fit_update,
@@ -287,7 +288,7 @@ def with_heads(
     of = {str(model): rows["risk"].to_numpy(np.float64) for model, rows in frame.groupby("model")}
     own = of | {name: head.out_of_fold for name, head in heads.items()}
     own |= {
-        name: expit(np.mean([logit(own[part]) for part in names], axis=0))
+        name: expit(np.mean([bounded_logit(own[part]) for part in names], axis=0))
         for name, names in parts.items()
         if set(names) & set(heads)
     }

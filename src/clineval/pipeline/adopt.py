@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy.special import logit
 from threadpoolctl import threadpool_limits
 
 from clineval import results as provenance
@@ -65,7 +64,7 @@ from clineval.reporting.adoption import write_adoption_figure, write_adoption_pa
 from clineval.reporting.figures import write
 from clineval.results.folder import replace_folder, require_apart, watch
 from clineval.settings import AdoptionSettings
-from clineval.statistics.updating import Head, LocalKernel, fit_head
+from clineval.statistics.updating import Head, LocalKernel, bounded_logit, fit_head
 
 LOCAL = "local_predictions.csv"  # the parent's risks of the local cases
 MODELS = "models"
@@ -255,7 +254,9 @@ def _heads(
             cohort.outcome,
             LocalKernel(
                 kernels[name],
-                logit(scored.risks[name]) if settings.update == "head_shrunken" else np.zeros(len(cohort)),
+                bounded_logit(scored.risks[name])
+                if settings.update == "head_shrunken"
+                else np.zeros(len(cohort)),
             ),
             group=group,
             seed=settings.local.evaluation.seed,

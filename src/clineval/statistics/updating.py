@@ -525,6 +525,11 @@ class _Fit:
         )
 
 
+def bounded_logit(risk: Floats) -> Floats:
+    """Log odds of stored risks, which have 12 decimals; those of 0 and 1 are taken half of the last away."""
+    return logit(np.clip(risk, 5e-13, 1 - 5e-13))
+
+
 @takes_series
 def evaluate_heads(
     outcome: ArrayLike,
@@ -555,8 +560,8 @@ def evaluate_heads(
         odds over the repeats.
     """
     outcome, risk = checked_risks(outcome, risk)
-    frozen = logit(risk)
-    own = frozen if head_risk is None else logit(checked_risks(outcome, head_risk)[1])
+    frozen = bounded_logit(risk)
+    own = frozen if head_risk is None else bounded_logit(checked_risks(outcome, head_risk)[1])
     rest = frozen - share * own
     kernel = np.asarray(kernel, dtype=np.float64)
     offsets = dict(zip(HEADS, (np.zeros(len(risk)), own), strict=True))
@@ -618,7 +623,7 @@ def _log_odds(
     """Of the fitting cases out of fold and of the others, with what the model's other parts add."""
     own = local.offset[out] + head.intercept + local.kernel[np.ix_(out, fit)] @ head.weight
     rest = np.broadcast_to(local.rest, local.offset.shape)
-    return local.share * logit(head.out_of_fold) + rest[fit], local.share * own + rest[out]
+    return local.share * bounded_logit(head.out_of_fold) + rest[fit], local.share * own + rest[out]
 
 
 def _crossed(outcome: Bools, local: LocalKernel, fold: NDArray[np.intp], penalty: float) -> Floats:
