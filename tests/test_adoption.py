@@ -301,6 +301,7 @@ def refused(command, capsys, out) -> str:
 @pytest.mark.parametrize(
     ("further", "said"),
     [
+        (["--jobs", "0"], "--jobs needs a number from 1 on"),
         (("--update", "refit"), "--update needs one of nothing, intercept"),
         (("--target", "90"), "--target needs a number between 0 and 1"),
         (("--assurance", "1"), "--assurance needs a number between 0 and 1"),

@@ -405,3 +405,9 @@ def test_a_map_never_takes_the_place_of_an_image_of_a_folder_that_is_read(finish
     with pytest.raises(InputError, match=r"a_map\.png is one of the images"):
         explain.explain(finished_run, [tmp_path], out=tmp_path, model="logreg")
     assert (tmp_path / "a_map.png").read_bytes() == before
+
+
+def test_a_map_of_any_model_names_the_threshold_that_was_chosen_for_it(run, square):
+    for model in ("logreg", "combined"):
+        (chosen,) = [each.threshold for each in run.thresholds[model] if each.chosen_on != "fixed"]
+        assert explainer(run, model).explain(square, stride=14).threshold == chosen

@@ -180,3 +180,8 @@ def test_the_notebook_warns_of_what_the_command_warns_of(finished_run, tmp_path)
     (told,) = clineval.predict(finished_run, [tmp_path / "text.png"])
     assert shown.warnings == told.warnings
     assert "burnt_in" in [each.code for each in shown.warnings]
+
+
+def test_a_map_is_asked_for_by_a_number_of_numpy_too(predicted):
+    (place,) = np.flatnonzero(predicted.table["image"] == "1.png")
+    assert predicted.explain(place, model="logreg").image == "1.png"

@@ -440,7 +440,8 @@ def grouped(cohort: Cohort, audit: Audit, *, seed: int = 0) -> Cohort:
     sizes = {name: int(cohort.within(name).sum()) for name in ("train", "val", "test")}
     if not all(sizes.values()) or sum(sizes.values()) != len(cohort):
         got = ", ".join(np.unique(cohort.split).tolist())
-        raise InputError(f"--split grouped needs a cohort of train, val and test; got {got}.")
+        how = option("--split grouped", "split='grouped'")
+        raise InputError(f"{how} needs a cohort of train, val and test; got {got}.")
     shares = (sizes["val"] / len(cohort), sizes["test"] / len(cohort))
     split = by_group(cohort.outcome, audit.group_of, shares=shares, seed=seed)
     return replace(official(cohort, audit), split=split, case=audit.case)
