@@ -63,16 +63,16 @@ TRAINER = """
 import os, subprocess, time
 from clineval.models.training_process import trainer
 with trainer(()):
-    listed = subprocess.check_output(["ps", "-o", "pid=,args=", "--ppid", str(os.getpid())], text=True)
+    listed = subprocess.check_output(["ps", "-ww", "-o", "pid=,args=", "--ppid", str(os.getpid())], text=True)
     print(*[line.split()[0] for line in listed.splitlines() if "training_process" in line], flush=True)
     time.sleep(60)
 """
 
 
 def children():
-    """Processes that this one has started and that still run."""
+    """Processes that this one has started and that still run; -ww, or COLUMNS would cut their names."""
     listed = subprocess.run(
-        ["ps", "-o", "pid=,args=", "--ppid", str(os.getpid())], capture_output=True, text=True
+        ["ps", "-ww", "-o", "pid=,args=", "--ppid", str(os.getpid())], capture_output=True, text=True
     )
     return [line for line in listed.stdout.splitlines() if "popen_loky" in line]
 
