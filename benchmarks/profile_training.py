@@ -11,7 +11,8 @@ import torch
 from torch.nn import functional
 from torch.profiler import ProfilerActivity, profile
 
-from clineval.models.network_training import build_network, one_thread
+from clineval.models.network_training import build_network, one_thread, optimisers_of
+from clineval.settings import NetworkSettings
 
 STEPS = 30
 SHOWN = 14
@@ -19,13 +20,13 @@ SHOWN = 14
 
 def main() -> None:
     network = build_network(28, 28, seed=0)
-    optimiser = torch.optim.AdamW(network.parameters(), lr=4e-3, weight_decay=0.05, fused=True)
+    optimisers = optimisers_of(network, NetworkSettings())
     images, labels = torch.randn(STEPS, 64, 1, 28, 28), torch.randint(0, 2, (STEPS, 64))
 
     def step(number: int) -> None:
-        optimiser.zero_grad()
         functional.cross_entropy(network(images[number]), labels[number]).backward()
-        optimiser.step()
+        for optimiser in optimisers:
+            optimiser.step(4e-3)
 
     with one_thread():
         for number in range(5):

@@ -12,15 +12,16 @@ from clineval.data.phantom import phantom
 from clineval.errors import InputError
 from clineval.models.network import read
 from clineval.models.network_training import (
+    Decaying,
     Watched,
     _Guard,
-    _optimiser,
     augment,
     build_network,
     epochs_of,
     fit,
     learning_rate,
     one_thread,
+    optimisers_of,
     parameters_of,
     scale_grey,
 )
@@ -124,11 +125,26 @@ def test_the_schedule_ends_with_the_last_epoch_trained(fitted):
 
 def test_norms_and_biases_do_not_decay():
     network = build_network(28, 28, seed=0)
-    decaying, others = _optimiser(network, QUICK).param_groups
-    assert {one.ndim for one in decaying["params"]} == {2, 4}
-    assert {one.ndim for one in others["params"]} == {1}
-    assert (decaying["weight_decay"], others["weight_decay"]) == (QUICK.weight_decay, 0.0)
-    assert parameters_of(network) == sum(one.numel() for one in (*decaying["params"], *others["params"]))
+    decaying, others = optimisers_of(network, QUICK)
+    assert {one.ndim for one in decaying.weights} == {2, 4}
+    assert {one.ndim for one in others.weights} == {1}
+    assert (decaying.decay, others.decay) == (QUICK.weight_decay, 0.0)
+    assert parameters_of(network) == sum(one.numel() for one in (*decaying.weights, *others.weights))
+
+
+def test_three_steps_are_those_of_adamw_by_hand():
+    """Loshchilov, Hutter (2019), Decoupled weight decay regularization, arXiv:1711.05101, algorithm 2."""
+    weight = torch.tensor([1.0, -2.0, 0.5], requires_grad=True)
+    optimiser = Decaying([weight], decay=0.1)
+    hand, mean, square = np.array([1.0, -2.0, 0.5]), np.zeros(3), np.zeros(3)
+    for step, rate in enumerate((0.1, 0.2, 0.05), start=1):
+        weight.square().sum().backward()
+        optimiser.step(rate)
+        mean, square = 0.9 * mean + 0.1 * 2 * hand, 0.999 * square + 0.001 * (2 * hand) ** 2
+        move = mean / (1 - 0.9**step) / (np.sqrt(square / (1 - 0.999**step)) + 1e-8)
+        hand = hand - rate * (0.1 * hand + move)
+        assert weight.grad is None
+    np.testing.assert_allclose(weight.detach().numpy(), hand, rtol=1e-6)  # float32
 
 
 def test_the_stored_network_gives_the_loss_that_was_watched(fitted):

@@ -4,7 +4,6 @@ import contextlib
 import copy
 import math
 import os
-import tempfile
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from functools import cache
@@ -15,6 +14,7 @@ from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.optim.adamw import adamw
 
 from clineval.errors import InputError
 from clineval.models.network import GRID, WIDTH, LearningCurve, Network, rows_of, stored, stride_of
@@ -98,14 +98,14 @@ def _fit(
     batch = min(settings.batch, len(train.labels))
     steps = len(train.labels) // batch
     settings = replace(settings, epochs=epochs_of(steps, settings))
-    optimiser = _optimiser(network, settings)
+    optimisers = optimisers_of(network, settings)
     averaged = copy.deepcopy(network).eval()
     pair = _Averaging(network, averaged, settings.average_decay)
     losses: list[float] = []
     for epoch in range(settings.epochs):
         losses.append(
             _epoch(
-                network, train, optimiser, pair, epoch=epoch, steps=steps, settings=settings, chance=chance
+                network, train, optimisers, pair, epoch=epoch, steps=steps, settings=settings, chance=chance
             )
         )
         if not math.isfinite(losses[-1]) and watched is None:
@@ -119,7 +119,7 @@ def _fit(
 def _epoch(
     network: "DepthNet",
     train: Shown,
-    optimiser: torch.optim.AdamW,
+    optimisers: tuple["Decaying", ...],
     averaging: "_Averaging",
     *,
     epoch: int,
@@ -136,14 +136,13 @@ def _epoch(
     total = torch.zeros((), device=images.device)
     for step in range(steps):
         chosen = order[step * batch : (step + 1) * batch]
-        optimiser.zero_grad()
         loss = functional.cross_entropy(
             network(images[chosen]), train.labels[chosen], label_smoothing=settings.label_smoothing
         )
         loss.backward()
-        for group in optimiser.param_groups:
-            group["lr"] = learning_rate(epoch * steps + step, settings.epochs * steps, settings)
-        optimiser.step()
+        rate = learning_rate(epoch * steps + step, settings.epochs * steps, settings)
+        for optimiser in optimisers:
+            optimiser.step(rate)
         averaging.update()
         total += loss.detach()
     return float(total) / steps
@@ -197,30 +196,47 @@ def learning_rate(step: int, steps: int, settings: NetworkSettings) -> float:
     return settings.learning_rate * 0.5 * (1 + math.cos(math.pi * (step - rise) / (steps - rise)))
 
 
-def _optimiser(network: nn.Module, settings: NetworkSettings) -> torch.optim.AdamW:
-    """AdamW of which norms and biases (arrays of one dimension) do not decay."""
-    load_optimiser()
+class Decaying:
+    """AdamW on some weights, by torch's function, for the class would first load torch's compiler."""
+
+    def __init__(self, weights: list[Tensor], *, decay: float) -> None:
+        self.weights = weights
+        self.decay = decay
+        self._means = [torch.zeros_like(one) for one in weights]
+        self._squares = [torch.zeros_like(one) for one in weights]
+        self._steps = [torch.zeros((), device=one.device) for one in weights]
+
+    def step(self, rate: float) -> None:
+        """Move the weights against their gradients, then forget these."""
+        gradients = [one.grad for one in self.weights if one.grad is not None]
+        with torch.no_grad():
+            adamw(
+                self.weights,
+                gradients,
+                self._means,
+                self._squares,
+                [],
+                self._steps,
+                fused=True,
+                amsgrad=False,
+                beta1=0.9,
+                beta2=0.999,
+                lr=rate,
+                weight_decay=self.decay,
+                eps=1e-8,
+                maximize=False,
+            )
+        for one in self.weights:
+            one.grad = None
+
+
+def optimisers_of(network: nn.Module, settings: NetworkSettings) -> tuple[Decaying, Decaying]:
+    """For what decays, and for norms and biases (arrays of one dimension), which do not."""
     weights = list(network.parameters())
-    decaying, others = [one for one in weights if one.ndim > 1], [one for one in weights if one.ndim == 1]
-    groups = [
-        {"params": decaying, "weight_decay": settings.weight_decay},
-        {"params": others, "weight_decay": 0.0},
-    ]
-    return torch.optim.AdamW(groups, lr=settings.learning_rate, fused=True)
-
-
-@cache
-def load_optimiser() -> None:
-    """Make a first optimiser, for which torch loads its compiler, and leave no folder of the compiler's."""
-    name = "TORCHINDUCTOR_CACHE_DIR"
-    before = os.environ.get(name)
-    with tempfile.TemporaryDirectory() as folder:
-        os.environ[name] = before or folder
-        try:
-            torch.optim.AdamW([torch.zeros(1)])
-        finally:
-            if before is None:
-                del os.environ[name]
+    return (
+        Decaying([one for one in weights if one.ndim > 1], decay=settings.weight_decay),
+        Decaying([one for one in weights if one.ndim == 1], decay=0.0),
+    )
 
 
 class _Averaging:

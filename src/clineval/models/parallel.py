@@ -481,9 +481,7 @@ def load_training() -> None:
     import sklearn.linear_model
     import sklearn.svm  # noqa: F401
 
-    from clineval.models.network_training import load_optimiser
-
-    load_optimiser()
+    import clineval.models.network_training  # noqa: F401
 
 
 @contextlib.contextmanager
