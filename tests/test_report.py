@@ -298,3 +298,11 @@ def test_a_half_written_file_beside_is_refused_in_one_line(results, tmp_path, co
     with pytest.raises(InputError, match="gallery") as caught:
         write_report(folder)
     assert "\n" not in str(caught.value)
+
+
+def test_no_key_of_the_program_stands_for_a_threshold_or_a_split(phantom_page):
+    """Of tables and sentences; the ledger, commands and file names say their keys."""
+    words = " ".join(Words(phantom_page).text)
+    assert "chosen for 90% sensitivity" in words
+    assert "sensitivity_90" not in words
+    assert "train_out_of_fold" not in words

@@ -211,7 +211,7 @@ def _verdict(artefacts: Artefacts, subject: Subject, curves: Curves) -> dict[str
     return {
         "verdict": verdict_on(subject, curves, where=where),
         "detection": sentences.detection(point, condition=subject.condition) if point is not None else "",
-        "rule": primary.rule if primary is not None else "",
+        "rule": sentences.rule_words(primary.rule) if primary is not None else "",
         "beside": external.beside(transport, subject) if transport else {},
         "names": (str(transport.get("internal", "")), where),
     }

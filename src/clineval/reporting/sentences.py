@@ -290,6 +290,11 @@ def split_name(split: str) -> str:
     return {"train_out_of_fold": "out-of-fold training data", "val": "validation data"}.get(split, split)
 
 
+def rule_words(rule: str) -> str:
+    """How something was chosen, with the program's own splits in words."""
+    return rule.replace("train_out_of_fold", split_name("train_out_of_fold"))
+
+
 def listed(names: Sequence[str], *, last: str = "and") -> str:
     """``a``, ``a and b``, ``a, b and c``."""
     return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} {last} {names[-1]}"

@@ -309,7 +309,7 @@ def mcnemar_table(subject: Subject, population: str) -> Table | None:
             rows.append(
                 (
                     f"{each.models[1]} − {each.models[0]}",
-                    each.point,
+                    _point_words(subject, each),
                     rate,
                     signed_cell(negated(gap), as_points=True),
                     f"{only[0]} / {only[1]}", sentences.p_text(each.p_values.get(rate)) or "–",
@@ -317,13 +317,19 @@ def mcnemar_table(subject: Subject, population: str) -> Table | None:
             )  # fmt: skip
     headings = (
         "models",
-        "operating point",
+        "threshold",
         "rate",
         "difference, percentage points",
         "only first / only second right",
         "McNemar",
     )
     return Table(headings, tuple(rows), first=4) if rows else None
+
+
+def _point_words(subject: Subject, compared: PointComparison) -> str:
+    scores = subject.scores(compared.models[0], compared.population)
+    points = () if scores is None else scores.operating_points
+    return next((sentences.aim_words(point) for point in points if point.name == compared.point), compared.point)
 
 
 def recalibration_table(artefacts: Artefacts) -> Table | None:
