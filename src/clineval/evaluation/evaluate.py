@@ -484,7 +484,7 @@ def _groups_across(table: pd.DataFrame) -> Iterator[str]:
     across = int((split_of.groupby(codes).nunique() > 1).sum())
     if across:
         yield (
-            f"{across} group{' has' if across == 1 else 's have'} cases in more than one split, so the models "
+            f"{across} group{' has' if across == 1 else 's have'} cases in more than one split, so models "
             f"may have learnt from what they are scored on. {TEST_CLEAN}, where it is given, is without them."
         )
 

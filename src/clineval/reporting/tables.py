@@ -329,7 +329,8 @@ def mcnemar_table(subject: Subject, population: str) -> Table | None:
 def _point_words(subject: Subject, compared: PointComparison) -> str:
     scores = subject.scores(compared.models[0], compared.population)
     points = () if scores is None else scores.operating_points
-    return next((sentences.aim_words(point) for point in points if point.name == compared.point), compared.point)
+    named = {point.name: sentences.aim_words(point) for point in points}
+    return named.get(compared.point, compared.point)
 
 
 def recalibration_table(artefacts: Artefacts) -> Table | None:
