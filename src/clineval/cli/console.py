@@ -102,14 +102,14 @@ def _announce_by_line(step: str) -> Progress:
 
 def _bars() -> Any:
     from rich import progress
+    from rich.table import Column
 
+    counted = (progress.MofNCompleteColumn, progress.TimeElapsedColumn, progress.TimeRemainingColumn)
     return progress.Progress(
         progress.SpinnerColumn(),
         progress.TextColumn("{task.description}"),
-        progress.BarColumn(),
-        progress.MofNCompleteColumn(),
-        progress.TimeElapsedColumn(),
-        progress.TimeRemainingColumn(),
+        progress.BarColumn(),  # the one that shrinks in a narrow terminal
+        *(column(table_column=Column(no_wrap=True)) for column in counted),
         console=Console(stderr=True),
     )
 
@@ -456,7 +456,7 @@ def _wrong_usage(error: Any) -> int:
     where = context.command_path if context else "clineval"
     without_value = hasattr(error, "option_name") and not hasattr(error, "possibilities")
     code = REFUSED if isinstance(error, typer.BadParameter) or without_value else USAGE
-    return _ended(f"{error.format_message()} See: {where} --help", code=code)
+    return _ended(f"{error.format_message().rstrip('.')}. See: {where} --help", code=code)
 
 
 def _output_closed() -> int:

@@ -46,7 +46,7 @@ Device = Annotated[str, typer.Option(help="cpu, cuda or mps.")]
 Split = Annotated[
     str,
     typer.Option(
-        help="official; deduplicated (no near-duplicate of a test image in train); grouped (split anew, "
+        help="official; deduplicated (no near-duplicate of a test image in train); grouped (split again, "
         "near-duplicates joined)."
     ),
 ]

@@ -271,7 +271,7 @@ def run(
                 write_run_probes(
                     cohort, read, table, evaluation, settings.evaluation, folder, announce=announce
                 )
-        announce("Drawing the figures, checking maps of test images")
+        announce("Drawing figures, checking maps")
         of_models = partial(
             draw_models, folder, table, evaluation, lines, exploration, cohort, formats=formats
         )
@@ -461,7 +461,7 @@ def open_test(
         condition=cohort.condition,
         frozen=frozen,
         table=table,
-        progress=announce("Scoring the table, test included, once"),
+        progress=announce("Scoring the table, test included"),
     )
 
 
