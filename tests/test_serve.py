@@ -10,6 +10,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from contextlib import contextmanager
 
@@ -181,8 +182,13 @@ PART = b'--x\r\ncontent-disposition: form-data; name="images"; filename="a.png"\
         ({"content-type": "multipart/form-data"}, PART, 415, "multipart/form-data"),
         (FORM, b"--x--\r\n", 400, "at least one image"),
         (FORM, b"rubbish", 400, "cannot be read"),
-        (FORM, PART, 400, "before it was whole"),
-        (FORM, PART.replace(b'; filename="a.png"', b"") + b"\r\n--x--\r\n", 400, "a field that is none"),
+        (FORM, PART, 400, "before it was complete"),
+        (
+            FORM,
+            PART.replace(b'; filename="a.png"', b"") + b"\r\n--x--\r\n",
+            400,
+            "a field that is not a file",
+        ),
         (FORM, PART + b"\r\n--x--\r\n", 422, "a.png: it cannot be read as an image"),
     ],
 )
@@ -235,6 +241,35 @@ def test_an_answer_that_takes_too_long_or_too_much_memory_is_given_up(run, monke
 
     monkeypatch.setattr(web, "predict_held", full)
     assert slow.post("/api/predict", files=sent(GOOD)).status_code == 503
+
+
+def test_a_request_that_ran_out_of_time_keeps_its_place_and_bytes_until_its_work_has_ended(run, monkeypatch):
+    monkeypatch.setattr(web, "WORKERS", 1)
+    made, working, may_end = [], threading.Event(), threading.Event()
+
+    def wait(*_):
+        working.set()
+        assert may_end.wait(20)
+
+    monkeypatch.setattr(web, "predict_held", wait)
+    kind = web.Service
+    monkeypatch.setattr(web, "Service", lambda *given: made.append(kind(*given)) or made[-1])
+    slow = client_of(run, limits=Limits(seconds=0.2, requests=2))
+    (service,) = made
+    try:
+        first = slow.post("/api/predict", files=sent(GOOD))
+        assert working.is_set()
+        assert first.status_code == 503
+        assert first.json()["error"] == "The answer took longer than 0.2 s; send fewer images."
+        assert service._slots.left == 1, "the thread is still at work"
+        assert service._held.left < web.MOST_HELD
+        queued = slow.post("/api/predict", files=sent(GOOD))  # never began, so it holds nothing any more
+        assert queued.status_code == 503
+        assert service._slots.left == 1
+    finally:
+        may_end.set()
+    service._pool.shutdown(wait=True)
+    assert (service._slots.left, service._held.left) == (2, web.MOST_HELD)
 
 
 def test_a_fault_of_the_program_is_one_line_without_a_name_and_the_server_goes_on(run, monkeypatch):
@@ -323,6 +358,8 @@ def test_a_server_for_every_address_is_known_by_any_but_by_no_foreign_name(run):
         ({}, 200),
         ({"origin": "http://127.0.0.1", "sec-fetch-site": "same-origin"}, 200),
         ({"sec-fetch-site": "none"}, 200),
+        ({"host": "127.0.0.1:9000", "origin": "http://127.0.0.1:9000"}, 200),  # a tunnel from another port
+        ({"host": "127.0.0.1:8642", "origin": "https://clinic.example"}, 403),  # a proxy
         ({"origin": "http://evil.example"}, 403),
         ({"origin": "null"}, 403),
         ({"origin": "http://127.0.0.1:9"}, 403),
@@ -370,7 +407,7 @@ def test_a_browser_gives_the_token_once_and_keeps_a_cookie_that_is_not_the_token
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["--host", "0.0.0.0"], "--host 0.0.0.0 lets other computers in and needs --token"),
+        (["--host", "0.0.0.0"], "--host 0.0.0.0 lets other computers connect and needs --token"),
         (["--token", "short"], "--token needs at least 16 characters; got 5"),
         (["--max-files", "0"], "--max-files needs 1 to 10,000; got 0"),
         (["--max-bytes", "999999999999"], "--max-bytes needs 1 to 256,000,000"),

@@ -479,7 +479,7 @@ def serve(
     if served.run.notice:
         notify(served.run.notice)
     if token is not None:
-        notify("The connection is not encrypted; beyond this computer put it behind HTTPS or an SSH tunnel.")
+        notify("The connection is not encrypted; on a network you do not trust, use an SSH tunnel instead.")
     with bound_socket(host, port) as at:
         shown = f"[{host}]" if ":" in host else host
         address = f"http://{shown}:{at.getsockname()[1]}/"

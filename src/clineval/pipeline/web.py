@@ -8,9 +8,10 @@ import logging
 import re
 import secrets
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, MutableMapping
+import threading
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager, suppress
+from contextlib import ExitStack, suppress
 from dataclasses import asdict, dataclass
 from os import cpu_count
 from pathlib import Path
@@ -73,14 +74,14 @@ Answer = TypeVar("Answer")
 
 @dataclass(frozen=True)
 class Limits:
-    """What one request may bring and take; what goes beyond is refused in one line.
+    """What one request may send and take; anything beyond is refused in one line.
 
     Attributes
     ----------
     bytes, pixels : per file.
     files : per request.
-    seconds : in which a request must arrive, and again in which it must be answered.
-    requests : that are read or answered at once.
+    seconds : for a request to arrive, and again for its answer.
+    requests : being read or answered at once.
     """
 
     bytes: int = 50_000_000
@@ -109,28 +110,30 @@ class Refused(Exception):
         self.status, self.line = status, line
 
 
-FAULT = Refused(500, "An unexpected fault of the program; the server goes on.")
+FAULT = Refused(500, "An unexpected fault of the program; the server is still running.")
 
 
 class Capacity:
-    """So much of something at once; who wants more is refused and may ask again."""
+    """A limited amount; a request for more than is left is refused with 503. Safe to share among threads."""
 
     def __init__(self, most: int) -> None:
-        self.left = most
+        self.left, self._lock = most, threading.Lock()
 
     def take(self, amount: int) -> None:
-        """Hold so much, until it is given back."""
-        if amount > self.left:
-            raise Refused(503, "The server is busy; send the request again in a moment.")
-        self.left -= amount
+        """Reserve an amount until it is given back."""
+        with self._lock:
+            if amount > self.left:
+                raise Refused(503, "The server is busy; send the request again in a moment.")
+            self.left -= amount
 
     def give(self, amount: int) -> None:
-        """Give back what was held."""
-        self.left += amount
+        """Return what was reserved."""
+        with self._lock:
+            self.left += amount
 
 
 def check_limits(limits: Limits) -> None:
-    """Refuse limits that no request could keep, or that lie above the program's own."""
+    """Refuse limits that no request could meet, or that are above the program's own."""
     most = {"bytes": min(MOST_BYTES, MOST_SENT), "pixels": MOST_PIXELS, "files": 10_000, "requests": 1000}
     for name, highest in most.items():
         if not 1 <= getattr(limits, name) <= highest:
@@ -142,12 +145,12 @@ def check_limits(limits: Limits) -> None:
 
 
 def check_place(host: str, port: int, token: str | None) -> None:
-    """Refuse an impossible port, and other computers without a token that is hard to guess."""
+    """Refuse an invalid port, and an address open to others without a token that is hard to guess."""
     if not 0 <= port <= 65_535:
         raise InputError(f"{option('--port')} needs 0 to 65,535; got {port}.")
     if host not in LOOPBACK and token is None:
         raise InputError(
-            f"{option('--host')} {host} lets other computers in and needs {option('--token')} beside it."
+            f"{option('--host')} {host} lets other computers connect and needs {option('--token')} as well."
         )
     if token is not None and not token.isascii():
         raise InputError(f"{option('--token')} needs ASCII characters: programs send it in a header.")
@@ -159,7 +162,7 @@ def check_place(host: str, port: int, token: str | None) -> None:
 
 
 class Guard:
-    """Checks Host, state of the folder, token and origin, then adds the security headers to every answer.
+    """Checks the Host header, the folder, token and origin, then adds the security headers to every answer.
 
     Parameters
     ----------
@@ -206,7 +209,7 @@ class Guard:
         return None
 
     def _is_known(self, header: str) -> bool:
-        """Whether a Host header names this server; a name of another one comes of DNS rebinding."""
+        """Whether a Host header names this server; any other name is a sign of DNS rebinding."""
         try:
             name = (urlsplit(f"//{header}").hostname or "").lower()
         except ValueError:
@@ -219,7 +222,7 @@ class Guard:
         return by_header or _equal(request.cookies.get(COOKIE, ""), self._session)
 
     def _sign_in(self, request: Request) -> Response:
-        """To a browser with the right token its cookie, with another one the form; a line to programs."""
+        """A browser gets its cookie for the right token, else the form for it; a program gets one line."""
         given = request.query_params.get("token")
         if request.method == "GET" and request.url.path == "/":
             if given is not None and _equal(given, self._token or ""):
@@ -231,7 +234,7 @@ class Guard:
 
 
 class _Exchange:
-    """One request and its answer: reads what a refusal leaves unread, and adds headers."""
+    """One request and its answer: discards what a refusal left unread, and adds headers."""
 
     def __init__(self, scope: Mapping[str, Any], receive: Receive, send: Send) -> None:
         self._receive, self._send = receive, send
@@ -255,7 +258,7 @@ class _Exchange:
         await self._send(message)
 
     async def _drain(self) -> None:
-        """Take what is still being sent and drop it: a connection closed before would lose the answer."""
+        """Read and discard the rest of an upload: closing the connection earlier would lose the answer."""
         left = 0 if self._waits else 4 * MOST_SENT
         with suppress(TimeoutError):
             async with asyncio.timeout(DRAINED):
@@ -270,7 +273,7 @@ def refused(refusal: Refused) -> JSONResponse:
 
 
 def _check_origin(request: Request, host: str) -> None:
-    """Refuse what the page of another site sends: browsers say so, programs send neither header."""
+    """Refuse a request sent by another site's page: browsers say so, programs send neither header."""
     origin, site = request.headers.get("origin"), request.headers.get("sec-fetch-site", "none")
     if (origin is not None and _place_of(origin) != host) or site not in ("same-origin", "none"):
         raise Refused(403, "The request comes from the page of another site; open the address printed.")
@@ -320,7 +323,7 @@ class _Upload:
     def finish(self) -> list[HeldFile]:
         """Every file, once the body has ended."""
         if not self._whole:
-            raise Refused(400, "The upload ended before it was whole; send it again.")
+            raise Refused(400, "The upload ended before it was complete; send it again.")
         if not self.files:
             raise Refused(400, "Expected at least one image file in the form; got none.")
         return self.files
@@ -344,7 +347,7 @@ class _Upload:
     def _on_headers_finished(self) -> None:
         given = parse_options_header(self._disposition)[1].get(b"filename")
         if given is None:
-            raise Refused(400, "Expected files only in the form; got a field that is none.")
+            raise Refused(400, "Expected only files in the form; got a field that is not a file.")
         self._name = last_name(given.decode("utf-8", "backslashreplace"))
 
     def _on_part_data(self, data: bytes, start: int, end: int) -> None:
@@ -361,7 +364,7 @@ class _Upload:
 
 
 def last_name(given: str) -> str:
-    """The last part of a file's name, whatever folders stand before it; nothing is ever opened by it."""
+    """The last part of a file's name, without folders; nothing is ever opened by this name."""
     name = re.split(r"[/\\]", given.replace("\x00", ""))[-1]
     return name[-MOST_NAME:] if name.strip(".") else "unnamed"
 
@@ -422,30 +425,53 @@ class Service:
 
     async def predict(self, request: Request, how: How) -> Response:
         """Risks and flags of one or several images, as ``clineval predict --format json`` gives them."""
-        async with self._uploaded(request) as files:
-            text = await self._answer(lambda: predict_held(self._served, files, how).to_json())
+        text = await self._answer(request, lambda files: predict_held(self._served, files, how).to_json())
         return Response(text, media_type="application/json")
 
     async def examine(self, request: Request, how: How, pictures: bool = False) -> JSONResponse:
         """What predict gives, and of each image warnings and square; with pictures its neighbours, too."""
-        async with self._uploaded(request) as files:
-            found = await self._answer(lambda: examine(self._served, files, how, pictures=pictures))
+        found = await self._answer(
+            request, lambda files: examine(self._served, files, how, pictures=pictures)
+        )
         return JSONResponse(found)
 
     async def explain(self, request: Request, how: How, model: str | None = None) -> JSONResponse:
         """What the risk of one image depends on by one model, checked, as ``clineval explain`` has it."""
-        async with self._uploaded(request) as files:
+
+        def mapped(files: list[HeldFile]) -> dict[str, Any]:
             if len(files) > 1:
                 raise Refused(400, f"Expected one image; got {len(files)}. Send one at a time.")
-            found = await self._answer(lambda: explain_held(self._served, files[0], how, model=model))
-        return JSONResponse(found)
+            return explain_held(self._served, files[0], how, model=model)
 
-    @asynccontextmanager
-    async def _uploaded(self, request: Request) -> AsyncIterator[list[HeldFile]]:
-        """The files of a request, held in memory until it is answered."""
+        return JSONResponse(await self._answer(request, mapped))
+
+    async def _answer(self, request: Request, work: Callable[[list[HeldFile]], Answer]) -> Answer:
+        """What a thread of the pool makes of a request's files, with refusals in the command line's words.
+
+        The place of the request and its bytes are given back when the work ends, which may be after its
+        time is up: a thread cannot be stopped.
+        """
+        with ExitStack() as hold:
+            files = await self._uploaded(request, hold)
+            running = self._pool.submit(_in_its_words, work, files)
+            held = hold.pop_all()
+        running.add_done_callback(lambda _: held.close())
+        try:
+            return await asyncio.wait_for(asyncio.wrap_future(running), self._limits.seconds)
+        except InputError as error:
+            raise Refused(422, str(error)) from error
+        except MemoryError:
+            raise Refused(503, "Out of memory; send fewer or smaller images.") from None
+        except TimeoutError:
+            line = f"The answer took longer than {self._limits.seconds:g} s; send fewer images."
+            raise Refused(503, line) from None
+
+    async def _uploaded(self, request: Request, hold: ExitStack) -> list[HeldFile]:
+        """The files of a request; ``hold`` gives back its place and its bytes when it is closed."""
         upload, taken = _Upload(_boundary(request), self._limits), 0
         self._check_length(request)
         self._slots.take(1)
+        hold.callback(self._slots.give, 1)
         try:
             async with asyncio.timeout(self._limits.seconds):
                 async for chunk in request.stream():
@@ -453,16 +479,15 @@ class Service:
                     taken += len(chunk)
                     self._check_sent(taken)
                     upload.write(chunk)
-            yield upload.finish()
+            return upload.finish()
         except TimeoutError:
             raise Refused(408, f"The upload took longer than {self._limits.seconds:g} s.") from None
         except ClientDisconnect:
-            raise Refused(400, "The connection broke before the upload was whole.") from None
+            raise Refused(400, "The connection broke before the upload was complete.") from None
         except FormParserError:
             raise Refused(400, "The form cannot be read; send the files as multipart/form-data.") from None
         finally:
-            self._held.give(taken)
-            self._slots.give(1)
+            hold.callback(self._held.give, taken)
 
     def _check_length(self, request: Request) -> None:
         length = request.headers.get("content-length", "")
@@ -472,24 +497,11 @@ class Service:
         if size > self._limits.sent:
             raise Refused(413, f"More than {self._limits.sent:,} bytes at once; send fewer or smaller files.")
 
-    async def _answer(self, work: Callable[[], Answer]) -> Answer:
-        """Have a thread of the pool do the work, with the words of the command line."""
 
-        def at_work() -> Answer:
-            with on_command_line():
-                return work()
-
-        try:
-            return await asyncio.wait_for(
-                asyncio.get_running_loop().run_in_executor(self._pool, at_work), self._limits.seconds
-            )
-        except InputError as error:
-            raise Refused(422, str(error)) from error
-        except MemoryError:
-            raise Refused(503, "Out of memory; send fewer or smaller images.") from None
-        except TimeoutError:
-            line = f"The answer took longer than {self._limits.seconds:g} s; send fewer images."
-            raise Refused(503, line) from None
+def _in_its_words(work: Callable[[list[HeldFile]], Answer], files: list[HeldFile]) -> Answer:
+    """Do the work; what it refuses names options as the command line does."""
+    with on_command_line():
+        return work(files)
 
 
 FORM = {
@@ -682,7 +694,7 @@ class _Server(uvicorn.Server):
 
 
 class _TimedConnection(H11Protocol):
-    """A connection that is closed where no whole head of a request comes in time, or none that is HTTP."""
+    """A connection that is closed if no complete request head arrives in time, or if it is not HTTP."""
 
     patience = 60.0
     _timer: asyncio.TimerHandle | None = None
@@ -699,7 +711,7 @@ class _TimedConnection(H11Protocol):
             self._wait()
 
     def send_400_response(self, msg: str) -> None:
-        """Refuse what is no HTTP as everything else is refused, in a line of JSON."""
+        """Refuse what is not HTTP in one line of JSON, like everything else that is refused."""
         answer = refused(Refused(400, "The request is not HTTP/1.1; see /api."))
         headers = [*HEADERS.items(), ("content-type", "application/json"), ("connection", "close")]
         self.transport.write(
