@@ -14,7 +14,8 @@ from clineval.cli.console import DONE, REFUSED
 from clineval.cli.main import run_command
 from clineval.errors import InputError
 from clineval.evaluation import read_evaluation
-from clineval.evaluation.adoption import Adoption, adopt, applied, check_enough, point_name
+from clineval.evaluation.adoption import Adoption, adopt, applied, check_enough
+from clineval.evaluation.operating_points import aim, point_name
 from clineval.evaluation.records import Point, Primary, Scale
 from clineval.files import from_plain, to_plain
 from clineval.pipeline.predict import predict
@@ -122,6 +123,43 @@ def test_a_threshold_is_named_for_its_target():
     assert [point_name(each) for each in (0.9, 0.95, 0.975)] == [
         "sensitivity_90", "sensitivity_95", "sensitivity_97_5",
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize("target", [0.9, 0.925, 0.29, 1 / 1024, 0.999])
+def test_the_aim_is_read_from_the_name(target):
+    assert aim(point_name(target)) == target
+
+
+@pytest.mark.parametrize(
+    "name", ["half", "given", "sensitivity_", "sensitivity_9x", "guaranteed_specificity_90"]
+)
+def test_other_thresholds_have_no_aim(name):
+    assert aim(name) is None
+
+
+# Features standardised by the local images ----------------------------------------------------------------
+
+
+def test_standardisation_is_reported_only_where_it_changes_the_primary_model():
+    """The mean of a and b, of which b is standardised; the primary model may be it, a part or neither."""
+    frame = pd.concat([table(200, seed=2).assign(model=model) for model in ("a", "b", "both")])
+    frame = check_predictions(frame)
+    risks = {model: rows["risk"].to_numpy() for model, rows in frame.groupby("model")}
+    risks |= {"b": risks["b"] ** 2, "both": risks["both"] ** 1.5}
+    given = {"standardised": risks, "scaled": ("b", "c"), "parts": {"both": ("a", "b")}}
+    found = {
+        model: adopted(
+            frame, primary=replace(PRIMARY, model=model),
+            points={name: (Point("half", 0.5, "fixed"),) for name in risks}, **given,
+        )
+        for model in risks
+    }  # fmt: skip
+    assert found["a"].standardised is None
+    assert "standardised" not in " ".join(sentences(found["a"]))
+    assert [found[model].standardised.models for model in ("b", "both")] == [("b",), ("b",)]
+    assert "the features of b standardised by the local images, both has" in " ".join(
+        sentences(found["both"])
+    )
 
 
 def test_assurance_sets_the_threshold_lower_and_reaches_the_target_more_often(shifted):
@@ -242,7 +280,7 @@ def site(finished_run, cohort, tmp_path_factory):
 def test_the_command_writes_a_run_of_the_site_with_its_parents_hashes(site, finished_run):
     found = from_plain(Adoption, json.loads((site / "adoption.json").read_text()))
     record = json.loads((site / "provenance.json").read_text())
-    assert found.standardised.models == ("logreg", "scattering")
+    assert found.standardised.models == ("scattering",)  # the part of the primary model
     assert 0 < found.standardised.auc.value < 1
     assert record["kind"] == "adopt"
     assert record["data"]["parent"]["run"] == finished_run.name

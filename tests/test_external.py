@@ -19,7 +19,8 @@ from clineval.evaluation.records import Point
 from clineval.files import to_plain
 from clineval.predictions import check_predictions, read_predictions
 from clineval.statistics.auc import auc_logit, compare_auc
-from clineval.statistics.intervals import Estimate, wilson
+from clineval.statistics.intervals import Estimate, grouped_rate, wilson
+from clineval.statistics.updating import grouped_folds
 
 POINTS = {"cnn": (Point("half", 0.5, "fixed"), Point("sensitivity_90", 0.2, "train_out_of_fold"))}
 HOME, THERE = 160, 300
@@ -180,8 +181,7 @@ def test_risks_that_are_true_gain_nothing_by_mending():
 def test_a_recalibrated_intercept_is_the_one_that_makes_expected_equal_observed():
     """In each fold the shift is found again by bisection on the other folds."""
     frame = EXTERNAL.reset_index(drop=True)
-    codes = pd.factorize(frame["group"])[0]
-    fold = (np.random.default_rng(0).permutation(codes.max() + 1) % FOLDS)[codes]
+    fold = grouped_folds(frame["outcome"], frame["group"], folds=FOLDS, seed=0)
     outcome, log_odds = frame["outcome"].to_numpy(), logit(frame["risk"].to_numpy())
     recalibrated = np.empty(len(frame))
     for number in range(FOLDS):
@@ -234,9 +234,20 @@ def test_the_difference_of_two_rates_has_newcombes_published_interval(first, sec
     assert gap.high == pytest.approx(high, abs=6e-5)
 
 
-def test_an_undefined_rate_has_an_undefined_difference():
+def test_an_undefined_rate_has_an_undefined_difference_with_its_reason():
     nothing = Estimate(np.nan, np.nan, np.nan, 0.95, "no cases with the condition")
-    assert np.isnan(rate_difference(nothing, wilson(3, 10)).value)
+    for gap in (rate_difference(nothing, wilson(3, 10)), rate_difference(wilson(3, 10), nothing)):
+        assert np.isnan(gap.value)
+        assert gap.method == "no cases with the condition"
+
+
+def test_a_difference_of_rates_names_newcombe_only_where_both_intervals_are_wilsons():
+    plain, right = wilson(9, 10), np.arange(60) % 4 > 0
+    grouped = grouped_rate(right, np.arange(60) // 3)
+    assert rate_difference(plain, wilson(3, 10)).method == "Newcombe, from both Wilson intervals"
+    assert rate_difference(grouped, plain).method == (
+        f"MOVER of both intervals: {grouped.method}; Wilson score"
+    )
 
 
 def test_a_threshold_that_was_never_found_is_left_out():

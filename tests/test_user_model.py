@@ -21,17 +21,19 @@ import clineval
 from clineval.cli.main import app, run_command
 from clineval.data import phantom as phantom_set
 from clineval.data.phantom import phantom
-from clineval.errors import InputError
+from clineval.errors import InputError, silent
 from clineval.models import training_process, user_model, user_worker
 from clineval.models.classifier import KINDS, given_model
 from clineval.models.ensemble import check_own_name, train_models
-from clineval.models.preprocessing import View
+from clineval.models.logistic import LogisticModel
+from clineval.models.preprocessing import ORIGINAL, PixelScaling, View
 from clineval.pipeline import stored_run
+from clineval.pipeline.adopt import _scaled_by
 from clineval.pipeline.explain import explainer
 from clineval.pipeline.run import OwnImages
-from clineval.pipeline.validate import validate
+from clineval.pipeline.validate import read_external, validate
 from clineval.predictions import read_predictions
-from clineval.settings import TrainingSettings, ValidationSettings
+from clineval.settings import AdoptionSettings, TrainingSettings, ValidationSettings
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 SETTINGS = TrainingSettings(models=(), members=3)
@@ -301,8 +303,27 @@ def check_new_images_in_colour(run, folder):
     validated = validate(run.folder, own, settings, out=folder / "b")
     risks = read_predictions(validated.folder / "predictions.csv")
     assert dict(zip(risks["case"], risks["risk"], strict=True)) == wanted
+    check_standardised_in_colour(run.folder, own, settings, wanted)
     with pytest.raises(InputError, match=r"^corruptions changes grey images; red takes them in colour"):
         validate(run.folder, own, replace(settings, corruptions=True), out=folder / "c")
+
+
+def check_standardised_in_colour(folder, own, settings, wanted):
+    """A colour model sees colour where a grey one beside it is standardised by the local images."""
+    parent = stored_run.read_run(folder)
+    pixels = np.ones(parent.side**2)
+    plain = LogisticModel(PixelScaling(100 * pixels, 50 * pixels, "train"), pixels / 100, 0.0)
+    both = replace(
+        parent,
+        models={**parent.models, "plain": plain},
+        views={**parent.views, "plain": (ORIGINAL,)},
+        recalibrations={**parent.recalibrations, "plain": None},
+    )
+    settings = replace(settings, own=replace(settings.own, fit="crop"))
+    external = read_external(both, own, settings, (), silent)
+    risks, scaled = _scaled_by(both, external, AdoptionSettings(settings), 1)
+    assert scaled == ("plain",)
+    assert dict(zip(external.cohort.case.tolist(), risks["red"], strict=True)) == wanted
 
 
 COLOURED = {

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.special import expit
 
 from clineval.errors import InputError
-from clineval.evaluation.operating_points import HALF, SENSITIVITY_90
+from clineval.evaluation.operating_points import HALF, point_name
 from clineval.evaluation.populations import TEST_CLEAN, Cases, Population, populations
 from clineval.evaluation.records import Point, Primary, Scale
 from clineval.predictions import OUT_OF_FOLD, VAL
@@ -81,10 +81,11 @@ class ShareFlagged:
 
 @dataclass(frozen=True)
 class Standardised:
-    """The frozen model with its features standardised by the local images, at the frozen threshold.
+    """The primary model with features standardised by the local images, at its frozen threshold.
 
-    ``models`` are those whose features have a scale; the others stay as they are. A sensitivity analysis: a
-    risk then depends on the images beside it, and no sensitivity is kept.
+    ``models`` are those standardised: the primary model itself, or the parts that it is the mean of; the
+    other parts stay as they are. A sensitivity analysis: a risk then depends on the images beside it, and no
+    sensitivity is kept.
     """
 
     models: tuple[str, ...]
@@ -189,7 +190,7 @@ def adopt(
     fitted : by model the head that was, where ``update`` is one of ``HEADS``.
     parts : of models that are the mean of others on the logit scale.
     standardised : risks by model, in the order of its rows, with the features of ``scaled`` standardised by
-        the local images.
+        the local images; reported where the primary model or a part of it is among ``scaled``.
 
     Raises
     ------
@@ -251,7 +252,15 @@ def adopt(
         share_flagged=_share_flagged(cases, development, main, primary.threshold, scale.level),
         heads=_heads(frame, local, kernels or {}, means, target, assurance, folds, scale),
         no_heads=no_heads,
-        standardised=_standardised(frame, cases, standardised or {}, scaled, main, primary.threshold, scale),
+        standardised=_standardised(
+            frame,
+            cases,
+            standardised or {},
+            tuple(name for name in scaled if name in (main, *means.get(main, ()))),
+            main,
+            primary.threshold,
+            scale,
+        ),
     )
 
 
@@ -264,7 +273,7 @@ def _standardised(
     threshold: float,
     scale: Scale,
 ) -> Standardised | None:
-    if model not in risks:
+    if not scaled:
         return None
     order = frame.groupby("model").cumcount().to_numpy()[cases.rows]
     risk = risks[model][order]
@@ -341,11 +350,6 @@ def applied(model: AdoptedModel, risk: Floats) -> Floats:
     return risk if model.recalibration is None else model.recalibration.apply(risk)
 
 
-def point_name(target: float) -> str:
-    """What a threshold set for this sensitivity is called."""
-    return f"{SENSITIVITY_90.removesuffix('90')}{100 * target:g}".replace(".", "_")
-
-
 def _adopted(
     cases: Cases, update: str, head: Head | None, *, target: float, assurance: float | None
 ) -> AdoptedModel:
@@ -365,7 +369,8 @@ def _adopted(
     own = _rounded_down(local_threshold(cases.outcome, risk, target=target, assurance=assurance))
     sure = "" if assurance is None else f", reached with a probability of {assurance:g}"
     events = int(cases.outcome.sum())
-    rule = f"chosen for sensitivity {target:.2f} on {events} local cases with the condition{sure}"
+    wanted = np.format_float_positional(target, min_digits=2)
+    rule = f"chosen for sensitivity {wanted} on {events} local cases with the condition{sure}"
     points = (HALF, Point(point_name(target), own, VAL, rule))
     return AdoptedModel(taken, recalibration, points, reason, penalty)
 

@@ -46,8 +46,8 @@ class Mix:
     ----------
     prevalence, mean_risk : 0 to 1.
     mean_log_odds, sd_log_odds : of the risks that have log odds; a smaller spread is a harder mix of cases.
-    expected_auc : the AUC that the risks themselves promise, were each of them true: it differs
-        between populations by case mix alone. Van Klaveren et al. 2016, doi:10.1002/sim.6997.
+    expected_auc : the AUC if the risks were calibrated: it differs between populations by case mix alone.
+        Van Klaveren et al. 2016, doi:10.1002/sim.6997.
     risks : cases per twentieth of the scale from 0 to 1.
     """
 
@@ -182,7 +182,7 @@ def _mix(cases: Cases) -> Mix:
 
 
 def expected_auc(risk: Floats) -> float:
-    """The AUC that risks promise, were each true: NaN where they promise one outcome only.
+    """The AUC if the risks were calibrated: NaN where all are 0 or all are 1.
 
     Over all pairs of cases i and j, the share of risk[i] * (1 - risk[j]) in which risk[i] is the higher one,
     ties counting half.
@@ -213,7 +213,7 @@ def _calibration(cases: Cases, scale: Scale) -> dict[str, Estimate]:
 def _repairs(cases: Cases, scale: Scale) -> Iterator[Repair]:
     for kind, fit in (("intercept", fit_intercept), ("intercept and slope", fit_platt)):
         recalibrated = np.empty_like(cases.risk)
-        fold = _folds(cases, scale.seed)
+        fold = grouped_folds(cases.outcome, cases.group, folds=FOLDS, seed=scale.seed)
         try:
             for number in range(FOLDS):
                 inside, left_out = fold != number, fold == number
@@ -229,13 +229,6 @@ def _repairs(cases: Cases, scale: Scale) -> Iterator[Repair]:
             "log_loss": compare_log_loss(cases.outcome, recalibrated, cases.risk, **paired).difference,
         }
         yield Repair(kind, _calibration(after, scale), changes)
-
-
-def _folds(cases: Cases, seed: int) -> NDArray[np.int64]:
-    """Groups drawn into folds of about equal size, shape (cases,)."""
-    code = np.arange(len(cases)) if cases.group is None else np.unique(cases.group, return_inverse=True)[1]
-    order = np.random.default_rng(seed).permutation(code.max() + 1)
-    return (order % FOLDS)[code]
 
 
 def _points(
@@ -257,12 +250,20 @@ def _rates(cases: Cases, threshold: float, level: float) -> dict[str, Estimate]:
 def rate_difference(first: Estimate, second: Estimate) -> Estimate:
     """Two rates on different cases: the first less the second, its interval from theirs.
 
-    Newcombe 1998, method 10, doi:10.1002/(SICI)1097-0258(19980430)17:8<873::AID-SIM779>3.0.CO;2-I.
+    Of two Wilson intervals Newcombe's 1998, method 10,
+    doi:10.1002/(SICI)1097-0258(19980430)17:8<873::AID-SIM779>3.0.CO;2-I; of others, such as those of cases in
+    groups, the same step with theirs. Undefined where a rate is, with its reason.
     """
+    reason = next((each.method for each in (first, second) if np.isnan(each.value)), "")
+    if reason:
+        return undefined(reason, level=first.level)
     low, high = square_and_add(first, second)
-    return Estimate(
-        first.value - second.value, low, high, first.level, "Newcombe, from both Wilson intervals"
+    methods = dict.fromkeys((first.method, second.method))
+    plain = list(methods) == ["Wilson score"]
+    words = (
+        "Newcombe, from both Wilson intervals" if plain else f"MOVER of both intervals: {'; '.join(methods)}"
     )
+    return Estimate(first.value - second.value, low, high, first.level, words)
 
 
 @dataclass(frozen=True)

@@ -63,6 +63,26 @@ SENSITIVITY_90 = "sensitivity_90"
 TARGET = 0.9
 
 
+def point_name(target: float) -> str:
+    """What a threshold chosen for this sensitivity, between 0 and 1, is called.
+
+    >>> point_name(0.925)
+    'sensitivity_92_5'
+    """
+    percent = f"{100 * target:.9f}".rstrip("0").rstrip(".")
+    return f"sensitivity_{percent.replace('.', '_')}"
+
+
+def aim(point: str) -> float | None:
+    """The sensitivity that a threshold of this name was chosen for; None for others.
+
+    >>> aim("sensitivity_92_5")
+    0.925
+    """
+    found = re.fullmatch(r"sensitivity_(\d+)(?:_(\d+))?", point)
+    return None if found is None else float(f"{found[1]}.{found[2] or 0}e-2")
+
+
 def freeze_points(
     populations: Sequence[Population],
     model: str,

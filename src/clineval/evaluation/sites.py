@@ -9,7 +9,7 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from clineval.errors import InputError, in_short, option
-from clineval.evaluation.operating_points import HALF, SENSITIVITY_90
+from clineval.evaluation.operating_points import HALF, SENSITIVITY_90, aim
 from clineval.evaluation.populations import Cases, differences, populations
 from clineval.evaluation.records import (
     MeasureOverSites,
@@ -283,12 +283,6 @@ def _mirrored(masks: Mapping[str, NDArray[np.bool_]], cases: int) -> dict[str, s
     every = sum(int(mask.sum()) for mask in masks.values()) == cases
     first, *further = masks
     return {further[0]: first} if len(further) == 1 and every else {}
-
-
-def aim(point: str) -> float | None:
-    """The sensitivity that a threshold of this name was chosen for; None for others."""
-    target = point.removeprefix("sensitivity_")
-    return int(target) / 100 if target != point and target.isdigit() else None
 
 
 def _measured(cases: Cases, threshold: float, scale: Scale) -> Iterator[tuple[str, Estimate]]:

@@ -38,7 +38,7 @@ from clineval.models.classifier import (
 from clineval.models.parallel import checked_workers
 from clineval.models.preprocessing import View, external_view
 from clineval.models.stored import Floats
-from clineval.pipeline.external import ExternalScores, score_external
+from clineval.pipeline.external import ExternalScores, as_taken, score_external
 from clineval.pipeline.run import OwnImages, check_formats, said_first
 from clineval.pipeline.scoring import open_and_score
 from clineval.pipeline.stored_run import (
@@ -321,7 +321,7 @@ def _scaled_by(
     other = replace(run, models={**run.models, **changed}, adopted={})
     views = [
         score_images(other, square, matching=settings.local.matching, jobs=jobs).risks
-        for square in (images, *external.further)
+        for square in (as_taken(external), *external.further)
     ]
     return final_risks(other, views), tuple(changed)
 

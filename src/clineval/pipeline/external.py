@@ -61,8 +61,7 @@ def score_external(
     run: StoredRun, external: OwnCohort, settings: ValidationSettings, *, jobs: int | None, announce: Announce
 ) -> ExternalScores:
     """Risks of every external image, as the run gives them and after each step on the way there."""
-    views = (external.cohort.images, *external.further)
-    shown = views[0] if external.cohort.colour is None else external.cohort.colour
+    views, shown = (external.cohort.images, *external.further), as_taken(external)
     plain = score_images(run, shown, matching=False, jobs=jobs, progress=announce("Scoring the images"))
     steps = {"middle square" if settings.own.fit == "crop" else settings.own.fit: [plain.risks]}
     kept = [plain]
@@ -75,6 +74,11 @@ def score_external(
         steps[UPPER] = [each.risks for each in kept]
     risks = {step: final_risks(run, views) for step, views in steps.items()}
     return ExternalScores(views, plain.distance, list(risks.values())[-1], risks)
+
+
+def as_taken(external: OwnCohort) -> NDArray[np.uint8]:
+    """The first square of each image, in colour where a model of the run learnt in colour."""
+    return external.cohort.images if external.cohort.colour is None else external.cohort.colour
 
 
 def views_in_words(run: StoredRun) -> str:

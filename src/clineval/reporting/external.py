@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from clineval.errors import InputError, reason_of
+from clineval.evaluation.operating_points import aim
 from clineval.files import from_plain
 from clineval.reporting import sentences
 from clineval.reporting.artefacts import Artefacts
@@ -19,6 +20,7 @@ from clineval.reporting.sentences import (
     percent,
     population_name,
     subject_of,
+    target_percent,
     two_decimals,
     whole,
     whole_percent,
@@ -277,20 +279,15 @@ def _threshold(point: Content, condition: str) -> str:
     there = f", {_missed(internal)} on the internal test cases" if sentences.defined(internal) else ""
     at = number(point["threshold"], 2)
     said = f"At the frozen threshold {at}, {_missed(external)} of 100 {cases_of(condition)} are missed{there}"
-    aim = _aim(point)
-    if aim is None:
+    target = aim(str(point["name"]))
+    if target is None:
         return f"{said}."
-    wanted = f"the sensitivity of {100 * aim:g}% that it was chosen for"
-    if external.high < aim:
+    wanted = f"the sensitivity of {target_percent(target)} that it was chosen for"
+    if external.high < target:
         return f"{said}. It does not reach {wanted} and would have to be chosen again on local patients."
-    if external.low >= aim:
+    if external.low >= target:
         return f"{said}. It reaches {wanted}."
     return f"{said}. These cases do not show whether it reaches {wanted}."
-
-
-def _aim(point: Content) -> float | None:
-    target = str(point["name"]).removeprefix("sensitivity_")
-    return int(target) / 100 if target.isdigit() else None
 
 
 def _missed(sensitivity: Estimate) -> int:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from math import isnan
 
 from clineval.evaluation import Evaluation, Primary
-from clineval.evaluation.operating_points import GUARANTEED
+from clineval.evaluation.operating_points import GUARANTEED, aim
 from clineval.evaluation.records import ModelComparison, OperatingPoint, PopulationScores
 from clineval.statistics.intervals import Estimate
 
@@ -193,6 +193,11 @@ def whole_percent(value: float | None) -> str:
     return "–" if value is None or math.isnan(value) else f"{100 * value:.0f}%"
 
 
+def target_percent(value: float) -> str:
+    """A target as it was asked for: ``90%``, ``92.5%``."""
+    return f"{round(100 * value, 9):g}%"
+
+
 def points(value: float | None) -> str:
     """A difference of two proportions in percentage points, one decimal, without the words."""
     return percent(value).removesuffix("%")
@@ -279,10 +284,10 @@ def aim_words(point: OperatingPoint) -> str:
     if point.chosen_on in ("fixed", "given"):
         return "default" if is_default(point) else "given"
     if point.name.startswith(GUARANTEED):
-        measure, _, aim = point.name.removeprefix(GUARANTEED).partition("_")
-        return f"guaranteed {aim}% {measure}"
-    target = point.name.removeprefix("sensitivity_")
-    return f"chosen for {target}% sensitivity" if target.isdigit() else "chosen"
+        measure, _, percents = point.name.removeprefix(GUARANTEED).partition("_")
+        return f"guaranteed {percents}% {measure}"
+    target = aim(point.name)
+    return "chosen" if target is None else f"chosen for {target_percent(target)} sensitivity"
 
 
 def split_name(split: str) -> str:

@@ -12,13 +12,13 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Polygon, Rectangle
 
 from clineval.errors import InputError
+from clineval.evaluation.operating_points import aim
 from clineval.evaluation.sites import (
     TOLERANCE,
     MeasureOverSites,
     ModelOverSites,
     SitePlanned,
     SiteStudy,
-    aim,
 )
 from clineval.files import from_plain
 from clineval.reporting.sections import gap_sentences
@@ -29,6 +29,7 @@ from clineval.reporting.sentences import (
     number,
     p_text,
     points,
+    target_percent,
     whole,
     whole_percent,
 )
@@ -140,7 +141,7 @@ def sentences(study: SiteStudy) -> Iterator[str]:
     for measure in ("sensitivity", "specificity", "auc_logit", "observed_expected"):
         yield from _of_measure(measure, model.measures[measure], at=at if measure in AS_PERCENT else "")
     if not math.isnan(model.reached):
-        wanted = whole_percent((aim(model.point) or 0) - TOLERANCE)
+        wanted = target_percent((aim(model.point) or 0) - TOLERANCE)
         yield (
             f"The probability that the next site's sensitivity is {wanted} or more is "
             f"{whole_percent(model.reached)}."
