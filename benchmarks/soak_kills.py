@@ -2,7 +2,7 @@
 
     python benchmarks/soak_kills.py [KILLS] [SEED]        (20 and 0 by default; make soak)
 
-A short run (60 + 24 + 40 phantoms, two networks of two epochs, the audit's figures) is started again and
+A short run (60 + 24 + 40 phantoms, two networks of two epochs, all figures) is started again and
 again over results of other data, killed with all its workers by SIGKILL at a moment drawn over the
 length of an undisturbed run, and then gone on with by --resume, on one worker where it was two. After
 each kill the folder must hold the old results or the new to the byte and pass ``clineval verify``;
@@ -32,9 +32,8 @@ from dataclasses import replace
 from clineval.cli import images, main
 from clineval.data.phantom import phantom
 import clineval.pipeline.run as pipeline
-import clineval.reporting.figures as figures
 
-whole, _, _ = images.run_settings, pipeline.load_cohort, figures.write_figures  # what is replaced is there
+whole, _ = images.run_settings, pipeline.load_cohort  # what is replaced is there
 
 def short(**named):
     settings = whole(**named)
@@ -47,7 +46,6 @@ def short(**named):
 
 images.run_settings = short
 pipeline.load_cohort = lambda *words, seed, **named: phantom(seed=seed, cases=(60, 24, 40), reason="a soak")
-figures.write_figures = lambda folder, **named: None
 sys.exit(main.run_command(sys.argv[1:]))
 """
 
