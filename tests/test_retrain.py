@@ -1,5 +1,6 @@
 """A repeated run: what is compared, within what, and what cannot be repeated."""
 
+import hashlib
 import json
 import runpy
 from dataclasses import asdict, replace
@@ -13,6 +14,7 @@ import pytest
 from clineval import results
 from clineval.data.phantom import phantom
 from clineval.errors import InputError, on_command_line, silent
+from clineval.models.classifier import given_model
 from clineval.pipeline import retrain
 from clineval.pipeline.retrain import MEMBER_TOLERANCE, NETWORK_TOLERANCE, TOLERANCE, repeat_run, settings_of
 from clineval.pipeline.run import OwnImages
@@ -63,7 +65,7 @@ def repeated(tmp_path, monkeypatch):
     folder = write_run(tmp_path / "results")
 
     def with_shift(shift, *, model="logreg", case="test/3", frame=None):
-        def train(record, settings, place, **_named):
+        def train(_folder, record, settings, place, **_named):
             moved = table(shift, model=model, case=case) if frame is None else frame
             moved.to_csv(place / "predictions.csv", index=False)
             (place / "models").mkdir()
@@ -244,3 +246,24 @@ def test_models_of_the_users_are_asked_for_and_others_in_their_place_are_named(t
         "it was models['blob'] = 'blob.onnx' (SHA-256 000000000000), now it is models['blob'] = 'blob"
     )
     assert line.endswith("; nothing was trained")
+
+
+def test_modules_that_a_model_of_the_users_no_longer_finds_as_they_were_are_named(tmp_path, monkeypatch):
+    cohort = phantom(1, cases=(16, 8, 8))
+    for name in ("mine.py", "same.py", "other.py", "unknown.py"):
+        (tmp_path / name).write_text("")
+    given = given_model("mine", f"{tmp_path / 'mine.py'}:make", cohort, timeout=9)
+    folder = write_run(
+        tmp_path / "results",
+        settings=replace(SETTINGS, training=replace(SETTINGS.training, given=(given.about,))),
+        source={"sha256": cohort.source.sha256},
+    )
+    empty = hashlib.sha256(b"").hexdigest()
+    imports = {"same": empty, "other": "0" * 64, "unknown": "", "absent": empty, "../odd\0": empty}
+    (folder / "models").mkdir(exist_ok=True)
+    record = {"mine": {"training": {"imports": imports}}}
+    (folder / "models" / "models.json").write_text(json.dumps(record))
+    monkeypatch.setattr(retrain, "load", lambda *given, **named: cohort)
+    models = {"mine": f"{tmp_path / 'mine.py'}:make"}
+    (line,) = repeat_run(folder, models=models, announce=silent).differences
+    assert line == "mine ran other modules then (other; unknown; absent; ../odd\0); nothing was trained"

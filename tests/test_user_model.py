@@ -538,6 +538,71 @@ def test_trainings_share_one_trainer_and_go_on_without_it(cohort, tmp_path):
         training_process.use_shared(None)
 
 
+def trained_again(monkeypatch) -> list[str]:
+    """The names of models whose training begins from now on."""
+    begun, train = [], user_model._run
+    monkeypatch.setattr(
+        user_model, "_run", lambda model, place: begun.append(model.name) or train(model, place)
+    )
+    return begun
+
+
+@pytest.mark.slow
+def test_packages_that_are_installed_are_no_code_of_the_users(cohort, tmp_path):
+    code = "import torch, skorch, pandas, sklearn.svm, onnxruntime, clineval\n" + GOOD
+    assert learn(cohort, tmp_path, code).stored.record["imports"] == {}
+
+
+@pytest.mark.parametrize("source", ["{}/mine.py:make", "mine:make"])
+def test_a_finished_training_is_reused_until_code_that_it_loaded_changes(
+    cohort, tmp_path, monkeypatch, source
+):
+    home, moved, finished = tmp_path / "home", tmp_path / "moved", tmp_path / "finished"
+    (home / "beside").mkdir(parents=True)
+    finished.mkdir()
+    code = GOOD.replace("import numpy as np", "import numpy as np\nimport beside", 1)
+    code = code.replace("assert images.dtype", "import beside.late; assert images.dtype")
+    for name, text in (("mine.py", code), ("beside/__init__.py", ""), ("beside/late.py", ""), ("odd.py", "")):
+        (home / name).write_text(text)
+    begun = trained_again(monkeypatch)
+
+    def learn_at(place, *, timeout=60.0):
+        monkeypatch.chdir(place)
+        return learn_from(cohort, source.format(place), timeout=timeout, finished=finished)
+
+    first = learn_at(home)
+    assert set(first.stored.record["imports"]) == {"beside", "beside.late"}
+    (home / "odd.py").write_text("changed, but never loaded")
+    home.rename(moved)
+    assert np.array_equal(learn_at(moved, timeout=99.0).risk, first.risk)
+    assert begun == ["mine"]
+    (moved / "beside" / "late.py").write_text("changed = True")
+    learn_at(moved)
+    assert begun == ["mine"] * 2
+    learn_at(moved)
+    assert begun == ["mine"] * 2
+    (moved / "beside" / "late.py").unlink()
+    with pytest.raises(InputError, match=r"No module named 'beside\.late'"):
+        learn_at(moved)
+
+
+def test_code_that_is_written_while_a_training_runs_is_not_known_and_never_reused(
+    cohort, tmp_path, monkeypatch
+):
+    (tmp_path / "beside.py").write_text("")
+    (tmp_path / "finished").mkdir()
+    begun = trained_again(monkeypatch)
+    code = "import pathlib, beside\n" + GOOD.replace(
+        "print(", "pathlib.Path(beside.__file__).write_text(''); print("
+    )
+    for _ in range(2):
+        (tmp_path / "mine.py").write_text(code)
+        source = f"{tmp_path / 'mine.py'}:make"
+        model = learn_from(cohort, source, finished=tmp_path / "finished")
+    assert model.stored.record["imports"] == {"beside": ""}
+    assert begun == ["mine"] * 2
+
+
 def test_a_model_is_named_before_anything_of_it_is_imported(cohort, tmp_path, monkeypatch):
     package = tmp_path / "pack"
     package.mkdir()

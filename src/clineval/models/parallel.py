@@ -35,11 +35,12 @@ from clineval.models.network import ARCHITECTURE
 from clineval.models.preprocessing import View
 from clineval.models.stored import Floats, Stored, read_arrays, write_arrays
 from clineval.models.training_process import shared_address, use_shared
-from clineval.models.user_model import Factory, Learnt, ready
+from clineval.models.user_model import Factory, Learnt, changed_modules, ready
 
-FORMAT = 4  # of a finished training; another number is trained anew
+FORMAT = 5  # of a finished training; another number is trained anew
 PACKAGES = ("torch", "onnxruntime", "scikit-learn", "numpy", "scipy")
 COLOUR = ("python",)  # kinds that see a set in colour as it is
+NOT_LEARNT_FROM = ("path", "import_from", "timeout")  # of a user's model: where it lies, how long it may take
 Indices = NDArray[np.int64]
 
 
@@ -113,12 +114,16 @@ class Fitted:
 
 
 def key_of(material: Material, job: Job) -> str:
-    """The name that a training is filed under: a hash of its data, settings, seed, fold and libraries."""
+    """The name that a training is filed under: a hash of its data, settings, seed, fold and libraries.
+
+    Of a user's Python model its file is in it; the modules that this imports are known once it has run, and
+    stand in the record of the training.
+    """
     facts = {
         "format": FORMAT,
         "kind": job.kind,
         "architecture": ARCHITECTURE,
-        "settings": asdict(job.settings),
+        "settings": _learnt_from(job.settings),
         "seed": job.seed,
         "fold": job.fold,
         "own_folds": job.own_folds,
@@ -139,6 +144,12 @@ def key_of(material: Material, job: Job) -> str:
         digest.update(np.ascontiguousarray(values).tobytes())
     digest.update("\n".join(str(name) for name in material.group[job.train]).encode())
     return f"{job.kind}-{digest.hexdigest()[:24]}"
+
+
+def _learnt_from(settings: Any) -> dict[str, Any]:
+    known = asdict(settings)
+    file = {"file": Path(known["path"]).name} if "path" in known else {}
+    return file | {name: value for name, value in known.items() if name not in NOT_LEARNT_FROM}
 
 
 def versions() -> dict[str, str]:
@@ -603,12 +614,19 @@ def _filing(
 
 
 def _filed(paths: dict[str, Path], missing: dict[str, Task]) -> Iterator[Keyed]:
-    """Trainings filed earlier, taken out of ``missing``; one whose file is damaged stays in it."""
+    """Trainings filed earlier, taken out of ``missing``.
+
+    One whose file is damaged stays in it, and one that ran modules of the user's that are others by now.
+    """
     for key, path in paths.items():
         fitted = _read(path) if path.is_file() else None
-        if fitted is not None:
+        if fitted is not None and not _changed(missing[key][1], fitted):
             del missing[key]
             yield key, fitted
+
+
+def _changed(job: Job, fitted: Fitted) -> list[str]:
+    return changed_modules(job.settings, fitted.stored.record) if job.kind == "python" else []
 
 
 def _write(path: Path, fitted: Fitted) -> None:

@@ -1,7 +1,6 @@
 """A user's Python model: found without importing it, trained in a process of its own, stored as ONNX."""
 
 import contextlib
-import hashlib
 import json
 import os
 import sys
@@ -87,7 +86,7 @@ def python_model(
             f"Model {name} needs FILE.py:FACTORY, package.module:FACTORY or FILE.onnx; got {source!r:.120}."
         )
     _check_timeout(timeout)
-    path, module = (Path(where), None) if where.endswith(".py") else (_file_of(where), where)
+    path, module = (Path(where), None) if where.endswith(".py") else (_file_of(where, Path.cwd()), where)
     if path is None or not path.is_file():
         raise InputError(f"Model {name}: there is no {where}; name a Python file or module that is there.")
     folder = path.parent if module is None else Path.cwd()
@@ -96,7 +95,7 @@ def python_model(
         path=str(path.resolve()),
         module=module,
         factory=factory,
-        sha256=hashlib.sha256(path.read_bytes()).hexdigest(),
+        sha256=user_worker.sha256_of(path),
         import_from=str(folder.resolve()),
         timeout=timeout,
         check_seed=check_seed,
@@ -131,7 +130,7 @@ def callable_model(
         path=str(path or ""),
         module=imported,
         factory=words,
-        sha256=hashlib.sha256(path.read_bytes()).hexdigest() if path is not None else "",
+        sha256=user_worker.sha256_of(path) if path is not None else "",
         import_from=str(root or ""),
         timeout=timeout,
         check_seed=check_seed,
@@ -223,13 +222,27 @@ def refuse(record: Mapping[str, Any], *_: Any) -> Any:
     raise ValueError(f"it was not stored: {record.get('not_stored')}")
 
 
-def _file_of(module: str) -> Path | None:
-    """The file of a module, found without importing any package on the way."""
-    places: Sequence[str] | None = [str(Path.cwd()), *sys.path]
+def changed_modules(model: PythonModel, record: Mapping[str, Any]) -> list[str]:
+    """The modules of the user's that a recorded training loaded and that are others now, or gone.
+
+    Nothing is imported.
+    """
+
+    def now(module: str) -> str:
+        path = _file_of(module, Path(model.import_from))
+        return user_worker.sha256_of(path) if path is not None else ""
+
+    loaded = record.get("imports", {})
+    return [module for module, sha256 in loaded.items() if not sha256 or now(module) != sha256]
+
+
+def _file_of(module: str, folder: Path) -> Path | None:
+    """The file of a module, looked for in a folder first; no package on the way to it is imported."""
+    places: Sequence[str] = [str(folder), str(Path.cwd()), *sys.path]
     spec = None
     for part in module.split("."):
-        spec = PathFinder.find_spec(part, places) if places else None
-        places = list(spec.submodule_search_locations or ()) if spec else None
+        spec = PathFinder.find_spec(part, places) if places and part.isidentifier() else None
+        places = list(spec.submodule_search_locations or ()) if spec else []
     return Path(spec.origin) if spec is not None and spec.origin else None
 
 
@@ -291,6 +304,7 @@ def _brought_to_stored_form(
         "file": Path(model.path).name or None,
         "sha256": model.sha256 or None,
         "factory": model.factory,
+        "imports": facts["imports"],
         "learnt_on": "train",
     }
     seed = facts["seed_difference"]

@@ -9,6 +9,8 @@ import json
 import os
 import random
 import sys
+import sysconfig
+import time
 import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -30,6 +32,9 @@ ALONE = 8  # images that are asked for again, each by itself
 MOST_TEXT = 300  # characters of a message from the user's code
 ROUNDING = 1e-6  # by which a risk in single precision may pass 0 or 1
 GROUPS = ("groups", "group")  # what the parameter of fit may be called
+LIBRARIES = tuple(Path(sysconfig.get_path(name)).resolve() for name in ("stdlib", "platstdlib"))
+PROGRAM = Path(__file__).resolve().parents[1]
+INSTALLED = {"site-packages", "dist-packages"}  # folders of packages that a user installed
 Images = NDArray[np.uint8]
 Floats = NDArray[np.float64]
 
@@ -65,6 +70,11 @@ def graph_file(number: int) -> str:
     return "graph.onnx" if number == WHOLE else f"graph-{number}.onnx"
 
 
+def sha256_of(path: Path) -> str:
+    """Of a file's bytes."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
 def part_of(module: Any, words: str) -> Any:
     """What a module holds under a name, which may have dots; None where there is nothing."""
     for part in words.split("."):
@@ -87,6 +97,7 @@ def _work(folder: Path, plan: dict[str, Any], factory: Callable[[int], Any] | No
     images, outcome, train = (material[name] for name in ("images", "outcome", "train"))
     group = material["group"].astype(str)  # by number: no name of a patient is in it
     _stage(folder, "loading")
+    began, from_file = time.time(), factory is None
     factory = factory or _factory(plan)
     fold = material["fold"]
 
@@ -112,7 +123,12 @@ def _work(folder: Path, plan: dict[str, Any], factory: Callable[[int], Any] | No
             _stage(folder, f"{words}, a second time")
             again = float(np.abs(learn(inside, asked)[1] - out_of_fold[~inside]).max())
     write_arrays(folder / RESULT, {"risk": risk, "out_of_fold": out_of_fold})
-    (folder / FACTS).write_text(json.dumps({"graphs": graphs, "seed_difference": again}), encoding="utf-8")
+    facts = {
+        "graphs": graphs,
+        "seed_difference": again,
+        "imports": _imports(plan, began) if from_file else {},
+    }
+    (folder / FACTS).write_text(json.dumps(facts), encoding="utf-8")
 
 
 def _stage(folder: Path, words: str) -> None:
@@ -127,7 +143,7 @@ def _factory(plan: dict[str, Any]) -> Callable[[int], Any]:
         raise Unfit(
             f"{path.name} is not at the same place on this machine; put it there with what it imports"
         )
-    if hashlib.sha256(path.read_bytes()).hexdigest() != plan["sha256"]:
+    if sha256_of(path) != plan["sha256"]:
         raise Unfit(f"{path.name} was changed while it was used; start again")
     sys.dont_write_bytecode = True  # nothing appears beside a user's file
     sys.path.insert(0, plan["import_from"])
@@ -144,6 +160,28 @@ def _factory(plan: dict[str, Any]) -> Callable[[int], Any]:
     if not callable(factory):
         raise Unfit(f"expected a function {plan['factory']} in {path.name}, got {factory!r:.60}")
     return factory
+
+
+def _imports(plan: dict[str, Any], began: float) -> dict[str, str]:
+    """SHA-256 of each module of the user's that is loaded, besides the factory's file, by the module's name.
+
+    Modules of Python, of this program and of installed packages are left out, but for those of the package
+    that the factory is in. The hash is empty of a module that is no file, as in an archive, or whose file
+    was written after the training ``began``: what was loaded is then not known.
+    """
+    own, found = (plan["module"] or "").partition(".")[0], {}
+    for name, module in sorted(sys.modules.items()):
+        # as the loader set it: torch has modules made of classes whose own attribute names no file
+        path = Path(getattr(module, "__dict__", {}).get("__file__") or plan["path"]).resolve()
+        if path != Path(plan["path"]) and (name.partition(".")[0] == own or not _is_installed(path)):
+            known = path.is_file() and path.stat().st_mtime < began
+            found[name] = sha256_of(path) if known else ""
+    return found
+
+
+def _is_installed(path: Path) -> bool:
+    below = any(path.is_relative_to(place) for place in (*LIBRARIES, PROGRAM))
+    return below or not INSTALLED.isdisjoint(path.parts)
 
 
 def _fitted(

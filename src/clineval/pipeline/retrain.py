@@ -13,10 +13,10 @@ from clineval import results
 from clineval.data.own_images import OWN
 from clineval.errors import Announce, InputError, in_short, option, require_extra
 from clineval.files import PREDICTIONS, from_plain
-from clineval.models.classifier import KINDS, ModelSource, given_model
-from clineval.models.user_model import TIMEOUT
+from clineval.models.classifier import KINDS, Given, ModelSource, given_model
+from clineval.models.user_model import TIMEOUT, changed_modules
 from clineval.pipeline.run import OwnImages, audit_and_group, load, load_own, write_exploration
-from clineval.pipeline.stored_run import RECORDS
+from clineval.pipeline.stored_run import RECORDS, read_records
 from clineval.pipeline.train import train_all, write_tables
 from clineval.pipeline.verify import Verdict
 from clineval.predictions import OUT_OF_FOLD, read_predictions
@@ -101,6 +101,7 @@ def repeat_run(
     _check_given(folder, settings.training.given, sources)
     with tempfile.TemporaryDirectory(prefix="clineval-retrain-") as place:
         other = _repeat(
+            folder,
             record,
             settings,
             Path(place),
@@ -152,6 +153,7 @@ def settings_of(record: Mapping[str, Any]) -> RunSettings:
 
 
 def _repeat(
+    folder: Path,
     record: Mapping[str, Any],
     settings: RunSettings,
     place: Path,
@@ -181,12 +183,24 @@ def _repeat(
     for before, model in zip(recorded, given, strict=True):
         if model.about != before:
             return f"it was {_source(before)}, now it is {_source(model.about)}; nothing was trained"
+        changed = _changed_modules(folder, model)
+        if changed:
+            return f"{model.name} ran other modules then ({in_short(changed)}); nothing was trained"
     findings, cohort = audit_and_group(cohort, settings, place, announce=announce)
     if record["kind"] == "run":
         write_exploration(cohort, place)
     models = train_all(cohort, findings, settings, given=given, jobs=jobs, announce=announce)
     write_tables(models, place, leave_out=UNSEEN[record["kind"]])
     return None
+
+
+def _changed_modules(folder: Path, model: Given) -> list[str]:
+    """Of a user's Python model, the modules that it loaded then and that are others now."""
+    try:
+        recorded = read_records(folder)[model.name]["training"]
+        return changed_modules(model.settings, recorded) if model.kind == "python" else []
+    except (KeyError, TypeError, AttributeError):  # none is recorded; the risks will be compared
+        return []
 
 
 def _check_images(record: Mapping[str, Any], own: OwnImages | None) -> None:

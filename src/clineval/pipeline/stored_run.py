@@ -297,7 +297,7 @@ def read_run(results: Path, *, thresholds: Sequence[float] = ()) -> StoredRun:
         )
     require_results(results, *NEEDED)
     _refuse_altered(results, provenance.get("artefacts"))
-    records = _json(results / "models" / RECORDS)
+    records = read_records(results)
     evaluation = _json(results / EVALUATION, most=MOST_EVALUATION)
     data = provenance.get("data", {})
     try:
@@ -310,11 +310,21 @@ def read_run(results: Path, *, thresholds: Sequence[float] = ()) -> StoredRun:
 
 def read_unsealed(folder: Path) -> StoredRun | None:
     """A run whose folder is still being made: models and thresholds as they lie there; None without any."""
-    records = _json(folder / "models" / RECORDS)
+    records = read_records(folder)
     if not any(_is_stored(folder / "models", name) for name in records):
         return None
     evaluation = _json(folder / EVALUATION, most=MOST_EVALUATION)
     return _stored(folder / "models", records, evaluation, {}, fit=FITS[0])
+
+
+def read_records(results: Path) -> dict[str, Any]:
+    """What a run recorded of each of its models, by name.
+
+    Raises
+    ------
+    InputError : there is no such file, or it is no JSON object.
+    """
+    return _json(results / "models" / RECORDS)
 
 
 def cut_for(run: StoredRun, wanted: str, *, second_view: bool) -> tuple[str, ...]:
