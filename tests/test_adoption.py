@@ -4,6 +4,7 @@ import json
 import math
 import shutil
 from dataclasses import replace
+from html import unescape
 
 import numpy as np
 import pandas as pd
@@ -20,11 +21,20 @@ from clineval.evaluation.records import Point, Primary, Scale
 from clineval.files import from_plain, to_plain
 from clineval.pipeline.predict import predict
 from clineval.predictions import check_predictions, read_predictions
-from clineval.reporting.adoption import ladder_table, local_cases_figure, sentences
+from clineval.reporting.adoption import (
+    before_after,
+    headline,
+    ladder_table,
+    local_cases_figure,
+    sentences,
+    write_adoption_figure,
+    write_adoption_page,
+)
 from clineval.results import hash_folder
+from clineval.statistics.intervals import Estimate, undefined
 from clineval.statistics.sample_size import local_cases_needed
 from clineval.statistics.thresholds import local_threshold, threshold_for_sensitivity
-from clineval.statistics.updating import STEPS, evaluate_updates
+from clineval.statistics.updating import STEPS, EvaluatedHead, evaluate_updates
 
 PRIMARY = Primary("m", 0.5, "train_out_of_fold", "")
 
@@ -203,17 +213,18 @@ def test_patients_count_once():
 
 def test_the_page_says_what_each_step_buys(shifted):
     found = shifted[1]
-    said = " ".join(sentences(found))
-    value = found.ladder[1].scores.sensitivity.value
-    assert f"With its threshold set on local cases it finds {100 * value:.0f}%" in said
+    said = " ".join(headline(found))
+    rates = found.ladder[1].scores
+    events = f"{found.events} local malignant cases"
+    assert f"with its threshold set on {events}, it finds {100 * rates.sensitivity.value:.0f}%" in said
+    assert f"at a specificity of {100 * rates.specificity.value:.0f}%" in said
     assert "nine of ten adoptions" in said
-    assert "not used for fitting" in said
     assert [row[0] for row in ladder_table(found).rows][:2] == ["nothing", "threshold only"]
 
 
-def test_the_new_threshold_and_one_recommendation_stand_first(shifted):
+def test_the_recommendation_and_the_new_threshold_are_said_once_each(shifted):
     frame, found = shifted
-    first, second = list(sentences(found))[:2]
+    first, second = next(sentences(found)), headline(found)[1]
     threshold = found.models["m"].points[-1].threshold
     assert first == (
         f"New threshold of m at hospital-b: {threshold:.3f}, on the updated risks (before: 0.500), for a "
@@ -238,10 +249,68 @@ def test_the_new_threshold_and_one_recommendation_stand_first(shifted):
 def test_the_recommendation_follows_from_the_number_of_local_cases(shifted, plain, sure, assurance, said):
     found = shifted[1]
     curves = [replace(each, needed=n) for each, n in zip(found.curves, (plain, sure), strict=True)]
-    second = list(sentences(replace(found, curves=tuple(curves), assurance=assurance)))[1]
+    second = headline(replace(found, curves=tuple(curves), assurance=assurance))[1]
     assert said in second
     assert second.startswith(f"{found.events} local malignant cases: ")
     assert ("too few" in second) == ("Collect" in said or "again" in said)
+
+
+@pytest.mark.parametrize(
+    ("estimate", "said"),
+    [
+        (Estimate(0.96, 0.91, 0.99), "m reaches its target sensitivity of 90%: with"),
+        (Estimate(0.87, 0.78, 0.93), "m is within 5 percentage points of its target sensitivity of 90%"),
+        (Estimate(0.8, 0.6, 0.95), "m is not shown to reach its target sensitivity of 90%"),
+        (Estimate(0.8, 0.7, 0.88), "m does not reach its target sensitivity of 90%"),
+        (
+            undefined("5 of 100 fits failed"),
+            "a sensitivity of 90% at hospital-b is not known: 5 of",
+        ),
+    ],
+)
+def test_the_headline_says_no_more_of_the_target_than_the_interval_does(shifted, estimate, said):
+    found = shifted[1]
+    step = found.ladder[1]
+    changed = replace(step, scores=replace(step.scores, sensitivity=estimate))
+    assert said in headline(replace(found, ladder=(found.ladder[0], changed, *found.ladder[2:])))[0]
+
+
+def test_a_target_in_half_per_cents_is_said_as_it_was_asked_for(shifted):
+    found = replace(shifted[1], target=0.925)
+    assert "target sensitivity of 92.5%" in headline(found)[0]
+    assert "for a sensitivity of 92.5%" in next(sentences(found))
+
+
+def test_the_headline_is_of_the_model_that_was_written(shifted):
+    """With a last layer refitted, what flags is that model and not the frozen one at a local threshold."""
+    found = shifted[1]
+    heads = tuple(
+        EvaluatedHead(
+            step, found.ladder[1].scores.brier, found.ladder[1].scores.brier,
+            replace(found.ladder[1].scores, sensitivity=Estimate(value, 0.85, 0.95)),
+            found.ladder[1].change, (),
+        )
+        for step, value in (("threshold", 0.88), ("head", 0.91), ("head_shrunken", 0.92))
+    )  # fmt: skip
+    refitted = replace(found, update="head", heads={"m": heads})
+    assert "with its last layer refitted and its threshold set on" in headline(refitted)[0]
+    assert "it finds 91% (85% to 95%)" in headline(refitted)[0]
+    assert before_after(refitted).rows[1][2].text == "91.0%"
+    assert "finds 91%" not in headline(replace(found, heads={"m": heads}))[0]
+
+
+def test_the_page_opens_with_the_answer_a_small_table_and_the_figure(shifted, tmp_path):
+    found = shifted[1]
+    write_adoption_figure(found, tmp_path)
+    page = unescape(write_adoption_page(found, tmp_path).read_text())
+    opening, rest = page.split('<div class="chapters">')
+    for sentence in headline(found):
+        assert sentence in opening
+    assert [row[0] for row in before_after(found).rows] == ["m, as it was", "m, adopted"]
+    assert opening.count("<table>") == opening.count("<figure") == 1
+    assert "<li>" not in opening
+    for sentence in sentences(found):
+        assert sentence in rest
 
 
 def test_the_figure_draws_both_curves_and_the_number_that_is_enough(shifted):
@@ -369,7 +438,7 @@ def test_a_parent_that_was_changed_is_refused(finished_run, cohort, tmp_path, ca
 
 
 @pytest.mark.slow
-def test_a_head_fitted_anew_is_what_predict_applies(finished_run, cohort, tmp_path):
+def test_a_refitted_head_is_what_predict_applies(finished_run, cohort, tmp_path):
     out = tmp_path / "head"
     assert run_command(words(finished_run, cohort, out, "--update", "head_shrunken", "--quiet")) == DONE
     found = from_plain(Adoption, json.loads((out / "adoption.json").read_text()))

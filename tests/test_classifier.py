@@ -1,4 +1,4 @@
-"""Stored models: read back, refused, their risks from 0 to 1; heads fitted anew; weights shuffled."""
+"""Stored models: read back, refused, their risks from 0 to 1; refitted heads; weights shuffled."""
 
 import json
 import runpy
@@ -155,7 +155,7 @@ def test_weights_and_scales_that_are_no_fit_numbers_are_refused(models, model, a
         read_model(models, model)
 
 
-# Its head fitted anew at one more site ---------------------------------------------------------------------
+# Its head refitted at one more site -------------------------------------------------------------------------
 
 IMAGES = np.random.default_rng(1).integers(0, 255, (40, 28, 28), dtype=np.uint8)
 VIEWS = [View(IMAGES), View(255 - IMAGES)]

@@ -9,7 +9,7 @@ from transport_content import content, write_validation
 
 from clineval.errors import InputError
 from clineval.reporting.artefacts import read_artefacts
-from clineval.reporting.external import beside, external_parts, robustness_table, spoken, subject_in
+from clineval.reporting.external import beside, external_parts, fall, robustness_table, spoken, subject_in
 from clineval.reporting.report import write_report
 from clineval.reporting.sentences import number, percent, signed
 
@@ -64,6 +64,33 @@ def test_a_gain_carries_its_sign(record, subject):
     turned, combined = record
     combined["drops"][0]["difference"].update(value=0.2, low=0.1, high=0.3)
     assert cells(external_parts(turned, subject)["drops"], 0)[4] == "+0.200"
+
+
+@pytest.mark.parametrize(
+    ("value", "low", "high", "said"),
+    [
+        (-0.14, -0.22, -0.06, "Lower than on the internal test cases by 0.14 (0.06 to 0.22)."),
+        (0.08, 0.01, 0.15, "Higher than on the internal test cases by 0.08 (0.01 to 0.15)."),
+        (-0.03, -0.1, 0.04, "No evidence of a fall from the internal test cases: −0.03 (−0.10 to 0.04)."),
+        (-0.03, None, None, "Change from the internal test cases: −0.03 (no interval: few groups)."),
+    ],
+)
+def test_the_fall_of_the_auc_is_said_with_its_interval(record, subject, value, low, high, said):
+    turned, combined = record
+    combined["drops"][0]["difference"].update(value=value, low=low, high=high, method="few groups")
+    assert fall(turned, subject) == said
+
+
+def test_without_internal_test_cases_no_fall_is_said(record, subject):
+    turned, combined = record
+    combined["drops"] = []
+    assert fall(turned, subject) == ""
+
+
+def test_the_light_on_ranking_says_the_fall(folder, given, subject):
+    page = write_report(folder).read_text()
+    light = page.split("Does it rank?")[1].split("</article>")[0]
+    assert fall(given, subject) in light
 
 
 def test_the_primary_model_comes_first_in_every_table_then_the_baseline(found):

@@ -9,9 +9,19 @@ import pytest
 from simulated_results import table, write_results
 
 from clineval.evaluation import evaluate
+from clineval.evaluation.curves import curves
 from clineval.reporting.artefacts import read_artefacts
 from clineval.reporting.external import subject_in
-from clineval.reporting.sections import asked, change_words, gap_sentences, leak_table, limits, split_words
+from clineval.reporting.report import render
+from clineval.reporting.sections import (
+    asked,
+    change_words,
+    elsewhere,
+    gap_sentences,
+    leak_table,
+    limits,
+    split_words,
+)
 from clineval.reporting.sentences import subject_of
 from clineval.statistics.differences import GapTest
 from clineval.statistics.intervals import Estimate, undefined
@@ -40,6 +50,17 @@ def test_intervals_that_respect_groups_are_no_limit(tmp_path):
     notes = artefacts.evaluation.models["only"]["test"].notes
     assert any("confidence interval respects them" in note for note in notes)
     assert not any("respects" in sentence for sentence in limits(subject_in(artefacts), artefacts))
+
+
+def test_a_run_says_on_its_first_screen_that_other_hospitals_are_unknown(tmp_path):
+    artefacts = read_artefacts(write_results(tmp_path / "r", table(("only",), splits=("test",)), draws=20))
+    run = dataclasses.replace(artefacts, provenance={"kind": "run"})
+    assert "clineval validate RESULTS TABLE" in elsewhere(run)
+    page = render(run, curves(run.table, run.evaluation))
+    assert elsewhere(run) in page.split('<div class="hero">')[0]
+    assert not any("hospital" in sentence for sentence in limits(subject_in(run), run))
+    assert elsewhere(artefacts) == ""  # where a table of predictions is from is not known
+    assert any("hospital" in sentence for sentence in limits(subject_in(artefacts), artefacts))
 
 
 def test_a_table_of_predictions_has_a_question_without_a_data_set(tmp_path):

@@ -164,6 +164,23 @@ def test_two_sites_have_a_mean_and_no_prediction():
     assert "at least 3 sites" in summary.prediction.method
     assert math.isnan(found.models["m"].reached)
     assert any("needs at least 3 sites" in each for each in sentences(found))
+    assert next(sentences(found)) == "Two sites: no conclusion about the next one."
+
+
+def test_few_sites_that_differ_begin_with_no_conclusion_and_many_alike_do_not(tmp_path):
+    cases = table(dict.fromkeys("abc", (15, 25)))
+    cases.loc[cases["site"] == "a", "risk"] **= 4
+    cases.loc[cases["site"] == "b", "risk"] **= 0.25
+    few = study(cases)
+    ahead = few.models["m"].measures["sensitivity"].summary.prediction
+    assert ahead.high - ahead.low > 0.5
+    said = "hree sites: no conclusion about sensitivity and specificity at the next one"
+    assert next(sentences(few)) == f"T{said}."
+    assert site_parts(few, tmp_path)["summary"] == f"t{said}"
+    cases.loc[cases["site"] == "a", "risk"] = cases["risk"].to_numpy()[::-1][: (cases["site"] == "a").sum()]
+    assert next(sentences(study(cases))) == "Three sites: no conclusion about the next one."
+    many = study(table(dict.fromkeys("abcdefgh", (60, 90))))
+    assert not any("no conclusion" in each for each in sentences(many))
 
 
 def test_the_record_reads_back_from_json(four):

@@ -44,7 +44,7 @@ TOLERANCE = 0.05
 UPDATES = (*(step for step in STEPS if step != "threshold"), *HEADS)
 """Updates of the risks that may be asked for; the threshold is set locally in every case.
 
-Models without a last layer that can be fitted anew get closed testing's choice."""
+Models without a last layer that can be refitted get closed testing's choice."""
 
 SCHEMA = 1
 
@@ -54,7 +54,7 @@ class AdoptedModel:
     """One model for the site: its recalibration, None for none, and its thresholds, half among them.
 
     ``taken`` is the update made of the one asked for; ``reason`` says why it could not be fitted.
-    ``penalty`` is that of a head fitted anew, NaN for none.
+    ``penalty`` is that of a refitted head, NaN for none.
     """
 
     taken: str
@@ -101,7 +101,7 @@ class Adoption:
 
     ``ladder`` has each step of updating, scored on local cases that took no part in its fit. ``curves``
     say how many local events it takes, with the threshold at the target and with assurance. ``heads`` has, of
-    each model whose last layer can be fitted anew, what that buys; ``no_heads`` says why there is none.
+    each model whose last layer can be refitted, what that buys; ``no_heads`` says why there is none.
     """
 
     site: str
@@ -186,7 +186,7 @@ def adopt(
     target, assurance : the sensitivity that the local threshold is set for, and how surely.
     update : of the risks, one of ``UPDATES``.
     folds, repeats : of the cross-fitting.
-    kernels : by model whose head can be fitted anew, shape (cases, cases), in the order of its rows.
+    kernels : by model whose head can be refitted, shape (cases, cases), in the order of its rows.
     fitted : by model the head that was, where ``update`` is one of ``HEADS``.
     parts : of models that are the mean of others on the logit scale.
     standardised : risks by model, in the order of its rows, with the features of ``scaled`` standardised by
@@ -201,7 +201,7 @@ def adopt(
     cases = local.models[main]
     check_enough(cases.outcome, cases.group, target=target, folds=folds, condition=condition)
     heads, means = fitted or {}, parts or {}
-    anew = populations(with_heads(frame, heads, means))[0].models
+    refitted = populations(with_heads(frame, heads, means))[0].models
     ladder = evaluate_updates(
         cases.outcome,
         cases.risk,
@@ -234,7 +234,7 @@ def adopt(
         closed_test=_closed_test(cases),
         models={
             name: _adopted(each, update, heads.get(name), target=target, assurance=assurance)
-            for name, each in anew.items()
+            for name, each in refitted.items()
         },
         curves=tuple(
             local_cases_needed(
@@ -291,7 +291,7 @@ def _standardised(
 def with_heads(
     frame: pd.DataFrame, heads: Mapping[str, Head], parts: Mapping[str, tuple[str, ...]]
 ) -> pd.DataFrame:
-    """The table with the risks that heads fitted anew give out of fold, in the means of models, too."""
+    """The table with the risks that refitted heads give out of fold, in the means of models, too."""
     if not heads:
         return frame
     of = {str(model): rows["risk"].to_numpy(np.float64) for model, rows in frame.groupby("model")}
@@ -317,7 +317,7 @@ def _heads(
     folds: int,
     scale: Scale,
 ) -> dict[str, tuple[EvaluatedHead, ...]]:
-    """What a head fitted anew buys, of each model that has one and of means that hold such a model."""
+    """What a refitted head buys, of each model that has one and of means that hold such a model."""
     place = frame.groupby("model").cumcount().to_numpy()
     shares = {name: (name, 1.0) for name in kernels} | {
         name: (part, names.count(part) / len(names))

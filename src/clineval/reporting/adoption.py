@@ -9,19 +9,22 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from clineval.evaluation.adoption import AdoptedModel, Adoption
+from clineval.evaluation.adoption import TOLERANCE, AdoptedModel, Adoption
 from clineval.files import program_version, write_whole
 from clineval.reporting.report import page
 from clineval.reporting.sentences import (
+    cases_of,
     covers,
     defined,
     listed,
     number,
     signed,
     split_name,
+    target_percent,
     two_decimals,
     whole,
     whole_percent,
+    with_condition,
 )
 from clineval.reporting.style import (
     INK,
@@ -37,7 +40,7 @@ from clineval.reporting.style import (
 from clineval.reporting.tables import AS_PERCENT, Cell, Row, Table, cell, signed_cell
 from clineval.statistics.intervals import Estimate
 from clineval.statistics.sample_size import LocalCases
-from clineval.statistics.updating import EvaluatedUpdate
+from clineval.statistics.updating import HEADS, EvaluatedHead, EvaluatedUpdate
 
 PAGE, FIGURE = "adoption.html", "local_cases"
 STEP_NAMES = {
@@ -47,9 +50,10 @@ STEP_NAMES = {
     "intercept_slope": "intercept and slope",
     "shrunken": "intercept and slope, shrunken",
     "closed_testing": "closed testing's choice",
-    "head": "last layer fitted anew",
-    "head_shrunken": "last layer, drawn towards the frozen one",
+    "head": "last layer refitted",
+    "head_shrunken": "last layer refitted, shrunk towards the frozen one",
 }
+RATES = ("sensitivity", "specificity")
 MEASURES = {
     "sensitivity": "sensitivity",
     "specificity": "specificity",
@@ -58,25 +62,67 @@ MEASURES = {
 }
 
 
+def headline(found: Adoption) -> tuple[str, str]:
+    """Whether the target is reached here, with what and at which cost; then whether the cases are enough."""
+    sensitivity, specificity = (getattr(_own_step(found).scores, name) for name in RATES)
+    wanted = f"sensitivity of {target_percent(found.target)}"
+    if not defined(sensitivity):
+        said = f"Whether {found.model} reaches a {wanted} at {found.site} is not known: {sensitivity.method}."
+        return said, _recommendation(found)
+    cases = cases_of(found.condition)
+    refitted = "its last layer refitted and " if _refitted(found) else ""
+    return (
+        f"At {found.site}, {found.model} {_reached(sensitivity, found.target)} of "
+        f"{target_percent(found.target)}: with {refitted}its threshold set on {whole(found.events)} local "
+        f"{cases}, it finds {_percent(sensitivity)} of {cases} not used for that, at a specificity of "
+        f"{_percent(specificity)}."
+    ), _recommendation(found)
+
+
+def _reached(found: Estimate, target: float) -> str:
+    """How a sensitivity stands to its target."""
+    if found.low >= target:
+        return "reaches its target sensitivity"
+    if found.high < target:
+        return "does not reach its target sensitivity"
+    if abs(found.value - target) <= TOLERANCE + 1e-9:
+        return f"is within {100 * TOLERANCE:g} percentage points of its target sensitivity"
+    return "is not shown to reach its target sensitivity"
+
+
+def _refitted(found: Adoption) -> bool:
+    """Whether the primary model as written has a refitted last layer, or is the mean of models with one."""
+    return found.update in HEADS and found.model in found.heads
+
+
+def _changed(found: Adoption) -> bool:
+    """Whether the primary model's risks here are others than the run's."""
+    return _refitted(found) or found.models[found.model].recalibration is not None
+
+
+def _own_step(found: Adoption) -> EvaluatedUpdate | EvaluatedHead:
+    """The step that flags as the primary model as written: recalibration keeps the order of its risks."""
+    if _refitted(found):
+        return next(each for each in found.heads[found.model] if each.step == found.update)
+    return next(each for each in found.ladder if each.step == "threshold")
+
+
 def sentences(found: Adoption) -> Iterator[str]:
-    """What the adoption allows one to say, for page and terminal."""
+    """What else the adoption allows one to say."""
     steps = {each.step: each for each in found.ladder}
     yield _new_threshold(found)
-    yield _recommendation(found)
-    yield _rates(f"Left as it is, {found.model}", steps["nothing"], found)
-    yield _rates("With its threshold set on local cases it", steps["threshold"], found)
+    if _refitted(found):
+        yield _rates("With its threshold alone set on local cases it", steps["threshold"], found)
     yield _risks(found, steps.get(found.update, steps["closed_testing"]))
-    yield _needed(found)
     yield from filter(None, [_head(found), _label_free(found), _standardised(found)])
 
 
 def _new_threshold(found: Adoption) -> str:
     model = found.models[found.model]
-    as_given = model.recalibration is None and math.isnan(model.penalty)
-    scale = "" if as_given else ", on the updated risks"
+    scale = ", on the updated risks" if _changed(found) else ""
     return (
         f"New threshold of {found.model} at {found.site}: {number(model.points[-1].threshold)}{scale} "
-        f"(before: {number(found.frozen_threshold)}), for a sensitivity of {whole_percent(found.target)}."
+        f"(before: {number(found.frozen_threshold)}), for a sensitivity of {target_percent(found.target)}."
     )
 
 
@@ -85,8 +131,8 @@ def _recommendation(found: Adoption) -> str:
     plain, sure = found.curves
     surely = found.assurance is not None and found.assurance >= (sure.assurance or 1)
     own = sure if surely else plain
-    floor = whole_percent(found.target - own.tolerance)
-    have = f"{whole(found.events)} local {found.condition} cases"
+    floor = target_percent(found.target - own.tolerance)
+    have = f"{whole(found.events)} local {cases_of(found.condition)}"
     kept = f"to keep a sensitivity of {floor} or more in nine of ten adoptions"
     if found.events >= own.needed:
         return f"{have}: enough for this threshold {kept}. Check it on later patients before use."
@@ -105,8 +151,8 @@ def _rates(who: str, step: EvaluatedUpdate, found: Adoption) -> str:
         return f"{who} could not be scored: {scores.sensitivity.method}."
     where = "" if step.step == "nothing" else ", on local cases not used for fitting"
     return (
-        f"{who} finds {_percent(scores.sensitivity)} of {found.condition} cases (target "
-        f"{whole_percent(found.target)}) at a specificity of {_percent(scores.specificity)}{where}."
+        f"{who} finds {_percent(scores.sensitivity)} of {cases_of(found.condition)} (target "
+        f"{target_percent(found.target)}) at a specificity of {_percent(scores.specificity)}{where}."
     )
 
 
@@ -130,7 +176,7 @@ def _risks(found: Adoption, step: EvaluatedUpdate) -> str:
 
 def _needed(found: Adoption) -> str:
     plain, sure = found.curves
-    floor, wanted = whole_percent(found.target - plain.tolerance), whole_percent(found.target)
+    floor, wanted = target_percent(found.target - plain.tolerance), target_percent(found.target)
     return (
         f"Keeping {floor} or more in nine of ten adoptions takes {_many(plain, found)}. With a lower "
         f"threshold, set to reach {wanted} in {whole_percent(sure.assurance)} of adoptions, it takes "
@@ -143,7 +189,7 @@ def _many(curve: LocalCases, found: Adoption) -> str:
         return f"more cases than any number considered ({curve.reason})"
     place = int(np.flatnonzero(curve.events == curve.needed)[0])
     return (
-        f"{curve.needed:.0f} local {found.condition} cases (specificity "
+        f"{curve.needed:.0f} local {cases_of(found.condition)} (specificity "
         f"{whole_percent(float(curve.specificity[place]))})"
     )
 
@@ -156,13 +202,14 @@ def _standardised(found: Adoption) -> str:
     finds = f"{_percent(scaled.sensitivity)} at a specificity of {_percent(scaled.specificity)}"
     return (
         f"Without labels, with the features of {names} standardised by the local images, {found.model} has "
-        f"an AUC of {auc} (change {gain}) and at its frozen threshold finds {finds}. This is a check, not a "
-        "way to work: the target may be missed, and each image's risk changes with the other images."
+        f"an AUC of {auc} (change {gain}) and at its frozen threshold finds {finds}. This is a sensitivity "
+        "analysis, not for clinical use: the target may be missed, and each image's risk changes with the "
+        "other images."
     )
 
 
 def _head(found: Adoption) -> str:
-    """What fitting the last layer anew buys, of the primary model or the first that has one."""
+    """What refitting the last layer buys, of the primary model or the first that has one."""
     name = found.model if found.model in found.heads else next(iter(found.heads), "")
     if not name:
         return ""
@@ -171,13 +218,13 @@ def _head(found: Adoption) -> str:
         "a better ranking" if best.gain.value > 0 else "a worse ranking"
     )  # fmt: skip
     return (
-        f"Fitting the last layer of {name} anew, drawn towards the frozen one, changes the AUC by "
+        f"Refitting the last layer of {name}, shrunk towards the frozen one, changes the AUC by "
         f"{signed(best.gain.value)} ({number(best.gain.low)} to {number(best.gain.high)}): {said}."
     )
 
 
 def head_table(found: Adoption) -> Table | None:
-    """Each model whose last layer was fitted anew, beside the same with a local threshold only."""
+    """Each model whose last layer was refitted, beside the same with a local threshold only."""
     rows: list[Row] = []
     for model, steps in found.heads.items():
         for each in steps:
@@ -200,8 +247,8 @@ def _label_free(found: Adoption) -> str:
     return (
         f"Without labels, a threshold that flags {share} of the cases here, as the frozen one does of "
         f"{split_name(flagged.population)}, finds {_percent(flagged.sensitivity)} at a specificity of "
-        f"{_percent(flagged.specificity)}. This is a check, not a way to work: the target may be missed, "
-        "because prevalence and case mix differ between sites."
+        f"{_percent(flagged.specificity)}. This is a sensitivity analysis, not for clinical use: the target "
+        "may be missed, because prevalence and case mix differ between sites."
     )
 
 
@@ -212,8 +259,12 @@ def write_adoption_page(found: Adoption, folder: Path, *, notice: str = "") -> P
     """Write ``adoption.html`` with the figure that lies beside it."""
     picture = folder / f"{FIGURE}.png"
     content = {
-        "title": f"The model adopted for {found.site}: {found.condition}",
+        "title": f"Does the model “{found.model}”, updated on local cases, reach its target at {found.site}?",
+        "counted": _counted(found),
         "notice": notice,
+        "headline": headline(found),
+        "before_after": before_after(found),
+        "needed_words": _needed(found),
         "sentences": list(sentences(found)),
         "counts": _counts(found),
         "ladder": ladder_table(found),
@@ -227,6 +278,26 @@ def write_adoption_page(found: Adoption, folder: Path, *, notice: str = "") -> P
     }
     write_whole(folder / PAGE, page("adoption.html.jinja", content))
     return folder / PAGE
+
+
+def _counted(found: Adoption) -> str:
+    patients = f" · {whole(found.groups)} patients or groups" if found.groups < found.cases else ""
+    present = with_condition(found.condition)
+    return f"{found.site} · {whole(found.cases)} local cases, {whole(found.events)} {present}{patients}"
+
+
+def before_after(found: Adoption) -> Table:
+    """The primary model as it was and as adopted: its threshold, and what it finds on local cases."""
+    frozen, own, model = found.ladder[0], _own_step(found), found.models[found.model]
+    after = Cell(
+        number(model.points[-1].threshold), "", "", "on the updated risks" if _changed(found) else ""
+    )
+    steps = {"as it was": (frozen, Cell(number(found.frozen_threshold))), "adopted": (own, after)}
+    rows: list[Row] = []
+    for name, (step, threshold) in steps.items():
+        rates = (cell(getattr(step.scores, rate), as_percent=True) for rate in RATES)
+        rows.append((f"{found.model}, {name}", threshold, *rates))
+    return Table(("model", "flagged at or above", *RATES), tuple(rows))
 
 
 def _counts(found: Adoption) -> Table:
@@ -293,7 +364,7 @@ def _needed_table(found: Adoption) -> Table:
         "sensitivity",
         "worst tenth",
         "specificity",
-        f"{whole_percent(found.target - plain.tolerance)} or more",
+        f"{target_percent(found.target - plain.tolerance)} or more",
     )
     headings = (
         f"local {found.condition} cases", *what, *(f"{each}, with assurance" for each in what)
@@ -331,7 +402,7 @@ def local_cases_figure(found: Adoption, *, notice: str = "") -> Figure:
     lower.set_ylim(0, 1)
     about = (
         f"{found.model} at {found.site}: mean over adoptions (lines), the tenth that end lowest (dotted); "
-        f"whole patients of {whole(found.cases)} local cases drawn anew; dashed: {found.target:g} and "
+        f"whole patients of {whole(found.cases)} local cases redrawn; dashed: {found.target:g} and "
         f"{found.target - plain.tolerance:g}"
     )
     heading = Heading("How many local cases a threshold takes", shorten(about, 240), notice)

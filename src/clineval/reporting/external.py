@@ -84,6 +84,31 @@ def external_parts(content: Content, subject: Subject) -> dict[str, Any]:
         raise _broken(error) from error
 
 
+def fall(content: Content, subject: Subject) -> str:
+    """How far the primary model's AUC lies from that on the run's test cases; empty where it has none.
+
+    Raises
+    ------
+    InputError : as ``external_parts``.
+    """
+    try:
+        drop = next(iter(content["models"][subject.main]["drops"]), None)
+        if drop is None:
+            return ""
+        gap = to_estimate(drop["difference"])
+    except (KeyError, TypeError, AttributeError) as error:
+        raise _broken(error) from error
+    if not sentences.defined(gap):
+        return ""
+    if not sentences.interval(gap):
+        return f"Change from the internal test cases: {number(gap.value, 2)} (no interval: {gap.method})."
+    if sentences.covers(gap, 0.0):
+        return f"No evidence of a fall from the internal test cases: {_signed(gap, 2)}."
+    low, high = sorted((abs(gap.low), abs(gap.high)))
+    size = f"{number(abs(gap.value), 2)} ({number(low, 2)} to {number(high, 2)})"
+    return f"{'Lower' if gap.value < 0 else 'Higher'} than on the internal test cases by {size}."
+
+
 def beside(content: Content, subject: Subject) -> dict[str, tuple[str, str]]:
     """Per light the internal value and the external one, in a few letters each; {} where there is none.
 
@@ -189,8 +214,9 @@ def probes_parts(found: Content) -> dict[str, Any]:
     }
 
 
-def _signed(gap: Estimate) -> str:
-    return f"{sentences.signed(gap.value)} ({sentences.interval(gap)})"
+def _signed(gap: Estimate, digits: int = 3) -> str:
+    plus = "+" if gap.value > 0 else ""
+    return f"{plus}{number(gap.value, digits)} ({number(gap.low, digits)} to {number(gap.high, digits)})"
 
 
 def _run(content: Content) -> str:

@@ -207,9 +207,11 @@ def _sites(artefacts: Artefacts) -> dict[str, Any]:
 def _verdict(artefacts: Artefacts, subject: Subject, curves: Curves) -> dict[str, Any]:
     transport, primary = artefacts.transport, subject.evaluation.primary
     where = str(transport.get("external", ""))
+    fall = external.fall(transport, subject) if transport else ""
     point = subject.point()
     return {
-        "verdict": verdict_on(subject, curves, where=where),
+        "verdict": verdict_on(subject, curves, where=where, fall=fall),
+        "elsewhere": sections.elsewhere(artefacts),
         "detection": sentences.detection(point, condition=subject.condition) if point is not None else "",
         "rule": sentences.rule_words(primary.rule) if primary is not None else "",
         "beside": external.beside(transport, subject) if transport else {},

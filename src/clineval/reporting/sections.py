@@ -87,6 +87,13 @@ def _patients(transport: Mapping[str, Any], subject: Subject) -> str:
     return f" · {whole(mix['groups'])} patients"
 
 
+def elsewhere(artefacts: Artefacts) -> str:
+    """That a run of one data set says nothing of other hospitals, and which command does; else empty."""
+    if artefacts.provenance.get("kind") != "run" or artefacts.evaluation.sites is not None:
+        return ""
+    return "This page says nothing about other hospitals: clineval validate RESULTS TABLE finds out."
+
+
 def limits(subject: Subject, artefacts: Artefacts) -> list[str]:
     """What the results cannot show, in sentences."""
     said = []
@@ -97,7 +104,7 @@ def limits(subject: Subject, artefacts: Artefacts) -> list[str]:
             f"{near} of {scores.cases} test images have a near-duplicate in the data that the models learnt "
             f"from.{_clean_words(subject)}"
         )
-    if not subject.external and not artefacts.transport:
+    if not subject.external and not artefacts.transport and not elsewhere(artefacts):
         said.append(
             "No external cohort was scored: nothing here says how the model does in another hospital."
         )

@@ -214,6 +214,12 @@ def whole(count: int) -> str:
     return f"{count:,}".replace(",", "\u202f") if count >= 10_000 else str(count)
 
 
+def count_words(count: int) -> str:
+    """A count in words up to ten: ``three``."""
+    words = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
+    return words[count] if count < len(words) else whole(count)
+
+
 def defined(estimate: Estimate | None) -> bool:
     """Whether there is a value to print."""
     return estimate is not None and not math.isnan(estimate.value)

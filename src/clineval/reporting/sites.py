@@ -14,6 +14,7 @@ from matplotlib.patches import Polygon, Rectangle
 from clineval.errors import InputError
 from clineval.evaluation.operating_points import aim
 from clineval.evaluation.sites import (
+    RATES,
     TOLERANCE,
     MeasureOverSites,
     ModelOverSites,
@@ -23,6 +24,7 @@ from clineval.evaluation.sites import (
 from clineval.files import from_plain
 from clineval.reporting.sections import gap_sentences
 from clineval.reporting.sentences import (
+    count_words,
     defined,
     level_name,
     listed,
@@ -54,6 +56,8 @@ PLAIN_NAMES = {"auc_logit": "AUC"}
 REFERENCE = {"auc_logit": 0.5, "observed_expected": 1.0}  # chance; risks that are right on average
 WIDTH, LEFT, RIGHT = 5.5, 1.75, 1.25  # inches: one and a half columns, room for names and for numbers
 ROW = 0.2  # inches of a site's line
+UNINFORMATIVE = 0.5
+"""Width of a prediction interval of a rate or an AUC beyond which it says nothing of the next site."""
 MOST_ODD = 10.0  # an observed/expected ratio beyond this, or its inverse, is not on the axis
 
 
@@ -120,18 +124,37 @@ def _apart(model: ModelOverSites) -> Table | None:
 
 
 def _in_short(model: ModelOverSites) -> str:
+    if unknown := _inconclusive(model):
+        return unknown
     found = model.measures["sensitivity"].summary
     if found is None or not defined(found.prediction):
-        return f"{len(model.sites)} sites"
+        return f"{count_words(len(model.sites))} sites"
     return (
         f"sensitivity at the next site: {whole_percent(found.prediction.low)} to "
         f"{whole_percent(found.prediction.high)}"
     )
 
 
+def _inconclusive(model: ModelOverSites) -> str:
+    """Of which measures the next site may have almost any value; empty where of none."""
+    judged = ("auc_logit", *RATES)
+    unknown = [name for name in judged if _says_nothing(model.measures[name])]
+    if not unknown:
+        return ""
+    of = "" if len(unknown) == len(judged) else f"{listed([name_of(name) for name in unknown])} at "
+    return f"{count_words(len(model.sites))} sites: no conclusion about {of}the next one"
+
+
+def _says_nothing(over: MeasureOverSites) -> bool:
+    ahead = None if over.summary is None else over.summary.prediction
+    return ahead is None or not defined(ahead) or ahead.high - ahead.low > UNINFORMATIVE
+
+
 def sentences(study: SiteStudy) -> Iterator[str]:
     """What the sites allow one to say of the primary model, in sentences for report and terminal."""
     model = study.models[study.primary]
+    if unknown := _inconclusive(model):
+        yield f"{unknown[0].upper()}{unknown[1:]}."
     if study.left_out:
         yield (
             "Each site was scored by models that were trained, recalibrated and given their threshold on the "

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -102,6 +102,7 @@ def judge(
     condition: str,
     lines: DecisionLines | None = None,
     where: str = "",
+    fall: str = "",
 ) -> Verdict:
     """The verdict on a model: no light is YES where its interval leaves the contrary possible.
 
@@ -111,13 +112,14 @@ def judge(
     point : its primary threshold there; None where it has none.
     lines : its decision curve, to say at which other thresholds it does not help.
     where : the population's name, where the headline must name it.
+    fall : how the AUC stands to that on development cases, in a sentence.
 
     References
     ----------
     docs/methods/verdict.md
     """
     lights = (
-        _ranking(scores, condition),
+        _ranking(scores, condition, fall),
         _risks(scores),
         _benefit(scores, point, lines, where=where),
         _data(scores),
@@ -125,16 +127,21 @@ def judge(
     return Verdict(_headline(lights), lights)
 
 
-def verdict_on(subject: Subject, curves: Curves | None = None, *, where: str = "") -> Verdict:
+def verdict_on(subject: Subject, curves: Curves | None = None, *, where: str = "", fall: str = "") -> Verdict:
     """The verdict on the primary model and threshold; with ``curves`` it says where there is no gain."""
     scores = subject.evaluation.models[subject.main][subject.population]
     drawn = curves.models[subject.main][subject.population] if curves is not None else None
     lines = drawn.decision if drawn is not None else None
     point = subject.point()
-    return judge(scores, point, condition=subject.condition, lines=lines, where=where)
+    return judge(scores, point, condition=subject.condition, lines=lines, where=where, fall=fall)
 
 
-def _ranking(scores: PopulationScores, condition: str) -> Light:
+def _ranking(scores: PopulationScores, condition: str, fall: str) -> Light:
+    light = _ranking_alone(scores, condition)
+    return replace(light, sentence=f"{light.sentence} {fall}") if fall else light
+
+
+def _ranking_alone(scores: PopulationScores, condition: str) -> Light:
     question = "Does it rank?"
     auc = scores.measures.get("auc_logit")
     if auc is None or not _bounded(auc):
