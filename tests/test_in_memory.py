@@ -126,6 +126,11 @@ REFUSED = {
         {"group": [None, *range(59)]},
         "row 1, column 'group': expected a name",
     ),
+    "masked": (
+        lambda: (np.ma.array(OUTCOME, mask=np.arange(len(OUTCOME)) == 1), RISK),
+        {},
+        "row 2, column 'outcome': expected an outcome, got nothing",
+    ),
     "taken": (lambda: (OUTCOME, RISK), {"attributes": {"case": OUTCOME}}, "attributes has 'case'"),
     "columns": (lambda: (OUTCOME, RISK), {"columns": {"risk": "p"}}, "columns names those of a table"),
     "no column": (lambda: (FRAME.rename(columns={"risk": "p"}),), {}, r'with columns=\{"risk": NAME\}'),

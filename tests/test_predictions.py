@@ -10,7 +10,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from clineval.errors import InputError
-from clineval.predictions import attributes, check_predictions, encode, read_predictions, write_predictions
+from clineval.predictions import (
+    attributes,
+    check_predictions,
+    encode,
+    read_predictions,
+    spellings,
+    write_predictions,
+)
 
 GOOD = "model,split,case,outcome,risk\na,test,1,1,0.9\na,test,2,0,0.25\n"
 
@@ -333,3 +340,87 @@ def test_identifiers_too_long_for_a_float_stay_what_they_are(tmp_path):
     frame = pd.DataFrame({"outcome": [0, 1], "risk": [0.2, 0.3], "patient": [number, number + 2]})
     frame.to_parquet(tmp_path / "t.parquet")
     assert read_predictions(tmp_path / "t.parquet")["patient"].tolist() == [str(number), str(number + 2)]
+
+
+# --- what real tables hold ---------------------------------------------------------------------------
+
+
+def read_and_told(path: Path, **options: object) -> tuple[pd.DataFrame, list[str]]:
+    told: list[str] = []
+    return read_predictions(path, warn=told.append, **options), told
+
+
+def test_the_tables_own_names_are_read_whatever_their_case(tmp_path: Path) -> None:
+    text = "Model,SPLIT,Case,Group,Outcome,Risk\na,Train,1,x,1,.9\na,Test,2,y,0,.2\n"
+    table, told = read_and_told(written(tmp_path, text))
+    assert table["split"].tolist() == ["train", "test"]
+    assert table["group"].tolist() == ["x", "y"]
+    assert (attributes(table), told) == ([], [])
+
+
+def test_a_name_in_other_case_beside_the_right_one_or_a_mapped_one_is_an_attribute(tmp_path: Path) -> None:
+    table, _ = read_and_told(written(tmp_path, "outcome,risk,Risk\n1,.9,.1\n0,.2,.1\n"))
+    assert (table["risk"].tolist(), attributes(table)) == ([0.9, 0.2], ["Risk"])
+    mapped = written(tmp_path, "outcome,p,Risk\n1,.9,.1\n0,.2,.1\n")
+    table, _ = read_and_told(mapped, columns={"risk": "p"})
+    assert (table["risk"].tolist(), attributes(table)) == ([0.9, 0.2], ["Risk"])
+    assert "lacks the column 'risk'" in refusal_of(written(tmp_path, "outcome,Risk,RISK\n1,.9,.1\n"))
+
+
+def test_a_column_that_holds_splits_and_is_not_named_is_said(tmp_path: Path) -> None:
+    path = written(tmp_path, "outcome,risk,data set\n1,.9,Training\n0,.2,Test\n")
+    table, told = read_and_told(path)
+    assert set(table["split"]) == {"test"}
+    assert told == [
+        "mine.csv, column 'data set' holds Training, Test, and every row is scored as test: where it names "
+        "the splits, say so with columns={\"split\": 'data set'}."
+    ]
+    assert read_and_told(path, columns={"split": "data set"})[1] == []
+    assert read_and_told(written(tmp_path, "outcome,risk,phase\n1,.9,test\n0,.2,\n"))[1] == []
+    assert read_and_told(written(tmp_path, "outcome,risk,phase\n1,.9,train\n0,.2,other\n"))[1] == []
+
+
+@pytest.mark.parametrize("word", ["NA", "n/a", "NaN", "#N/A", "unknown", "?"])
+def test_an_outcome_that_is_not_known_is_never_the_absence_of_the_condition(
+    tmp_path: Path, word: str
+) -> None:
+    path = written(tmp_path, f"outcome,risk\nyes,.9\n{word},.3\nno,.2\n{word},.1\n")
+    said = refusal_of(path, positive="yes")
+    assert repr(word) in said
+    assert "take the row out" in said
+    assert repr(word) in refusal_of(written(tmp_path, f"outcome,risk\n1,.9\n{word},.3\n"))
+
+
+def test_none_and_a_minus_may_stand_for_absence(tmp_path: Path) -> None:
+    for yes, no in (("cancer", "none"), ("+", "-")):
+        table, _ = read_and_told(written(tmp_path, f"outcome,risk\n{yes},.9\n{no},.2\n"), positive=yes)
+        assert table["outcome"].tolist() == [True, False]
+
+
+def test_names_that_differ_in_zeros_in_front_are_said() -> None:
+    frame = pd.DataFrame({"outcome": [1, 0, 1], "risk": [0.5] * 3, "group": ["007", "7", "70"]})
+    (said,) = spellings(check_predictions(frame))
+    assert said.startswith("Column group: '007' and '7' differ in nothing but case, blanks, zeros in front")
+    assert list(spellings(check_predictions(frame.assign(group=["7", "70", "0"])))) == []
+
+
+def test_patients_that_a_spreadsheet_shortened_are_said() -> None:
+    frame = pd.DataFrame({"outcome": [1, 0], "risk": [0.5] * 2, "group": ["1.23457E+11", "P2"]})
+    (said,) = spellings(check_predictions(frame))
+    assert said.startswith(
+        "Column group: '1.23457E+11' is a number that a spreadsheet shortened, so that several"
+    )
+
+
+def test_a_code_for_not_known_among_numbers_is_said(tmp_path: Path) -> None:
+    _, told = read_and_told(written(tmp_path, "outcome,risk,age,parity\n1,.9,61,9\n0,.2,-999,1\n0,.2,55,5\n"))
+    assert told == [
+        "mine.csv, column 'age': -999 in 1 row lies far from all other values; where it means \"not known\", "
+        "empty the cell."
+    ]
+
+
+def test_lists_where_numbers_belong_are_refused(tmp_path: Path) -> None:
+    frame = pd.DataFrame({"outcome": [1, 0], "risk": [[0.5], [0.2]]})
+    frame.to_parquet(tmp_path / "mine.parquet")
+    assert "row 1, column 'risk': expected a probability" in refusal_of(tmp_path / "mine.parquet")

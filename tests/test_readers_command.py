@@ -600,7 +600,7 @@ def test_readers_and_modalities_that_differ_in_spelling_alone_are_refused(tmp_pa
         return
     assert code == 3
     assert f"column {column!r}" in err
-    assert "differ in nothing but case, blanks or Unicode form" in " ".join(err.split())
+    assert "differ in nothing but case, blanks, zeros in front or Unicode form" in " ".join(err.split())
     assert not (tmp_path / "out").exists()
 
 
@@ -614,3 +614,56 @@ def test_an_outcome_of_three_values_is_read_as_asked_and_said(tmp_path, capsys):
     assert code == 0
     said = " ".join(err.split())
     assert "'1' means the condition; every other value counts as its absence: '0', '2'." in said
+
+
+def readings():
+    return pd.DataFrame(
+        {"reader": f"R{r}", "case": case, "outcome": case % 2, "rating": (case * r) % 5 + 0.5}
+        for r in (1, 2)
+        for case in range(30)
+    )
+
+
+def test_ratings_with_decimal_commas_are_read_and_said(tmp_path, capsys):
+    frame = readings()
+    points = analysed(capsys, frame, tmp_path, "--force")
+    commas = tmp_path / "commas.csv"
+    frame.assign(rating=frame["rating"].astype(str).str.replace(".", ",")).to_csv(
+        commas, sep=";", index=False
+    )
+    code, _, err = ended(capsys, "readers", commas, "--out", tmp_path / "commas")
+    assert code == 0
+    assert "column 'rating': read as numbers, with a decimal comma" in " ".join(err.split())
+    assert (
+        json.loads((tmp_path / "commas" / "readers.json").read_text())["modalities"] == points["modalities"]
+    )
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "said"),
+    [
+        (
+            "rating",
+            "NA",
+            "row 4 (line 5), column 'rating': expected a rating, got 'NA'. Fill the cell, or take out",
+        ),
+        (
+            "outcome",
+            "unknown",
+            "row 4 (line 5), column 'outcome': expected an outcome, got 'unknown'. Fill the",
+        ),
+        ("reader", "1.23457E+11", "column 'reader': '1.23457E+11' is a number that a spreadsheet shortened"),
+    ],
+)
+def test_cells_that_say_nothing_or_too_little_are_refused(tmp_path, capsys, column, value, said):
+    frame = readings().astype({column: object})
+    frame.loc[3, column] = value
+    assert said in refused(capsys, frame, tmp_path)
+
+
+def test_a_rating_far_out_of_the_scale_is_said(tmp_path, capsys):
+    frame = readings()
+    frame.loc[3, "rating"] = 99
+    code, _, err = ended(capsys, "readers", saved(frame, tmp_path), "--out", tmp_path / "out")
+    assert code == 0
+    assert "column 'rating': 99 in 1 row lies far from all other values" in " ".join(err.split())

@@ -1,6 +1,7 @@
 """The table of predictions: one row per model and case, read, checked and written."""
 
 import re
+import shlex
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from clineval.errors import InputError, in_short, option
@@ -17,6 +19,7 @@ from clineval.tables.columns import (
     COUNTED_APART,
     MOST_ALIKE,
     OUT_OF_FOLD,
+    TAKEN_FOR_ONE,
     TEST,
     TEXT,
     TRAIN,
@@ -30,7 +33,9 @@ from clineval.tables.columns import (
     as_score,
     as_splits,
     encoded,
+    shortened,
     spelt_alike,
+    split_of,
 )
 from clineval.tables.reading import Origin, read_columns
 
@@ -78,9 +83,9 @@ def read_predictions(
     -------
     DataFrame with ``model``, ``split``, ``case``, ``group`` (where there is one), ``outcome`` (bool)
     and ``risk`` (float64, exactly the written number), then ``seed`` and ``fold`` and the attributes.
-    Without a ``model`` column the file is one model, named as the file; without ``split`` all rows
-    are ``test``; without ``case`` a case is its row number within its model and split. With ``scores``
-    there is ``score`` (float64, finite) in place of ``risk``.
+    Names of columns are read whatever their case. Without a ``model`` column the file is one model, named
+    as the file; without ``split`` all rows are ``test``; without ``case`` a case is its row number
+    within its model and split. With ``scores`` there is ``score`` (float64, finite) in place of ``risk``.
 
     Raises
     ------
@@ -145,8 +150,11 @@ def spellings(frame: pd.DataFrame) -> Iterator[str]:
     for name in ("model", "split", "group", *attributes(frame)):
         if name in frame and not pd.api.types.is_numeric_dtype(frame[name].dtype):
             most = None if name in _NAMES else MOST_ALIKE
-            if words := spelt_alike(_to_arrow(frame[name]), most=most):
+            values = _to_arrow(frame[name])
+            if words := spelt_alike(values, most=most):
                 yield f"Column {name}: {words}, and {COUNTED_APART}"
+            if name == "group" and (words := shortened(values)):
+                yield f"Column {name}: {words}, {TAKEN_FOR_ONE}"
 
 
 def ranked_by(frame: pd.DataFrame) -> str:
@@ -177,7 +185,7 @@ def _ordered(names: Iterable[str]) -> list[str]:
 
 
 def _renamed(given: Mapping[str, Any], columns: Mapping[str, str], origin: Origin) -> dict[str, Column]:
-    """The columns under the table's own names; one whose place is taken by a mapped one is left out.
+    """The columns under the table's own names, whatever their case; one whose place is taken is left out.
 
     So are row numbers that pandas wrote as a column without a name.
     """
@@ -187,8 +195,19 @@ def _renamed(given: Mapping[str, Any], columns: Mapping[str, str], origin: Origi
             raise InputError(f"{wanted!r} is no column of the table; columns are {', '.join(COLUMNS)}.")
         if source not in given:
             raise InputError(f"{origin.name} has no column {source!r} for {wanted}; it has {_listed(given)}.")
+    columns = {**_in_other_case([key for key in given if key not in columns.values()], columns), **columns}
     rest = {key: key for key in given if key not in (*columns, *columns.values())}
     return {name: Column(given[source], source, origin) for name, source in {**columns, **rest}.items()}
+
+
+def _in_other_case(names: list[str], mapped: Iterable[str]) -> dict[str, str]:
+    """The one column that each of the table's names means where none has it and case alone differs."""
+    alike = {
+        wanted: [name for name in names if name.casefold() == wanted]
+        for wanted in (*COLUMNS, *MEMBER_COLUMNS)
+        if wanted not in mapped
+    }
+    return {wanted: found[0] for wanted, found in alike.items() if len(found) == 1 and found[0] != wanted}
 
 
 def _tidy(given: Mapping[str, Any], origin: Origin) -> dict[str, Any]:
@@ -223,6 +242,8 @@ def _checked(
         names["case"] = _row_numbers(names)
     outcome = as_outcome(given["outcome"], positive=positive, warn=warn)
     comma = origin.delimiter == ";"
+    for line in () if "split" in given else _unused_splits(given):
+        warn(line)
     checked = {
         **{name: pd.Series(values, dtype=TEXT) for name, values in names.items()},
         "outcome": outcome,
@@ -246,6 +267,23 @@ def _names_in(given: Mapping[str, Column]) -> dict[str, Any]:
         for name in _NAMES
         if name in given
     }
+
+
+def _unused_splits(given: Mapping[str, Column]) -> Iterator[str]:
+    """A sentence for each further column whose every value names a split; all its rows are scored as test."""
+    for name, column in given.items():
+        text = column.text if name not in (*COLUMNS, *MEMBER_COLUMNS, SCORE) else None
+        if text is None or split_of(text[0].as_py() or "") is None:
+            continue
+        words = pc.unique(text).to_pylist()
+        if {split_of(word or "") for word in words} & {TRAIN, VAL} and all(
+            map(split_of, filter(None, words))
+        ):
+            how = option(f"--split-column {shlex.quote(name)}", f'columns={{"split": {name!r}}}')
+            yield (
+                f"{column.origin.name}, column {name!r} holds {', '.join(filter(None, words))}, and every "
+                f"row is scored as test: where it names the splits, say so with {how}."
+            )
 
 
 def _require_columns(given: Mapping[str, Column], ranked: str, origin: Origin) -> None:

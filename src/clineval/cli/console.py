@@ -253,7 +253,8 @@ def _with_bounds(estimate: dict[str, Any]) -> str:
     """A value with its interval; of differences the bounds may lie below 0."""
     if estimate["value"] is None:
         return "undefined"
-    bounds = " to ".join("?" if b is None else f"{b:.3f}" for b in (estimate["low"], estimate["high"]))
+    ends = [estimate["low"], estimate["high"]]
+    bounds = "no interval" if None in ends else " to ".join(f"{end:.3f}" for end in ends)
     return f"{estimate['value']:.3f} ({bounds})"
 
 

@@ -16,9 +16,11 @@ from clineval.errors import InputError, listed_columns, option
 from clineval.tables.columns import (
     COUNTED_APART,
     MOST_ALIKE,
+    TAKEN_FOR_ONE,
     Warn,
     named_outcome,
     plain_numbers,
+    shortened,
     spelt_alike,
     split_of,
 )
@@ -255,6 +257,8 @@ def _spelt_alike(attributes: Mapping[str, Text], groups: Mapping[str, Text]) -> 
         for name, cells in named.items():
             if words := spelt_alike(pa.array(cells), most=most):
                 yield f"Column {name}: {words}, and {COUNTED_APART}"
+            if most is None and (words := shortened(pa.array(cells))):
+                yield f"Column {name}: {words}, {TAKEN_FOR_ONE}"
 
 
 def _cells(path: Path) -> tuple[dict[str, Text], Origin]:

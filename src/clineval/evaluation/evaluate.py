@@ -190,7 +190,7 @@ def _column(name: Any, values: Any) -> pd.Series:
         return values.reset_index(drop=True)
     if isinstance(values, str) or not isinstance(values, Iterable):
         raise InputError(f"Expected {_called(name)} as one value per case, got {type(values).__name__}.")
-    array = np.asarray(values)
+    array = np.asarray(values.tolist() if isinstance(values, np.ma.MaskedArray) else values)  # None if masked
     if array.ndim == 2 and array.shape[1] == 1:
         array = array[:, 0]
     if array.ndim != 1:

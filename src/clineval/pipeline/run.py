@@ -48,7 +48,7 @@ from clineval.pipeline.train import (
 from clineval.predictions import read_predictions
 from clineval.results.folder import replace_folder, require_apart
 from clineval.settings import OwnSettings, RunSettings
-from clineval.tables.columns import ALIKE, OTHERS
+from clineval.tables.columns import ALIKE, OTHERS, SHORTENED
 
 
 @dataclass(frozen=True)
@@ -382,8 +382,8 @@ def _seeds_that_do_not_hold(differences: Mapping[str, float]) -> Iterable[str]:
 
 def said_first(cohort: Cohort) -> list[str]:
     """What a user should know first: columns left out, values spelt in two ways, more than two outcomes."""
-    notes = cohort.source.notes
-    return [note for note in notes if note.startswith(own_table.NOTE) or ALIKE in note or OTHERS in note]
+    said = (own_table.NOTE, ALIKE, OTHERS, SHORTENED)
+    return [note for note in cohort.source.notes if any(words in note for words in said)]
 
 
 def results_folder(out: Path | None, source: Source) -> Path:

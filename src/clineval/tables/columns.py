@@ -259,7 +259,7 @@ class Column:
 MOST_ALIKE = 50
 """Values beyond which a column makes no sites or subgroups, so that their spelling says nothing."""
 
-ALIKE = " differ in nothing but case, blanks or Unicode form"
+ALIKE = " differ in nothing but case, blanks, zeros in front or Unicode form"
 
 COUNTED_APART = "are counted apart; where they mean the same, write them in one way."
 
@@ -275,14 +275,15 @@ def spelt_alike(values: Any, *, most: int | None = MOST_ALIKE) -> str:
     Examples
     --------
     >>> spelt_alike(pa.array(["GE Logiq", "Esaote", "ge  logiq"]))
-    "'GE Logiq' and 'ge  logiq' differ in nothing but case, blanks or Unicode form"
+    "'GE Logiq' and 'ge  logiq' differ in nothing but case, blanks, zeros in front or Unicode form"
     """
     whole = values.combine_chunks() if isinstance(values, pa.ChunkedArray) else values
     if pa.types.is_dictionary(whole.type):
         whole = whole.dictionary_decode()
     distinct = pc.unique(whole).drop_null()
     spaced = pc.replace_substring_regex(pc.utf8_normalize(distinct, "NFC"), r"\s+", " ")
-    plain = pc.utf8_lower(pc.utf8_trim_whitespace(spaced)).dictionary_encode()
+    small = pc.utf8_lower(pc.utf8_trim_whitespace(spaced))
+    plain = pc.replace_substring_regex(small, r"^0*(\d+)(\.0+)?$", r"\1").dictionary_encode()
     if len(plain.dictionary) == len(distinct) or (most is not None and len(plain.dictionary) > most):
         return ""
     kin: dict[int, list[str]] = {}
@@ -290,6 +291,24 @@ def spelt_alike(values: Any, *, most: int | None = MOST_ALIKE) -> str:
         kin.setdefault(code, []).append(repr(value))
     told = [" and ".join(each) for each in kin.values() if len(each) > 1]
     return f"{in_short(told)}{ALIKE}" if told else ""
+
+
+TAKEN_FOR_ONE = "so that several may be taken for one; write such names as text in the table anew."
+
+SHORTENED = " is a number that a spreadsheet shortened"
+
+
+def shortened(values: Any) -> str:
+    """A clause that names a value such as ``1.23457E+11``, for which several were taken; empty without one.
+
+    Examples
+    --------
+    >>> shortened(pa.array(["P1", "1,23457E+11"]))
+    "'1,23457E+11' is a number that a spreadsheet shortened"
+    """
+    texts = values.cast(pa.string())
+    found = texts.filter(pc.match_substring_regex(texts, r"^\d([.,]\d+)?E\+\d\d$"))
+    return f"{found[0].as_py()!r}{SHORTENED}" if len(found) else ""
 
 
 def as_names(column: Column, *, needed: bool = True) -> Any:
@@ -337,9 +356,9 @@ def as_outcome(column: Column, *, positive: str | None, warn: Warn) -> NDArray[n
             return np.asarray(numbers == 1)
     codes, seen = encoded(pc.fill_null(column.text, ""))
     words = np.array(seen.to_pylist(), dtype=np.str_)
-    if "" in words:
-        place, _ = column.first(codes == int(np.argmax(words == "")))
-        raise InputError(f"{place}: expected an outcome, got nothing. Fill the cell or take the row out.")
+    if (unknown := says_nothing(words, positive=positive)).any():
+        place, shown = column.first(codes == int(np.argmax(unknown)))
+        raise InputError(f"{place}: expected an outcome, got {shown}. {NOT_KNOWN}")
     if positive is not None and pa.types.is_boolean(values.type):
         positive = positive.lower()  # True is written so in Python
     if positive is None:
@@ -357,6 +376,25 @@ def _outcome_of_known(column: Column, codes: NDArray[Any], words: NDArray[np.str
             f"which value means the condition with {option('--positive VALUE', 'positive=VALUE')}."
         )
     return np.asarray(yes[codes])
+
+
+NOT_KNOWN = "Fill the cell or take the row out."
+
+_NOT_KNOWN = ("", "na", "n/a", "nan", "null", "#n/a", "?", ".", "unknown", "missing", "not known")
+
+
+def says_nothing(words: NDArray[np.str_], *, positive: str | None) -> NDArray[np.bool_]:
+    """Which of an outcome column's values say that it is not known, shape (values,); never ``positive``.
+
+    ``none`` and ``-`` may stand for the absence of the condition, and so are no such values.
+
+    Examples
+    --------
+    >>> says_nothing(np.array(["yes", "NA", "none", "Unknown"]), positive="yes").tolist()
+    [False, True, False, True]
+    """
+    wanted = words == positive.strip() if positive else np.zeros(len(words), bool)
+    return np.isin(np.char.lower(words), _NOT_KNOWN) & ~wanted
 
 
 OTHERS = "every other value counts as its absence"
@@ -380,9 +418,13 @@ def named_outcome(
 
     Raises
     ------
-    InputError : no row has the value, or some have it in other letters.
+    InputError : no row has the value, some have it in other letters, or some say that it is not known.
     """
     wanted = positive.strip()
+    if (unknown := says_nothing(words, positive=wanted)).any():
+        rows = int(count[unknown].sum())
+        told = f"{words[unknown][0]!r} in {rows:,} row{'s' if rows > 1 else ''}"
+        raise InputError(f"{place}: expected an outcome in each row, got {told}. {NOT_KNOWN}")
     given = option(f"--positive {wanted!r}", f"positive={wanted!r}")
     seen = ", ".join(
         in_short([f"{word!r} ({n:,})" for word, n in zip(words.tolist(), count.tolist(), strict=True)]).split(
@@ -440,6 +482,10 @@ def _place(column: Column) -> str:
 
 def _why_no_numbers(values: Any, numbers: Floats) -> str:
     """What to do where cells are no numbers, judged by all of these; empty where all are."""
+    if pa.types.is_dictionary(values.type):
+        values = values.cast(values.type.value_type)
+    if not _is_text(values.type):
+        return ""
     bad = pc.unique(values.filter(pa.array(np.isnan(numbers)))) if np.isnan(numbers).any() else []
     cells = [str(cell) for cell in bad if cell.is_valid and cell.as_py() != ""]
     if any("%" in cell for cell in cells):
@@ -479,8 +525,39 @@ def _why_no_risks(risk: Floats) -> str:
 def as_attribute(column: Column, *, comma_is_decimal: bool, warn: Warn) -> pd.Series:
     """Numbers where every cell that is filled is one, else text; empty where a cell is empty.
 
-    Decimal commas, signs between thousands and one unit behind every number are understood and said.
+    Decimal commas, signs between thousands and one unit behind every number are understood and said, and
+    that a number may be a code for "not known".
     """
+    found = _as_attribute(column, comma_is_decimal=comma_is_decimal, warn=warn)
+    if found.dtype == np.float64 and (words := code_for_unknown(found.to_numpy())):
+        warn(f"{_place(column)}: {words}.")
+    return found
+
+
+_CODES = (9, 99, 999, 9999)
+
+
+def code_for_unknown(numbers: Floats) -> str:
+    """A clause that names a value such as 99 or -999 far from all others; empty where there is none.
+
+    Examples
+    --------
+    >>> code_for_unknown(np.array([31.0, 64.0, 52.0, -999.0, np.nan]))
+    '-999 in 1 row lies far from all other values; where it means "not known", empty the cell'
+    >>> code_for_unknown(np.array([1.0, 5.0, 9.0]))
+    ''
+    """
+    seen = np.unique(numbers[np.isfinite(numbers)])
+    for code, others in ((seen[-1:], seen[:-1]), (seen[:1], seen[1:])):
+        far = len(others) > 1 and np.abs(others - code).min() > np.ptp(others)
+        if far and abs(code[0]) in _CODES:
+            rows = int((numbers == code[0]).sum())
+            where = f"{code[0]:g} in {rows:,} row{'s' if rows > 1 else ''}"
+            return f'{where} lies far from all other values; where it means "not known", empty the cell'
+    return ""
+
+
+def _as_attribute(column: Column, *, comma_is_decimal: bool, warn: Warn) -> pd.Series:
     values = column.values
     if pa.types.is_integer(values.type) or pa.types.is_floating(values.type):
         with suppress(pa.ArrowInvalid):  # whole numbers above 2^53, as some identifiers are, stay text

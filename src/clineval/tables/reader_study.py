@@ -10,7 +10,18 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from clineval.errors import MOST_SHOWN, InputError, listed_columns
-from clineval.tables.columns import OTHERS, is_value, spelt_alike
+from clineval.tables.columns import (
+    NOT_KNOWN,
+    OTHERS,
+    TAKEN_FOR_ONE,
+    code_for_unknown,
+    is_missing,
+    is_value,
+    plain_numbers,
+    says_nothing,
+    shortened,
+    spelt_alike,
+)
 from clineval.tables.reading import read_columns
 
 Text = NDArray[np.str_]
@@ -85,15 +96,18 @@ def read_readings(path: Path, columns: ReadingColumns) -> ReadingTable:
     if set(IMRMC) <= set(cells) and columns.reader not in cells:
         return _imrmc([cells[name] for name in IMRMC], origin.row, name=path.name, columns=columns)
     _require_columns(path.name, cells, columns)
-    outcome = _outcome(path.name, columns, _filled(cells, columns.outcome, origin.row))
-    checked = _checked(
-        path.name,
-        {name: _filled(cells, column, origin.row) for name, column in _named(columns).items()},
-        outcome,
-        columns,
-        origin.row,
-    )
-    return replace(checked, notes=_several_others(path.name, columns, cells[columns.outcome][~outcome]))
+    outcome = _outcome(path.name, columns, _filled(cells, columns.outcome, origin.row), origin.row)
+    named = {name: _filled(cells, column, origin.row) for name, column in _named(columns).items()}
+    notes = list(_several_others(path.name, columns, cells[columns.outcome][~outcome]))
+    place = f"{path.name}, column {columns.rating!r}"
+    if not columns.order:
+        rated = _rated(named["rating"], columns, origin.row)
+        named["rating"], words = plain_numbers(rated, comma_is_decimal=True)
+        notes += [f"{place}: read as numbers, with {words}."] if words else []
+    checked = _checked(path.name, named, outcome, columns, origin.row)
+    if words := code_for_unknown(checked.rating):
+        notes.append(f"{place}: {words}, or take out the row of a reading that was not made.")
+    return replace(checked, notes=tuple(notes))
 
 
 def scaled(cells: Text, *, order: Sequence[str], place: Row) -> Floats:
@@ -172,7 +186,22 @@ def _filled(cells: dict[str, Text], column: str, row: Row) -> Text:
     return values
 
 
-def _outcome(name: str, columns: ReadingColumns, given: Text) -> NDArray[np.bool_]:
+def _rated(cells: Text, columns: ReadingColumns, row: Row) -> Text:
+    """Cells of ratings, none of which says that there is none."""
+    if (empty := np.flatnonzero(np.array([is_missing(cell) for cell in cells.tolist()]))).size:
+        raise InputError(
+            f"{row(int(empty[0]))}, column {columns.rating!r}: expected a rating, got "
+            f"{str(cells[empty[0]])!r}. Fill the cell, or take out the row of a reading that was not made."
+        )
+    return cells
+
+
+def _outcome(name: str, columns: ReadingColumns, given: Text, row: Row) -> NDArray[np.bool_]:
+    if (unknown := np.flatnonzero(says_nothing(given, positive=columns.positive))).size:
+        raise InputError(
+            f"{row(int(unknown[0]))}, column {columns.outcome!r}: expected an outcome, got "
+            f"{str(given[unknown[0]])!r}. {NOT_KNOWN}"
+        )
     outcome = is_value(given, columns.positive.strip())
     seen = ", ".join(repr(value) for value in np.unique(given).tolist()[:MOST_SHOWN])
     if outcome.all() or not outcome.any():
@@ -217,10 +246,13 @@ def _checked(
 def _one_spelling(name: str, cells: dict[str, Text], columns: ReadingColumns) -> None:
     """Refuse readers, modalities or groups that would be counted apart for their spelling alone."""
     for what in ("reader", "modality", "group"):
-        if words := spelt_alike(pa.array(cells.get(what, np.array([], str)), pa.string()), most=None):
+        values = pa.array(cells.get(what, np.array([], str)), pa.string())
+        if words := spelt_alike(values, most=None):
             raise InputError(
                 f"{name}, column {getattr(columns, what)!r}: {words}. Write each {what} in one way."
             )
+        if words := shortened(values):
+            raise InputError(f"{name}, column {getattr(columns, what)!r}: {words}, {TAKEN_FOR_ONE}")
 
 
 def _one_per_case(case: Text, values: Text, row: Row, column: str, what: str) -> None:
