@@ -434,7 +434,7 @@ def test_two_readings_of_one_case_are_named(tmp_path, capsys):
     [
         (("--reader", "PIRADS"), "--reader needs a column of the table, or one with a cut such as"),
         (("--reader", "BIRADS>="), "--reader needs a column of the table, or one with a cut such as"),
-        (("--margin", "0.05"), "--acting-threshold need --reader"),
+        (("--margin", "0.05"), "--margin has no effect without --reader"),
         (("--reader", "BIRADS>=4c", "--reader-order", ORDER), "--reader: expected one of 2, 3, 4a, 4b, 5"),
         (
             ("--reader", "BIRADS>=5", "--reader-order", ORDER, "--prevalence", "3"),

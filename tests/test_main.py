@@ -8,9 +8,11 @@ import sys
 from pathlib import Path
 
 import pytest
+import typer
 
 from clineval import __version__
 from clineval.cli import main
+from clineval.cli.options import NEEDS, REPLACES
 from clineval.errors import InputError
 from clineval.pipeline.verify import Verdict
 
@@ -203,11 +205,48 @@ def started(tmp_path, shell, **changes):
     return done.returncode, done.stderr
 
 
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (
+            "run --outcome-column y",
+            "--outcome-column has no effect without --cohort; leave it out, or give --cohort too.",
+        ),
+        (
+            "run --positive 1 --fit top --bits 12",
+            "--positive, --fit and --bits have no effect without --cohort; leave them",
+        ),
+        ("run --only", "--only has no effect without --model;"),
+        ("run --model a=a.py:f --only --models cnn", "--models has no effect beside --only; leave it out."),
+        ("study --model-timeout 9", "--model-timeout has no effect without --model;"),
+        ("study --cluster tcp://h:1 --jobs 2", "--jobs has no effect beside --cluster;"),
+        ("validate r t.csv --name b --prevalence .1", "--prevalence has no effect without --reader;"),
+        ("evaluate t.csv --medmnist breastmnist --scores", "--scores has no effect beside --medmnist;"),
+        ("evaluate t.csv --json --table", "--table has no effect beside --json;"),
+        ("verify r --retrain --image-folder i", "--image-folder has no effect without --cohort;"),
+        ("verify r --retrain --model-timeout 9", "--model-timeout has no effect without --model;"),
+    ],
+)
+def test_an_option_that_would_have_no_effect_is_refused(words, said, capsys):
+    assert main.run_command(words.split()) == 3
+    assert said in capsys.readouterr().err
+
+
+def test_options_without_effect_are_named_as_their_commands_have_them():
+    parser = typer.main.get_command(main.app)
+    for table in (NEEDS, REPLACES):
+        for name, options in table.items():
+            known = {each.name for each in parser.commands[name].params}
+            assert set(options) | set(" ".join(options.values()).split()) <= known
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("shell", "code", "words"),
     [
-        ("clineval --help | true", 3, "standard output was closed before everything was written"),
+        ("clineval --help | true", 141, ""),
+        ("clineval run --help | head -1 >/dev/null", 141, ""),
+        ("clineval evaluate t.csv --draws 20 --json --quiet | true", 141, ""),
         ("clineval --help >&-", 0, ""),
         ("clineval --version >/dev/full", 3, "the disk is full"),
         ("mkdir x; cd x; rmdir ../x; clineval verify ..", 3, "The working folder is no longer there"),

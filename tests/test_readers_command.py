@@ -510,7 +510,7 @@ def test_empty_cells_are_named(tmp_path, capsys):
         (("--margin", "0.05"), "--margin needs --predictions"),
         (("--margin", "-1"), "--margin needs a number between 0 and 1"),
         (("--threshold", "0.5"), "--threshold needs --predictions and --cut"),
-        (("--model", "cnn"), "--model needs --predictions"),
+        (("--model", "cnn"), "--model has no effect without --predictions"),
         (("--positive", "yes"), "column 'outcome': expected rows with and without --positive 'yes'"),
         (("--cut", "99"), "study.csv: no rating reaches the cut 99; ratings go from 1 to "),
         (("--cut", "1"), "study.csv: every rating reaches the cut 1; ratings go from 1 to "),

@@ -192,4 +192,4 @@ def test_a_column_of_no_sites_is_refused_before_anything_is_trained(tmp_path, ca
 
 def test_a_site_column_needs_a_table(capsys):
     assert run_command(["run", "--site-column", "device"]) == REFUSED
-    assert "need --cohort TABLE" in capsys.readouterr().err
+    assert "--site-column has no effect without --cohort" in capsys.readouterr().err

@@ -311,7 +311,7 @@ def test_the_first_difference_is_named_by_its_path():
 
 def test_options_of_retrain_need_retrain(results, capsys):
     assert main.run_command(["verify", str(results), "--jobs", "1"]) == 3
-    assert "need --retrain" in capsys.readouterr().err
+    assert "--jobs has no effect without --retrain" in capsys.readouterr().err
 
 
 ROOT = Path(__file__).resolve().parents[1]

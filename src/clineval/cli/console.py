@@ -388,7 +388,7 @@ def _shown_points(points: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return named or chosen or points[:1]
 
 
-DONE, UNEXPECTED, USAGE, REFUSED, FOUND, INTERRUPTED = 0, 1, 2, 3, 4, 130
+DONE, UNEXPECTED, USAGE, REFUSED, FOUND, INTERRUPTED, PIPE_CLOSED = 0, 1, 2, 3, 4, 130, 141
 WRITE_FAULTS = {
     errno.ENOSPC: "the disk is full",
     errno.EDQUOT: "the disk quota is used up",
@@ -461,7 +461,7 @@ def _wrong_usage(error: Any) -> int:
 
 
 def _output_closed() -> int:
-    """Whoever read the output has closed it, as ``head`` does; the rest is not written anywhere."""
+    """Whoever read the output has closed it, as ``head`` does: end without a word, as other programs do."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
     for stream in (sys.__stdout__, sys.__stderr__):
         try:
@@ -469,7 +469,7 @@ def _output_closed() -> int:
                 stream.flush()
         except OSError:
             os.dup2(nowhere, stream.fileno())  # type: ignore[union-attr]
-    return _ended("standard output was closed before everything was written to it", code=REFUSED)
+    return PIPE_CLOSED
 
 
 def _missing_extra(error: ModuleNotFoundError) -> int:

@@ -256,8 +256,6 @@ def run(
 
     if cohort is not None and dataset != "auto":
         raise InputError(f"run expects either --cohort or --dataset; got {cohort.name} and {dataset}.")
-    if cohort is None and (image_folder or group_column or split_column or site_column):
-        raise InputError("--image-folder and the column options need --cohort TABLE beside them.")
     own = OwnSettings(image_column, outcome_column, positive, group_column, split_column, fit, bits)
     settings = run_settings(
         dataset=dataset if cohort is None else "own",

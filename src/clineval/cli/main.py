@@ -10,7 +10,7 @@ import typer
 
 from clineval.cli import external, images, scoring
 from clineval.cli.console import DONE, Screen, exit_code, interrupt_on_signals
-from clineval.cli.options import arrange, help_text
+from clineval.cli.options import Command, arrange, help_text
 from clineval.errors import InputError, on_command_line
 from clineval.files import program_version
 
@@ -65,7 +65,7 @@ COMMANDS = {
 
 for _panel, _commands in COMMANDS.items():
     for _command in _commands:
-        app.command(help=help_text(_command), rich_help_panel=_panel)(_command)
+        app.command(cls=Command, help=help_text(_command), rich_help_panel=_panel)(_command)
 
 
 def main() -> None:

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 from rich.markup import escape
+from typer.core import TyperCommand
 
 from clineval.errors import InputError
 
@@ -241,10 +242,65 @@ COMMON = {
 }
 """The options of each command that most users need: they come first, under no heading of their own."""
 
+_OF_READER = "reader_order reader_category margin prevalence acting_threshold"
+NEEDS = {
+    "run": {
+        "cohort": "image_folder image_column outcome_column positive group_column split_column site_column "
+        "fit bits",
+        "model": "only model_timeout",
+    },
+    "study": {"model": "only model_timeout"},
+    "evaluate": {"reader": _OF_READER},
+    "validate": {"reader": _OF_READER},
+    "readers": {"predictions": "model"},
+    "verify": {
+        "retrain": "cohort image_folder model model_timeout jobs",
+        "cohort": "image_folder",
+        "model": "model_timeout",
+    },
+}
+"""Of each command, by option, those that have no effect without it."""
+
+REPLACES = {
+    "run": {"only": "models"},
+    "study": {"only": "models", "cluster": "jobs"},
+    "evaluate": {
+        "medmnist": "model_column split_column case_column group_column outcome_column risk_column positive "
+        "scores",
+        "json": "table",
+    },
+}
+"""Of each command, by option, those that have no effect beside it."""
+
 MEASURES = ("auc", "sensitivity", "specificity")
 """Those that a margin of non-inferiority may be given for."""
 
 MOST_SEEDS = 10_000  # in one range
+
+
+class Command(TyperCommand):
+    """A command that refuses, before anything is done, options that would have no effect."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command. Raises InputError where an option would be ignored."""
+        name, word = str(self.name), {str(each.name): each.opts[0] for each in self.params}
+        given = {each for each in word if ctx.get_parameter_source(each).name != "DEFAULT"}
+        for needed, others in NEEDS.get(name, {}).items():
+            if needed not in given:
+                idle = [word[each] for each in others.split() if each in given]
+                _refuse(idle, f"without {word[needed]}", f", or give {word[needed]} too")
+        for other, replaced in REPLACES.get(name, {}).items():
+            if other in given:
+                _refuse([word[each] for each in replaced.split() if each in given], f"beside {word[other]}")
+        return super().invoke(ctx)
+
+
+def _refuse(idle: list[str], where: str, instead: str = "") -> None:
+    if len(idle) > 1:
+        named = f"{', '.join(idle[:-1])} and {idle[-1]}"
+        raise InputError(f"{named} have no effect {where}; leave them out{instead}.")
+    if idle:
+        raise InputError(f"{idle[0]} has no effect {where}; leave it out{instead}.")
 
 
 def arrange(parser: Any) -> Any:
@@ -382,11 +438,6 @@ def beside_readers(
     from clineval.settings import BesideReaders
 
     if not given:
-        if any((order, category, margin, prevalence, acting_threshold)):
-            raise InputError(
-                "--reader-order, --reader-category, --margin, --prevalence and --acting-threshold need "
-                "--reader."
-            )
         return None
     cuts = any(">=" in reader for reader in given)
     return BesideReaders(

@@ -44,7 +44,6 @@ from clineval.cli.options import (
     named_sources,
     one_of,
 )
-from clineval.errors import InputError
 from clineval.files import EVALUATION, REPORT
 
 DESIGNS = {"random": "random", "fixed-readers": "fixed_readers", "fixed-cases": "fixed_cases"}
@@ -116,8 +115,6 @@ def readers(
     from clineval.pipeline.readers import ModelFile, ReadingColumns, read_study
     from clineval.settings import ReaderSettings
 
-    if model is not None and predictions is None:
-        raise InputError("--model needs --predictions beside it: the table that holds the model's risks.")
     settings = ReaderSettings(
         design=DESIGNS[one_of(design, DESIGNS, "--design")],
         covariance=one_of(covariance, COVARIANCES, "--covariance"),
@@ -330,8 +327,6 @@ def verify(
     """
     from clineval.pipeline.verify import verify_results
 
-    if (cohort or image_folder or model or jobs) and not retrain:
-        raise InputError("--cohort, --image-folder, --model and --jobs need --retrain beside them.")
     verdicts = [verify_results(results)]
     if retrain:
         from clineval.pipeline.retrain import repeat_run
