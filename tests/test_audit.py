@@ -454,13 +454,13 @@ def test_deduplicated_drops_both_images_of_a_contradiction_outside_test(small):
 
 @pytest.mark.parametrize("seed", range(5))
 def test_grouped_parts_no_group_and_keeps_sizes_and_prevalence(small, small_audit, seed):
-    anew = grouped(small, small_audit, seed=seed)
-    assert not parted(anew)
-    assert sorted(anew.case.tolist()) == sorted(small.case.tolist())
+    redrawn = grouped(small, small_audit, seed=seed)
+    assert not parted(redrawn)
+    assert sorted(redrawn.case.tolist()) == sorted(small.case.tolist())
     for name, size in zip(("train", "val", "test"), SMALL, strict=True):
-        here = anew.within(name)
+        here = redrawn.within(name)
         assert abs(here.sum() - size) <= 0.15 * size
-        assert abs(anew.outcome[here].mean() - small.outcome.mean()) <= 0.05
+        assert abs(redrawn.outcome[here].mean() - small.outcome.mean()) <= 0.05
 
 
 def test_the_same_seed_gives_the_same_grouped_split_and_another_seed_another(small, small_audit):
@@ -470,10 +470,10 @@ def test_the_same_seed_gives_the_same_grouped_split_and_another_seed_another(sma
 
 
 def test_grouped_keeps_the_images_with_their_cases(small, small_audit):
-    anew = grouped(small, small_audit)
+    redrawn = grouped(small, small_audit)
     row = {name: position for position, name in enumerate(small.case.tolist())}
-    for position, name in enumerate(anew.case.tolist()):
-        assert np.array_equal(anew.images[position], small.images[row[name]])
+    for position, name in enumerate(redrawn.case.tolist()):
+        assert np.array_equal(redrawn.images[position], small.images[row[name]])
 
 
 def test_an_unknown_way_to_split_is_refused(small, small_audit):
@@ -502,7 +502,7 @@ def test_breastmnist_deduplicated_and_grouped_keep_their_promises(real_breastmni
     assert less.within("test").sum() == 156
     assert 60 <= 546 - less.within("train").sum() <= 90
     assert "train/115" not in less.case.tolist()
-    anew = grouped(real_breastmnist, found, seed=0)
-    assert not parted(anew)
-    sizes = [int(anew.within(name).sum()) for name in ("train", "val", "test")]
+    redrawn = grouped(real_breastmnist, found, seed=0)
+    assert not parted(redrawn)
+    sizes = [int(redrawn.within(name).sum()) for name in ("train", "val", "test")]
     np.testing.assert_allclose(sizes, [546, 78, 156], atol=3)

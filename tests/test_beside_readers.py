@@ -1,4 +1,4 @@
-"""Models beside a reader of the table: evaluate and validate with --reader, counted anew with pandas."""
+"""Models beside a reader of the table: evaluate and validate with --reader, recounted with pandas."""
 
 import json
 import math

@@ -321,7 +321,7 @@ def test_the_bootstrap_is_that_of_a_loop_over_r_s_lowess():
         looped.append(np.mean(np.abs(fit - risk[rows])))
     found = ici(outcome, risk, draws=2000)
     low, high = np.quantile(looped, [0.025, 0.975])
-    # The loop chooses each fit's width anew, the bootstrap keeps it: hardly a tenth of the interval.
+    # The loop chooses each fit's width again, the bootstrap keeps it: hardly a tenth of the interval.
     assert found.high == pytest.approx(high, abs=0.12 * (high - low))
     assert found.low == pytest.approx(low, abs=0.12 * (high - low))
 

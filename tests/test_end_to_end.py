@@ -142,7 +142,7 @@ def test_verify_recomputes_the_evaluation_from_the_table(results, tmp_path):
     )
 
 
-def test_a_report_written_anew_is_the_same_report(results, tmp_path):
+def test_a_report_written_again_is_the_same_report(results, tmp_path):
     shutil.copytree(results, tmp_path / "copy")
     assert main.run_command(["report", str(tmp_path / "copy"), "--quiet"]) == 0
     assert (tmp_path / "copy" / "report.html").read_bytes() == (results / "report.html").read_bytes()

@@ -140,7 +140,7 @@ def test_finished_trainings_are_reused(models, tmp_path, monkeypatch):
     assert again.curves == models["cnn"].curves
 
 
-def test_only_the_missing_and_the_damaged_are_trained_anew(models, tmp_path):
+def test_only_the_missing_and_the_damaged_are_trained_again(models, tmp_path):
     done = []
     train_models(COHORT, settings=SETTINGS, names=["cnn"], jobs=1, finished=tmp_path)
     first, second, third = sorted(tmp_path.iterdir())

@@ -218,7 +218,7 @@ def test_the_file_is_strict_json_and_the_same_table_gives_the_same_bytes(tmp_pat
 def test_another_schema_and_a_part_of_an_evaluation_are_refused(content: dict[str, Any], tmp_path) -> None:
     with pytest.raises(InputError, match="evaluation of schema 1; got 2"):
         Evaluation.from_json({**content, "schema": 2})
-    with pytest.raises(InputError, match="not whole"):
+    with pytest.raises(InputError, match="incomplete"):
         Evaluation.from_json({key: value for key, value in content.items() if key != "models"})
     (tmp_path / "evaluation.json").write_text("[1]")
     with pytest.raises(InputError, match="not an evaluation"):

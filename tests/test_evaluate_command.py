@@ -325,7 +325,7 @@ def test_the_table_that_is_read_is_never_deleted_by_writing(tmp_path: Path) -> N
     assert path.is_file()
 
 
-def test_the_stored_table_of_an_evaluation_may_be_scored_anew_in_its_place(tmp_path: Path) -> None:
+def test_the_stored_table_of_an_evaluation_may_be_scored_again_in_its_place(tmp_path: Path) -> None:
     out = tmp_path / "out"
     evaluate_file(saved(table(), tmp_path), out=out, draws=20)
     before = (out / "predictions.csv").read_bytes()

@@ -91,6 +91,6 @@ def test_an_example_goes_from_images_to_report_and_predict(name, tmp_path, monke
     refused = capsys.readouterr().err
     assert "never makes the program run a user's code" in refused
     assert f"--model {name}={Path(SOURCES[name]).name} (SHA-256 " in refused
-    if name == "blob":  # nothing is trained anew
+    if name == "blob":  # nothing is trained again
         words = ["verify", "results", "--retrain", "--model", f"{name}={SOURCES[name]}"]
         assert CliRunner().invoke(app, words).exit_code == 0

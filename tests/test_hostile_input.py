@@ -41,7 +41,7 @@ def results(tmp_path, table):
 
 
 def reseal(results):
-    """Hashes written anew after tampering, as someone would who knows the format."""
+    """Hashes written again after tampering, as someone would who knows the format."""
     path = results / "provenance.json"
     record = json.loads(path.read_text())
     record["artefacts"] = hash_folder(results)
@@ -230,7 +230,7 @@ def test_an_evaluation_with_something_else_where_a_number_belongs_is_refused(res
     record["models"]["s"]["test"]["operating_points"][0]["threshold"] = value
     record["points"]["s"][0]["threshold"] = value
     (results / "evaluation.json").write_text(json.dumps(record))
-    with pytest.raises(InputError, match="not whole"):
+    with pytest.raises(InputError, match="is incomplete"):
         read_evaluation(results / "evaluation.json")
 
 

@@ -24,7 +24,7 @@ def test_a_run_prints_in_three_lines(loaded):
     assert len(lines) == 3
     assert loaded.run.condition in lines[0]
     assert all(name in lines[1] for name in loaded.run.names)
-    assert lines[2] == f"Primary: {loaded.run.primary[0]}, flagged from {loaded.run.primary[1]:.3f} on"
+    assert lines[2] == f"Primary: {loaded.run.primary[0]}, flagged at {loaded.run.primary[1]:.3f} or above"
 
 
 @pytest.fixture(scope="module")

@@ -406,7 +406,7 @@ def test_the_terminal_says_how_many_images_are_unlike_the_training_images(finish
     Image.fromarray(noise).save(tmp_path / "noise.png")
     assert run_command(["predict", str(finished_run), str(tmp_path / "noise.png")]) == 0
     shown = capsys.readouterr()
-    unlike = "1 of 1 image is unlike the training images: do not rely on the risk there, flagged or not.\n"
+    unlike = "1 of 1 image is unlike the training images: do not rely on its risk, flagged or not.\n"
     assert unlike in shown.err
     assert shown.err.index("Risk of") < shown.err.index(unlike)
     assert ",unlike the training images" in shown.out.splitlines()[1]
@@ -446,7 +446,7 @@ def test_the_short_answer_names_model_threshold_and_condition_once_on_standard_e
 ):
     found = predict(finished_run, [images])
     model, threshold = found.primary
-    header = f"Risk of {found.condition} by {model}, flagged from {threshold:.3f} on. Research only"
+    header = f"Risk of {found.condition} by {model}, flagged at {threshold:.3f} or above. Research only"
     assert run_command(["predict", str(finished_run), str(images)]) == DONE
     shown = capsys.readouterr()
     assert shown.err.count(header) == 1

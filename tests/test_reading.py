@@ -102,7 +102,7 @@ def test_a_parquet_keeps_its_types_and_has_no_lines(tmp_path: Path) -> None:
 def test_a_parquet_of_broken_text_is_refused(tmp_path: Path) -> None:
     broken = pa.StringArray.from_buffers(1, pa.py_buffer(b"\0\0\0\0\2\0\0\0"), pa.py_buffer(b"\xff\xfe"))
     pyarrow.parquet.write_table(pa.table({"a": broken}), tmp_path / "x")
-    assert "not a whole Parquet file; " in refusal_of(tmp_path / "x")
+    assert "not a valid Parquet file; " in refusal_of(tmp_path / "x")
 
 
 def test_a_row_of_another_length_is_named_by_its_line(tmp_path: Path) -> None:
@@ -146,7 +146,7 @@ def test_quotes_that_swallow_nothing_are_read(tmp_path: Path, cell: str) -> None
         (b"\x89PNG\r\n\x1a\n", ["picture"]),
         (b'{"outcome":{"0":1}}', ["not a CSV but JSON"]),
         (b'[{"outcome":1}]', ["not a CSV but JSON"]),
-        (b"\xff\xfeo\x00u\x00t", ["not whole text in UTF-16"]),
+        (b"\xff\xfeo\x00u\x00t", ["not valid UTF-16"]),
         (b"outcome,risk", ["a header but no rows"]),
         (b"\n;;\n\n", ["empty lines only"]),
         (b'"a,b\n1,2\n', ["line 1", "never closed"]),
@@ -154,7 +154,7 @@ def test_quotes_that_swallow_nothing_are_read(tmp_path: Path, cell: str) -> None
         (b"outc\x00me", ["neither a CSV nor a Parquet"]),
         (b"outcome,risk,site\n1,0.5,caf\xe9\n", ["line 2", "not UTF-8"]),
         (b"outcome,r\xefsk\n1,0.5\n", ["line 1", "not UTF-8"]),
-        (b"PAR1 and then nothing", ["not a whole Parquet"]),
+        (b"PAR1 and then nothing", ["not a valid Parquet"]),
     ],
 )
 def test_a_file_of_another_kind_is_refused_by_what_it_is(

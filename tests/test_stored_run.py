@@ -181,10 +181,10 @@ def test_a_model_or_threshold_that_was_changed_since_is_refused(copy, name):
         read_run(copy)
 
 
-def test_a_run_without_the_trace_of_its_training_images_says_to_make_it_anew(copy):
+def test_a_run_without_the_trace_of_its_training_images_says_to_run_again(copy):
     (copy / "models" / "training_images.safetensors").unlink()
     rewrite(copy, "provenance.json", lambda own: own["artefacts"].pop("models/training_images.safetensors"))
-    with pytest.raises(InputError, match="Make it anew with: clineval run"):
+    with pytest.raises(InputError, match="Run again: clineval run"):
         read_run(copy)
 
 
@@ -213,7 +213,7 @@ def test_models_of_different_sizes_are_refused(copy):
 )
 def test_a_run_that_lacks_something_is_refused_and_names_it(copy, name, change):
     rewrite(copy, name, change)
-    with pytest.raises(InputError, match="is not whole"):
+    with pytest.raises(InputError, match="is incomplete"):
         read_run(copy)
 
 
@@ -236,10 +236,10 @@ def test_a_file_that_is_no_json_object_is_refused(copy):
             "'../../secret' is no name of a model",
         ),
         (lambda record: record.update({"/etc/passwd": {}}), "'/etc/passwd' is no name of a model"),
-        (lambda record: record["logreg"]["recalibration"].update(fitted={"slope": 1}), "is not whole"),
+        (lambda record: record["logreg"]["recalibration"].update(fitted={"slope": 1}), "is incomplete"),
         (
             lambda record: record["logreg"]["recalibration"].update(fitted=broken_recalibration()),
-            "is not whole",
+            "is incomplete",
         ),
     ],
 )

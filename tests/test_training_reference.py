@@ -37,8 +37,8 @@ def test_without_validation_images_the_limits_are_undefined_and_stay_so(tmp_path
     assert np.isnan(back.grey_limit)
 
 
-def test_a_missing_file_says_to_make_the_run_anew(tmp_path):
-    with pytest.raises(InputError, match="Make it anew with: clineval run"):
+def test_a_missing_file_says_to_run_again(tmp_path):
+    with pytest.raises(InputError, match="Run again: clineval run"):
         read_reference(tmp_path)
 
 

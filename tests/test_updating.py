@@ -349,10 +349,10 @@ def test_a_head_takes_risks_that_were_rounded_to_certainty():
 
 def test_a_head_finds_what_the_frozen_model_does_not_know():
     x, outcome, risk = drawn(300)
-    kept, anew, shrunken = evaluate_heads(outcome, risk, x @ x.T, target=0.9, repeats=2, draws=100)
-    assert (kept.step, anew.step, shrunken.step) == ("threshold", "head", "head_shrunken")
+    kept, refitted, shrunken = evaluate_heads(outcome, risk, x @ x.T, target=0.9, repeats=2, draws=100)
+    assert (kept.step, refitted.step, shrunken.step) == ("threshold", "head", "head_shrunken")
     assert kept.gain.value == 0
-    assert anew.gain.low > 0.05
+    assert refitted.gain.low > 0.05
     assert shrunken.gain.low > 0.05
     assert shrunken.scores.sensitivity.value == pytest.approx(0.9, abs=0.06)
     assert shrunken.scores.specificity.value > kept.scores.specificity.value + 0.1
@@ -362,8 +362,8 @@ def test_a_head_finds_what_the_frozen_model_does_not_know():
 def test_features_that_say_nothing_buy_nothing_and_a_shrunken_head_costs_little():
     _, outcome, risk = drawn(300)
     noise = np.random.default_rng(9).normal(size=(300, 5))
-    _, anew, shrunken = evaluate_heads(outcome, risk, noise @ noise.T, target=0.9, repeats=2, draws=100)
-    assert anew.gain.value < 0  # it forgot the frozen model
+    _, refitted, shrunken = evaluate_heads(outcome, risk, noise @ noise.T, target=0.9, repeats=2, draws=100)
+    assert refitted.gain.value < 0  # it forgot the frozen model
     assert shrunken.gain.value > -0.03
 
 

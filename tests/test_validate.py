@@ -447,7 +447,7 @@ def test_a_table_alone_is_no_run(finished_run, cohort, tmp_path, capsys):
     (tmp_path / "run").mkdir()
     shutil.copy(finished_run / "predictions.csv", tmp_path / "run")
     assert run_command(words(tmp_path / "run", cohort, tmp_path / "out")) == REFUSED
-    assert "is not a whole results folder" in capsys.readouterr().err
+    assert "is an incomplete results folder" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
 
 

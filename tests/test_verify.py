@@ -56,7 +56,7 @@ def ended(capsys, folder):
 
 
 def reseal(folder):
-    """All hashes written anew after tampering, as someone would who knows the format."""
+    """All hashes written again after tampering, as someone would who knows the format."""
     record = json.loads((folder / "provenance.json").read_text())
     hashed = {
         "artefacts": provenance.hash_folder(folder),
@@ -266,7 +266,7 @@ def test_a_readme_that_names_no_evaluation_is_left_alone(results, text):
     assert verify_results(results) == verify.Verdict(())
 
 
-def test_results_without_a_seal_are_told_to_be_written_anew(results):
+def test_results_without_a_seal_are_told_to_be_written_again(results):
     path = results / "provenance.json"
     record = json.loads(path.read_text())
     del record["seal"]

@@ -116,7 +116,7 @@ class TrainingSettings:
     given: tuple[GivenModel, ...] = ()  # the user's own
     seed: int = 0  # member k learns from seed + k
     members: int = 5  # grouped folds of the training split; each member leaves one of them out
-    repeats: int = 1  # times that the split into folds is drawn anew; members x repeats networks in all
+    repeats: int = 1  # times that the split into folds is redrawn; members x repeats networks in all
     seeds: tuple[int, ...] | None = None  # one per network, instead of seed + k
     early_stopping: str = "guard"  # guard: ends a failing run; strict: keeps the best epoch; off
     device: str = "cpu"  # cpu, cuda or mps, for the networks
@@ -132,7 +132,7 @@ class StudySettings:
     models: tuple[str, ...] = ("logreg", "cnn_single", "cnn", "scattering", "combined")
     seeds: tuple[int, ...] = (0,)  # each training is repeated with each; the scattering machine ignores them
     folds: int = 5  # grouped folds; each is held out once per repeat
-    repeats: int = 2  # times that the folds are drawn anew
+    repeats: int = 2  # times that the folds are redrawn
     variants: tuple[str, ...] = (
         "official",
     )  # official; deduplicated: no near-duplicate of a test image in training

@@ -26,7 +26,7 @@ WIDTH = 170  # columns of a table that goes to a file rather than to a terminal
 
 
 class Screen:
-    """How much is shown: the one piece of state, set anew for every command."""
+    """How much is shown: the one piece of state, set again for every command."""
 
     quiet = False
 

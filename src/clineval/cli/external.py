@@ -57,7 +57,7 @@ Source = Annotated[
 ]
 ItsThreshold = Annotated[
     list[float] | None,
-    typer.Option(help="Of FILE.onnx: its threshold, 0 to 1; the first is the primary one. May be repeated."),
+    typer.Option(help="Threshold of FILE.onnx, 0 to 1; may be repeated, the first is the primary one."),
 ]
 
 
@@ -91,8 +91,8 @@ def validate(
         bool,
         typer.Option(
             "--corruptions",
-            help="Score the images also as worse scanners would show them: 30 corrupted copies of each, "
-            "about 30 times the scoring.",
+            help="Also score 30 corrupted copies of each image, as worse scanners would show it; takes about "
+            "30 times as long.",
         ),
     ] = False,
     threshold: ItsThreshold = None,
@@ -106,8 +106,8 @@ def validate(
     site_column: Annotated[
         str | None,
         typer.Option(
-            help="Column that says where, or with which scanner, each image was taken: how much sites "
-            "differ, and what to expect at the next."
+            help="Column with the hospital or scanner of each image: how much sites differ, and what to "
+            "expect at the next one."
         ),
     ] = None,
     probes: Probes = False,
@@ -194,19 +194,19 @@ def adopt(
     matching: Matching = True,
     second_view: SecondView = True,
     skip_unreadable: SkipUnreadable = False,
-    target: Annotated[float, typer.Option(help="Sensitivity that the local threshold is set for.")] = 0.9,
+    target: Annotated[float, typer.Option(help="Sensitivity that the local threshold is to reach.")] = 0.9,
     assurance: Annotated[
         float | None,
         typer.Option(
-            help="Set the threshold lower, so that the target is reached with this probability, such as 0.9.",
+            help="Lower the threshold so that the target is reached with this probability, such as 0.9.",
             show_default="set at the target on the local cases",
         ),
     ] = None,
     update: Annotated[
         str,
         typer.Option(
-            help="Of the risks: nothing, intercept, intercept_slope, shrunken, closed_testing; or head, "
-            "head_shrunken, which fit the last layer of logreg and transfer on the local images."
+            help="How the risks are updated: nothing, intercept, intercept_slope, shrunken, closed_testing; "
+            "or head, head_shrunken, which refit the last layer of logreg and transfer."
         ),
     ] = "closed_testing",
     seed: Annotated[int, typer.Option(help="Seed of folds and bootstrap.")] = 0,
@@ -400,17 +400,19 @@ def explain(
 
 
 def _introduce(found: "Predictions") -> None:
-    """Which model's risks follow, of what, and from where on they are flagged."""
+    """Which model's risks follow, of what, and at which threshold they are flagged."""
     if found.primary is not None:
         model, threshold = found.primary
-        flags = "no threshold" if isnan(threshold) else f"flagged from {threshold:.3f} on"
+        flags = "no threshold" if isnan(threshold) else f"flagged at {threshold:.3f} or above"
         notify(f"Risk of {found.condition} by {model}, {flags}. Research only, not a medical device.")
 
 
 def _unlike_training(count: int, *, of: int) -> str:
     """How many images are unlike the training images, and what follows from it."""
     what = f"{'image' if of == 1 else 'images'} {'is' if count == 1 else 'are'} unlike the training images"
-    return f"{count:,} of {of:,} {what}: do not rely on the risk there, flagged or not."
+    return (
+        f"{count:,} of {of:,} {what}: do not rely on {'its' if count == 1 else 'their'} risk, flagged or not."
+    )
 
 
 def _warned(found: "Predictions") -> Iterator[str]:
@@ -430,14 +432,14 @@ def _constant(found: "Predictions") -> Iterator[str]:
         risks = {image.risk[model] for image in found}
         if len(risks) == 1:
             yield (
-                f"The risk by {model} is {min(risks):g} for all {len(found)} images. Look whether the model "
-                "sees them as it was trained to."
+                f"The risk by {model} is {min(risks):g} for all {len(found)} images. Check that they "
+                "are prepared as the training images were."
             )
 
 
 def _complain_unreadable(count: int, *, of: int) -> None:
     if count:
-        complain(f"{count:,} of {of:,} images cannot be used and were left out; the output names each.")
+        complain(f"{count:,} of {of:,} images cannot be used and were left out; the output lists them.")
 
 
 def serve(

@@ -344,7 +344,7 @@ def study(
     model_timeout: ModelTimeout = 3600.0,
     seeds: Annotated[str, typer.Option(help="Each training is repeated with each, e.g. 0,1 or 0-9.")] = "0",
     folds: Annotated[int, typer.Option(help="Grouped folds; each is held out once per repeat.")] = 5,
-    repeats: Annotated[int, typer.Option(help="Times that the folds are drawn anew.")] = 2,
+    repeats: Annotated[int, typer.Option(help="Times that the folds are redrawn.")] = 2,
     variants: Annotated[str, typer.Option(help="official, deduplicated, or both.")] = "official",
     fractions: Annotated[str, typer.Option(help="Shares of the training part, e.g. 0.1,0.3,1.")] = "1",
     dataset: Dataset = "auto",

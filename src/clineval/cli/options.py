@@ -61,14 +61,21 @@ Condition = Annotated[
 ImageFolder = Annotated[
     Path | None, typer.Option(help="Folder of the images.", show_default="the table's folder")
 ]
-ImageColumn = Annotated[str, typer.Option(help="Column that names the file, ending optional.")]
-OutcomeColumn = Annotated[str, typer.Option(help="Column that holds the outcome.")]
-Positive = Annotated[str, typer.Option(help="Its value where the condition is present.")]
-GroupColumn = Annotated[str | None, typer.Option(help="Column shared by dependent images, e.g. patient.")]
-Fit = Annotated[
-    str, typer.Option(help="as-trained (as the run's images were cut), crop (middle square), top, or pad.")
+ImageColumn = Annotated[
+    str, typer.Option(help="Column with the name of the image file; its ending may be left out.")
 ]
-Bits = Annotated[int, typer.Option(help="Bits of deep images: 2**bits - 1 is white.")]
+OutcomeColumn = Annotated[str, typer.Option(help="Column with the outcome.")]
+Positive = Annotated[str, typer.Option(help="Value of the outcome column where the condition is present.")]
+GroupColumn = Annotated[
+    str | None, typer.Option(help="Column that says which images belong together, e.g. patient.")
+]
+Fit = Annotated[
+    str,
+    typer.Option(
+        help="How a square is cut: as-trained (as in the run), crop (middle), top, or pad (whole image)."
+    ),
+]
+Bits = Annotated[int, typer.Option(help="Bit depth of images with more than 8 bits: 2**bits - 1 is white.")]
 Figures = Annotated[str, typer.Option(help="Figure formats, comma-separated: png, svg, pdf.")]
 Matching = Annotated[
     bool,
@@ -81,14 +88,14 @@ SecondView = Annotated[
     bool,
     typer.Option(
         "--second-view/--no-second-view",
-        help="Of upright images score the upper square too, and take the mean of both.",
+        help="Score the upper square of portrait images too, and take the mean of both.",
     ),
 ]
 SkipUnreadable = Annotated[
     bool,
     typer.Option(
         "--skip-unreadable",
-        help="Score the images that can be used and list the others with the reason.",
+        help="Leave out images that cannot be used, and list them with the reason.",
     ),
 ]
 TableToo = Annotated[bool, typer.Option("--table", help="Show the table of every model, too.")]
@@ -128,7 +135,7 @@ Threshold = Annotated[
 Attribute = Annotated[
     list[str] | None,
     typer.Option(
-        help="Column to make subgroups of, such as the scanner's; may be repeated.",
+        help="Column to form subgroups by, such as the scanner; may be repeated.",
         show_default="all that can group cases",
     ),
 ]
@@ -137,7 +144,7 @@ Attribute = Annotated[
 ByGroup = Annotated[
     bool,
     typer.Option(
-        "--by-group", help="Rank patients too, by the mean log odds of their images: AUC by patient."
+        "--by-group", help="Also rank patients, by the mean log odds of their images: AUC by patient."
     ),
 ]
 Probes = Annotated[
@@ -154,7 +161,9 @@ OutFolder = Annotated[Path, typer.Option("--out", help=OUT_HELP)]
 Threads = Annotated[
     int | None, typer.Option(help="Threads; the numbers do not depend on it.", show_default="all cores")
 ]
-CaseGroupColumn = Annotated[str | None, typer.Option(help="Column shared by dependent cases, e.g. patient.")]
+CaseGroupColumn = Annotated[
+    str | None, typer.Option(help="Column that says which cases belong together, e.g. patient.")
+]
 Level = Annotated[float, typer.Option(help="Coverage aimed at by the intervals.")]
 Resume = Annotated[
     bool, typer.Option("--resume", help="Reuse the trainings that an interrupted run finished.")

@@ -275,7 +275,7 @@ def report(
     ] = Path("results"),
     force: Annotated[bool, typer.Option("--force", help="Write into a published record, too.")] = False,
 ) -> None:
-    """Write report.html, checklist.csv and model_card.md anew from a results folder.
+    """Rewrite report.html, checklist.csv and model_card.md from a results folder.
 
     Examples:
       clineval report results

@@ -390,7 +390,7 @@ def apply_split(cohort: Cohort, audit: Audit, how: str = "official", *, seed: in
 
     Raises
     ------
-    InputError : an unknown way, or a cohort that has no train, val and test to split anew.
+    InputError : an unknown way, or a cohort that has no train, val and test to split again.
     """
     check_way(how)
     if how == "grouped":
@@ -425,7 +425,7 @@ def superfluous(cohort: Cohort, audit: Audit) -> NDArray[np.bool_]:
 
 
 def grouped(cohort: Cohort, audit: Audit, *, seed: int = 0) -> Cohort:
-    """Train, val and test drawn anew: no group is parted; sizes and prevalence are near the official ones.
+    """Train, val and test redrawn: no group is parted; sizes and prevalence are near the official ones.
 
     Cases keep their names, so that ``test/76`` may now lie in train.
 

@@ -297,7 +297,7 @@ def read_own_cohort(
 
     Raises
     ------
-    InputError : the table is not whole, or an image is missing, outside the folder or cannot be used;
+    InputError : the table is incomplete, or an image is missing, outside the folder or cannot be used;
         up to ten are named with their rows.
     """
     check_preparation(size=size, fit=fit, bits=bits)

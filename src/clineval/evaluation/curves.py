@@ -215,7 +215,7 @@ def _scores_of(evaluation: Evaluation, part: Population, model: str) -> Populati
     if scored is None or (scored.cases, scored.events) != (len(cases), int(cases.outcome.sum())):
         raise InputError(
             f"The table is not the one that was evaluated: {model!r} on {part.name!r} differs. "
-            "Evaluate the table anew."
+            "Evaluate the table again."
         )
     return scored
 

@@ -588,14 +588,14 @@ class Evaluation:
         if content.get("schema") != SCHEMA:
             raise InputError(
                 f"Expected an evaluation of schema {SCHEMA}; got {content.get('schema')!r}. "
-                "Write it anew with this version: clineval evaluate."
+                "Write it again with this version: clineval evaluate."
             )
         try:
             evaluation: Evaluation = from_plain(cls, content)
         except (ValueError, TypeError, OverflowError, ZeroDivisionError) as error:
             raise InputError(
-                f"The evaluation is not whole, or was written by another version: {error}. "
-                "Write it anew: clineval evaluate."
+                f"The evaluation is incomplete, or was written by another version: {error}. "
+                "Write it again: clineval evaluate."
             ) from error
         return evaluation
 

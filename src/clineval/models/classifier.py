@@ -3,7 +3,7 @@
 ``BUILT_IN`` is the one place where a name leads to a model; ``KINDS`` has those that users give, too. A
 kind is learnt by ``fit`` from a lesson, is then a :class:`Stored` form, and what ``read`` makes of that
 form gives every risk: those of a run's table, out of fold and on the test split, as those of ``clineval
-predict`` years later. At one more site its last layer may be fitted anew on local images.
+predict`` years later. At one more site its last layer may be refitted on local images.
 
 Shuffled weights, to which maps are held, keep their distribution, so that risks do not saturate. Adebayo J
 et al. (2018) Sanity checks for saliency maps, arXiv:1810.03292.
@@ -385,7 +385,7 @@ class NewHead:
 
 
 def has_head(model: Classifier) -> bool:
-    """Whether the last layer of a model can be fitted anew."""
+    """Whether the last layer of a model can be refitted."""
     return isinstance(model, LogisticModel | TransferModel)
 
 
@@ -395,7 +395,7 @@ def head_features(model: Classifier, views: Sequence[View]) -> list[Floats]:
         return [scale_pixels(view.images, model.scaling) for view in views]
     if isinstance(model, TransferModel):
         return [model.machine.standardised(model.features(view)) for view in views]
-    raise ValueError(f"a {type(model).__name__} has no head to be fitted anew")
+    raise ValueError(f"a {type(model).__name__} has no head to refit")
 
 
 def head_kernel(model: Classifier, features: Sequence[Floats]) -> Floats:

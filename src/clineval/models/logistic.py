@@ -100,7 +100,7 @@ def _cross_validated(
     settings: LogisticSettings,
     seed: int,
 ) -> tuple[float, ...]:
-    """Mean log loss of every strength on cases left out, scaling learnt anew in each fold."""
+    """Mean log loss of every strength on cases left out, scaling refitted in each fold."""
     fold = grouped_folds(outcome, group, folds=settings.folds, seed=seed)
     loss = np.zeros((len(settings.strengths), len(outcome)))
     for number in range(settings.folds):

@@ -37,7 +37,7 @@ from clineval.models.stored import Floats, Stored, read_arrays, write_arrays
 from clineval.models.training_process import shared_address, use_shared
 from clineval.models.user_model import Factory, Learnt, changed_modules, ready
 
-FORMAT = 5  # of a finished training; another number is trained anew
+FORMAT = 5  # of a finished training; another number is trained again
 PACKAGES = ("torch", "onnxruntime", "scikit-learn", "numpy", "scipy")
 COLOUR = ("python",)  # kinds that see a set in colour as it is
 NOT_LEARNT_FROM = ("path", "import_from", "timeout")  # of a user's model: where it lies, how long it may take

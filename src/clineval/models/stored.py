@@ -99,7 +99,7 @@ def read_arrays(path: Path) -> tuple[Arrays, dict[str, Any]]:
         raise
     except (SafetensorError, KeyError, TypeError, ValueError, OSError, RecursionError) as error:
         raise InputError(
-            f"{path} is not a whole model file written by clineval ({error}); remove it and train again."
+            f"{path} is incomplete, or no model file of clineval ({error}); remove it and train again."
         ) from error
 
 

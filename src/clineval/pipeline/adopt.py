@@ -218,7 +218,7 @@ def _hashes(results: Path) -> dict[str, str]:
 
 @dataclass(frozen=True)
 class Heads:
-    """What each head that can be fitted anew sees, its kernel, and the head that was, where asked for."""
+    """What each head that can be refitted sees, its kernel, and the head that was, where asked for."""
 
     features: Mapping[str, list[Floats]] = field(default_factory=dict)
     kernels: Mapping[str, Floats] = field(default_factory=dict)
@@ -238,7 +238,7 @@ def _heads(
         reason = (
             f"{len(cohort):,} local images are more than the {MOST_LOCAL:,} that a head is fitted on"
             if names
-            else "no model of the run has a last layer that can be fitted anew (logreg, transfer)"
+            else "no model of the run has a last layer that can be refitted (logreg, transfer)"
         )
         if settings.update in HEADS:
             raise InputError(f"--update {settings.update}: {reason}. Use another update.")
@@ -285,7 +285,7 @@ def _adopted(
 ) -> Adoption:
     primary = internal.primary
     if primary is None:
-        raise InputError(f"{results} declares no primary model; make the run anew with: clineval run")
+        raise InputError(f"{results} declares no primary model; make it again with: clineval run")
     given = settings.local.evaluation
     return adopt(
         frame,
@@ -329,7 +329,7 @@ def _scaled_by(
 def _write_models(
     found: Adoption, run: StoredRun, heads: Heads, update: str, results: Path, folder: Path
 ) -> None:
-    """The parent's models, byte for byte but for heads fitted anew, and what else was in ``models.json``."""
+    """The parent's models, byte for byte but for refitted heads, and what else was in ``models.json``."""
     shutil.copytree(results / MODELS, folder / MODELS)
     path = folder / MODELS / RECORDS
     record = json.loads(path.read_text(encoding="utf-8"))
@@ -340,8 +340,8 @@ def _write_models(
         line = run.recalibrations[name]
         frozen = (0.0, 1.0) if line is None else (line.intercept, line.slope)
         kept = frozen if update == "head_shrunken" else None
-        anew = NewHead(head.weight, head.intercept, head.penalty, kept)
-        write_refitted(run.models[name], heads.features[name], anew, folder / MODELS, name)
+        refitted = NewHead(head.weight, head.intercept, head.penalty, kept)
+        write_refitted(run.models[name], heads.features[name], refitted, folder / MODELS, name)
         reason = "its last layer was fitted on the local cases"
         record[name]["recalibration"] = Choice.none(reason).to_json()
     write_json(record, path)

@@ -135,8 +135,8 @@ def write_audit(found: Audit, cohort: Cohort, folder: Path, *, seed: int) -> tup
     every = findings(found, cohort.images, own_group=cohort.group)
     _write_findings(found, every, cohort.source, folder)
     if {"train", "val", "test"} == set(cohort.split.tolist()):
-        anew = grouped(cohort, found, seed=seed)
-        _write_split(cohort, anew, folder / f"{cohort.source.dataset}_grouped_split.csv")
+        redrawn = grouped(cohort, found, seed=seed)
+        _write_split(cohort, redrawn, folder / f"{cohort.source.dataset}_grouped_split.csv")
     return every
 
 
@@ -236,8 +236,8 @@ def _pair_row(pair: Pair, group: str) -> tuple[Any, ...]:
     )
 
 
-def _write_split(cohort: Cohort, anew: Cohort, path: Path) -> None:
-    columns = (anew.case, cohort.split, anew.split, anew.group, anew.outcome.astype(int))
+def _write_split(cohort: Cohort, redrawn: Cohort, path: Path) -> None:
+    columns = (redrawn.case, cohort.split, redrawn.split, redrawn.group, redrawn.outcome.astype(int))
     rows = zip(*(_plain(column) for column in columns), strict=True)
     _write_csv(path, ("case", "official_split", "grouped_split", "group", "outcome"), rows)
 

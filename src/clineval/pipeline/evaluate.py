@@ -520,7 +520,7 @@ def rewrite_report(results: Path, *, force: bool = False) -> Path:
 
     Raises
     ------
-    InputError : ``results`` is published, or not a whole results folder, or a file in it is of another
+    InputError : ``results`` is published, or an incomplete results folder, or a file in it is of another
         schema.
     """
     require_results(results, provenance.PROVENANCE)

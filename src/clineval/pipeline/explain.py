@@ -450,7 +450,7 @@ def explain(
 
     Raises
     ------
-    InputError : the run is not whole or has no such stored model, a source is missing or cannot be read, or
+    InputError : the run is incomplete or has no such stored model, a source is missing or cannot be read, or
         ``out`` is no folder to write to.
     """
     from clineval.reporting.maps import write_explanation

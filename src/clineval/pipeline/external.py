@@ -330,7 +330,7 @@ def write_robustness(
     jobs: int | None = None,
     announce: Announce,
 ) -> pd.DataFrame:
-    """Write ``robustness.csv`` and its figure: every corruption at every severity, nothing fitted anew."""
+    """Write ``robustness.csv`` and its figure: every corruption at every severity, nothing refitted."""
     from clineval.reporting.plots import write_robustness_figure
 
     copies = len(KINDS) * len(SEVERITIES)

@@ -224,7 +224,7 @@ def predict(
 
     Raises
     ------
-    InputError : the run is not whole, a source is missing or holds no image, or files cannot be read (named).
+    InputError : the run is incomplete, a source is missing or holds no image, or files cannot be read.
     """
     run, found = read_run(Path(results), thresholds=thresholds), find_images(sources)
     predictions = predict_files(

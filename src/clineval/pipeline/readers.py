@@ -254,7 +254,7 @@ def _rows(study: ReaderStudy) -> Iterator[dict[str, Any]]:
 
 
 def write_reader_report_again(folder: Path, record: Mapping[str, Any]) -> None:
-    """Write the report of a reader study anew from its ``readers.json`` and ``record``, its provenance.
+    """Rewrite the report of a reader study from its ``readers.json`` and ``record``, its provenance.
 
     Raises
     ------

@@ -115,7 +115,7 @@ def repeat_run(
 
 
 def _check_given(folder: Path, recorded: Sequence[GivenModel], sources: Mapping[str, ModelSource]) -> None:
-    """Models of the user's are named anew by the user, never by the folder: their code would be run."""
+    """Models of the user's are named again by the user, never by the folder: their code would be run."""
     lacking = [each for each in recorded if each.name not in sources]
     if lacking:
         raise InputError(
@@ -164,7 +164,7 @@ def _repeat(
     jobs: int | None,
     announce: Announce,
 ) -> str | None:
-    """Train anew into ``place``; or say, before anything is trained, that data or models are others."""
+    """Train again into ``place``; or say, before anything is trained, that data or models are others."""
     _check_images(record, own)
     recorded = settings.training.given
     cohort = (

@@ -88,7 +88,7 @@ class Served:
             return self.run.primary
         model = next((name for name, points in self.run.thresholds.items() if points), "")
         if not model:
-            raise InputError(f"No model of {self.folder} has a frozen threshold; make the run anew.")
+            raise InputError(f"No model of {self.folder} has a frozen threshold; run clineval run again.")
         return model, self.run.thresholds[model][0].threshold
 
     @cached_property
@@ -479,7 +479,7 @@ class LoadedRun:
 
     def __repr__(self) -> str:
         model, threshold = self.run.primary or ("none", np.nan)
-        acts = "no threshold" if np.isnan(threshold) else f"flagged from {threshold:.3f} on"
+        acts = "no threshold" if np.isnan(threshold) else f"flagged at {threshold:.3f} or above"
         return f"Run: {self.run.condition}\nModels: {', '.join(self.run.names)}\nPrimary: {model}, {acts}"
 
     def predict(
@@ -591,6 +591,6 @@ def load_run(results: Path | str) -> LoadedRun:
 
     Raises
     ------
-    InputError : not a whole folder of a run, or a file that was changed since.
+    InputError : an incomplete folder of a run, or a file that was changed since.
     """
     return LoadedRun(read_run(Path(results)))

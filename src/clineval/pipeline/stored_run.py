@@ -103,9 +103,7 @@ def read_reference(folder: Path) -> TrainingReference:
     """
     path = folder / FILE
     if not path.is_file():
-        raise InputError(
-            f"{path} is not there: the run was made before it was kept. Make it anew with: clineval run"
-        )
+        raise InputError(f"{path} is not there: the run was made before it was kept. Run again: clineval run")
     arrays, record = read_arrays(path)
     try:
         if record["format"] != FORMAT:
@@ -119,9 +117,7 @@ def read_reference(folder: Path) -> TrainingReference:
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         if isinstance(error, InputError):
             raise
-        raise InputError(
-            f"{path} is not a whole reference ({reason_of(error)}); make the run anew."
-        ) from error
+        raise InputError(f"{path} is incomplete ({reason_of(error)}); run clineval run again.") from error
 
 
 def _reference_shapes(arrays: Arrays, *, cases: int) -> dict[str, tuple[int, ...]]:
@@ -275,7 +271,7 @@ def read_run(results: Path, *, thresholds: Sequence[float] = ()) -> StoredRun:
 
     Raises
     ------
-    InputError : not a whole folder of ``clineval run``, or a file that was changed since; a model and its
+    InputError : an incomplete folder of ``clineval run``, or a file that was changed since; a model and its
         record that do not fit each other; thresholds for a run, which has its own.
     """
     if results.suffix.lower() == GRAPH and not results.is_dir():
@@ -305,7 +301,7 @@ def read_run(results: Path, *, thresholds: Sequence[float] = ()) -> StoredRun:
     except InputError:
         raise
     except (KeyError, TypeError, AttributeError, ValueError) as error:
-        raise InputError(f"{results} is not whole ({reason_of(error)}); make it anew.") from error
+        raise InputError(f"{results} is incomplete ({reason_of(error)}); run clineval run again.") from error
 
 
 def read_unsealed(folder: Path) -> StoredRun | None:
@@ -482,7 +478,7 @@ def _stored(
         if not needed or not set(needed) <= set(trained):
             raise InputError(
                 f"{folder / RECORDS}: {name} is the mean of {', '.join(map(repr, needed)) or 'nothing'}; "
-                f"models stored here are {', '.join(trained) or 'none'}. Make the run anew."
+                f"models stored here are {', '.join(trained) or 'none'}. Run clineval run again."
             )
     not_stored = {
         name: str(record["training"]["not_stored"])
@@ -492,7 +488,7 @@ def _stored(
     if not trained:
         raise InputError(
             "Expected models that can be applied; this run has none"
-            + (f": {_reasons(not_stored)}." if not_stored else ". Make the run anew.")
+            + (f": {_reasons(not_stored)}." if not_stored else ". Run clineval run again.")
         )
     read = {name: read_model(folder, name) for name in trained}
     return StoredRun(
@@ -548,7 +544,7 @@ def _record(file: str) -> str:
 
 def _is_stored(folder: Path, name: str) -> bool:
     if not NAME.fullmatch(name) or name.startswith("."):
-        raise InputError(f"{folder / RECORDS}: {name[:100]!r} is no name of a model; make the run anew.")
+        raise InputError(f"{folder / RECORDS}: {name[:100]!r} is no name of a model; run clineval run again.")
     return (folder / f"{name}.json").is_file()
 
 
@@ -556,7 +552,7 @@ def _side(folder: Path, models: Mapping[str, ReadModel]) -> int:
     sides = {side for model in models.values() for side in model.image}
     if len(sides) != 1:
         raise InputError(
-            f"The models in {folder} need images of different or oblong sizes; make the run anew."
+            f"The models in {folder} need images of different or oblong sizes; run clineval run again."
         )
     return sides.pop()
 
@@ -587,7 +583,9 @@ def _thresholds(points: Sequence[Mapping[str, Any]]) -> tuple[FrozenThreshold, .
 
 def _proportion(value: Any) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
-        raise InputError(f"evaluation.json has a threshold of {value!r}, none from 0 to 1; make it anew.")
+        raise InputError(
+            f"evaluation.json has a threshold of {value!r}, none from 0 to 1; run clineval run again."
+        )
     return float(value)
 
 
@@ -608,7 +606,7 @@ def _json(path: Path, *, most: int = MOST_JSON) -> dict[str, Any]:
     except InputError:
         raise
     except (OSError, ValueError, RecursionError) as error:
-        raise InputError(f"{path} cannot be read ({error}); make the results anew.") from error
+        raise InputError(f"{path} cannot be read ({error}); run clineval run again.") from error
     if not isinstance(content, dict):
-        raise InputError(f"{path} is not a JSON object; make the results anew.")
+        raise InputError(f"{path} is not a JSON object; run clineval run again.")
     return content

@@ -425,7 +425,7 @@ def _chosen(run: StoredRun, internal: Evaluation, settings: ValidationSettings) 
 
 
 def _points(run: StoredRun, internal: Evaluation) -> dict[str, list[dict[str, Any]]]:
-    """The frozen thresholds of each model, as the provenance keeps them for whoever scores the table anew."""
+    """The frozen thresholds of each model, as the provenance keeps them to score the table again."""
     return {name: to_plain(internal.points[name]) for name in run.names}
 
 

@@ -177,7 +177,7 @@ def _foreign_among(folder: Path, artefacts: Mapping[str, Any]) -> bool:
 
 def _provenance_differences(folder: Path, record: Mapping[str, Any]) -> Iterator[str]:
     if "seal" not in record:
-        yield f"{PROVENANCE}: carries no seal of its own, as this version writes; write the results anew"
+        yield f"{PROVENANCE}: carries no seal of its own, as this version writes; write the results again"
     elif not results.is_as_sealed(folder / PROVENANCE, record):
         yield f"{PROVENANCE}: its content differs from what the run wrote"
 
@@ -446,7 +446,7 @@ def _evaluation(folder: Path) -> dict[str, Any]:
         return {name: dict(record[name]) for name in ("models", "points")}
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise InputError(
-            f"{folder / EVALUATION} cannot be read ({reason_of(error)}); write it anew."
+            f"{folder / EVALUATION} cannot be read ({reason_of(error)}); write it again."
         ) from error
 
 

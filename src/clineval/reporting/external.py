@@ -184,7 +184,7 @@ def _in_order(models: Content, subject: Subject) -> Models:
 
 
 def run_probes(content: Content) -> list[dict[str, Any]]:
-    """What the pictures say on each population of a run; InputError where the file is not whole."""
+    """What the pictures say on each population of a run; InputError where the file is incomplete."""
     try:
         return [{"population": population_name(name), **probes_parts(each)} for name, each in content.items()]
     except (KeyError, TypeError, AttributeError) as error:

@@ -181,7 +181,7 @@ def picture_table(
     """
     from clineval.reporting.report import template
 
-    at = "no threshold" if math.isnan(threshold) else f"flagged at {number(threshold)} or more"
+    at = "no threshold" if math.isnan(threshold) else f"flagged at {number(threshold)} or above"
     return template("pictures.html.jinja").render(
         rows=[
             {

@@ -185,7 +185,7 @@
       return at(each.threshold, isFirst ? "tick-of first" : "tick-of", isFirst ? `threshold ${digits(each.threshold)}` : digits(each.threshold));
     });
     scale.replaceChildren(make("span", { className: "line-of" }), above, ...ticks, at(risk, "at", digits(risk)));
-    scale.setAttribute("aria-label", `Risk ${digits(risk)} on a scale from 0 to 1, flagged from ${digits(threshold)} on`);
+    scale.setAttribute("aria-label", `Risk ${digits(risk)} on a scale from 0 to 1, flagged at ${digits(threshold)} or above`);
   };
 
   const showNearest = (look) => {

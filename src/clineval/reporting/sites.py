@@ -62,7 +62,7 @@ MOST_ODD = 10.0  # an observed/expected ratio beyond this, or its inverse, is no
 
 
 def read_study(content: Mapping[str, Any]) -> SiteStudy:
-    """The record of ``sites.json``; InputError where it is not whole."""
+    """The record of ``sites.json``; InputError where it is incomplete."""
     try:
         study: SiteStudy = from_plain(SiteStudy, content)
     except ValueError as error:

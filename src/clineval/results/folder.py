@@ -190,8 +190,8 @@ def require_results(folder: Path, *needed: str) -> Path:
     missing = [name for name in needed if not (folder / name).is_file()]
     if missing:
         raise InputError(
-            f"{folder} is not a whole results folder: it lacks {', '.join(missing)}. "
-            "Name a folder written by clineval, or write it anew with: clineval run"
+            f"{folder} is an incomplete results folder: it lacks {', '.join(missing)}. "
+            "Name a folder written by clineval, or write it again with: clineval run"
         )
     return folder
 

@@ -522,7 +522,7 @@ def seal(folder: Path, record: Mapping[str, Any]) -> None:
 
 
 def reseal(folder: Path, record: Mapping[str, Any], *, names: Iterable[str]) -> None:
-    """Write the crate and the seal anew for the named files, and leave every other hash as it was.
+    """Rewrite the crate and the seal for the named files, and leave every other hash as it was.
 
     What was changed by another hand since the run thus stays visible, in the provenance itself too.
     """
@@ -562,18 +562,18 @@ def read_provenance(path: Path) -> dict[str, Any]:
     try:
         record = parse_json(read_regular(path))
     except (ValueError, OSError, RecursionError) as error:
-        raise InputError(f"{path} cannot be read as JSON ({error}); write the results anew.") from error
+        raise InputError(f"{path} cannot be read as JSON ({error}); write the results again.") from error
     if not isinstance(record, dict) or record.get("schema") != SCHEMA:
         raise InputError(
             f"{path} is not of schema {SCHEMA}, which this version of clineval reads; "
-            "verify with the version that wrote it, or write the results anew."
+            "verify with the version that wrote it, or write the results again."
         )
     hashes = record.get("artefacts")
     if not isinstance(hashes, dict) or not all(_is_sha256(value) for value in hashes.values()):
-        raise InputError(f"{path} lists no SHA-256 of each artefact; write the results anew.")
+        raise InputError(f"{path} lists no SHA-256 of each artefact; write the results again.")
     wrong = [name for name, kind in KINDS.items() if not isinstance(record.get(name), kind)]
     if wrong:
-        raise InputError(f"{path} lacks {', '.join(wrong)}, or holds something else there; write it anew.")
+        raise InputError(f"{path} lacks {', '.join(wrong)}, or holds something else there; write it again.")
     return record
 
 

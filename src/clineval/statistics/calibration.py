@@ -36,7 +36,7 @@ LARGE = 50_000
 # can show.
 BINS = 500
 # R's defaults: the share of cases in each local fit, and the share of the risks' range within which the
-# curve is joined by a straight line instead of being fitted anew.
+# curve is joined by a straight line instead of being refitted.
 SPAN = 2 / 3
 SKIP = 0.01
 # How often the intervals of ICI, E50 and E90 hold the truth: benchmarks/calibration.md and coverage.md.

@@ -188,7 +188,7 @@ def at_reader(
     """The model's sensitivity where it is as specific as the reader, and the mirror image.
 
     Read off the model's ROC curve, straight between its points. Each resample draws cases, or groups,
-    and takes the reader's point and the model's curve anew, so that the interval holds the chance in both.
+    and recomputes the reader's point and the model's curve, so that the interval holds the chance in both.
 
     Parameters as for ``at_cuts``; ``draws`` and ``seed`` are of the bootstrap.
     """

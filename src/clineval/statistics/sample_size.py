@@ -147,7 +147,7 @@ def coverage(
 
     Parameters
     ----------
-    cases, events : the size of the set and its expected events; each simulated set draws its events anew,
+    cases, events : the size of the set and its expected events; each simulated set redraws its events,
         as a random sample of patients does, and has at least one case of each class.
     expected_auc : of the simulated model, above 0.5 and below 1. Its risks are calibrated.
     sizes : cases of each group, summing to ``cases``; None: every case stands alone.

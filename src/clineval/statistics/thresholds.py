@@ -511,7 +511,7 @@ def guaranteed_threshold(
     outcome, risk : shape (n,), the development data: cases that did not train the model.
     target : sensitivity or specificity to reach, between 0 and 1.
     rule : "sensitivity" or "specificity".
-    confidence : the chance, over development data drawn anew, that the true rate reaches the target.
+    confidence : the chance, over redrawn development data, that the true rate reaches the target.
     group : shape (n,); a group is one unit, and wrong as soon as one of its cases (with the condition, or
         without it for specificity) is.
 

@@ -77,7 +77,7 @@ def fit_update(
     Parameters
     ----------
     outcome, risk, group : shape (n,), local cases; ``risk`` is the frozen model's.
-    step : ``"nothing"``; ``"threshold"``, set anew for the ``target`` sensitivity, the risks unchanged;
+    step : ``"nothing"``; ``"threshold"``, set locally for the ``target`` sensitivity, the risks unchanged;
         ``"intercept"`` or ``"intercept_slope"``, the risks recalibrated and the threshold kept;
         ``"shrunken"``, intercept and slope drawn towards no change by the factor 1 - 2 / statistic of
         ``closed_testing``, not below 0; ``"closed_testing"``, the step that ``closed_testing`` chooses.
@@ -370,7 +370,7 @@ def _evaluated(step: str, found: _CrossFitted, frozen: _CrossFitted, means: _Cas
 
 
 HEADS = ("head", "head_shrunken")
-"""Steps that fit the last layer anew."""
+"""Steps that refit the last layer."""
 
 PENALTIES = (0.03, 0.3, 3.0, 30.0)  # C: how far local cases may move the head, small = little
 INNER_FOLDS = 5  # grouped, inside the fitting cases: they choose C and give risks for the threshold

@@ -50,7 +50,7 @@ class Origin:
         return f"{self.name}, row {index + 1}" + (f" (line {line})" if line else "")
 
     def line(self, index: int) -> int | None:
-        """The line, from 1, on which a row of a CSV begins; read anew, which only a refusal has to do."""
+        """The line, from 1, on which a row of a CSV begins; read again, which only a refusal has to do."""
         if self.path is None:
             return None
         rows = (line for line, row in _lines_and_rows(self.path, self.delimiter) if _is_filled(row))
@@ -125,7 +125,7 @@ def _in_utf8(path: Path) -> BinaryIO:
         try:
             return io.BytesIO(file.read().decode("utf-16").encode())
         except UnicodeError:
-            raise InputError(f"{path.name} is not whole text in UTF-16; save it as CSV in UTF-8.") from None
+            raise InputError(f"{path.name} is not valid UTF-16; save it as CSV in UTF-8.") from None
 
 
 def _filled(names: list[str], columns: list[pa.ChunkedArray], file: str) -> dict[str, pa.ChunkedArray]:
@@ -175,7 +175,7 @@ def _header(path: Path) -> tuple[list[str], str, int]:
     if "\r" in text:
         raise InputError(
             f"{path.name}, line {line}: expected lines that end in LF or CR LF, got CR alone. "
-            "Save the file as CSV in UTF-8 anew."
+            "Save the file again as CSV in UTF-8."
         )
     delimiter = declared or max(",;\t", key=_QUOTED.sub("", text).count)
     if raw.count(b'"') % 2:
@@ -237,7 +237,7 @@ def _unreadable_csv(path: Path, error: pa.ArrowInvalid, delimiter: str, *, cells
             )
         )
     return InputError(
-        f"{path.name} is not a whole CSV; each row needs as many cells as the header. Save it anew."
+        f"{path.name} is not a valid CSV; each row needs as many cells as the header. Save it again."
     )
 
 
@@ -352,7 +352,7 @@ def _read_parquet(path: Path) -> dict[str, pa.ChunkedArray]:
     except InputError:
         raise
     except (pa.ArrowException, OSError, ValueError, EOFError) as error:
-        raise InputError(f"{path} is not a whole Parquet file; write it anew, or as CSV.") from error
+        raise InputError(f"{path} is not a valid Parquet file; write it again, or as CSV.") from error
 
 
 def _check_columns(path: Path, columns: int) -> None:
