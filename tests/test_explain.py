@@ -18,8 +18,10 @@ from clineval.models.classifier import risk_of
 from clineval.models.preprocessing import View
 from clineval.pipeline import explain
 from clineval.pipeline.explain import check_test_maps, explainer, move, occlude, rank_correlation
+from clineval.pipeline.predict import predict
 from clineval.pipeline.stored_run import final_risks, read_run, score_images
 from clineval.predictions import read_predictions
+from clineval.reporting import maps
 from clineval.reporting.artefacts import CheckedMaps, read_artefacts, read_maps, write_gallery
 from clineval.reporting.maps import STEP, checked, draw_explanation
 from clineval.reporting.report import write_report
@@ -302,6 +304,29 @@ def test_the_record_has_the_risk_of_the_mapped_square(capsys, finished_run, pict
     run = read_run(finished_run)
     risks = final_risks(run, [score_images(run, square[None], matching=False).risks])
     assert record["risk"] == risks[record["model"]][0]
+
+
+def test_the_command_gives_the_warnings_of_predict_before_the_risk(capsys, finished_run, tmp_path):
+    grey = np.tile(np.linspace(10, 200, 256).astype(np.uint8), (256, 1)).T
+    grey[100:112, [place + step for place in range(20, 230, 8) for step in (0, 1)]] = 250  # like letters
+    Image.fromarray(grey).save(tmp_path / "text.png")
+    (told,) = predict(finished_run, [tmp_path / "text.png"], second_view=False)
+    assert "burnt_in" in [each.code for each in told.warnings]
+    out = tmp_path / "maps"
+    code, _, said = ended(capsys, "explain", finished_run, tmp_path / "text.png", "--out", out)
+    assert code == 0
+    for each in told.warnings:
+        assert f"text.png: {each.text}" in said
+    record = json.loads((out / "text_map.json").read_text())
+    assert record["warnings"] == [vars(each) for each in told.warnings]
+
+
+def test_the_picture_of_a_map_has_its_warnings_before_the_risk(run, square):
+    found = replace(
+        explainer(run, "logreg").explain(square, stride=14), warnings={"burnt_in": "Text is burnt in."}
+    )
+    words = " ".join(text.get_text() for text in maps._figure(found).texts).replace("\n", " ")
+    assert "WARNING: Text is burnt in. Risk of" in words
 
 
 def test_images_of_one_name_have_files_of_their_own(finished_run, square, tmp_path):

@@ -194,7 +194,7 @@ def test_without_internal_test_cases_the_external_auc_is_given_alone(subject):
 
 def test_images_that_were_trained_on_are_spoken_of_first_and_named_up_to_ten(subject):
     found = external_parts(content(seen=12), subject)
-    assert found["changes"][0].startswith("12 of 200 images show the same picture as a training image")
+    assert found["changes"][0].startswith("12 of 200 images were seen in training")
     assert "im9 as train/9; and 2 more" in found["images"][-1]
 
 
@@ -202,7 +202,15 @@ def test_the_images_are_compared_with_those_of_training(found):
     said = " ".join(found["images"])
     assert "The mean grey level is 61 of 255 here and 84 in training" in said
     assert "30 of 200 images (15%) are less like the training images" in said
-    assert "No image here shows the same picture as a training image." in said
+    assert "No image here was seen in training." in said
+
+
+def test_burnt_in_marks_are_told_with_the_images_that_have_them(subject):
+    names = [f"image {number}" for number in range(12)]
+    marked = {**content(), "warnings": {"burnt_in": names, "unlike_training": names}}
+    (said,) = (each for each in external_parts(marked, subject)["images"] if "burnt in" in each)
+    assert said.startswith("12 of 200 images have text or measuring marks burnt in: image 0; image 1;")
+    assert said.endswith("image 9; and 2 more.")
 
 
 def test_without_limits_from_validation_images_nothing_is_said_of_unlike_ones(record, subject):

@@ -4,8 +4,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from clineval.data.cohort import Cohort, Source
+from clineval.data.image_files import ReadImage
 from clineval.data.own_images import OwnCohort
 from clineval.errors import InputError
 from clineval.pipeline.validate import join_cohorts
@@ -22,7 +24,7 @@ def site(name: str, *, cases: int = 4, patients=None, images=None, folder="", **
         {key: np.array(values) for key, values in attributes.items()},
     )  # fmt: skip
     paths = tuple(Path(folder or name) / f"{each}.png" for each in case)
-    return OwnCohort(cohort, paths, np.zeros(cases, bool), "crop", 16, (pictures,))
+    return OwnCohort(cohort, paths, (ReadImage(Image.new("L", (1, 1)), ""),) * cases, "crop", 16, (pictures,))
 
 
 def test_cases_and_groups_are_named_by_their_site_and_columns_in_common_stay():

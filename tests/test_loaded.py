@@ -118,6 +118,30 @@ def test_an_image_is_explained_by_number_or_name_and_shows_its_map(predicted):
     assert predicted.explain(2).model == predicted.run.primary[0]
 
 
+def test_print_shows_the_warning_and_the_risk_of_every_image_whatever_the_width(loaded, predicted):
+    for shown in (str(predicted), repr(predicted)):
+        header, *lines = shown.splitlines()
+        assert header.split() == ["image", "warning", "risk", "flagged"]
+        assert len(lines) == len(predicted)
+        for line, each in zip(lines, predicted.predictions, strict=True):
+            assert each.warning in line
+            assert f"{each.risk[predicted.run.primary[0]]:.3f}" in line
+    assert list(predicted.table.columns[:4]) == ["image", "warning", "risk", "flagged"]
+    assert any(each.warning for each in predicted.predictions)
+
+
+def test_a_map_prints_as_one_line_without_its_pixels(predicted):
+    found = predicted.explain("0.png", model="logreg")
+    check = "check passed" if found.check.passed else "not to be read"
+    assert str(found) == repr(found) == f"Map of 0.png: risk {found.risk:.3f} by logreg; {check}"
+
+
+def test_a_map_has_the_warnings_of_its_image(predicted):
+    for told in predicted.predictions:
+        found = predicted.explain(told.image, model="logreg")
+        assert found.warnings == {each.code: each.text for each in told.warnings}
+
+
 @pytest.mark.parametrize(("asked", "said"), [(7, "one of 4 images"), ("x.png", "0 are called 'x.png'")])
 def test_an_image_that_is_not_there_is_refused(predicted, asked, said):
     with pytest.raises(InputError, match=said):

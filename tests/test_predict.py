@@ -16,7 +16,7 @@ from PIL import Image
 import clineval
 from clineval import results
 from clineval.cli.console import DONE, REFUSED
-from clineval.cli.external import _unlike_training
+from clineval.cli.external import _warned
 from clineval.cli.main import run_command
 from clineval.data.own_images import prepare_files
 from clineval.data.phantom import phantom
@@ -406,7 +406,9 @@ def test_the_terminal_says_how_many_images_are_unlike_the_training_images(finish
     Image.fromarray(noise).save(tmp_path / "noise.png")
     assert run_command(["predict", str(finished_run), str(tmp_path / "noise.png")]) == 0
     shown = capsys.readouterr()
-    unlike = "1 of 1 image is unlike the training images: do not rely on its risk, flagged or not.\n"
+    unlike = (
+        "Warning for 1 of 1 image: unlike the training images (do not rely on its risk, flagged or not).\n"
+    )
     assert unlike in shown.err
     assert shown.err.index("Risk of") < shown.err.index(unlike)
     assert ",unlike the training images" in shown.out.splitlines()[1]
@@ -421,9 +423,9 @@ def test_a_training_image_and_burnt_in_marks_are_warned_of_in_every_form(finishe
     assert run_command(["predict", str(finished_run), str(tmp_path)]) == DONE
     shown = capsys.readouterr()
     seen, text = csv.DictReader(io.StringIO(shown.out))
-    assert seen["warning"] == "a training image, or the same picture as one"
+    assert seen["warning"] == "seen in training"
     assert "text or measuring marks burnt in" in text["warning"]
-    assert "1 of 2 images: a training image, or the same picture as one" in shown.err
+    assert "1 of 2 images: seen in training" in shown.err
     assert "1 of 2 images: text or measuring marks burnt in" in shown.err
     seen, text = csv.DictReader(io.StringIO(answer(capsys, finished_run, tmp_path)))
     assert seen["warnings"] == "seen_in_training"
@@ -433,12 +435,12 @@ def test_a_training_image_and_burnt_in_marks_are_warned_of_in_every_form(finishe
     assert cohort.case[3] in seen["warnings"][0]["text"]
 
 
-@pytest.mark.parametrize(
-    ("count", "of", "said"),
-    [(1, 25, "1 of 25 images is unlike"), (3, 25, "3 of 25 images are unlike")],
-)
-def test_the_warning_of_unlike_images_agrees_with_their_number(count, of, said):
-    assert said in _unlike_training(count, of=of)
+def test_each_warning_is_counted_and_only_images_unlike_training_are_not_to_be_relied_on():
+    said = list(_warned({"burnt_in": 1, "unlike_training": 3}, of=25))
+    assert said == [
+        "Warning for 3 of 25 images: unlike the training images (do not rely on their risk, flagged or not).",
+        "Warning for 1 of 25 images: text or measuring marks burnt in.",
+    ]
 
 
 def test_the_short_answer_names_model_threshold_and_condition_once_on_standard_error(

@@ -587,6 +587,18 @@ def test_a_held_file_is_read_as_one_on_the_disk(tmp_path):
         assert held.grey.tobytes() == kept.grey.tobytes()
 
 
+def test_an_upload_is_decoded_once(run, monkeypatch):
+    from clineval.data import image_files
+
+    decoded, decode = [], image_files.read_image
+    monkeypatch.setattr(
+        image_files, "read_image", lambda path, **words: decoded.append(path.name) or decode(path, **words)
+    )
+    files = [HeldFile(name, content) for name, content in {**GOOD, "text.png": b"text"}.items()]
+    examine(run, files, Preparing(skip_unreadable=True), pictures=True)
+    assert sorted(decoded) == sorted(file.name for file in files)
+
+
 def test_no_image_is_no_error_of_the_nearest(run):
     assert examine(run, [HeldFile("a.png", GOOD["upright.png"])], Preparing())["images"][0]["nearest"] == []
 
@@ -598,7 +610,9 @@ def test_the_map_of_an_image_is_that_of_explain(run, client):
     assert answer.status_code == 200
     found = answer.json()
     square = shown(found.pop("square"))
-    assert found == explainer(run.run).explain(square, image="square.png").to_json()
+    told = client.post("/api/predict?second_view=false", files=sent({"square.png": png(NOISE[:40, :40])}))
+    assert found["warnings"] == told.json()["images"][0]["warnings"] != []
+    assert {**found, "warnings": []} == explainer(run.run).explain(square, image="square.png").to_json()
     other = client.post("/api/explain?model=logreg&matching=false", files=sent({"a.png": png(square)})).json()
     assert other["model"] == "logreg"
     expected = explainer(run.run, "logreg", matching=False).explain(square, image="a.png")

@@ -110,6 +110,15 @@ def test_an_image_that_was_trained_on_is_reported_and_the_others_are_not(transpo
     assert len(transport["seen_in_training"]) <= 3
 
 
+def test_the_warnings_are_those_of_predict(transport, finished_run, out):
+    expected = {}
+    for image in clineval.predict(finished_run, [out.parent / "cohort"]):
+        for each in image.warnings:
+            expected.setdefault(each.code, set()).add(Path(image.image).stem)
+    assert {code: set(cases) for code, cases in transport["warnings"].items()} == expected
+    assert "known" in expected["seen_in_training"]
+
+
 def test_what_each_step_of_preparation_gave_is_told_and_which_uses_grey_levels(transport, out):
     assert [(step["step"], step["uses_grey_levels"]) for step in transport["steps"]] == [
         ("middle square", False),

@@ -235,11 +235,13 @@ def test_the_prevalence_moves_what_a_flag_means_as_the_python_functions_say(open
         had = 100 * (value if flagged else 1 - value)
         of = next(each for each in (100, 1000, 10_000) if had * each >= 100)
         said = page.inner_text("#meaning")
-        assert f"Of {of:,} {'' if flagged else 'not '}flagged like this, {had * of / 100:.0f} (" in said, (
-            share
-        )
+        assert f"Of {of:,} {'' if flagged else 'not '}flagged, {had * of / 100:.0f} (" in said, share
+        assert f"would have it at a prevalence of {100 * share:.1f}%" in said
+        assert "test images of BreastMNIST" in said, "whose test set it is stands beside the number"
         assert "CI 0 to 0)" not in said
+    assert page.inner_text("#meaning-h") == "What that meant on the test set of BreastMNIST"
     page.click("[data-share=own]")
+    assert "at the prevalence of the test set of BreastMNIST" in page.inner_text("#meaning")
     all_flagged = cells.true_positives + cells.false_positives
     assert f"{all_flagged if flagged else 156 - all_flagged} were" in page.inner_text("#meaning")
     page.focus("#prevalence")

@@ -4,7 +4,8 @@ import os
 import sys
 import threading
 import webbrowser
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Mapping
 from math import isnan
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -172,6 +173,9 @@ def validate(
             warn=notify,
         )
     _complain_unreadable(len(found.unreadable), of=len(found.cohort) + len(found.unreadable))
+    warned = {code: len(cases) for code, cases in found.transport["warnings"].items()}
+    for line in _warned(warned, of=len(found.cohort)):
+        complain(line)
     say(found.cohort.source.notice, style="bold red")
     for warning in found.evaluation.warnings:
         complain(f"Warning: {warning}")
@@ -286,8 +290,8 @@ def predict(
     """Risk of each image by the primary model, whether it is flagged at its frozen threshold, and a warning.
 
     The warning says where an image is unlike the training images (its texture_distance or grey_distance is
-    beyond the run's limit), is one of them, bears burnt-in text or measuring marks, is nearly black, or is in
-    colour. With --all-models, --format or --out every model and both distances are given.
+    beyond the run's limit), was seen in training, bears burnt-in text or measuring marks, is nearly black, or
+    is in colour. With --all-models, --format or --out every model and both distances are given.
 
     Examples:
       clineval predict results lesion.png
@@ -327,10 +331,8 @@ def predict(
         complain(f"{found.note}.")
     bad = len(found.unreadable or ())
     _complain_unreadable(bad, of=len(found) + bad)
-    unlike = sum(image.unlike_training is True for image in found)
-    if unlike:
-        complain(_unlike_training(unlike, of=len(found)))
-    for line in (*_warned(found), *_constant(found)):
+    warned = Counter(each.code for image in found for each in image.warnings)
+    for line in (*_warned(warned, of=len(found)), *_constant(found)):
         complain(line)
     text = found.to_csv() if form == "csv" else found.to_json()
     if out is None:
@@ -392,6 +394,8 @@ def explain(
             progress=announce("Mapping the images"),
         )
     for each in found:
+        for text in each.warnings.values():
+            complain(f"{each.image}: {text}")
         told = f"check passed; {extremes(each.map)}"
         verdict = told if each.check.passed else f"map greyed, not to be read: {each.check.reason}"
         say(f"{each.image}: risk {each.risk:.3f} by {each.model}; {verdict}")
@@ -407,23 +411,16 @@ def _introduce(found: "Predictions") -> None:
         notify(f"Risk of {found.condition} by {model}, {flags}. Research only, not a medical device.")
 
 
-def _unlike_training(count: int, *, of: int) -> str:
-    """How many images are unlike the training images, and what follows from it."""
-    what = f"{'image' if of == 1 else 'images'} {'is' if count == 1 else 'are'} unlike the training images"
-    return (
-        f"{count:,} of {of:,} {what}: do not rely on {'its' if count == 1 else 'their'} risk, flagged or not."
-    )
-
-
-def _warned(found: "Predictions") -> Iterator[str]:
-    """How many images have each warning that is not about their distance from the training images."""
+def _warned(counts: Mapping[str, int], *, of: int) -> Iterator[str]:
+    """How many images have each warning, by its code."""
     from clineval.pipeline.predict import WARNINGS
 
-    codes = [each.code for image in found for each in image.warnings]
     for code, words in WARNINGS.items():
-        if code != "unlike_training" and code in codes:
-            count, images = codes.count(code), "image" if len(found) == 1 else "images"
-            yield f"Warning for {count:,} of {len(found):,} {images}: {words}."
+        if code in counts:
+            whose = "its" if counts[code] == 1 else "their"
+            after = f" (do not rely on {whose} risk, flagged or not)" if code == "unlike_training" else ""
+            images = f"{counts[code]:,} of {of:,} {'image' if of == 1 else 'images'}"
+            yield f"Warning for {images}: {words}{after}."
 
 
 def _constant(found: "Predictions") -> Iterator[str]:

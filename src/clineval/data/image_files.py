@@ -137,6 +137,7 @@ class ReadImage:
     colour, deep : it was stored in colour; with more than eight bits.
     coloured : share of the pixels that have a colour, 0 to 1.
     burnt_in : a DICOM file says that names or marks are drawn into its picture.
+    marked : the whole picture looks as if text or measuring marks were burnt in, where that was looked for.
     identifying : keywords of a DICOM file's filled tags that identify a patient; never their content.
     """
 
@@ -146,6 +147,7 @@ class ReadImage:
     deep: bool = False
     coloured: float = 0.0
     burnt_in: bool = False
+    marked: bool = False
     identifying: tuple[str, ...] = ()
     picture: Image.Image | None = None
 
@@ -350,6 +352,9 @@ def read_images(
                 progress(done, len(paths))
 
 
+Seen = Callable[[int, ReadImage, NDArray[np.uint8]], None]
+
+
 @dataclass(frozen=True)
 class Squares:
     """Files brought to squares, in their order.
@@ -379,6 +384,7 @@ def read_squares(
     bits: int = DEEP,
     colour: bool = False,
     marked: Callable[[Image.Image], bool] = lambda picture: False,
+    seen: Seen = lambda place, read, square: None,
     progress: Progress | None = None,
 ) -> Squares:
     """Read files and cut squares of ``side`` pixels from each, one for each of ``fits``, grey or in colour.
@@ -387,7 +393,8 @@ def read_squares(
 
     Parameters
     ----------
-    marked : says of a whole picture that marks are burnt in, beside what a DICOM file says of itself.
+    marked : says of a whole picture whether marks are burnt in.
+    seen : called, in any thread, with each usable file's number, its whole image and its first square.
     """
     channels = (3,) if colour else ()
     views = tuple(np.zeros((len(paths), side, side, *channels), np.uint8) for _ in fits)
@@ -397,7 +404,8 @@ def read_squares(
         squares = [_square(read, side=side, fit=fit) for fit in (fits[:1] if alone else fits)]
         for view, found in zip(views, squares * len(fits) if alone else squares, strict=True):
             view[place] = found
-        return replace(read.without_picture(), burnt_in=read.burnt_in or marked(read.grey))
+        seen(place, read, squares[0])
+        return replace(read.without_picture(), marked=marked(read.grey))
 
     read = read_images(paths, cut, home=home, bits=bits, colour=colour, progress=progress)
     return Squares(views, tuple(read))

@@ -238,28 +238,28 @@ class Prepared:
     read: tuple[ReadImage, ...]
     left_out: Mapping[int, str]
 
-    @property
-    def burnt_in(self) -> NDArray[np.bool_]:
-        """Which files say that their picture holds text, shape (files,)."""
-        return np.array([each.burnt_in for each in self.read], dtype=bool)
-
 
 @dataclass(frozen=True)
 class OwnCohort:
     """A cohort with the file of each of its cases and how it was prepared, to draw a check strip from.
 
-    ``burnt_in``, bool of shape (cases,), is True where a file says that its picture holds text;
-    ``further`` holds the images cut in further ways, where these were asked for; ``unreadable`` names the
-    files that could not be used, where these were to be left out.
+    ``read`` says what each file holds, less its picture; ``further`` holds the images cut in further ways,
+    where these were asked for; ``unreadable`` names the files that could not be used, where these were to be
+    left out.
     """
 
     cohort: Cohort
     paths: tuple[Path, ...]
-    burnt_in: NDArray[np.bool_]
+    read: tuple[ReadImage, ...]
     fit: str
     bits: int
     further: tuple[NDArray[np.uint8], ...] = ()
     unreadable: tuple[Unreadable, ...] = ()
+
+    @property
+    def burnt_in(self) -> NDArray[np.bool_]:
+        """Which files say that their picture holds text, shape (cases,)."""
+        return np.array([each.burnt_in for each in self.read], dtype=bool)
 
     @property
     def folders(self) -> tuple[Path, ...]:
@@ -335,7 +335,7 @@ def read_own_cohort(
     return OwnCohort(
         replace(cohort, colour=prepared.images if colour else None),
         tuple(paths[place] for place in kept),
-        prepared.burnt_in,
+        prepared.read,
         fit,
         bits,
         prepared.further,
@@ -403,7 +403,14 @@ def prepare_files(
     shown = [path.name for path in paths] if names is None else names
     cuts = (fit, *also)
     squares = read_squares(
-        paths, side=size, fits=cuts, home=home, bits=bits, colour=colour, progress=progress
+        paths,
+        side=size,
+        fits=cuts,
+        home=home,
+        bits=bits,
+        colour=colour,
+        marked=bears_marks,
+        progress=progress,
     )
     bad = {place: str(why) for place, why in enumerate(squares.read) if isinstance(why, Unusable)}
     if bad and not (skip_unreadable and len(bad) < len(paths)):

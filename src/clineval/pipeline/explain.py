@@ -18,11 +18,11 @@ from scipy.stats import rankdata
 from threadpoolctl import threadpool_limits
 
 from clineval.data.cohort import Cohort
-from clineval.data.findings import bears_marks, stroke_pixels
-from clineval.data.image_files import HeldFile, Squares, find_images, read_squares
-from clineval.data.preparation import DEEP, Unusable, check_preparation
+from clineval.data.findings import stroke_pixels
+from clineval.data.image_files import HeldFile, find_images
+from clineval.data.preparation import DEEP
 from clineval.data.similarity import evenly_spaced
-from clineval.errors import InputError, Progress, in_short, option
+from clineval.errors import InputError, Progress, option
 from clineval.evaluation import Evaluation
 from clineval.files import json_text
 from clineval.models.classifier import Classifier, cascade, checked_risk, mean_of, randomised
@@ -31,8 +31,8 @@ from clineval.models.preprocessing import CHUNK, MIRRORED, ORIGINAL, Images, Vie
 from clineval.models.scattering import ScatteringModel
 from clineval.models.stored import Floats
 from clineval.models.transfer import TransferModel
-from clineval.pipeline.predict import check_answer, write_answer
-from clineval.pipeline.stored_run import AS_TRAINED, StoredRun, cut_for, final_risks, read_run, read_unsealed
+from clineval.pipeline.predict import Prediction, check_answer, predict_files, write_answer
+from clineval.pipeline.stored_run import AS_TRAINED, StoredRun, final_risks, read_run, read_unsealed
 from clineval.reporting.artefacts import CheckedMaps, Explanation, MapCheck, failures, write_maps
 from clineval.reporting.sentences import main_point
 from clineval.results.folder import unwritable
@@ -458,14 +458,12 @@ def explain(
     run = read_run(Path(results))
     ready = explainer(run, model, matching=matching)
     files = find_images(sources).images
-    names, read = read_prepared(ready.run, files, fit=fit, bits=bits, second_view=False)
-    (squares,) = read.views
-    stems = _stems(names)
+    stems = _stems([name for _, name in files])
     images = {path.resolve() for path, _ in files}
     _check_out(out, stems, results=Path(results), sources=sources, images=images)
     found = []
-    for name, stem, square in zip(names, stems, squares, strict=True):
-        each = ready.explain(square, image=name)
+    for stem, (told, square) in zip(stems, read_to_map(ready, files, fit=fit, bits=bits), strict=True):
+        each = with_warnings(ready.explain(square, image=told.image), told)
         record = {**each.to_json(), "layers": _for_json(ready.down_the_layers(square))}
         write_answer(json_text(record), out / f"{stem}.json")
         try:
@@ -474,7 +472,7 @@ def explain(
             raise unwritable(out, error) from error
         found.append(each)
         if progress is not None:
-            progress(len(found), len(names))
+            progress(len(found), len(files))
     return tuple(found)
 
 
@@ -526,26 +524,31 @@ def check_test_maps(run: StoredRun, cohort: Cohort, *, missed: Sequence[str]) ->
     )
 
 
-def read_prepared(
-    run: StoredRun, files: Sequence[tuple[Path | HeldFile, str]], *, fit: str, bits: int, second_view: bool
-) -> tuple[list[str], Squares]:
-    """The names of image files, and the squares cut from them.
+def read_to_map(
+    ready: Explainer, files: Sequence[tuple[Path | HeldFile, str]], *, fit: str, bits: int
+) -> list[tuple[Prediction, Images]]:
+    """What ``clineval predict`` says of each image file, and its square.
 
     Raises
     ------
     InputError : a file cannot be used.
     """
-    cuts = cut_for(run, fit, second_view=second_view)
-    check_preparation(size=run.side, fit=cuts[0], bits=bits)
-    paths = [path for path, _ in files]
-    squares = read_squares(
-        paths, side=run.side, fits=cuts, bits=bits, colour=bool(run.in_colour), marked=bears_marks
+    squares: dict[int, Images] = {}
+    told = predict_files(
+        ready.run,
+        files,
+        fit=fit,
+        bits=bits,
+        matching=ready.matching,
+        second_view=False,
+        seen=lambda place, _, square: squares.update({place: square}),
     )
-    read = zip(files, squares.read, strict=True)
-    bad = [f"{name}: {why}" for (_, name), why in read if isinstance(why, Unusable)]
-    if bad:
-        raise InputError(f"{len(bad)} of {len(squares.read)} images cannot be used: {in_short(bad)}.")
-    return [name for _, name in files], squares
+    return [(each, squares[place]) for place, each in enumerate(told)]
+
+
+def with_warnings(found: Explanation, told: Prediction) -> Explanation:
+    """A map with the warnings that ``clineval predict`` gives of its image."""
+    return replace(found, warnings={each.code: each.text for each in told.warnings})
 
 
 def _stems(names: Sequence[str]) -> list[str]:

@@ -27,6 +27,7 @@ from clineval.models.network import Networks
 from clineval.models.preprocessing import MIRRORED, ORIGINAL, external_view, mean_histogram
 from clineval.models.scattering import Distance
 from clineval.models.stored import Floats
+from clineval.pipeline.predict import warnings_of
 from clineval.pipeline.stored_run import StoredRun, final_risks, score_images
 from clineval.predictions import OUT_OF_FOLD, TEST, read_predictions
 from clineval.reporting.artefacts import PROBES, ROBUSTNESS
@@ -107,7 +108,7 @@ def transport_record(
     run: StoredRun,
     results: Path,
     table: pd.DataFrame,
-    cohort: Cohort,
+    external: OwnCohort,
     scored: ExternalScores,
     internal: Evaluation,
     settings: ValidationSettings,
@@ -117,8 +118,9 @@ def transport_record(
     Parameters
     ----------
     results : the run's folder; ``internal`` its evaluation.
-    table : the predictions on ``cohort``, as read back from disk.
+    table : the predictions on the external cohort, as read back from disk.
     """
+    cohort = external.cohort
     points: dict[str, tuple[Point, ...]] = {name: internal.points[name] for name in run.names}
     models = transport(
         read_predictions(results / PREDICTIONS) if run.alone is None else None,
@@ -141,6 +143,7 @@ def transport_record(
         "models": to_plain(models),
         "images": _images(run, cohort, scored),
         "seen_in_training": _seen_in_training(run, cohort),
+        "warnings": _warnings(run, external, scored),
     }
 
 
@@ -236,6 +239,16 @@ def _seen_in_training(run: StoredRun, cohort: Cohort) -> list[dict[str, Any]]:
         | {name: value for name, value in vars(each).items() if name != "row"}
         for each in found
     ]
+
+
+def _warnings(run: StoredRun, external: OwnCohort, scored: ExternalScores) -> dict[str, list[str]]:
+    """The cases of each warning that ``clineval predict`` would give, by its code."""
+    warned = warnings_of(run, external.cohort.images, scored.distance, external.read)
+    cases: dict[str, list[str]] = {}
+    for case, given in zip(external.cohort.case.tolist(), warned, strict=True):
+        for each in given:
+            cases.setdefault(each.code, []).append(case)
+    return cases
 
 
 def _mean(shares: Floats) -> float:

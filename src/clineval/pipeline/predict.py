@@ -15,6 +15,7 @@ from clineval.data.image_files import (
     ENDINGS,
     HeldFile,
     ReadImage,
+    Seen,
     Squares,
     Unreadable,
     as_cell,
@@ -29,7 +30,6 @@ from clineval.models.scattering import Distance
 from clineval.pipeline.stored_run import (
     AS_TRAINED,
     FrozenThreshold,
-    Scored,
     StoredRun,
     cut_for,
     final_risks,
@@ -45,7 +45,7 @@ BLOCK = 1024  # images read at a time: bounds the memory
 COLOURED = 0.05  # share of coloured pixels from which it is said that only their brightness was seen
 WARNINGS = {
     "unlike_training": "unlike the training images",
-    "seen_in_training": "a training image, or the same picture as one",
+    "seen_in_training": "seen in training",
     "burnt_in": "text or measuring marks burnt in",
     "nearly_black": "nearly black",
     "coloured": "in colour",
@@ -249,9 +249,15 @@ def predict_files(
     matching: bool = True,
     second_view: bool = True,
     skip_unreadable: bool = False,
+    seen: Seen = lambda place, read, square: None,
     progress: Progress | None = None,
 ) -> Predictions:
-    """``predict`` by a run that was read, of files on the disk or in memory, each with its name."""
+    """``predict`` by a run that was read, of files on the disk or in memory, each with its name.
+
+    Parameters
+    ----------
+    seen : called, in any thread, with each usable file's number, its whole image and its first square.
+    """
     fits = cut_for(run, fit, second_view=second_view)
     check_preparation(size=run.side, fit=fits[0], bits=bits)
     found: list[Prediction] = []
@@ -259,7 +265,13 @@ def predict_files(
     for start in range(0, len(files), BLOCK):
         paths, names = zip(*files[start : start + BLOCK], strict=True)
         squares = read_squares(
-            paths, side=run.side, fits=fits, bits=bits, colour=bool(run.in_colour), marked=bears_marks
+            paths,
+            side=run.side,
+            fits=fits,
+            bits=bits,
+            colour=bool(run.in_colour),
+            marked=bears_marks,
+            seen=_counted_from(start, seen),
         )
         read = zip(names, squares.read, strict=True)
         bad.extend(Unreadable(name, str(why)) for name, why in read if isinstance(why, Unusable))
@@ -279,6 +291,10 @@ def predict_files(
         tuple(bad) if skip_unreadable else None,
         primary=run.primary,
     )
+
+
+def _counted_from(start: int, seen: Seen) -> Seen:
+    return lambda place, read, square: seen(start + place, read, square)
 
 
 def _predict_squares(
@@ -345,7 +361,7 @@ def predict_images(
     risks = final_risks(run, views)
     far = scored.distance
     shown = names if names is not None else [str(number) for number in range(len(images))]
-    warnings = _warnings(run, images, scored, read)
+    warnings = warnings_of(run, images, scored.distance, read)
     return [
         Prediction(
             shown[row],
@@ -361,18 +377,24 @@ def predict_images(
     ]
 
 
-def _warnings(
-    run: StoredRun, images: NDArray[np.uint8], scored: Scored, read: Sequence[ReadImage] | None
+def warnings_of(
+    run: StoredRun, images: NDArray[np.uint8], far: Distance | None, read: Sequence[ReadImage] | None
 ) -> list[tuple[Warned, ...]]:
-    """What to know of each image before its risk is read."""
+    """What to know of each prepared image before its risk is read.
+
+    Parameters
+    ----------
+    images : the squares, shape (cases, side, side) or (cases, side, side, 3).
+    far : their distance from the training images; ``read`` the files that they were cut from, if any.
+    """
     grey = images if images.ndim == 3 else grey_of_colour(images)
     seen = {} if run.reference is None else {each.row: each for each in recognise(run.reference.trace, grey)}
     dark = nearly_black(grey)
     sees_colour = run.primary is not None and run.primary[0] in run.in_colour
     found = []
     for row in range(len(images)):
-        warned = [*_unlike(run, scored.distance, row), *_seen(seen.get(row))]
-        if read is not None and read[row].burnt_in:
+        warned = [*_unlike(run, far, row), *_seen(seen.get(row))]
+        if read is not None and (read[row].burnt_in or read[row].marked):
             warned.append(Warned("burnt_in", "Text or measuring marks seem to be burnt into the picture."))
         if dark[row]:
             warned.append(Warned("nearly_black", "The square that is scored is nearly black."))

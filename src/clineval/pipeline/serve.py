@@ -15,8 +15,8 @@ import pandas as pd
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
-from clineval.data.image_files import HeldFile, ReadImage, find_images, read_images
-from clineval.data.preparation import DEEP, Unusable, box_of, grey_of_colour, square_to_score
+from clineval.data.image_files import HeldFile, ReadImage, Seen, find_images
+from clineval.data.preparation import DEEP, box_of, grey_of_colour
 from clineval.data.similarity import Neighbour, Trace, digests, most_alike
 from clineval.errors import InputError
 from clineval.files import (
@@ -28,7 +28,7 @@ from clineval.files import (
     program_version,
     read_regular,
 )
-from clineval.pipeline.predict import Prediction, Predictions, predict_files, predict_images
+from clineval.pipeline.predict import WARNINGS, Prediction, Predictions, predict_files, predict_images
 from clineval.pipeline.stored_run import AS_TRAINED, MOST_EVALUATION, StoredRun, cut_for, left_out, read_run
 from clineval.reporting.artefacts import Explanation
 from clineval.results import altered
@@ -61,14 +61,12 @@ class Served:
 
     Attributes
     ----------
-    trace : what recognises the training images.
     folder : the results folder; ``state`` is what told its files apart when they were read.
     evaluation, provenance : ``evaluation.json`` and ``provenance.json`` as they stand.
     provenance_sha256 : names the run; ``report`` is its page, None where there is none as the run wrote it.
     """
 
     run: StoredRun
-    trace: Trace
     folder: Path
     state: tuple[Any, ...]
     evaluation: Mapping[str, Any]
@@ -80,6 +78,15 @@ class Served:
     def unchanged(self) -> bool:
         """Whether the folder still holds the files that were read."""
         return _state(self.folder) == self.state
+
+    @property
+    def trace(self) -> Trace:
+        """What recognises the training images."""
+        if self.run.reference is None:
+            raise InputError(
+                f"{self.folder} tells nothing of the training images; serve a folder of clineval run."
+            )
+        return self.run.reference.trace
 
     @property
     def main(self) -> tuple[str, float]:
@@ -161,12 +168,9 @@ def open_run(results: Path) -> Served:
         raise InputError(f"clineval serve needs a folder of clineval run; {results} is a file.")
     before = _state(results)
     run = read_run(results)
-    if run.reference is None:
-        raise InputError(f"{results} tells nothing of the training images; serve a folder of clineval run.")
     provenance = json.loads(read_regular(results / PROVENANCE))
     served = Served(
         run,
-        run.reference.trace,
         results,
         _state(results),
         json.loads(read_regular(results / EVALUATION, most=MOST_EVALUATION)),
@@ -176,7 +180,10 @@ def open_run(results: Path) -> Served:
     )
     if served.state != before:
         raise InputError(f"{results} was replaced by another run while it was read; repeat the command.")
-    _ = served.main  # refused here where no model has a threshold
+    _ = (
+        served.main,
+        served.trace,
+    )  # refused here where no model has a threshold, or nothing is known of training
     return served
 
 
@@ -225,6 +232,7 @@ def describe_run(served: Served) -> dict[str, Any]:
         "events": scores.get("events"),
         "level": served.evaluation.get("level"),
         "models": {name: _points(served, name, population) for name in run.names},
+        "warnings": WARNINGS,
         "report": served.report is not None,
         "provenance_sha256": served.provenance_sha256,
         "program": f"clineval {program_version()}",
@@ -268,9 +276,11 @@ def _bounds(estimate: Any) -> list[float | None] | None:
 # What it says of images -------------------------------------------------------------------------------
 
 
-def predict_held(served: Served, files: Sequence[HeldFile], how: Preparing) -> Predictions:
-    """What ``clineval predict`` says of files that lie in memory."""
-    return predict_files(served.run, [(file, file.name) for file in files], **vars(how))
+def predict_held(
+    served: Served, files: Sequence[HeldFile], how: Preparing, seen: Seen = lambda place, read, square: None
+) -> Predictions:
+    """What ``clineval predict`` says of files that lie in memory; ``seen`` as for ``predict_files``."""
+    return predict_files(served.run, [(file, file.name) for file in files], seen=seen, **vars(how))
 
 
 def examine(
@@ -286,27 +296,45 @@ def examine(
     ------
     InputError : as ``predict`` does.
     """
-    predictions = predict_held(served, files, how)
-    second = len(cut_for(served.run, how.fit, second_view=how.second_view)) > 1
-    looks = _looks(served, files, how, pictures=pictures)
-    squares = np.array([look.square for look in looks])
+    looks: dict[int, _Look] = {}
+
+    def look(place: int, read: ReadImage, square: NDArray[np.uint8]) -> None:
+        picture = _png(np.asarray(read.grey), side=SIDE_OF_PICTURE) if pictures else ""
+        looks[place] = _Look(_grey(square), read.grey.size, picture)
+
+    predictions = predict_held(served, files, how, look)
+    fit, *second = cut_for(served.run, how.fit, second_view=how.second_view)
+    squares = np.array([looks[place].square for place in sorted(looks)])
     near = most_alike(served.trace, squares, count=NEAREST) if pictures else [()] * len(looks)
     shown = [
         {
-            "place": look.place,
+            "place": place,
             "image": prediction.image,
             "warnings": [vars(each) for each in prediction.warnings],
-            "width": look.size[0],
-            "height": look.size[1],
-            "box": box_of(*look.size, fit=look.fit),
-            "second": second and look.size[0] < look.size[1],
-            "square": _png(look.square, side=SIDE_OF_SQUARE),
-            "picture": look.picture,
-            "nearest": [_neighbour(served, each) for each in near[row]],
+            "width": looks[place].size[0],
+            "height": looks[place].size[1],
+            "box": box_of(*looks[place].size, fit=fit),
+            "second": bool(second) and looks[place].size[0] < looks[place].size[1],
+            "square": _png(looks[place].square, side=SIDE_OF_SQUARE),
+            "picture": looks[place].picture,
+            "nearest": [_neighbour(served, each) for each in alike],
         }
-        for row, (look, prediction) in enumerate(zip(looks, predictions, strict=True))
+        for place, prediction, alike in zip(sorted(looks), predictions, near, strict=True)
     ]
     return {"predictions": json.loads(predictions.to_json()), "images": shown}
+
+
+@dataclass(frozen=True)
+class _Look:
+    """One readable file: its grey square, and the size and picture of its whole image."""
+
+    square: NDArray[np.uint8]
+    size: tuple[int, int]
+    picture: str
+
+
+def _grey(square: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    return grey_of_colour(square[None])[0] if square.ndim == 3 else square
 
 
 def explainer_of(served: Served, model: str | None = None, *, matching: bool = True) -> Any:
@@ -325,40 +353,13 @@ def explain_held(
     ------
     InputError : as ``explain`` does.
     """
-    (fit,) = cut_for(served.run, how.fit, second_view=False)
+    from clineval.pipeline.explain import read_to_map, with_warnings  # loads what the report is written with
 
-    def cut(_place: int, read: ReadImage) -> NDArray[np.uint8]:
-        return square_to_score(read.grey, side=served.run.side, fit=fit)
-
-    (square,) = read_images([file], cut, bits=how.bits)
-    if isinstance(square, Unusable):
-        raise InputError(f"1 of 1 images cannot be used: {file.name}: {square}.")
     usual = model in (None, served.main[0]) and how.matching
     ready = served.explainer if usual else explainer_of(served, model, matching=how.matching)
-    found = ready.explain(square, image=file.name).to_json()
-    return {**found, "square": _png(square, side=SIDE_OF_SQUARE)}
-
-
-@dataclass(frozen=True)
-class _Look:
-    """One readable file: its place among those sent, its square, and what its whole picture shows."""
-
-    place: int
-    square: NDArray[np.uint8]
-    size: tuple[int, int]
-    fit: str
-    picture: str
-
-
-def _looks(served: Served, files: Sequence[HeldFile], how: Preparing, *, pictures: bool) -> list[_Look]:
-    fit = cut_for(served.run, how.fit, second_view=False)[0]
-
-    def look(place: int, read: ReadImage) -> _Look:
-        square = square_to_score(read.grey, side=served.run.side, fit=fit)
-        picture = _png(np.asarray(read.grey), side=SIDE_OF_PICTURE) if pictures else ""
-        return _Look(place, square, read.grey.size, fit, picture)
-
-    return [each for each in read_images(files, look, bits=how.bits) if not isinstance(each, Unusable)]
+    ((told, square),) = read_to_map(ready, [(file, file.name)], fit=how.fit, bits=how.bits)
+    found = with_warnings(ready.explain(square, image=told.image), told)
+    return {**found.to_json(), "square": _png(square, side=SIDE_OF_SQUARE)}
 
 
 def _neighbour(served: Served, each: Neighbour) -> dict[str, Any]:
@@ -402,14 +403,13 @@ class PredictedImages:
 
     @cached_property
     def table(self) -> pd.DataFrame:
-        """A row per image: its name, risk by the primary model, flagged, warning, risk by every model."""
+        """A row per image: its name, warning, risk by the primary model, flagged, risk by every model."""
         model, threshold = self.run.main
         rows = []
         for each in self.predictions:
             flagged = pd.NA if np.isnan(threshold) else each.risk[model] >= threshold
-            row = {"image": each.image, "risk": each.risk[model], "flagged": flagged}
-            risks = {f"risk_{name}": risk for name, risk in each.risk.items()}
-            rows.append({**row, "warning": each.warning, **risks})
+            row = {"image": each.image, "warning": each.warning, "risk": each.risk[model], "flagged": flagged}
+            rows.append({**row, **{f"risk_{name}": risk for name, risk in each.risk.items()}})
         return pd.DataFrame(rows).astype({"flagged": "boolean"})
 
     def explain(self, image: int | str = 0, *, model: str | None = None) -> "ShownExplanation":
@@ -421,15 +421,17 @@ class PredictedImages:
         ------
         InputError : there is no such image, more than one of that name, or no such model.
         """
-        from clineval.pipeline.explain import explainer  # loads what the report is written with
+        from clineval.pipeline.explain import (
+            explainer,
+            with_warnings,
+        )  # loads what the report is written with
 
         place = int(image) if isinstance(image, int | np.integer) else self._place_of(image)
         if not -len(self) <= place < len(self):
             raise InputError(f"explain needs one of {len(self)} images, counted from 0; got {place}.")
         ready = explainer(self.run, model, matching=self.matching)
-        square = self.squares[place]
-        grey = grey_of_colour(square[None])[0] if square.ndim == 3 else square
-        found = ready.explain(grey, image=self.predictions[place].image)
+        told = self.predictions[place]
+        found = with_warnings(ready.explain(_grey(self.squares[place]), image=told.image), told)
         return ShownExplanation(**vars(found))
 
     def _place_of(self, name: str) -> int:
@@ -441,7 +443,8 @@ class PredictedImages:
         return places[0]
 
     def __repr__(self) -> str:
-        return repr(self.table)
+        shown = self.table[["image", "warning", "risk", "flagged"]]
+        return shown.to_string(max_rows=MOST_SHOWN, float_format="{:.3f}".format)
 
     def _repr_html_(self) -> str:
         from clineval.reporting.notebook import PictureRow, picture_table
@@ -461,7 +464,7 @@ class PredictedImages:
         )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class ShownExplanation(Explanation):
     """The checked map of one image, which a notebook shows as its picture."""
 
@@ -505,28 +508,27 @@ class LoadedRun:
         InputError : images of another size or type, or files that cannot be read (named), or a list of more
             than one of these kinds.
         """
-        from clineval.pipeline.explain import read_prepared
-
         given = _listed(images)
         if isinstance(given[0], np.ndarray):
-            first = np.stack([_prepared(each, self.run) for each in given])
-            found = predict_images(self.run, first, matching=matching)
-            return PredictedImages(self.run, tuple(found), first, matching)
+            squares = np.stack([_prepared(each, self.run) for each in given])
+            found = predict_images(self.run, squares, matching=matching)
+            return PredictedImages(self.run, tuple(found), squares, matching)
         held = isinstance(given[0], Image.Image)
         files = (
             [_held(each, place) for place, each in enumerate(given)] if held else find_images(given).images
         )
-        names, squares = read_prepared(self.run, files, fit=fit, bits=bits, second_view=second_view)
-        first, *second = squares.views
-        found = predict_images(
+        kept: dict[int, NDArray[np.uint8]] = {}
+        told = predict_files(
             self.run,
-            first,
-            second=next(iter(second), None),
-            names=names,
-            read=[each for each in squares.read if isinstance(each, ReadImage)],
+            files,
+            fit=fit,
+            bits=bits,
             matching=matching,
+            second_view=second_view,
+            seen=lambda place, _, square: kept.update({place: square}),
         )
-        return PredictedImages(self.run, tuple(found), first, matching)
+        squares = np.stack([kept[place] for place in sorted(kept)])
+        return PredictedImages(self.run, told.images, squares, matching)
 
 
 def _listed(images: Any) -> list[Any]:

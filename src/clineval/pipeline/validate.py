@@ -149,7 +149,7 @@ def validate(
             evaluation = _evaluate(run, scoring, settings, results, folder, table, announce)
         with recorder.step("transport"):
             announce("Setting the external cohort beside the test cases of the run")
-            beside = transport_record(run, results, table, external.cohort, scored, internal, settings)
+            beside = transport_record(run, results, table, external, scored, internal, settings)
             if settings.probes:
                 beside["probes"] = external_probes(external, scored, internal, settings, announce=announce)
             write_json(beside, folder / TRANSPORT)
@@ -526,7 +526,7 @@ def join_cohorts(cohorts: Mapping[str, OwnCohort], *, name: str, grouped: bool) 
         parts[0],
         cohort=cohort,
         paths=tuple(path for own in parts for path in own.paths),
-        burnt_in=np.concatenate([own.burnt_in for own in parts]),
+        read=tuple(read for own in parts for read in own.read),
         further=tuple(np.concatenate(views) for views in zip(*(own.further for own in parts), strict=True)),
         unreadable=tuple(
             replace(each, case=f"{site}/{each.case}")

@@ -278,6 +278,7 @@ class Explanation:
     randomised : the same by a model of shuffled weights, shape (rows, columns); None where there is none.
     patch, stride : pixels a side of a patch, and from one cell to the next.
     notice : says that the run learnt from synthetic images; else empty.
+    warnings : what to know before risk and map are read: sentences by their codes in ``clineval predict``.
     """
 
     image: str
@@ -292,6 +293,11 @@ class Explanation:
     patch: int
     stride: int
     notice: str = ""
+    warnings: Mapping[str, str] = field(default_factory=dict)
+
+    def __repr__(self) -> str:
+        check = "check passed" if self.check.passed else "not to be read"
+        return f"Map of {self.image or 'an image'}: risk {self.risk:.3f} by {self.model}; {check}"
 
     def to_json(self) -> dict[str, Any]:
         """Plain values for JSON; null where a number is undefined."""
@@ -307,6 +313,7 @@ class Explanation:
             "map": np.round(self.map, 6).tolist(),
             "randomised": None if self.randomised is None else np.round(self.randomised, 6).tolist(),
             "check": self.check.to_json(),
+            "warnings": [{"code": code, "text": text} for code, text in self.warnings.items()],
         }
 
 

@@ -1,7 +1,7 @@
 """A validation's part of the report: the external cohort beside the internal test cases."""
 
 import csv
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -260,8 +260,8 @@ def _change_sentences(content: Content, subject: Subject) -> Iterator[str]:
     if known:
         yield (
             f"{whole(known)} of {whole(record['mix'][EXTERNAL]['cases'])} images "
-            f"{'shows' if known == 1 else 'show'} the same picture as a training image of the run: these are "
-            "not external, and every number here is too favourable."
+            f"{'was' if known == 1 else 'were'} seen in training (the same picture): these are not external, "
+            "and every number here is too favourable."
         )
     yield _ranking(record, subject.main) + _more_views(content, subject.main)
     point = _point(record)
@@ -446,13 +446,25 @@ def _image_sentences(content: Content) -> Iterator[str]:
             f"than 99 of 100 validation images are: {images['unlike_texture']} by texture, "
             f"{images['unlike_grey']} by grey levels."
         )
+    warned = content.get("warnings", {})
+    for code, words in (
+        ("burnt_in", "have text or measuring marks burnt in"),
+        ("nearly_black", "are nearly black"),
+    ):
+        if code in warned:
+            yield f"{whole(len(warned[code]))} of {whole(cases)} images {words}: {_some(warned[code])}."
     near = content["seen_in_training"]
     if not near:
-        yield "No image here shows the same picture as a training image."
+        yield "No image here was seen in training."
         return
-    named = "; ".join(f"{each['case']} as {each['training_case']}" for each in near[:10])
-    more = f"; and {len(near) - 10} more" if len(near) > 10 else ""
-    yield f"The same picture as a training image: {named}{more}."
+    named = [f"{each['case']} as {each['training_case']}" for each in near]
+    yield f"Seen in training: {_some(named)}."
+
+
+def _some(names: Sequence[str], most: int = 10) -> str:
+    """The first names, and how many more there are."""
+    more = f"; and {len(names) - most} more" if len(names) > most else ""
+    return "; ".join(names[:most]) + more
 
 
 def _estimate(given: Content | None) -> Estimate | None:

@@ -44,11 +44,12 @@ def _figure(found: Explanation) -> Figure:
     figure, (ax,) = new_figure()
     height = draw_explanation(found, ax)
     threshold = "" if found.threshold is None else f", {_call(found)} {number(found.threshold, 3)}"
+    warned = "".join(f"WARNING: {text} " for text in found.warnings.values())
     heading = Heading(
         f"What the risk of {shorten(found.image, 40)} depends on, by {shorten(found.model, 20)}",
-        f"Risk of {shorten(found.condition, 30)} {number(found.risk, 3)}{threshold}, by this square alone. "
-        f"The maps: how far {found.patch} x {found.patch} pixels raise it, against the image's mean grey in "
-        f"their place. {checked(found.check)} A map shows neither where the lesion is nor a cause.",
+        f"{warned}Risk of {shorten(found.condition, 30)} {number(found.risk, 3)}{threshold}, by this square "
+        f"alone. The maps: how far {found.patch} x {found.patch} pixels raise it, against the image's mean "
+        f"grey in their place. {checked(found.check)} A map shows neither where the lesion is nor a cause.",
         found.notice,
     )
     inner = WIDTH - 0.3

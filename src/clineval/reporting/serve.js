@@ -84,8 +84,12 @@
   };
   const whole = (count) => count.toLocaleString("en");
 
-  const images = model.population === "test" ? "test images" : `images of ${model.population}`;
-  const set = model.population === "test" ? "the test set" : model.population;
+  /* Whose test set it is, beside every number of it: the image may come from elsewhere. */
+  const named = model.data_title || "the run";
+  const images = model.population === "test" ? `test images of ${named}` : `images of ${model.population}`;
+  const set = model.population === "test" ? `the test set of ${named}` : model.population;
+
+  byId("meaning-h").textContent = `What that meant on ${set}`;
 
   const meaning = (flag) => {
     if (!first || !defined(first.true_positives)) return "This threshold was not scored on a test set here, so nothing is known of what it means.";
@@ -98,8 +102,10 @@
     const found = bounds(flag), range = found && defined(found[0]) && defined(found[1]) ? found : null;
     const of = base(value, range);
     const between = range ? ` (${Math.round(100 * model.level)}% CI ${countOf(range[0], of)} to ${countOf(range[1], of)})` : "";
-    const where = state.own ? `at the prevalence of ${set}, ${percent(own)}` : `at a prevalence of ${percent(state.share)}`;
-    return `${counted} Of ${whole(of)} ${word} like this, ${countOf(value, of)}${between} had it, ${where}.`;
+    const count = `${countOf(value, of)}${between}`, elsewhere = "Images from another source may differ.";
+    return state.own
+      ? `${counted} Of ${whole(of)} ${word} there, ${count} had it, at the prevalence of ${set}, ${percent(own)}. ${elsewhere}`
+      : `${counted} Of ${whole(of)} ${word}, ${count} would have it at a prevalence of ${percent(state.share)}. ${elsewhere}`;
   };
 
   const showMeaning = () => {
@@ -168,7 +174,7 @@
 
   const showWarnings = (look) => {
     const lines = look.warnings.map((each) => make("p", { className: "warning" }, make("strong", { textContent: "Warning: " }), each.text));
-    byId("warnings").replaceChildren(...(lines.length ? lines : [make("p", { className: "clear", textContent: "No warning: like the training images, not one of them, no marks found." })]));
+    byId("warnings").replaceChildren(...(lines.length ? lines : [make("p", { className: "clear", textContent: "No warning: like the training images, not seen in training, no burnt-in marks found." })]));
   };
 
   const showScale = (prediction) => {
@@ -362,7 +368,6 @@
     return found;
   };
 
-  const SHORT = { unlike_training: "unlike the training images: do not rely on the risk", seen_in_training: "seen in training", burnt_in: "burnt-in text or marks", nearly_black: "nearly black", coloured: "in colour" };
   const COLUMNS = [
     ["name", "File", (item) => item.name],
     ["warnings", "Warnings", (item) => (item.reason ? 99 : item.look.warnings.length)],
@@ -380,7 +385,7 @@
     const image = item.reason ? "" : make("img", { src: png(item.look.square), alt: "", width: 48, height: 48 });
     const warned = item.reason
       ? [`cannot be used: ${item.reason}`]
-      : item.look.warnings.map((each) => SHORT[each.code] ?? each.text);
+      : item.look.warnings.map((each) => model.warnings[each.code]);
     const words = warned.length > 1 ? [make("ul", {}, ...warned.map((textContent) => make("li", { textContent })))] : warned.length ? warned : ["none"];
     return make("tr", { className: !item.reason && item.look.warnings.length ? "muted" : "" },
       make("td", {}, image, name),
