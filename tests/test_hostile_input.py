@@ -3,6 +3,8 @@
 import io
 import json
 import os
+import subprocess
+import sys
 
 import numpy as np
 import pandas as pd
@@ -243,3 +245,45 @@ def test_a_small_picture_that_claims_to_be_huge_is_refused_before_it_is_unpacked
     (tmp_path / "bomb.tif").write_bytes(content)
     with pytest.raises(Unusable, match=r"claims 30 x 1397172 pixels in .* as a decompression bomb does"):
         read_image(tmp_path / "bomb.tif")
+
+
+UNREADABLE = b"f\xfcr.csv"  # a name in Latin-1, as an old share holds it
+
+
+def test_a_table_whose_name_is_no_text_is_scored_under_its_bytes(tmp_path, table):
+    path = os.fsdecode(os.path.join(os.fsencode(tmp_path), UNREADABLE))
+    os.rename(table, path)
+    words = ["evaluate", path, "--draws", "20", "--quiet", "--out"]
+    out = tmp_path / os.fsdecode(b"o\xfct")
+    assert main.run_command([*words, str(out)]) == 0
+    assert list(read_evaluation(out / "evaluation.json").models) == ["f\\xfcr"]
+    assert main.run_command(["verify", str(out), "--quiet"]) == 0
+    pd.read_csv(path).to_parquet(tmp_path / "t.parquet")
+    os.replace(tmp_path / "t.parquet", path)
+    assert main.run_command([*words, str(out)]) == 0
+
+
+@pytest.mark.parametrize("command", ["evaluate", "readers", "audit"])
+def test_a_link_that_leads_to_itself_is_refused_in_one_line(capsys, tmp_path, command):
+    loop = tmp_path / "loop.csv"
+    loop.symlink_to(loop)
+    code, err = ended(capsys, command, loop, "--out", tmp_path / "out")
+    assert (code, err.count("\n")) == (3, 1)
+    assert "loop.csv" in err
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+def test_streams_that_are_closed_do_not_stop_the_work(tmp_path, table, closed):
+    command = f"{sys.executable} -m clineval evaluate {table} --draws 20 --out {tmp_path / 'out'} {closed}"
+    assert subprocess.run(command, shell=True, check=False).returncode == 0
+    assert main.run_command(["verify", str(tmp_path / "out"), "--quiet"]) == 0
+
+
+def test_a_file_that_is_no_json_is_refused_in_words_of_its_reader(capsys, results):
+    for content, words in ((b"", "no JSON from line 1 on"), (b"\xff", "no text in UTF-8")):
+        (results / "evaluation.json").write_bytes(content)
+        reseal(results)
+        code, err = ended(capsys, "report", results)
+        assert code == 3
+        assert words in err

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from importlib.util import find_spec
+from json import JSONDecodeError
 
 MOST_SHOWN = 10  # names in one refusal
 
@@ -34,6 +35,12 @@ def reason_of(error: Exception) -> str:
         return f"{error} is missing"
     if isinstance(error, OSError):
         return error.strerror or str(error)
+    if isinstance(error, JSONDecodeError):
+        return f"no JSON from line {error.lineno} on"
+    if isinstance(error, UnicodeError):
+        return "no text in UTF-8"
+    if isinstance(error, RecursionError):
+        return "nested too deep"
     return str(error) if isinstance(error, ValueError) else "a part of it is of another kind"
 
 

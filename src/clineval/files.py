@@ -23,6 +23,11 @@ _FORMULA = re.compile(r"'*[=+\-@\t\r]")
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 
 
+def in_utf8(name: str | Path) -> str:
+    """A file's name as results can hold it: one that is no UTF-8 is told by its bytes."""
+    return os.fsencode(name).decode("utf-8", "backslashreplace")
+
+
 def text_cell(cell: str) -> str:
     """The same cell as a spreadsheet will show it: text that looks like a formula gets an apostrophe."""
     return f"'{cell}" if is_formula(cell) else cell

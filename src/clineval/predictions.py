@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from clineval.errors import InputError, in_short, option
-from clineval.files import CsvRows, text_cell
+from clineval.files import CsvRows, in_utf8, text_cell
 from clineval.tables.columns import (
     COUNTED_APART,
     MOST_ALIKE,
@@ -94,7 +94,9 @@ def read_predictions(
     path = Path(path)
     table, origin = read_columns(path)
     given = _renamed(table, columns or {}, origin)
-    return _checked(given, origin=origin, positive=positive, scores=scores, model=path.stem, warn=warn)
+    return _checked(
+        given, origin=origin, positive=positive, scores=scores, model=in_utf8(path.stem), warn=warn
+    )
 
 
 def check_predictions(

@@ -1,5 +1,6 @@
 """The command line: parses, calls, prints, chooses the exit code; nothing else prints or exits."""
 
+import os
 import resource
 import sys
 from io import TextIOWrapper
@@ -71,10 +72,20 @@ for _panel, _commands in COMMANDS.items():
 def main() -> None:
     """Run the command line and leave with its exit code."""
     interrupt_on_signals()
+    _open_closed_streams()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):  # a letter that the terminal cannot show is written out
             stream.reconfigure(errors="backslashreplace")
     sys.exit(run_command(sys.argv[1:]))
+
+
+def _open_closed_streams() -> None:
+    """Lead streams that the caller has closed nowhere, so that no opened file takes their place."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            nowhere = os.open(os.devnull, os.O_RDWR)  # the lowest free number, which is the stream's
+            os.set_inheritable(nowhere, True)
+            setattr(sys, name, os.fdopen(nowhere, mode))
 
 
 def run_command(words: list[str]) -> int:

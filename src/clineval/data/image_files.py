@@ -35,6 +35,7 @@ from clineval.data.preparation import (
     square_to_score,
 )
 from clineval.errors import InputError, Progress, in_short
+from clineval.files import in_utf8
 
 STARTS = (b"II*\x00", b"MM\x00*", b"II+\x00", b"MM\x00+")
 PHOTOMETRIC, BITS_PER_SAMPLE, SAMPLE_FORMAT = 262, 258, 339  # tags
@@ -302,11 +303,6 @@ def _is_picture(head: bytes) -> bool:
     riff = head[:4] == b"RIFF" and head[8:12] == b"WEBP"
     bitmap = head[:2] == b"BM" and head[6:10] == bytes(4)
     return head.startswith(MAGIC) or riff or bitmap
-
-
-def in_utf8(name: str | Path) -> str:
-    """A file's name as results can hold it: one that is no UTF-8 is told by its bytes."""
-    return os.fsencode(name).decode("utf-8", "backslashreplace")
 
 
 def as_cell(name: str) -> str:

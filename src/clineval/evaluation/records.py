@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from clineval.errors import InputError
+from clineval.errors import InputError, reason_of
 from clineval.files import from_plain, parse_json, to_plain, write_json
 from clineval.statistics.auc import Comparison
 from clineval.statistics.calibration import SmoothedCurve
@@ -616,7 +616,7 @@ def read_evaluation(path: str | Path) -> Evaluation:
     try:
         content = parse_json(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
-        raise InputError(f"{path} cannot be read as an evaluation: {error}.") from error
+        raise InputError(f"{path} cannot be read as an evaluation: {reason_of(error)}.") from error
     if not isinstance(content, dict):
         raise InputError(f"{path} is not an evaluation: expected a JSON object.")
     return Evaluation.from_json(content)

@@ -1,6 +1,7 @@
 """The audit step: examine the images of a data set or of a user, and write what was found."""
 
 import csv
+import os
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -95,7 +96,11 @@ def audit_source(
         "seed": seed,
     }
     target = out if out is not None else Path("results-audit")
-    if source is not None and source.is_dir() and target.resolve().is_relative_to(source.resolve()):
+    if (
+        source is not None
+        and source.is_dir()
+        and Path(os.path.realpath(target)).is_relative_to(source.resolve())
+    ):
         raise InputError(f"--out {target} lies inside the audited images; choose a folder outside them.")
     require_apart(target, source)
     with replace_folder(target, kind="audit", force=force) as folder:

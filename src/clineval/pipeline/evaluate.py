@@ -30,6 +30,7 @@ from clineval.files import (
     READERS,
     REPORT,
     from_plain,
+    in_utf8,
     to_plain,
     write_json,
 )
@@ -190,7 +191,8 @@ def _read(
         table = read_predictions(path, columns=columns, positive=positive, scores=scores, warn=said.append)
     hidden = own_table.left_out(attributes_of(table))
     notes = (*said, own_table.note(hidden), *_ungrouped(table, hidden)) if hidden else tuple(said)
-    source = Source("predictions", path.name, file=path.name, sha256=results.hash_file(path), notes=notes)
+    name = in_utf8(path.name)
+    source = Source("predictions", name, file=name, sha256=results.hash_file(path), notes=notes)
     return table.drop(columns=[*hidden]), source, "condition"
 
 
@@ -576,5 +578,5 @@ def _adoption(folder: Path, record: Mapping[str, Any]) -> Adoption:
     try:
         found: Adoption = from_plain(Adoption, json.loads(path.read_text(encoding="utf-8")))
     except ValueError as error:
-        raise InputError(f"{path.name} is incomplete ({error}); adopt again.") from error
+        raise InputError(f"{path.name} is incomplete ({reason_of(error)}); adopt again.") from error
     return found

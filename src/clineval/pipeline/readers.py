@@ -13,7 +13,7 @@ from threadpoolctl import threadpool_limits
 from clineval import results
 from clineval.errors import Announce, InputError, listed_columns, option, reason_of, silent
 from clineval.evaluation.reader_study import ModelScores, ReaderStudy, analyse, reader_curves
-from clineval.files import READERS, from_plain, hash_file, read_regular, write_json
+from clineval.files import READERS, from_plain, hash_file, in_utf8, read_regular, write_json
 from clineval.reporting.figures import write
 from clineval.reporting.readers import write_reader_figures, write_reader_report
 from clineval.results.folder import folder_kind, replace_folder, require_apart
@@ -90,7 +90,9 @@ def read_study(
             announce("Drawing the figures")
             write_reader_figures(folder, study, reader_curves(readings, settings, scores))
         with recorder.step("report"):
-            write_reader_report(folder, study, source=table.name, facts=_facts(readings.columns, settings))
+            write_reader_report(
+                folder, study, source=in_utf8(table.name), facts=_facts(readings.columns, settings)
+            )
         results.seal(
             folder,
             results.describe(
@@ -205,7 +207,8 @@ def _check_outcomes(frame: pd.DataFrame, readings: ReadingTable, row: Any) -> No
 
 
 def _about(table: Path, condition: str, model: ModelFile | None) -> dict[str, Any]:
-    about = {"condition": condition, "dataset": "readings", "title": table.name, "file": table.name}
+    name = in_utf8(table.name)
+    about = {"condition": condition, "dataset": "readings", "title": name, "file": name}
     about["sha256"] = hash_file(table)
     return about if model is None else {**about, "predictions_sha256": hash_file(model.path)}
 

@@ -606,7 +606,7 @@ def _json(path: Path, *, most: int = MOST_JSON) -> dict[str, Any]:
     except InputError:
         raise
     except (OSError, ValueError, RecursionError) as error:
-        raise InputError(f"{path} cannot be read ({error}); run clineval run again.") from error
+        raise InputError(f"{path} cannot be read ({reason_of(error)}); run clineval run again.") from error
     if not isinstance(content, dict):
         raise InputError(f"{path} is not a JSON object; run clineval run again.")
     return content

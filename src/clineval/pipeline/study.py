@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from clineval import results
 from clineval.data.audit import audit
 from clineval.data.cohort import Cohort, derived_seed, grouped_folds
-from clineval.errors import Announce, InputError, Progress, option, require_extra, silent
+from clineval.errors import Announce, InputError, Progress, option, reason_of, require_extra, silent
 from clineval.files import write_whole
 from clineval.models.classifier import (
     COMBINED,
@@ -169,7 +169,8 @@ def claim_folder(folder: Path, identity: dict[str, Any]) -> None:
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
-        raise InputError(f"{path} cannot be read ({error}); choose another {option('--out')}.") from error
+        reason = reason_of(error)
+        raise InputError(f"{path} cannot be read ({reason}); choose another {option('--out')}.") from error
     differ = sorted(_differences(found, json.loads(json.dumps(identity))))
     if differ:
         raise InputError(

@@ -164,7 +164,8 @@ def _broken_provenance(path: Path) -> str:
     try:
         json.loads(read_regular(path))
     except (ValueError, OSError, RecursionError) as error:
-        return f"{PROVENANCE}: its content differs from what the run wrote; it cannot be read ({error})"
+        reason = reason_of(error)
+        return f"{PROVENANCE}: its content differs from what the run wrote; it cannot be read ({reason})"
     return ""
 
 
@@ -202,7 +203,7 @@ def _evaluation_differences(folder: Path, record: dict[str, Any], *, tolerance: 
         written = json.loads((folder / EVALUATION).read_text(encoding="utf-8"))
         computed = _recomputed(folder, record)
     except (ValueError, KeyError, TypeError, AttributeError, OSError, RecursionError, InputError) as error:
-        yield f"{EVALUATION}: cannot be recomputed from predictions.csv ({error})"
+        yield f"{EVALUATION}: cannot be recomputed from predictions.csv ({reason_of(error)})"
         return
     place = first_difference(written, computed, tolerance=tolerance)
     if place:
@@ -255,7 +256,7 @@ def _report_differences(folder: Path) -> Iterator[str]:
             read_evaluation(folder / EVALUATION),
         )
     except (ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError, InputError) as error:
-        yield f"{REPORT}: cannot be compared with {EVALUATION} ({error})"
+        yield f"{REPORT}: cannot be compared with {EVALUATION} ({reason_of(error)})"
         return
     if row:
         yield f"{REPORT}: does not quote {EVALUATION}; it lacks the row: {row}"

@@ -34,9 +34,9 @@ _NOT_TO_BE_RENAMED = (errno.EBUSY, errno.EXDEV, errno.EPERM, errno.EACCES)
 
 def require_apart(out: Path, *read: Path | None) -> None:
     """Refuse an output folder that holds what the command reads: replacing it would delete that."""
-    target = out.resolve()
+    target = Path(os.path.realpath(out))  # unlike ``resolve`` it takes links that lead to themselves
     for path in read:
-        if path is not None and path.resolve().is_relative_to(target):
+        if path is not None and Path(os.path.realpath(path)).is_relative_to(target):
             raise InputError(
                 f"{option('--out')} {out} holds {path.name or path}, which the command reads and would "
                 "delete; choose another folder."

@@ -18,7 +18,7 @@ from urllib.parse import quote
 from threadpoolctl import threadpool_info
 
 from clineval import files
-from clineval.errors import InputError
+from clineval.errors import InputError, reason_of
 from clineval.files import (
     EVALUATION,
     LEDGER,
@@ -562,7 +562,9 @@ def read_provenance(path: Path) -> dict[str, Any]:
     try:
         record = parse_json(read_regular(path))
     except (ValueError, OSError, RecursionError) as error:
-        raise InputError(f"{path} cannot be read as JSON ({error}); write the results again.") from error
+        raise InputError(
+            f"{path} cannot be read as JSON ({reason_of(error)}); write the results again."
+        ) from error
     if not isinstance(record, dict) or record.get("schema") != SCHEMA:
         raise InputError(
             f"{path} is not of schema {SCHEMA}, which this version of clineval reads; "

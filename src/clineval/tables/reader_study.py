@@ -10,6 +10,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from clineval.errors import MOST_SHOWN, InputError, listed_columns
+from clineval.files import in_utf8
 from clineval.tables.columns import (
     NOT_KNOWN,
     OTHERS,
@@ -86,25 +87,26 @@ def read_readings(path: Path, columns: ReadingColumns) -> ReadingTable:
     InputError : a column or cell is missing, a case has two outcomes or groups, a reader read a case twice
         with one modality, or a rating is neither a number nor in the order; row and column are named.
     """
+    file = in_utf8(path.name)
     if _is_imrmc_file(path):
         reader, case, modality, score, row = _imrmc_lines(path)
-        return _imrmc((reader, case, modality, score), row, name=path.name, columns=columns)
+        return _imrmc((reader, case, modality, score), row, name=file, columns=columns)
     found, origin = read_columns(path)
     cells = {name: np.array([_text(cell) for cell in column.to_pylist()]) for name, column in found.items()}
     if not len(next(iter(cells.values()), ())):
-        raise InputError(f"{path.name} has a header but no rows; expected one row per reading.")
+        raise InputError(f"{file} has a header but no rows; expected one row per reading.")
     if set(IMRMC) <= set(cells) and columns.reader not in cells:
-        return _imrmc([cells[name] for name in IMRMC], origin.row, name=path.name, columns=columns)
-    _require_columns(path.name, cells, columns)
-    outcome = _outcome(path.name, columns, _filled(cells, columns.outcome, origin.row), origin.row)
+        return _imrmc([cells[name] for name in IMRMC], origin.row, name=file, columns=columns)
+    _require_columns(file, cells, columns)
+    outcome = _outcome(file, columns, _filled(cells, columns.outcome, origin.row), origin.row)
     named = {name: _filled(cells, column, origin.row) for name, column in _named(columns).items()}
-    notes = list(_several_others(path.name, columns, cells[columns.outcome][~outcome]))
-    place = f"{path.name}, column {columns.rating!r}"
+    notes = list(_several_others(file, columns, cells[columns.outcome][~outcome]))
+    place = f"{file}, column {columns.rating!r}"
     if not columns.order:
         rated = _rated(named["rating"], columns, origin.row)
         named["rating"], words = plain_numbers(rated, comma_is_decimal=True)
         notes += [f"{place}: read as numbers, with {words}."] if words else []
-    checked = _checked(path.name, named, outcome, columns, origin.row)
+    checked = _checked(file, named, outcome, columns, origin.row)
     if words := code_for_unknown(checked.rating):
         notes.append(f"{place}: {words}, or take out the row of a reading that was not made.")
     return replace(checked, notes=tuple(notes))

@@ -19,7 +19,7 @@ import pyarrow.csv
 import pyarrow.parquet
 
 from clineval.errors import InputError
-from clineval.files import is_formula
+from clineval.files import in_utf8, is_formula
 
 _SEPARATOR = re.compile(r'"?sep=(?P<by>[,;\t|])"?[,;\t]*', re.IGNORECASE)  # Excel's own first line
 _QUOTED = re.compile(r'"[^"]*"')
@@ -85,7 +85,7 @@ def read_columns(path: Path) -> tuple[dict[str, pa.ChunkedArray], Origin]:
     if not head:
         raise InputError(f"{path} is empty; expected a header line and rows below it.")
     if head[:4] == b"PAR1":
-        return _read_parquet(path), Origin(path.name)
+        return _read_parquet(path), Origin(in_utf8(path.name))
     return _read_csv(path, head)
 
 
@@ -95,19 +95,25 @@ def _read_csv(path: Path, head: bytes) -> tuple[dict[str, pa.ChunkedArray], Orig
     _check_columns(path, len(names))
     places = [str(place) for place in range(len(names))]  # of unnamed columns there may be several
     try:
-        table = pyarrow.csv.read_csv(
-            _in_utf8(path) if _is_utf16(head) else path,
-            read_options=pyarrow.csv.ReadOptions(
-                column_names=places, skip_rows=lines, block_size=LONGEST_ROW
-            ),
-            parse_options=pyarrow.csv.ParseOptions(delimiter=delimiter, newlines_in_values=True),
-            convert_options=pyarrow.csv.ConvertOptions(column_types=dict.fromkeys(places, pa.string())),
-        )
+        with _in_utf8(path) if _is_utf16(head) else _opened(path) as file:
+            table = pyarrow.csv.read_csv(
+                file,
+                read_options=pyarrow.csv.ReadOptions(
+                    column_names=places, skip_rows=lines, block_size=LONGEST_ROW
+                ),
+                parse_options=pyarrow.csv.ParseOptions(delimiter=delimiter, newlines_in_values=True),
+                convert_options=pyarrow.csv.ConvertOptions(column_types=dict.fromkeys(places, pa.string())),
+            )
     except pa.ArrowInvalid as error:
         raise _unreadable_csv(path, error, delimiter, cells=len(names)) from error
     _refuse_swallowed_rows(path, delimiter, rows=table.num_rows + lines)
     trimmed = [_unguarded(pc.utf8_trim_whitespace(column)) for column in table.columns]
-    return _filled(names, trimmed, path.name), Origin(path.name, path, delimiter)
+    return _filled(names, trimmed, path.name), Origin(in_utf8(path.name), path, delimiter)
+
+
+def _opened(path: Path) -> pa.OSFile:
+    """A file for pyarrow, which takes no path whose bytes are no text and expands ``~`` in one."""
+    return pa.OSFile(os.fsencode(path))
 
 
 def _is_utf16(head: bytes) -> bool:
@@ -343,7 +349,7 @@ def _read_parquet(path: Path) -> dict[str, pa.ChunkedArray]:
     InputError : the file is broken, has too many columns, or takes far more memory than its size.
     """
     try:
-        with pyarrow.parquet.ParquetFile(path) as file, path.open("rb") as raw:
+        with _opened(path) as opened, pyarrow.parquet.ParquetFile(opened) as file, path.open("rb") as raw:
             _check_columns(path, len(file.schema_arrow))
             _check_budget(path, file, raw)
             table = file.read()
@@ -447,7 +453,7 @@ def _longest(path: Path, texts: list[_Chunk]) -> dict[tuple[str, int], int]:
     """Bytes of the longest text in each chunk's dictionary, which is read alone; 0 where it has none."""
     found = {(chunk.name, chunk.group): chunk.dictionary for chunk in texts}
     names = sorted({chunk.name for chunk in texts if chunk.dictionary})
-    with pyarrow.parquet.ParquetFile(path, read_dictionary=names) as file:
+    with _opened(path) as opened, pyarrow.parquet.ParquetFile(opened, read_dictionary=names) as file:
         for name, group in [key for key, size in found.items() if size]:
             for batch in islice(file.iter_batches(batch_size=1, row_groups=[group], columns=[name]), 1):
                 words = batch.column(0)
