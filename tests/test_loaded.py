@@ -130,6 +130,13 @@ def test_print_shows_the_warning_and_the_risk_of_every_image_whatever_the_width(
     assert any(each.warning for each in predicted.predictions)
 
 
+def test_a_model_is_made_ready_to_be_mapped_once(loaded, predicted):
+    first = loaded.explainer("logreg")
+    assert loaded.explainer("logreg") is first
+    assert loaded.explainer("logreg", matching=False) is not first
+    assert predicted.loaded.explainer() is loaded.explainer(loaded.run.primary[0])
+
+
 def test_a_map_prints_as_one_line_without_its_pixels(predicted):
     found = predicted.explain("0.png", model="logreg")
     check = "check passed" if found.check.passed else "not to be read"

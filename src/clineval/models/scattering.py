@@ -133,8 +133,8 @@ def _along_rows(maps: Maps, scale: int) -> Maps:
 def _diagonal(maps: Maps, scale: int) -> Maps:
     """Strength of the response to waves along either diagonal, shape (maps, 2, 28, 28)."""
     border = _border(scale)
-    kept = slice(border, -border)
-    seen = fft.fft2(np.pad(maps, [(0, 0), (border, border), (border, border)], mode="reflect"))
+    kept, places = slice(border, -border), _reflected(border)
+    seen = fft.fft2(maps.take(places, axis=1).take(places, axis=2))
     rows = fft.ifft(seen[:, None] * _spectra(scale), axis=-2, overwrite_x=True)[:, :, kept]
     return np.abs(fft.ifft(rows, axis=-1, overwrite_x=True)[..., kept])
 
@@ -153,12 +153,18 @@ def _lines(scale: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     half = _border(scale)
     weights = _wavelet(scale, 0.0)[0]  # all rows are alike
     kernels = np.stack([weights.real, weights.imag, np.ones_like(weights.real)])
-    places = np.pad(np.arange(SIDE), half, mode="reflect")
+    places = _reflected(half)
     matrices = np.zeros((len(kernels), SIDE, SIDE))
     for matrix, kernel in zip(matrices, kernels, strict=True):
         for row in range(SIDE):
             np.add.at(matrix[row], places[row : row + 2 * half + 1], kernel)
     return matrices[:2].reshape(-1, SIDE).astype(np.float32), matrices[2].astype(np.float32)
+
+
+@cache
+def _reflected(border: int) -> NDArray[np.int64]:
+    """Which of 28 places each place of a line with its reflected border shows."""
+    return np.pad(np.arange(SIDE), border, mode="reflect")
 
 
 @cache
@@ -202,7 +208,7 @@ def _window_means(maps: Maps) -> Maps:
 @cache
 def _windows() -> NDArray[np.float32]:
     """The matrix that takes 28 places to the means of 7 windows over them."""
-    places = np.pad(np.arange(SIDE), MARGIN, mode="reflect")
+    places = _reflected(MARGIN)
     matrix = np.zeros(((SIDE + 2 * MARGIN - WINDOW) // STRIDE + 1, SIDE), np.float32)
     for row in range(len(matrix)):
         np.add.at(matrix[row], places[row * STRIDE : row * STRIDE + WINDOW], 1 / WINDOW)

@@ -127,10 +127,9 @@ class Explainer:
         few = sum(len(images) for _, images in tasks) < cores * 4 * CHUNK
         size = SHARE if few else CHUNK
         parts = [
-            (place, versions, part)
+            (place, versions, images[start : start + size])
             for place, (versions, images) in enumerate(tasks)
-            for part in np.array_split(images, max(1, -(-len(images) // size)))
-            if len(part)
+            for start in range(0, len(images), size)
         ]
         with threadpool_limits(1), ThreadPoolExecutor(max_workers=cores) as pool:
             found = list(pool.map(lambda part: self._score(*part[1:]), parts))

@@ -5,7 +5,7 @@ import csv
 import io
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -125,15 +125,15 @@ class Served:
         }
 
     @cached_property
-    def explainer(self) -> Any:
-        """The primary model beside its randomised versions, ready to map images."""
-        return explainer_of(self)
+    def loaded(self) -> "LoadedRun":
+        """The run, ready to map images."""
+        return LoadedRun(self.run)
 
     def prepare(self) -> None:
         """Load what the first image and the first map would wait for."""
         _ = self.outcomes, self.training_images
         if self.main[0] not in self.run.in_colour:
-            self.explainer.prepare()
+            self.loaded.explainer(self.main[0]).prepare()
 
     def _data_set(self) -> Any:
         """The cohort that the run learnt from, never fetched; None where it is not here."""
@@ -337,13 +337,6 @@ def _grey(square: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return grey_of_colour(square[None])[0] if square.ndim == 3 else square
 
 
-def explainer_of(served: Served, model: str | None = None, *, matching: bool = True) -> Any:
-    """One model of the run, by default the one that the page speaks of first, ready to map images."""
-    from clineval.pipeline.explain import explainer  # loads what the report is written with
-
-    return explainer(served.run, model or served.main[0], matching=matching)
-
-
 def explain_held(
     served: Served, file: HeldFile, how: Preparing, *, model: str | None = None
 ) -> dict[str, Any]:
@@ -355,8 +348,7 @@ def explain_held(
     """
     from clineval.pipeline.explain import read_to_map, with_warnings  # loads what the report is written with
 
-    usual = model in (None, served.main[0]) and how.matching
-    ready = served.explainer if usual else explainer_of(served, model, matching=how.matching)
+    ready = served.loaded.explainer(model or served.main[0], matching=how.matching)
     ((told, square),) = read_to_map(ready, [(file, file.name)], fit=how.fit, bits=how.bits)
     found = with_warnings(ready.explain(square, image=told.image), told)
     return {**found.to_json(), "square": _png(square, side=SIDE_OF_SQUARE)}
@@ -391,12 +383,18 @@ class PredictedImages:
     ----------
     predictions : of each image, as ``clineval.predict`` gives them.
     squares : the prepared images, uint8, shape (images, side, side).
+    matching : as it was asked for, which holds for maps, too.
     """
 
-    run: StoredRun
+    loaded: "LoadedRun"
     predictions: tuple[Prediction, ...]
     squares: NDArray[np.uint8]
     matching: bool
+
+    @property
+    def run(self) -> StoredRun:
+        """The run that says it."""
+        return self.loaded.run
 
     def __len__(self) -> int:
         return len(self.predictions)
@@ -421,15 +419,12 @@ class PredictedImages:
         ------
         InputError : there is no such image, more than one of that name, or no such model.
         """
-        from clineval.pipeline.explain import (
-            explainer,
-            with_warnings,
-        )  # loads what the report is written with
+        from clineval.pipeline.explain import with_warnings  # loads what the report is written with
 
         place = int(image) if isinstance(image, int | np.integer) else self._place_of(image)
         if not -len(self) <= place < len(self):
             raise InputError(f"explain needs one of {len(self)} images, counted from 0; got {place}.")
-        ready = explainer(self.run, model, matching=self.matching)
+        ready = self.loaded.explainer(model, matching=self.matching)
         told = self.predictions[place]
         found = with_warnings(ready.explain(_grey(self.squares[place]), image=told.image), told)
         return ShownExplanation(**vars(found))
@@ -479,11 +474,26 @@ class LoadedRun:
     """A finished run, read once, ready to be asked."""
 
     run: StoredRun
+    _ready: dict[tuple[str, bool], Any] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def __repr__(self) -> str:
         model, threshold = self.run.primary or ("none", np.nan)
         acts = "no threshold" if np.isnan(threshold) else f"flagged at {threshold:.3f} or above"
         return f"Run: {self.run.condition}\nModels: {', '.join(self.run.names)}\nPrimary: {model}, {acts}"
+
+    def explainer(self, model: str | None = None, *, matching: bool = True) -> Any:
+        """A model of the run, by default the primary one, beside its randomised versions; made once.
+
+        Raises
+        ------
+        InputError : the run has no such model, or one that could not be stored or takes colour.
+        """
+        from clineval.pipeline.explain import explainer  # loads what the report is written with
+
+        key = (model or self.run.main[0], matching)
+        if key not in self._ready:
+            self._ready[key] = explainer(self.run, key[0], matching=matching)
+        return self._ready[key]
 
     def predict(
         self,
@@ -512,7 +522,7 @@ class LoadedRun:
         if isinstance(given[0], np.ndarray):
             squares = np.stack([_prepared(each, self.run) for each in given])
             found = predict_images(self.run, squares, matching=matching)
-            return PredictedImages(self.run, tuple(found), squares, matching)
+            return PredictedImages(self, tuple(found), squares, matching)
         held = isinstance(given[0], Image.Image)
         files = (
             [_held(each, place) for place, each in enumerate(given)] if held else find_images(given).images
@@ -528,7 +538,7 @@ class LoadedRun:
             seen=lambda place, _, square: kept.update({place: square}),
         )
         squares = np.stack([kept[place] for place in sorted(kept)])
-        return PredictedImages(self.run, told.images, squares, matching)
+        return PredictedImages(self, told.images, squares, matching)
 
 
 def _listed(images: Any) -> list[Any]:
