@@ -15,9 +15,16 @@ from clineval.cli.console import DONE, REFUSED
 from clineval.cli.main import run_command
 from clineval.errors import InputError
 from clineval.evaluation import read_evaluation
-from clineval.evaluation.adoption import Adoption, adopt, applied, check_enough
+from clineval.evaluation.adoption import (
+    Adoption,
+    LocalHeads,
+    StandardisedRisks,
+    adopt,
+    applied,
+    check_enough,
+)
 from clineval.evaluation.operating_points import aim, point_name
-from clineval.evaluation.records import Point, Primary, Scale
+from clineval.evaluation.records import Primary
 from clineval.files import from_plain, to_plain
 from clineval.pipeline.predict import predict
 from clineval.predictions import check_predictions, read_predictions
@@ -31,12 +38,14 @@ from clineval.reporting.adoption import (
     write_adoption_page,
 )
 from clineval.results import hash_folder
+from clineval.settings import AdoptionSettings, EvaluationSettings, ValidationSettings
 from clineval.statistics.intervals import Estimate, undefined
 from clineval.statistics.sample_size import local_cases_needed
 from clineval.statistics.thresholds import local_threshold, threshold_for_sensitivity
 from clineval.statistics.updating import STEPS, EvaluatedHead, evaluate_updates
 
 PRIMARY = Primary("m", 0.5, "train_out_of_fold", "")
+LOCAL = ValidationSettings("hospital-b", evaluation=EvaluationSettings(draws=100))
 
 
 def table(cases: int, *, seed: int, shift: float = 0.0, split: str = "hospital-b") -> pd.DataFrame:
@@ -54,18 +63,13 @@ def table(cases: int, *, seed: int, shift: float = 0.0, split: str = "hospital-b
 
 
 def adopted(frame: pd.DataFrame, **changes) -> Adoption:
+    asked = {name: changes.pop(name) for name in ("assurance", "update") if name in changes}
     given = {
         "parent": "results",
         "development": table(400, seed=1, split="train_out_of_fold"),
-        "points": {"m": (Point("sensitivity_90", 0.5, "train_out_of_fold"),)},
         "primary": PRIMARY,
         "condition": "malignant",
-        "target": 0.9,
-        "assurance": None,
-        "update": "closed_testing",
-        "folds": 5,
-        "repeats": 3,
-        "scale": Scale(draws=100),
+        "settings": AdoptionSettings(LOCAL, repeats=3, **asked),
     } | changes
     return adopt(frame, **given)
 
@@ -156,14 +160,11 @@ def test_standardisation_is_reported_only_where_it_changes_the_primary_model():
     frame = check_predictions(frame)
     risks = {model: rows["risk"].to_numpy() for model, rows in frame.groupby("model")}
     risks |= {"b": risks["b"] ** 2, "both": risks["both"] ** 1.5}
-    given = {"standardised": risks, "scaled": ("b", "c"), "parts": {"both": ("a", "b")}}
-    found = {
-        model: adopted(
-            frame, primary=replace(PRIMARY, model=model),
-            points={name: (Point("half", 0.5, "fixed"),) for name in risks}, **given,
-        )
-        for model in risks
-    }  # fmt: skip
+    given = {
+        "standardised": StandardisedRisks(("b", "c"), risks),
+        "heads": LocalHeads(parts={"both": ("a", "b")}),
+    }
+    found = {model: adopted(frame, primary=replace(PRIMARY, model=model), **given) for model in risks}
     assert found["a"].standardised is None
     assert "standardised" not in " ".join(sentences(found["a"]))
     assert [found[model].standardised.models for model in ("b", "both")] == [("b",), ("b",)]

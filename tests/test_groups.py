@@ -17,7 +17,7 @@ from scipy.special import expit, logit
 
 import clineval.evaluation
 import clineval.reporting
-from clineval.evaluation.adoption import adopt
+from clineval.evaluation.adoption import LocalHeads, StandardisedRisks, adopt
 from clineval.evaluation.curves import curves
 from clineval.evaluation.evaluate import evaluate
 from clineval.evaluation.external import probe, transport
@@ -26,7 +26,13 @@ from clineval.evaluation.records import Point, Primary, Scale
 from clineval.evaluation.sites import over_sites
 from clineval.files import to_plain
 from clineval.predictions import check_predictions
-from clineval.settings import BesideReaders, ReaderSettings
+from clineval.settings import (
+    AdoptionSettings,
+    BesideReaders,
+    EvaluationSettings,
+    ReaderSettings,
+    ValidationSettings,
+)
 from clineval.statistics.intervals import Estimate
 from clineval.tables.reader_study import ReadingColumns, ReadingTable
 
@@ -140,19 +146,16 @@ def adoption(shape: Any) -> Any:
         table,
         parent="results",
         development=check_predictions(shape(cases_of("train_out_of_fold"))),
-        points={"cnn": POINTS},
         primary=Primary("cnn", 0.2, "train_out_of_fold", ""),
         condition="malignant",
-        target=0.9,
-        assurance=None,
-        update="closed_testing",
-        folds=5,
-        repeats=1,
-        scale=Scale(draws=100),
+        settings=AdoptionSettings(
+            ValidationSettings("site", evaluation=EvaluationSettings(draws=100)), repeats=1
+        ),
         # Copies weigh as much more beside the penalty: less alike by as much they make the same head.
-        kernels={"cnn": features @ features.T / (len(table) / CASES)},
-        standardised={"cnn": expit(0.8 * logit(table["risk"].to_numpy()) + 0.1 * features[:, 1])},
-        scaled=("cnn",),
+        heads=LocalHeads({"cnn": features @ features.T / (len(table) / CASES)}),
+        standardised=StandardisedRisks(
+            ("cnn",), {"cnn": expit(0.8 * logit(table["risk"].to_numpy()) + 0.1 * features[:, 1])}
+        ),
     )
 
 

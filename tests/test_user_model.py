@@ -321,9 +321,9 @@ def check_standardised_in_colour(folder, own, settings, wanted):
     )
     settings = replace(settings, own=replace(settings.own, fit="crop"))
     external = read_external(both, own, settings, (), silent)
-    risks, scaled = _scaled_by(both, external, AdoptionSettings(settings), 1)
-    assert scaled == ("plain",)
-    assert dict(zip(external.cohort.case.tolist(), risks["red"], strict=True)) == wanted
+    found = _scaled_by(both, external, AdoptionSettings(settings), 1)
+    assert found.models == ("plain",)
+    assert dict(zip(external.cohort.case.tolist(), found.risks["red"], strict=True)) == wanted
 
 
 COLOURED = {

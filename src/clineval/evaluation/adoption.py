@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,7 @@ from clineval.evaluation.operating_points import HALF, point_name
 from clineval.evaluation.populations import TEST_CLEAN, Cases, Population, populations
 from clineval.evaluation.records import Point, Primary, Scale
 from clineval.predictions import OUT_OF_FOLD, VAL
+from clineval.settings import AdoptionSettings
 from clineval.statistics.auc import auc_logit, compare_auc
 from clineval.statistics.counts import Floats, flagged
 from clineval.statistics.intervals import Estimate
@@ -155,26 +156,46 @@ def check_enough(
             )
 
 
+@dataclass(frozen=True)
+class LocalHeads:
+    """The last layers that can be refitted on the local cases.
+
+    Attributes
+    ----------
+    kernels : by model, shape (cases, cases), in the order of its rows.
+    fitted : by model the head that was refitted, where the update asks for it.
+    parts : of models that are the mean of others on the logit scale.
+    reason : why there is none.
+    """
+
+    kernels: Mapping[str, Floats] = field(default_factory=dict)
+    fitted: Mapping[str, Head] = field(default_factory=dict)
+    parts: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    reason: str = ""
+
+    def of(self, model: str) -> tuple[str, ...]:
+        """The model and what it is the mean of."""
+        return (model, *self.parts.get(model, ()))
+
+
+@dataclass(frozen=True)
+class StandardisedRisks:
+    """Risks by model, in the order of its rows, with features of ``models`` standardised by local images."""
+
+    models: tuple[str, ...] = ()
+    risks: Mapping[str, Floats] = field(default_factory=dict)
+
+
 def adopt(
     frame: pd.DataFrame,
     *,
     parent: str,
     development: pd.DataFrame,
-    points: Mapping[str, tuple[Point, ...]],
     primary: Primary,
     condition: str,
-    target: float,
-    assurance: float | None,
-    update: str,
-    folds: int,
-    repeats: int,
-    scale: Scale,
-    kernels: Mapping[str, Floats] | None = None,
-    fitted: Mapping[str, Head] | None = None,
-    parts: Mapping[str, tuple[str, ...]] | None = None,
-    no_heads: str = "",
-    standardised: Mapping[str, Floats] | None = None,
-    scaled: tuple[str, ...] = (),
+    settings: AdoptionSettings,
+    heads: LocalHeads = LocalHeads(),
+    standardised: StandardisedRisks = StandardisedRisks(),
 ) -> Adoption:
     """Update every model of a run on the labelled cases of one site, and score each step of it.
 
@@ -182,15 +203,8 @@ def adopt(
     ----------
     frame : the frozen models' risks of the local cases, one population, as ``check_predictions`` gives it.
     parent : the run's name; ``development`` its own table, for the share that it flags.
-    points, primary : the run's frozen thresholds, and its primary model and threshold.
-    target, assurance : the sensitivity that the local threshold is set for, and how surely.
-    update : of the risks, one of ``UPDATES``.
-    folds, repeats : of the cross-fitting.
-    kernels : by model whose head can be refitted, shape (cases, cases), in the order of its rows.
-    fitted : by model the head that was, where ``update`` is one of ``HEADS``.
-    parts : of models that are the mean of others on the logit scale.
-    standardised : risks by model, in the order of its rows, with the features of ``scaled`` standardised by
-        the local images; reported where the primary model or a part of it is among ``scaled``.
+    primary : the run's primary model and threshold.
+    standardised : reported where the primary model or a part of it is among its models.
 
     Raises
     ------
@@ -198,89 +212,73 @@ def adopt(
     """
     (local,) = populations(frame)
     main = primary.model if primary.model in local.models else next(iter(local.models))
-    cases = local.models[main]
-    check_enough(cases.outcome, cases.group, target=target, folds=folds, condition=condition)
-    heads, means = fitted or {}, parts or {}
-    refitted = populations(with_heads(frame, heads, means))[0].models
-    ladder = evaluate_updates(
-        cases.outcome,
-        cases.risk,
-        threshold=primary.threshold,
-        target=target,
-        assurance=assurance,
-        group=cases.group,
-        folds=folds,
-        repeats=repeats,
-        draws=scale.draws,
-        seed=scale.seed,
-        level=scale.level,
-    )
+    cases, target = local.models[main], settings.target
+    check_enough(cases.outcome, cases.group, target=target, folds=settings.folds, condition=condition)
+    refitted, scale = populations(with_heads(frame, heads))[0].models, _scale(settings)
+    resampled: dict[str, Any] = {"group": cases.group, "draws": scale.draws, "seed": scale.seed}
     return Adoption(
         site=local.name,
         parent=parent,
         condition=condition,
         level=scale.level,
         target=target,
-        assurance=assurance,
-        update=update,
+        assurance=settings.assurance,
+        update=settings.update,
         model=main,
         frozen_threshold=primary.threshold,
         cases=len(cases),
         events=int(cases.outcome.sum()),
         groups=cases.groups,
-        folds=folds,
-        repeats=repeats,
-        ladder=ladder,
+        folds=settings.folds,
+        repeats=settings.repeats,
+        ladder=evaluate_updates(
+            cases.outcome,
+            cases.risk,
+            threshold=primary.threshold,
+            target=target,
+            assurance=settings.assurance,
+            folds=settings.folds,
+            repeats=settings.repeats,
+            level=scale.level,
+            **resampled,
+        ),
         closed_test=_closed_test(cases),
-        models={
-            name: _adopted(each, update, heads.get(name), target=target, assurance=assurance)
-            for name, each in refitted.items()
-        },
+        models={name: _adopted(each, heads.fitted.get(name), settings) for name, each in refitted.items()},
         curves=tuple(
             local_cases_needed(
-                cases.outcome,
-                cases.risk,
-                target=target,
-                tolerance=TOLERANCE,
-                assurance=how,
-                group=cases.group,
-                draws=scale.draws,
-                seed=scale.seed,
+                cases.outcome, cases.risk, target=target, tolerance=TOLERANCE, assurance=how, **resampled
             )
             for how in (None, ASSURANCE)
         ),
         share_flagged=_share_flagged(cases, development, main, primary.threshold, scale.level),
-        heads=_heads(frame, local, kernels or {}, means, target, assurance, folds, scale),
-        no_heads=no_heads,
+        heads=_heads(frame, local, heads, settings),
+        no_heads=heads.reason,
         standardised=_standardised(
             frame,
             cases,
-            standardised or {},
-            tuple(name for name in scaled if name in (main, *means.get(main, ()))),
-            main,
-            primary.threshold,
-            scale,
+            replace(standardised, models=tuple(n for n in standardised.models if n in heads.of(main))),
+            primary=replace(primary, model=main),
+            level=scale.level,
         ),
     )
 
 
+def _scale(settings: AdoptionSettings) -> Scale:
+    given = settings.local.evaluation
+    return Scale(given.level, given.draws, given.seed)
+
+
 def _standardised(
-    frame: pd.DataFrame,
-    cases: Cases,
-    risks: Mapping[str, Floats],
-    scaled: tuple[str, ...],
-    model: str,
-    threshold: float,
-    scale: Scale,
+    frame: pd.DataFrame, cases: Cases, given: StandardisedRisks, *, primary: Primary, level: float
 ) -> Standardised | None:
-    if not scaled:
+    if not given.models:
         return None
     order = frame.groupby("model").cumcount().to_numpy()[cases.rows]
-    risk = risks[model][order]
-    plain: dict[str, Any] = {"group": cases.group, "level": scale.level}
-    scored = operating_point(cases.outcome, risk, threshold, **plain)
+    risk = given.risks[primary.model][order]
+    plain: dict[str, Any] = {"group": cases.group, "level": level}
+    scored = operating_point(cases.outcome, risk, primary.threshold, **plain)
     return Standardised(
-        scaled,
+        given.models,
         auc_logit(cases.outcome, risk, **plain),
         compare_auc(cases.outcome, risk, cases.risk, **plain).difference,
         scored.sensitivity,
@@ -288,18 +286,16 @@ def _standardised(
     )
 
 
-def with_heads(
-    frame: pd.DataFrame, heads: Mapping[str, Head], parts: Mapping[str, tuple[str, ...]]
-) -> pd.DataFrame:
+def with_heads(frame: pd.DataFrame, heads: LocalHeads) -> pd.DataFrame:
     """The table with the risks that refitted heads give out of fold, in the means of models, too."""
-    if not heads:
+    if not heads.fitted:
         return frame
     of = {str(model): rows["risk"].to_numpy(np.float64) for model, rows in frame.groupby("model")}
-    own = of | {name: head.out_of_fold for name, head in heads.items()}
+    own = of | {name: head.out_of_fold for name, head in heads.fitted.items()}
     own |= {
         name: expit(np.mean([bounded_logit(own[part]) for part in names], axis=0))
-        for name, names in parts.items()
-        if set(names) & set(heads)
+        for name, names in heads.parts.items()
+        if set(names) & set(heads.fitted)
     }
     risk = frame["risk"].to_numpy(np.float64).copy()
     for name, values in own.items():
@@ -308,22 +304,15 @@ def with_heads(
 
 
 def _heads(
-    frame: pd.DataFrame,
-    local: Population,
-    kernels: Mapping[str, Floats],
-    parts: Mapping[str, tuple[str, ...]],
-    target: float,
-    assurance: float | None,
-    folds: int,
-    scale: Scale,
+    frame: pd.DataFrame, local: Population, heads: LocalHeads, settings: AdoptionSettings
 ) -> dict[str, tuple[EvaluatedHead, ...]]:
     """What a refitted head buys, of each model that has one and of means that hold such a model."""
-    place = frame.groupby("model").cumcount().to_numpy()
-    shares = {name: (name, 1.0) for name in kernels} | {
+    place, scale = frame.groupby("model").cumcount().to_numpy(), _scale(settings)
+    shares = {name: (name, 1.0) for name in heads.kernels} | {
         name: (part, names.count(part) / len(names))
-        for name, names in parts.items()
+        for name, names in heads.parts.items()
         for part in dict.fromkeys(names)
-        if part in kernels
+        if part in heads.kernels
     }
     found = {}
     for name, (part, share) in shares.items():
@@ -331,13 +320,13 @@ def _heads(
         found[name] = evaluate_heads(
             cases.outcome,
             cases.risk,
-            kernels[part][np.ix_(order, order)],
+            heads.kernels[part][np.ix_(order, order)],
             share=share,
             head_risk=local.models[part].risk,
-            target=target,
-            assurance=assurance,
+            target=settings.target,
+            assurance=settings.assurance,
             group=cases.group,
-            folds=folds,
+            folds=settings.folds,
             draws=scale.draws,
             seed=scale.seed,
             level=scale.level,
@@ -350,9 +339,8 @@ def applied(model: AdoptedModel, risk: Floats) -> Floats:
     return risk if model.recalibration is None else model.recalibration.apply(risk)
 
 
-def _adopted(
-    cases: Cases, update: str, head: Head | None, *, target: float, assurance: float | None
-) -> AdoptedModel:
+def _adopted(cases: Cases, head: Head | None, settings: AdoptionSettings) -> AdoptedModel:
+    update, target, assurance = settings.update, settings.target, settings.assurance
     reason, penalty = "", math.nan if head is None else head.penalty
     asked = "closed_testing" if update in HEADS else update
     try:

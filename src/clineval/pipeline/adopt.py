@@ -3,7 +3,7 @@
 import json
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +19,13 @@ from clineval.evaluation.adoption import (
     HEADS,
     UPDATES,
     Adoption,
+    LocalHeads,
+    StandardisedRisks,
     adopt,
     applied,
     check_enough,
     with_heads,
 )
-from clineval.evaluation.records import Scale
 from clineval.files import ADOPTION, EVALUATION, PREDICTIONS, to_plain, write_json
 from clineval.models.classifier import (
     MOST_LOCAL,
@@ -64,10 +65,12 @@ from clineval.reporting.adoption import write_adoption_figure, write_adoption_pa
 from clineval.reporting.figures import write
 from clineval.results.folder import replace_folder, require_apart, watch
 from clineval.settings import AdoptionSettings
-from clineval.statistics.updating import Head, LocalKernel, bounded_logit, fit_head
+from clineval.statistics.updating import LocalKernel, bounded_logit, fit_head
 
 LOCAL = "local_predictions.csv"  # the parent's risks of the local cases
 MODELS = "models"
+Features = Mapping[str, list[Floats]]
+"""By model what its last layer sees of the images in each view, each of shape (cases, features)."""
 
 
 @dataclass(frozen=True)
@@ -139,12 +142,12 @@ def adopt_run(
         _enter(folder, asked, external, results, local.name)
         with recorder.step("adopt"):
             announce("Updating on the local cases")
-            heads = _heads(run, external, scored, settings, announce)
+            features, heads = _heads(run, external, scored, settings, announce)
             scaled = _scaled_by(run, external, settings, jobs)
-            found = _adopted(frame, results, internal, settings, run, heads, scaled)
-            _write_models(found, run, heads, settings.update, results, folder)
+            found = _adopted(frame, results, internal, settings, heads, scaled)
+            _write_models(found, run, features, heads, results, folder)
             asked = _with_points(asked, found)
-            _evaluate(with_heads(frame, heads.fitted, run.parts), found, folder, asked)
+            _evaluate(with_heads(frame, heads), found, folder, asked)
         with recorder.step("report"):
             write_json(to_plain(found), folder / ADOPTION)
             write(pd.DataFrame(_ladder_rows(found)), folder / "adoption.csv")
@@ -216,23 +219,14 @@ def _hashes(results: Path) -> dict[str, str]:
     }
 
 
-@dataclass(frozen=True)
-class Heads:
-    """What each head that can be refitted sees, its kernel, and the head that was, where asked for."""
-
-    features: Mapping[str, list[Floats]] = field(default_factory=dict)
-    kernels: Mapping[str, Floats] = field(default_factory=dict)
-    fitted: Mapping[str, Head] = field(default_factory=dict)
-    reason: str = ""
-
-
 def _heads(
     run: StoredRun,
     external: OwnCohort,
     scored: ExternalScores,
     settings: AdoptionSettings,
     announce: Announce,
-) -> Heads:
+) -> tuple[Features, LocalHeads]:
+    """What each last layer that can be refitted sees, its kernel, and the refitted ones, where asked for."""
     cohort, names = external.cohort, [name for name, model in run.models.items() if has_head(model)]
     if not names or len(cohort) > MOST_LOCAL:
         reason = (
@@ -242,12 +236,12 @@ def _heads(
         )
         if settings.update in HEADS:
             raise InputError(f"--update {settings.update}: {reason}. Use another update.")
-        return Heads(reason=reason)
+        return {}, LocalHeads(parts=run.parts, reason=reason)
     announce("Fitting the last layer on the local images")
     features = {name: head_features(run.models[name], _views(run, name, scored, settings)) for name in names}
     kernels = {name: head_kernel(run.models[name], features[name]) for name in names}
     if settings.update not in HEADS:
-        return Heads(features, kernels)
+        return features, LocalHeads(kernels, parts=run.parts)
     group = cohort.group if len(np.unique(cohort.group)) < len(cohort) else None
     fitted = {
         name: fit_head(
@@ -263,7 +257,7 @@ def _heads(
         )
         for name in names
     }
-    return Heads(features, kernels, fitted)
+    return features, LocalHeads(kernels, fitted, run.parts)
 
 
 def _views(run: StoredRun, name: str, scored: ExternalScores, settings: AdoptionSettings) -> list[View]:
@@ -279,55 +273,42 @@ def _adopted(
     results: Path,
     internal: Evaluation,
     settings: AdoptionSettings,
-    run: StoredRun,
-    heads: Heads,
-    scaled: tuple[Mapping[str, Floats], tuple[str, ...]],
+    heads: LocalHeads,
+    standardised: StandardisedRisks,
 ) -> Adoption:
-    primary = internal.primary
-    if primary is None:
+    if internal.primary is None:
         raise InputError(f"{results} declares no primary model; make it again with: clineval run")
-    given = settings.local.evaluation
     return adopt(
         frame,
         parent=results.resolve().name,
         development=read_predictions(results / PREDICTIONS),
-        points=internal.points,
-        primary=primary,
+        primary=internal.primary,
         condition=internal.condition,
-        target=settings.target,
-        assurance=settings.assurance,
-        update=settings.update,
-        folds=settings.folds,
-        repeats=settings.repeats,
-        scale=Scale(given.level, given.draws, given.seed),
-        kernels=heads.kernels,
-        fitted=heads.fitted,
-        parts=run.parts,
-        no_heads=heads.reason,
-        standardised=scaled[0],
-        scaled=scaled[1],
+        settings=settings,
+        heads=heads,
+        standardised=standardised,
     )
 
 
 def _scaled_by(
     run: StoredRun, external: OwnCohort, settings: AdoptionSettings, jobs: int | None
-) -> tuple[Mapping[str, Floats], tuple[str, ...]]:
+) -> StandardisedRisks:
     """Risks with features standardised by the local images, and the models whose features have a scale."""
     images = external.cohort.images
     found = {name: standardised_by(model, images) for name, model in run.models.items()}
     changed = {name: model for name, model in found.items() if model is not None}
     if not changed:
-        return {}, ()
+        return StandardisedRisks()
     other = replace(run, models={**run.models, **changed}, adopted={})
     views = [
         score_images(other, square, matching=settings.local.matching, jobs=jobs).risks
         for square in (as_taken(external), *external.further)
     ]
-    return final_risks(other, views), tuple(changed)
+    return StandardisedRisks(tuple(changed), final_risks(other, views))
 
 
 def _write_models(
-    found: Adoption, run: StoredRun, heads: Heads, update: str, results: Path, folder: Path
+    found: Adoption, run: StoredRun, features: Features, heads: LocalHeads, results: Path, folder: Path
 ) -> None:
     """The parent's models, byte for byte but for refitted heads, and what else was in ``models.json``."""
     shutil.copytree(results / MODELS, folder / MODELS)
@@ -339,9 +320,9 @@ def _write_models(
     for name, head in heads.fitted.items():
         line = run.recalibrations[name]
         frozen = (0.0, 1.0) if line is None else (line.intercept, line.slope)
-        kept = frozen if update == "head_shrunken" else None
+        kept = frozen if found.update == "head_shrunken" else None
         refitted = NewHead(head.weight, head.intercept, head.penalty, kept)
-        write_refitted(run.models[name], heads.features[name], refitted, folder / MODELS, name)
+        write_refitted(run.models[name], features[name], refitted, folder / MODELS, name)
         reason = "its last layer was fitted on the local cases"
         record[name]["recalibration"] = Choice.none(reason).to_json()
     write_json(record, path)
