@@ -260,7 +260,9 @@ def test_the_recommendation_follows_from_the_number_of_local_cases(shifted, plai
     ("estimate", "said"),
     [
         (Estimate(0.96, 0.91, 0.99), "m reaches its target sensitivity of 90%: with"),
-        (Estimate(0.87, 0.78, 0.93), "m is within 5 percentage points of its target sensitivity of 90%"),
+        (Estimate(0.87, 0.82, 0.93), "m is within 5 percentage points of its target sensitivity of 90%"),
+        (Estimate(0.88, 0.67, 1.0), "m is not shown to reach its target sensitivity of 90%"),
+        (Estimate(0.88, math.nan, math.nan), "m is not shown to reach its target sensitivity of 90%"),
         (Estimate(0.8, 0.6, 0.95), "m is not shown to reach its target sensitivity of 90%"),
         (Estimate(0.8, 0.7, 0.88), "m does not reach its target sensitivity of 90%"),
         (
@@ -410,6 +412,7 @@ def refused(command, capsys, out) -> str:
     ("further", "said"),
     [
         (["--jobs", "0"], "--jobs needs a number from 1 on"),
+        (["--seed", "99999999999999999999"], "A seed from 0 to 9223372036854775807 is needed"),
         (("--update", "refit"), "--update needs one of nothing, intercept"),
         (("--target", "90"), "--target needs a number between 0 and 1"),
         (("--assurance", "1"), "--assurance needs a number between 0 and 1"),
@@ -436,6 +439,18 @@ def test_a_parent_that_was_changed_is_refused(finished_run, cohort, tmp_path, ca
     said = refused(words(copy, cohort, tmp_path / "o"), capsys, tmp_path / "o")
     assert "models/models.json in" in said
     assert "is not the file that the run wrote" in said
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("command", ["adopt", "validate"])
+def test_a_parent_whose_predictions_were_changed_is_refused(finished_run, cohort, tmp_path, capsys, command):
+    copy = shutil.copytree(finished_run, tmp_path / "copy")
+    path = copy / "predictions.csv"
+    lines = path.read_text().splitlines()
+    lines[1] = lines[1].rpartition(",")[0] + ",0.5"
+    path.write_text("\n".join(lines) + "\n")
+    given = [command, *words(copy, cohort, tmp_path / "o")[1:]]
+    assert "predictions.csv in" in refused(given, capsys, tmp_path / "o")
 
 
 @pytest.mark.slow

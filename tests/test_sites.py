@@ -167,6 +167,22 @@ def test_two_sites_have_a_mean_and_no_prediction():
     assert next(sentences(found)) == "Two sites: no conclusion about the next one."
 
 
+@pytest.mark.parametrize("name", ["X" * 81, "two\nlines", "\u202eback"])
+def test_names_of_sites_are_short_and_printable(name):
+    with pytest.raises(InputError, match="needs names of up to 80 printable characters; got") as refused:
+        study(table({name: (30, 60), "b": (25, 40)}))
+    assert len(str(refused.value)) < 250
+
+
+def test_a_site_called_as_pooled_ones_are_stays_apart_from_them():
+    """Two sites too small to stand alone, and one of the name that the two get together."""
+    taken = "2 small sites, pooled"
+    found = study(table({taken: (30, 60), "a": (6, 9), "b": (7, 9)}))
+    assert list(found.models["m"].sites) == [taken, f"{taken} here"]
+    cases = {each.name: each.cases for each in found.plan}
+    assert cases == {taken: 90, "a": 15, "b": 16}
+
+
 def test_few_sites_that_differ_begin_with_no_conclusion_and_many_alike_do_not(tmp_path):
     cases = table(dict.fromkeys("abc", (15, 25)))
     cases.loc[cases["site"] == "a", "risk"] **= 4

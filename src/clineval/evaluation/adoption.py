@@ -13,7 +13,7 @@ from scipy.special import expit
 from clineval.errors import InputError
 from clineval.evaluation.operating_points import HALF, point_name
 from clineval.evaluation.populations import TEST_CLEAN, Cases, Population, populations
-from clineval.evaluation.records import Point, Primary, Scale
+from clineval.evaluation.records import Point, Primary, scale_of
 from clineval.predictions import OUT_OF_FOLD, VAL
 from clineval.settings import AdoptionSettings
 from clineval.statistics.auc import auc_logit, compare_auc
@@ -214,7 +214,7 @@ def adopt(
     main = primary.model if primary.model in local.models else next(iter(local.models))
     cases, target = local.models[main], settings.target
     check_enough(cases.outcome, cases.group, target=target, folds=settings.folds, condition=condition)
-    refitted, scale = populations(with_heads(frame, heads))[0].models, _scale(settings)
+    refitted, scale = populations(with_heads(frame, heads))[0].models, scale_of(settings.local.evaluation)
     resampled: dict[str, Any] = {"group": cases.group, "draws": scale.draws, "seed": scale.seed}
     return Adoption(
         site=local.name,
@@ -263,11 +263,6 @@ def adopt(
     )
 
 
-def _scale(settings: AdoptionSettings) -> Scale:
-    given = settings.local.evaluation
-    return Scale(given.level, given.draws, given.seed)
-
-
 def _standardised(
     frame: pd.DataFrame, cases: Cases, given: StandardisedRisks, *, primary: Primary, level: float
 ) -> Standardised | None:
@@ -307,7 +302,7 @@ def _heads(
     frame: pd.DataFrame, local: Population, heads: LocalHeads, settings: AdoptionSettings
 ) -> dict[str, tuple[EvaluatedHead, ...]]:
     """What a refitted head buys, of each model that has one and of means that hold such a model."""
-    place, scale = frame.groupby("model").cumcount().to_numpy(), _scale(settings)
+    place, scale = frame.groupby("model").cumcount().to_numpy(), scale_of(settings.local.evaluation)
     shares = {name: (name, 1.0) for name in heads.kernels} | {
         name: (part, names.count(part) / len(names))
         for name, names in heads.parts.items()

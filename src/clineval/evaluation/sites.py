@@ -43,6 +43,9 @@ from clineval.statistics.operating_point import operating_point
 MOST_SITES = 50
 """Values beyond which a column names no sites."""
 
+LONGEST_NAME = 80
+"""Characters of the name of a site or an external cohort."""
+
 SCALES = {
     "auc_logit": "logit",
     "observed_expected": "log",
@@ -191,6 +194,13 @@ def _names(site: Texts, column: str) -> list[str]:
             f"{option('--site-column')} needs a column with 2 to {MOST_SITES} sites; {column} has {got}. "
             "Name the column that says where, or with which scanner, each image was taken."
         )
+    for name in names:
+        if len(name) > LONGEST_NAME or not name.isprintable():
+            raise InputError(
+                f"{option('--site-column')} {column} needs names of up to {LONGEST_NAME} printable "
+                f"characters; got {name[:LONGEST_NAME]!r} ({len(name)} characters). Give the "
+                "site a shorter, plain name."
+            )
     return names
 
 
@@ -230,7 +240,10 @@ def units(planned: Sequence[SitePlanned]) -> dict[str, tuple[str, ...]]:
     """The sites that stand alone, and the pooled ones as one, by the name that each is given."""
     alone: dict[str, tuple[str, ...]] = {each.name: (each.name,) for each in planned if each.use == "own"}
     pooled = tuple(each.name for each in planned if each.use == "pooled")
-    return {**alone, f"{len(pooled)} small sites, pooled": pooled} if pooled else alone
+    together = f"{len(pooled)} small sites, pooled"
+    while together in alone:  # a site's own name
+        together = f"{together} here"
+    return {**alone, together: pooled} if pooled else alone
 
 
 def _masks(

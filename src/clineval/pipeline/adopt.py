@@ -26,6 +26,7 @@ from clineval.evaluation.adoption import (
     check_enough,
     with_heads,
 )
+from clineval.evaluation.records import scale_of
 from clineval.files import ADOPTION, EVALUATION, PREDICTIONS, to_plain, write_json
 from clineval.models.classifier import (
     MOST_LOCAL,
@@ -49,6 +50,7 @@ from clineval.pipeline.stored_run import (
     cut_for,
     final_risks,
     read_run,
+    refuse_altered_table,
     score_images,
 )
 from clineval.pipeline.train import Choice
@@ -166,6 +168,7 @@ def _check_settings(settings: AdoptionSettings) -> None:
         value = getattr(settings, name)
         if value is not None and not 0 < value < 1:
             raise InputError(f"--{name} needs a number between 0 and 1, such as 0.9; got {value:g}.")
+    scale_of(settings.local.evaluation)
 
 
 def _read_parent(results: Path) -> StoredRun:
@@ -182,6 +185,7 @@ def _read_parent(results: Path) -> StoredRun:
             f"{results} was adopted already, for {about.get('site')!r}; name the run it was adopted from, "
             f"{about.get('run')!r}, so that the site's cases update the original model."
         )
+    refuse_altered_table(results)
     return run
 
 

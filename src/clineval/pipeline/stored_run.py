@@ -17,7 +17,7 @@ from clineval.data.cohort import Cohort
 from clineval.data.preparation import FITS, grey_of_colour
 from clineval.data.similarity import WAVES, Trace, evenly_spaced, trace
 from clineval.errors import InputError, Progress, option, reason_of
-from clineval.files import EVALUATION, PROVENANCE, parse_json, read_regular
+from clineval.files import EVALUATION, PREDICTIONS, PROVENANCE, parse_json, read_regular
 from clineval.models.classifier import KINDS, Classifier, ReadModel, mean_of, read_model, risk_of
 from clineval.models.onnx_model import OnnxModel, open_model
 from clineval.models.preprocessing import (
@@ -287,10 +287,9 @@ def read_run(results: Path, *, thresholds: Sequence[float] = ()) -> StoredRun:
     if provenance.get("kind") not in MODELS_OF:
         run = (provenance.get("data") or {}).get("run")
         named = f"; name the run that it validated, {run!r}" if run else ", as 'clineval run' writes them"
-        raise InputError(
-            f"{results} holds the results of 'clineval {provenance.get('kind')}' and no models; models with "
-            f"frozen thresholds are needed{named}."
-        )
+        kind = provenance.get("kind")
+        holds = f"holds the results of 'clineval {kind}' and no models" if kind else "names no command"
+        raise InputError(f"{results} {holds}; models with frozen thresholds are needed{named}.")
     require_results(results, *NEEDED)
     _refuse_altered(results, provenance.get("artefacts"))
     records = read_records(results)
@@ -589,11 +588,24 @@ def _proportion(value: Any) -> float:
     return float(value)
 
 
+def refuse_altered_table(results: Path) -> None:
+    """InputError where a run's own predictions, beside which others are set, are not those that it wrote."""
+    hashes = _hashes(_json(results / PROVENANCE).get("artefacts"))
+    _refuse(results, hashes, [name for name in (PREDICTIONS,) if name in hashes])
+
+
 def _refuse_altered(results: Path, recorded: Any) -> None:
     """Frozen means: to the last byte what the run wrote."""
-    hashes = recorded if isinstance(recorded, dict) else {}
-    frozen = sorted(name for name in hashes if name.startswith("models/") or name == EVALUATION)
-    for name in altered(results, hashes, frozen):
+    hashes = _hashes(recorded)
+    _refuse(results, hashes, sorted(n for n in hashes if n.startswith("models/") or n == EVALUATION))
+
+
+def _hashes(recorded: Any) -> dict[str, Any]:
+    return recorded if isinstance(recorded, dict) else {}
+
+
+def _refuse(results: Path, hashes: Mapping[str, Any], names: Sequence[str]) -> None:
+    for name in altered(results, hashes, names):
         raise InputError(
             f"{name} in {results} is not the file that the run wrote; see what differs with: "
             f"clineval verify {results}"

@@ -24,7 +24,8 @@ from clineval.evaluation import sites as by_site
 from clineval.evaluation.curves import curves
 from clineval.evaluation.populations import check_chosen
 from clineval.evaluation.readers import check_readers
-from clineval.evaluation.records import Point, Primary, Scale
+from clineval.evaluation.records import Point, Primary, Scale, scale_of
+from clineval.evaluation.sites import LONGEST_NAME
 from clineval.files import EVALUATION, PREDICTIONS, CsvRows, to_plain, write_json
 from clineval.models.onnx_model import TRAINED_ELSEWHERE
 from clineval.models.parallel import checked_workers
@@ -49,7 +50,7 @@ from clineval.pipeline.run import (
     write_words,
 )
 from clineval.pipeline.scoring import open_and_score
-from clineval.pipeline.stored_run import StoredRun, cut_for, left_out, read_run
+from clineval.pipeline.stored_run import StoredRun, cut_for, left_out, read_run, refuse_altered_table
 from clineval.pipeline.train import check_sites, site_of
 from clineval.predictions import OUT_OF_FOLD, read_predictions, write_predictions
 from clineval.reporting.artefacts import SITES, TRANSPORT
@@ -60,7 +61,6 @@ from clineval.settings import ValidationSettings
 from clineval.tables.columns import ALIKE, split_or_cohort
 
 RESERVED = ("train", "val", "test", "test_clean", OUT_OF_FOLD, "all")
-LONGEST_NAME = 80  # characters of a cohort's name
 UNLIKE = "unlike_training"  # attribute of every external image
 OWN_UNLIKE = f"own_{UNLIKE}"  # a column of that name in the table
 
@@ -116,6 +116,7 @@ def validate(
     """
     tables = (own,) if isinstance(own, OwnImages) else tuple(own)
     settings = _with_sites(settings, tables)
+    scale = scale_of(settings.evaluation)
     for each in tables:
         check_apart(results, each, out)
     check_formats(formats)
@@ -123,6 +124,8 @@ def validate(
     recorder, unchanged = provenance.Recorder(), watch(results)
     with recorder.step("read"):
         run = read_run(results, thresholds=settings.evaluation.thresholds)
+        if run.alone is None:
+            refuse_altered_table(results)
         internal = _internal(run, results, settings)
         if settings.corruptions and run.in_colour:
             raise InputError(
@@ -157,7 +160,7 @@ def validate(
         if settings.site_column is not None:
             with recorder.step("sites"):
                 announce("Summing up over sites")
-                study = _sites(table, external.cohort, settings, internal)
+                study = _sites(table, external.cohort, settings, internal, scale)
                 write_json(to_plain(study), folder / SITES)
                 write_sites(study, folder, formats=formats, notice=external.cohort.source.notice)
         if settings.corruptions:
@@ -341,7 +344,7 @@ def check_columns(cohort: Cohort, settings: ValidationSettings) -> None:
 
 
 def _sites(
-    table: pd.DataFrame, cohort: Cohort, settings: ValidationSettings, internal: Evaluation
+    table: pd.DataFrame, cohort: Cohort, settings: ValidationSettings, internal: Evaluation, scale: Scale
 ) -> by_site.SiteStudy:
     """How much the sites of the cohort differ, from the table as read back."""
     column = str(settings.site_column)
@@ -352,7 +355,7 @@ def _sites(
         condition=cohort.condition,
         points=internal.points,
         primary=internal.primary,
-        scale=Scale(settings.evaluation.level, settings.evaluation.draws, settings.evaluation.seed),
+        scale=scale,
     )
 
 

@@ -80,12 +80,13 @@ def headline(found: Adoption) -> tuple[str, str]:
 
 
 def _reached(found: Estimate, target: float) -> str:
-    """How a sensitivity stands to its target."""
+    """How a sensitivity stands to its target; near it only where the interval is about as near."""
     if found.low >= target:
         return "reaches its target sensitivity"
     if found.high < target:
         return "does not reach its target sensitivity"
-    if abs(found.value - target) <= TOLERANCE + 1e-9:
+    near = abs(found.value - target) <= TOLERANCE + 1e-9
+    if near and found.low >= target - 2 * TOLERANCE - 1e-9:
         return f"is within {100 * TOLERANCE:g} percentage points of its target sensitivity"
     return "is not shown to reach its target sensitivity"
 
