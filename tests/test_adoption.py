@@ -306,7 +306,7 @@ def test_the_page_opens_with_the_answer_a_small_table_and_the_figure(shifted, tm
     found = shifted[1]
     write_adoption_figure(found, tmp_path)
     page = unescape(write_adoption_page(found, tmp_path).read_text())
-    opening, rest = page.split('<div class="chapters">')
+    opening, rest = page.split('<h2 id="detail-h">')
     for sentence in headline(found):
         assert sentence in opening
     assert [row[0] for row in before_after(found).rows] == ["m, as it was", "m, adopted"]

@@ -10,10 +10,13 @@ from urllib.parse import parse_qs
 import numpy as np
 import pytest
 from simulated_results import table, write_results
+from test_adoption import adopted
+from test_adoption import table as cases_of_a_site
 from transport_content import write_validation
 
 from clineval.evaluation import read_evaluation
 from clineval.predictions import read_predictions
+from clineval.reporting.adoption import write_adoption_figure, write_adoption_page
 from clineval.reporting.report import write_report
 from clineval.reporting.sentences import frequencies, natural, number, percent
 from clineval.statistics.counts import counts
@@ -423,6 +426,31 @@ def test_no_width_scrolls_sideways(opened, width):
     page = opened(width=width)
     page.evaluate("document.querySelectorAll('details').forEach((each) => { each.open = true; })")
     assert page.evaluate("document.documentElement.scrollWidth") <= width
+
+
+@pytest.fixture(scope="module")
+def adoption(tmp_path_factory) -> Path:
+    """The page of an adoption with its figure."""
+    found, folder = adopted(cases_of_a_site(300, seed=2, shift=-1.5)), tmp_path_factory.mktemp("adopted")
+    write_adoption_figure(found, folder)
+    return write_adoption_page(found, folder)
+
+
+@pytest.mark.parametrize("width", [390, 1280])
+def test_the_page_of_an_adoption_answers_on_its_first_screen_and_prints_every_chapter(
+    opened, adoption, width
+):
+    page = opened(path=adoption, width=width, height=844)
+    assert box(page, "#answer table")["bottom"] <= 844
+    assert page.evaluate("document.querySelectorAll('.chapter > details[open]').length") == 0
+    page.evaluate("window.dispatchEvent(new Event('beforeprint'))")
+    assert page.evaluate("document.querySelectorAll('details:not([open])').length") == 0
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    axe = os.environ.get("CLINEVAL_AXE")
+    if axe and Path(axe).is_file():
+        page.evaluate(Path(axe).read_text(encoding="utf-8") + "; 0")
+        found = page.evaluate("axe.run(document, { resultTypes: ['violations'] })")["violations"]
+        assert [each["id"] for each in found if each["impact"] in ("serious", "critical", "moderate")] == []
 
 
 @pytest.mark.parametrize("kind", ["run", "validation"])

@@ -43,6 +43,9 @@ from clineval.statistics.sample_size import LocalCases
 from clineval.statistics.updating import HEADS, EvaluatedHead, EvaluatedUpdate
 
 PAGE, FIGURE = "adoption.html", "local_cases"
+WHEN_PRINTED = """addEventListener("beforeprint", () => {
+  for (const each of document.querySelectorAll("details")) each.open = true;
+});"""
 STEP_NAMES = {
     "nothing": "nothing",
     "threshold": "threshold only",
@@ -277,7 +280,7 @@ def write_adoption_page(found: Adoption, folder: Path, *, notice: str = "") -> P
         "level": f"{100 * found.level:g}%",
         "program": f"clineval {program_version()}",
     }
-    write_whole(folder / PAGE, page("adoption.html.jinja", content))
+    write_whole(folder / PAGE, page("adoption.html.jinja", content, script=WHEN_PRINTED))
     return folder / PAGE
 
 
