@@ -20,6 +20,15 @@ from clineval.settings import BesideReaders
 
 pytestmark = pytest.mark.slow
 
+
+@pytest.fixture(autouse=True, scope="module")
+def _short_curves():
+    """Curves over thresholds have few points: each takes as long as one choice of threshold."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("clineval.evaluation.readers.STEPS", 8)
+        yield
+
+
 RATINGS = ["2", "3", "4a", "4b", "5"]
 ORDER = ",".join(RATINGS)
 FAST = ("--draws", "20")

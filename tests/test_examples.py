@@ -66,7 +66,7 @@ def test_an_example_gives_the_same_bytes_on_one_process_and_on_two_and_for_its_s
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", SOURCES)
-def test_an_example_goes_from_images_to_report_and_predict(name, tmp_path, monkeypatch, capsys):
+def test_an_example_goes_from_images_to_report_and_predict(name, tmp_path, monkeypatch, capsys, undrawn):
     require(name)
     monkeypatch.chdir(tmp_path)
     shorten(monkeypatch.setattr, cases=CASES)

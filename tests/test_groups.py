@@ -37,6 +37,16 @@ from clineval.statistics.intervals import Estimate
 from clineval.tables.reader_study import ReadingColumns, ReadingTable
 
 CASES = 160
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _few_points():
+    """Curves of model and reader together at a few thresholds: each has its intervals."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("clineval.evaluation.readers.STEPS", 4)
+        yield
+
+
 POINTS = (Point("half", 0.5, "fixed"), Point("sensitivity_90", 0.2, "train_out_of_fold"))
 
 
@@ -149,7 +159,7 @@ def adoption(shape: Any) -> Any:
         primary=Primary("cnn", 0.2, "train_out_of_fold", ""),
         condition="malignant",
         settings=AdoptionSettings(
-            ValidationSettings("site", evaluation=EvaluationSettings(draws=100)), repeats=1
+            ValidationSettings("site", evaluation=EvaluationSettings(draws=100)), folds=3, repeats=1
         ),
         # Copies weigh as much more beside the penalty: less alike by as much they make the same head.
         heads=LocalHeads({"cnn": features @ features.T / (len(table) / CASES)}),

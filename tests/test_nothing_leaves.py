@@ -56,7 +56,7 @@ def ways(inputs: Path) -> dict[str, list[str]]:
     run, images = str(inputs / "run"), str(inputs / "cohort" / "images")
     cohort = [str(inputs / "cohort" / "cohort.csv"), "--image-folder", images, *WORDS]
     phantom = ["--dataset", "phantom"]
-    study = ["--models", "logreg", "--folds", "2", "--repeats", "1", "--seeds", "0", "--jobs", "2"]
+    study = ["--models", "logreg", "--folds", "2", "--repeats", "1", "--seeds", "0", "--jobs", "1"]
     columns = ["--reader-column", "reader", "--case-column", "case", "--rating-column", "rating"]
     truth = ["--outcome-column", "pathology", "--positive", "malignant"]
     return {

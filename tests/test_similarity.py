@@ -1,8 +1,10 @@
+import inspect
+
 import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter
 
-from clineval.data import similarity
+from clineval.data import duplicates, similarity
 from clineval.data.similarity import (
     ALIGNMENTS,
     Alignment,
@@ -148,19 +150,32 @@ def test_a_search_among_given_pairs_finds_those_that_reach_the_threshold_and_no_
     assert list(zip(some.first, some.second, strict=True)) == [(0, 12), (1, 13)]
 
 
-@pytest.mark.slow
-@pytest.mark.filterwarnings("ignore:.*Cannot cache compiled function")  # without optimising, some cannot be
-def test_the_approximate_search_finds_what_the_exact_one_finds(monkeypatch):
-    monkeypatch.setenv("NUMBA_OPT", "0")  # compiles in two thirds of the time
-    pytest.importorskip("pynndescent", reason="the extra audit is not installed")
-    from clineval.data.duplicates import find_pairs_approximately
+def compile_only_what_is_called(monkeypatch):
+    """Let pynndescent compile what is called, as it is called, without optimising: half the time, same code.
 
+    What it gives beside a function are types to compile beforehand, and where to keep or share out what
+    it compiled.
+    """
+    monkeypatch.setenv("NUMBA_OPT", "0")  # read when numba is loaded
+    numba = pytest.importorskip("numba", reason="the extra audit is not installed")
+    compiled = numba.njit
+
+    def when_called(*given, fastmath=False, inline="never", **_):
+        return compiled(*filter(inspect.isfunction, given), fastmath=fastmath, inline=inline)
+
+    monkeypatch.setattr(numba, "njit", when_called)
+    pytest.importorskip("pynndescent", reason="the extra audit is not installed")
+
+
+@pytest.mark.slow
+def test_the_approximate_search_finds_what_the_exact_one_finds(monkeypatch):
+    compile_only_what_is_called(monkeypatch)
     large = smooth_images(600, side=34, blur=1.5)
     images = large[:, 3:31, 3:31].copy()
     images[300:325] = images[:25, :, ::-1]
     corners = [(dy, dx) for dy in (1, 2, 4, 5) for dx in (1, 2, 4, 5)] * 2  # one or two pixels off, each way
     images[400:432] = [large[25 + row, dy : dy + 28, dx : dx + 28] for row, (dy, dx) in enumerate(corners)]
-    exact, nearly = find_pairs(images, 0.9), find_pairs_approximately(images, 0.9)
+    exact, nearly = find_pairs(images, 0.9), duplicates.find_pairs_approximately(images, 0.9)
     found = set(zip(nearly.first, nearly.second, strict=True))
     assert len(exact) == 25 + 32
     assert found == set(zip(exact.first, exact.second, strict=True))
