@@ -643,7 +643,10 @@ def test_the_pages_load_nothing_from_elsewhere(client):
         answer = client.get(address)
         assert answer.status_code == 200
         assert not re.search(r"(?:src|href|url)\W{1,3}(?:https?:)?//", answer.text), address
-    assert "POST /api/predict" in client.get("/api").text
+    api = client.get("/api").text
+    assert "POST /api/predict" in api
+    assert "<td>model</td><td>string</td><td>that of the run</td>" in api
+    assert "<td>matching</td><td>boolean</td><td>true</td>" in api
     assert "Research only" in client.get("/").text
     assert "Research only" in client.get("/api").text
 

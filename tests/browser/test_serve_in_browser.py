@@ -148,6 +148,9 @@ def test_one_image_shows_its_warnings_before_its_risk_as_predict_gives_it(opened
     assert page.locator("#nearest .tile").count() == 4
     page.click("#others summary")
     assert page.locator("#models tbody tr").count() == 8
+    thresholds = page.inner_text("#models")
+    assert "0.500 (default)" in thresholds
+    assert "(set for 90% sensitivity)" in thresholds
     for picture in ("#picture", "#square"):
         assert page.eval_on_selector(picture, "each => each.naturalWidth") > 0
     assert "220 × 300" in page.inner_text("#picture-words")

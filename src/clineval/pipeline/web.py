@@ -573,9 +573,13 @@ def _add_interface(app: FastAPI, service: Service) -> None:
             openapi_extra={"requestBody": FORM},
             responses={200: {"description": "What the run says", "content": found}, **every},
         )
-    few: dict[int | str, dict[str, Any]] = {status: every[status] for status in (401, 409, 421)}
-    app.add_api_route("/api/model", service.model, response_model=None, responses=few)
-    app.add_api_route("/healthz", service.health, responses={409: every[409], 421: every[421]})
+    about: dict[int | str, dict[str, Any]] = {status: every[status] for status in (409, 421)}
+    told, lives = (
+        {200: {"description": text}, **about} for text in ("What the run is", "The server answers")
+    )
+    told[401] = every[401]
+    app.add_api_route("/api/model", service.model, response_model=None, responses=told)
+    app.add_api_route("/healthz", service.health, responses=lives)
 
 
 def _add_pages(app: FastAPI, served: Served) -> None:

@@ -206,9 +206,11 @@
     byId("near").hidden = !look.nearest.length;
   };
 
+  const pointInWords = (name) => (name === "half" ? "default" : name.replace(/^sensitivity_(\d+)$/, "set for $1% sensitivity"));
+
   const showOthers = ({ prediction, look }) => {
     const rows = Object.entries(model.models).flatMap(([name, points]) => points.map((point) => {
-      const cells = [digits(prediction.risk[name]), `${digits(point.threshold)} (${point.name})`, called(prediction.risk[name] >= point.threshold, look)];
+      const cells = [digits(prediction.risk[name]), `${digits(point.threshold)} (${pointInWords(point.name)})`, called(prediction.risk[name] >= point.threshold, look)];
       return make("tr", {}, make("th", { scope: "row", textContent: name }), ...cells.map((textContent) => make("td", { textContent })));
     }));
     byId("models").tBodies[0].replaceChildren(...rows);
