@@ -16,7 +16,9 @@ from clineval.data.image_files import read_image
 from clineval.data.preparation import Unusable
 from clineval.errors import InputError
 from clineval.evaluation import read_evaluation
+from clineval.pipeline.run import run
 from clineval.results import hash_folder
+from clineval.settings import RunSettings, TrainingSettings
 
 pytestmark = pytest.mark.slow
 
@@ -287,3 +289,18 @@ def test_a_file_that_is_no_json_is_refused_in_words_of_its_reader(capsys, result
         code, err = ended(capsys, "report", results)
         assert code == 3
         assert words in err
+
+
+@pytest.mark.parametrize("seed", ["-1", "2147483648", "99999999999999999999"])
+def test_a_seed_out_of_range_is_refused_in_one_line(capsys, tmp_path, table, seed):
+    for words in (("evaluate", table), ("audit",), ("explore", "--dataset", "phantom"), ("run",), ("train",)):
+        code, err = ended(capsys, *words, "--seed", seed, "--out", tmp_path / "out")
+        assert (code, err.count("\n")) == (3, 1)
+        assert "seed" in err
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_run_from_python_refuses_a_seed_before_anything_is_loaded(tmp_path):
+    settings = RunSettings(training=TrainingSettings(seed=-1))
+    with pytest.raises(InputError, match="seed needs a number from 0 to 2,147,483,647; got -1"):
+        run(settings, out=tmp_path / "out")

@@ -424,3 +424,11 @@ def test_lists_where_numbers_belong_are_refused(tmp_path: Path) -> None:
     frame = pd.DataFrame({"outcome": [1, 0], "risk": [[0.5], [0.2]]})
     frame.to_parquet(tmp_path / "mine.parquet")
     assert "row 1, column 'risk': expected a probability" in refusal_of(tmp_path / "mine.parquet")
+
+
+@pytest.mark.parametrize(("column", "meant"), [("outcome", "risk"), ("risk", "group")])
+def test_one_column_for_two_things_is_refused_in_words_that_say_so(
+    tmp_path: Path, column: str, meant: str
+) -> None:
+    said = refusal_of(written(tmp_path, "outcome,risk\n1,.9\n0,.2\n"), columns={meant: column})
+    assert f"column {column!r} cannot be both {meant} and {column}" in said

@@ -21,7 +21,7 @@ from PIL import Image
 import clineval
 from clineval.cli.main import run_command
 from clineval.data.image_files import find_images, read_image
-from clineval.data.own_images import read_own_cohort
+from clineval.data.own_images import read_own_cohort, read_own_images
 from clineval.data.own_table import Columns
 from clineval.data.preparation import Unusable
 from clineval.errors import InputError
@@ -785,3 +785,21 @@ def test_every_file_of_the_cases_is_named_in_a_test_of_its_kind():
 def test_white_under_alpha_is_never_composited_on_white():
     assert not np.array_equal(grey(ALPHA / "hidden-white.png"), grey(ALPHA / "seen-on-white.png"))
     assert np.array_equal(grey(ALPHA / "hidden-white.png"), grey(ALPHA / "seen-on-black.png"))
+
+
+@pytest.mark.parametrize(("positive", "condition"), [("1", "condition"), ("malignant", "malignant")])
+def test_a_value_that_names_no_condition_is_not_its_name(tmp_path, positive, condition):
+    name = {"1": "float-outcome.csv", "malignant": "site.csv"}[positive]
+    shutil.copy(TABLES / name, tmp_path / "t.csv")
+    images_for(tmp_path, names_of(name))
+    assert read_own_cohort(tmp_path / "t.csv", Columns(positive=positive)).cohort.condition == condition
+
+
+def test_the_audit_reads_sets_and_patient_ids_as_splits_and_patients(tmp_path):
+    names = names_of("site.csv")
+    images_for(tmp_path, names)
+    rows = [f"{name},{('Training', 'Test')[place % 2]},{place // 2}" for place, name in enumerate(names)]
+    (tmp_path / "t.csv").write_text("\n".join(["filename,Set,patient_id", *rows]), encoding="utf-8")
+    own = read_own_images(tmp_path / "t.csv")
+    assert own.split[:2].tolist() == ["train", "test"]
+    assert own.group[:3].tolist() == ["0", "0", "1"]

@@ -293,6 +293,12 @@ def _require_columns(given: Mapping[str, Column], ranked: str, origin: Origin) -
     if not missing:
         return
     sources = ["risk" if name == SCORE else name for name in missing]
+    held = {column.title: name for name, column in given.items()}
+    if (taken := next((held[name] for name in missing if name in held), None)) is not None:
+        raise InputError(
+            f"{origin.name}, column {given[taken].title!r} cannot be both {taken} and {given[taken].title}; "
+            "name a column for each."
+        )
     how = option(
         " and ".join(f"--{source}-column NAME" for source in sources),
         "columns={" + ", ".join(f'"{source}": NAME' for source in sources) + "}",

@@ -40,6 +40,7 @@ from clineval.cli.options import (
     TableToo,
     Threads,
     beside_readers,
+    checked_seed,
     comma_list,
     command,
 )
@@ -113,7 +114,7 @@ def validate(
     ] = None,
     probes: Probes = False,
     by_group: ByGroup = False,
-    seed: Annotated[int, typer.Option(help="Seed of bootstrap and corruptions.")] = 0,
+    seed: Annotated[int, typer.Option(help="Seed of bootstrap and corruptions.", callback=checked_seed)] = 0,
     jobs: Threads = None,
     figures: Figures = "png",
     table_too: TableToo = False,
@@ -213,7 +214,7 @@ def adopt(
             "or head, head_shrunken, which refit the last layer of logreg and transfer."
         ),
     ] = "closed_testing",
-    seed: Annotated[int, typer.Option(help="Seed of folds and bootstrap.")] = 0,
+    seed: Annotated[int, typer.Option(help="Seed of folds and bootstrap.", callback=checked_seed)] = 0,
     jobs: Threads = None,
     figures: Figures = "png",
     out: Annotated[Path, typer.Option("--out", help="Folder for the site's model; parents are made.")] = Path(

@@ -44,6 +44,7 @@ from clineval.cli.options import (
     TableToo,
     Threshold,
     ThresholdRule,
+    checked_seed,
     comma_list,
     command,
     named_sources,
@@ -130,7 +131,10 @@ def audit(
         str, typer.Option(help="Codes such as AUD001,AUD003: exit 4 where one of them is found.")
     ] = "",
     seed: Annotated[
-        int | None, typer.Option(help="Seed of the split by group of a data set.", show_default="0")
+        int | None,
+        typer.Option(
+            help="Seed of the split by group of a data set.", show_default="0", callback=checked_seed
+        ),
     ] = None,
     out: Annotated[
         Path | None, typer.Option("--out", help="Folder for the findings.", show_default="results-audit")
@@ -139,9 +143,9 @@ def audit(
 ) -> None:
     """Near-duplicate images, near-duplicates across splits, contradictory labels, single images worth a look.
 
-    A CSV needs a column image (or file, filename, path). Columns split,
-    outcome (or label) and group (or patient) are used where they are there.
-    In a folder, subfolders named train, val and test are the splits.
+    A CSV needs a column image (or file, filename, path). Columns split (or
+    set), outcome (or label) and group (or patient, patient_id) are used where
+    they are there. In a folder, subfolders named train, val and test are the splits.
 
     Codes:
       AUD001 contradictory labels           AUD002 near-duplicate across train and test

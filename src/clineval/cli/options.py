@@ -11,6 +11,7 @@ from rich.markup import escape
 from typer.core import TyperCommand
 
 from clineval.errors import InputError
+from clineval.settings import MOST_SEED
 
 OUT_HELP = "Folder for the results; parents are made."
 Out = Annotated[
@@ -36,8 +37,21 @@ Dataset = Annotated[
     ),
 ]
 Size = Annotated[int, typer.Option(help="Pixels per side: 28, 64, 128 or 224.")]
+
+
+def checked_seed(seed: int | None) -> int | None:
+    """Refuse a seed that a library would not take."""
+    if seed is not None and not 0 <= seed <= MOST_SEED:
+        raise InputError(f"--seed needs a number from 0 to {MOST_SEED:,}; got {seed}.")
+    return seed
+
+
 Seed = Annotated[
-    int, typer.Option(help="Seed of training, folds and bootstrap; the same seed gives the same bytes.")
+    int,
+    typer.Option(
+        help="Seed of training, folds and bootstrap; the same seed gives the same bytes.",
+        callback=checked_seed,
+    ),
 ]
 Jobs = Annotated[
     int | None,
@@ -363,6 +377,7 @@ def seed_list(text: str, option: str) -> tuple[int, ...]:
         if not (first.isdecimal() and (last.isdecimal() or not dash)):
             raise InputError(f"{option} expects whole numbers or ranges as 0-9 between commas; got {text!r}.")
         seeds = range(int(first), int(last or first) + 1)
+        checked_seed(seeds.stop - 1)
         if not 0 < len(seeds) <= MOST_SEEDS:
             raise InputError(f"{option} expects ranges upwards of at most {MOST_SEEDS:,} seeds; got {part}.")
         found.extend(seeds)

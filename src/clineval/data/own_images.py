@@ -46,10 +46,13 @@ SIDE, SMALL_SIDE = 128, 64  # pixels of the square that every image is brought t
 MOST_AT_SIDE = 20_000  # images; beyond, the smaller square, of which 100,000 take 400 MB
 COLUMNS = {
     "image": ("image", "file", "filename", "path"),
-    "split": ("split",),
+    "split": ("split", "set", "subset", "partition"),
     "outcome": ("outcome", "label"),
-    "group": ("group", "patient"),
+    "group": ("group", "patient", "patient_id", "patientid", "subject", "subject_id"),
 }
+
+NO_WORD = "condition"
+_SAYS_YES = ("1", "1.0", "true", "yes", "y", "+", "positive")  # values that name no condition
 
 
 @dataclass(frozen=True)
@@ -289,7 +292,7 @@ def read_own_cohort(
     columns : of the table; without a split column every case is in ``name``, or in ``all``.
     image_folder : where the images lie; by default beside the table. Nothing outside it is opened.
     size, fit, bits : of the prepared square; see ``preparation``. ``also`` names further ways to cut it.
-    condition : what the outcome is called; by default ``positive``.
+    condition : what the outcome is called; by default ``positive``, and "condition" where that is 1 or yes.
     name : of an external cohort, which is one split of that name.
     skip_unreadable : leave out the images that are missing or cannot be used, and name them.
     colour : keep the images in colour beside the grey ones.
@@ -330,7 +333,7 @@ def read_own_cohort(
         preparation=in_words(side=size, fit=fit),
         notes=tuple(_notes(rows, columns, prepared.read, unreadable)),
     )
-    wanted = condition or columns.positive
+    wanted = condition or (NO_WORD if columns.positive.casefold() in _SAYS_YES else columns.positive)
     cohort = _cohort(rows, images, source, case=_cases(rows, folder), condition=wanted, name=name)
     return OwnCohort(
         replace(cohort, colour=prepared.images if colour else None),

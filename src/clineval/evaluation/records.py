@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from clineval.errors import InputError, reason_of
 from clineval.files import from_plain, parse_json, to_plain, write_json
-from clineval.settings import EvaluationSettings
+from clineval.settings import MOST_SEED, EvaluationSettings
 from clineval.statistics.auc import Comparison
 from clineval.statistics.calibration import SmoothedCurve
 from clineval.statistics.differences import GapTest
@@ -247,7 +247,6 @@ class ReaderScores:
 
 __all__ = ["COUNTS", "RATES", "Choice", "Estimate", "OperatingPoint", "Point"]
 
-MOST_SEED = 2**63 - 1
 MOST_DRAWS = 1_000_000  # a percentile is then known to .0002; more only fills memory
 
 
@@ -274,7 +273,7 @@ class Scale:
         if not 1 <= self.draws <= MOST_DRAWS:
             raise InputError(f"A bootstrap needs from 1 to {MOST_DRAWS:,} draws; got {self.draws:,}.")
         if not 0 <= self.seed <= MOST_SEED:
-            raise InputError(f"A seed from 0 to {MOST_SEED} is needed; got {self.seed}.")
+            raise InputError(f"A seed from 0 to {MOST_SEED:,} is needed; got {self.seed}.")
 
 
 def scale_of(settings: EvaluationSettings) -> Scale:

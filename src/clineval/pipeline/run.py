@@ -47,7 +47,7 @@ from clineval.pipeline.train import (
 )
 from clineval.predictions import read_predictions
 from clineval.results.folder import replace_folder, require_apart
-from clineval.settings import OwnSettings, RunSettings
+from clineval.settings import MOST_SEED, OwnSettings, RunSettings
 from clineval.tables.columns import ALIKE, OTHERS, SHORTENED
 
 
@@ -598,11 +598,14 @@ def _check_models(
 
 
 def _check_training(settings: RunSettings, jobs: int | None) -> None:
-    """Refuse an unknown split, device, early stopping or number of processes before anything is loaded."""
+    """Refuse an unknown split, device or early stopping, and jobs or seeds out of range, before loading."""
     check_way(settings.data.split)
     check_device(settings.training.device)
     check_early_stopping(settings.training.early_stopping)
     checked_workers(jobs)
+    for seed in (settings.training.seed, settings.evaluation.seed):
+        if not 0 <= seed <= MOST_SEED:
+            raise InputError(f"{option('--seed')} needs a number from 0 to {MOST_SEED:,}; got {seed}.")
 
 
 def fetch_file(

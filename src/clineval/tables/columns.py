@@ -423,7 +423,7 @@ def named_outcome(
     wanted = positive.strip()
     if (unknown := says_nothing(words, positive=wanted)).any():
         rows = int(count[unknown].sum())
-        told = f"{words[unknown][0]!r} in {rows:,} row{'s' if rows > 1 else ''}"
+        told = f"{str(words[unknown][0])!r} in {rows:,} row{'s' if rows > 1 else ''}"
         raise InputError(f"{place}: expected an outcome in each row, got {told}. {NOT_KNOWN}")
     given = option(f"--positive {wanted!r}", f"positive={wanted!r}")
     seen = ", ".join(
