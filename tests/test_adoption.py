@@ -412,7 +412,7 @@ def refused(command, capsys, out) -> str:
     ("further", "said"),
     [
         (["--jobs", "0"], "--jobs needs a number from 1 on"),
-        (["--seed", "99999999999999999999"], "A seed from 0 to 9223372036854775807 is needed"),
+        (["--seed", "99999999999999999999"], "--seed needs a number from 0 to 2,147,483,647"),
         (("--update", "refit"), "--update needs one of nothing, intercept"),
         (("--target", "90"), "--target needs a number between 0 and 1"),
         (("--assurance", "1"), "--assurance needs a number between 0 and 1"),
