@@ -10,9 +10,11 @@ import numpy as np
 import pandas as pd
 import pytest
 from finished_run import WORDS, read_rows, write_cohort, write_table
+from PIL import Image
 
 from clineval.cli.console import DONE, REFUSED
 from clineval.cli.main import run_command
+from clineval.data.phantom import phantom
 from clineval.errors import InputError
 from clineval.evaluation import read_evaluation
 from clineval.evaluation.adoption import (
@@ -34,6 +36,7 @@ from clineval.reporting.adoption import (
     ladder_table,
     local_cases_figure,
     sentences,
+    warning,
     write_adoption_figure,
     write_adoption_page,
 )
@@ -302,6 +305,14 @@ def test_the_headline_is_of_the_model_that_was_written(shifted):
     assert "finds 91%" not in headline(replace(found, heads={"m": heads}))[0]
 
 
+def test_local_images_that_were_trained_on_are_said_on_page_and_first_screen(shifted, tmp_path):
+    assert warning(shifted[1]) == ""
+    found = replace(shifted[1], seen_in_training=3)
+    assert warning(found).startswith("3 of 300 local images show the same picture as a training image")
+    page = write_adoption_page(found, tmp_path).read_text()
+    assert warning(found) in page.split("<table>")[0]
+
+
 def test_the_page_opens_with_the_answer_a_small_table_and_the_figure(shifted, tmp_path):
     found = shifted[1]
     write_adoption_figure(found, tmp_path)
@@ -492,3 +503,22 @@ def test_the_page_of_an_adoption_is_written_again_to_the_same_bytes(site, tmp_pa
 def test_a_site_is_not_adopted_again(site, cohort, tmp_path, capsys):
     said = refused(words(site, cohort, tmp_path / "o"), capsys, tmp_path / "o")
     assert "was adopted already, for 'hospital-b'; name the run it was adopted from, 'run'" in said
+
+
+@pytest.mark.slow
+def test_adopting_on_training_images_is_warned_of(finished_run, tmp_path, capsys):
+    """The run's own training images as files: phantoms of the same seed."""
+    drawn = phantom(seed=1, cases=(150, 60, 90))
+    train = np.flatnonzero(drawn.within("train"))
+    (tmp_path / "images").mkdir()
+    rows = []
+    for row in train:
+        Image.fromarray(drawn.images[row]).save(tmp_path / "images" / f"{row}.png")
+        rows.append((row, row, "malignant" if drawn.outcome[row] else "benign", "a", "left"))
+    write_table(tmp_path / "cohort.csv", rows)
+    assert run_command(words(finished_run, tmp_path, tmp_path / "o")) == DONE
+    found = from_plain(Adoption, json.loads((tmp_path / "o" / "adoption.json").read_text()))
+    assert found.seen_in_training == len(train)
+    assert "Warning: 150 of 150 local images show the same picture" in " ".join(
+        capsys.readouterr().err.split()
+    )

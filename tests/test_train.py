@@ -167,7 +167,7 @@ def test_the_summary_is_that_of_the_risks_that_lie_beside_it(tmp_path, monkeypat
     assert summary.prediction.low == pytest.approx(expected.prediction.low)
     assert summary.mean.value == pytest.approx(expected.mean.value)
     page = (tmp_path / "out" / "report.html").read_text()
-    assert "each left out once" in page
+    assert "Other sites, each left out once: " in page.split('<div class="hero">')[0]
     assert "test cases took no part" in page
     assert (tmp_path / "out" / "sites_sensitivity.png").is_file()
     assert run_command(["verify", str(tmp_path / "out")]) == DONE

@@ -234,7 +234,7 @@ def adopt(
     """
     from clineval.pipeline.adopt import adopt_run
     from clineval.pipeline.run import OwnImages
-    from clineval.reporting.adoption import PAGE, headline
+    from clineval.reporting.adoption import PAGE, headline, warning
     from clineval.settings import AdoptionSettings, EvaluationSettings, OwnSettings, ValidationSettings
 
     own = OwnSettings(image_column, outcome_column, positive, group_column, fit=fit, bits=bits)
@@ -261,6 +261,8 @@ def adopt(
         )
     _complain_unreadable(found.unreadable, of=found.adoption.cases + found.unreadable)
     say(found.notice, style="bold red")
+    if known := warning(found.adoption):
+        complain(f"Warning: {known}")
     for sentence in headline(found.adoption):
         say(sentence)
     say(f"Page: {found.folder / PAGE}; the site's models: {found.folder}")

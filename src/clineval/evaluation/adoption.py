@@ -103,6 +103,7 @@ class Adoption:
     ``ladder`` has each step of updating, scored on local cases that took no part in its fit. ``curves``
     say how many local events it takes, with the threshold at the target and with assurance. ``heads`` has, of
     each model whose last layer can be refitted, what that buys; ``no_heads`` says why there is none.
+    ``seen_in_training`` counts local images that show the same picture as a training image of the run.
     """
 
     site: str
@@ -127,6 +128,7 @@ class Adoption:
     heads: Mapping[str, tuple[EvaluatedHead, ...]] = field(default_factory=dict)
     no_heads: str = ""
     standardised: Standardised | None = None
+    seen_in_training: int = 0
     schema: int = SCHEMA
 
 

@@ -40,7 +40,7 @@ from clineval.models.classifier import (
 from clineval.models.parallel import checked_workers
 from clineval.models.preprocessing import View, external_view
 from clineval.models.stored import Floats
-from clineval.pipeline.external import ExternalScores, as_taken, score_external
+from clineval.pipeline.external import ExternalScores, as_taken, score_external, seen_in_training
 from clineval.pipeline.run import OwnImages, check_formats, said_first
 from clineval.pipeline.scoring import open_and_score
 from clineval.pipeline.stored_run import (
@@ -146,7 +146,10 @@ def adopt_run(
             announce("Updating on the local cases")
             features, heads = _heads(run, external, scored, settings, announce)
             scaled = _scaled_by(run, external, settings, jobs)
-            found = _adopted(frame, results, internal, settings, heads, scaled)
+            found = replace(
+                _adopted(frame, results, internal, settings, heads, scaled),
+                seen_in_training=len(seen_in_training(run, external.cohort)),
+            )
             _write_models(found, run, features, heads, results, folder)
             asked = _with_points(asked, found)
             _evaluate(with_heads(frame, heads), found, folder, asked)

@@ -142,7 +142,7 @@ def transport_record(
         "steps": list(_steps(cohort, scored, settings)),
         "models": to_plain(models),
         "images": _images(run, cohort, scored),
-        "seen_in_training": _seen_in_training(run, cohort),
+        "seen_in_training": seen_in_training(run, cohort),
         "warnings": _warnings(run, external, scored),
     }
 
@@ -229,7 +229,7 @@ def _grey(levels: Mapping[str, Floats]) -> dict[str, Any]:
     }
 
 
-def _seen_in_training(run: StoredRun, cohort: Cohort) -> list[dict[str, Any]]:
+def seen_in_training(run: StoredRun, cohort: Cohort) -> list[dict[str, Any]]:
     """The images that show the same picture as a training image, as far as these are known."""
     if run.reference is None:
         return []

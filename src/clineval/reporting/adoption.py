@@ -82,6 +82,18 @@ def headline(found: Adoption) -> tuple[str, str]:
     ), _recommendation(found)
 
 
+def warning(found: Adoption) -> str:
+    """That local images are training images of the run; empty where none is known to be."""
+    known = found.seen_in_training
+    if not known:
+        return ""
+    return (
+        f"{whole(known)} of {whole(found.cases)} local images {'shows' if known == 1 else 'show'} the same "
+        "picture as a training image of the run: every number here is too favourable. Leave them out and "
+        "adopt again."
+    )
+
+
 def _reached(found: Estimate, target: float) -> str:
     """How a sensitivity stands to its target; near it only where the interval is about as near."""
     if found.low >= target:
@@ -267,6 +279,7 @@ def write_adoption_page(found: Adoption, folder: Path, *, notice: str = "") -> P
         "counted": _counted(found),
         "notice": notice,
         "headline": headline(found),
+        "warning": warning(found),
         "before_after": before_after(found),
         "needed_words": _needed(found),
         "sentences": list(sentences(found)),
