@@ -127,7 +127,7 @@ def main():
         "",
         f"## Share of {SETS:,} simulated sets whose 95 % interval holds the truth (error .005)",
         "",
-        "156 images, 42 events expected and drawn anew in each set; calibrated risks; rates at threshold .5.",
+        "156 images, 42 events expected and redrawn in each set; calibrated risks; rates at threshold .5.",
         "",
         *headline(),
         "",

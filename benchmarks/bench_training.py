@@ -116,7 +116,7 @@ def cross_validate(cohort: Cohort):
 
 
 def by_correlation(cohort: Cohort) -> Cohort:
-    """The cohort grouped anew: chains of cases of train and val whose pixels correlate by .95 or more."""
+    """The cohort regrouped: chains of cases of train and val whose pixels correlate by .95 or more."""
     pool = np.flatnonzero(cohort.within("train", "val"))
     alike = np.corrcoef(cohort.images[pool].reshape(len(pool), -1)) >= SAME
     group = cohort.case.astype(object)

@@ -155,7 +155,7 @@ def whole_room() -> list[str]:
 
 
 def passes(files: list[str]) -> bool:
-    """Whether the fast tests of some files pass, in a child that loads the package anew."""
+    """Whether the fast tests of some files pass, in a child that loads the package again."""
     child = os.fork()
     if child == 0:
         os.setsid()

@@ -113,7 +113,7 @@ def _in_turn(first: Change, second: Change) -> Change:
 
 
 def _of_half(change: Change) -> Change:
-    """Half of the images changed, drawn anew each time; the others as they are."""
+    """Half of the images changed, redrawn each time; the others as they are."""
 
     def of_half(grey: Tensor, generator: torch.Generator) -> Tensor:
         return torch.where(_uniform(grey, generator) < 0, change(grey, generator), grey)

@@ -422,7 +422,7 @@ def refused(command, capsys, out) -> str:
 @pytest.mark.parametrize(
     ("further", "said"),
     [
-        (["--jobs", "0"], "--jobs needs a number from 1 on"),
+        (["--jobs", "0"], "--jobs needs a number of at least 1"),
         (["--seed", "99999999999999999999"], "--seed needs a number from 0 to 2,147,483,647"),
         (("--update", "refit"), "--update needs one of nothing, intercept"),
         (("--target", "90"), "--target needs a number between 0 and 1"),

@@ -261,7 +261,7 @@ def test_unknown_and_repeated_models_are_refused():
 
 
 def test_fewer_than_one_training_at_once_is_refused():
-    with pytest.raises(InputError, match="jobs needs a number from 1 on; got 0"):
+    with pytest.raises(InputError, match="jobs needs a number of at least 1; got 0"):
         train_models(COHORT, settings=SETTINGS, jobs=0)
 
 

@@ -398,7 +398,7 @@ def test_a_name_must_be_given(finished_run, cohort, capsys):
     [
         (["--fit", "squash"], "--fit needs one of as-trained, crop, top, pad"),
         (["--bits", "40"], "--bits needs 8 to 16"),
-        (["--jobs", "0"], "--jobs needs a number from 1 on; got 0"),
+        (["--jobs", "0"], "--jobs needs a number of at least 1; got 0"),
         (["--figures", "gif"], "png"),
         (["--outcome-column", "diagnosis"], "has no column 'diagnosis' (--outcome-column)"),
     ],

@@ -217,9 +217,9 @@ def adopt(
     seed: Annotated[int, typer.Option(help="Seed of folds and bootstrap.", callback=checked_seed)] = 0,
     jobs: Threads = None,
     figures: Figures = "png",
-    out: Annotated[Path, typer.Option("--out", help="Folder for the site's model; parents are made.")] = Path(
-        "adoption"
-    ),
+    out: Annotated[
+        Path, typer.Option("--out", help="Folder for the site's model; parent folders are created.")
+    ] = Path("adoption"),
     force: Force = False,
 ) -> None:
     """What must be done before a run is used at one more site, and how many labelled local cases it takes.
@@ -359,7 +359,9 @@ def _tables(tables: list[Path], folders: list[Path]) -> "list[OwnImages]":
 def explain(
     results: Run,
     images: Annotated[list[Path], typer.Argument(help="PNG, JPEG, TIFF, DICOM files, or folders.")],
-    out: Annotated[Path, typer.Option("--out", help="Folder for the maps; parents are made.")] = Path("maps"),
+    out: Annotated[
+        Path, typer.Option("--out", help="Folder for the maps; parent folders are created.")
+    ] = Path("maps"),
     model: Annotated[
         str | None, typer.Option("--model", help="Model of the run.", show_default="the primary model")
     ] = None,

@@ -13,7 +13,7 @@ from typer.core import TyperCommand
 from clineval.errors import InputError
 from clineval.settings import MOST_SEED
 
-OUT_HELP = "Folder for the results; parents are made."
+OUT_HELP = "Folder for the results; parent folders are created."
 Out = Annotated[
     Path | None,
     typer.Option("--out", help=OUT_HELP, show_default="results; results-phantom for phantom data"),

@@ -24,7 +24,7 @@ try:
 except ImportError as error:  # left out, or of a build that this system does not load
     raise InputError(
         f"Networks are applied by onnx and onnxruntime, which cannot be loaded here ({error}). Install them "
-        "anew: pip install --force-reinstall onnx onnxruntime"
+        "again: pip install --force-reinstall onnx onnxruntime"
     ) from error
 
 OPSET, IR_VERSION = 17, 8  # what onnxruntime reads since 1.12

@@ -452,7 +452,7 @@ def checked_workers(workers: int | None) -> int:
     if workers is None:
         return joblib.cpu_count()
     if workers < 1:
-        raise InputError(f"{option('--jobs')} needs a number from 1 on; got {workers}.")
+        raise InputError(f"{option('--jobs')} needs a number of at least 1; got {workers}.")
     return workers
 
 

@@ -79,7 +79,7 @@ def fit_update(
     outcome, risk, group : shape (n,), local cases; ``risk`` is the frozen model's.
     step : ``"nothing"``; ``"threshold"``, set locally for the ``target`` sensitivity, the risks unchanged;
         ``"intercept"`` or ``"intercept_slope"``, the risks recalibrated and the threshold kept;
-        ``"shrunken"``, intercept and slope drawn towards no change by the factor 1 - 2 / statistic of
+        ``"shrunken"``, intercept and slope shrunk towards no change by the factor 1 - 2 / statistic of
         ``closed_testing``, not below 0; ``"closed_testing"``, the step that ``closed_testing`` chooses.
     threshold : the frozen model's, on its risks.
     assurance : of the step ``"threshold"``, as in ``thresholds.local_threshold``.
@@ -436,11 +436,11 @@ def fit_head(
     penalties: Sequence[float] = PENALTIES,
     seed: int | Sequence[int] = 0,
 ) -> Head:
-    """A head fitted on local cases, drawn towards the offset as far as grouped folds of them say.
+    """A head fitted on local cases, shrunk towards the offset as far as grouped folds of them say.
 
     The penalty of least log loss in grouped folds is taken. Kernel logistic regression: it minimises the sum
     of the log losses + weight' kernel weight / (2 C), the intercept free (Zhu and Hastie 2005,
-    doi:10.1198/106186005X25619); without an offset the weights are drawn to 0, with the frozen model's log
+    doi:10.1198/106186005X25619); without an offset the weights are shrunk to 0, with the frozen model's log
     odds as offset towards that model.
 
     Parameters

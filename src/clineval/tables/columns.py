@@ -293,7 +293,7 @@ def spelt_alike(values: Any, *, most: int | None = MOST_ALIKE) -> str:
     return f"{in_short(told)}{ALIKE}" if told else ""
 
 
-TAKEN_FOR_ONE = "so that several may be taken for one; write such names as text in the table anew."
+TAKEN_FOR_ONE = "so that several may be taken for one; write such names as text in the table."
 
 SHORTENED = " is a number that a spreadsheet shortened"
 
