@@ -133,7 +133,7 @@ def test_what_is_not_there_is_refused(tmp_path):
 
 
 def test_a_source_and_a_dataset_together_are_refused(folder, tmp_path):
-    with pytest.raises(InputError, match="either images of your own or --dataset"):
+    with pytest.raises(InputError, match="either images of your own or dataset; got"):
         audited(folder, tmp_path, dataset="phantom")
 
 

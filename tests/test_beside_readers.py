@@ -460,7 +460,7 @@ def test_options_that_do_not_fit_are_refused(words, said, tmp_path, capsys):
 
 
 def test_the_python_call_refuses_alike():
-    with pytest.raises(InputError, match="--reader needs a column of the table"):
+    with pytest.raises(InputError, match="readers needs a column of the table"):
         clineval.evaluate(table(), readers=BesideReaders(("PIRADS",)))
 
 

@@ -178,7 +178,7 @@ def test_a_disk_that_fills_up_keeps_what_was_saved(tmp_path, monkeypatch):
 
     with monkeypatch.context() as patch:
         patch.setattr(os, "fsync", nearly_full)
-        with pytest.raises(InputError, match=r"the disk is full.* with --resume reuses the trainings"):
+        with pytest.raises(InputError, match=r"the disk is full.* with resume=True reuses the trainings"):
             train_models(COHORT, settings=SETTINGS, names=["cnn"], jobs=1, finished=tmp_path)
     assert len(list(tmp_path.iterdir())) == 1
 

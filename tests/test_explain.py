@@ -215,6 +215,19 @@ def test_a_run_without_a_stored_model_has_no_maps(finished_run, tmp_path):
 
 @pytest.mark.parametrize(
     ("agreement", "stability", "said"),
+    [
+        (0.1, 0.7966, r"(rank correlation 0.797, must be at least 0.8)"),
+        (0.1, 0.5, r"(rank correlation 0.50, must be at least 0.8)"),
+        (0.3001, 0.9, r"(0.3001; limit 0.3)"),
+        (0.3, 0.9, r"(0.30; limit 0.3)"),
+    ],
+)
+def test_a_number_that_fails_never_looks_like_its_limit(agreement, stability, said):
+    assert said in explain.MapCheck(agreement, stability, float("nan")).reason
+
+
+@pytest.mark.parametrize(
+    ("agreement", "stability", "said"),
     [(0.1, 0.9, "depend on the model"), (0.4, 0.9, "fail this check"), (0.1, 0.5, "fail this check")],
 )
 def test_the_sentence_says_whether_the_maps_passed(agreement, stability, said):

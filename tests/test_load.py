@@ -100,12 +100,12 @@ def test_auto_without_data_is_the_phantom_and_says_why_without_a_path_of_this_ma
 
 
 def test_strict_without_data_is_refused_with_the_remedies(nowhere: Path) -> None:
-    with pytest.raises(Unavailable, match=r"Put the file at .*CLINEVAL_DATA.*--dataset phantom"):
+    with pytest.raises(Unavailable, match=r"Put the file at .*CLINEVAL_DATA.*dataset=.phantom"):
         load_cohort("breastmnist")
 
 
 def test_auto_at_another_size_is_refused_and_not_the_phantom() -> None:
-    with pytest.raises(Unavailable, match=r"breastmnist_64\.npz.*--dataset phantom --size 28"):
+    with pytest.raises(Unavailable, match=r"breastmnist_64\.npz.*dataset=.phantom.*size=28"):
         load_cohort("auto", size=64)
 
 
@@ -144,7 +144,7 @@ def test_the_phantom_by_its_name_says_so_and_follows_the_seed() -> None:
 
 
 def test_the_phantom_at_another_size_is_refused() -> None:
-    with pytest.raises(InputError, match="phantom set needs --size 28; got 64"):
+    with pytest.raises(InputError, match="phantom set needs size 28; got 64"):
         load_cohort("phantom", size=64)
 
 

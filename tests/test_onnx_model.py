@@ -61,7 +61,9 @@ def test_risks_are_those_of_the_formula_and_the_same_alone(cohort, tmp_path):
 
 def test_scoring_ends_after_the_seconds_that_a_model_may_take(cohort, tmp_path):
     one = given_model("blob", str(write(tmp_path, model=changed(endless))), cohort, timeout=0.5)
-    said = r"^Model blob, scoring the images by its graph: it did not end within 0\.5 s; .*--model-timeout\.$"
+    said = (
+        r"^Model blob, scoring the images by its graph: it did not end within 0\.5 s; .*with model_timeout\.$"
+    )
     with pytest.raises(InputError, match=said):
         train_models(cohort, settings=TrainingSettings(), names=("blob",), given=(one,), jobs=1)
 
@@ -106,9 +108,27 @@ def dropping(model, training=True):
     model.graph.node.append(helper.make_node("Dropout", ["risk", "ratio", "training"], ["dropped"]))
 
 
+def stamped(*, opset=17, ir=8, trees=None):
+    def change(model):
+        model.opset_import[0].version, model.ir_version = opset, ir
+        if trees:
+            model.opset_import.append(helper.make_opsetid("ai.onnx.ml", trees))
+
+    return change
+
+
 @pytest.mark.parametrize(
     ("change", "said"),
     [
+        (
+            stamped(opset=999),
+            r"it is of opset 999 of ai\.onnx; onnxruntime [0-9.]+, which is installed, reads",
+        ),
+        (
+            stamped(trees=99),
+            r"it is of opset 99 of ai\.onnx\.ml; .* reads up to \d+\. Export it with opset 17",
+        ),
+        (stamped(ir=99), r"it is of IR version 99; .* reads up to \d+\. Export it with opset 17, or install"),
         (random, r"expected the same risk at every call, got a random operator \(RandomUniform\)"),
         (dropping, r"got a random operator \(Dropout in training mode\)"),
         (external, "its weights are in another file"),
@@ -124,6 +144,21 @@ def test_a_graph_that_could_harm_or_cannot_be_asked_is_refused(cohort, tmp_path,
         given(path, cohort)
     with pytest.raises(ValueError, match=said):  # in a results folder, too
         onnx_graph.open_given_graph(path.read_bytes())
+
+
+def test_a_graph_that_onnxruntime_does_not_load_is_named_without_its_source_files():
+    raw = "[ONNXRuntimeError] : 1 : FAIL : /src/core/graph/model.cc:256 A::B(C&&, const D&) No such E"
+    assert onnx_graph._first_line(RuntimeError(raw)) == "No such E"
+    assert onnx_graph._first_line(RuntimeError("[ONNXRuntimeError] : 10 : INVALID_GRAPH : Odd")) == "Odd"
+
+
+def test_a_stored_graph_of_no_file_is_named_as_one(cohort, tmp_path):
+    stored = onnx_model.fit(given(write(tmp_path), cohort).settings)
+    named = (
+        onnx_model.read(stored.record, stored.arrays),
+        onnx_model.read({**stored.record, "file": None}, stored.arrays),
+    )
+    assert [each.name for each in named] == ["The model of 'blob.onnx'", "An ONNX model"]
 
 
 def test_dropout_that_is_off_is_taken(cohort, tmp_path):

@@ -94,7 +94,7 @@ def test_sixteen_bits_are_scaled_by_their_container_and_not_by_the_image():
 
 def test_twelve_bits_in_sixteen_are_refused_until_the_bits_are_named():
     deep = np.array([[0, 2048, 4095]], np.uint16)
-    with pytest.raises(Unusable, match=r"4,095 of 65,535, nearly black.*12 bits, say --bits 12"):
+    with pytest.raises(Unusable, match=r"4,095 of 65,535, nearly black.*12 bits, say bits=12"):
         grey_of(Image.fromarray(deep))
     assert np.asarray(grey_of(Image.fromarray(deep), bits=12)).tolist() == [[0, 128, 255]]
 

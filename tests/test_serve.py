@@ -569,11 +569,26 @@ def test_pictures_of_the_training_images_are_shown_only_where_they_are_the_very_
     assert len(open_run(finished_run).training_images) == 149
 
 
-def test_a_run_without_a_primary_model_is_served_by_its_first(run):
+def test_a_run_without_a_primary_model_is_served_by_the_one_that_takes_its_place_and_says_so(run):
     from dataclasses import replace
 
-    told = describe_run(replace(run, run=replace(run.run, primary=None)))
-    assert told["primary"]["model"] == next(iter(run.run.thresholds))
+    from clineval.pipeline.stored_run import FrozenThreshold
+
+    without = replace(run.run, primary=None)
+    told = describe_run(replace(run, run=without))
+    name, threshold = without.main
+    assert told["primary"] == {"model": name, "threshold": threshold}
+    assert name == without.names[-1]
+    assert (
+        f"No primary model is stored here; {name} takes its place, flagged at {threshold:.3f}"
+        in told["notice"]
+    )
+    assert "takes its place" not in describe_run(run)["notice"]
+    fixed = (FrozenThreshold("half", 0.5, "fixed"),)
+    chosen = (*fixed, FrozenThreshold("sensitivity_90", 0.2, "val"))
+    first, *others = run.run.names
+    mixed = replace(without, thresholds={first: chosen, **dict.fromkeys(others, fixed)})
+    assert mixed.main == (first, 0.2)
     bare = replace(run, run=replace(run.run, primary=None, thresholds=dict.fromkeys(run.run.thresholds, ())))
     with pytest.raises(InputError, match="has a frozen threshold"):
         describe_run(bare)

@@ -45,7 +45,7 @@ def test_combined_is_two_thirds_transfer_where_that_is_trained(trained, parts):
 
 def test_images_of_another_size_are_refused_before_anything_is_trained():
     settings = TrainingSettings(models=("transfer",))
-    with pytest.raises(InputError, match=r"got 28 x 28\. Load the data at this size: --size 224"):
+    with pytest.raises(InputError, match=r"got 28 x 28\. Load the data at this size: size=224"):
         train_models(phantom(1, cases=(16, 8, 8)), settings=settings)
 
 

@@ -423,7 +423,7 @@ def test_scoring_by_a_graph_ends_after_the_seconds_that_a_model_may_take(cohort,
         "\n    def to_onnx(self, path):\n        path.write_bytes((path.__class__(__file__).parent / "
         "'endless.onnx').read_bytes())\n"
     )
-    said = r"^Model mine, scoring the images by its graph: it did not end within 6 s; .*--model-timeout\.$"
+    said = r"^Model mine, scoring the images by its graph: it did not end within 6 s; .*with model_timeout\.$"
     with pytest.raises(InputError, match=said):
         learn(cohort, tmp_path, GOOD.replace("def make", f"{writing}def make"), timeout=6.0)
 
@@ -480,7 +480,7 @@ def test_what_is_no_model_is_refused_in_one_line_that_names_model_and_fold(cohor
 def test_a_model_that_takes_too_long_is_ended(cohort, tmp_path):
     code = f"import os, time\nopen({str(tmp_path / 'pid')!r}, 'w').write(str(os.getpid()))\ntime.sleep(600)"
     with pytest.raises(
-        InputError, match=r"Model mine, loading: it did not end within 2 s; .*--model-timeout"
+        InputError, match=r"Model mine, loading: it did not end within 2 s; .*with model_timeout"
     ):
         learn(cohort, tmp_path, code, timeout=2.0)
     pid = int((tmp_path / "pid").read_text())

@@ -310,3 +310,10 @@ def test_a_thousand_people_fill_the_square_call_by_call():
     assert drawn["missed"].startswith(f"M{3 * 10 + SHAPES['missed'][0]:g} ")
     last = 999
     assert f"M{last % COLUMNS * 10 + 3.7:g} {last // COLUMNS * 10 + 5:g}" in drawn["cleared"]
+
+
+def test_a_bound_that_decides_never_looks_like_what_it_is_held_to():
+    light = verdict(auc_logit=Estimate(0.65, 0.6, 0.6976)).lights[0]
+    assert "(95% CI 0.60 to 0.698): the whole interval lies below 0.70" in light.sentence
+    light = verdict(observed_expected=Estimate(1.1, 1.003, 1.3)).lights[1]
+    assert "1.10 (1.003 to 1.30)" in light.sentence

@@ -2,11 +2,11 @@
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from contextvars import ContextVar
 from importlib.util import find_spec
 from json import JSONDecodeError
 
 MOST_SHOWN = 10  # names in one refusal
+MOST_DIGITS = 10  # of a number beside its limit
 
 
 class InputError(ValueError):
@@ -21,6 +21,18 @@ def in_short(lines: Sequence[str]) -> str:
     """Up to ten of many lines, and how many more there are."""
     more = f"; and {len(lines) - MOST_SHOWN} more" if len(lines) > MOST_SHOWN else ""
     return "; ".join(lines[:MOST_SHOWN]) + more
+
+
+def digits_apart(value: float, limit: float, least: int = 2) -> int:
+    """How many decimals, ``least`` or more, show a number as another than the limit that it is held to.
+
+    Examples
+    --------
+    >>> digits_apart(0.55, 0.8), digits_apart(0.7966, 0.8), digits_apart(0.8, 0.8)
+    (2, 3, 2)
+    """
+    wanted = (each for each in range(least, MOST_DIGITS) if f"{value:.{each}f}" != f"{limit:.{each}f}")
+    return next(wanted, least)
 
 
 def reason_of(error: Exception) -> str:
@@ -44,17 +56,22 @@ def reason_of(error: Exception) -> str:
     return str(error) if isinstance(error, ValueError) else "a part of it is of another kind"
 
 
-_ON_COMMAND_LINE: ContextVar[bool] = ContextVar("on_command_line", default=False)
+_who_asks = ["Python"]  # of this process and all its threads; the last counts
 
 
 @contextmanager
-def on_command_line() -> Iterator[None]:
-    """Within it, messages name options as the command line has them."""
-    token = _ON_COMMAND_LINE.set(True)
+def on_command_line(asked: bool = True) -> Iterator[None]:
+    """Within it, messages name options as the command line has them, if it asked."""
+    _who_asks.append("command line" if asked else "Python")
     try:
         yield
     finally:
-        _ON_COMMAND_LINE.reset(token)
+        _who_asks.pop()
+
+
+def is_on_command_line() -> bool:
+    """Whether messages name options as the command line has them: for processes that work for this one."""
+    return _who_asks[-1] == "command line"
 
 
 def option(command_line: str, python: str | None = None) -> str:
@@ -67,7 +84,7 @@ def option(command_line: str, python: str | None = None) -> str:
     >>> option("--positive WORD", "positive=WORD")
     'positive=WORD'
     """
-    if _ON_COMMAND_LINE.get():
+    if is_on_command_line():
         return command_line
     return command_line.removeprefix("--").replace("-", "_") if python is None else python
 

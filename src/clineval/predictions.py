@@ -408,7 +408,8 @@ def _duplicate(columns: Mapping[str, Any], key: NDArray[np.int64], index: int, o
         f"{origin.row(index)}, column 'case': {columns['case'].iloc[index]!r} stands twice for model "
         f"{columns['model'].iloc[index]!r} and split {columns['split'].iloc[index]!r} "
         f"(first in row {earlier + 1}); keep one row per model and case, "
-        "or, where they are images of one patient, leave --case-column out and give --group-column."
+        "or, where they are images of one patient, name no column as the case and give "
+        f"{option('--group-column', 'the one that groups them')}."
     )
 
 

@@ -15,7 +15,7 @@ from clineval.data.duplicates import DETAIL, Pair
 from clineval.data.image_files import DEEP, ReadImage, Unusable, read_images
 from clineval.data.preparation import few_levels
 from clineval.data.similarity import Images
-from clineval.errors import InputError, Progress
+from clineval.errors import InputError, Progress, option
 
 BLANK = 3.0  # grey levels: standard deviation below which nothing is shown
 WHITE = 250  # grey level from which a pixel counts as saturated
@@ -319,7 +319,8 @@ def check_codes(codes: Iterable[str]) -> tuple[str, ...]:
     unknown = [code for code in asked if code not in KINDS]
     if unknown:
         raise InputError(
-            f"--fail-on needs codes from {_KINDS[0].code} to {_KINDS[-1].code}; got {', '.join(unknown)}."
+            f"{option('--fail-on')} needs codes from {_KINDS[0].code} to {_KINDS[-1].code}; got "
+            f"{', '.join(unknown)}."
         )
     return asked
 

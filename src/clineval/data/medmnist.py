@@ -79,8 +79,8 @@ def condition_of(dataset: str, asked: str | None = None) -> Condition:
     if not wanted:
         raise InputError(
             f"{facts.title} has {len(facts.labels)} {'findings' if facts.multi_label else 'classes'}; "
-            f"say which is the condition, e.g. --condition {facts.labels[0]!r}: one of {listed}, or several "
-            f"joined by {JOINED.strip()!r}."
+            f"say which is the condition, e.g. {option('--condition')} {facts.labels[0]!r}: one of {listed}, "
+            f"or several joined by {JOINED.strip()!r}."
         )
     parts = [wanted] if wanted in known else [part.strip() for part in wanted.split(JOINED)]
     unknown = [part for part in parts if part not in known]
@@ -182,9 +182,12 @@ def _most_bytes(facts: SetFacts, size: int) -> int:
 
 def _remedies(dataset: str, size: int, target: Path | None = None) -> str:
     place = target or cache_folder() / file_name(dataset, size)
+    synthetic = option("--dataset phantom", 'dataset="phantom"')
+    if size != phantom.SIZE:
+        synthetic += option(f" --size {phantom.SIZE}", f", size={phantom.SIZE}")
     return (
         f"Put the file at {place}, or set CLINEVAL_DATA to the folder that holds it, "
-        f"or use --dataset phantom{'' if size == 28 else ' --size 28'} (synthetic images)."
+        f"or use {synthetic} (synthetic images)."
     )
 
 
@@ -475,7 +478,8 @@ def _phantom(size: int, condition: str | None, *, seed: int, reason: str) -> Coh
         raise InputError(f"The phantom set has one condition, {phantom.CONDITION}; got {condition!r}.")
     if size != phantom.SIZE:
         raise InputError(
-            f"The phantom set needs --size {phantom.SIZE}; got {size}. Real data exists at more sizes."
+            f"The phantom set needs {option('--size')} {phantom.SIZE}; got {size}. Real data exists at more "
+            "sizes."
         )
     return phantom.phantom(seed=seed, reason=reason)
 

@@ -72,7 +72,7 @@ def square_to_score(grey: Image.Image, *, side: int, fit: str = "crop") -> NDArr
         )
     _check_levels(grey, where="")
     part = grey.crop(box_of(*grey.size, fit=fit))
-    _check_levels(part, where=f" in the square that is scored (--fit {fit})")
+    _check_levels(part, where=f" in the square that is scored ({option('--fit')} {fit})")
     return square(grey, side=side, fit=fit)
 
 
@@ -177,12 +177,15 @@ def grey_of_deep(values: NDArray[np.integer], *, bits: int) -> NDArray[np.uint8]
     """Grey levels from 0 to ``2**bits - 1`` brought to 0 to 255. Raises Unusable as ``grey_of`` does."""
     brightest, white = int(values.max(initial=0)), 2**bits - 1
     if brightest > white:
-        raise Unusable(f"its brightest pixel is {brightest:,}, more than {bits} bits hold; say --bits 16")
+        raise Unusable(
+            f"its brightest pixel is {brightest:,}, more than {bits} bits hold; say "
+            f"{option('--bits 16', 'bits=16')}"
+        )
     if 0 < brightest * 256 < white * FEWEST_LEVELS:
         needed = max(8, brightest.bit_length())
         raise Unusable(
             f"its brightest pixel is {brightest:,} of {white:,}, nearly black; "
-            f"if its grey levels have {needed} bits, say --bits {needed}"
+            f"if its grey levels have {needed} bits, say {option(f'--bits {needed}', f'bits={needed}')}"
         )
     return looked_up(values, np.rint(np.arange(white + 1) * (255 / white)).astype(np.uint8))
 

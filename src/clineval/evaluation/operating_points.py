@@ -222,8 +222,8 @@ def parse_rule(text: str) -> Rule:
     rule = found and Rule(found["measure"], float(found["target"]), float(found["confidence"]))
     if not rule or not (0 < rule.target < 1 and 0 < rule.confidence < 1):
         raise InputError(
-            "--threshold-rule needs a sensitivity or specificity and a confidence, such as "
-            f"'sensitivity>=0.90@0.95'; got {text!r}."
+            f"{option('--threshold-rule', 'threshold_rules')} needs a sensitivity or specificity and a "
+            f"confidence, such as 'sensitivity>=0.90@0.95'; got {text!r}."
         )
     return rule
 
@@ -243,8 +243,9 @@ def guarantees(
     for rule in rules:
         if source is None:
             raise InputError(
-                f"--threshold-rule needs development data of {model!r}: rows of split {OUT_OF_FOLD} or "
-                f"{VAL}; got none. A guarantee cannot come from the cases that are scored."
+                f"{option('--threshold-rule', 'threshold_rules')} needs development data of {model!r}: rows "
+                f"of split {OUT_OF_FOLD} or {VAL}; got none. A guarantee cannot come from the cases that are "
+                "scored."
             )
         cases = there[source]
         chosen = guaranteed_threshold(

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from clineval.errors import InputError
+from clineval.errors import InputError, option
 from clineval.files import to_plain
 from clineval.settings import ReaderSettings
 from clineval.statistics import readers as panels
@@ -255,10 +255,11 @@ def check_fit(table: ReadingTable, study: Readings, settings: ReaderSettings) ->
     """
     columns = table.columns
     if len(study.readers) < 2 and settings.design != "fixed_readers":
+        fixed = option("--design fixed-readers", 'design="fixed_readers"')
         raise InputError(
             f"{table.row(0)}, column {columns.reader!r}: expected at least two readers, got "
-            f"{study.readers[0]!r} in every row. Take the reader as fixed (--design fixed-readers), or set "
-            "a model beside one reader with: clineval evaluate --reader COLUMN"
+            f"{study.readers[0]!r} in every row. Take the reader as fixed ({fixed}), or set a "
+            "model beside one reader with: clineval evaluate --reader COLUMN"
         )
     for modality in study.modalities:
         _check_modality(table, modality)
@@ -310,10 +311,11 @@ def _check_complete(table: ReadingTable, study: Readings) -> None:
         first = int(np.argmax(table.case == study.cases[c]))
         modality = f" with modality {study.modalities[m]!r}" if len(study.modalities) > 1 else ""
         who = f"reader {study.readers[r]!r}{modality}"
+        other = option("--covariance jackknife", 'covariance="jackknife"')
         raise InputError(
             f"{table.row(first)}, column {table.columns.case!r}: expected case {study.cases[c]!r} to be "
             f"read by every reader, got no row by {who} ({len(missing)} readings are missing). Add "
-            "them, or use --covariance jackknife."
+            f"them, or use {other}."
         )
 
 
@@ -477,13 +479,15 @@ def _plan(performance: Performance, settings: ReaderSettings) -> Plan | None:
         return None
     if len(performance.modalities) != 2:
         raise InputError(
-            "--power plans a comparison of two modalities from the variances of a study that has two, got "
-            f"{len(performance.modalities)}. Name the column with --modality-column."
+            f"{option('--power')} plans a comparison of two modalities from the variances of a study that "
+            f"has two, got {len(performance.modalities)}. Name the column with "
+            f"{option('--modality-column', 'modality')}."
         )
     components = panels.variance_components(performance)
     if not np.isfinite([components.error, components.cov1]).all():
         raise InputError(
-            f"--power plans from the variances of this study, which has none: {performance.method}."
+            f"{option('--power')} plans from the variances of this study, which has none: "
+            f"{performance.method}."
         )
     studies = panels.study_sizes(
         components,

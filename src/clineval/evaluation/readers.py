@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from clineval.errors import InputError
+from clineval.errors import InputError, option
 from clineval.evaluation.operating_points import GUARANTEED, points_for
 from clineval.evaluation.populations import Cases, Population
 from clineval.evaluation.records import (
@@ -95,13 +95,18 @@ def check_readers(asked: BesideReaders, columns: Iterable[str]) -> None:
         column, acts, cut = _parts(spec)
         if column not in there or (acts and not cut):
             raise InputError(
-                f"--reader needs a column of the table, or one with a cut such as 'BIRADS>=4'; got {spec!r}. "
-                f"The table has {', '.join(there)}."
+                f"{_named()} needs a column of the table, or one with a cut such as 'BIRADS>=4'; got "
+                f"{spec!r}. The table has {', '.join(there)}."
             )
     for name in ("prevalence", "acting_threshold"):
         value = getattr(asked, name)
         if value is not None and not 0 < value < 1:
-            raise InputError(f"--{name.replace('_', '-')} needs a number between 0 and 1; got {value:g}.")
+            asked_as = option(f"--{name.replace('_', '-')}")
+            raise InputError(f"{asked_as} needs a number between 0 and 1; got {value:g}.")
+
+
+def _named() -> str:
+    return option("--reader", "readers")
 
 
 def _parts(spec: str) -> tuple[str, str, str]:
@@ -129,7 +134,7 @@ def _column(table: pd.DataFrame, rows: NDArray[np.int64], spec: str, asked: Besi
             f"{place(0)}: expected different ratings, got {str(texts[0])!r} in all {len(rows)} rows."
         )
     words = dict(zip(rating[rows].tolist(), texts.tolist(), strict=True))
-    at = cut_in(cut, order=asked.order, option="--reader") if acts else None
+    at = cut_in(cut, order=asked.order, option=_named()) if acts else None
     return ReaderColumn(column, rating, words, at, cut, _category(words, at, asked))
 
 
@@ -158,7 +163,8 @@ def _one_reading_per_case(
 def _category(words: Mapping[float, str], cut: float | None, asked: BesideReaders) -> tuple[float, ...]:
     """The ratings named by the user, else the lowest one at which the reader acts, among few."""
     if asked.category:
-        return tuple(cut_in(each, order=asked.order, option="--reader-category") for each in asked.category)
+        named = option("--reader-category", "category")
+        return tuple(cut_in(each, order=asked.order, option=named) for each in asked.category)
     acted = [value for value in words if cut is not None and value >= cut]
     return (min(acted),) if acted and len(words) <= MOST_CATEGORIES else ()
 

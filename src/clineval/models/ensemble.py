@@ -11,7 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from clineval.data.cohort import Cohort, derived_seed, grouped_folds
-from clineval.errors import InputError, Progress
+from clineval.errors import InputError, Progress, option
 from clineval.models.classifier import BUILT_IN, KINDS, Given
 from clineval.models.network import LearningCurve
 from clineval.models.parallel import Fitted, Indices, Job, Material, run_jobs
@@ -214,7 +214,8 @@ def check_device(device: str) -> None:
     if kind not in DEVICES:
         raise InputError(f"The device must be one of {', '.join(DEVICES)}; got {device!r}.")
     if kind != "cpu" and not _is_present(kind):
-        raise InputError(f"This machine has no {kind} device that torch can use; train with --device cpu.")
+        on_cpu = option("--device cpu", 'device="cpu"')
+        raise InputError(f"This machine has no {kind} device that torch can use; train with {on_cpu}.")
 
 
 def check_early_stopping(kind: str) -> None:
@@ -238,14 +239,18 @@ def check_watched(outcome: NDArray[np.bool_]) -> None:
     if not len(outcome):
         raise InputError(
             "Early stopping needs a validation split to watch; there is none. "
-            "Give the cohort a split named val, or train with --early-stopping off."
+            f"Give the cohort a split named val, or train with {_without_stopping()}."
         )
     if outcome.all() or not outcome.any():
         missing = "without" if outcome.all() else "with"
         raise InputError(
             f"Early stopping needs validation cases with and without the condition; none of the "
-            f"{len(outcome)} is {missing} it. Use another split, or train with --early-stopping off."
+            f"{len(outcome)} is {missing} it. Use another split, or train with {_without_stopping()}."
         )
+
+
+def _without_stopping() -> str:
+    return option("--early-stopping off", 'early_stopping="off"')
 
 
 def plan_jobs(cohort: Cohort, name: str, settings: TrainingSettings, given: Given | None = None) -> list[Job]:

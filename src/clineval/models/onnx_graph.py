@@ -2,6 +2,7 @@
 
 import math
 import os
+import re
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -36,6 +37,9 @@ MOST_AT_ONCE = 8  # of their runs: each has its share of that memory on a machin
 MOST_SECONDS = 60.0  # of one run
 _ends: ContextVar[float] = ContextVar("ends", default=math.inf)  # when all runs must have ended
 LOOK_EVERY = 0.1  # seconds between two looks at the clock
+_SOURCE = r"^\[ONNXRuntimeError\] : \d+ : \w+ : (/\S+:\d+ .*?\) )?"  # of its messages: where they arose
+_NEWEST_OPSET = r"for domain (\S+) is till opset (\d+)"
+_NEWEST_IR = r"max supported IR version: (\d+)"
 STANDARD = ("", "ai.onnx", "ai.onnx.ml")  # domains whose operators onnxruntime has itself
 RANDOM = (
     "RandomUniform", "RandomUniformLike", "RandomNormal", "RandomNormalLike", "Multinomial", "Bernoulli",
@@ -248,7 +252,8 @@ def open_given_graph(content: bytes) -> GivenGraph:
     try:
         session = _bounded_session(content)
     except Exception as error:
-        raise ValueError(f"onnxruntime does not load it ({_first_line(error)})") from error
+        reason = _too_new(model, str(error)) or f"onnxruntime does not load it ({_first_line(error)})"
+        raise ValueError(reason) from error
     return GivenGraph(inputs[0], tuple(map(_port, model.graph.output)), session, content)
 
 
@@ -381,7 +386,25 @@ def _port(value: ValueInfoProto) -> Port:
     return Port(value.name, element, shape)
 
 
+def _too_new(model: onnx.ModelProto, said: str) -> str:
+    """That the installed onnxruntime is older than a graph's opset or IR version; empty where it is not."""
+    of_domain, of_format = re.search(_NEWEST_OPSET, said), re.search(_NEWEST_IR, said)
+    if of_domain is not None:
+        given = {each.domain or "ai.onnx": each.version for each in model.opset_import}
+        domain, newest = of_domain.groups()
+        found = f"opset {given.get(domain, 'unknown')} of {domain}"
+    elif of_format is not None:
+        found, newest = f"IR version {model.ir_version}", of_format[1]
+    else:
+        return ""
+    return (
+        f"it is of {found}; onnxruntime {onnxruntime.__version__}, which is installed, reads up to {newest}. "
+        f"Export it with opset {OPSET}, or install a newer onnxruntime"
+    )
+
+
 def _first_line(error: Exception) -> str:
     if "bfc_arena" in str(error):  # onnxruntime's own words name its source files
         return f"it needs more memory than the {MOST_MEMORY >> 30} GiB that such graphs have"
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+    line = (str(error).strip().splitlines() or [type(error).__name__])[0]
+    return re.sub(_SOURCE, "", line)[:200]

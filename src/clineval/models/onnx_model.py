@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import expit, softmax
 
-from clineval.errors import InputError
+from clineval.errors import InputError, option
 from clineval.files import parse_json, read_regular
 from clineval.models.onnx_graph import MOST_GRAPH, GivenGraph, OutOfTime, Port, open_given_graph, within
 from clineval.models.preprocessing import Images, View
@@ -169,7 +169,7 @@ def frozen_model(name: str, path: Path, *, side: int, condition: str, timeout: f
     if takes != side:
         raise InputError(
             f"Model {name} takes images of {takes} x {takes} pixels; those of this run have "
-            f"{side} x {side}. Choose --size {takes}, or another model."
+            f"{side} x {side}. Choose {option(f'--size {takes}', f'size={takes}')}, or another model."
         )
     if found is None:
         raise InputError(f"Model {name}: {beside} lacks 'condition', which this run checks.")
@@ -210,7 +210,7 @@ def scored_within(timeout: float, name: str) -> Iterator[None]:
     except OutOfTime:
         raise InputError(
             f"Model {name}, scoring the images by its graph: it did not end within {timeout:g} s; allow more "
-            "with --model-timeout."
+            f"with {option('--model-timeout')}."
         ) from None
 
 
@@ -230,7 +230,8 @@ def shapes(record: Mapping[str, Any], height: int, width: int) -> Shapes:
 def read(record: Mapping[str, Any], arrays: Arrays) -> OnnxModel:
     """The model from its stored form; ValueError where graph and reading do not fit each other."""
     graph = open_given_graph(arrays["graph"].astype(np.uint8).tobytes())
-    name = f"The model of {record['file']!r:.80}" if "file" in record else OnnxModel.name
+    file = record.get("file")  # none of a function that no file leads to
+    name = OnnxModel.name if file is None else f"The model of {file!r:.80}"
     return OnnxModel(graph, reading_of(_nested(record["reading"]), graph), name)
 
 

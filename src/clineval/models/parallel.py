@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from clineval.data.cohort import Cohort, grouped_folds
-from clineval.errors import InputError, Progress, option
+from clineval.errors import InputError, Progress, is_on_command_line, on_command_line, option
 from clineval.files import program_version
 from clineval.models.classifier import KINDS, Lesson, risk_of
 from clineval.models.network import ARCHITECTURE
@@ -284,8 +284,12 @@ def worker_versions() -> dict[str, str]:
     return {"python": platform.python_version(), PROGRAM: program_version(), **versions()}
 
 
-def perform_like(expected: dict[str, str], material: Material, job: Job) -> Fitted | InputError:
+def perform_like(
+    expected: dict[str, str], material: Material, job: Job, asked: bool = False
+) -> Fitted | InputError:
     """One training on a worker, refused where the worker's versions are not ``expected``.
+
+    ``asked`` says whether the command line did, for messages.
 
     What a model of the user's does wrong is returned, for raising it would have it tried again.
     """
@@ -293,7 +297,8 @@ def perform_like(expected: dict[str, str], material: Material, job: Job) -> Fitt
     if found != expected:
         raise _other_versions("a worker", expected, found)
     try:
-        return perform(material, job)
+        with on_command_line(asked):
+            return perform(material, job)
     except InputError as error:
         return error
 
@@ -307,7 +312,9 @@ def _hand_out(
 
     def hand_out(count: int) -> None:
         for key, task in (item for _, item in zip(range(count), waiting, strict=False)):
-            future = client.submit(perform_like, expected, *task, pure=False, retries=LOSSES)
+            future = client.submit(
+                perform_like, expected, *task, is_on_command_line(), pure=False, retries=LOSSES
+            )
             running[future] = key
             finished.add(future)
 
@@ -512,7 +519,9 @@ def _begun(calls: Sequence[Callable[[], T]], workers: int) -> Iterator[Iterator[
         warnings.filterwarnings("ignore", message="A worker stopped while some jobs")
         warnings.filterwarnings("ignore", message="[0-9]+ tasks ")  # of what an error leaves undone
         with _deaf_to_hangup():
-            begun = parallel(joblib.delayed(_watched)(os.getpid(), call) for call in calls)
+            begun = parallel(
+                joblib.delayed(_watched)(os.getpid(), is_on_command_line(), call) for call in calls
+            )
         with contextlib.closing(begun) as arriving:
             yield _checked(arriving, len(calls))
 
@@ -562,13 +571,14 @@ def end_with(parent: int) -> None:
 _WATCHED: list[int] = []  # the parent whose end this process watches for, once it does
 
 
-def _watched(parent: int, call: Callable[[], T]) -> T | Exception:
+def _watched(parent: int, asked: bool, call: Callable[[], T]) -> T | Exception:
     """A call in a process of its own; its error is returned, for joblib may lose one that is raised."""
     if not _WATCHED:
         _WATCHED.append(parent)
         end_with(parent)
     try:
-        return call()
+        with on_command_line(asked):
+            return call()
     except Exception as error:
         error.add_note(traceback.format_exc())
         return error

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
-from clineval.errors import InputError
+from clineval.errors import InputError, option
 from clineval.files import parse_json, read_regular, write_whole
 
 FORMAT = 3  # of a stored model; changes with anything that changes what arrays or features mean
@@ -172,5 +172,6 @@ def _write(path: Path, content: bytes) -> None:
         reason = "the disk is full" if error.errno == errno.ENOSPC else (error.strerror or str(error))
         raise InputError(
             f"Cannot save {path.name} in {path.parent}: {reason}. Make room or choose another folder; the "
-            "same command with --resume reuses the trainings that are finished (a study always does)."
+            f"same again with {option('--resume', 'resume=True')} reuses the trainings that are finished (a "
+            "study always does)."
         ) from error

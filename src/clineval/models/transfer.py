@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from clineval.errors import InputError
+from clineval.errors import InputError, option
 from clineval.models import svm
 from clineval.models.onnx_graph import Graph, one_thread_session
 from clineval.models.preprocessing import Images, View
@@ -303,7 +303,7 @@ def check_trainable(height: int, width: int) -> None:
 def _other_images(found: str) -> InputError:
     return InputError(
         f"The model transfer needs grey images as uint8 of {SIDE} x {SIDE} pixels; got {found}. "
-        f"Load the data at this size: --size {SIDE}"
+        f"Load the data at this size: {option(f'--size {SIDE}', f'size={SIDE}')}"
     )
 
 

@@ -266,7 +266,7 @@ def ready(models: Sequence[PythonModel]) -> contextlib.AbstractContextManager[No
 def _problem(ending: Ending, folder: Path, *, timeout: float) -> str:
     """What went wrong in a process that trained a model; empty where nothing did."""
     if ending.late:
-        return f"it did not end within {timeout:g} s; allow more with --model-timeout"
+        return f"it did not end within {timeout:g} s; allow more with {option('--model-timeout')}"
     written = folder / user_worker.PROBLEM
     if written.is_file():
         return str(json.loads(written.read_text(encoding="utf-8")))

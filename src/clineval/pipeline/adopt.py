@@ -13,7 +13,7 @@ from threadpoolctl import threadpool_limits
 
 from clineval import results as provenance
 from clineval.data.own_images import OwnCohort
-from clineval.errors import Announce, InputError, silent
+from clineval.errors import Announce, InputError, option, silent
 from clineval.evaluation import Evaluation, Primary, read_evaluation
 from clineval.evaluation.adoption import (
     HEADS,
@@ -166,11 +166,13 @@ def adopt_run(
 
 def _check_settings(settings: AdoptionSettings) -> None:
     if settings.update not in UPDATES:
-        raise InputError(f"--update needs one of {', '.join(UPDATES)}; got {settings.update!r}.")
+        raise InputError(f"{option('--update')} needs one of {', '.join(UPDATES)}; got {settings.update!r}.")
     for name in ("target", "assurance"):
         value = getattr(settings, name)
         if value is not None and not 0 < value < 1:
-            raise InputError(f"--{name} needs a number between 0 and 1, such as 0.9; got {value:g}.")
+            raise InputError(
+                f"{option(f'--{name}')} needs a number between 0 and 1, such as 0.9; got {value:g}."
+            )
     scale_of(settings.local.evaluation)
 
 
@@ -242,7 +244,7 @@ def _heads(
             else "no model of the run has a last layer that can be refitted (logreg, transfer)"
         )
         if settings.update in HEADS:
-            raise InputError(f"--update {settings.update}: {reason}. Use another update.")
+            raise InputError(f"{option('--update')} {settings.update}: {reason}. Use another update.")
         return {}, LocalHeads(parts=run.parts, reason=reason)
     announce("Fitting the last layer on the local images")
     features = {name: head_features(run.models[name], _views(run, name, scored, settings)) for name in names}

@@ -19,7 +19,7 @@ from clineval.data.findings import Finding, check_codes, counts, findings, in_or
 from clineval.data.image_files import as_cell
 from clineval.data.own_images import OwnImages, read_own_images
 from clineval.data.similarity import Images
-from clineval.errors import Announce, InputError, silent
+from clineval.errors import Announce, InputError, option, silent
 from clineval.files import CsvRows, text_cell, write_json
 from clineval.results.folder import replace_folder, require_apart
 
@@ -85,7 +85,8 @@ def audit_source(
         given(threshold)  # refused before thousands of images are read
     if source is not None and dataset is not None:
         raise InputError(
-            f"audit needs either images of your own or --dataset; got {source.name} and {dataset}."
+            f"audit needs either images of your own or {option('--dataset')}; got {source.name} and "
+            f"{dataset}."
         )
     recorder = results.Recorder()
     settings = {
@@ -101,7 +102,9 @@ def audit_source(
         and source.is_dir()
         and Path(os.path.realpath(target)).is_relative_to(source.resolve())
     ):
-        raise InputError(f"--out {target} lies inside the audited images; choose a folder outside them.")
+        raise InputError(
+            f"{option('--out')} {target} lies inside the audited images; choose a folder outside them."
+        )
     require_apart(target, source)
     with replace_folder(target, kind="audit", force=force) as folder:
         with recorder.step("audit"):

@@ -245,7 +245,8 @@ def write_coverage(
     wanted = list(_simulable(evaluation, table))
     if not wanted:
         raise InputError(
-            "--coverage needs a model with an AUC above .5 and below 1 on cases of both outcomes; got none."
+            f"{option('--coverage')} needs a model with an AUC above .5 and below 1 on cases of both "
+            "outcomes; got none."
         )
     found = [
         {
@@ -274,8 +275,9 @@ def _simulable(evaluation: Evaluation, table: pd.DataFrame) -> Iterator[tuple[st
                 continue
             if len(cases) > MOST_SIMULATED:
                 raise InputError(
-                    f"--coverage simulates sets of the size of {part.name!r}, up to {MOST_SIMULATED} cases; "
-                    f"got {len(cases)}, at which no interval's method needs a simulation. Leave it out."
+                    f"{option('--coverage')} simulates sets of the size of {part.name!r}, up to "
+                    f"{MOST_SIMULATED} cases; got {len(cases)}, at which no interval's method needs a "
+                    "simulation. Leave it out."
                 )
             yield model, part.name, cases, auc
 

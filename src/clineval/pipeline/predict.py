@@ -24,7 +24,7 @@ from clineval.data.image_files import (
 )
 from clineval.data.preparation import DEEP, Unusable, check_preparation, grey_of_colour
 from clineval.data.similarity import Recognised, recognise
-from clineval.errors import InputError, Progress, in_short, option
+from clineval.errors import InputError, Progress, digits_apart, in_short, option
 from clineval.files import CsvRows, json_text, write_whole
 from clineval.models.scattering import Distance
 from clineval.pipeline.stored_run import (
@@ -390,7 +390,7 @@ def warnings_of(
     grey = images if images.ndim == 3 else grey_of_colour(images)
     seen = {} if run.reference is None else {each.row: each for each in recognise(run.reference.trace, grey)}
     dark = nearly_black(grey)
-    sees_colour = run.primary is not None and run.primary[0] in run.in_colour
+    sees_colour = run.main[0] in run.in_colour
     found = []
     for row in range(len(images)):
         warned = [*_unlike(run, far, row), *_seen(seen.get(row))]
@@ -411,12 +411,17 @@ def _unlike(run: StoredRun, far: Distance | None, row: int) -> Iterator[Warned]:
     if far is not None and far.unlike[row]:
         limits = _limits(run)
         beyond = [
-            f"{name} distance {values[row]:.2f}, limit {limits[f'{name}_distance']:.2f}"
+            _beyond(name, values[row], limit)
             for name, values in (("texture", far.texture), ("grey", far.grey))
-            if values[row] > limits[f"{name}_distance"]
+            if values[row] > (limit := limits[f"{name}_distance"])
         ]
         text = f"This image is unlike the training images ({'; '.join(beyond)}): do not rely on its risk."
         yield Warned("unlike_training", text)
+
+
+def _beyond(name: str, distance: float, limit: float) -> str:
+    digits = digits_apart(distance, limit)
+    return f"{name} distance {distance:.{digits}f}, limit {limit:.{digits}f}"
 
 
 def _seen(known: Recognised | None) -> Iterator[Warned]:

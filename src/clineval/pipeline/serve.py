@@ -90,13 +90,11 @@ class Served:
 
     @property
     def main(self) -> tuple[str, float]:
-        """The model that the page speaks of first, and its threshold; the first one where none is primary."""
-        if self.run.primary is not None:
-            return self.run.primary
-        model = next((name for name, points in self.run.thresholds.items() if points), "")
-        if not model:
+        """The model that the page speaks of first, and its threshold."""
+        model, threshold = self.run.main
+        if np.isnan(threshold):
             raise InputError(f"No model of {self.folder} has a frozen threshold; run clineval run again.")
-        return model, self.run.thresholds[model][0].threshold
+        return model, threshold
 
     @cached_property
     def outcomes(self) -> Mapping[str, bool]:
@@ -477,9 +475,10 @@ class LoadedRun:
     _ready: dict[tuple[str, bool], Any] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def __repr__(self) -> str:
-        model, threshold = self.run.primary or ("none", np.nan)
+        model, threshold = self.run.main
         acts = "no threshold" if np.isnan(threshold) else f"flagged at {threshold:.3f} or above"
-        return f"Run: {self.run.condition}\nModels: {', '.join(self.run.names)}\nPrimary: {model}, {acts}"
+        first = "Primary" if self.run.primary is not None else "In place of a primary model"
+        return f"Run: {self.run.condition}\nModels: {', '.join(self.run.names)}\n{first}: {model}, {acts}"
 
     def explainer(self, model: str | None = None, *, matching: bool = True) -> Any:
         """A model of the run, by default the primary one, beside its randomised versions; made once.

@@ -238,14 +238,27 @@ class StoredRun:
 
     @property
     def main(self) -> tuple[str, float]:
-        """The primary model and its threshold; the last model where the run named none. NaN: no threshold."""
-        return self.primary or (self.names[-1], self.threshold_of(self.names[-1]))
+        """The primary model and its threshold (NaN: it has none).
+
+        Where the run named none, or it could not be stored, the last model with a threshold that was chosen
+        takes its place, else the last with any, else the last: combined ones come last.
+        """
+        if self.primary is not None:
+            return self.primary
+        chosen = [name for name in self.names if any(_is_chosen(each) for each in self.thresholds[name])]
+        any_at_all = [name for name in self.names if self.thresholds[name]]
+        name = (chosen or any_at_all or self.names)[-1]
+        return name, self.threshold_of(name)
 
     def threshold_of(self, model: str) -> float:
         """The first of a model's frozen thresholds that was chosen, else the default one; NaN for none."""
         given = self.thresholds[model]
-        points = [each for each in given if each.chosen_on != "fixed"] or list(given)
+        points = [each for each in given if _is_chosen(each)] or list(given)
         return points[0].threshold if points else math.nan
+
+
+def _is_chosen(threshold: FrozenThreshold) -> bool:
+    return threshold.chosen_on != "fixed"
 
 
 @dataclass(frozen=True)
@@ -526,15 +539,28 @@ def _reasons(not_stored: Mapping[str, str]) -> str:
 def left_out(run: StoredRun) -> str:
     """What is left out of the answer and why; empty where nothing is.
 
-    These are models that were not stored; of a model without a run what only a run has.
+    These are models that were not stored, and which takes the primary one's place; of a model without a run
+    what only a run has.
     """
     if run.alone is None:
-        return f"Not scored: {_reasons(run.not_stored)}." if run.not_stored else ""
+        not_scored = f"Not scored: {_reasons(run.not_stored)}." if run.not_stored else ""
+        return " ".join(filter(None, (not_scored, _in_its_place(run))))
     (thresholds,) = run.thresholds.values()
     flags = (
-        "" if thresholds else f" Not flagged: no threshold (--threshold, or in {_record(run.alone.file)})."
+        ""
+        if thresholds
+        else f" Not flagged: no threshold ({option('--threshold', 'thresholds')}, or in "
+        f"{_record(run.alone.file)})."
     )
     return run.alone.lacks + flags
+
+
+def _in_its_place(run: StoredRun) -> str:
+    if run.primary is not None:
+        return ""
+    name, threshold = run.main
+    acts = "without a threshold" if math.isnan(threshold) else f"flagged at {threshold:.3f} or above"
+    return f"No primary model is stored here; {name} takes its place, {acts}."
 
 
 def _record(file: str) -> str:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from clineval.data.audit import Audit, deduplicated
 from clineval.data.cohort import Cohort, grouped_folds
-from clineval.errors import Announce, InputError, in_short
+from clineval.errors import Announce, InputError, in_short, option
 from clineval.evaluation.operating_points import TARGET
 from clineval.evaluation.sites import plan, units
 from clineval.files import PREDICTIONS, write_json
@@ -326,8 +326,8 @@ def site_of(cohort: Cohort, column: str) -> NDArray[np.str_]:
     if column not in cohort.attributes:
         known = in_short(list(cohort.attributes)) or "none"
         raise InputError(
-            f"--site-column needs one of the table's further columns ({known}); got {column!r}, which is not "
-            "there, serves as image, outcome or group, or is left out as it identifies people."
+            f"{option('--site-column')} needs one of the table's further columns ({known}); got {column!r}, "
+            "which is not there, serves as image, outcome or group, or is left out as it identifies people."
         )
     return cohort.attributes[column].astype(str)
 

@@ -17,7 +17,7 @@ from PIL import Image
 from clineval.data.audit import working_images
 from clineval.data.cohort import Cohort, Exploration
 from clineval.data.similarity import Alignment, alignments, overlap
-from clineval.errors import InputError, reason_of
+from clineval.errors import InputError, digits_apart, reason_of
 from clineval.evaluation import Evaluation, read_evaluation
 from clineval.evaluation.records import OperatingPoint
 from clineval.files import EVALUATION, PREDICTIONS, PREDICTIONS_PARQUET, PROVENANCE, write_json
@@ -239,14 +239,16 @@ class MapCheck:
         if isnan(self.agreement):
             return "it cannot be compared with the map of a randomised model"
         if self.agreement >= MOST_AGREEMENT:
+            digits = digits_apart(self.agreement, MOST_AGREEMENT)
             return (
                 "its pattern resembles too closely that of models with random weights, regardless of sign "
-                f"({self.agreement:.2f}; limit {MOST_AGREEMENT:g})"
+                f"({self.agreement:.{digits}f}; limit {MOST_AGREEMENT:g})"
             )
         if not self.stability >= LEAST_STABILITY:
+            digits = digits_apart(self.stability, LEAST_STABILITY)
             return (
-                f"it changes when the image moves by one pixel (rank correlation {self.stability:.2f}, must "
-                f"be at least {LEAST_STABILITY:g})"
+                "it changes when the image moves by one pixel (rank correlation "
+                f"{self.stability:.{digits}f}, must be at least {LEAST_STABILITY:g})"
             )
         return ""
 

@@ -14,7 +14,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from clineval.data.cohort import Cohort, Example, Exploration
-from clineval.errors import InputError, Progress
+from clineval.errors import InputError, Progress, option
 from clineval.evaluation import Evaluation
 from clineval.evaluation.curves import Curves, PopulationCurves
 from clineval.evaluation.records import COUNTS, RATES, OperatingPoint, PopulationScores
@@ -507,8 +507,9 @@ def write_figures(
     """
     unknown = [kind for kind in formats if kind not in FORMATS]
     if unknown:
+        asked = option("--figures png,pdf", 'formats=("png", "pdf")')
         raise InputError(
-            f"Figures come as {', '.join(FORMATS)}; got {', '.join(unknown)}. Name them as --figures png,pdf"
+            f"Figures come as {', '.join(FORMATS)}; got {', '.join(unknown)}. Name them as {asked}"
         )
     drawings = list(of_models(Material(table, evaluation, curves, cohort, Setting.of(cohort))))
     return tuple(_write(drawings, folder, formats=tuple(formats), progress=progress))

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from clineval.errors import digits_apart
 from clineval.evaluation.curves import Curves, DecisionLines, ExplorerSteps, PopulationCurves
 from clineval.evaluation.records import COUNTS, OperatingPoint, PopulationScores
 from clineval.reporting import charts
@@ -146,7 +147,7 @@ def _ranking_alone(scores: PopulationScores, condition: str) -> Light:
     auc = scores.measures.get("auc_logit")
     if auc is None or not _bounded(auc):
         return Light("ranking", question, UNCLEAR, f"No AUC: {reason(auc)}.", "its ranking cannot be judged")
-    said = f"AUC {number(auc.value, 2)} ({_level(auc)} {number(auc.low, 2)} to {number(auc.high, 2)})"
+    said = f"AUC {number(auc.value, 2)} ({_level(auc)} {_low_to_high(auc, POOR, 0.5)})"
     if auc.low >= POOR:
         pairs = f"in {100 * auc.value:.0f} of 100 pairs the {cases_of(condition, one=True)}"
         return Light("ranking", question, YES, f"{said}: {pairs} gets the higher risk.")
@@ -319,8 +320,17 @@ def _level(estimate: Estimate) -> str:
 
 
 def _with_bounds(estimate: Estimate) -> str:
-    """A value with its interval, two decimals each."""
-    return f"{number(estimate.value, 2)} ({number(estimate.low, 2)} to {number(estimate.high, 2)})"
+    """A ratio with its interval, two decimals each, more where a bound would look like what it is held to."""
+    return f"{number(estimate.value, 2)} ({_low_to_high(estimate, 1.0, *TOLERANCE)})"
+
+
+def _low_to_high(estimate: Estimate, *limits: float) -> str:
+    """An interval's bounds, each with two decimals, or more where it would look like a limit."""
+    low, high = (
+        number(bound, max(digits_apart(bound, limit) for limit in limits))
+        for bound in (estimate.low, estimate.high)
+    )
+    return f"{low} to {high}"
 
 
 def _per_thousand(benefit: float) -> str:

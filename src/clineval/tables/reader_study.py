@@ -9,7 +9,7 @@ import pandas as pd
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from clineval.errors import MOST_SHOWN, InputError, listed_columns
+from clineval.errors import MOST_SHOWN, InputError, listed_columns, option
 from clineval.files import in_utf8
 from clineval.tables.columns import (
     NOT_KNOWN,
@@ -127,8 +127,9 @@ def scaled(cells: Text, *, order: Sequence[str], place: Row) -> Floats:
     for number, value in enumerate(order, start=1):
         rank[is_value(cells, value)] = number
     if (odd := np.flatnonzero(np.isnan(rank))).size:
+        named = option("--reader-order", "order")
         raise InputError(
-            f"{place(int(odd[0]))}: expected one of {', '.join(order)} (--reader-order), got "
+            f"{place(int(odd[0]))}: expected one of {', '.join(order)} ({named}), got "
             f"{str(cells[odd[0]])!r}. Add it to the order, or correct it."
         )
     return rank
