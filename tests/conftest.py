@@ -4,9 +4,11 @@ import fcntl
 import os
 import shutil
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from clineval.cli.console import Screen
 
@@ -34,6 +36,15 @@ def _talkative(monkeypatch):
 def undrawn(monkeypatch):
     """Without the figures of the evaluation, which take most of a command's time."""
     monkeypatch.setattr("clineval.reporting.figures.write_figures", lambda *given, **named: None)
+
+
+@pytest.fixture(scope="module")
+def unpainted():
+    """Figures are composed and saved under their names, but as one white square: painting takes longest."""
+    square = Image.new("L", (1, 1), 255)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("clineval.reporting.style._drawn_png", lambda _, path: partial(square.save, path))
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -47,6 +47,7 @@ from clineval.statistics.sample_size import local_cases_needed
 from clineval.statistics.thresholds import local_threshold, threshold_for_sensitivity
 from clineval.statistics.updating import STEPS, EvaluatedHead, evaluate_updates
 
+pytestmark = pytest.mark.usefixtures("unpainted")
 PRIMARY = Primary("m", 0.5, "train_out_of_fold", "")
 LOCAL = ValidationSettings("hospital-b", evaluation=EvaluationSettings(draws=100))
 

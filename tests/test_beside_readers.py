@@ -18,7 +18,7 @@ from clineval.evaluation import Evaluation, read_evaluation
 from clineval.results import read_openings
 from clineval.settings import BesideReaders
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("unpainted")]
 
 
 @pytest.fixture(autouse=True, scope="module")

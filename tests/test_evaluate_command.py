@@ -17,7 +17,7 @@ from clineval.pipeline.evaluate import evaluate_file, read_result_file
 from clineval.predictions import read_predictions
 from clineval.statistics import roc
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("unpainted")]
 
 FAST = ("--draws", "20")
 

@@ -22,6 +22,7 @@ from clineval.statistics.auc import auc_logit, compare_auc
 from clineval.statistics.intervals import Estimate, grouped_rate, wilson
 from clineval.statistics.updating import grouped_folds
 
+pytestmark = pytest.mark.usefixtures("unpainted")
 POINTS = {"cnn": (Point("half", 0.5, "fixed"), Point("sensitivity_90", 0.2, "train_out_of_fold"))}
 HOME, THERE = 160, 300
 

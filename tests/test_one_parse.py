@@ -12,6 +12,7 @@ from clineval.cli.main import run_command
 from clineval.data.phantom import phantom
 from clineval.pipeline.run import run
 
+pytestmark = pytest.mark.usefixtures("unpainted")
 BASE = Path(__file__).parent / "cases" / "splits" / "lower.csv"
 
 

@@ -20,7 +20,7 @@ from clineval.results import read_openings
 from clineval.statistics.intervals import Estimate
 from clineval.statistics.readers import PlannedStudy
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("unpainted")]
 
 R = json.loads((REFERENCE / "readers.json").read_text())
 STUDIES = pd.read_csv(REFERENCE / "readers_studies.csv", float_precision="round_trip")

@@ -24,6 +24,8 @@ from clineval.statistics.counts import flagged
 from clineval.statistics.meta_analysis import logit_rates, random_effects
 from clineval.statistics.roc import auc_logit
 
+pytestmark = pytest.mark.usefixtures("unpainted")
+
 POINT = Point("sensitivity_90", 0.3, "train_out_of_fold", "chosen for sensitivity 0.90")
 PRIMARY = Primary("m", 0.3, "train_out_of_fold", "")
 

@@ -26,7 +26,7 @@ from clineval.statistics.intervals import independent_cases
 from clineval.statistics.meta_analysis import logit_rates, random_effects
 from clineval.statistics.roc import auc_logit
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("unpainted")]
 
 
 def cases(slope: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -21,6 +21,7 @@ from clineval.pipeline.scoring import origins_of
 from clineval.pipeline.train import train_all, write_tables
 from clineval.settings import NetworkSettings, RunSettings, TrainingSettings
 
+pytestmark = pytest.mark.usefixtures("unpainted")
 ALL = ("logreg", "cnn", "scattering", "transfer")
 
 

@@ -25,7 +25,7 @@ from clineval.settings import EvaluationSettings
 NAME = "hospital-b"
 FIGURES = ("roc_cnn", "roc_logreg", "cm_cnn", "calibration_cnn", "risk_distribution_combined", "failures_cnn")
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("unpainted")]
 
 
 def words(results: Path, cohort: Path, out: Path, *further: str, name: str = NAME) -> list[str]:

@@ -22,7 +22,7 @@ from clineval.models import onnx_graph
 from clineval.pipeline.stored_run import cut_for, read_run
 from clineval.predictions import read_predictions
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("unpainted")]
 
 EXAMPLE = runpy.run_path(str(Path(__file__).parents[1] / "examples" / "onnx_file.py"))
 NAME = "hospital-b"
