@@ -11,6 +11,8 @@ from scipy.special import logit
 
 from clineval.evaluation.populations import Cases, populations
 from clineval.evaluation.records import Point, Scale
+from clineval.files import to_plain
+from clineval.settings import EvaluationSettings
 from clineval.statistics import calibration
 from clineval.statistics.auc import auc_logit, compare_auc, compare_auc_unpaired
 from clineval.statistics.counts import Bools, Floats, checked_risks, takes_series
@@ -331,6 +333,33 @@ def probe(
         p_value=compared.p_value,
         explained=_explained(outcome, risk, columns, parts, group, draws, seed, level),
     )
+
+
+def probes_record(
+    outcome: ArrayLike,
+    risk: ArrayLike,
+    quantities: Mapping[str, NDArray[np.float64]],
+    *,
+    group: ArrayLike,
+    model: str,
+    settings: EvaluationSettings,
+) -> dict[str, Any]:
+    """The quantities of some pictures beside a model, as plain values; those that are constant are named."""
+    differing = {name: values for name, values in quantities.items() if np.ptp(values) > 0}
+    constant = [name for name in quantities if name not in differing]
+    if not differing:
+        return {"model": model, "constant": constant}
+    found = probe(
+        outcome,
+        risk,
+        differing,
+        group=group,
+        draws=settings.draws,
+        seed=settings.seed,
+        level=settings.level,
+    )
+    record = to_plain(found)
+    return {**record, "model": model, "model_auc": record["model"], "constant": constant}
 
 
 def _cross_fitted(columns: Floats, wanted: Floats, parts: list[NDArray[np.intp]]) -> Floats:

@@ -5,23 +5,39 @@ import os
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
+from PIL import Image
 
 from clineval import results
 from clineval.data import load_cohort
 from clineval.data.audit import Audit, audit, audit_images, grouped
 from clineval.data.cohort import Cohort, Source
 from clineval.data.duplicates import Pair, given
-from clineval.data.findings import Finding, check_codes, counts, findings, in_order
+from clineval.data.findings import (
+    QUANTITIES,
+    Finding,
+    check_codes,
+    counts,
+    file_quantities,
+    findings,
+    in_order,
+    picture_quantities,
+)
 from clineval.data.image_files import as_cell
-from clineval.data.own_images import OwnImages, read_own_images
+from clineval.data.own_images import OwnCohort, OwnImages, read_own_images
 from clineval.data.similarity import Images
 from clineval.errors import Announce, InputError, option, silent
 from clineval.files import CsvRows, text_cell, write_json
+from clineval.predictions import OUT_OF_FOLD, TEST
 from clineval.results.folder import replace_folder, require_apart
+from clineval.settings import EvaluationSettings
+
+if TYPE_CHECKING:
+    from clineval.evaluation import Evaluation
 
 PAIR_COLUMNS = (
     "case_a", "case_b", "split_a", "split_b", "outcome_a", "outcome_b", "similarity", "detail", "kind",
@@ -259,3 +275,60 @@ def _write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[Any]])
         writer = csv.writer(CsvRows(file))
         writer.writerow(header)
         writer.writerows(rows)
+
+
+MEASURING = "Measuring border, marks, size and focus of the pictures"
+
+
+def write_run_probes(
+    cohort: Cohort,
+    read: OwnCohort | None,
+    table: pd.DataFrame,
+    evaluation: "Evaluation",
+    settings: EvaluationSettings,
+    folder: Path,
+    *,
+    announce: Announce,
+) -> None:
+    """Write ``probes.json``: the primary model beside the pictures, out of fold on train and on test.
+
+    Parameters
+    ----------
+    cohort : the run's; ``read`` the files of its cases, where they are a user's own. Of other sets the
+        squares are measured, in which size and aspect are the same.
+    table : the run's predictions, as read back.
+    """
+    from clineval.evaluation.external import probes_record  # the audit of images needs no statistics
+    from clineval.reporting.artefacts import PROBES
+
+    quantities = _by_case(cohort, read, announce)
+    model = evaluation.primary.model if evaluation.primary is not None else str(table["model"].iloc[0])
+    record = {}
+    for population in (OUT_OF_FOLD, TEST):
+        rows = table[(table["model"] == model) & (table["split"] == population)]
+        if not len(rows) or rows["outcome"].nunique() < 2:
+            continue
+        measured = quantities.loc[rows["case"]]
+        record[population] = probes_record(
+            rows["outcome"].to_numpy(bool),
+            rows["risk"].to_numpy(np.float64),
+            {str(name): measured[name].to_numpy(np.float64) for name in measured},
+            group=rows["group"].to_numpy() if "group" in rows else rows["case"].to_numpy(),
+            model=model,
+            settings=settings,
+        )
+    write_json(record, folder / PROBES)
+
+
+def _by_case(cohort: Cohort, read: OwnCohort | None, announce: Announce) -> pd.DataFrame:
+    """The quantities of every picture, a row for each case by its name."""
+    progress = announce(MEASURING)
+    if read is not None:
+        found = file_quantities(read.paths, bits=read.bits, progress=progress)
+        return pd.DataFrame(found, index=read.cohort.case)
+    rows = []
+    for done, image in enumerate(cohort.images, start=1):
+        rows.append(picture_quantities(Image.fromarray(image)))
+        if done % 100 == 0 or done == len(cohort):
+            progress(done, len(cohort))
+    return pd.DataFrame(np.array(rows), columns=list(QUANTITIES), index=cohort.case)

@@ -1,4 +1,4 @@
-"""An external cohort: its risks, record and figures, probes, and its images as worse scanners show them."""
+"""An external cohort: its risks, its record and figures, and its images as worse scanners show them."""
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
@@ -8,30 +8,30 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import ArrayLike, NDArray
-from PIL import Image
+from numpy.typing import NDArray
 
 from clineval import results as provenance
 from clineval.data.cohort import Cohort
-from clineval.data.findings import QUANTITIES, file_quantities, picture_quantities
+from clineval.data.findings import file_quantities
 from clineval.data.own_images import OwnCohort, RawSample, draw_samples
 from clineval.data.preparation import KINDS, SEVERITIES, box_of, corrupt
 from clineval.data.similarity import recognise
 from clineval.errors import Announce, Progress
 from clineval.evaluation import Evaluation
-from clineval.evaluation.external import probe, transport
+from clineval.evaluation.external import probes_record, transport
 from clineval.evaluation.records import Point
-from clineval.files import PREDICTIONS, to_plain, write_json
+from clineval.files import PREDICTIONS, to_plain
 from clineval.models.classifier import Classifier
 from clineval.models.network import Networks
 from clineval.models.preprocessing import MIRRORED, ORIGINAL, external_view, mean_histogram
 from clineval.models.scattering import Distance
 from clineval.models.stored import Floats
+from clineval.pipeline.audit import MEASURING
 from clineval.pipeline.predict import warnings_of
 from clineval.pipeline.stored_run import StoredRun, final_risks, score_images
-from clineval.predictions import OUT_OF_FOLD, TEST, read_predictions
-from clineval.reporting.artefacts import PROBES, ROBUSTNESS
-from clineval.settings import EvaluationSettings, ValidationSettings
+from clineval.predictions import read_predictions
+from clineval.reporting.artefacts import ROBUSTNESS
+from clineval.settings import ValidationSettings
 from clineval.statistics.calibration import calibration_intercept, calibration_slope
 from clineval.statistics.intervals import Estimate
 from clineval.statistics.operating_point import operating_point
@@ -430,85 +430,3 @@ def _measures(
     yield "specificity", point.specificity
     yield "calibration_intercept", calibration_intercept(cohort.outcome, risk, **plain)
     yield "calibration_slope", calibration_slope(cohort.outcome, risk, **plain)
-
-
-MEASURING = "Measuring border, marks, size and focus of the pictures"
-Quantities = dict[str, NDArray[np.float64]]
-
-
-def probes_record(
-    outcome: ArrayLike,
-    risk: ArrayLike,
-    quantities: Quantities,
-    *,
-    group: ArrayLike,
-    model: str,
-    settings: EvaluationSettings,
-) -> dict[str, Any]:
-    """The quantities of some pictures beside a model, as plain values; those that are constant are named."""
-    differing = {name: values for name, values in quantities.items() if np.ptp(values) > 0}
-    constant = [name for name in quantities if name not in differing]
-    if not differing:
-        return {"model": model, "constant": constant}
-    found = probe(
-        outcome,
-        risk,
-        differing,
-        group=group,
-        draws=settings.draws,
-        seed=settings.seed,
-        level=settings.level,
-    )
-    record = to_plain(found)
-    return {**record, "model": model, "model_auc": record["model"], "constant": constant}
-
-
-def write_run_probes(
-    cohort: Cohort,
-    read: OwnCohort | None,
-    table: pd.DataFrame,
-    evaluation: Evaluation,
-    settings: EvaluationSettings,
-    folder: Path,
-    *,
-    announce: Announce,
-) -> None:
-    """Write ``probes.json``: the primary model beside the pictures, out of fold on train and on test.
-
-    Parameters
-    ----------
-    cohort : the run's; ``read`` the files of its cases, where they are a user's own. Of other sets the
-        squares are measured, in which size and aspect are the same.
-    table : the run's predictions, as read back.
-    """
-    quantities = _by_case(cohort, read, announce)
-    model = evaluation.primary.model if evaluation.primary is not None else str(table["model"].iloc[0])
-    record = {}
-    for population in (OUT_OF_FOLD, TEST):
-        rows = table[(table["model"] == model) & (table["split"] == population)]
-        if not len(rows) or rows["outcome"].nunique() < 2:
-            continue
-        measured = quantities.loc[rows["case"]]
-        record[population] = probes_record(
-            rows["outcome"].to_numpy(bool),
-            rows["risk"].to_numpy(np.float64),
-            {str(name): measured[name].to_numpy(np.float64) for name in measured},
-            group=rows["group"].to_numpy() if "group" in rows else rows["case"].to_numpy(),
-            model=model,
-            settings=settings,
-        )
-    write_json(record, folder / PROBES)
-
-
-def _by_case(cohort: Cohort, read: OwnCohort | None, announce: Announce) -> pd.DataFrame:
-    """The quantities of every picture, a row for each case by its name."""
-    progress = announce(MEASURING)
-    if read is not None:
-        found = file_quantities(read.paths, bits=read.bits, progress=progress)
-        return pd.DataFrame(found, index=read.cohort.case)
-    rows = []
-    for done, image in enumerate(cohort.images, start=1):
-        rows.append(picture_quantities(Image.fromarray(image)))
-        if done % 100 == 0 or done == len(cohort):
-            progress(done, len(cohort))
-    return pd.DataFrame(np.array(rows), columns=list(QUANTITIES), index=cohort.case)

@@ -31,9 +31,8 @@ from clineval.models.classifier import Given, ModelSource, given_model, parts_of
 from clineval.models.ensemble import check_device, check_early_stopping, check_names, check_own_name
 from clineval.models.parallel import beside, checked_workers, load_training
 from clineval.models.user_model import TIMEOUT
-from clineval.pipeline.audit import draw_audit, write_audit
+from clineval.pipeline.audit import draw_audit, write_audit, write_run_probes
 from clineval.pipeline.explain import write_test_maps
-from clineval.pipeline.external import write_run_probes
 from clineval.pipeline.scoring import open_and_score
 from clineval.pipeline.train import (
     COMBINATION,
