@@ -446,6 +446,10 @@ def test_two_readings_of_one_case_are_named(tmp_path, capsys):
         (("--margin", "0.05"), "--margin has no effect without --reader"),
         (("--reader", "BIRADS>=4c", "--reader-order", ORDER), "--reader: expected one of 2, 3, 4a, 4b, 5"),
         (
+            ("--reader", "BIRADS>=2", "--reader-order", ORDER),
+            "--reader BIRADS>=2: every rating reaches the cut 2; ratings go from 2 to 5. Choose another cut.",
+        ),
+        (
             ("--reader", "BIRADS>=5", "--reader-order", ORDER, "--prevalence", "3"),
             "--prevalence needs a number between 0 and 1; got 3",
         ),

@@ -466,6 +466,14 @@ def test_a_folder_with_other_files_is_refused(tmp_path):
         claim_folder(tmp_path, {})
 
 
+@pytest.mark.parametrize("changes", [{"folds": 1}, {"folds": 40}, {"variants": ("half",)}])
+def test_a_study_that_is_refused_leaves_no_folder(tmp_path, monkeypatch, changes):
+    monkeypatch.setattr("clineval.pipeline.study.load", small_phantom)
+    with pytest.raises(InputError):
+        run_study(QUICK, replace(PLAN, **changes), out=tmp_path / "study", jobs=1)
+    assert not (tmp_path / "study").exists()
+
+
 @pytest.fixture(scope="module")
 def finished_study(tmp_path_factory):
     folder, shown = tmp_path_factory.mktemp("studies") / "study", []

@@ -377,9 +377,9 @@ def seed_list(text: str, option: str) -> tuple[int, ...]:
         if not (first.isdecimal() and (last.isdecimal() or not dash)):
             raise InputError(f"{option} expects whole numbers or ranges as 0-9 between commas; got {text!r}.")
         seeds = range(int(first), int(last or first) + 1)
-        checked_seed(seeds.stop - 1)
         if not 0 < len(seeds) <= MOST_SEEDS:
             raise InputError(f"{option} expects ranges upwards of at most {MOST_SEEDS:,} seeds; got {part}.")
+        checked_seed(seeds[-1])
         found.extend(seeds)
     return tuple(found)
 

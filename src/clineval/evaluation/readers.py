@@ -135,6 +135,12 @@ def _column(table: pd.DataFrame, rows: NDArray[np.int64], spec: str, asked: Besi
         )
     words = dict(zip(rating[rows].tolist(), texts.tolist(), strict=True))
     at = cut_in(cut, order=asked.order, option=_named()) if acts else None
+    if at is not None and len(set((rating[rows] >= at).tolist())) == 1:
+        reached = "every" if rating[rows][0] >= at else "no"
+        raise InputError(
+            f"{_named()} {spec}: {reached} rating reaches the cut {cut}; ratings go from "
+            f"{words[min(words)]} to {words[max(words)]}. Choose another cut."
+        )
     return ReaderColumn(column, rating, words, at, cut, _category(words, at, asked))
 
 

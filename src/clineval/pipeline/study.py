@@ -6,6 +6,7 @@ import json
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -30,7 +31,7 @@ from clineval.models.classifier import (
     ready,
 )
 from clineval.models.ensemble import check_device, check_early_stopping, check_own_name
-from clineval.models.parallel import Fitted, Indices, Job, Material, as_finished
+from clineval.models.parallel import Fitted, Indices, Job, Material, as_finished, checked_workers
 from clineval.models.preprocessing import check_images
 from clineval.models.user_model import TIMEOUT
 from clineval.pipeline.run import facts, load, trained_here
@@ -106,10 +107,13 @@ def run_study(
     ]
     for line in trained_here(given):
         warn(line)
+    check_study(plan, {model.name: model for model in given})
+    check_device(settings.training.device)
+    check_early_stopping(settings.training.early_stopping)
+    checked_workers(jobs)
     plan = replace(plan, given=tuple(model.about for model in given))
     out = Path(out)
-    with ready([] if cluster else given), hold_folder(out):
-        claim_folder(out, _identity(settings, plan, cohort))
+    with ready([] if cluster else given), hold_folder(out), _claimed(out, _identity(settings, plan, cohort)):
         with recorder.step("audit"):
             findings = audit(
                 cohort, threshold=settings.audit.threshold, progress=announce("Auditing the images")
@@ -145,6 +149,21 @@ def run_study(
         asked = {**record["settings"], "study": asdict(plan)}
         results.seal(out, {**record, "settings": asked, "seeds": results.seeds_of(asked)})
     return found
+
+
+@contextmanager
+def _claimed(folder: Path, identity: dict[str, Any]) -> Iterator[None]:
+    """Claim the study's folder; a study that is then refused leaves none behind that it made."""
+    fresh = not (folder / SETTINGS_FILE).is_file()
+    claim_folder(folder, identity)
+    try:
+        yield
+    except InputError:
+        if fresh and not (folder / TRAININGS).exists():
+            (folder / SETTINGS_FILE).unlink(missing_ok=True)
+            with suppress(OSError):  # it was there before, or is not empty
+                folder.rmdir()
+        raise
 
 
 def claim_folder(folder: Path, identity: dict[str, Any]) -> None:
