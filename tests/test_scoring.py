@@ -20,6 +20,7 @@ SOURCE = Path(clineval.__file__).parent
 
 AFTER_OPENING = {
     "pipeline/scoring.py": "the opening itself",
+    "pipeline/audit.py": "the pictures of a run's cases, beside risks that were scored",
     "pipeline/external.py": "an external cohort, opened through it, and corrupted copies of it",
 }
 PACKAGES = ("pipeline", "models", "data", "results", "cli")
