@@ -1,6 +1,7 @@
 """A run served over HTTP: the numbers of predict, refusals in its words, and nothing kept."""
 
 import asyncio
+import gc
 import io
 import json
 import os
@@ -270,6 +271,35 @@ def test_a_request_that_ran_out_of_time_keeps_its_place_and_bytes_until_its_work
         may_end.set()
     service._pool.shutdown(wait=True)
     assert (service._slots.left, service._held.left) == (2, web.MOST_HELD)
+
+
+def test_nothing_of_a_request_stays_in_memory_once_it_is_answered(run):
+    asked = client_of(run, limits=Limits(bytes=50_000))
+    asked.post("/api/predict", files=sent(GOOD))
+    gc.collect()
+    gc.disable()
+    try:
+        before = {id(each) for each in uploads()}
+        statuses = [
+            asked.post(f"/api/{route}", files=sent(files)).status_code
+            for route, files in (
+                ("predict", GOOD),
+                ("examine?pictures=true", GOOD),
+                ("predict", {"text.png": b"text"}),
+                ("examine?skip_unreadable=true", {**GOOD, "text.png": b"text"}),
+                ("predict", {"large.png": bytes(60_000)}),
+                ("explain", GOOD),
+            )
+        ]
+        left = [each for each in uploads() if id(each) not in before]
+    finally:
+        gc.enable()
+    assert statuses == [200, 200, 422, 200, 413, 400]
+    assert [type(each) for each in left] == []
+
+
+def uploads():
+    return [each for each in gc.get_objects() if type(each) in (HeldFile, web._Upload)]
 
 
 def test_a_fault_of_the_program_is_one_line_without_a_name_and_the_server_goes_on(run, monkeypatch):

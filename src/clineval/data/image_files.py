@@ -337,7 +337,7 @@ def read_images(
         try:
             return make(place, read_image(paths[place], home=home, bits=bits, colour=colour))
         except Unusable as reason:
-            return reason
+            return type(reason)(*reason.args)  # without its traceback, which keeps the file's bytes
 
     with warnings.catch_warnings(), ThreadPoolExecutor(READERS) as pool:
         warnings.simplefilter("ignore")  # decoders warn of oddities that do not touch the pixels

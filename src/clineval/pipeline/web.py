@@ -328,6 +328,10 @@ class _Upload:
             raise Refused(400, "Expected at least one image file in the form; got none.")
         return self.files
 
+    def close(self) -> None:
+        """Let go of what was sent: the parser refers to this object, which refers to it."""
+        del self._parser, self._content
+
     def _on_part_begin(self) -> None:
         if len(self.files) >= self._limits.files:
             raise Refused(413, f"More than {self._limits.files:,} files at once; send fewer at a time.")
@@ -457,7 +461,8 @@ class Service:
             held = hold.pop_all()
         running.add_done_callback(lambda _: held.close())
         try:
-            return await asyncio.wait_for(asyncio.wrap_future(running), self._limits.seconds)
+            async with asyncio.timeout(self._limits.seconds):
+                return await asyncio.wrap_future(running)
         except InputError as error:
             raise Refused(422, str(error)) from error
         except MemoryError:
@@ -465,6 +470,8 @@ class Service:
         except TimeoutError:
             line = f"The answer took longer than {self._limits.seconds:g} s; send fewer images."
             raise Refused(503, line) from None
+        finally:
+            del running  # which keeps an error, the error this frame, and both the files
 
     async def _uploaded(self, request: Request, hold: ExitStack) -> list[HeldFile]:
         """The files of a request; ``hold`` gives back its place and its bytes when it is closed."""
@@ -488,6 +495,7 @@ class Service:
             raise Refused(400, "The form cannot be read; send the files as multipart/form-data.") from None
         finally:
             hold.callback(self._held.give, taken)
+            upload.close()
 
     def _check_length(self, request: Request) -> None:
         length = request.headers.get("content-length", "")
