@@ -161,6 +161,43 @@ def test_a_stored_graph_of_no_file_is_named_as_one(cohort, tmp_path):
     assert [each.name for each in named] == ["The model of 'blob.onnx'", "An ONNX model"]
 
 
+@pytest.mark.parametrize(
+    ("bias", "scale", "said"),
+    [
+        (0.3, 0.0, "gives the same risk, 0.3, to all 100 images: it has learnt nothing; is its record"),
+        (0.0, 1.0, r"gives labels \(nothing but 0 and 1\) where risks are expected; .* is its record"),
+        (np.nan, 1.0, "cannot score an image: expected a risk from 0 to 1, got nan"),
+    ],
+)
+def test_a_frozen_model_that_gives_no_risks_is_named_and_refused(cohort, tmp_path, bias, scale, said):
+    def change(model):
+        model.graph.output[0].name = "changed"
+        for name, value in (("scale", scale), ("bias", bias)):
+            model.graph.initializer.append(numpy_helper.from_array(np.float32(value), name))
+        model.graph.node.extend(
+            [
+                helper.make_node("Round", ["risk"], ["label"]),
+                helper.make_node("Mul", ["label", "scale"], ["scaled"]),
+                helper.make_node("Add", ["scaled", "bias"], ["changed"]),
+            ]
+        )
+
+    one = given(write(tmp_path, model=changed(change), output={"column": 0}), cohort)
+    with pytest.raises(InputError, match=f"^Model blob {said}"):
+        train_models(cohort, settings=TrainingSettings(), names=("blob",), given=(one,), jobs=1)
+
+
+def test_names_in_a_graph_never_steer_a_terminal(cohort, tmp_path):
+    def change(model):
+        two_outputs(model)
+        odd = helper.make_node("Identity", ["risk"], ["odd\x1b[31m\n"])
+        model.graph.node.append(odd)
+        model.graph.output[1].name = odd.output[0]
+
+    with pytest.raises(InputError, match=r"has 2 outputs \(risk, odd\\x1b\[31m\\n\)"):
+        given(write(tmp_path, model=changed(change), output={"column": 0}), cohort)
+
+
 def test_dropout_that_is_off_is_taken(cohort, tmp_path):
     given(write(tmp_path, model=changed(lambda model: dropping(model, training=False))), cohort)
 
@@ -231,7 +268,16 @@ def test_a_missing_or_broken_record_and_graph_are_refused(cohort, tmp_path):
         given(path, cohort)
     with pytest.raises(ValueError, match="expected a finite number, got 1000"):
         real(10**400)  # of a record in a results folder
+    path.with_suffix(".json").write_text(" " * 70_000)
+    with pytest.raises(
+        InputError, match=r"^Model blob: \S+blob\.json has 70,000 bytes; at most 65,536 are read"
+    ):
+        given(path, cohort)
     path.with_suffix(".json").unlink()
+    path.with_suffix(".json").mkdir()
+    with pytest.raises(InputError, match=r"^Model blob: \S+blob\.json cannot be read \(Is a directory\)\.$"):
+        given(path, cohort)
+    path.with_suffix(".json").rmdir()
     with pytest.raises(InputError, match=r"Model blob needs blob\.json beside its graph"):
         given(path, cohort)
     write(tmp_path)

@@ -8,11 +8,13 @@ import subprocess
 import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 
 from clineval.data.phantom import phantom
+from clineval.errors import on_command_line, option
 from clineval.models import parallel
 from clineval.models.parallel import IDLE_SECONDS, Fitted, Job, Material, perform, train_in_processes
 from clineval.models.stored import Stored, write_arrays
@@ -90,6 +92,20 @@ def test_all_are_trained_as_in_one_process_and_the_workers_end_soon_after_the_la
     assert sorted(found) == sorted(TASKS)
     np.testing.assert_array_equal(found["2"].risk, perform(*TASKS["2"]).risk)
     assert none_is_left(20 * IDLE_SECONDS)
+
+
+def named() -> str:
+    return option("--jobs")
+
+
+@pytest.mark.slow
+def test_what_is_done_in_other_processes_and_threads_names_options_as_whoever_asked_writes_them():
+    for asked, expected in ((True, "--jobs"), (False, "jobs")):
+        with on_command_line(asked), parallel._begun([named, named], 2) as arriving:
+            assert list(arriving) == [expected] * 2
+        with on_command_line(asked), ThreadPoolExecutor(1) as apart:
+            assert apart.submit(named).result() == expected
+        assert named() == "jobs"
 
 
 @pytest.mark.slow

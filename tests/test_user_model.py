@@ -462,7 +462,19 @@ WRONG = {
         GOOD.replace("images, outcome, groups):", FEW),
         r"Model mine, fold 1 of 3: raised ValueError: too few",
     ),
-    "killed": ("import os\nos.kill(os.getpid(), 9)", r"its process ended without a result \(signal 9\)"),
+    "killed": (
+        "import os\nos.kill(os.getpid(), 9)",
+        r"its process was killed, as the system does where",
+    ),
+    "ended": ("import os\nos.abort()", r"its process ended without a result \(signal 6\)\.$"),
+    "complex": (giving("mean / 300 + 1j"), "expected numbers from predict_proba, got complex ones"),
+    "masked": (giving("np.ma.masked_less(mean / 300, self.at / 300)"), "predict_proba, got masked ones"),
+    "nothing": (giving("None"), "expected numbers from predict_proba, got None"),
+    "no message": (
+        "class Odd(Exception):\n    def __str__(self): raise ValueError('no')\ndef make(seed): raise Odd",
+        r"raised Odd: no message \(mine\.py, line 3\)",
+    ),
+    "full stop": ("raise ValueError('It ends with a full stop.')", r"full stop\. \(mine\.py, line 1\)\.$"),
     "silent end": ("import os\nos._exit(0)", r"its process ended without a result \(exit code 0\)"),
 }
 
@@ -651,7 +663,10 @@ def test_the_option_needs_a_name_and_a_source(tmp_path, given):
     ("code", "said"),
     [
         ("raise ValueError('no')", "on the whole training split: raised ValueError: no"),
-        ("import os; os.kill(os.getpid(), 9)", "its process ended without a result (signal 9)"),
+        (
+            "import os; os.kill(os.getpid(), 9)",
+            "its process was killed, as the system does where memory runs out",
+        ),
         ("import time; time.sleep(60)", "it did not end within 6 s; allow more with --model-timeout"),
     ],
 )

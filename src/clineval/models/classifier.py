@@ -22,7 +22,17 @@ from scipy.special import expit, logit
 
 from clineval.data.cohort import Cohort
 from clineval.errors import InputError, reason_of
-from clineval.models import logistic, network, onnx_graph, onnx_model, scattering, svm, transfer, user_model
+from clineval.models import (
+    logistic,
+    network,
+    onnx_graph,
+    onnx_model,
+    scattering,
+    svm,
+    transfer,
+    user_model,
+    user_worker,
+)
 from clineval.models.logistic import LogisticModel
 from clineval.models.network import BLOCKS, Network, Networks
 from clineval.models.onnx_model import OnnxModel, frozen_model
@@ -162,9 +172,15 @@ def _refuse_lesson(lesson: Lesson) -> Stored:
 def _score_frozen(frozen: onnx_model.FrozenModel, images: Images, *_: Any, train: Any, **__: Any) -> Learnt:
     """A model that was trained elsewhere, and its risks of all images within the time that it has."""
     stored = onnx_model.fit(frozen)
-    model = onnx_model.read(stored.record, stored.arrays)
+    named = f"Model {frozen.name}"
+    model = replace(onnx_model.read(stored.record, stored.arrays), name=named)
     with onnx_model.scored_within(frozen.timeout, frozen.name):
-        return Learnt(stored, model.risk(View(images)), np.full(len(train), np.nan))
+        risk = model.risk(View(images))
+    try:
+        user_worker.refuse_uninformative(risk)
+    except user_worker.Unfit as error:
+        raise InputError(f"{named} {error}; is its record, which says how images go in, right?") from error
+    return Learnt(stored, risk, np.full(len(train), np.nan))
 
 
 BUILT_IN: Mapping[str, Kind] = {

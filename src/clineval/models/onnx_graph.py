@@ -234,6 +234,8 @@ def open_given_graph(content: bytes) -> GivenGraph:
     ValueError : above 256 MiB, no ONNX, external data, an operator that is not standard or is random, a
         tensor that claims more bytes than the file has, or not exactly one input.
     """
+    if not content:
+        raise ValueError("it is empty")
     if len(content) > MOST_GRAPH:
         raise ValueError(f"expected at most {MOST_GRAPH >> 20} MiB, got {len(content) >> 20} MiB")
     try:
@@ -248,13 +250,24 @@ def open_given_graph(content: bytes) -> GivenGraph:
     own = {tensor.name for tensor in model.graph.initializer}
     inputs = [_port(each) for each in model.graph.input if each.name not in own]
     if len(inputs) != 1:
-        raise ValueError(f"expected one input, got {len(inputs)} ({', '.join(each.name for each in inputs)})")
+        named = in_names([each.name for each in inputs]) or "none"
+        raise ValueError(f"expected one input, got {len(inputs)} ({named})")
     try:
         session = _bounded_session(content)
     except Exception as error:
         reason = _too_new(model, str(error)) or f"onnxruntime does not load it ({_first_line(error)})"
         raise ValueError(reason) from error
     return GivenGraph(inputs[0], tuple(map(_port, model.graph.output)), session, content)
+
+
+def in_names(names: Sequence[str]) -> str:
+    """Names from a file between commas."""
+    return _printable(", ".join(names))
+
+
+def _printable(text: str) -> str:
+    """A text from a file; what would steer a terminal, or begin a new line, is written out."""
+    return "".join(each if each.isprintable() else ascii(each)[1:-1] for each in text)
 
 
 WEIGHTED = (
@@ -407,4 +420,4 @@ def _first_line(error: Exception) -> str:
     if "bfc_arena" in str(error):  # onnxruntime's own words name its source files
         return f"it needs more memory than the {MOST_MEMORY >> 30} GiB that such graphs have"
     line = (str(error).strip().splitlines() or [type(error).__name__])[0]
-    return re.sub(_SOURCE, "", line)[:200]
+    return _printable(re.sub(_SOURCE, "", line))[:200]

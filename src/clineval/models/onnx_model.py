@@ -14,7 +14,15 @@ from scipy.special import expit, softmax
 
 from clineval.errors import InputError, option
 from clineval.files import parse_json, read_regular
-from clineval.models.onnx_graph import MOST_GRAPH, GivenGraph, OutOfTime, Port, open_given_graph, within
+from clineval.models.onnx_graph import (
+    MOST_GRAPH,
+    GivenGraph,
+    OutOfTime,
+    Port,
+    in_names,
+    open_given_graph,
+    within,
+)
 from clineval.models.preprocessing import Images, View
 from clineval.models.stored import Arrays, Floats, Shapes, Stored, positive, real
 
@@ -337,11 +345,11 @@ def _output(graph: GivenGraph, name: Any) -> Port:
     names = [each.name for each in graph.outputs]
     if name is None and len(names) != 1:
         raise ValueError(
-            f"the graph has {len(names)} outputs ({', '.join(names)}); say which one holds the risk: "
+            f"the graph has {len(names)} outputs ({in_names(names)}); say which one holds the risk: "
             '"output": {"name": ...}'
         )
     if name is not None and name not in names:
-        raise ValueError(f"the graph has no output {name!r:.60}, only {', '.join(names)}")
+        raise ValueError(f"the graph has no output {name!r:.60}, only {in_names(names)}")
     chosen = graph.outputs[0 if name is None else names.index(name)]
     if not chosen.element.startswith("float"):
         raise ValueError(f"expected risks, floating-point numbers, from {chosen.name}, got {chosen.element}")
@@ -425,7 +433,11 @@ def _described(name: str, path: Path) -> dict[str, Any]:
             f"Model {name} needs {path.name} beside its graph, which says how images go in and risks come "
             "out: docs/my-models.md"
         ) from None
-    except (OSError, ValueError, RecursionError) as error:
+    except InputError as error:  # no regular file, or too large
+        raise InputError(f"Model {name}: {error}") from error
+    except OSError as error:
+        raise InputError(f"Model {name}: {path} cannot be read ({error.strerror}).") from error
+    except (ValueError, RecursionError) as error:
         raise InputError(f"Model {name}: {path.name} cannot be read as JSON ({error}).") from error
     if not isinstance(described, dict):
         raise InputError(f"Model {name}: {path.name} is not a JSON object.")

@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import signal
 import sys
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
@@ -272,11 +273,10 @@ def _problem(ending: Ending, folder: Path, *, timeout: float) -> str:
         return str(json.loads(written.read_text(encoding="utf-8")))
     if ending.code == 0 and (folder / user_worker.FACTS).is_file():
         return ""
-    if ending.code is None:
-        how = "killed"
-    else:
-        how = f"signal {-ending.code}" if ending.code < 0 else f"exit code {ending.code}"
-    return f"its process ended without a result ({how}), as it does where memory runs out"
+    if ending.code is None or ending.code == -signal.SIGKILL:
+        return "its process was killed, as the system does where memory runs out"
+    how = f"signal {-ending.code}" if ending.code < 0 else f"exit code {ending.code}"
+    return f"its process ended without a result ({how})"
 
 
 def _drawn_in(risk: Floats) -> Floats:

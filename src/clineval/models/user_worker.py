@@ -59,8 +59,8 @@ def work(folder: Path, factory: Callable[[int], Any] | None = None) -> bool:
         if factory is not None and isinstance(error, KeyboardInterrupt):
             raise  # of the user, at the terminal of this process
         ours = isinstance(error, Unfit | InputError)
-        problem = str(error).rstrip(".") if ours else _raised(error, plan)
-        (folder / PROBLEM).write_text(json.dumps(problem[:MOST_TEXT]), encoding="utf-8")
+        problem = str(error) if ours else _raised(error, plan)
+        (folder / PROBLEM).write_text(json.dumps(problem[:MOST_TEXT].rstrip(".")), encoding="utf-8")
         return False
     return True
 
@@ -223,9 +223,13 @@ def _risk(model: Any, images: Images) -> Floats:
     bad = risk[~((risk >= -ROUNDING) & (risk <= 1 + ROUNDING))]
     if len(bad):
         raise Unfit(f"expected risks from 0 to 1, got {bad[0]:g} ({len(bad)} of {len(risk)} images)")
+    _refuse_constant(risk)
+    return risk
+
+
+def _refuse_constant(risk: Floats) -> None:
     if len(risk) > 1 and np.ptp(risk) == 0:
         raise Unfit(f"gives the same risk, {risk[0]:g}, to all {len(risk)} images: it has learnt nothing")
-    return risk
 
 
 def _refuse_company(model: Any, images: Images, risk: Floats) -> None:
@@ -240,10 +244,14 @@ def _refuse_company(model: Any, images: Images, risk: Floats) -> None:
 
 
 def _numbers(values: Any, name: str) -> Floats:
+    expected = f"expected numbers from {name}, got"
+    if values is None or np.iscomplexobj(values) or np.ma.is_masked(values):
+        what = "None" if values is None else "complex ones" if np.iscomplexobj(values) else "masked ones"
+        raise Unfit(f"{expected} {what}")
     try:
         return np.asarray(values, dtype=np.float64)
     except (TypeError, ValueError) as error:
-        raise Unfit(f"expected numbers from {name}, got {type(values).__name__} ({error})") from error
+        raise Unfit(f"{expected} {type(values).__name__} ({error})") from error
 
 
 def _column(model: Any) -> int:
@@ -260,8 +268,14 @@ def _column(model: Any) -> int:
     return int(known.index(1))
 
 
+def refuse_uninformative(risk: Floats) -> None:
+    """Refuse one risk for all images, and nothing but risks of next to 0 and 1. Raises Unfit."""
+    _refuse_constant(risk)
+    _refuse_labels(risk)
+
+
 def _refuse_labels(risk: Floats) -> None:
-    if set(np.unique(risk)) <= {0.0, 1.0}:
+    if set(np.unique(np.round(risk, 5))) <= {0.0, 1.0}:
         raise Unfit("gives labels (nothing but 0 and 1) where risks are expected; use probabilities")
 
 
@@ -276,7 +290,8 @@ def _stored(model: Any, path: Path, images: Images, risk: Floats) -> dict[str, A
         try:
             described = write(model, path, images[:TRIED], risk[:TRIED])
         except Exception as error:  # of the user's code or a converter; the model is then not storable
-            path.unlink(missing_ok=True)
+            if path.is_file():
+                path.unlink()
             return {"reason": f"{words} failed ({_first_line(error)})"}
         if described is not None:
             return {"described": described}
@@ -292,15 +307,6 @@ def _own_graph(model: Any, path: Path, images: Images, risk: Floats) -> dict[str
     return described if isinstance(described, dict) else {}
 
 
-COLOUR_FORMS: tuple[tuple[str, str, int], ...] = (
-    ("NHWC", "uint8", 1),
-    ("NHWC", "float32", 1),
-    ("NCHW", "float32", 1),
-    ("NHWC", "float32", 255),
-    ("NCHW", "float32", 255),
-    ("flat", "float32", 1),
-    ("flat", "float32", 255),
-)
 FORMS: tuple[tuple[str, str, int], ...] = (
     ("NHW", "uint8", 1),
     ("NHW", "float32", 1),
@@ -310,7 +316,7 @@ FORMS: tuple[tuple[str, str, int], ...] = (
     ("flat", "float32", 1),
     ("flat", "float32", 255),
 )
-"""Layout, type and divisor of the grey levels that a torch module may take."""
+"""Layout, type and divisor of the grey levels that a torch module may take; NHW is NHWC in colour."""
 
 
 def _by_torch(model: Any, path: Path, images: Images, risk: Floats) -> dict[str, Any] | None:
@@ -328,11 +334,12 @@ def _by_torch(model: Any, path: Path, images: Images, risk: Floats) -> dict[str,
     if not isinstance(module, torch.nn.Module):
         return None
     module = copy.deepcopy(module).cpu().eval()
-    for form in COLOUR_FORMS if images.ndim == 4 else FORMS:
+    for form in FORMS:
         holds = _meaning(module, _formed(images, form), risk)
         if holds is not None:
             _export(module, _formed(images[:1], form), path)
             layout, _, divide_by = form
+            layout = "NHWC" if layout == "NHW" and images.ndim == 4 else layout
             return {"layout": layout, "scaling": {"divide_by": divide_by}, "output": {"holds": holds}}
     raise Unfit("its module alone does not give the risks of predict_proba; write a to_onnx(path)")
 
@@ -421,7 +428,10 @@ def _raised(error: BaseException, plan: dict[str, Any]) -> str:
 
 
 def _first_line(error: BaseException) -> str:
-    return next(_lines(str(error)), "no message")
+    try:
+        return next(_lines(str(error)), "no message")
+    except Exception:  # the user's own exception cannot say what it is
+        return "no message"
 
 
 def _lines(text: str) -> Iterator[str]:
