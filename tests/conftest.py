@@ -16,6 +16,19 @@ from clineval.cli.console import Screen
 REQUIRED = os.environ.get("CLINEVAL_REQUIRE", "").split()
 
 
+# The longest files, longest first: begun first, none is left for one process alone at the end.
+LONGEST = (
+    "test_nothing_leaves", "test_end_to_end", "test_interruption", "test_reproducibility", "test_similarity",
+    "test_examples", "test_user_model", "test_serve_in_browser", "test_report_in_browser", "test_serve",
+    "test_study", "test_sites", "test_wheel", "test_validate", "test_real_files", "test_real_tables",
+)  # fmt: skip
+
+
+def pytest_collection_modifyitems(items):
+    place = {name: rank for rank, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: place.get(item.path.stem, len(place)))
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item, call):
     report = yield

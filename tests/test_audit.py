@@ -341,6 +341,7 @@ def test_plain_correlation_gives_the_published_counts(
     assert (cohort.within("test") & shares_group(component, cohort.split, "train", "val")).sum() == test
 
 
+@pytest.mark.slow
 @pytest.mark.real_data
 def test_breastmnist_has_between_50_and_70_test_images_with_a_near_duplicate(real_audit):
     assert 50 <= real_audit.test_with_near_duplicate <= 70

@@ -64,6 +64,7 @@ def test_a_risk_of_exactly_a_threshold_is_flagged_at_it_and_not_above():
         assert np.array_equal(found > 0, decision_grid() <= k / 100)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("grouped", [False, True])
 @pytest.mark.parametrize("stratified", [False, True])
 def test_the_band_is_that_of_a_loop_over_resamples(grouped, stratified):

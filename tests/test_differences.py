@@ -350,6 +350,7 @@ def test_every_case_right_leaves_an_interval_from_wilsons():
     assert (found.value, found.low, found.high) == pytest.approx((0, low - 1, 1 - low))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("both_sides", [True, False])
 def test_the_interval_holds_no_difference_as_often_as_it_says(both_sides):
     held = []

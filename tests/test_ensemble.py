@@ -79,6 +79,7 @@ def test_cases_of_one_group_are_left_out_together():
     assert (left_out.groupby("group")["fold"].nunique() == 1).all()
 
 
+@pytest.mark.slow
 def test_outcomes_of_the_test_split_change_nothing(models):
     flipped = replace(COHORT, outcome=np.where(COHORT.within("test"), ~COHORT.outcome, COHORT.outcome))
     again = train_models(flipped, settings=SETTINGS, names=NAMES, jobs=1)
@@ -111,6 +112,7 @@ def test_out_of_fold_risks_are_those_of_the_stored_members(models):
         assert np.array_equal(network.risk(View(COHORT.images)), rows["risk"].to_numpy())
 
 
+@pytest.mark.slow
 def test_several_cohorts_are_trained_together_as_apart(models):
     fewer = COHORT.select(~COHORT.within("test"))
     first, second = train_cohorts(

@@ -288,6 +288,7 @@ def test_the_page_says_what_was_validated_where_and_promises_nothing_that_is_not
         assert words not in page
 
 
+@pytest.mark.slow
 def test_a_transport_file_of_an_earlier_version_makes_a_page_too(tmp_path):
     given = content()
     del given["run"], given["group_column"]

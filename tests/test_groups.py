@@ -36,6 +36,8 @@ from clineval.settings import (
 from clineval.statistics.intervals import Estimate
 from clineval.tables.reader_study import ReadingColumns, ReadingTable
 
+pytestmark = pytest.mark.slow
+
 CASES = 160
 
 

@@ -804,6 +804,7 @@ def test_a_file_of_another_set_is_refused(
         medmnist.load("dermamnist", condition="melanoma", folders=[tmp_path])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dataset", ["chestmnist", "pathmnist"])
 def test_the_images_of_a_large_set_are_in_memory_once(
     dataset: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -277,6 +277,7 @@ def test_what_cannot_be_summed_up_is_refused_with_the_reason(call, message):
         call()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("number", "tau"), [(4, 0.2), (10, 0.2), (10, 0.8)])
 def test_the_prediction_holds_the_next_site_as_often_as_it_says(number, tau):
     # The short version of benchmarks/bench_meta_analysis.py; 500 sets leave a standard error of .01.

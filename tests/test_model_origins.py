@@ -68,6 +68,7 @@ def test_report_card_and_summary_name_the_origin_and_warn_of_fine_texture(evalua
     assert f"Primary model: transfer ({ORIGIN}), threshold" in in_short(evaluation)
 
 
+@pytest.mark.slow
 def test_figures_say_the_origin_below_their_title(evaluation, monkeypatch, tmp_path):
     said = []
     from clineval.reporting import figures

@@ -97,6 +97,7 @@ def test_a_variance_below_0_is_refused():
         read(one.record, one.arrays)
 
 
+@pytest.mark.slow
 def test_where_the_runtime_cannot_be_loaded_a_command_says_so_in_one_line(tmp_path):
     (tmp_path / "onnxruntime.py").write_text("raise ImportError('cannot enable executable stack')")
     ended = subprocess.run(

@@ -33,6 +33,7 @@ def test_it_prints_in_five_lines_with_the_verdict_last(evaluation):
     assert repr(evaluation) == str(evaluation)
 
 
+@pytest.mark.slow
 def test_printing_loads_no_matplotlib():
     code = (
         "import clineval, pandas, sys;"

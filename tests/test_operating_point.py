@@ -137,6 +137,7 @@ def test_fewer_than_ten_groups_leave_rates_without_intervals(groups):
         assert "too few" in found.method
 
 
+@pytest.mark.slow
 @law(cases(least=20))
 def test_the_table_of_thresholds_respects_groups_as_the_points_do(drawn):
     outcome, risk = drawn

@@ -230,6 +230,7 @@ def test_a_measure_that_is_undefined_leaves_a_gap(corruptions, tmp_path):
     assert (tmp_path / "robustness.png").stat().st_size > 10_000
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("lost", ["_low", "", "all"])
 def test_a_measure_without_any_interval_or_value_still_has_a_scale(corruptions, lost):
     holes = corruptions.copy()
@@ -258,6 +259,7 @@ def test_grey_levels_are_drawn_eight_at_a_time_and_all_shares_are_there(ax):
     assert second.get_ydata().tolist() == pytest.approx(first.get_ydata()[::-1].tolist())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("drops", [True, False], ids=["beside test cases", "without any"])
 def test_the_figure_is_written_with_and_without_internal_test_cases(tmp_path, drops):
     write_case_mix(content(tested=drops), tmp_path / "case_mix.png", notice="SYNTHETIC PHANTOM DATA: no")

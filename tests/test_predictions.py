@@ -238,6 +238,7 @@ def test_only_a_data_frame_is_taken_from_memory() -> None:
 # --- writing ----------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None)
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=20))
 def test_every_risk_reads_back_to_the_same_float(
@@ -249,6 +250,7 @@ def test_every_risk_reads_back_to_the_same_float(
     assert read_predictions(path)["risk"].tolist() == risks
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None)
 @given(
     st.lists(
@@ -277,6 +279,7 @@ CELLS = st.one_of(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=40, deadline=None)
 @given(st.lists(st.tuples(st.floats(0, 1, width=32), CELLS, CELLS), min_size=1, max_size=6), st.data())
 def test_what_is_written_reads_back_as_the_very_table_that_was_scored(

@@ -470,6 +470,7 @@ def test_a_wrong_ending_does_not_hide_what_a_file_is(tmp_path):
         assert np.array_equal(grey(tmp_path / name), grey(REFERENCE))
 
 
+@pytest.mark.slow
 def test_a_pipe_is_neither_waited_for_nor_read(tmp_path):
     shutil.copy(REFERENCE, tmp_path / "a.png")
     os.mkfifo(tmp_path / "b.png")

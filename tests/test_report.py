@@ -269,6 +269,7 @@ def test_an_evaluation_of_another_schema_is_refused(results, tmp_path):
         write_report(folder)
 
 
+@pytest.mark.slow
 def test_a_file_altered_after_the_run_is_refused(results, tmp_path):
     folder = copy_of(results, tmp_path / "r")
     hashes = {

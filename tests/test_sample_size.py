@@ -307,6 +307,7 @@ def cohort(seed=0, *, cases=4000, per_group=1):
     return outcome, expit(score - 1), np.repeat(np.arange(cases // per_group), per_group)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [10, 25, 60])
 def test_without_groups_the_sensitivity_is_that_of_an_order_statistic(number):
     # The k-th largest of m independent events has sensitivity Beta(k, m + 1 - k); 4,000 draws and 1,200
@@ -339,6 +340,7 @@ def test_with_groups_it_is_the_resampling_written_out():
     assert found.reached[0] == pytest.approx(np.mean(sensitivity > 0.8499999))
 
 
+@pytest.mark.slow
 def test_half_of_all_adoptions_end_below_the_target_unless_the_threshold_is_set_lower():
     outcome, risk, _ = cohort()
     plain = ad.local_cases_needed(outcome, risk, tolerance=0, draws=400)

@@ -130,6 +130,7 @@ def known(cohort):
     return learn_novelty(train, validation, grey=mean_histogram(train))
 
 
+@pytest.mark.slow
 def test_the_texture_distance_is_mahalanobis_under_the_model_of_principal_components(cohort, known):
     """The covariance written out in full and solved for, which the code never does."""
     train = scattering_features(cohort.images[cohort.within("train")]).astype(np.float64)

@@ -3,6 +3,7 @@
 import ast
 import json
 import sys
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -68,10 +69,15 @@ def names_imported(tree):
             yield from (alias.name for alias in node.names)
 
 
+@cache
 def imports():
-    for path in sorted(SOURCE.rglob("*.py")):
-        name = path.relative_to(SOURCE).as_posix()
-        yield name, set(names_imported(ast.parse(path.read_text(encoding="utf-8"))))
+    return [
+        (
+            path.relative_to(SOURCE).as_posix(),
+            set(names_imported(ast.parse(path.read_text(encoding="utf-8")))),
+        )
+        for path in sorted(SOURCE.rglob("*.py"))
+    ]
 
 
 def test_only_the_door_evaluates_a_table():

@@ -201,6 +201,7 @@ def test_a_missing_or_unfit_value_is_refused_with_its_row_counted_from_1(functio
                 called(function, **{name: bad})
 
 
+@pytest.mark.slow
 @by_name
 def test_frames_and_series_of_every_library_say_what_arrays_say(function):
     polars, expected = pytest.importorskip("polars"), repr(called(function))

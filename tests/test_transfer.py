@@ -88,12 +88,14 @@ def test_the_graph_is_small_whole_in_itself_and_the_same_each_time(network):
     assert {node.domain for node in parsed.graph.node} == {""}
 
 
+@pytest.mark.slow
 def test_no_image_changes_a_bit_of_another(network, model, images, features):
     alone = np.concatenate([network(image[None]) for image in images[:9]])
     np.testing.assert_array_equal(alone, features[:9])
     assert model.risk(View(images[4:5]))[0] == model.risk(View(images))[4]
 
 
+@pytest.mark.slow
 def test_two_fits_are_the_same_to_the_last_bit(stored, images):
     again = transfer.fit(View(images), OUTCOME, GROUPS, seed=0)
     assert again.record == stored.record
@@ -102,6 +104,7 @@ def test_two_fits_are_the_same_to_the_last_bit(stored, images):
         np.testing.assert_array_equal(array, stored.arrays[name])
 
 
+@pytest.mark.slow
 def test_the_features_of_a_view_are_computed_once_for_fit_and_risk(stored, images, monkeypatch):
     seen, whole = [], View(images)
     compute = transfer.Network.__call__
@@ -122,12 +125,14 @@ def test_each_layer_of_the_features_has_length_1(model, images, features):
     np.testing.assert_allclose(found, of_unit_length(features), atol=1e-7)  # float32
 
 
+@pytest.mark.slow
 def test_copies_show_the_images_moved_by_16_pixels(network, images, copied):
     for copy, down in ((1, 16), (2, -16)):
         found = of_unit_length(transfer.Moved(network, down)(images))
         np.testing.assert_array_equal(found, copied[copy])
 
 
+@pytest.mark.slow
 def test_copies_stay_in_the_fold_of_their_image(images, monkeypatch):
     seen, decide = [], svm.out_of_fold_decisions
     monkeypatch.setattr(
@@ -144,6 +149,7 @@ def test_copies_stay_in_the_fold_of_their_image(images, monkeypatch):
     assert all(len(set(fold[0][group == GROUPS])) == 1 for group in GROUPS)
 
 
+@pytest.mark.slow
 def test_nothing_is_learnt_from_a_copy_of_a_case_left_out(images, copied, monkeypatch):
     seen, fit = [], svm.fit
     monkeypatch.setattr(
@@ -206,6 +212,7 @@ def test_a_model_read_back_from_its_files_gives_the_same_risks(stored, model, im
     np.testing.assert_array_equal(risk_of(again, View(images[:4])), model.risk(View(images[:4])))
 
 
+@pytest.mark.slow
 def test_scoring_needs_neither_torch_nor_scikit_learn_nor_the_package(stored, model, images, tmp_path):
     written(stored, tmp_path)
     np.save(tmp_path / "images.npy", images[:3])

@@ -120,6 +120,7 @@ def test_a_model_that_needs_no_update_is_changed_about_one_time_in_twenty():
     assert changed / 400 == pytest.approx(0.05, abs=0.03)
 
 
+@pytest.mark.slow
 def test_the_design_effect_keeps_the_level_where_patients_have_two_images():
     plain = grouped = 0
     for seed in range(300):
@@ -347,6 +348,7 @@ def test_a_head_takes_risks_that_were_rounded_to_certainty():
     assert certain == evaluate_heads(outcome, risk, x @ x.T, target=0.9, repeats=1, draws=50)
 
 
+@pytest.mark.slow
 def test_a_head_finds_what_the_frozen_model_does_not_know():
     x, outcome, risk = drawn(300)
     kept, refitted, shrunken = evaluate_heads(outcome, risk, x @ x.T, target=0.9, repeats=2, draws=100)
@@ -359,6 +361,7 @@ def test_a_head_finds_what_the_frozen_model_does_not_know():
     assert sum(count for _, count in shrunken.penalties) == 10
 
 
+@pytest.mark.slow
 def test_features_that_say_nothing_buy_nothing_and_a_shrunken_head_costs_little():
     _, outcome, risk = drawn(300)
     noise = np.random.default_rng(9).normal(size=(300, 5))
@@ -367,6 +370,7 @@ def test_features_that_say_nothing_buy_nothing_and_a_shrunken_head_costs_little(
     assert shrunken.gain.value > -0.03
 
 
+@pytest.mark.slow
 def test_the_part_of_a_mean_counts_by_its_share():
     x, outcome, risk = drawn(200)
     given = {"target": 0.9, "repeats": 1, "draws": 50}

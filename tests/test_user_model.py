@@ -500,6 +500,7 @@ def test_a_model_that_takes_too_long_is_ended(cohort, tmp_path):
         os.kill(pid, 0)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere what leaves its session is not found")
 def test_what_a_model_starts_in_a_session_of_its_own_ends_with_it(cohort, tmp_path):
     leaving = (
