@@ -326,7 +326,7 @@ def _aligned(model: ModelScores, study: Readings, table: ReadingTable) -> Floats
             row = table.row(int(np.argmax(table.case == case)))
             raise InputError(
                 f"{row}, column {table.columns.case!r}: expected a prediction of {model.name!r} for case "
-                f"{case!r}, got none."
+                f"{case!r}, got none; its cases have names such as {str(model.case[0])!r}."
             )
     found = np.array([risk[case] for case in study.cases])
     if np.ptp(found) == 0:

@@ -158,8 +158,11 @@ def _refuse_foreign_bytes(path: Path, head: bytes) -> None:
         b"\x89PNG": "a picture",
         b"\x1f\x8b": "a gzip archive",
         b"\x93NUM": "a NumPy file",
-        b'{"': "JSON",
-        b'[{"': "JSON",
+        b"\xff\xfe\x00\x00": "text in UTF-32",
+        b"%PDF": "a PDF",
+        b"$FL": "an SPSS file",
+        **dict.fromkeys((b"<!", b"<htm", b"<HTM", b"<?xml", b"<tabl"), "a web page, as some programs export"),
+        **dict.fromkeys((b'{"', b"{\n", b"{\r", b"{ ", b'[{"', b"[\n", b"[\r"), "JSON"),
     }
     for magic, kind in kinds.items():
         if head.startswith(magic):
