@@ -7,7 +7,7 @@ import pytest
 
 from clineval.errors import listed_columns
 from clineval.tables import columns
-from clineval.tables.columns import is_value, split_meant, split_of
+from clineval.tables.columns import Notation, is_value, notation_of, split_meant, split_of
 
 
 def test_the_examples_hold():
@@ -19,14 +19,18 @@ def test_the_examples_hold():
     [
         ("train", "train Train TRAINING training"),
         ("val", "val Val VALID valid Validation dev Dev"),
-        ("test", "test TEST Testing"),
+        ("test", "test TEST Testing prueba"),
+        ("train", "Entraînement entrenamiento Apprentissage"),
+        ("val", "Validierung validación"),
     ],
 )
 def test_a_split_is_known_in_every_spelling(split, words):
     assert {split_of(word) for word in words.split()} == {split}
 
 
-@pytest.mark.parametrize("word", ["hospital-b", "external", "site 2", "2024", "", "all", "cohort"])
+@pytest.mark.parametrize(
+    "word", ["hospital-b", "external", "torino", "valencia", "site 2", "2024", "", "all", "cohort"]
+)
 def test_a_cohort_is_no_split_and_no_misspelt_one(word):
     assert split_of(word) is None
     assert split_meant(word) is None
@@ -49,3 +53,7 @@ def test_a_value_is_the_same_text_or_the_same_number():
 def test_a_refusal_names_the_column_that_differs_only_in_case():
     assert listed_columns("id", ["ID", "Case"]) == "ID, Case (did you mean ID?)"
     assert listed_columns("name", ["ID", "Case"]) == "ID, Case"
+
+
+def test_faults_of_a_spreadsheet_are_no_numbers_and_no_words():
+    assert notation_of(["#REF!", "1,5", "#DIV/0!", "2,5"]) == Notation(",")

@@ -182,7 +182,7 @@ def test_a_case_that_stands_twice_is_refused_with_both_rows(tmp_path: Path) -> N
         "'1' stands twice",
         "model 'a'",
         "first in row 1",
-        "give --group-column",
+        "give the one that groups them",
     ):
         assert word in message
 
@@ -383,7 +383,7 @@ def test_a_column_that_holds_splits_and_is_not_named_is_said(tmp_path: Path) -> 
     assert read_and_told(written(tmp_path, "outcome,risk,phase\n1,.9,train\n0,.2,other\n"))[1] == []
 
 
-@pytest.mark.parametrize("word", ["NA", "n/a", "NaN", "#N/A", "unknown", "?"])
+@pytest.mark.parametrize("word", ["NA", "n/a", "NaN", "#N/A", "#REF!", "unknown", "?"])
 def test_an_outcome_that_is_not_known_is_never_the_absence_of_the_condition(
     tmp_path: Path, word: str
 ) -> None:

@@ -2,6 +2,7 @@
 
 import math
 import re
+import unicodedata
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -23,6 +24,15 @@ _SPLIT_WORDS = {
     **dict.fromkeys(("val", "valid", "validation", "validate", "dev"), "val"),
     **dict.fromkeys(("test", "testing"), "test"),
 }
+_IN_OTHER_LANGUAGES = {  # read as the split, but no word is taken for a slip of one
+    word: split
+    for split, words in (
+        ("train", "entraînement entrainement apprentissage entrenamiento addestramento treinamento treino"),
+        ("val", "validierung validación validacion validazione validação validacao validatie"),
+        ("test", "prueba teste"),
+    )
+    for word in words.split()
+}
 _SET = re.compile(r"[\s_-]*(set|split|data|cases)$")  # "test set", "training_data"
 _NEAR = 0.75  # similarity of two words, 0 to 1, from which on one may be the other misspelt
 _UNCLEAR = {
@@ -39,7 +49,9 @@ def split_of(word: str) -> str | None:
     >>> split_of("Training"), split_of(" VALID "), split_of("Test set"), split_of("hospital-b")
     ('train', 'val', 'test', None)
     """
-    return _SPLIT_WORDS.get(word.strip().casefold()) or _SPLIT_WORDS.get(_without_set(word))
+    known = {**_SPLIT_WORDS, **_IN_OTHER_LANGUAGES}
+    whole = unicodedata.normalize("NFC", word.strip().casefold())
+    return known.get(whole) or known.get(_without_set(whole))
 
 
 def split_meant(word: str) -> str | None:
@@ -106,7 +118,8 @@ UNITS = (
 )
 """What may stand behind the number in a cell, in small letters; text behind it that is none stays text."""
 
-_MISSING = ("", "na", "n/a", "nan", "null", "none", "#n/a", "-", "?", ".")
+_FAULTS = ("#n/a", "#ref!", "#div/0!", "#value!", "#name?", "#num!", "#null!")  # of a spreadsheet
+_MISSING = ("", "na", "n/a", "nan", "null", "none", "-", "?", ".", *_FAULTS)
 _SPACES = " \u00a0\u202f"
 _UNIT = "|".join(sorted(map(re.escape, UNITS), key=len, reverse=True))
 
@@ -380,7 +393,7 @@ def _outcome_of_known(column: Column, codes: NDArray[Any], words: NDArray[np.str
 
 NOT_KNOWN = "Fill the cell or take the row out."
 
-_NOT_KNOWN = ("", "na", "n/a", "nan", "null", "#n/a", "?", ".", "unknown", "missing", "not known")
+_NOT_KNOWN = ("", "na", "n/a", "nan", "null", "?", ".", "unknown", "missing", "not known", *_FAULTS)
 
 
 def says_nothing(words: NDArray[np.str_], *, positive: str | None) -> NDArray[np.bool_]:
