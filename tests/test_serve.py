@@ -535,7 +535,7 @@ def test_warnings_name_what_must_be_known_before_the_risk(client, trained):
     train, mirrored, noise, dark, colour = found["images"]
     assert codes(train) == ["seen_in_training"]
     assert trained.case[3] in train["warnings"][0]["text"]
-    assert "shows the same picture as" in mirrored["warnings"][0]["text"]
+    assert "seen in training (the same picture as" in mirrored["warnings"][0]["text"]
     assert codes(noise)[0] == "unlike_training"
     assert re.search(r"distance [\d.]+, limit [\d.]+", noise["warnings"][0]["text"])
     assert "nearly_black" in codes(dark)

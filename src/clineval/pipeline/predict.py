@@ -427,13 +427,9 @@ def _beyond(name: str, distance: float, limit: float) -> str:
 def _seen(known: Recognised | None) -> Iterator[Warned]:
     """Whether an image was trained on."""
     if known is not None:
-        same, case = known.identical, known.training_case
-        one, like = (
-            f"is one of the training images ({case})",
-            f"shows the same picture as training image {case}",
-        )
-        what = one if same else like
-        yield Warned("seen_in_training", f"This image {what}: its risk says nothing about new images.")
+        what = known.training_case if known.identical else f"the same picture as {known.training_case}"
+        text = f"This image was seen in training ({what}): its risk says nothing about new images."
+        yield Warned("seen_in_training", text)
 
 
 def _second_risks(

@@ -163,7 +163,10 @@ NEEDED = (PROVENANCE, EVALUATION, f"models/{RECORDS}")
 
 @dataclass(frozen=True)
 class FrozenThreshold:
-    """A threshold as the run froze it: flagged means risk >= threshold; ``chosen_on`` says on what."""
+    """A threshold as the run froze it: flagged means risk >= threshold; ``chosen_on`` says on what.
+
+    What scoring needs of ``statistics.thresholds.Point``, which loads scipy.stats and would slow predict.
+    """
 
     name: str
     threshold: float
