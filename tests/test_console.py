@@ -18,6 +18,7 @@ from clineval.cli.console import Screen, show_study, study_display
         ("\x1b[2Jgone", "\\x1b[2Jgone"),
         ("bell\x07 null\0 zero\u200bwidth", "bell\\x07 null\\x00 zero\\u200bwidth"),
         ("\ud800", "\\ud800"),
+        ("p\u00a0=\u00a00.051, 5\u202fmm", "p = 0.051, 5 mm"),
     ],
 )
 def test_characters_that_steer_a_terminal_are_written_out(text, shown):

@@ -42,8 +42,12 @@ def visible(text: str) -> str:
     A name from an untrusted file may hold such: ``\\x1b[2J`` clears the screen, ``\\u202e`` shows what
     follows from right to left, so that ``gpj.exe`` looks like ``exe.jpg``.
     """
+    spaced = text.replace("\u00a0", " ").replace(
+        "\u202f", " "
+    )  # of a number and its unit; they steer nothing
     return "".join(
-        letter if letter.isprintable() else letter.encode("unicode_escape").decode("ascii") for letter in text
+        letter if letter.isprintable() else letter.encode("unicode_escape").decode("ascii")
+        for letter in spaced
     )
 
 
