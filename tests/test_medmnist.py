@@ -504,7 +504,7 @@ HEAD = b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n"
 def test_a_server_that_falls_silent_in_the_middle_is_tried_a_bounded_number_of_times(
     tmp_path: Path, server: Server, monkeypatch: pytest.MonkeyPatch, words: list[bytes]
 ) -> None:
-    monkeypatch.setattr("clineval.data.download.READ_SECONDS", 0.05)
+    monkeypatch.setattr("clineval.data.download.READ_SECONDS", 0.3)
     with speaking(words, pause=0) as server.address:
         assert "broke off" in str(refused(tmp_path, server))
 

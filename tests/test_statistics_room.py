@@ -111,7 +111,7 @@ NUMBERS = {
 PER_CASE = TRUE_OR_FALSE | GROUPS | NUMBERS
 KERNEL = np.outer(FIRST, FIRST) + np.eye(N)
 OTHERS = {
-    **{"level": 0.95, "draws": 10, "seed": 0, "repeats": 2, "folds": 3, "numbers": (5, 10)},
+    **{"level": 0.95, "draws": 10, "seed": 0, "repeats": 1, "folds": 2, "numbers": (5, 10)},
     **{"threshold": 0.3, "threshold_a": 0.3, "threshold_b": 0.4, "cut": 2, "thresholds": [0.2, 0.5]},
     **{"target": 0.7, "prevalence": 0.2, "trained_at": 0.3, "specificity": 0.8, "sensitivity": 0.8},
     **{"low": 0.5, "rule_out": 0.2, "rule_in": 0.5, "population": "x", "fitted_on": "y"},
