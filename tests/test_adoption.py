@@ -158,6 +158,7 @@ def test_other_thresholds_have_no_aim(name):
 # Features standardised by the local images ----------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_standardisation_is_reported_only_where_it_changes_the_primary_model():
     """The mean of a and b, of which b is standardised; the primary model may be it, a part or neither."""
     frame = pd.concat([table(200, seed=2).assign(model=model) for model in ("a", "b", "both")])

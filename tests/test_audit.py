@@ -349,6 +349,7 @@ def test_breastmnist_has_between_50_and_70_test_images_with_a_near_duplicate(rea
     assert 0.96 <= real_audit.threshold.value <= 0.98
 
 
+@pytest.mark.slow
 @pytest.mark.real_data
 def test_all_six_groups_of_mixed_labels_are_found(real_audit):
     mixed = [set(group.cases) for group in real_audit.groups if len(set(group.outcomes)) > 1]

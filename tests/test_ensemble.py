@@ -142,6 +142,7 @@ def test_finished_trainings_are_reused(models, tmp_path, monkeypatch):
     assert again.curves == models["cnn"].curves
 
 
+@pytest.mark.slow
 def test_only_the_missing_and_the_damaged_are_trained_again(models, tmp_path):
     done = []
     train_models(COHORT, settings=SETTINGS, names=["cnn"], jobs=1, finished=tmp_path)

@@ -156,6 +156,7 @@ def test_the_order_of_sites_does_not_matter_and_the_prediction_holds_the_mean_s_
     assert plain.tau.low <= plain.tau.high or math.isnan(plain.tau.low)
 
 
+@pytest.mark.slow
 @law(sites(least=4))
 def test_leaving_a_site_out_is_summing_the_others_up(drawn):
     value, error = drawn

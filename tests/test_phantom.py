@@ -208,6 +208,7 @@ def unit(images: np.ndarray) -> np.ndarray:
     return flat / np.linalg.norm(flat, axis=1, keepdims=True)
 
 
+@pytest.mark.slow
 def test_planted_pairs_are_alike_and_no_other_pair_is(whole: Cohort) -> None:
     best = best_correlation(whole.images)
     row = {name: index for index, name in enumerate(whole.case.tolist())}

@@ -191,6 +191,7 @@ def test_a_panel_draws_each_model_from_the_cohort_as_it_is_to_severity_five(corr
     assert len(ax.collections) == 1  # one band, of the model that is spoken of
 
 
+@pytest.mark.slow
 def test_the_figure_has_a_block_per_measure_with_a_panel_per_corruption_on_one_scale(
     corruptions,
 ):
@@ -221,6 +222,7 @@ def test_no_panel_of_the_figure_lies_over_another(corruptions):
     assert all(apart)
 
 
+@pytest.mark.slow
 def test_a_measure_that_is_undefined_leaves_a_gap(corruptions, tmp_path):
     holes = corruptions.copy()
     holes.loc[holes["severity"] == 3, "auc"] = np.nan

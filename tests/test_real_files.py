@@ -728,6 +728,7 @@ FILES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("table", FILES)
 def test_a_table_written_on_another_system_finds_its_images(tmp_path, table):
     shutil.copy(TABLES / table, tmp_path / table)

@@ -194,6 +194,7 @@ def rows(*given, **how):
     return {row.measure: row for row in coverage(*given, **how)}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("auc", [0.7, 0.86, 0.95])
 def test_the_truths_are_those_of_a_large_sample(auc):
     rng = np.random.default_rng(0)

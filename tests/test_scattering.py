@@ -147,6 +147,7 @@ def test_the_texture_distance_is_mahalanobis_under_the_model_of_principal_compon
     np.testing.assert_allclose(distance(known, View(images)).texture, expected, rtol=1e-3)
 
 
+@pytest.mark.slow
 def test_training_images_lie_about_one_away_and_one_validation_image_in_a_hundred_beyond(cohort, known):
     train, validation = (View(cohort.images[cohort.within(name)]) for name in ("train", "val"))
     assert np.sqrt(np.mean(distance(known, train).texture ** 2)) == pytest.approx(1, abs=0.05)

@@ -73,6 +73,7 @@ def test_two_models_are_compared_by_ranking_alone():
     assert any("no probabilities" in note for note in found.notes)
 
 
+@pytest.mark.slow
 def test_the_command_keeps_the_scores_and_its_folder_can_be_used_again(tmp_path, capsys):
     out = tmp_path / "out"
     path = CASES / "risks" / "logits.csv"
@@ -90,6 +91,7 @@ def test_the_command_keeps_the_scores_and_its_folder_can_be_used_again(tmp_path,
     assert run_command(["evaluate", str(out / "predictions.csv"), *words]) == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("threshold", [[], ["--threshold", "3"]])
 def test_ratings_are_ranked_with_and_without_a_threshold(tmp_path, threshold):
     path, out = CASES / "risks" / "ratings.csv", tmp_path / "out"

@@ -46,6 +46,7 @@ def test_similarity_is_the_largest_correlation_over_displacements_and_mirroring(
     np.testing.assert_allclose(similarity_of(images, first, second).similarity, expected, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_the_bounded_search_finds_exactly_the_pairs_that_the_definition_finds():
     common, own = smooth_images(1, seed=1).astype(float), smooth_images(18).astype(float)
     share = np.linspace(0.3, 0.9, 18)[:, None, None]  # of what all images have in common

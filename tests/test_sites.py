@@ -112,6 +112,7 @@ def test_the_means_without_a_site_are_those_of_a_study_without_it(four):
             )
 
 
+@pytest.mark.slow
 def test_patients_within_a_site_count_once_each():
     """Every image twice under one patient says no more of a site than every image once."""
     once = table(FOUR)
@@ -265,6 +266,7 @@ def test_the_forest_draws_each_sites_own_rate_the_diamond_and_the_bar(four):
     assert next(row.counts for row in forest_rows(found, "sensitivity")) == "90 (30)"
 
 
+@pytest.mark.slow
 def test_every_measure_is_drawn_of_any_sites(four):
     lonely = study(table({"a": (30, 60), "b": (25, 40), "c": (0, 4)}))
     for found in (four[1], lonely):

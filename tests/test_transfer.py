@@ -118,6 +118,7 @@ def test_the_features_of_a_view_are_computed_once_for_fit_and_risk(stored, image
     assert seen == [20] + [1] * 40  # the images, then their copies one by one
 
 
+@pytest.mark.slow
 def test_each_layer_of_the_features_has_length_1(model, images, features):
     found = model.features(View(images))
     for layer in LAYERS:
@@ -174,6 +175,7 @@ def test_a_mirrored_view_is_scored_mirrored(model, images):
     np.testing.assert_array_equal(model.risk(View(images[:4], (True,))), model.risk(mirrored))
 
 
+@pytest.mark.slow
 def test_the_stored_form_gives_the_risk_of_the_machine_that_was_fitted(
     network, stored, model, images, copied
 ):

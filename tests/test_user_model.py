@@ -566,6 +566,7 @@ def test_packages_that_are_installed_are_no_code_of_the_users(cohort, tmp_path):
     assert learn(cohort, tmp_path, code).stored.record["imports"] == {}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("source", ["{}/mine.py:make", "mine:make"])
 def test_a_finished_training_is_reused_until_code_that_it_loaded_changes(
     cohort, tmp_path, monkeypatch, source
@@ -599,6 +600,7 @@ def test_a_finished_training_is_reused_until_code_that_it_loaded_changes(
         learn_at(moved)
 
 
+@pytest.mark.slow
 def test_code_that_is_written_while_a_training_runs_is_not_known_and_never_reused(
     cohort, tmp_path, monkeypatch
 ):
