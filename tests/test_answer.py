@@ -45,3 +45,18 @@ def test_json_is_the_evaluation_and_nothing_else(predictions, tmp_path, capsys):
     assert main.run_command([*predictions, "--json"]) == 0
     shown = json.loads(capsys.readouterr().out)
     assert shown == json.loads((tmp_path / "out" / "evaluation.json").read_text())
+
+
+def test_the_auc_without_the_cases_that_share_a_group_with_development_data_follows_the_auc(tmp_path, capsys):
+    test = table(split="test", group=[f"g{k}" for k in range(60)])
+    val = table(split="val", group=[f"g{k}" if k < 20 else f"v{k}" for k in range(60)])
+    pd.concat([test, val]).astype({"outcome": int}).to_csv(tmp_path / "t.csv", index=False)
+    out = tmp_path / "out"
+    assert main.run_command(["evaluate", str(tmp_path / "t.csv"), "--draws", "20", "--out", str(out)]) == 0
+    shown = capsys.readouterr().out.splitlines()
+    (at,) = [place for place, line in enumerate(shown) if line.startswith("AUC") and "without the" in line]
+    clean = json.loads((out / "evaluation.json").read_text())["models"]["m"]["test_clean"]["auc_logit"]
+    bounds = f"{clean['value']:.2f} ({clean['low']:.2f} to {clean['high']:.2f})"
+    said = f"AUC {bounds} without the 20 cases that share a group with development data"
+    assert shown[at - 1].startswith("AUC ")
+    assert " ".join(line.strip() for line in shown[at : at + 2]).startswith(said)

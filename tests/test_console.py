@@ -87,6 +87,17 @@ def test_elsewhere_each_step_is_a_line_and_no_table_comes(capsys):
     assert capsys.readouterr().err == "clineval: Training\n"
 
 
+def test_off_a_terminal_a_long_step_says_how_far_it_is_ever_more_rarely(monkeypatch, capsys):
+    now = 0.0
+    monkeypatch.setattr(console, "monotonic", lambda: now)
+    with console.display() as announce:
+        progress = announce("Scoring")
+        for now in range(1, 31):
+            progress(now, 30)
+    said = [f"clineval: Scoring: {done} of 30" for done in (5, 15)]
+    assert capsys.readouterr().err.splitlines() == ["clineval: Scoring", *said]
+
+
 def test_a_quiet_study_shows_nothing(monkeypatch):
     terminal = terminal_of(monkeypatch)
     monkeypatch.setattr(Screen, "quiet", True)

@@ -135,6 +135,34 @@ def test_columns_are_mapped_from_the_command_line(tmp_path: Path, capsys: pytest
     assert (scored.cases, scored.groups) == (60, 30)
 
 
+@pytest.mark.parametrize("column", ["patient", "Patient_ID", "subject"])
+def test_patients_that_repeat_without_a_group_column_are_warned_of(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], column: str
+) -> None:
+    frame, out = table(models=("a",)), tmp_path / "out"
+    path = saved(frame.assign(**{column: np.arange(len(frame)) // 2}, site="s"), tmp_path)
+    said = (
+        f"Column '{column}' has repeated values, and cases count as independent: name it with "
+        f"--group-column {column}, or intervals may be too narrow."
+    )
+    code, _, err = ended(capsys, "evaluate", path, "--out", out, *FAST)
+    assert code == 0
+    assert err.count(said) == 1
+    assert said in read_evaluation(out / "evaluation.json").warnings
+    assert f"--group-column {column}" in (out / "report.html").read_text(encoding="utf-8")
+    assert main.run_command(["verify", str(out)]) == 0
+    code, _, err = ended(capsys, "evaluate", path, "--group-column", column, "--out", out, *FAST, "--force")
+    assert (code, "count as independent" in err) == (0, False)
+    page = (out / "report.html").read_text(encoding="utf-8")
+    assert "test: 60 cases of 30 groups, " in page
+
+
+def test_patients_of_one_image_each_are_not_warned_of(tmp_path: Path) -> None:
+    frame = table()  # of two models: a patient stands once for each
+    path = saved(frame.assign(patient=frame["case"], patient_age=50), tmp_path)
+    assert evaluate_file(path, out=tmp_path / "out", draws=20).warnings == ()
+
+
 def test_what_is_scored_is_the_table_that_lies_in_the_folder(tmp_path: Path) -> None:
     evaluation = evaluate_file(saved(table(), tmp_path), out=tmp_path / "out", draws=20)
     back = read_predictions(tmp_path / "out" / "predictions.csv")

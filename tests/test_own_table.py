@@ -57,8 +57,8 @@ def test_evaluate_publishes_no_such_column_and_says_so(tmp_path, capsys):
     assert main.run_command(["evaluate", str(tmp_path / "t.csv"), "--draws", "20", "--out", str(out)]) == 0
     said = "Columns left out because their names say that they identify people: Patient's Name, NHS No."
     assert said in capsys.readouterr().err
-    grouped = json.loads((out / "provenance.json").read_text())["data"]["notes"][-1]
-    assert grouped.startswith("Cases are taken as independent, though values of NHS No repeat")
+    (grouped,) = json.loads((out / "evaluation.json").read_text())["warnings"]
+    assert grouped.startswith("Column 'NHS No' has repeated values, and cases count as independent: if it")
     assert "--group-column &#39;NHS No&#39;" in (out / "report.html").read_text()
     assert said in json.loads((out / "provenance.json").read_text())["data"]["notes"]
     found = subprocess.run(["grep", "-rlE", "secret|943 476", str(out)], capture_output=True, text=True)

@@ -176,11 +176,11 @@ def test_a_page_with_images_proves_the_polarity_and_shows_the_audit(phantom_page
     assert "chosen by nobody" not in phantom_page
 
 
-def test_people_are_women_where_the_images_are_of_breasts(phantom_page, page):
+def test_synthetic_images_are_counted_as_cases_not_as_women(phantom_page, page):
     def data(text: str) -> dict:
         return json.loads(re.search(r'id="explorer-data">(.*?)</script>', text, flags=re.S).group(1))
 
-    assert data(phantom_page)["populations"]["test"]["people"] == "women"
+    assert data(phantom_page)["populations"]["test"]["people"] == "cases"
     assert data(page)["populations"]["test"]["people"] == "people"
 
 

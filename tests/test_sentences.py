@@ -82,6 +82,7 @@ def test_natural_frequencies_are_whole_people_that_add_up(prevalence, sensitivit
 def test_people_are_named_by_the_data_set():
     assert sentences.people("breastmnist") == "women"
     assert sentences.people("breastmnist_64") == "women"
+    assert sentences.people("phantom") == "cases"
     assert sentences.people("") == "people"
 
 

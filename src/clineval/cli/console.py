@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from math import isnan
 from pathlib import Path
 from textwrap import wrap
+from time import monotonic
 from types import FrameType
 from typing import Any
 
@@ -70,7 +71,7 @@ def notify(notice: str) -> None:
 
 @contextmanager
 def display() -> Iterator[Announce]:
-    """Yield ``announce(step) -> progress(done, total)``; bars on a terminal, a line a step elsewhere."""
+    """Yield ``announce(step) -> progress(done, total)``; bars on a terminal, lines elsewhere."""
     if Screen.quiet:
         yield lambda step: _nothing
     elif not sys.stderr.isatty():
@@ -100,8 +101,17 @@ def _nothing(_done: int, _total: int) -> None:
 
 
 def _announce_by_line(step: str) -> Progress:
+    """A line for the step, and how far it is after 5 seconds, 10 more, 20 more, 40 more, then each minute."""
     complain(step)
-    return _nothing
+    wait, said = 5.0, monotonic()
+
+    def show(done: int, total: int) -> None:
+        nonlocal wait, said
+        if done < total and monotonic() - said >= wait:
+            complain(f"{step}: {done:,} of {total:,}")
+            wait, said = min(2 * wait, 60.0), monotonic()
+
+    return show
 
 
 def _bars() -> Any:
@@ -160,16 +170,18 @@ def _study_cell(name: str, cell: Any) -> str:
 def show_answer(evaluation: Any, report: Path, *, external: bool = False, table: bool = False) -> None:
     """The answer in five lines, the last one the report's path; with ``table`` every model before them.
 
-    Of an external cohort one line before them says which it is.
+    Of an external cohort one line before them says which it is; where test cases overlap with development
+    data, one more says the AUC without them.
     """
     if Screen.quiet:
         return
-    from clineval.reporting.notebook import in_short
+    from clineval.reporting.notebook import in_short, without_overlap
     from clineval.reporting.sentences import subject_of
 
     if table:
         show_evaluation(evaluation, main=subject_of(evaluation).main)
     lines = in_short(evaluation).splitlines()
+    lines[-1:-1] = without_overlap(evaluation)
     answer = [*(lines if external else lines[1:]), *_beside_readers(subject_of(evaluation))]
     for line in answer:
         for part in wrap(line, NARROWEST, subsequent_indent="  ", break_long_words=False):

@@ -105,14 +105,22 @@ def note(names: Iterable[str]) -> str:
     return f"{NOTE}{listed}." if listed else ""
 
 
-INDEPENDENT = "Cases are taken as independent, though values of "
+_PATIENTS = frozenset(["patient", "patients", "patienten", "person", "subject", "participant"])
+_NUMBERS = frozenset(["s", "id", "no", "nr", "num", "number", "nummer", "code", "pseudonym"])
 
 
-def independence_note(column: str) -> str:
+def names_patients(name: str) -> bool:
+    """Whether a column's name says that each value is a patient: ``patient``, ``Subject ID``, not ``age``."""
+    words = {word for piece in _pieces(name) for word in _words_in(piece)}
+    return bool(words & _PATIENTS) and words <= _PATIENTS | _NUMBERS
+
+
+def independence_warning(column: str) -> str:
     """A sentence that says that a column which may name patients groups nothing, and how it would."""
+    naming = "name it with" if names_patients(column) else "if it names the patient, give"
     return (
-        f"{INDEPENDENT}{column} repeat: where it names the patient, "
-        f"--group-column {shlex.quote(column)} makes every interval respect it."
+        f"Column {column!r} has repeated values, and cases count as independent: {naming} "
+        f"--group-column {shlex.quote(column)}, or intervals may be too narrow."
     )
 
 

@@ -49,7 +49,9 @@ from clineval.predictions import (
     MEMBER_COLUMNS,
     OUT_OF_FOLD,
     SCORE,
+    TEST,
     TRAIN,
+    VAL,
     check_predictions,
     codes_of,
     encode,
@@ -403,7 +405,7 @@ def evaluate_checked(
         ),
         points=frozen,
         shared_cases={part.name: part.shared for part in parts if part.shared},
-        notes=(*((RANKING,) if ranking else ()), *_notes(parts), *_pair_notes(parts)),
+        notes=(*((RANKING,) if ranking else ()), *_notes(table, parts), *_pair_notes(parts)),
         warnings=tuple(
             dict.fromkeys(
                 (
@@ -465,14 +467,18 @@ def _spreads(
     }
 
 
-def _notes(parts: tuple[Population, ...]) -> tuple[str, ...]:
-    notes = []
-    if all(part.name != TEST_CLEAN for part in parts) and any(part.name == "test" for part in parts):
-        notes.append(
-            f"{TEST_CLEAN} is not given: the table has no groups or no rows of development data, so it is "
-            "not known which test cases have a near-duplicate there, or every test case has one."
-        )
-    return tuple(notes)
+def _notes(table: pd.DataFrame, parts: tuple[Population, ...]) -> Iterator[str]:
+    """Why no test cases without overlap with development data are scored apart, where none are."""
+    names = {part.name for part in parts}
+    if TEST not in names or TEST_CLEAN in names:
+        return
+    unchecked = "so overlap between training and test cases could not be checked."
+    if not table["split"].isin((TRAIN, VAL, OUT_OF_FOLD)).any():
+        yield f"The table has no training rows, {unchecked}"
+    elif "group" not in table:
+        yield f"The table names no groups, {unchecked}"
+    else:
+        yield "Every test case shares a group with development data, so no test case without overlap is left."
 
 
 def _groups_across(table: pd.DataFrame) -> Iterator[str]:

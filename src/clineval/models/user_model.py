@@ -25,8 +25,8 @@ from clineval.models.training_process import Ending
 
 TIMEOUT = 3600.0  # seconds that one training and its scoring may take
 TOLERANCE = 1e-3  # difference of a risk above which a graph is not the model
-ORIGIN = "the user's Python model"
-NOT_STORED = "the user's Python model, not stored"
+ORIGIN = "own Python model"
+NOT_STORED = "own Python model, not stored"
 OTHER_RISKS = "risks of one seed differ"
 Factory = Callable[[int], Any]
 Indices = NDArray[np.int64]

@@ -37,8 +37,8 @@ from clineval.files import (
 from clineval.pipeline.readers import write_reader_report_again
 from clineval.pipeline.run import write_words
 from clineval.pipeline.scoring import open_and_score
+from clineval.predictions import OUT_OF_FOLD, TRAIN, check_predictions, read_predictions, write_predictions
 from clineval.predictions import attributes as attributes_of
-from clineval.predictions import check_predictions, read_predictions, write_predictions
 from clineval.reporting.adoption import PAGE, write_adoption_page
 from clineval.reporting.artefacts import read_artefacts
 from clineval.reporting.beside import write_beside_figures
@@ -122,7 +122,7 @@ def evaluate_file(
     settings = EvaluationSettings(
         level, draws, seed, tuple(thresholds), primary, tuple(threshold_rules), readers, by_group
     )
-    asked = {
+    asked: dict[str, Any] = {
         **asdict(settings),
         "thresholds": list(settings.thresholds),
         "shared_cases_only": shared_cases_only,
@@ -130,7 +130,8 @@ def evaluate_file(
     }
     recorder = results.Recorder()
     with recorder.step("read"):
-        table, source, word = _read(predictions, columns or {}, positive, medmnist, scores=scores)
+        table, source, word, ungrouped = _read(predictions, columns or {}, positive, medmnist, scores=scores)
+    asked |= {"ungrouped": ungrouped} if ungrouped else {}
     for line in source.notes:
         warn(line)
     with replace_folder(out, kind="evaluate", force=force) as folder:
@@ -179,30 +180,32 @@ def store_table(table: pd.DataFrame, folder: Path) -> None:
 
 def _read(
     path: Path, columns: Mapping[str, str], positive: str | None, medmnist: str | None, *, scores: bool
-) -> tuple[pd.DataFrame, Source, str]:
-    """The table, where it came from, and the word for its condition."""
+) -> tuple[pd.DataFrame, Source, str, str | None]:
+    """The table, where it came from, the word for its condition, and a column that should group its cases."""
     if medmnist:
         table, cohort = read_result_file(path, medmnist)
-        return table, cohort.source, cohort.condition
+        return table, cohort.source, cohort.condition, None
     said: list[str] = []
     if not columns and is_first_form(path):
         table = read_first_form(path, positive)
     else:
         table = read_predictions(path, columns=columns, positive=positive, scores=scores, warn=said.append)
     hidden = own_table.left_out(attributes_of(table))
-    notes = (*said, own_table.note(hidden), *_ungrouped(table, hidden)) if hidden else tuple(said)
+    notes = (*said, own_table.note(hidden)) if hidden else tuple(said)
     name = in_utf8(path.name)
     source = Source("predictions", name, file=name, sha256=results.hash_file(path), notes=notes)
-    return table.drop(columns=[*hidden]), source, "condition"
+    return table.drop(columns=[*hidden]), source, "condition", _ungrouped(table, hidden)
 
 
-def _ungrouped(table: pd.DataFrame, hidden: Iterable[str]) -> tuple[str, ...]:
-    """What to know where no column groups the cases, but one left out has values that repeat over them."""
-    if "group" in table:
-        return ()
-    values = {name: table.drop_duplicates(["split", "case"])[name].dropna() for name in hidden}
+def _ungrouped(table: pd.DataFrame, hidden: Iterable[str]) -> str | None:
+    """Where no column groups the cases, the one of patients, or left out, whose values repeat over them."""
+    naming = {name for name in attributes_of(table) if own_table.names_patients(name)}
+    if "group" in table or not {*hidden, *naming}:
+        return None
+    once = table.replace({"split": {OUT_OF_FOLD: TRAIN}}).drop_duplicates(["split", "case"])
+    values = {name: once[name].dropna() for name in sorted({*hidden, *naming})}
     repeated = {name: column.nunique() for name, column in values.items() if column.duplicated().any()}
-    return (own_table.independence_note(max(repeated, key=repeated.__getitem__)),) if repeated else ()
+    return max(repeated, key=lambda name: (name in naming, repeated[name]), default=None)
 
 
 def _facts(

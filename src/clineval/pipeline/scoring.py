@@ -10,6 +10,7 @@ from typing import Any
 import pandas as pd
 
 from clineval import results
+from clineval.data.own_table import independence_warning
 from clineval.errors import Progress
 from clineval.evaluation import Evaluation, Learnt, Point, Primary, write_evaluation
 from clineval.evaluation.evaluate import evaluate_checked
@@ -78,7 +79,7 @@ def score_folder(
         ``thresholds``, ``shared_cases_only``, ``attributes``, and ``points``: by model, frozen elsewhere,
         as in ``evaluation.json``, ``threshold_rules``, ``readers``, ``primary``: a model's name, or the
         record of ``evaluation.json``, and ``origins``: by model what must stand beside its figures, by
-        default as the run's models say.
+        default as the run's models say, and ``ungrouped``: a column whose values should have grouped cases.
     condition : what ``outcome`` is 1 for.
 
     Raises
@@ -130,7 +131,9 @@ def _score(
         opening=opening,
         progress=progress,
     )
-    return replace(scored, sites=_sites(folder / SITE_TABLE, scored))
+    ungrouped = settings.get("ungrouped")
+    warned = (independence_warning(ungrouped),) if ungrouped else ()
+    return replace(scored, sites=_sites(folder / SITE_TABLE, scored), warnings=(*warned, *scored.warnings))
 
 
 def _sites(path: Path, scored: Evaluation) -> SiteStudy | None:

@@ -50,6 +50,17 @@ def in_short(evaluation: Evaluation) -> str:
     return "\n".join(lines)
 
 
+def without_overlap(evaluation: Evaluation) -> list[str]:
+    """The AUC without the test cases that share a group with development data, in a line; else no line."""
+    subject = subject_of(evaluation)
+    clean = subject.scores(subject.main, sentences.CLEAN) if subject.population == "test" else None
+    if clean is None or not clean.removed:
+        return []
+    auc = sentences.two_decimals(clean.measures.get("auc_logit"))
+    cases = "case that shares" if clean.removed == 1 else f"{whole(clean.removed)} cases that share"
+    return [f"AUC {auc} without the {cases} a group with development data"]
+
+
 def _calls(point: OperatingPoint | None, condition: str) -> str:
     """What happens at the threshold, in counts, on one line."""
     if point is None:

@@ -5,9 +5,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from clineval.data import own_table
 from clineval.evaluation.operating_points import THESE_CASES_ONLY
-from clineval.evaluation.records import SubgroupCell, SubgroupTable
+from clineval.evaluation.records import PopulationScores, SubgroupCell, SubgroupTable
 from clineval.evaluation.scores import RESPECTED
 from clineval.files import EVALUATION
 from clineval.reporting.artefacts import Artefacts
@@ -51,22 +50,31 @@ def asked(artefacts: Artefacts, subject: Subject) -> dict[str, str]:
     present = (
         f"{whole(scores.events)} {with_condition(subject.condition)} ({whole_percent(scores.prevalence)})"
     )
-    counted = f"{whole(scores.cases)} cases, {present}"
     transport, model = artefacts.transport, subject.evaluation.named(subject.main)
     if transport:
         name = str(transport["external"])
         origin = "" if "alone" in transport else f", trained on {transport['internal']},"
         return {
             "title": f"Does the model “{model}”{origin} hold in {name}?",
-            "kind": f"External validation · {name} · {counted}{_patients(transport, subject)}",
+            "kind": f"External validation · {name} · {whole(scores.cases)} cases, {present}"
+            f"{_patients(transport, subject)}",
         }
     where = f" in {artefacts.dataset}" if artefacts.dataset else ""
     named = artefacts.dataset or artefacts.table_name or "a table of predictions"
     data = ", ".join(filter(None, (named, split_words(artefacts))))
+    counted = f"{_grouped_count(artefacts, scores)}, {present}"
     return {
         "title": f"Does the model “{model}” recognise {cases_of(subject.condition)}{where}?",
         "kind": f"Clinical evaluation · {data} · {subject.population}: {counted}",
     }
+
+
+def _grouped_count(artefacts: Artefacts, scores: PopulationScores) -> str:
+    """``120 cases of 60 groups``; cases alone where no group joins them but near-duplicates."""
+    data = artefacts.provenance.get("settings", {}).get("data", {})
+    near_duplicates = bool(data) and not (data.get("own") or {}).get("group_column")
+    joined = scores.groups < scores.cases and not near_duplicates
+    return f"{whole(scores.cases)} cases" + (f" of {whole(scores.groups)} groups" if joined else "")
 
 
 def split_words(artefacts: Artefacts) -> str:
@@ -113,7 +121,6 @@ def limits(subject: Subject, artefacts: Artefacts) -> list[str]:
             "The share with the condition is that of this collection, not of a clinic: set your own in the "
             "explorer."
         )
-    said += [note for note in artefacts.source.get("notes", ()) if note.startswith(own_table.INDEPENDENT)]
     if any(PRETRAINED in origin for origin in subject.evaluation.origins.values()):
         said.append(TEXTURE)
     notes = (*subject.evaluation.warnings, *subject.evaluation.notes)

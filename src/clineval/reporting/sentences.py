@@ -136,7 +136,7 @@ def negated(difference: Estimate) -> Estimate:
 
 
 # The word for those who are examined, where the data set says who they are.
-PEOPLE = {"breastmnist": "women", "phantom": "women"}
+PEOPLE = {"breastmnist": "women", "phantom": "cases"}
 
 
 def share(prevalence: float) -> str:
@@ -161,7 +161,7 @@ def with_condition(condition: str) -> str:
 def people(dataset: str, scores: PopulationScores | None = None) -> str:
     """Who is counted in natural frequencies: ``women`` for breast images, else ``people``.
 
-    ``cases`` where several may be of one person: the population has fewer groups than cases.
+    ``cases`` for synthetic images, and where several may be of one person: fewer groups than cases.
     """
     if scores is not None and scores.groups < scores.cases:
         return "cases"
