@@ -200,10 +200,12 @@ def _read(
 def _ungrouped(table: pd.DataFrame, hidden: Iterable[str]) -> str | None:
     """Where no column groups the cases, the one of patients, or left out, whose values repeat over them."""
     naming = {name for name in attributes_of(table) if own_table.names_patients(name)}
-    if "group" in table or not {*hidden, *naming}:
+    asked = sorted({*hidden, *naming})
+    if "group" in table or not asked:
         return None
-    once = table.replace({"split": {OUT_OF_FOLD: TRAIN}}).drop_duplicates(["split", "case"])
-    values = {name: once[name].dropna() for name in sorted({*hidden, *naming})}
+    split = table["split"].replace({OUT_OF_FOLD: TRAIN})  # the same cases
+    once = table[["case", *asked]].assign(split=split).drop_duplicates(["split", "case"])
+    values = {name: once[name].dropna() for name in asked}
     repeated = {name: column.nunique() for name, column in values.items() if column.duplicated().any()}
     return max(repeated, key=lambda name: (name in naming, repeated[name]), default=None)
 
