@@ -9,9 +9,21 @@ from transport_content import content, write_validation
 
 from clineval.errors import InputError
 from clineval.reporting.artefacts import read_artefacts
-from clineval.reporting.external import beside, external_parts, fall, robustness_table, spoken, subject_in
+from clineval.reporting.external import (
+    beside,
+    external_parts,
+    fall,
+    holds,
+    robustness_table,
+    spoken,
+    subject_in,
+    unlike,
+    verdict_in,
+)
 from clineval.reporting.report import write_report
 from clineval.reporting.sentences import number, percent, signed
+from clineval.reporting.verdict import NO, UNCLEAR, YES, verdict_on
+from clineval.statistics.intervals import Estimate
 
 
 @pytest.fixture(scope="module")
@@ -91,6 +103,138 @@ def test_the_light_on_ranking_says_the_fall(folder, given, subject):
     page = write_report(folder).read_text()
     light = page.split("Does it rank?")[1].split("</article>")[0]
     assert fall(given, subject) in light
+
+
+def gap(low: float, high: float) -> Estimate:
+    return Estimate((low + high) / 2, low, high)
+
+
+NONE = Estimate(0.0, float("nan"), float("nan"))
+
+
+@pytest.mark.parametrize(
+    ("shortfall", "change", "excluded", "state"),
+    [
+        (gap(-0.05, 0.03), gap(-0.1, 0.02), False, YES),
+        (gap(0.01, 0.03), gap(0.01, 0.02), False, YES),
+        (gap(-0.05, 0.03), gap(-0.1, 0.02), True, UNCLEAR),
+        (gap(-0.051, 0.03), gap(-0.1, 0.02), False, UNCLEAR),
+        (gap(-0.2, 0.0), gap(-0.1, 0.0), False, UNCLEAR),
+        (gap(-0.2, -0.001), gap(-0.1, 0.02), False, NO),
+        (gap(-0.05, 0.03), gap(-0.1, -0.001), False, NO),
+        (gap(-0.2, -0.1), None, True, NO),
+        (gap(-0.05, 0.03), None, False, UNCLEAR),
+        (gap(-0.05, 0.03), NONE, False, UNCLEAR),
+        (NONE, gap(-0.1, 0.02), False, UNCLEAR),
+        (None, None, False, UNCLEAR),
+    ],
+)
+def test_a_model_holds_only_where_neither_sensitivity_nor_auc_fell(shortfall, change, excluded, state):
+    assert holds(shortfall, change, excluded=excluded) == state
+
+
+def with_rate(subject, value: float, low: float, high: float, *, gain: Estimate | None = None):
+    """The subject with another sensitivity at its primary threshold, and no net loss there."""
+    scores, point = subject.scores(subject.main), subject.point()
+    rates = {**point.rates, "sensitivity": Estimate(value, low, high)}
+    changed = dataclasses.replace(point, gain=gain or Estimate(0.05, 0.01, 0.09), **rates)
+    points = tuple(changed if each is point else each for each in scores.operating_points)
+    scores = dataclasses.replace(scores, operating_points=points)
+    models = {
+        **subject.evaluation.models,
+        subject.main: {**subject.evaluation.models[subject.main], subject.population: scores},
+    }
+    return dataclasses.replace(subject, evaluation=dataclasses.replace(subject.evaluation, models=models))
+
+
+def opening(turned, combined, subject, change=(-0.03, -0.1, 0.04)) -> str:
+    combined["drops"][0]["difference"].update(zip(("value", "low", "high"), change, strict=True))
+    at = next(each for each in combined["points"] if each["name"] == "sensitivity_90")
+    at["internal"]["sensitivity"]["value"] = 0.93
+    return verdict_in(turned, subject).opening
+
+
+@pytest.mark.parametrize(
+    ("rate", "change", "said"),
+    [
+        (
+            (0.53, 0.43, 0.63),
+            (-0.16, -0.23, -0.06),
+            "No: at the frozen threshold it misses 47 of 100 malignant cases here, 7 of 100 on the internal "
+            "test cases. Set a threshold on local patients before any use: clineval adopt.",
+        ),
+        (
+            (0.9, 0.86, 0.95),
+            (-0.16, -0.23, -0.06),
+            "No: its AUC is lower here by 0.16 (0.06 to 0.23), though at the frozen threshold it misses 10 of "
+            "100 malignant cases here, 7 of 100 on the internal test cases. A local threshold does not "
+            "restore the ranking; clineval adopt says what local patients can.",
+        ),
+        (
+            (0.88, 0.79, 0.95),
+            (-0.03, -0.1, 0.04),
+            "Uncertain: at the frozen threshold it misses 12 of 100 malignant cases here (5 to 21), 7 of 100 "
+            "on the internal test cases. Validate it on more local patients before any use.",
+        ),
+        (
+            (0.92, 0.86, 0.95),
+            (-0.03, -0.1, 0.04),
+            "Yes: at the frozen threshold it misses 8 of 100 malignant cases here, 7 of 100 on the internal "
+            "test cases, with no evidence of a lower AUC. Check it on later patients before use.",
+        ),
+    ],
+)
+def test_a_validation_opens_with_the_answer_and_what_to_do(record, subject, rate, change, said):
+    assert opening(*record, with_rate(subject, *rate), change) == said
+
+
+def test_yes_is_not_said_of_images_seen_in_training_or_of_a_net_loss(record, subject):
+    loss = with_rate(subject, 0.92, 0.86, 0.95, gain=Estimate(-0.05, -0.09, -0.01))
+    assert "but acting without the model would do more good" in opening(*record, loss)
+    record[0]["seen_in_training"] = [{}]
+    known = opening(*record, with_rate(subject, 0.92, 0.86, 0.95))
+    assert known.startswith("Uncertain: ")
+    assert "some of these images were seen in training" in known
+
+
+def test_the_answer_names_the_aim_where_the_internal_cases_miss_it_too(record, subject):
+    turned, combined = record
+    combined["points"] = []
+    said = verdict_in(turned, with_rate(subject, 0.53, 0.43, 0.63)).opening
+    assert "misses 47 of 100 malignant cases here; the aim is 10 at most. Set a threshold" in said
+
+
+def test_only_a_validation_opens_with_an_answer(folder, given, subject):
+    found, page = verdict_in(given, subject), write_report(folder).read_text()
+    assert f"<strong>{found.opening}</strong> {found.headline}" in page
+    assert verdict_in({}, subject) == verdict_on(subject)
+    assert verdict_on(subject).opening == ""
+
+
+@pytest.mark.parametrize(
+    ("change", "state", "answer"),
+    [
+        ((-0.16, -0.23, -0.06), UNCLEAR, "Worse than on the internal test cases"),
+        ((-0.16, -0.23, 0.0), YES, "Yes"),
+        ((0.16, 0.06, 0.23), YES, "Yes"),
+    ],
+)
+def test_the_light_on_ranking_is_not_green_where_the_auc_fell(
+    record, subject, change, state, answer, monkeypatch
+):
+    turned, combined = record
+    combined["drops"][0]["difference"].update(zip(("value", "low", "high"), change, strict=True))
+    monkeypatch.setitem(subject.scores(subject.main).measures, "auc_logit", Estimate(0.8, 0.75, 0.85))
+    light = verdict_in(turned, subject).lights[0]
+    assert (light.state, light.answer) == (state, answer)
+
+
+def test_images_unlike_the_training_images_are_counted_below_the_verdict(folder, record):
+    turned, _ = record
+    assert unlike(turned) == "30 of 200 images (15%) are unlike the training images."
+    assert unlike(turned) in write_report(folder).read_text().split('class="hero"')[0]
+    turned["images"]["texture_distance"]["limit"] = None
+    assert unlike(turned) == unlike({}) == ""
 
 
 def test_the_primary_model_comes_first_in_every_table_then_the_baseline(found):

@@ -55,13 +55,13 @@ from clineval.pipeline.train import check_sites, site_of
 from clineval.predictions import OUT_OF_FOLD, read_predictions, write_predictions
 from clineval.reporting.artefacts import SITES, TRANSPORT
 from clineval.reporting.beside import write_beside_figures
+from clineval.reporting.sections import UNLIKE
 from clineval.reporting.sentences import subject_of
 from clineval.results.folder import replace_folder, require_apart, watch
 from clineval.settings import ValidationSettings
 from clineval.tables.columns import ALIKE, split_or_cohort
 
 RESERVED = ("train", "val", "test", "test_clean", OUT_OF_FOLD, "all")
-UNLIKE = "unlike_training"  # attribute of every external image
 OWN_UNLIKE = f"own_{UNLIKE}"  # a column of that name in the table
 
 

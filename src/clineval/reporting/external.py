@@ -2,12 +2,16 @@
 
 import csv
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from clineval.errors import InputError, reason_of
+from clineval.evaluation.adoption import TOLERANCE
+from clineval.evaluation.curves import Curves
 from clineval.evaluation.operating_points import aim
+from clineval.evaluation.records import OperatingPoint
 from clineval.files import from_plain
 from clineval.reporting import sentences
 from clineval.reporting.artefacts import Artefacts
@@ -26,6 +30,7 @@ from clineval.reporting.sentences import (
     whole_percent,
 )
 from clineval.reporting.tables import MEASURE_NAMES, Cell, Row, Table, cell, signed_cell
+from clineval.reporting.verdict import ANSWERS, NO, UNCLEAR, YES, Verdict, verdict_on
 from clineval.statistics.intervals import Estimate
 
 SPOKEN = ("combined", "cnn")  # main model of files that declare no primary one
@@ -84,6 +89,132 @@ def external_parts(content: Content, subject: Subject) -> dict[str, Any]:
         raise _broken(error) from error
 
 
+def verdict_in(content: Content, subject: Subject, curves: Curves | None = None) -> Verdict:
+    """The verdict of a report; of a validation it opens with whether the model holds (``holds``).
+
+    Parameters
+    ----------
+    content : of ``transport.json``; empty for results that are no validation.
+
+    Raises
+    ------
+    InputError : as ``external_parts``.
+    """
+    if not content:
+        return verdict_on(subject, curves)
+    gap = _gap(content, subject)
+    found = verdict_on(
+        subject, curves, where=str(content["external"]), fall=fall(content, subject), fell=_fell(gap)
+    )
+    try:
+        return replace(found, opening=_opening(content, subject, gap))
+    except (KeyError, TypeError, AttributeError) as error:
+        raise _broken(error) from error
+
+
+def holds(shortfall: Estimate | None, gap: Estimate | None, *, excluded: bool = False) -> str:
+    """Whether a model holds externally: YES, NO or UNCLEAR.
+
+    NO: the whole interval of the sensitivity lies below the aim that the threshold was chosen for (without
+    an aim, that of its difference from the internal one below 0), or the whole interval of the AUC's change
+    from the internal test cases lies below 0. YES: neither, and the sensitivity's interval ends no more than
+    five percentage points below the aim or the internal value. UNCLEAR: the interval covers both, or is
+    missing.
+
+    Parameters
+    ----------
+    shortfall : sensitivity less the aim, or less the internal sensitivity; None where there is neither.
+    gap : AUC less the internal AUC; None without internal test cases.
+    excluded : whether something else forbids YES: images seen in training, or a net loss at the threshold.
+    """
+    if _fell(shortfall) or _fell(gap):
+        return NO
+    known = [each for each in (shortfall, gap) if each is not None and sentences.interval(each)]
+    if len(known) < 2 or excluded:
+        return UNCLEAR
+    return YES if known[0].low >= -TOLERANCE - 1e-9 else UNCLEAR
+
+
+def _fell(gap: Estimate | None) -> bool:
+    """Whether the interval of a difference lies below 0."""
+    return gap is not None and gap.high < 0
+
+
+def _opening(content: Content, subject: Subject, gap: Estimate | None) -> str:
+    """Whether the model holds, by the cases that it misses, and what to do."""
+    point = subject.point()
+    if point is None:
+        return f"{ANSWERS[UNCLEAR]}: the model has no threshold."
+    found, own = point.rates["sensitivity"], _own_point(content["models"][subject.main], point)
+    if not sentences.defined(found):
+        return f"{ANSWERS[UNCLEAR]}: its sensitivity cannot be judged ({sentences.reason(found)})."
+    target, internal = aim(point.name), None if own is None else _rate(own, "internal")
+    shortfall = None if own is None else to_estimate(own["difference"]["sensitivity"])
+    if target is not None:
+        low, high = found.low - target, found.high - target
+        shortfall = replace(found, value=found.value - target, low=low, high=high)
+    seen, loss = bool(content["seen_in_training"]), _fell(point.gain)
+    state = holds(shortfall, gap, excluded=seen or loss)
+    at = "default" if sentences.is_default(point) else "frozen"
+    said = f"at the {at} threshold it misses {_missed(found)} of 100 {cases_of(subject.condition)} here"
+    if state == UNCLEAR and sentences.interval(found):
+        said += f" ({100 * (1 - found.high):.0f} to {100 * (1 - found.low):.0f})"
+    said += _beside_missed(internal, target)
+    if state == NO and not _fell(shortfall) and gap is not None:
+        said = f"its AUC is lower here by {_size(gap)}, though {said}"
+    return f"{ANSWERS[state]}: {said}{_further(state, seen=seen, loss=loss)} {_advice(state, shortfall)}"
+
+
+def _own_point(record: Content, point: OperatingPoint) -> Content | None:
+    """The same threshold on both cohorts; None without internal test cases."""
+    same = [each for each in record["points"] if each["threshold"] == point.threshold]
+    return next(iter(_chosen_first(same)), None)
+
+
+def _beside_missed(internal: Estimate | None, target: float | None) -> str:
+    """Missed cases on the internal test cases; where these alone do not tell it, what the aim is."""
+    known = internal if sentences.defined(internal) else None
+    there = "" if known is None else f", {_missed(known)} of 100 on the internal test cases"
+    if target is None or (known is not None and known.value >= target):
+        return there
+    return f"{there}; the aim is {100 * (1 - target):.3g} at most"
+
+
+def _further(state: str, *, seen: bool, loss: bool) -> str:
+    """What else the answer rests on, to the end of its sentence."""
+    if state == YES:
+        return ", with no evidence of a lower AUC."
+    if state == UNCLEAR and seen:
+        return "; some of these images were seen in training."
+    return ", but acting without the model would do more good." if state == UNCLEAR and loss else "."
+
+
+def _advice(state: str, shortfall: Estimate | None) -> str:
+    """What to do, by the answer."""
+    if state == YES:
+        return "Check it on later patients before use."
+    if state == UNCLEAR:
+        return "Validate it on more local patients before any use."
+    if _fell(shortfall):
+        return "Set a threshold on local patients before any use: clineval adopt."
+    return "A local threshold does not restore the ranking; clineval adopt says what local patients can."
+
+
+def _gap(content: Content, subject: Subject) -> Estimate | None:
+    """The primary model's AUC less that on the run's test cases; None where it has none."""
+    try:
+        drop = next(iter(content["models"][subject.main]["drops"]), None)
+        return None if drop is None else to_estimate(drop["difference"])
+    except (KeyError, TypeError, AttributeError) as error:
+        raise _broken(error) from error
+
+
+def _size(gap: Estimate) -> str:
+    """How far two values lie apart, without its sign: ``0.16 (0.06 to 0.23)``."""
+    low, high = sorted((abs(gap.low), abs(gap.high)))
+    return f"{number(abs(gap.value), 2)} ({number(low, 2)} to {number(high, 2)})"
+
+
 def fall(content: Content, subject: Subject) -> str:
     """How far the primary model's AUC lies from that on the run's test cases; empty where it has none.
 
@@ -91,22 +222,33 @@ def fall(content: Content, subject: Subject) -> str:
     ------
     InputError : as ``external_parts``.
     """
-    try:
-        drop = next(iter(content["models"][subject.main]["drops"]), None)
-        if drop is None:
-            return ""
-        gap = to_estimate(drop["difference"])
-    except (KeyError, TypeError, AttributeError) as error:
-        raise _broken(error) from error
-    if not sentences.defined(gap):
+    gap = _gap(content, subject)
+    if gap is None or not sentences.defined(gap):
         return ""
     if not sentences.interval(gap):
         return f"Change from the internal test cases: {number(gap.value, 2)} (no interval: {gap.method})."
     if sentences.covers(gap, 0.0):
         return f"No evidence of a fall from the internal test cases: {_signed(gap, 2)}."
-    low, high = sorted((abs(gap.low), abs(gap.high)))
-    size = f"{number(abs(gap.value), 2)} ({number(low, 2)} to {number(high, 2)})"
-    return f"{'Lower' if gap.value < 0 else 'Higher'} than on the internal test cases by {size}."
+    return f"{'Lower' if gap.value < 0 else 'Higher'} than on the internal test cases by {_size(gap)}."
+
+
+def unlike(content: Content) -> str:
+    """How many images are unlike the training images; empty where that is not known.
+
+    Raises
+    ------
+    InputError : as ``external_parts``.
+    """
+    if not content or "alone" in content:
+        return ""
+    try:
+        images, cases = content["images"], next(iter(content["models"].values()))["mix"][EXTERNAL]["cases"]
+        if images["texture_distance"]["limit"] is None:
+            return ""
+        share = whole_percent(images["unlike"] / cases)
+        return f"{whole(images['unlike'])} of {whole(cases)} images ({share}) are unlike the training images."
+    except (KeyError, TypeError, AttributeError) as error:
+        raise _broken(error) from error
 
 
 def beside(content: Content, subject: Subject) -> dict[str, tuple[str, str]]:

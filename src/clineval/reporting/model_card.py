@@ -18,7 +18,7 @@ from clineval.evaluation.records import PopulationScores
 from clineval.files import EVALUATION, program_version, write_whole
 from clineval.reporting import sections
 from clineval.reporting.artefacts import Artefacts, read_artefacts
-from clineval.reporting.external import subject_in
+from clineval.reporting.external import subject_in, verdict_in
 from clineval.reporting.sections import commit_words
 from clineval.reporting.sentences import (
     Subject,
@@ -29,7 +29,6 @@ from clineval.reporting.sentences import (
     whole,
     with_interval,
 )
-from clineval.reporting.verdict import verdict_on
 
 CHECKLIST = "checklist.csv"
 ITEMS = Path(__file__).parent / "checklist_items.csv"
@@ -299,8 +298,9 @@ def _data_sentence(subject: Subject) -> str:
 
 def _answer(artefacts: Artefacts, subject: Subject) -> Iterator[str]:
     """The headline of the report, then each light."""
-    found = verdict_on(subject, where=str(artefacts.transport.get("external", "")))
-    yield f"{subject.evaluation.named(subject.main)}: {found.headline}"
+    found = verdict_in(artefacts.transport, subject)
+    said = " ".join(filter(None, [found.opening, found.headline]))
+    yield f"{subject.evaluation.named(subject.main)}: {said}"
     for light in found.lights:
         yield f"{light.question} {light.answer}. {light.sentence}"
 

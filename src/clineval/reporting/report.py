@@ -44,7 +44,7 @@ from clineval.reporting.sentences import (
     whole,
 )
 from clineval.reporting.tables import Table
-from clineval.reporting.verdict import ROC_FRAME, explorer_data, opening_state, sign, verdict_on
+from clineval.reporting.verdict import ROC_FRAME, explorer_data, opening_state, sign
 
 HERE = Path(__file__).parent
 
@@ -207,11 +207,10 @@ def _sites(artefacts: Artefacts) -> dict[str, Any]:
 def _verdict(artefacts: Artefacts, subject: Subject, curves: Curves) -> dict[str, Any]:
     transport, primary = artefacts.transport, subject.evaluation.primary
     where = str(transport.get("external", ""))
-    fall = external.fall(transport, subject) if transport else ""
     point = subject.point()
     return {
-        "verdict": verdict_on(subject, curves, where=where, fall=fall),
-        "elsewhere": sections.elsewhere(artefacts),
+        "verdict": external.verdict_in(transport, subject, curves),
+        "elsewhere": sections.elsewhere(artefacts) or external.unlike(transport),
         "detection": sentences.detection(point, condition=subject.condition) if point is not None else "",
         "rule": sentences.rule_words(primary.rule) if primary is not None else "",
         "beside": external.beside(transport, subject) if transport else {},

@@ -36,6 +36,7 @@ from clineval.statistics.differences import GapTest
 from clineval.statistics.intervals import Estimate
 from clineval.statistics.thresholds import GuaranteedThreshold
 
+UNLIKE, UNLIKE_WORDS = "unlike_training", "unlike the training images"  # attribute of validations, 1 or 0
 PRETRAINED = "pretrained on ImageNet"
 TEXTURE = (
     "Much of what the model pretrained on ImageNet gains lies in fine texture, which may be speckle or a "
@@ -179,7 +180,7 @@ def subgroup_summary(subject: Subject) -> Table | None:
     """The primary model in every subgroup with an estimate, each beside all other cases."""
     scores = subject.scores(subject.main)
     rows: list[Row] = [
-        (f"{table.attribute}: {each.value}", whole(each.cases), whole(each.events), *_in_short(each))
+        (_named(table, each), whole(each.cases), whole(each.events), *_in_short(each))
         for table in (scores.subgroups if scores is not None else ())
         for each in table.cells
         if not table.skipped and _estimated(table)
@@ -188,11 +189,24 @@ def subgroup_summary(subject: Subject) -> Table | None:
     return Table(headings, tuple(rows)) if rows else None
 
 
+def _named(table: SubgroupTable, each: SubgroupCell) -> str:
+    return f"{_attribute(table)}: {_value(table, each)}"
+
+
+def _attribute(table: SubgroupTable) -> str:
+    """A column in words, where it is the program's own."""
+    return UNLIKE_WORDS if table.attribute == UNLIKE else table.attribute
+
+
+def _value(table: SubgroupTable, each: SubgroupCell) -> str:
+    return {"0": "no", "1": "yes"}.get(each.value, each.value) if table.attribute == UNLIKE else each.value
+
+
 def subgroup_gaps(subject: Subject) -> list[str]:
     """Which differences between subgroups remain after correction, and which could have been seen at all."""
     scores = subject.scores(subject.main)
     cells = {
-        f"{table.attribute}: {each.value}": each
+        _named(table, each): each
         for table in (scores.subgroups if scores is not None else ())
         for each in table.cells
     }
@@ -283,8 +297,8 @@ def _estimated(table: SubgroupTable) -> bool:
 
 
 def _shown(table: SubgroupTable, model: str) -> dict[str, Any]:
-    name = f"{model} by {table.attribute}, threshold {number(table.threshold)}"
-    return {"attribute": table.attribute, "name": name, "table": _cells(table)}
+    name = f"{model} by {_attribute(table)}, threshold {number(table.threshold)}"
+    return {"attribute": _attribute(table), "name": name, "table": _cells(table)}
 
 
 def _left_out(subject: Subject, models: Iterable[str], population: str) -> list[str]:
@@ -307,8 +321,8 @@ def _cells(table: SubgroupTable) -> Table:
             cells = [Cell("–", "", each.suppressed) for _ in names]
         else:
             cells = [_cell(each, name) for name in names]
-        rows.append((each.value, whole(each.cases), whole(each.events), *cells))
-    headings = (table.attribute, "cases", "events", *(MEASURE_NAMES.get(name, name) for name in names))
+        rows.append((_value(table, each), whole(each.cases), whole(each.events), *cells))
+    headings = (_attribute(table), "cases", "events", *(MEASURE_NAMES.get(name, name) for name in names))
     return Table(headings, tuple(rows))
 
 

@@ -61,7 +61,8 @@ class Light:
     """One question with its answer.
 
     ``name`` is ranking, risks, benefit or data; ``state`` is YES, UNCLEAR or NO; ``fault`` is what the
-    headline says of it: of benefit always, of the others where they are not YES.
+    headline says of it: of benefit always, of the others where they are not YES; ``word`` is the answer
+    where it is another than the state's own.
     """
 
     name: str
@@ -69,19 +70,26 @@ class Light:
     state: str
     sentence: str
     fault: str = ""
+    word: str = ""
 
     @property
     def answer(self) -> str:
         """The state in words."""
+        if self.word:
+            return self.word
         return "Partly" if (self.name, self.state) == ("data", UNCLEAR) else ANSWERS[self.state]
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """A headline and the four lights that it follows from, in the order ranking, risks, benefit, data."""
+    """A headline and the four lights that it follows from, in the order ranking, risks, benefit, data.
+
+    ``opening`` is said before the headline: of a validation whether the model holds, and what to do.
+    """
 
     headline: str
     lights: tuple[Light, ...]
+    opening: str = ""
 
     @property
     def states(self) -> Mapping[str, str]:
@@ -104,6 +112,7 @@ def judge(
     lines: DecisionLines | None = None,
     where: str = "",
     fall: str = "",
+    fell: bool = False,
 ) -> Verdict:
     """The verdict on a model: no light is YES where its interval leaves the contrary possible.
 
@@ -113,14 +122,15 @@ def judge(
     point : its primary threshold there; None where it has none.
     lines : its decision curve, to say at which other thresholds it does not help.
     where : the population's name, where the headline must name it.
-    fall : how the AUC stands to that on development cases, in a sentence.
+    fall : how the AUC stands to that on the internal test cases, in a sentence.
+    fell : whether the interval of that difference lies below 0; then the first light is not green.
 
     References
     ----------
     docs/methods/verdict.md
     """
     lights = (
-        _ranking(scores, condition, fall),
+        _ranking(scores, condition, fall, fell=fell),
         _risks(scores),
         _benefit(scores, point, lines, where=where),
         _data(scores),
@@ -128,17 +138,22 @@ def judge(
     return Verdict(_headline(lights), lights)
 
 
-def verdict_on(subject: Subject, curves: Curves | None = None, *, where: str = "", fall: str = "") -> Verdict:
+def verdict_on(
+    subject: Subject, curves: Curves | None = None, *, where: str = "", fall: str = "", fell: bool = False
+) -> Verdict:
     """The verdict on the primary model and threshold; with ``curves`` it says where there is no gain."""
     scores = subject.evaluation.models[subject.main][subject.population]
     drawn = curves.models[subject.main][subject.population] if curves is not None else None
     lines = drawn.decision if drawn is not None else None
     point = subject.point()
-    return judge(scores, point, condition=subject.condition, lines=lines, where=where, fall=fall)
+    return judge(scores, point, condition=subject.condition, lines=lines, where=where, fall=fall, fell=fell)
 
 
-def _ranking(scores: PopulationScores, condition: str, fall: str) -> Light:
+def _ranking(scores: PopulationScores, condition: str, fall: str, *, fell: bool) -> Light:
     light = _ranking_alone(scores, condition)
+    if fell and light.state == YES:
+        worse = "worse than on the internal test cases"
+        light = replace(light, state=UNCLEAR, fault=f"it ranks {worse}", word=worse.capitalize())
     return replace(light, sentence=f"{light.sentence} {fall}") if fall else light
 
 
