@@ -2,10 +2,12 @@
 
 import base64
 import math
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+from markupsafe import Markup, escape
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -68,18 +70,24 @@ MEASURES = {
 def headline(found: Adoption) -> tuple[str, str]:
     """Whether the target is reached here, with what and at which cost; then whether the cases are enough."""
     sensitivity, specificity = (getattr(_own_step(found).scores, name) for name in RATES)
-    wanted = f"sensitivity of {target_percent(found.target)}"
     if not defined(sensitivity):
+        wanted = f"sensitivity of {target_percent(found.target)}"
         said = f"Whether {found.model} reaches a {wanted} at {found.site} is not known: {sensitivity.method}."
         return said, _recommendation(found)
-    cases = cases_of(found.condition)
-    refitted = "its last layer refitted and " if _refitted(found) else ""
+    model = f"{found.model}, its last layer refitted," if _refitted(found) else found.model
+    short = round(100 * sensitivity.value) < 100 * found.target
+    aim = f"{' instead of' if short else ', target'} {target_percent(found.target)}"
     return (
-        f"At {found.site}, {found.model} {_reached(sensitivity, found.target)} of "
-        f"{target_percent(found.target)}: with {refitted}its threshold set on {whole(found.events)} local "
-        f"{cases}, it finds {_percent(sensitivity)} of {cases} not used for that, at a specificity of "
-        f"{_percent(specificity)}."
+        f"{_reached(sensitivity, found.target)}: {model} finds {_percent(sensitivity)} of "
+        f"{cases_of(found.condition)}{aim}{_alarms(specificity.value)}."
     ), _recommendation(found)
+
+
+def _alarms(specificity: float) -> str:
+    """What a specificity costs, to follow a sensitivity; empty where there is none."""
+    if math.isnan(specificity):
+        return ""
+    return f", at {100 * (1 - specificity):.0f} false alarms per 100 others"
 
 
 def warning(found: Adoption) -> str:
@@ -97,13 +105,13 @@ def warning(found: Adoption) -> str:
 def _reached(found: Estimate, target: float) -> str:
     """How a sensitivity stands to its target; near it only where the interval is about as near."""
     if found.low >= target:
-        return "reaches its target sensitivity"
+        return "Yes"
     if found.high < target:
-        return "does not reach its target sensitivity"
+        return "No"
     near = abs(found.value - target) <= TOLERANCE + 1e-9
     if near and found.low >= target - 2 * TOLERANCE - 1e-9:
-        return f"is within {100 * TOLERANCE:g} percentage points of its target sensitivity"
-    return "is not shown to reach its target sensitivity"
+        return "Nearly" if found.value < target else "Probably"
+    return "Uncertain"
 
 
 def _refitted(found: Adoption) -> bool:
@@ -147,18 +155,27 @@ def _recommendation(found: Adoption) -> str:
     plain, sure = found.curves
     surely = found.assurance is not None and found.assurance >= (sure.assurance or 1)
     own = sure if surely else plain
-    floor = target_percent(found.target - own.tolerance)
     have = f"{whole(found.events)} local {cases_of(found.condition)}"
-    kept = f"to keep a sensitivity of {floor} or more in nine of ten adoptions"
     if found.events >= own.needed:
-        return f"{have}: enough for this threshold {kept}. Check it on later patients before use."
-    more = "" if math.isnan(own.needed) else f" ({own.needed:.0f} are needed)"
+        floor = target_percent(found.target - own.tolerance)
+        kept = f"to keep {floor} or more in nine of ten adoptions"
+        return f"{have} are enough {kept}. Check the threshold on later patients before use."
+    counted = f"{whole(found.events)} {found.condition}"
+    few = f"With so few local cases ({counted}) the next adoption may fall lower"
     if not surely and found.events >= sure.needed:
-        return (
-            f"{have}: too few for this threshold {kept}{more}, but enough for a lower one. Adopt again with "
-            f"--assurance {sure.assurance:g}, which costs specificity."
-        )
-    return f"{have}: too few for this threshold {kept}{more}. Collect more labelled cases before use."
+        return f"{few}; {_with_assurance(sure, found.events)}."
+    more = "" if math.isnan(own.needed) else f"; {own.needed:.0f} are needed"
+    return f"{few}{more}. Collect more labelled cases before use."
+
+
+def _with_assurance(sure: LocalCases, events: int) -> str:
+    """What a threshold lowered for assurance would do, as recorded for the nearest number of local cases."""
+    place = int(np.abs(sure.events - events).argmin())
+    found, specificity = float(sure.sensitivity[place]), float(sure.specificity[place])
+    option = f"--assurance {sure.assurance:g}"
+    if math.isnan(found):
+        return f"adopt again with {option}, which costs specificity"
+    return f"{option} would have found about {whole_percent(found)}{_alarms(specificity)}"
 
 
 def _rates(who: str, step: EvaluatedUpdate, found: Adoption) -> str:
@@ -278,7 +295,7 @@ def write_adoption_page(found: Adoption, folder: Path, *, notice: str = "") -> P
         "title": f"Does the model “{found.model}”, updated on local cases, reach its target at {found.site}?",
         "counted": _counted(found),
         "notice": notice,
-        "headline": headline(found),
+        "headline": [unbroken(each) for each in headline(found)],
         "warning": warning(found),
         "before_after": before_after(found),
         "needed_words": _needed(found),
@@ -295,6 +312,11 @@ def write_adoption_page(found: Adoption, folder: Path, *, notice: str = "") -> P
     }
     write_whole(folder / PAGE, page("adoption.html.jinja", content, script=WHEN_PRINTED))
     return folder / PAGE
+
+
+def unbroken(text: str) -> Markup:
+    """Text for the page in which no option of the command line is broken between two lines."""
+    return Markup(re.sub(r"(--[a-z]+(?: [0-9.]*[0-9])?)", r"<code>\1</code>", str(escape(text))))
 
 
 def _counted(found: Adoption) -> str:
@@ -314,7 +336,7 @@ def before_after(found: Adoption) -> Table:
     for name, (step, threshold) in steps.items():
         rates = (cell(getattr(step.scores, rate), as_percent=True) for rate in RATES)
         rows.append((f"{found.model}, {name}", threshold, *rates))
-    return Table(("model", "flagged at or above", *RATES), tuple(rows))
+    return Table(("model", "threshold", *RATES), tuple(rows))
 
 
 def _counts(found: Adoption) -> Table:
@@ -341,8 +363,16 @@ def ladder_table(found: Adoption) -> Table:
             same = each.step == "nothing" or not gap.interval
             words = "" if same else f"change {gap.text} ({gap.interval})"
             cells.append(Cell(shown.text, shown.interval, shown.method, words))
-        rows.append((STEP_NAMES[each.step], *cells, _taken(each)))
+        rows.append((_step_name(each.step, found), *cells, _taken(each)))
     return Table(("what is updated", *MEASURES.values(), "fits that ended as"), tuple(rows))
+
+
+def _step_name(step: str, found: Adoption) -> str:
+    """A step of updating; of one that keeps the frozen threshold, that it does."""
+    if step == "threshold":
+        return STEP_NAMES[step]
+    old = f"{STEP_NAMES[step]}, old threshold {number(found.frozen_threshold)}"
+    return old if step == "nothing" else f"recalibrated: {old} (not what is installed)"
 
 
 def _taken(each: EvaluatedUpdate) -> str:
