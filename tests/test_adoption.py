@@ -328,6 +328,7 @@ def test_the_page_opens_with_the_answer_a_small_table_and_the_figure(shifted, tm
         assert unescape(str(unbroken(sentence))) in opening
     assert unbroken("a <b> --assurance 0.9, at") == "a &lt;b&gt; <code>--assurance 0.9</code>, at"
     assert [row[0] for row in before_after(found).rows] == ["m, as it was", "m, adopted"]
+    assert '<div class="compact">' in opening
     assert opening.count("<table>") == opening.count("<figure") == 1
     assert "<li>" not in opening
     for sentence in sentences(found):

@@ -1,4 +1,4 @@
-"""Readers in a real browser: a point belongs to its population; the page of a study is silent."""
+"""Pages other than a run's in a real browser: readers, an adoption and a validation, on a telephone too."""
 
 import shutil
 import sys
@@ -8,11 +8,16 @@ from pathlib import Path
 import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from test_adoption import adopted
+from test_adoption import table as local_table
 from test_beside_readers import FAST, READER, saved, table
 from test_readers_command import saved as saved_study
 from test_readers_command import study
+from transport_content import write_validation
 
 from clineval.cli import main
+from clineval.reporting.adoption import write_adoption_page
+from clineval.reporting.report import write_report
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="Playwright for Python is not installed")
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
@@ -63,4 +68,26 @@ def test_the_page_of_a_study_fits_the_screen_and_loads_nothing(browser, tmp_path
     assert wrong == []
     assert tab.evaluate("document.documentElement.scrollWidth") <= width
     assert tab.locator("img").count() == 3
+    tab.close()
+
+
+def test_an_adoption_shows_both_rates_on_a_telephone_and_breaks_no_option(browser, tmp_path):
+    tab, wrong = opened(browser, write_adoption_page(adopted(local_table(120, seed=3)), tmp_path), width=390)
+    width = "each => [each.scrollWidth, each.clientWidth]"
+    inside, shown = tab.locator(".compact .scroll").evaluate(width)
+    assert inside <= shown
+    assert tab.locator(".compact thead th").all_inner_texts()[-2:] == ["sensitivity", "specificity"]
+    for option in tab.locator("header code").all():
+        assert option.evaluate("each => each.getClientRects().length") == 1
+    assert wrong == []
+    tab.close()
+
+
+def test_a_validation_s_answer_stands_on_a_telephone_s_first_screen(browser, tmp_path):
+    tab, wrong = opened(browser, write_report(write_validation(tmp_path / "out")), width=390)
+    answer = tab.locator(".verdict strong")
+    assert answer.inner_text().startswith(("Yes: ", "No: ", "Uncertain: "))
+    box = answer.bounding_box()
+    assert box["y"] + box["height"] < 450
+    assert wrong == []
     tab.close()

@@ -25,8 +25,10 @@ from clineval.reporting.report import page
 from clineval.reporting.sentences import (
     UNNAMED,
     compared,
+    covers,
     defined,
     difference_digits,
+    difference_words,
     level_name,
     listed,
     margin_size,
@@ -36,6 +38,7 @@ from clineval.reporting.sentences import (
     p_text,
     signed_difference,
     whole,
+    whole_percent,
     with_condition,
 )
 from clineval.reporting.style import (
@@ -80,15 +83,32 @@ def study_sentences(study: ReaderStudy) -> list[str]:
 
 def _of_modalities(study: ReaderStudy) -> Iterator[str]:
     for each in study.comparisons:
-        if each.design == study.design:
-            one, other = each.modalities
-            yield compared(
-                f"The average reader with modality {one}",
-                f"with modality {other}",
-                each.difference,
-                each.measure,
-                p_value=each.p_value,
-            ).replace("that The", "that the")
+        if each.design != study.design:
+            continue
+        if defined(each.difference) and covers(each.difference, 0.0) and p_text(each.p_value):
+            yield _may_be_chance(study, each)
+            continue
+        one, other = (f"with modality {name}" for name in each.modalities)
+        reader = f"The average reader {one}"
+        yield compared(reader, other, each.difference, each.measure, p_value=each.p_value)
+
+
+def _may_be_chance(study: ReaderStudy, found: ModalityComparison) -> str:
+    """The average reader's measure with either modality, and a difference whose interval includes 0."""
+    panels = [study.modalities[name] for name in found.modalities]
+    counts = {len(panel.readers) for panel in panels}
+    whose = f" of {counts.pop()} readers" if len(counts) == 1 else ""
+    values = [getattr(panel, found.measure) for panel in panels]
+    write = (lambda each: number(each, 2)) if found.measure == "auc" else whole_percent
+    each_of = ", ".join(
+        f"{write(value.value)} with modality {name}"
+        for name, value in zip(found.modalities, values, strict=True)
+    )
+    gap = difference_words(found.difference, found.measure)
+    return (
+        f"Average {measure_name(found.measure)}{whose}: {each_of}; the difference, {gap}, may be chance "
+        f"({p_text(found.p_value)})."
+    )
 
 
 def _of_model(study: ReaderStudy) -> Iterator[str]:

@@ -391,7 +391,8 @@ def compared(
     if difference.low > 0 or difference.high < 0:
         return f"{subject} {better if difference.low > 0 else worse} {other}: {said}{', ' if p else ''}{p}."
     if p:
-        return f"It is not shown that {subject} {neither} {other}: {said}; the interval includes 0 ({p})."
+        name = measure_name(measure)
+        return f"The difference in {name}, {subject} less {other}, {said}, may be chance ({p})."
     return f"There is no evidence that {subject} {neither} {other}: {said}."
 
 
