@@ -185,7 +185,7 @@ def test_images_too_small_or_without_content_are_counted_and_named(folder):
         "need at least 14 on the short side",
         "row 6, im005: it shows nothing: every pixel has the grey level 80",
         "row 8, im007: it is wholly transparent",
-        "row 10, im009: it shows nothing in the square that is scored (--fit crop): every pixel has the grey "
+        "row 10, im009: it shows nothing in the square that is scored (fit crop): every pixel has the grey "
         "level 9",
     ):
         assert words in str(refused.value)

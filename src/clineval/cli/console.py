@@ -478,6 +478,12 @@ def _wrong_usage(error: Any) -> int:
 
 def _output_closed() -> int:
     """Whoever read the output has closed it, as ``head`` does: end without a word, as other programs do."""
+    _drop_output()
+    return PIPE_CLOSED
+
+
+def _drop_output() -> None:
+    """Lead streams that cannot be written nowhere, or Python would complain of them as it ends."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
     for stream in (sys.__stdout__, sys.__stderr__):
         try:
@@ -485,7 +491,6 @@ def _output_closed() -> int:
                 stream.flush()
         except OSError:
             os.dup2(nowhere, stream.fileno())  # type: ignore[union-attr]
-    return PIPE_CLOSED
 
 
 def _missing_extra(error: ModuleNotFoundError) -> int:
@@ -513,6 +518,7 @@ def _write_fault(error: OSError) -> int:
         )
     if error.errno not in WRITE_FAULTS:
         return _unexpected()
+    _drop_output()
     where = f" at {error.filename}" if error.filename else ""
     return _ended(
         f"could not write: {WRITE_FAULTS[error.errno]}{where}; free some room or choose another --out",
