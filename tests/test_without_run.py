@@ -131,6 +131,17 @@ def test_the_cohort_is_scored_at_the_models_own_threshold(validated, cohort):
     assert "unlike_training" not in table
 
 
+def test_the_terminal_says_first_whether_it_holds_as_the_page_does(cohort, tmp_path, capsys):
+    """Without internal test cases nothing can hold or fail to: the answer is that it is uncertain."""
+    asked = words(write(tmp_path, threshold=0.3), cohort, tmp_path / "out")
+    assert run_command([word for word in asked if word != "--quiet"]) == DONE
+    answer = " ".join(capsys.readouterr().out.split()).split("Primary model")[0]
+    page = (tmp_path / "out" / "report.html").read_text()
+    opening = page.split('class="verdict"><strong>')[1].split("</strong>")[0]
+    assert opening.startswith("Uncertain: at the frozen threshold it misses ")
+    assert opening in answer
+
+
 def test_the_report_shows_the_external_part_alone_with_the_reason(validated):
     page = (validated / "report.html").read_text()
     assert f"{NAME} alone" in page

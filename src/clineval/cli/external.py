@@ -135,6 +135,8 @@ def validate(
     """
     from clineval.pipeline.validate import name_of_all
     from clineval.pipeline.validate import validate as validate_run
+    from clineval.reporting.external import verdict_in
+    from clineval.reporting.sentences import subject_of
     from clineval.reporting.sites import sentences
     from clineval.settings import EvaluationSettings, OwnSettings, ValidationSettings
 
@@ -180,6 +182,7 @@ def validate(
     say(found.cohort.source.notice, style="bold red")
     for warning in found.evaluation.warnings:
         complain(f"Warning: {warning}")
+    say(verdict_in(found.transport, subject_of(found.evaluation)).opening)
     show_answer(found.evaluation, found.folder / REPORT, external=True, table=table_too)
     for sentence in sentences(found.sites) if found.sites is not None else ():
         say(sentence)
