@@ -29,6 +29,7 @@ from clineval.evaluation.operating_points import aim, point_name
 from clineval.evaluation.records import Primary
 from clineval.files import from_plain, to_plain
 from clineval.pipeline.predict import predict
+from clineval.pipeline.serve import describe_run, open_run
 from clineval.predictions import check_predictions, read_predictions
 from clineval.reporting.adoption import (
     before_after,
@@ -389,6 +390,20 @@ def test_the_command_writes_a_run_of_the_site_with_its_parents_hashes(site, fini
     for name in ("adoption.html", "adoption.csv", "local_cases.csv", "local_cases.png"):
         assert (site / name).is_file()
     assert run_command(["verify", str(site)]) == DONE
+
+
+@pytest.mark.slow
+def test_serve_tells_what_the_local_threshold_did_in_cross_fitting(site):
+    pytest.importorskip("fastapi", reason="FastAPI is not installed (the extra 'serve')")
+    record = json.loads((site / "adoption.json").read_text())
+    step = next(each for each in record["ladder"] if each["step"] == "threshold")
+    served = open_run(site)
+    told = describe_run(served)["adoption"]
+    for name in ("sensitivity", "specificity"):
+        assert told[name] == [step["scores"][name][each] for each in ("value", "low", "high")]
+    assert told["site"] == "hospital-b"
+    assert told["rule"] == record["models"][record["model"]]["points"][-1]["rule"]
+    assert served.adoption_page == (site / "adoption.html").read_bytes()
 
 
 @pytest.mark.slow

@@ -411,7 +411,7 @@ def test_the_terminal_says_how_many_images_are_unlike_the_training_images(finish
     )
     assert unlike in shown.err
     assert shown.err.index("Risk of") < shown.err.index(unlike)
-    assert ",unlike the training images" in shown.out.splitlines()[1]
+    assert ",unlike the training images: do not rely on its risk" in shown.out.splitlines()[1]
 
 
 def test_a_training_image_and_burnt_in_marks_are_warned_of_in_every_form(finished_run, tmp_path, capsys):
@@ -423,8 +423,9 @@ def test_a_training_image_and_burnt_in_marks_are_warned_of_in_every_form(finishe
     assert run_command(["predict", str(finished_run), str(tmp_path)]) == DONE
     shown = capsys.readouterr()
     seen, text = csv.DictReader(io.StringIO(shown.out))
-    assert seen["warning"] == "seen in training"
+    assert seen["warning"] == "seen in training: do not rely on its risk"
     assert "text or measuring marks burnt in" in text["warning"]
+    assert "burnt in: do not rely" not in text["warning"]
     assert "1 of 2 images: seen in training" in shown.err
     assert "1 of 2 images: text or measuring marks burnt in" in shown.err
     seen, text = csv.DictReader(io.StringIO(answer(capsys, finished_run, tmp_path)))

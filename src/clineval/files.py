@@ -65,7 +65,7 @@ class CsvRows(io.TextIOBase):
 # What the files of a results folder are called.
 PREDICTIONS, PREDICTIONS_PARQUET = "predictions.csv", "predictions.parquet"
 EVALUATION, REPORT = "evaluation.json", "report.html"
-ADOPTION, READERS = "adoption.json", "readers.json"
+ADOPTION, ADOPTION_PAGE, READERS = "adoption.json", "adoption.html", "readers.json"
 PROVENANCE, LEDGER = "provenance.json", "ledger.jsonl"
 UNHASHED = (PROVENANCE, LEDGER)
 """What holds times, and so differs between two runs that are otherwise the same."""

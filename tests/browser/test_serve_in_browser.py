@@ -141,8 +141,9 @@ def test_one_image_shows_its_warnings_before_its_risk_as_predict_gives_it(opened
     model = read_evaluation(RESULTS / "evaluation.json").primary.model
     assert page.inner_text("#risk") == f"{expected.risk[model]:.3f}"
     text = page.inner_text("#one")
-    assert "Text or measuring marks seem to be burnt into the picture" in text
-    assert text.index("Warning:") < text.index(page.inner_text("#risk"))
+    note = "Note: The image contains text or measuring marks; their effect on the risk is not known."
+    assert page.inner_text("#warnings .remark") == note
+    assert text.index("Warning:") < text.index(note) < text.index(page.inner_text("#risk"))
     heard = page.text_content("#spoken")
     assert heard.index("Warning:") < heard.index("Risk")
     assert page.locator("#nearest .tile").count() == 4
@@ -240,7 +241,7 @@ def test_the_prevalence_moves_what_a_flag_means_as_the_python_functions_say(open
         said = page.inner_text("#meaning")
         assert f"Of {of:,} {'' if flagged else 'not '}flagged, {had * of / 100:.0f} (" in said, share
         assert f"would have it at a prevalence of {100 * share:.1f}%" in said
-        assert "test images of BreastMNIST" in said, "whose test set it is stands beside the number"
+        assert said.startswith("These are figures of the test images of BreastMNIST. The model is not valid")
         assert "CI 0 to 0)" not in said
     assert page.inner_text("#meaning-h") == "What that meant on the test set of BreastMNIST"
     page.click("[data-share=own]")
@@ -292,6 +293,48 @@ def test_a_risk_not_to_be_relied_on_is_muted_and_its_flag_and_map_say_so(opened,
     assert "passed its check, but the warning above holds for it too" in text
     assert f"its risk is {found['risk']:.3f}, which is averaged with" in text
     assert f"to the {page.inner_text('#risk')} above" in text
+
+
+def test_marks_in_the_picture_are_a_grey_note_and_no_warning(opened, images):
+    page = opened()
+    warn_of(page, "burnt_in")
+    show_one(page, named(images, "image-2.png"))
+    assert page.inner_text("#warnings") == "Note: burnt_in"
+    assert page.locator(".risk.muted").count() == 0
+    assert "do not rely" not in page.inner_text("#call")
+    show_many(page, images[1:3])
+    assert "0 with warnings, 2 with notes only" in page.text_content("#spoken")
+
+
+@pytest.mark.parametrize("adopted", [True, False])
+def test_a_threshold_without_a_test_set_has_no_slider_and_an_adopted_one_says_what_it_did(
+    browser, address, images, adopted
+):
+    told = httpx.get(f"{address}api/model").json()
+    model = told["primary"]["model"]
+    for each in told["models"][model]:
+        each |= {"true_positives": None, "rule": None}
+    rates = {"sensitivity": [0.89, 0.83, 0.95], "specificity": [0.54, 0.48, 0.6]}
+    rule = "chosen for sensitivity 0.90 on 137 local cases with the condition"
+    told |= {"cases": None, "events": None, "population": "", "adoption_page": adopted}
+    told["adoption"] = {"site": "hospital-b", "rule": rule, "level": 0.95, **rates} if adopted else None
+    page = browser.new_page()
+    page.route("**/api/model", lambda route: route.fulfill(json=told))
+    page.goto(address)
+    page.wait_for_selector("html.ready")
+    warn_of(page)
+    show_one(page, named(images, "image-2.png"))
+    heading, said = page.inner_text("#meaning-h"), page.inner_text("#meaning")
+    assert page.locator("#carry").is_hidden()
+    assert page.locator("#adoption-link").is_visible() == adopted
+    assert heading == ("What the threshold did in hospital-b" if adopted else "What a flag means")
+    if adopted:
+        assert said == (
+            "In hospital-b, on local patients not used for fitting: found 89 of 100 with the condition "
+            "(95% CI 83 to 95), 46 false alarms per 100 others (40 to 52)."
+        )
+        assert f"the threshold was {rule}." in page.inner_text("#rule")
+    page.close()
 
 
 def test_a_risk_has_the_same_digits_everywhere(opened, images):

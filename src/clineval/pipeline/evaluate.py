@@ -564,7 +564,7 @@ def _write_words(folder: Path, results: Path, adoption: Mapping[str, Any] | None
             write_words(folder)
         else:
             notice = str(adoption["data"].get("notice", ""))
-            write_adoption_page(_adoption(folder, adoption), folder, notice=notice)
+            write_adoption_page(read_adoption(folder, adoption), folder, notice=notice)
     except (AttributeError, KeyError, TypeError, RecursionError) as error:
         raise InputError(
             f"{results}: provenance.json or evaluation.json is not of the form that this version reads "
@@ -572,7 +572,7 @@ def _write_words(folder: Path, results: Path, adoption: Mapping[str, Any] | None
         ) from error
 
 
-def _adoption(folder: Path, record: Mapping[str, Any]) -> Adoption:
+def read_adoption(folder: Path, record: Mapping[str, Any]) -> Adoption:
     """The record of an adoption, as the provenance beside it recorded it.
 
     Raises

@@ -41,6 +41,7 @@ from clineval.results.folder import require_writable, unwritable
 
 FORMS = ("csv", "json")
 SCHEMA = 1
+MARKED = "The image contains text or measuring marks; their effect on the risk is not known."
 BLOCK = 1024  # images read at a time: bounds the memory
 COLOURED = 0.05  # share of coloured pixels from which it is said that only their brightness was seen
 WARNINGS = {
@@ -51,6 +52,8 @@ WARNINGS = {
     "coloured": "in colour",
 }
 """What an image is warned of, by code, in a few words."""
+SERIOUS = ("unlike_training", "seen_in_training", "nearly_black")
+"""Warnings after which the risk says nothing of the image; the others are notes."""
 
 
 @dataclass(frozen=True)
@@ -89,7 +92,11 @@ class Prediction:
     @property
     def warning(self) -> str:
         """What to know before the risk is read, in a few words; empty where there is nothing."""
-        return "; ".join(WARNINGS[each.code] for each in self.warnings)
+        words = [
+            WARNINGS[each.code] + (": do not rely on its risk" if each.code in SERIOUS else "")
+            for each in self.warnings
+        ]
+        return "; ".join(words)
 
     def to_row(self) -> dict[str, str]:
         """One line of a table: a column per model's risk and per threshold, in words that read back."""
@@ -395,7 +402,7 @@ def warnings_of(
     for row in range(len(images)):
         warned = [*_unlike(run, far, row), *_seen(seen.get(row))]
         if read is not None and (read[row].burnt_in or read[row].marked):
-            warned.append(Warned("burnt_in", "Text or measuring marks seem to be burnt into the picture."))
+            warned.append(Warned("burnt_in", MARKED))
         if dark[row]:
             warned.append(Warned("nearly_black", "The square that is scored is nearly black."))
         if read is not None and read[row].coloured >= COLOURED and not sees_colour:

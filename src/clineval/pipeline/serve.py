@@ -20,6 +20,8 @@ from clineval.data.preparation import DEEP, box_of, grey_of_colour
 from clineval.data.similarity import Neighbour, Trace, digests, most_alike
 from clineval.errors import InputError
 from clineval.files import (
+    ADOPTION,
+    ADOPTION_PAGE,
     EVALUATION,
     PREDICTIONS,
     PROVENANCE,
@@ -28,7 +30,14 @@ from clineval.files import (
     program_version,
     read_regular,
 )
-from clineval.pipeline.predict import WARNINGS, Prediction, Predictions, predict_files, predict_images
+from clineval.pipeline.predict import (
+    SERIOUS,
+    WARNINGS,
+    Prediction,
+    Predictions,
+    predict_files,
+    predict_images,
+)
 from clineval.pipeline.stored_run import AS_TRAINED, MOST_EVALUATION, StoredRun, cut_for, left_out, read_run
 from clineval.reporting.artefacts import Explanation
 from clineval.results import altered
@@ -64,6 +73,7 @@ class Served:
     folder : the results folder; ``state`` is what told its files apart when they were read.
     evaluation, provenance : ``evaluation.json`` and ``provenance.json`` as they stand.
     provenance_sha256 : names the run; ``report`` is its page, None where there is none as the run wrote it.
+    adoption_page : the same of the page of ``clineval adopt``.
     """
 
     run: StoredRun
@@ -73,6 +83,7 @@ class Served:
     provenance: Mapping[str, Any]
     provenance_sha256: str
     report: bytes | None
+    adoption_page: bytes | None = None
 
     @property
     def unchanged(self) -> bool:
@@ -174,7 +185,8 @@ def open_run(results: Path) -> Served:
         json.loads(read_regular(results / EVALUATION, most=MOST_EVALUATION)),
         provenance,
         hash_file(results / PROVENANCE),
-        read_regular(results / REPORT) if _is_as_written(results / REPORT, provenance) else None,
+        _page(results / REPORT, provenance),
+        _page(results / ADOPTION_PAGE, provenance),
     )
     if served.state != before:
         raise InputError(f"{results} was replaced by another run while it was read; repeat the command.")
@@ -187,7 +199,7 @@ def open_run(results: Path) -> Served:
 
 def _state(folder: Path) -> tuple[Any, ...]:
     """What changes when a file that is served, or the folder itself, is replaced or altered."""
-    names = ("", PROVENANCE, EVALUATION, PREDICTIONS, REPORT, "models")
+    names = ("", PROVENANCE, EVALUATION, PREDICTIONS, REPORT, ADOPTION, ADOPTION_PAGE, "models")
     paths = [folder / name for name in names]
     try:
         paths += sorted((folder / "models").iterdir())
@@ -203,6 +215,11 @@ def _stamp(path: Path) -> tuple[Any, ...]:
         return (path.name,)
     size = found.st_size if path.is_file() else 0  # a folder's own size and time tell of lock files, too
     return path.name, found.st_dev, found.st_ino, size, found.st_mtime_ns if size else 0
+
+
+def _page(path: Path, provenance: Mapping[str, Any]) -> bytes | None:
+    """A page, None where there is none as the run wrote it."""
+    return read_regular(path) if _is_as_written(path, provenance) else None
 
 
 def _is_as_written(path: Path, provenance: Mapping[str, Any]) -> bool:
@@ -230,11 +247,47 @@ def describe_run(served: Served) -> dict[str, Any]:
         "events": scores.get("events"),
         "level": served.evaluation.get("level"),
         "models": {name: _points(served, name, population) for name in run.names},
+        "adoption": _adoption(served),
         "warnings": WARNINGS,
+        "serious": SERIOUS,
         "report": served.report is not None,
+        "adoption_page": served.adoption_page is not None,
         "provenance_sha256": served.provenance_sha256,
         "program": f"clineval {program_version()}",
     }
+
+
+def _adoption(served: Served) -> dict[str, Any] | None:
+    """The site of an adopted run, what its threshold was set for, and what it gave on local cases.
+
+    Cross-fitted: on patients that were not used to fit. None of other runs, or where the record was altered.
+    """
+    if served.provenance.get("kind") != "adopt":
+        return None
+    from clineval.pipeline.evaluate import read_adoption  # which loads what a report is written with
+    from clineval.reporting.adoption import own_step
+
+    try:
+        found = read_adoption(served.folder, served.provenance)
+    except (InputError, OSError):
+        return None
+    point = found.models[found.model].points[-1]
+    if (found.model, point.threshold) != served.main:
+        return None
+    scores = own_step(found).scores
+    return {
+        "site": found.site,
+        "rule": point.rule,
+        "level": found.level,
+        "sensitivity": _rate(scores.sensitivity),
+        "specificity": _rate(scores.specificity),
+    }
+
+
+def _rate(found: Any) -> list[float] | None:
+    """Value, lower and upper bound; None where one is not defined."""
+    values = [float(each) for each in (found.value, found.low, found.high)]
+    return values if np.isfinite(values).all() else None
 
 
 def _population(served: Served, model: str) -> str:

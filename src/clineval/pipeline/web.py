@@ -598,9 +598,10 @@ def _add_pages(app: FastAPI, served: Served) -> None:
         "/style.css": _fixed(style, "text/css"),
         "/api": _fixed(_api_page(app.openapi()).encode(), "text/html"),
     }
-    if served.report is not None:
-        policy = {"content-security-policy": _policy_of(served.report)}
-        pages["/report"] = _fixed(served.report, "text/html", policy)
+    for path, written in (("/report", served.report), ("/adoption.html", served.adoption_page)):
+        if written is not None:
+            policy = {"content-security-policy": _policy_of(written)}
+            pages[path] = _fixed(written, "text/html", policy)
     for path, page in pages.items():
         app.add_api_route(path, page, include_in_schema=False, response_model=None)
 

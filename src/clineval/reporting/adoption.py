@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from clineval.evaluation.adoption import TOLERANCE, AdoptedModel, Adoption
-from clineval.files import program_version, write_whole
+from clineval.files import ADOPTION_PAGE, program_version, write_whole
 from clineval.reporting.report import page
 from clineval.reporting.sentences import (
     cases_of,
@@ -44,7 +44,7 @@ from clineval.statistics.intervals import Estimate
 from clineval.statistics.sample_size import LocalCases
 from clineval.statistics.updating import HEADS, EvaluatedHead, EvaluatedUpdate
 
-PAGE, FIGURE = "adoption.html", "local_cases"
+PAGE, FIGURE = ADOPTION_PAGE, "local_cases"
 WHEN_PRINTED = """addEventListener("beforeprint", () => {
   for (const each of document.querySelectorAll("details")) each.open = true;
 });"""
@@ -69,7 +69,7 @@ MEASURES = {
 
 def headline(found: Adoption) -> tuple[str, str]:
     """Whether the target is reached here, with what and at which cost; then whether the cases are enough."""
-    sensitivity, specificity = (getattr(_own_step(found).scores, name) for name in RATES)
+    sensitivity, specificity = (getattr(own_step(found).scores, name) for name in RATES)
     if not defined(sensitivity):
         wanted = f"sensitivity of {target_percent(found.target)}"
         said = f"Whether {found.model} reaches a {wanted} at {found.site} is not known: {sensitivity.method}."
@@ -124,7 +124,7 @@ def _changed(found: Adoption) -> bool:
     return _refitted(found) or found.models[found.model].recalibration is not None
 
 
-def _own_step(found: Adoption) -> EvaluatedUpdate | EvaluatedHead:
+def own_step(found: Adoption) -> EvaluatedUpdate | EvaluatedHead:
     """The step that flags as the primary model as written: recalibration keeps the order of its risks."""
     if _refitted(found):
         return next(each for each in found.heads[found.model] if each.step == found.update)
@@ -327,7 +327,7 @@ def _counted(found: Adoption) -> str:
 
 def before_after(found: Adoption) -> Table:
     """The primary model as it was and as adopted: its threshold, and what it finds on local cases."""
-    frozen, own, model = found.ladder[0], _own_step(found), found.models[found.model]
+    frozen, own, model = found.ladder[0], own_step(found), found.models[found.model]
     after = Cell(
         number(model.points[-1].threshold), "", "", "on the updated risks" if _changed(found) else ""
     )

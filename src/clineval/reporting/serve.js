@@ -50,6 +50,7 @@
   byId("notice").textContent = model.notice;
   byId("notice").hidden = !model.notice;
   byId("report-there").hidden = !model.report;
+  byId("adoption-there").hidden = byId("adoption-link").hidden = !model.adoption_page;
   byId("origin").textContent = `${model.program} · run ${model.provenance_sha256.slice(0, 12)} (SHA-256 of its provenance) · nothing is stored`;
 
   /* What a flag meant -------------------------------------------------------------------------------- */
@@ -89,23 +90,34 @@
   const images = model.population === "test" ? `test images of ${named}` : `images of ${model.population}`;
   const set = model.population === "test" ? `the test set of ${named}` : model.population;
 
-  byId("meaning-h").textContent = `What that meant on ${set}`;
+  const adoption = model.adoption, isScored = Boolean(first) && defined(first.true_positives);
+  byId("meaning-h").textContent = adoption ? `What the threshold did in ${adoption.site}` : set ? `What that meant on ${set}` : "What a flag means";
+
+  /* What cross-fitting on the site's own cases gave. */
+  const inAdoption = ({ site, level, sensitivity, specificity }) => {
+    if (!sensitivity || !specificity) return `What the threshold does in ${site} is not known: too few local cases.`;
+    const [found, low, high] = sensitivity.map((each) => Math.round(100 * each));
+    const [alarms, most, least] = specificity.map((each) => Math.round(100 * (1 - each)));
+    return `In ${site}, on local patients not used for fitting: found ${found} of 100 with the condition (${Math.round(100 * level)}% CI ${low} to ${high}), ${alarms} false alarms per 100 others (${least} to ${most}).`;
+  };
 
   const meaning = (flag) => {
-    if (!first || !defined(first.true_positives)) return "This threshold was not scored on a test set here, so nothing is known of what it means.";
+    if (adoption) return inAdoption(adoption);
+    if (!isScored) return "This threshold was not scored on a test set here, so nothing is known of what it means.";
     const hit = flag ? first.true_positives : first.false_negatives;
     const all = hit + (flag ? first.false_positives : first.true_negatives);
     const word = flag ? "flagged" : "not flagged";
-    const counted = `Of the ${model.cases} ${images}, ${all} were ${word}; ${hit} of these had the condition (${condition}).`;
+    const whose = `These are figures of the ${images}. The model is not validated for your images unless clineval validate says so.`;
+    const counted = `${whose} Of the ${model.cases} ${images}, ${all} were ${word}; ${hit} of these had the condition (${condition}).`;
     const value = all && state.own ? hit / all : carried(flag, state.share);
     if (!defined(value)) return `${counted} What that means at this prevalence is not defined.`;
     const found = bounds(flag), range = found && defined(found[0]) && defined(found[1]) ? found : null;
     const of = base(value, range);
     const between = range ? ` (${Math.round(100 * model.level)}% CI ${countOf(range[0], of)} to ${countOf(range[1], of)})` : "";
-    const count = `${countOf(value, of)}${between}`, elsewhere = "Images from another source may differ.";
+    const count = `${countOf(value, of)}${between}`;
     return state.own
-      ? `${counted} Of ${whole(of)} ${word} there, ${count} had it, at the prevalence of ${set}, ${percent(own)}. ${elsewhere}`
-      : `${counted} Of ${whole(of)} ${word}, ${count} would have it at a prevalence of ${percent(state.share)}. ${elsewhere}`;
+      ? `${counted} Of ${whole(of)} ${word} there, ${count} had it, at the prevalence of ${set}, ${percent(own)}.`
+      : `${counted} Of ${whole(of)} ${word}, ${count} would have it at a prevalence of ${percent(state.share)}.`;
   };
 
   const showMeaning = () => {
@@ -118,7 +130,7 @@
       each.setAttribute("aria-pressed", String(pressed));
     }
     if (item) byId("meaning").textContent = unreliable ? "Not given for this image: see the warning above." : meaning(isFlagged(item.prediction));
-    byId("carry").hidden = unreliable;
+    byId("carry").hidden = unreliable || !isScored;
     const settings = new URLSearchParams({ threshold: first ? first.name : model.primary.threshold, prevalence: state.own ? "own" : state.share, model: main, population: model.population });
     byId("report-link").href = `/report#${settings}`;
   };
@@ -150,8 +162,8 @@
 
   const isFlagged = (prediction) => prediction.risk[main] >= model.primary.threshold;
   /* Warnings after which a risk says nothing of the image. */
-  const UNRELIABLE = new Set(["unlike_training", "seen_in_training", "nearly_black"]);
-  const isUnreliable = (look) => look.warnings.some((each) => UNRELIABLE.has(each.code));
+  const isSerious = (warned) => model.serious.includes(warned.code);
+  const isUnreliable = (look) => look.warnings.some(isSerious);
   const called = (flag, look) => (flag ? "flagged" : "not flagged") + (isUnreliable(look) ? "; do not rely on it" : "");
 
   const showPictures = (look, name) => {
@@ -173,7 +185,10 @@
   };
 
   const showWarnings = (look) => {
-    const lines = look.warnings.map((each) => make("p", { className: "warning" }, make("strong", { textContent: "Warning: " }), each.text));
+    const ordered = [...look.warnings.filter(isSerious), ...look.warnings.filter((each) => !isSerious(each))];
+    const lines = ordered.map((each) => (isSerious(each)
+      ? make("p", { className: "warning" }, make("strong", { textContent: "Warning: " }), each.text)
+      : make("p", { className: "warning remark", textContent: `Note: ${each.text}` })));
     byId("warnings").replaceChildren(...(lines.length ? lines : [make("p", { className: "clear", textContent: "No warning: like the training images, not seen in training, no burnt-in marks found." })]));
   };
 
@@ -224,9 +239,10 @@
     showWarnings(look);
     const call = called(isFlagged(prediction), look);
     byId("risk").textContent = digits(prediction.risk[main]);
-    byId("risk").parentElement.classList.toggle("muted", look.warnings.length > 0);
+    byId("risk").parentElement.classList.toggle("muted", isUnreliable(look));
     byId("call").textContent = `${call} (threshold ${digits(model.primary.threshold)})`;
-    byId("rule").textContent = first && first.rule ? `Flagged means a risk at or above the threshold: ${inWords(first.rule)}.` : "Flagged means a risk at or above the threshold.";
+    const rule = adoption ? `the threshold was ${adoption.rule}` : first && first.rule ? inWords(first.rule) : "";
+    byId("rule").textContent = rule ? `Flagged means a risk at or above the threshold: ${rule}.` : "Flagged means a risk at or above the threshold.";
     byId("rule-exactly").textContent = first && first.rule ? `Exactly: ${first.rule.replace("train_out_of_fold", "training data, out of fold").replace(/ on val$/, " on validation data")}.` : "";
     showScale(prediction);
     showNearest(look);
@@ -235,7 +251,7 @@
     showMeaning();
     byId("map-shown").replaceChildren();
     byId("show-map").disabled = false;
-    const warned = look.warnings.map((each) => `Warning: ${each.text} `).join("");
+    const warned = look.warnings.map((each) => `${isSerious(each) ? "Warning" : "Note"}: ${each.text} `).join("");
     tell(`${warned}Risk ${digits(prediction.risk[main])}, ${call}.`, "");
   };
 
@@ -372,7 +388,7 @@
 
   const COLUMNS = [
     ["name", "File", (item) => item.name],
-    ["warnings", "Warnings", (item) => (item.reason ? 99 : item.look.warnings.length)],
+    ["warnings", "Warnings", (item) => (item.reason ? 99 : 10 * item.look.warnings.filter(isSerious).length + item.look.warnings.length)],
     ["risk", "Risk", (item) => (item.reason ? -1 : item.prediction.risk[main])],
     ["flagged", "Flagged", (item) => (item.reason ? -1 : Number(isFlagged(item.prediction)))],
     ["place", "No.", (item) => item.place],
@@ -389,7 +405,7 @@
       ? [`cannot be used: ${item.reason}`]
       : item.look.warnings.map((each) => model.warnings[each.code]);
     const words = warned.length > 1 ? [make("ul", {}, ...warned.map((textContent) => make("li", { textContent })))] : warned.length ? warned : ["none"];
-    return make("tr", { className: !item.reason && item.look.warnings.length ? "muted" : "" },
+    return make("tr", { className: !item.reason && isUnreliable(item.look) ? "muted" : "" },
       make("td", {}, image, name),
       make("td", {}, ...words),
       make("td", { className: "number", textContent: item.reason ? "–" : digits(item.prediction.risk[main]) }),
@@ -458,8 +474,9 @@
     } catch (error) { complain(error.message); }
     showRows();
     const good = items.filter((each) => each.look && !each.reason);
-    const warned = good.filter((each) => each.look.warnings.length).length;
-    tell(`${good.length} of ${items.length} images scored, ${warned} with warnings; ${good.filter((each) => isFlagged(each.prediction)).length} flagged.`);
+    const warned = good.filter((each) => isUnreliable(each.look)).length;
+    const noted = good.filter((each) => each.look.warnings.length && !isUnreliable(each.look)).length;
+    tell(`${good.length} of ${items.length} images scored, ${warned} with warnings, ${noted} with notes only; ${good.filter((each) => isFlagged(each.prediction)).length} flagged.`);
   };
 
   const take = (files) => {
