@@ -319,6 +319,33 @@ def test_the_record_has_the_risk_of_the_mapped_square(capsys, finished_run, pict
     assert record["risk"] == risks[record["model"]][0]
 
 
+def test_the_risk_of_predict_stands_beside_that_of_the_square_where_they_differ(
+    capsys, finished_run, tmp_path
+):
+    upright = np.random.default_rng(3).integers(0, 256, (60, 40), np.uint8)
+    upright[:20] //= 8  # the upper square differs from the middle one
+    path = tmp_path / "upright.png"
+    Image.fromarray(upright).save(path)
+    (told,), (alone,) = predict(finished_run, [path]), predict(finished_run, [path], second_view=False)
+    both, own = told.risk["logreg"], alone.risk["logreg"]
+    assert f"{both:.3f}" != f"{own:.3f}"
+    out = tmp_path / "maps"
+    code, shown, _ = ended(capsys, "explain", finished_run, path, "--out", out, "--model", "logreg")
+    assert code == 0
+    words = f"{both:.3f} (the middle square alone, which this map explains: {own:.3f})"
+    assert f"upright.png: risk {words} by logreg" in shown
+
+
+def test_the_picture_of_a_map_has_the_risk_of_predict_beside_that_of_the_square(run, square):
+    found = explainer(run, "logreg").explain(square, stride=14)
+    same, other = (
+        " ".join(text.get_text() for text in maps._figure(each).texts).replace("\n", " ")
+        for each in (found, replace(found, risk=0.015, predicted=0.009))
+    )
+    assert "by this square alone" in same
+    assert "0.009 (the middle square alone, which this map explains: 0.015)" in other
+
+
 def test_the_command_gives_the_warnings_of_predict_before_the_risk(capsys, finished_run, tmp_path):
     grey = np.tile(np.linspace(10, 200, 256).astype(np.uint8), (256, 1)).T
     grey[100:112, [place + step for place in range(20, 230, 8) for step in (0, 1)]] = 250  # like letters

@@ -406,8 +406,7 @@ def explain(
             complain(f"{each.image}: {text}")
         told = f"check passed; {extremes(each.map)}"
         verdict = told if each.check.passed else f"map greyed, not to be read: {each.check.reason}"
-        say(f"{each.image}: risk {each.risk:.3f} by {each.model}; {verdict}")
-    say("Each risk is of the mapped square alone; predict may average it with a second square.")
+        say(f"{each.image}: risk {each.risk_in_words} by {each.model}; {verdict}")
     say(f"Maps: {out}")
 
 

@@ -32,7 +32,14 @@ from clineval.models.scattering import ScatteringModel
 from clineval.models.stored import Floats
 from clineval.models.transfer import TransferModel
 from clineval.pipeline.predict import Prediction, check_answer, predict_files, write_answer
-from clineval.pipeline.stored_run import AS_TRAINED, StoredRun, final_risks, read_run, read_unsealed
+from clineval.pipeline.stored_run import (
+    AS_TRAINED,
+    StoredRun,
+    cut_for,
+    final_risks,
+    read_run,
+    read_unsealed,
+)
 from clineval.reporting.artefacts import CheckedMaps, Explanation, MapCheck, failures, write_maps
 from clineval.reporting.sentences import main_point
 from clineval.results.folder import unwritable
@@ -460,9 +467,11 @@ def explain(
     stems = _stems([name for _, name in files])
     images = {path.resolve() for path, _ in files}
     _check_out(out, stems, results=Path(results), sources=sources, images=images)
-    found = []
-    for stem, (told, square) in zip(stems, read_to_map(ready, files, fit=fit, bits=bits), strict=True):
+    read, found = read_to_map(ready, files, fit=fit, bits=bits), []
+    averaged = _averaged(ready, files, fit=fit, bits=bits)
+    for stem, (told, square), predicted in zip(stems, read, averaged, strict=True):
         each = with_warnings(ready.explain(square, image=told.image), told)
+        each = replace(each, predicted=predicted)
         record = {**each.to_json(), "layers": _for_json(ready.down_the_layers(square))}
         write_answer(json_text(record), out / f"{stem}.json")
         try:
@@ -543,6 +552,16 @@ def read_to_map(
         seen=lambda place, _, square: squares.update({place: square}),
     )
     return [(each, squares[place]) for place, each in enumerate(told)]
+
+
+def _averaged(
+    ready: Explainer, files: Sequence[tuple[Path | HeldFile, str]], *, fit: str, bits: int
+) -> list[float | None]:
+    """The risk that predict gives each image; None where it looks at the mapped square only."""
+    if len(cut_for(ready.run, fit, second_view=True)) == 1:
+        return [None] * len(files)
+    told = predict_files(ready.run, files, fit=fit, bits=bits, matching=ready.matching)
+    return [each.risk[ready.model] for each in told]
 
 
 def with_warnings(found: Explanation, told: Prediction) -> Explanation:

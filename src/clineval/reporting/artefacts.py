@@ -276,6 +276,7 @@ class Explanation:
     Attributes
     ----------
     risk : of the square, 0 to 1, as the run's model gives it.
+    predicted : the risk that ``clineval predict`` gives, where it averages this square with a second one.
     map : change in risk by cell, shape (rows, columns): positive where the patch raises the risk.
     randomised : the same by a model of shuffled weights, shape (rows, columns); None where there is none.
     patch, stride : pixels a side of a patch, and from one cell to the next.
@@ -296,6 +297,15 @@ class Explanation:
     stride: int
     notice: str = ""
     warnings: Mapping[str, str] = field(default_factory=dict)
+    predicted: float | None = None
+
+    @property
+    def risk_in_words(self) -> str:
+        """The risk that predict gives and, where it is another, that of the mapped square alone."""
+        own = f"{self.risk:.3f}"
+        if self.predicted is None or (averaged := f"{self.predicted:.3f}") == own:
+            return own
+        return f"{averaged} (the middle square alone, which this map explains: {own})"
 
     def __repr__(self) -> str:
         check = "check passed" if self.check.passed else "not to be read"

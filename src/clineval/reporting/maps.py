@@ -44,12 +44,13 @@ def _figure(found: Explanation) -> Figure:
     figure, (ax,) = new_figure()
     height = draw_explanation(found, ax)
     threshold = "" if found.threshold is None else f", {_call(found)} {number(found.threshold, 3)}"
+    alone = ", by this square alone" if found.risk_in_words == f"{found.risk:.3f}" else ""
     warned = "".join(f"WARNING: {text} " for text in found.warnings.values())
     heading = Heading(
         f"What the risk of {shorten(found.image, 40)} depends on, by {shorten(found.model, 20)}",
-        f"{warned}Risk of {shorten(found.condition, 30)} {number(found.risk, 3)}{threshold}, by this square "
-        f"alone. The maps: how far {found.patch} x {found.patch} pixels raise it, against the image's mean "
-        f"grey in their place. {checked(found.check)} A map shows neither where the lesion is nor a cause.",
+        f"{warned}Risk of {shorten(found.condition, 30)} {found.risk_in_words}{threshold}{alone}. The maps: "
+        f"how far {found.patch} x {found.patch} pixels raise it, against the image's mean grey in their "
+        f"place. {checked(found.check)} A map shows neither where the lesion is nor a cause.",
         found.notice,
     )
     inner = WIDTH - 0.3
@@ -156,7 +157,8 @@ def checked(check: MapCheck) -> str:
 
 
 def _call(found: Explanation) -> str:
-    flagged = found.threshold is not None and found.risk >= found.threshold
+    risk = found.risk if found.predicted is None else found.predicted
+    flagged = found.threshold is not None and risk >= found.threshold
     return "flagged at the threshold" if flagged else "not flagged at the threshold"
 
 
