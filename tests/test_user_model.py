@@ -147,6 +147,7 @@ def test_a_model_that_is_another_one_with_the_same_seed_is_found(cohort, tmp_pat
     differ = record["seed_difference"]
     assert (differ == 0) == (noise == "0")
     assert (f"risks of one seed differ by up to {differ:.2g}" in record["origin"]) == (noise != "0")
+    assert record["origin"].endswith("same seed, same risks: checked") == (noise == "0")
 
 
 class Brightness:
@@ -271,6 +272,8 @@ def test_a_run_from_python_in_colour_says_where_risks_of_one_seed_differ(tmp_pat
     assert differ["red"] == 0 < differ["noisy"]
     assert any("Model noisy is trained in this process" in line for line in said)
     assert [f"up to {differ['noisy']:.2g}." in line for line in said].count(True) == 1
+    assert said.count("Model red: same seed, same risks: checked.") == 1
+    assert "same seed, same risks: checked" in (out / "report.html").read_text()
     assert f"risks of one seed differ by up to {differ['noisy']:.2g}" in (out / "report.html").read_text()
     assert [given["file"] for given in record["settings"]["training"]["given"]] == ["test_user_model.py"] * 2
     records = json.loads((out / "models" / "models.json").read_text())

@@ -28,6 +28,7 @@ TOLERANCE = 1e-3  # difference of a risk above which a graph is not the model
 ORIGIN = "own Python model"
 NOT_STORED = "own Python model, not stored"
 OTHER_RISKS = "risks of one seed differ"
+SAME_RISKS = "same seed, same risks: checked"
 Factory = Callable[[int], Any]
 Indices = NDArray[np.int64]
 
@@ -310,7 +311,7 @@ def _brought_to_stored_form(
     seed = facts["seed_difference"]
     if seed is not None:
         about["seed_difference"] = seed
-    suffix = f", {OTHER_RISKS} by up to {seed:.2g}" if seed else ""
+    suffix = "" if seed is None else f", {OTHER_RISKS} by up to {seed:.2g}" if seed else f", {SAME_RISKS}"
     try:
         with onnx_model.scored_within(model.timeout, model.name):
             content, reading, by_graph = _by_graphs(facts["graphs"], folder, material)

@@ -199,7 +199,7 @@ def run(
         a process of its own; one that no file leads to is trained in this process), or ``FILE.onnx``.
     model_timeout : seconds that one training of a Python model may take, and the scoring of all images by a
         graph.
-    check_seed : train the first fold of each Python model twice; other risks for the same seed are said.
+    check_seed : train the first fold of each Python model twice; say whether its risks are the same.
     out : results folder; by default ``results``, ``results-phantom`` for phantom data, or
         ``results-own`` for a user's images.
     jobs : trainings at once, at least 1; all cores by default. With 1 all is done in this process. The
@@ -251,7 +251,7 @@ def run(
             write_tables(trained, folder)
             recorder.training.update(training_seconds(trained))
             recorder.seed_differences.update(seed_differences(trained))
-        for line in _seeds_that_do_not_hold(recorder.seed_differences):
+        for line in _seeds_checked(recorder.seed_differences):
             warn(line)
         if settings.data.site_column is not None:
             with recorder.step("sites"):
@@ -370,12 +370,13 @@ def _is_onnx(source: ModelSource) -> bool:
     return isinstance(source, str) and source.lower().endswith(".onnx")
 
 
-def _seeds_that_do_not_hold(differences: Mapping[str, float]) -> Iterable[str]:
+def _seeds_checked(differences: Mapping[str, float]) -> Iterable[str]:
     return (
         f"Model {name} gives other risks for the same seed: its first fold, trained twice, differs by up to "
         f"{difference:.2g}. Its figures cannot be repeated exactly."
-        for name, difference in differences.items()
         if difference > 0
+        else f"Model {name}: same seed, same risks: checked."
+        for name, difference in differences.items()
     )
 
 
