@@ -152,8 +152,8 @@ def verdict_on(
 def _ranking(scores: PopulationScores, condition: str, fall: str, *, fell: bool) -> Light:
     light = _ranking_alone(scores, condition)
     if fell and light.state == YES:
-        worse = "worse than on the internal test cases"
-        light = replace(light, state=UNCLEAR, fault=f"it ranks {worse}", word=worse.capitalize())
+        fault = "it ranks worse than on the internal test cases"
+        light = replace(light, state=UNCLEAR, fault=fault, word="Worse here")
     return replace(light, sentence=f"{light.sentence} {fall}") if fall else light
 
 
