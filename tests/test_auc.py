@@ -375,6 +375,7 @@ def test_every_case_twice_in_one_group_tells_no_more_than_once(drawn):
 
 
 @law(cases)
+@pytest.mark.slow
 def test_rows_doubled_keep_the_auc_and_narrow_its_interval(drawn):
     outcome, risk = both_twice(drawn)
     assume(0 < naive_auc(outcome, risk) < 1 and len(np.unique(risk)) > 1)

@@ -434,6 +434,7 @@ def test_a_graph_without_weights_has_no_randomised_version():
     assert randomised(onnx_model.OnnxModel(opened, reading), seed=0) is None
 
 
+@pytest.mark.slow
 def test_trees_of_a_users_graph_have_their_leaves_shuffled(images):
     sklearn_ensemble = pytest.importorskip("sklearn.ensemble")
     skl2onnx = pytest.importorskip("skl2onnx")

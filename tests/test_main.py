@@ -46,6 +46,7 @@ def test_the_door_opens_without_torch_and_without_numbers():
     )
 
 
+@pytest.mark.slow
 def test_everything_right_of_the_table_loads_without_torch_and_scikit_learn():
     loaded = set(loaded_by("import clineval.evaluation, clineval.statistics.roc, clineval.predictions"))
     assert not {"torch", "sklearn", "matplotlib"} & loaded

@@ -501,6 +501,7 @@ HEAD = b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n"
 
 
 @pytest.mark.parametrize("words", [[HEAD], [HEAD, b"some bytes"]])
+@pytest.mark.slow
 def test_a_server_that_falls_silent_in_the_middle_is_tried_a_bounded_number_of_times(
     tmp_path: Path, server: Server, monkeypatch: pytest.MonkeyPatch, words: list[bytes]
 ) -> None:

@@ -146,6 +146,7 @@ def killing():
 
 
 @pytest.mark.parametrize("started", [WORKER, TRAINER])
+@pytest.mark.slow
 def test_a_worker_ends_when_its_program_is_killed(started):
     program = subprocess.Popen([sys.executable, "-c", started], stdout=subprocess.PIPE, text=True)
     with program:

@@ -210,6 +210,7 @@ def test_the_figure_has_a_block_per_measure_with_a_panel_per_corruption_on_one_s
                 assert max(line.get_ydata()) <= high
 
 
+@pytest.mark.slow
 def test_no_panel_of_the_figure_lies_over_another(corruptions):
     with journal_style():
         axes = robustness_figure(corruptions, about="hospital-b: n = 60").axes

@@ -492,6 +492,7 @@ def test_what_is_no_model_is_refused_in_one_line_that_names_model_and_fold(cohor
     assert str(refused.value).startswith("Model mine, ")
 
 
+@pytest.mark.slow
 def test_a_model_that_takes_too_long_is_ended(cohort, tmp_path):
     code = f"import os, time\nopen({str(tmp_path / 'pid')!r}, 'w').write(str(os.getpid()))\ntime.sleep(600)"
     with pytest.raises(

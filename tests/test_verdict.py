@@ -238,6 +238,7 @@ finite = st.floats(-0.5, 1.5, allow_nan=False)
 
 @given(finite, finite, finite, finite)
 @settings(max_examples=200, deadline=None)
+@pytest.mark.slow
 def test_no_light_is_green_where_its_interval_leaves_the_contrary_possible(a, b, c, d):
     (low, high), (worse, better) = sorted((a, b)), sorted((c, d))
     found = verdict(
