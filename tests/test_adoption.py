@@ -180,6 +180,7 @@ def test_standardisation_is_reported_only_where_it_changes_the_primary_model():
     )
 
 
+@pytest.mark.slow
 def test_assurance_sets_the_threshold_lower_and_reaches_the_target_more_often(shifted):
     frame, plain = shifted
     sure = adopted(frame, assurance=0.9)

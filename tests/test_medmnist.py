@@ -561,6 +561,7 @@ def test_a_body_larger_than_the_file_can_be_is_ended(tmp_path: Path, server: Ser
     assert "sends more than the" in str(error)
 
 
+@pytest.mark.slow
 def test_a_body_that_inflates_is_ended(tmp_path: Path, server: Server) -> None:
     bomb = gzip.compress(bytes(1 << 27))
     head = b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: %d\r\n\r\n" % len(bomb)

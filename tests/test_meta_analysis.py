@@ -99,6 +99,7 @@ def test_sites_measured_almost_without_error_give_the_prediction_of_a_normal_sam
     assert triple(found) == pytest.approx([value.mean(), value.mean() - half, value.mean() + half], rel=1e-6)
 
 
+@pytest.mark.slow
 def test_the_prediction_is_the_middle_of_as_many_draws():
     # Naive: chi-squared is drawn, tau found by bisection, the next site drawn; 40,000 draws leave .006.
     value, error = np.array(R["four_scanners"]["value"]), np.array(R["four_scanners"]["error"])

@@ -30,6 +30,7 @@ FORBIDDEN = (
 )  # fmt: skip
 
 
+@pytest.mark.slow
 def test_no_module_unpickles_evaluates_or_opens_a_shell():
     found = [
         f"{path.relative_to(SOURCE)}: {match.group()}"
@@ -103,6 +104,7 @@ def test_a_pickle_in_the_place_of_a_model_is_refused_and_runs_nothing(tmp_path, 
 NAMES = ("=1+1", "+cmd|' /C calc'!A0", "-2+3", "@SUM(A1)", "'=1", "<script>alert(1)</script>", "../../x")
 
 
+@pytest.mark.slow
 def test_names_from_a_table_are_neither_formulas_nor_scripts_nor_paths_in_the_results(tmp_path):
     rows = [
         f'"{name}",{case},{case % 2},{(case * 37 % 97) / 97:.3f},"{name}"'

@@ -30,6 +30,7 @@ def parsed(monkeypatch) -> Counter:
     return counted
 
 
+@pytest.mark.slow
 def test_evaluate_parses_the_table_that_it_is_given_and_nothing_else(tmp_path, parsed):
     assert run_command(["evaluate", str(BASE), "--draws", "20", "--out", str(tmp_path / "out"), "-q"]) == 0
     assert parsed == {"lower.csv": 1}

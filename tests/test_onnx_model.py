@@ -59,6 +59,7 @@ def test_risks_are_those_of_the_formula_and_the_same_alone(cohort, tmp_path):
     assert final.origin == "trained elsewhere; thresholds from val"
 
 
+@pytest.mark.slow
 def test_scoring_ends_after_the_seconds_that_a_model_may_take(cohort, tmp_path):
     one = given_model("blob", str(write(tmp_path, model=changed(endless))), cohort, timeout=0.5)
     said = (

@@ -35,6 +35,7 @@ def outcome_of(cohort: Cohort, case: str) -> bool:
     return bool(cohort.outcome[int(np.flatnonzero(cohort.case == case)[0])])
 
 
+@pytest.mark.slow
 def test_splits_and_events_are_those_of_breastmnist(whole: Cohort) -> None:
     found = {
         split: (int(whole.within(split).sum()), int(whole.outcome[whole.within(split)].sum()))

@@ -159,6 +159,7 @@ def test_the_page_stays_small(page):
     assert len(page.encode("utf-8")) < 1_000_000
 
 
+@pytest.mark.slow
 def test_a_phantom_page_says_so_first_and_in_large_letters(phantom_page):
     body = phantom_page.split("<body>")[1]
     assert body.index("SYNTHETIC PHANTOM DATA") < body.index("<h1")

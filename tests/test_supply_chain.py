@@ -31,6 +31,7 @@ def test_every_locked_package_has_one_version():
     assert all(re.fullmatch(r"[\w.-]+==[\w.!]+", line) for line in lines)
 
 
+@pytest.mark.slow
 def test_the_bill_of_materials_lists_the_lock_and_gives_the_same_bytes_again(tmp_path):
     for name in ("one", "two"):
         command = [sys.executable, str(ROOT / ".ci" / "sbom.py"), str(tmp_path / name)]

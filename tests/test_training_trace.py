@@ -24,6 +24,7 @@ def train_images(cohort):
     return cohort.images[cohort.within("train")]
 
 
+@pytest.mark.slow
 def test_an_image_that_was_trained_on_is_recognised_by_its_bytes(cohort, kept):
     found = recognise(kept, train_images(cohort)[[7, 30]])
     assert [each.training_case for each in found] == cohort.case[cohort.within("train")][[7, 30]].tolist()

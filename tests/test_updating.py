@@ -340,6 +340,7 @@ def test_risks_out_of_fold_are_by_heads_that_did_not_see_the_case():
     assert head.out_of_fold[out] == pytest.approx(expected)
 
 
+@pytest.mark.slow
 def test_a_head_takes_risks_that_were_rounded_to_certainty():
     x, outcome, risk = drawn(60)
     outcome[0], risk[0] = True, 1.0
