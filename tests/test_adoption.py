@@ -273,6 +273,7 @@ def test_the_recommendation_follows_from_the_number_of_local_cases(shifted, plai
             "Nearly: m finds 87% (82% to 93%) of malignant cases instead of 90%",
         ),
         (Estimate(0.91, 0.85, 0.95), "Probably: m finds 91% (85% to 95%) of malignant cases, target 90%, at"),
+        (Estimate(0.96, 0.89, 0.99), "Probably: m finds 96% (89% to 99%) of malignant cases, target 90%, at"),
         (Estimate(0.88, 0.67, 1.0), "Uncertain: m finds 88% (67% to 100%) of malignant cases instead of 90%"),
         (Estimate(0.88, math.nan, math.nan), "Uncertain: m finds 88% of malignant cases instead of 90%"),
         (Estimate(0.8, 0.6, 0.95), "Uncertain: m finds 80% (60% to 95%) of malignant cases instead of 90%"),

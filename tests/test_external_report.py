@@ -166,9 +166,9 @@ def opening(turned, combined, subject, change=(-0.03, -0.1, 0.04)) -> str:
         (
             (0.9, 0.86, 0.95),
             (-0.16, -0.23, -0.06),
-            "No: its AUC is lower here by 0.16 (0.06 to 0.23), though at the frozen threshold it misses 10 "
+            "No: its AUC is lower here by 0.16 (0.06 to 0.23); at the frozen threshold it misses 10 "
             "of 100 malignant cases here, 7 of 100 on the internal test cases. A local threshold does not "
-            "restore the ranking; clineval adopt says what local patients can.",
+            "restore the ranking. What local cases would change: clineval adopt.",
         ),
         (
             (0.88, 0.79, 0.95),

@@ -420,12 +420,12 @@ def _introduce(found: "Predictions") -> None:
 
 def _warned(counts: Mapping[str, int], *, of: int) -> Iterator[str]:
     """How many images have each warning, by its code."""
-    from clineval.pipeline.predict import WARNINGS
+    from clineval.pipeline.predict import SERIOUS, WARNINGS
 
     for code, words in WARNINGS.items():
         if code in counts:
             whose = "its" if counts[code] == 1 else "their"
-            after = f" (do not rely on {whose} risk, flagged or not)" if code == "unlike_training" else ""
+            after = f" (do not rely on {whose} risk, flagged or not)" if code in SERIOUS else ""
             images = f"{counts[code]:,} of {of:,} {'image' if of == 1 else 'images'}"
             yield f"Warning for {images}: {words}{after}."
 

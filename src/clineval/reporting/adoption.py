@@ -103,12 +103,12 @@ def warning(found: Adoption) -> str:
 
 
 def _reached(found: Estimate, target: float) -> str:
-    """How a sensitivity stands to its target; near it only where the interval is about as near."""
+    """Whether a sensitivity reaches its target, in one word."""
     if found.low >= target:
         return "Yes"
     if found.high < target:
         return "No"
-    near = abs(found.value - target) <= TOLERANCE + 1e-9
+    near = found.value >= target - TOLERANCE - 1e-9
     if near and found.low >= target - 2 * TOLERANCE - 1e-9:
         return "Nearly" if found.value < target else "Probably"
     return "Uncertain"

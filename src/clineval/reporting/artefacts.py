@@ -311,6 +311,12 @@ class Explanation:
         check = "check passed" if self.check.passed else "not to be read"
         return f"Map of {self.image or 'an image'}: risk {self.risk:.3f} by {self.model}; {check}"
 
+    @property
+    def flagged(self) -> bool | None:
+        """Whether the risk of predict is at or above the threshold; None without one."""
+        risk = self.risk if self.predicted is None else self.predicted
+        return None if self.threshold is None else risk >= self.threshold
+
     def to_json(self) -> dict[str, Any]:
         """Plain values for JSON; null where a number is undefined."""
         return {
@@ -318,8 +324,9 @@ class Explanation:
             "model": self.model,
             "condition": self.condition,
             "risk": self.risk,
+            "predicted": self.predicted,
             "threshold": self.threshold,
-            "flagged": None if self.threshold is None else self.risk >= self.threshold,
+            "flagged": self.flagged,
             "patch": self.patch,
             "stride": self.stride,
             "map": np.round(self.map, 6).tolist(),

@@ -117,8 +117,8 @@ def holds(shortfall: Estimate | None, gap: Estimate | None, *, excluded: bool = 
 
     NO: the whole interval of the sensitivity lies below the aim that the threshold was chosen for (without
     an aim, that of its difference from the internal one below 0), or the whole interval of the AUC's change
-    from the internal test cases lies below 0. YES: neither, and the sensitivity's interval ends no more than
-    five percentage points below the aim or the internal value. UNCLEAR: the interval covers both, or is
+    from the internal test cases lies below 0. YES: neither, and the lower bound of the sensitivity is at
+    most five percentage points below the aim or the internal value. UNCLEAR: the interval covers both, or is
     missing.
 
     Parameters
@@ -161,7 +161,7 @@ def _opening(content: Content, subject: Subject, gap: Estimate | None) -> str:
         said += f" ({100 * (1 - found.high):.0f} to {100 * (1 - found.low):.0f})"
     said += _beside_missed(internal, target)
     if state == NO and not _fell(shortfall) and gap is not None:
-        said = f"its AUC is lower here by {_size(gap)}, though {said}"
+        said = f"its AUC is lower here by {_size(gap)}; {said}"
     return f"{ANSWERS[state]}: {said}{_further(state, seen=seen, loss=loss)} {_advice(state, shortfall)}"
 
 
@@ -197,7 +197,7 @@ def _advice(state: str, shortfall: Estimate | None) -> str:
         return "Validate it on more local patients before any use."
     if _fell(shortfall):
         return "Set a threshold on local patients before any use: clineval adopt."
-    return "A local threshold does not restore the ranking; clineval adopt says what local patients can."
+    return "A local threshold does not restore the ranking. What local cases would change: clineval adopt."
 
 
 def _gap(content: Content, subject: Subject) -> Estimate | None:

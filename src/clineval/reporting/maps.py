@@ -157,9 +157,7 @@ def checked(check: MapCheck) -> str:
 
 
 def _call(found: Explanation) -> str:
-    risk = found.risk if found.predicted is None else found.predicted
-    flagged = found.threshold is not None and risk >= found.threshold
-    return "flagged at the threshold" if flagged else "not flagged at the threshold"
+    return "flagged at the threshold" if found.flagged else "not flagged at the threshold"
 
 
 def largest_change(found: Floats) -> float:
