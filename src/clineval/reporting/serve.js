@@ -221,7 +221,8 @@
     byId("near").hidden = !look.nearest.length;
   };
 
-  const pointInWords = (name) => (name === "half" ? "default" : name.replace(/^sensitivity_(\d+)$/, "set for $1% sensitivity"));
+  /* sensitivity_92_5 was set for 92.5%. */
+  const pointInWords = (name) => (name === "half" ? "default" : name.replace(/^sensitivity_(\d+)(?:_(\d+))?$/, (_, units, decimals) => `set for ${decimals ? `${units}.${decimals}` : units}% sensitivity`));
 
   const showOthers = ({ prediction, look }) => {
     const rows = Object.entries(model.models).flatMap(([name, points]) => points.map((point) => {
