@@ -266,4 +266,5 @@ def test_modules_that_a_model_of_the_users_no_longer_finds_as_they_were_are_name
     monkeypatch.setattr(retrain, "load", lambda *given, **named: cohort)
     models = {"mine": f"{tmp_path / 'mine.py'}:make"}
     (line,) = repeat_run(folder, models=models, announce=silent).differences
-    assert line == "mine ran other modules then (other; unknown; absent; ../odd\0); nothing was trained"
+    said = "modules of mine changed, or were not recorded (other; unknown; absent; ../odd\0)"
+    assert line == f"{said}; nothing was trained"

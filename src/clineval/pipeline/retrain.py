@@ -185,7 +185,8 @@ def _repeat(
             return f"it was {_source(before)}, now it is {_source(model.about)}; nothing was trained"
         changed = _changed_modules(folder, model)
         if changed:
-            return f"{model.name} ran other modules then ({in_short(changed)}); nothing was trained"
+            said = f"modules of {model.name} changed, or were not recorded ({in_short(changed)})"
+            return f"{said}; nothing was trained"
     findings, cohort = audit_and_group(cohort, settings, place, announce=announce)
     if record["kind"] == "run":
         write_exploration(cohort, place)
