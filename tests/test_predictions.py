@@ -380,6 +380,8 @@ def test_a_column_that_holds_splits_and_is_not_named_is_said(tmp_path: Path) -> 
         "the splits, say so with columns={\"split\": 'data set'}."
     ]
     assert read_and_told(path, columns={"split": "data set"})[1] == []
+    _, told = read_and_told(written(tmp_path, "outcome,risk,phase\n1,.9,\n0,.2,train\n1,.8,test\n"))
+    assert "column 'phase' holds train, test" in told[0]
     assert read_and_told(written(tmp_path, "outcome,risk,phase\n1,.9,test\n0,.2,\n"))[1] == []
     assert read_and_told(written(tmp_path, "outcome,risk,phase\n1,.9,train\n0,.2,other\n"))[1] == []
 

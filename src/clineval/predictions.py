@@ -275,7 +275,7 @@ def _unused_splits(given: Mapping[str, Column]) -> Iterator[str]:
     """A sentence for each further column whose every value names a split; all its rows are scored as test."""
     for name, column in given.items():
         text = column.text if name not in (*COLUMNS, *MEMBER_COLUMNS, SCORE) else None
-        if text is None or split_of(text[0].as_py() or "") is None:
+        if text is None or not all(map(split_of, filter(None, pc.unique(text[:1000]).to_pylist()))):
             continue
         words = pc.unique(text).to_pylist()
         if {split_of(word or "") for word in words} & {TRAIN, VAL} and all(
