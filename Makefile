@@ -31,10 +31,10 @@ results: $(STAMP) ## Maintainers: renew the published record results/ and the RE
 	$(BIN)/python tools/picture.py results/report.html
 
 test: $(STAMP) ## Prove it, some minutes: every test; real data and browser where they are, else it says why not
-	OMP_NUM_THREADS=1 PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -n $(CORES) --dist loadfile --no-loadscope-reorder
+	OMP_NUM_THREADS=1 PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -n $(CORES) --dist loadfile --no-loadscope-reorder --max-worker-restart 1
 
 test-fast: $(STAMP) ## The fast suite: under a minute, no network
-	OMP_NUM_THREADS=1 PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -n $(CORES) --dist loadfile --no-loadscope-reorder -m "not slow and not browser"
+	OMP_NUM_THREADS=1 PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -n $(CORES) --dist loadfile --no-loadscope-reorder --max-worker-restart 1 -m "not slow and not browser"
 
 check: $(STAMP) ## Lint, format, types, and who may import whom
 	$(BIN)/ruff check .

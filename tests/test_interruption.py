@@ -54,7 +54,7 @@ def members_of_session(session):
 
 
 def workers_of(session):
-    return [int(line.split()[0]) for line in members_of_session(session) if "LokyProcess" in line]
+    return [int(line.split()[0]) for line in members_of_session(session) if "parallel import work" in line]
 
 
 def wait_for_silence(session, seconds, who=members_of_session):

@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import numpy as np
 import pytest
@@ -16,7 +17,7 @@ import pytest
 from clineval.data.phantom import phantom
 from clineval.errors import on_command_line, option
 from clineval.models import parallel
-from clineval.models.parallel import IDLE_SECONDS, Fitted, Job, Material, perform, train_in_processes
+from clineval.models.parallel import Fitted, Job, Material, perform, train_in_processes
 from clineval.models.stored import Stored, write_arrays
 from clineval.settings import LogisticSettings
 
@@ -76,7 +77,7 @@ def children():
     listed = subprocess.run(
         ["ps", "-ww", "-o", "pid=,args=", "--ppid", str(os.getpid())], capture_output=True, text=True
     )
-    return [line for line in listed.stdout.splitlines() if "popen_loky" in line]
+    return [line for line in listed.stdout.splitlines() if "parallel import work" in line]
 
 
 def none_is_left(seconds):
@@ -87,11 +88,12 @@ def none_is_left(seconds):
 
 
 @pytest.mark.slow
-def test_all_are_trained_as_in_one_process_and_the_workers_end_soon_after_the_last():
+def test_all_are_trained_as_in_one_process_and_the_workers_end_soon_after_the_last(monkeypatch):
+    monkeypatch.setattr(parallel, "IDLE_SECONDS", 1.0)
     found = dict(train_in_processes(TASKS, 2))
     assert sorted(found) == sorted(TASKS)
     np.testing.assert_array_equal(found["2"].risk, perform(*TASKS["2"]).risk)
-    assert none_is_left(20 * IDLE_SECONDS)
+    assert none_is_left(20)
 
 
 def named() -> str:
@@ -125,9 +127,56 @@ def test_a_worker_that_is_killed_is_named_and_the_rest_end():
     assert none_is_left(5)
 
 
+def dying_as_it_sends() -> bytes:
+    """A result that takes long to send, by a process that is killed while it does."""
+
+    def die():
+        while "send" not in sys._current_frames()[threading.main_thread().ident].f_code.co_name:
+            time.sleep(0.0005)
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    threading.Thread(target=die).start()
+    return bytes(200_000_000)
+
+
+@pytest.mark.slow
+def test_a_worker_that_is_killed_while_it_sends_its_result_is_named():
+    with (
+        pytest.raises(MemoryError, match="ended from outside"),
+        parallel._begun([dying_as_it_sends], 1) as sent,
+    ):
+        list(sent)
+    assert children() == []
+
+
+@pytest.mark.slow
+def test_an_idle_worker_does_the_next_call_and_one_that_has_ended_is_replaced():
+    numbers = []
+    for kill in (False, True, False):
+        with parallel._begun([os.getpid], 2) as arriving:
+            numbers += arriving
+        if kill:
+            os.kill(numbers[-1], signal.SIGKILL)
+    assert numbers[0] == numbers[1] != numbers[2]
+
+
+def unsendable():
+    return threading.Lock()
+
+
+@pytest.mark.slow
+def test_what_cannot_be_sent_either_way_is_an_error_and_the_worker_goes_on():
+    with pytest.raises(TypeError, match="lock"), parallel._begun([unsendable], 1) as arriving:
+        list(arriving)
+    with pytest.raises(TypeError, match="lock"), parallel._begun([partial(id, unsendable())], 1) as arriving:
+        list(arriving)
+    with parallel._begun([os.getpid], 1) as arriving:
+        assert next(arriving) != os.getpid()
+
+
 @contextlib.contextmanager
 def killing():
-    """Kill every process there is, again and again: one that ends of idleness gives its place to another."""
+    """Kill every process there is, again and again."""
     over = threading.Event()
 
     def kill():

@@ -1,23 +1,26 @@
 """Run trainings in worker processes that end with their parent, or on a Dask cluster."""
 
 import asyncio
+import atexit
 import contextlib
 import hashlib
 import json
 import os
 import platform
 import signal
+import subprocess
+import sys
 import threading
 import time
 import traceback
-import warnings
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from concurrent.futures import CancelledError, ThreadPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
+from concurrent.futures import CancelledError, ThreadPoolExecutor, as_completed
 from dataclasses import asdict, dataclass
 from functools import partial
 from importlib.metadata import version
 from itertools import chain
+from multiprocessing import Pipe
+from multiprocessing.connection import Connection
 from pathlib import Path
 from threading import Thread
 from typing import Any, TypeVar
@@ -34,7 +37,7 @@ from clineval.models.classifier import KINDS, Lesson, risk_of
 from clineval.models.network import ARCHITECTURE
 from clineval.models.preprocessing import View
 from clineval.models.stored import Floats, Stored, read_arrays, write_arrays
-from clineval.models.training_process import shared_address, use_shared
+from clineval.models.training_process import ONE_THREAD, shared_address, use_shared
 from clineval.models.user_model import Factory, Learnt, changed_modules, ready
 
 FORMAT = 5  # of a finished training; another number is trained again
@@ -391,7 +394,7 @@ def _other_versions(who: str, expected: dict[str, str], found: dict[str, str]) -
 
 WATCH_SECONDS = 0.25  # between two checks of a process whether its parent still lives
 _KILLED = "a process of this run was ended from outside, as the system does where memory runs out"
-IDLE_SECONDS = 5  # after which a process without work ends
+IDLE_SECONDS = 20.0  # after which a process without work ends
 Task = tuple[Material, Job]
 Keyed = tuple[str, Fitted]
 T = TypeVar("T")
@@ -489,7 +492,7 @@ def beside(call: Callable[[], object], *, workers: int | None = None) -> Iterato
         call()
         yield
     else:
-        with _begun([call], 2) as arriving:
+        with _begun([call], 1) as arriving:
             yield
             list(arriving)
 
@@ -505,53 +508,132 @@ def load_training() -> None:
 @contextlib.contextmanager
 def _begun(calls: Sequence[Callable[[], T]], workers: int) -> Iterator[Iterator[T]]:
     """What calls begun in so many processes give, as they finish; what is left at the end is ended."""
-    parallel = joblib.Parallel(
-        workers,
-        backend="loky",
-        return_as="generator_unordered",
-        batch_size=1,
-        max_nbytes=None,  # arrays travel with their call, not through shared memory that may be full
-        idle_worker_timeout=IDLE_SECONDS,
-    )
-    with warnings.catch_warnings():
-        # before anything is begun, for joblib's thread would end where a warning is an error:
-        # of a process that was idle and ends just now, as another takes its place
-        warnings.filterwarnings("ignore", message="A worker stopped while some jobs")
-        warnings.filterwarnings("ignore", message="[0-9]+ tasks ")  # of what an error leaves undone
-        with _deaf_to_hangup():
-            begun = parallel(
-                joblib.delayed(_watched)(os.getpid(), is_on_command_line(), call) for call in calls
-            )
-        with contextlib.closing(begun) as arriving:
-            yield _checked(arriving, len(calls))
+    asked, lock, over = is_on_command_line(), threading.Lock(), threading.Event()
+    busy: set[_Worker] = set()
 
+    def answer(call: Callable[[], T]) -> T:
+        with lock:
+            if over.is_set():
+                raise CancelledError
+            busy.add(worker := _idle_worker() or _started())
+        outcome = _asked(worker, asked, call)
+        with lock:
+            busy.remove(worker)
+            _idle.append(worker)
+        if isinstance(outcome, Exception):
+            raise outcome
+        return outcome
 
-def _checked(arriving: Iterator[T | Exception], count: int) -> Iterator[T]:
-    arrived = 0
+    threads = ThreadPoolExecutor(workers)
+    answers = as_completed([threads.submit(answer, call) for call in calls])
     try:
-        for outcome in arriving:
-            arrived += 1
-            if isinstance(outcome, Exception):
-                raise outcome
-            yield outcome
-    except BrokenProcessPool as error:
-        raise MemoryError(_KILLED) from error
-    if arrived < count:  # joblib ends in silence where it sees the failure before the result that has it
-        raise MemoryError(_KILLED)
+        yield (each.result() for each in answers)
+    finally:
+        with lock:
+            over.set()
+            for worker in busy:
+                _end(worker)
+        threads.shutdown(cancel_futures=True)
+        if busy:
+            _end_idle()
 
 
-@contextlib.contextmanager
-def _deaf_to_hangup() -> Iterator[None]:
-    """What is started within this never hears HUP; it ends with its parent, as it does at Ctrl-C.
+@dataclass(frozen=True, eq=False)
+class _Worker:
+    """A process that does calls, and the pipe to it alone: where it is killed, its pipe ends and no other."""
 
-    A terminal that closes would end joblib's process for semaphores first, and its successor complain of
-    semaphores that it never knew.
-    """
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGHUP])
+    process: subprocess.Popen[bytes]
+    pipe: Connection
+
+
+_idle: list[_Worker] = []  # processes of this one that wait for a call
+os.register_at_fork(after_in_child=_idle.clear)
+START = f"import sys; number, parent, idle, *sys.path = sys.argv[1:]; from {__name__} import work; "
+START += "work(int(number), int(parent), float(idle))"
+
+
+def _started() -> _Worker:
+    """A new process. It hears neither Ctrl-C nor the end of a terminal, for it ends with this one."""
+    ours, theirs = Pipe()
+    facts = (theirs.fileno(), os.getpid(), IDLE_SECONDS)
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT, signal.SIGHUP])  # which it inherits
     try:
-        yield
+        process = subprocess.Popen(
+            [sys.executable, "-c", START, *map(str, facts), *sys.path],
+            stdin=subprocess.DEVNULL,
+            env={**os.environ, **dict.fromkeys(ONE_THREAD, "1")},
+            pass_fds=[theirs.fileno()],
+        )
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        theirs.close()
+    return _Worker(process, ours)
+
+
+def _idle_worker() -> _Worker | None:
+    """A process that still waits for a call, as its answer to one shows."""
+    while _idle:
+        worker = _idle.pop()
+        with contextlib.suppress(MemoryError):
+            _asked(worker, False, os.getpid)
+            return worker
+        _end(worker)
+    return None
+
+
+def _asked(worker: _Worker, asked: bool, call: Callable[[], T]) -> T | Exception:
+    """What a call gives, or raises, in the worker's process."""
+    try:
+        worker.pipe.send((asked, call))
+        return worker.pipe.recv()
+    except (EOFError, OSError) as error:
+        raise MemoryError(_KILLED) from error
+
+
+def _end(worker: _Worker) -> None:
+    worker.process.kill()
+    worker.process.wait()
+
+
+@atexit.register
+def _end_idle() -> None:
+    while _idle:
+        _end(_idle.pop())
+
+
+def work(number: int, parent: int, idle: float) -> None:
+    """Answer the calls that come through a pipe, until it ends or none comes for so many seconds."""
+    end_with(parent)
+    os.set_inheritable(number, False)
+    with Connection(number) as pipe, contextlib.suppress(EOFError, OSError):
+        while pipe.poll(idle):
+            _answer(pipe)
+
+
+def _answer(pipe: Connection) -> None:
+    """Send what the next call gives, or the error that it raises."""
+    outcome = _outcome(pipe)
+    try:
+        pipe.send(outcome)
+    except OSError:
+        raise
+    except Exception as error:  # of an outcome that cannot be sent
+        pipe.send(error)
+
+
+def _outcome(pipe: Connection) -> object:
+    try:
+        asked, call = pipe.recv()
+    except (EOFError, OSError):
+        raise
+    except Exception as error:  # of a call that cannot be read here
+        return error
+    try:
+        with on_command_line(asked):
+            return call()
+    except Exception as error:
+        error.add_note(traceback.format_exc())
+        return error
 
 
 def end_with(parent: int) -> None:
@@ -566,22 +648,6 @@ def end_with(parent: int) -> None:
         os._exit(1)
 
     Thread(target=watch, daemon=True).start()
-
-
-_WATCHED: list[int] = []  # the parent whose end this process watches for, once it does
-
-
-def _watched(parent: int, asked: bool, call: Callable[[], T]) -> T | Exception:
-    """A call in a process of its own; its error is returned, for joblib may lose one that is raised."""
-    if not _WATCHED:
-        _WATCHED.append(parent)
-        end_with(parent)
-    try:
-        with on_command_line(asked):
-            return call()
-    except Exception as error:
-        error.add_note(traceback.format_exc())
-        return error
 
 
 def _train(trainer: str | None, key: str, material: Material, job: Job) -> Keyed:
