@@ -213,6 +213,16 @@ def test_the_notebook_warns_of_what_the_command_warns_of(finished_run, tmp_path)
     assert "burnt_in" in [each.code for each in shown.warnings]
 
 
+def test_a_map_in_a_notebook_gives_the_risk_that_predict_gives_beside_that_of_its_square(
+    finished_run, tmp_path
+):
+    grey = np.tile(np.linspace(10, 200, 30).astype(np.uint8), (40, 1)).T.repeat(2, axis=0)
+    Image.fromarray(grey).save(tmp_path / "upright.png")
+    (told,) = clineval.predict(finished_run, [tmp_path / "upright.png"])
+    found = clineval.load_run(finished_run).predict(tmp_path / "upright.png").explain(0)
+    assert found.predicted == told.risk[found.model] != found.risk
+
+
 def test_a_map_is_asked_for_by_a_number_of_numpy_too(predicted):
     (place,) = np.flatnonzero(predicted.table["image"] == "1.png")
     assert predicted.explain(place, model="logreg").image == "1.png"

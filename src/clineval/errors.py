@@ -119,6 +119,17 @@ def how_to_install(extra: str) -> str:
     return f"pip install 'clineval[{extra}]'"
 
 
+MOST_SEED = 2**31 - 1
+"""The largest seed; every library takes it, and the seeds of an ensemble's members after it."""
+
+
+def checked_seed(seed: int | None) -> int | None:
+    """A seed, refused where a library would not take it. Raises InputError."""
+    if seed is not None and not 0 <= seed <= MOST_SEED:
+        raise InputError(f"{option('--seed')} needs a number from 0 to {MOST_SEED:,}; got {seed}.")
+    return seed
+
+
 Progress = Callable[[int, int], None]
 """Called with what is done and how much there is in all."""
 

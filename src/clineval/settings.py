@@ -3,9 +3,6 @@
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-MOST_SEED = 2**31 - 1
-"""The largest seed; every library takes it, and the seeds of an ensemble's members after it."""
-
 WITHOUT_NEAR_DUPLICATES = "_deduplicated"
 """How the name of a model ends that was trained a second time, without the near-duplicates of test images."""
 

@@ -40,11 +40,10 @@ from clineval.cli.options import (
     TableToo,
     Threads,
     beside_readers,
-    checked_seed,
     comma_list,
     command,
 )
-from clineval.errors import InputError, require_extra
+from clineval.errors import InputError, checked_seed, require_extra
 from clineval.files import REPORT
 
 if TYPE_CHECKING:

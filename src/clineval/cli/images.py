@@ -44,7 +44,6 @@ from clineval.cli.options import (
     TableToo,
     Threshold,
     ThresholdRule,
-    checked_seed,
     comma_list,
     command,
     named_sources,
@@ -52,7 +51,7 @@ from clineval.cli.options import (
     run_settings,
     seed_list,
 )
-from clineval.errors import InputError
+from clineval.errors import InputError, checked_seed
 from clineval.files import REPORT
 
 

@@ -10,8 +10,7 @@ import typer
 from rich.markup import escape
 from typer.core import TyperCommand
 
-from clineval.errors import InputError
-from clineval.settings import MOST_SEED
+from clineval.errors import InputError, checked_seed
 
 OUT_HELP = "Folder for the results; parent folders are created."
 Out = Annotated[
@@ -37,13 +36,6 @@ Dataset = Annotated[
     ),
 ]
 Size = Annotated[int, typer.Option(help="Pixels per side: 28, 64, 128 or 224.")]
-
-
-def checked_seed(seed: int | None) -> int | None:
-    """Refuse a seed that a library would not take."""
-    if seed is not None and not 0 <= seed <= MOST_SEED:
-        raise InputError(f"--seed needs a number from 0 to {MOST_SEED:,}; got {seed}.")
-    return seed
 
 
 Seed = Annotated[

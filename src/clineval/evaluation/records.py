@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from clineval.errors import InputError, reason_of
+from clineval.errors import InputError, checked_seed, reason_of
 from clineval.files import from_plain, parse_json, to_plain, write_json
-from clineval.settings import MOST_SEED, EvaluationSettings
+from clineval.settings import EvaluationSettings
 from clineval.statistics.auc import Comparison
 from clineval.statistics.calibration import SmoothedCurve
 from clineval.statistics.differences import GapTest
@@ -272,8 +272,7 @@ class Scale:
             )
         if not 1 <= self.draws <= MOST_DRAWS:
             raise InputError(f"A bootstrap needs from 1 to {MOST_DRAWS:,} draws; got {self.draws:,}.")
-        if not 0 <= self.seed <= MOST_SEED:
-            raise InputError(f"A seed from 0 to {MOST_SEED:,} is needed; got {self.seed}.")
+        checked_seed(self.seed)
 
 
 def scale_of(settings: EvaluationSettings) -> Scale:

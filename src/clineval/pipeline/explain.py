@@ -35,7 +35,6 @@ from clineval.pipeline.predict import Prediction, check_answer, predict_files, w
 from clineval.pipeline.stored_run import (
     AS_TRAINED,
     StoredRun,
-    cut_for,
     final_risks,
     read_run,
     read_unsealed,
@@ -54,6 +53,16 @@ PATCH = 5 / 28  # side of a patch as a share of the image's
 Members = tuple[Classifier, ...]
 Version = Mapping[str, Members]  # by name of a trained model: the classifiers of which it is the mean
 Task = tuple[Sequence[Version], Images]  # versions of a model, and the images that they are to score
+
+
+@dataclass(frozen=True, repr=False)
+class ShownExplanation(Explanation):
+    """The checked map of one image, which a notebook shows as its picture."""
+
+    def _repr_png_(self) -> bytes:
+        from clineval.reporting.maps import explanation_png
+
+        return explanation_png(self)
 
 
 @dataclass(frozen=True)
@@ -468,10 +477,8 @@ def explain(
     images = {path.resolve() for path, _ in files}
     _check_out(out, stems, results=Path(results), sources=sources, images=images)
     read, found = read_to_map(ready, files, fit=fit, bits=bits), []
-    averaged = _averaged(ready, files, fit=fit, bits=bits)
-    for stem, (told, square), predicted in zip(stems, read, averaged, strict=True):
-        each = with_warnings(ready.explain(square, image=told.image), told)
-        each = replace(each, predicted=predicted)
+    for stem, (told, square) in zip(stems, read, strict=True):
+        each = as_predicted(ready.explain(square, image=told.image), told)
         record = {**each.to_json(), "layers": _for_json(ready.down_the_layers(square))}
         write_answer(json_text(record), out / f"{stem}.json")
         try:
@@ -548,25 +555,15 @@ def read_to_map(
         fit=fit,
         bits=bits,
         matching=ready.matching,
-        second_view=False,
         seen=lambda place, _, square: squares.update({place: square}),
     )
     return [(each, squares[place]) for place, each in enumerate(told)]
 
 
-def _averaged(
-    ready: Explainer, files: Sequence[tuple[Path | HeldFile, str]], *, fit: str, bits: int
-) -> list[float | None]:
-    """The risk that predict gives each image; None where it looks at the mapped square only."""
-    if len(cut_for(ready.run, fit, second_view=True)) == 1:
-        return [None] * len(files)
-    told = predict_files(ready.run, files, fit=fit, bits=bits, matching=ready.matching)
-    return [each.risk[ready.model] for each in told]
-
-
-def with_warnings(found: Explanation, told: Prediction) -> Explanation:
-    """A map with the warnings that ``clineval predict`` gives of its image."""
-    return replace(found, warnings={each.code: each.text for each in told.warnings})
+def as_predicted(found: Explanation, told: Prediction) -> Explanation:
+    """A map with the risk and the warnings that ``clineval predict`` gives of its image."""
+    warnings = {each.code: each.text for each in told.warnings}
+    return replace(found, predicted=told.risk[found.model], warnings=warnings)
 
 
 def _stems(names: Sequence[str]) -> list[str]:

@@ -20,7 +20,7 @@ from clineval.data.medmnist import STANDARD
 from clineval.data.medmnist_files import SIZES, UNWRITABLE, Unavailable
 from clineval.data.own_images import OWN, OwnCohort, draw_samples, read_own_cohort
 from clineval.data.own_table import Columns
-from clineval.errors import Announce, InputError, Progress, option, require_extra, silent
+from clineval.errors import Announce, InputError, Progress, checked_seed, option, require_extra, silent
 from clineval.evaluation import Evaluation
 from clineval.evaluation.curves import Curves, curves
 from clineval.evaluation.operating_points import given_point, parse_rule
@@ -46,7 +46,7 @@ from clineval.pipeline.train import (
 )
 from clineval.predictions import read_predictions
 from clineval.results.folder import replace_folder, require_apart
-from clineval.settings import MOST_SEED, OwnSettings, RunSettings
+from clineval.settings import OwnSettings, RunSettings
 from clineval.tables.columns import ALIKE, OTHERS, SHORTENED
 
 
@@ -604,8 +604,7 @@ def _check_training(settings: RunSettings, jobs: int | None) -> None:
     check_early_stopping(settings.training.early_stopping)
     checked_workers(jobs)
     for seed in (settings.training.seed, settings.evaluation.seed):
-        if not 0 <= seed <= MOST_SEED:
-            raise InputError(f"{option('--seed')} needs a number from 0 to {MOST_SEED:,}; got {seed}.")
+        checked_seed(seed)
 
 
 def fetch_file(

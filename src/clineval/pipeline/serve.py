@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -39,8 +39,10 @@ from clineval.pipeline.predict import (
     predict_images,
 )
 from clineval.pipeline.stored_run import AS_TRAINED, MOST_EVALUATION, StoredRun, cut_for, left_out, read_run
-from clineval.reporting.artefacts import Explanation
 from clineval.results import altered
+
+if TYPE_CHECKING:
+    from clineval.pipeline.explain import ShownExplanation
 
 NEAREST = 4  # training images shown beside an image
 SIDE_OF_PICTURE = 640  # pixels of the longer side of the picture shown
@@ -397,11 +399,11 @@ def explain_held(
     ------
     InputError : as ``explain`` does.
     """
-    from clineval.pipeline.explain import read_to_map, with_warnings  # loads what the report is written with
+    from clineval.pipeline.explain import as_predicted, read_to_map  # loads what the report is written with
 
     ready = served.loaded.explainer(model or served.main[0], matching=how.matching)
     ((told, square),) = read_to_map(ready, [(file, file.name)], fit=how.fit, bits=how.bits)
-    found = with_warnings(ready.explain(square, image=told.image), told)
+    found = as_predicted(ready.explain(square, image=told.image), told)
     return {**found.to_json(), "square": _png(square, side=SIDE_OF_SQUARE)}
 
 
@@ -470,14 +472,14 @@ class PredictedImages:
         ------
         InputError : there is no such image, more than one of that name, or no such model.
         """
-        from clineval.pipeline.explain import with_warnings  # loads what the report is written with
+        from clineval.pipeline.explain import ShownExplanation, as_predicted  # loads what writes reports
 
         place = int(image) if isinstance(image, int | np.integer) else self._place_of(image)
         if not -len(self) <= place < len(self):
             raise InputError(f"explain needs one of {len(self)} images, counted from 0; got {place}.")
         ready = self.loaded.explainer(model, matching=self.matching)
         told = self.predictions[place]
-        found = with_warnings(ready.explain(_grey(self.squares[place]), image=told.image), told)
+        found = as_predicted(ready.explain(_grey(self.squares[place]), image=told.image), told)
         return ShownExplanation(**vars(found))
 
     def _place_of(self, name: str) -> int:
@@ -508,16 +510,6 @@ class PredictedImages:
             notice=" ".join(filter(None, (self.run.notice, left_out(self.run)))),
             left_out=len(self) - len(shown),
         )
-
-
-@dataclass(frozen=True, repr=False)
-class ShownExplanation(Explanation):
-    """The checked map of one image, which a notebook shows as its picture."""
-
-    def _repr_png_(self) -> bytes:
-        from clineval.reporting.maps import explanation_png
-
-        return explanation_png(self)
 
 
 @dataclass(frozen=True)

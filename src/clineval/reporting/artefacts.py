@@ -276,7 +276,7 @@ class Explanation:
     Attributes
     ----------
     risk : of the square, 0 to 1, as the run's model gives it.
-    predicted : the risk that ``clineval predict`` gives, where it averages this square with a second one.
+    predicted : the risk that ``clineval predict`` gives, which may average this square with a second one.
     map : change in risk by cell, shape (rows, columns): positive where the patch raises the risk.
     randomised : the same by a model of shuffled weights, shape (rows, columns); None where there is none.
     patch, stride : pixels a side of a patch, and from one cell to the next.
