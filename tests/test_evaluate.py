@@ -416,7 +416,7 @@ def test_a_level_or_a_number_of_draws_that_means_nothing_is_refused() -> None:
         evaluate(TABLE, level=95)
     with pytest.raises(InputError, match="from 1 to 1,000,000 draws"):
         evaluate(TABLE, draws=0)
-    with pytest.raises(InputError, match="seed from 0 to 2,147,483,647"):
+    with pytest.raises(InputError, match="seed needs a number from 0 to 2,147,483,647"):
         evaluate(TABLE, seed=-1)
 
 
