@@ -80,6 +80,8 @@ def _meaning(evaluation: dict[str, Any], primary: str, external: dict[str, Any])
         f"{'is higher than' if apart else 'cannot be distinguished from'} that of logistic regression: "
         f"difference {_interval(gain)}. {_transfer(external)}"
     )
+    too_few = evaluation["models"][primary]["test"]["adequacy"]["sentence"].partition(":")[0]
+    yield f"\n{too_few}."
 
 
 def _transfer(external: dict[str, Any]) -> str:
