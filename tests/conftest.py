@@ -4,11 +4,9 @@ import fcntl
 import os
 import shutil
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 
 import pytest
-from PIL import Image
 
 from clineval.cli.console import Screen
 
@@ -53,10 +51,11 @@ def undrawn(monkeypatch):
 
 @pytest.fixture(scope="module")
 def unpainted():
-    """Figures are composed and saved under their names, but as one white square: painting takes longest."""
-    square = Image.new("L", (1, 1), 255)
+    """Figures are composed and saved under their names, but not painted, which takes longest."""
+    from short_program import leave_unpainted
+
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("clineval.reporting.style._drawn_png", lambda _, path: partial(square.save, path))
+        leave_unpainted(patch.setattr)
         yield
 
 

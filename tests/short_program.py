@@ -1,7 +1,11 @@
 """The program with small phantom sets, short trainings and few resamples: in a test, or run as a script."""
 
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
+
+from PIL import Image
 
 from clineval.cli import images, main
 from clineval.data import phantom as phantom_set
@@ -27,6 +31,17 @@ def shorten(
     patch(images, "run_settings", short)
 
 
+def leave_unpainted(patch: Patch) -> None:
+    """Figures are composed and saved under their names, but as one white square: painting takes longest."""
+    from clineval.reporting import style
+
+    square = Image.new("L", (1, 1), 255)
+    patch(style, "_drawn_png", lambda _, path: partial(square.save, path))
+
+
 if __name__ == "__main__":
     shorten(setattr)
+    if "--unpainted" in sys.argv:
+        sys.argv.remove("--unpainted")
+        leave_unpainted(setattr)
     main.main()

@@ -155,8 +155,8 @@ def test_a_search_among_given_pairs_finds_those_that_reach_the_threshold_and_no_
 # What pynndescent's search of one vector calls: written for compiled code alone, unlike the rest.
 COMPILED = ("search", "distances")
 CALLED = (
-    "check_and_mark_visited", "_four_sqeuclidean", "_four_alt_dot", "four_distances", "make_heap", "mark_visited", "select_side",
-    "simple_heap_push", "siftdown", "tau_rand_int",
+    "_four_alt_dot", "_four_sqeuclidean", "check_and_mark_visited", "four_distances", "make_heap",
+    "mark_visited", "select_side", "simple_heap_push", "siftdown", "tau_rand_int",
 )  # fmt: skip
 
 

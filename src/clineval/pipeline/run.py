@@ -2,6 +2,7 @@
 
 import shutil
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -27,7 +28,7 @@ from clineval.evaluation.operating_points import given_point, parse_rule
 from clineval.evaluation.records import SiteStudy
 from clineval.evaluation.sites import site_rows
 from clineval.files import PREDICTIONS, write_json
-from clineval.models.classifier import Given, ModelSource, given_model, parts_of_combined, ready
+from clineval.models.classifier import KINDS, Given, ModelSource, given_model, parts_of_combined, ready
 from clineval.models.ensemble import check_device, check_early_stopping, check_names, check_own_name
 from clineval.models.parallel import beside, checked_workers, load_training
 from clineval.models.user_model import TIMEOUT
@@ -239,7 +240,7 @@ def run(
         require_apart(target, own.table, own.folder, *read.folders)
     with ready(given), replace_folder(target, kind="run", force=force) as folder:
         finished = _finished_members(target, keep=resume)
-        with recorder.step("audit"), beside(load_training, workers=jobs):
+        with recorder.step("audit"), _loading_what_trains(settings.training.models, jobs):
             whole = cohort
             findings, cohort = audit_and_group(cohort, settings, folder, announce=announce)
         with recorder.step("explore"):
@@ -354,6 +355,12 @@ def load(settings: RunSettings, *, colour: bool = False, announce: Announce = si
         colour=colour,
         announce=announce,
     )
+
+
+def _loading_what_trains(names: Sequence[str], jobs: int | None) -> AbstractContextManager[None]:
+    """Load beside the block what trains a network; other models need nothing that takes seconds."""
+    networks = any(KINDS[name].join is not None for name in names)
+    return beside(load_training, workers=jobs) if networks else nullcontext()
 
 
 def trained_here(given: Iterable[Given]) -> list[str]:
