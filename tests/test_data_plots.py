@@ -110,30 +110,14 @@ def test_the_distribution_shows_every_neighbour_and_the_threshold(found):
 def test_the_galleries_are_written_opaque_and_marked_synthetic(cohort, found, tmp_path, monkeypatch):
     written = []
     monkeypatch.setattr(data_plots, "save", lambda figure, stem: written.append(figure))
-    data_plots.write_duplicates(found, cohort, tmp_path / "duplicates.png")
+    data_plots.write_gallery_of_duplicates(
+        found, cohort.images, tmp_path / "duplicates.png", notice=cohort.source.notice
+    )
     (figure,) = written
     words = [text.get_text() for text in figure.texts]
     assert "SYNTHETIC PHANTOM DATA" in words
     assert "Images that count as the same picture" in words
     assert figure.get_facecolor() == (1.0, 1.0, 1.0, 1.0)
-
-
-def test_the_gallery_of_a_cohort_that_lost_cases_shows_the_pairs_it_still_holds(
-    cohort, found, monkeypatch, tmp_path
-):
-    drawn = []
-    monkeypatch.setattr(
-        data_plots, "draw_pair", lambda pair, images, ax, box, condition: drawn.append((pair, images))
-    )
-    monkeypatch.setattr(data_plots, "save", lambda figure, stem: None)
-    lost = found.pairs[0].cases[0]
-    rest = cohort.select(cohort.case != lost)
-    data_plots.write_duplicates(found, rest, tmp_path / "duplicates.png")
-    assert drawn
-    for pair, images in drawn:
-        assert lost not in pair.cases
-        before = cohort.images[np.flatnonzero(cohort.case == pair.cases[0])[0]]
-        assert np.array_equal(images[pair.positions[0]], before)
 
 
 def test_an_audit_without_near_duplicates_still_draws_a_page_that_says_so(tmp_path, monkeypatch):

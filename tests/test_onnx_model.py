@@ -166,7 +166,7 @@ def test_a_stored_graph_of_no_file_is_named_as_one(cohort, tmp_path):
     ("bias", "scale", "said"),
     [
         (0.3, 0.0, "gives the same risk, 0.3, to all 100 images: it has learnt nothing; is its record"),
-        (0.0, 1.0, "gives labels, 0 or 1 to five decimals, where risks are expected; .* is its record"),
+        (0.0, 1.0, r"gives labels \(0 or 1\), where risks are expected; .* is its record"),
         (np.nan, 1.0, "cannot score an image: expected a risk from 0 to 1, got nan"),
     ],
 )

@@ -459,7 +459,7 @@ WRONG = {
     "nan": (giving("np.nan * mean"), r"expected risks from 0 to 1, got nan \(100 of 100"),
     "above 1": (giving(f"9 * {RISK}"), "expected risks from 0 to 1, got"),
     "constant": (giving("0.3 + 0 * mean"), "gives the same risk, 0.3, to all 100 images"),
-    "labels": (giving("mean > self.at"), "gives labels, 0 or 1 to five decimals, where risks are expected"),
+    "labels": (giving("mean > self.at"), r"gives labels \(0 or 1\), where risks are expected"),
     "text": (giving("'high'"), "expected numbers from predict_proba, got str"),
     "one fold": (
         GOOD.replace("images, outcome, groups):", FEW),

@@ -78,7 +78,7 @@ def main() -> None:
         if isinstance(stream, TextIOWrapper):  # a letter that the terminal cannot show is written out
             stream.reconfigure(errors="backslashreplace")
     code = run_command(sys.argv[1:])
-    gc.freeze()  # memory goes back whole when the process ends; to look through it first takes half a second
+    gc.freeze()  # skips Python's last walk through its memory, which takes half a second and frees nothing
     sys.exit(code)
 
 

@@ -48,8 +48,7 @@ class SitePlanned:
 class Summary:
     """One measure over sites, in natural units; ``tau`` is on the scale of the summary.
 
-    ``prediction`` is the interval for the true value at the next site. ``reason`` says why there is no
-    summary; then the others are undefined.
+    ``prediction`` is the interval for the true value at the next site.
     """
 
     mean: Estimate

@@ -276,7 +276,7 @@ def refuse_uninformative(risk: Floats) -> None:
 
 def _refuse_labels(risk: Floats) -> None:
     if set(np.unique(np.round(risk, 5))) <= {0.0, 1.0}:
-        raise Unfit("gives labels, 0 or 1 to five decimals, where risks are expected; use probabilities")
+        raise Unfit("gives labels (0 or 1), where risks are expected; use probabilities")
 
 
 def _stored(model: Any, path: Path, images: Images, risk: Floats) -> dict[str, Any]:

@@ -192,11 +192,14 @@ def open_run(results: Path) -> Served:
     )
     if served.state != before:
         raise InputError(f"{results} was replaced by another run while it was read; repeat the command.")
-    _ = (
-        served.main,
-        served.trace,
-    )  # refused here where no model has a threshold, or nothing is known of training
+    _refuse_unready(served)
     return served
+
+
+def _refuse_unready(served: Served) -> None:
+    """Refuse a run of which no model has a threshold, or which says nothing of its training images."""
+    for needed in ("main", "trace"):
+        getattr(served, needed)
 
 
 def _state(folder: Path) -> tuple[Any, ...]:

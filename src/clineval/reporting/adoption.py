@@ -137,7 +137,7 @@ def sentences(found: Adoption) -> Iterator[str]:
     yield _new_threshold(found)
     if _refitted(found):
         yield _rates("With its threshold alone set on local cases it", steps["threshold"], found)
-    yield _risks(found, steps.get(found.update, steps["closed_testing"]))
+    yield _risks(steps.get(found.update, steps["closed_testing"]))
     yield from filter(None, [_head(found), _label_free(found), _standardised(found)])
 
 
@@ -196,7 +196,7 @@ def _percent(found: Estimate) -> str:
     return f"{whole_percent(found.value)} ({bounds})"
 
 
-def _risks(found: Adoption, step: EvaluatedUpdate) -> str:
+def _risks(step: EvaluatedUpdate) -> str:
     change, name = step.change.brier, STEP_NAMES[step.step]
     if not defined(change):
         return f"Recalibration ({name}) could not be scored: {change.method}."

@@ -1,7 +1,7 @@
 """Figures of the data and of its audit, and strips of images: as given, as prepared, and as scored."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Protocol
 
@@ -13,8 +13,8 @@ from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
-from clineval.data.audit import Audit, case_names
-from clineval.data.cohort import Cohort, GreyLevels, SplitCount
+from clineval.data.audit import Audit
+from clineval.data.cohort import GreyLevels, SplitCount
 from clineval.data.duplicates import DETAIL, Pair
 from clineval.data.own_images import RawSample, RawSamples
 from clineval.data.similarity import evenly_spaced
@@ -188,26 +188,6 @@ class Section:
 
     heading: str
     pairs: tuple[Pair, ...]
-
-
-def write_duplicates(audit: Audit, cohort: Cohort, path: Path) -> None:
-    """The gallery of near-duplicates of a cohort, worst findings first, as ``path`` (png).
-
-    The cohort may have lost cases since it was audited; pairs that it no longer holds are left out.
-    """
-    row = {name: position for position, name in enumerate(case_names(cohort.case, cohort.split).tolist())}
-    held = tuple(
-        replace(pair, positions=(row[pair.cases[0]], row[pair.cases[1]]))
-        for pair in audit.pairs
-        if pair.cases[0] in row and pair.cases[1] in row
-    )
-    write_gallery_of_duplicates(
-        replace(audit, pairs=held),
-        cohort.images,
-        path,
-        condition=cohort.condition,
-        notice=cohort.source.notice,
-    )
 
 
 def write_gallery_of_duplicates(

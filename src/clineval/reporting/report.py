@@ -369,7 +369,7 @@ def _scored_at(subject: Subject) -> str:
 def _data(subject: Subject, artefacts: Artefacts) -> dict[str, Any]:
     """Labels, counts and the audit."""
     return {
-        **sections.labels(subject, artefacts),
+        **sections.labels(artefacts),
         "counts": tables.counts_table(artefacts, subject),
         "source": artefacts.source,
         "audit": sections.audit_facts(artefacts),

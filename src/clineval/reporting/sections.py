@@ -137,7 +137,7 @@ def _clean_words(subject: Subject) -> str:
     return f" Without them ({whole(scores.cases)} images) the AUC of {subject.main} is {two_decimals(clean)}."
 
 
-def labels(subject: Subject, artefacts: Artefacts) -> dict[str, Any]:
+def labels(artefacts: Artefacts) -> dict[str, Any]:
     """Which label is the condition, with example images of both classes."""
     images = artefacts.gallery.images
     examples = [
