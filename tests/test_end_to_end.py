@@ -35,7 +35,8 @@ FIGURES = (
 TABLES = ("predictions.csv", "members.csv", "evaluation.json", "audit.json", "exploration.json")
 WORDS = ("report.html", "checklist.csv", "model_card.md", "provenance.json", "ledger.jsonl")
 
-pytestmark = pytest.mark.slow
+# Painted by two runs of test_reproducibility, whose bytes are the same.
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("unpainted")]
 
 
 @pytest.fixture(scope="module")

@@ -368,7 +368,10 @@ def test_probes_of_a_run_are_those_of_its_primary_model_on_development_and_test(
     folder, out = write_cohort(tmp_path / "cohort", patients=90), tmp_path / "out"
     given = ["--cohort", str(folder / "cohort.csv"), "--image-folder", str(folder / "images"), *WORDS]
     assert (
-        run_command(["run", *given, "--models", "logreg", "--probes", "--out", str(out), "--quiet"]) == DONE
+        run_command(
+            ["run", *given, "--models", "logreg", "--probes", "--jobs", "1", "--out", str(out), "--quiet"]
+        )
+        == DONE
     )
     found = json.loads((out / "probes.json").read_text())
     assert list(found) == ["train_out_of_fold", "test"]

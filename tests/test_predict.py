@@ -262,8 +262,9 @@ def test_the_test_images_as_files_get_the_risks_of_the_table_to_the_last_digit(
 
 
 @pytest.mark.real_data
-def test_so_do_real_test_images(real_breastmnist, tmp_path, capsys):
+def test_so_do_real_test_images(real_breastmnist, tmp_path, monkeypatch, capsys):
     """Its outcomes are not scored: thresholds come from train and val alone."""
+    monkeypatch.setattr("clineval.pipeline.train.PAIR", ())  # trained once, with near-duplicates
     folder = tmp_path / "run"
     folder.mkdir()
     findings, cohort = audit_and_group(real_breastmnist, SETTINGS, folder)

@@ -11,7 +11,7 @@ import pytest
 
 from clineval.cli.main import run_command
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("unpainted")]
 
 CASES = Path(__file__).parent / "cases"
 BASE = CASES / "base" / "base.csv"

@@ -33,7 +33,7 @@ from clineval.pipeline.explain import explainer
 from clineval.pipeline.run import OwnImages
 from clineval.pipeline.validate import read_external, validate
 from clineval.predictions import read_predictions
-from clineval.settings import AdoptionSettings, TrainingSettings, ValidationSettings
+from clineval.settings import AdoptionSettings, EvaluationSettings, TrainingSettings, ValidationSettings
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 SETTINGS = TrainingSettings(models=(), members=3)
@@ -237,6 +237,7 @@ def test_a_file_that_begins_a_run_where_it_is_imported_is_told_so(cohort, tmp_pa
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("undrawn")
 def test_a_run_from_python_in_colour_says_where_risks_of_one_seed_differ(tmp_path, monkeypatch):
     cases = {"train": 90, "val": 30, "test": 40}
     generator = np.random.default_rng(3)
@@ -261,6 +262,7 @@ def test_a_run_from_python_in_colour_says_where_risks_of_one_seed_differ(tmp_pat
     settings = clineval.RunSettings(
         data=clineval.DataSettings("dermamnist", condition="melanoma"),
         training=clineval.TrainingSettings(models=()),
+        evaluation=EvaluationSettings(draws=50),
     )
     models = {"red": Red, "noisy": Noisy}
     out = tmp_path / "out"
@@ -302,7 +304,7 @@ def check_new_images_in_colour(run, folder):
     with pytest.raises(InputError, match="A map covers parts of grey images; red takes images in colour"):
         explainer(stored_run.read_run(run.folder))
     own = OwnImages(folder / "new.csv", folder / "images")
-    settings = ValidationSettings(name="b")
+    settings = ValidationSettings(name="b", evaluation=EvaluationSettings(draws=50))
     validated = validate(run.folder, own, settings, out=folder / "b")
     risks = read_predictions(validated.folder / "predictions.csv")
     assert dict(zip(risks["case"], risks["risk"], strict=True)) == wanted
