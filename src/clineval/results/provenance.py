@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
+from functools import cache
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -75,10 +76,15 @@ INSTRUCTION_SETS = ("sse4_2", "avx", "avx2", "fma", "avx512f", "avx512_bf16", "a
 def versions() -> dict[str, str]:
     """Versions of Python and of every installed package that touches the numbers."""
     found = {"python": platform.python_version(), "clineval": program_version()}
-    for name in PACKAGES:
-        with contextlib.suppress(metadata.PackageNotFoundError):
-            found[name] = metadata.version(name)
-    return found
+    return found | {name: version for name in PACKAGES if (version := _version(name))}
+
+
+@cache
+def _version(name: str) -> str | None:
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return None
 
 
 def machine() -> dict[str, Any]:
@@ -98,7 +104,10 @@ def machine() -> dict[str, Any]:
 
 
 def commit() -> dict[str, Any] | None:
-    """Git commit of the program, its day, and whether the tree was clean; None outside a checkout."""
+    """Git commit of the program, its day, and whether the tree was clean; None outside a checkout.
+
+    As it was when this process first asked: what it has loaded changes no more.
+    """
     root = Path(__file__).resolve().parents[3]
     if not (root / ".git").exists():
         return None
@@ -141,6 +150,7 @@ def _processor() -> tuple[str, frozenset[str]]:
     return facts.get("model name") or platform.processor(), frozenset(flags.split())
 
 
+@cache
 def _git(root: Path, *words: str) -> str | None:
     try:
         done = subprocess.run(
@@ -429,52 +439,55 @@ class Recorder:
     @contextlib.contextmanager
     def step(self, name: str) -> Iterator[None]:
         """Time the block under ``name``."""
-        wall, cpu = time.perf_counter(), _cpu_seconds()
+        wall, cpu = time.perf_counter(), _cpu_seconds(_children())
         yield
+        children = _children()
         self.steps.append(
             Step(
                 name,
                 round(time.perf_counter() - wall, 3),
-                round(max(0.0, _cpu_seconds() - cpu), 3),
-                round(_peak_memory_mb(), 1),
+                round(max(0.0, _cpu_seconds(children) - cpu), 3),
+                round(_peak_memory_mb(children), 1),
             )
         )
 
 
-def _cpu_seconds() -> float:
+def _cpu_seconds(children: Mapping[str, list[str]]) -> float:
     """Seconds of this process, of its children that have ended, and of those that still live."""
     usage = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
-    return sum(each.ru_utime + each.ru_stime for each in usage) + sum(_cpu_of(each) for each in _children())
+    # proc(5): user and system time of the process and of its own ended children are fields 14 to 17.
+    living = sum(int(ticks) for fields in children.values() for ticks in fields[11:15]) / TICKS
+    return sum(each.ru_utime + each.ru_stime for each in usage) + living
 
 
-def _peak_memory_mb() -> float:
+def _peak_memory_mb(children: Iterable[str]) -> float:
     unit = 1 if sys.platform == "darwin" else 1024
     ended = (resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
-    return max(*(size * unit for size in ended), *(_peak_of(each) for each in _children()), 0) / 1e6
+    return max(*(size * unit for size in ended), *(_peak_of(each) for each in children), 0) / 1e6
 
 
-def _children() -> list[Path]:
-    """The living children of this process, where the system lists them: workers wait between steps."""
+def _children() -> dict[str, list[str]]:
+    """The living children of this process, and their fields from the state on, where the system lists them.
+
+    Workers wait between steps.
+    """
     own = str(os.getpid())
-    return [each for each in PROCESSES.glob("[0-9]*") if _fields(each)[1:2] == [own]]
+    names = filter(str.isdigit, os.listdir(PROCESSES)) if PROCESSES.is_dir() else ()
+    return {name: fields for name in names if (fields := _fields(name))[1:2] == [own]}
 
 
-def _fields(process: Path) -> list[str]:
+def _fields(process: str) -> list[str]:
     """The fields of a process from its state on; empty where it has just ended."""
     try:
-        return (process / "stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
+        with open(f"{PROCESSES}/{process}/stat", encoding="utf-8", errors="replace") as file:
+            return file.read().rpartition(")")[2].split()
     except OSError:
         return []
 
 
-def _cpu_of(process: Path) -> float:
-    # proc(5): user and system time of the process and of its own ended children are fields 14 to 17.
-    return sum(int(ticks) for ticks in _fields(process)[11:15]) / TICKS
-
-
-def _peak_of(process: Path) -> int:
+def _peak_of(process: str) -> int:
     try:
-        text = (process / "status").read_text(encoding="utf-8", errors="replace")
+        text = (PROCESSES / process / "status").read_text(encoding="utf-8", errors="replace")
     except OSError:
         return 0
     found = [line.split()[1] for line in text.splitlines() if line.startswith("VmHWM:")]
