@@ -103,7 +103,7 @@ def named() -> str:
 @pytest.mark.slow
 def test_what_is_done_in_other_processes_and_threads_names_options_as_whoever_asked_writes_them():
     for asked, expected in ((True, "--jobs"), (False, "jobs")):
-        with on_command_line(asked), parallel._begun([named, named], 2) as arriving:
+        with on_command_line(asked), parallel._in_processes([named, named], 2) as arriving:
             assert list(arriving) == [expected] * 2
         with on_command_line(asked), ThreadPoolExecutor(1) as apart:
             assert apart.submit(named).result() == expected
@@ -143,35 +143,55 @@ def dying_as_it_sends() -> bytes:
 def test_a_worker_that_is_killed_while_it_sends_its_result_is_named():
     with (
         pytest.raises(MemoryError, match="ended from outside"),
-        parallel._begun([dying_as_it_sends], 1) as sent,
+        parallel._in_processes([dying_as_it_sends], 1) as sent,
     ):
         list(sent)
     assert children() == []
 
 
 @pytest.mark.slow
-def test_an_idle_worker_does_the_next_call_and_one_that_has_ended_is_replaced():
+def test_an_idle_worker_does_the_next_call_and_one_that_has_ended_or_sleeps_is_replaced():
     numbers = []
-    for kill in (False, True, False):
-        with parallel._begun([os.getpid], 2) as arriving:
+    for number in (0, signal.SIGKILL, signal.SIGSTOP, 0):
+        with parallel._in_processes([os.getpid], 2) as arriving:
             numbers += arriving
-        if kill:
-            os.kill(numbers[-1], signal.SIGKILL)
-    assert numbers[0] == numbers[1] != numbers[2]
+        os.kill(numbers[-1], number)
+    assert numbers[0] == numbers[1]
+    assert len({*numbers}) == 3
 
 
-def unsendable():
-    return threading.Lock()
+class Odd(Exception):
+    """An error that can be sent but not read."""
+
+    def __init__(self, one, other):
+        super().__init__(one)
+
+
+def raising_odd():
+    raise Odd(1, 2)
+
+
+def ending():
+    os._exit(7)
 
 
 @pytest.mark.slow
-def test_what_cannot_be_sent_either_way_is_an_error_and_the_worker_goes_on():
-    with pytest.raises(TypeError, match="lock"), parallel._begun([unsendable], 1) as arriving:
+def test_what_cannot_be_sent_or_read_is_an_error_and_the_worker_goes_on():
+    numbers = []
+    for call in (os.getpid, threading.Lock, partial(id, threading.Lock()), raising_odd, os.getpid):
+        if call is os.getpid:
+            with parallel._in_processes([call], 1) as arriving:
+                numbers += arriving
+        else:
+            with pytest.raises(TypeError), parallel._in_processes([call], 1) as arriving:
+                list(arriving)
+    assert numbers[0] == numbers[1] != os.getpid()
+
+
+@pytest.mark.slow
+def test_a_worker_that_ends_itself_is_not_called_a_lack_of_memory():
+    with pytest.raises(RuntimeError, match="exit code 7"), parallel._in_processes([ending], 1) as arriving:
         list(arriving)
-    with pytest.raises(TypeError, match="lock"), parallel._begun([partial(id, unsendable())], 1) as arriving:
-        list(arriving)
-    with parallel._begun([os.getpid], 1) as arriving:
-        assert next(arriving) != os.getpid()
 
 
 @contextlib.contextmanager

@@ -21,6 +21,7 @@ from importlib.metadata import version
 from itertools import chain
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection
+from multiprocessing.reduction import ForkingPickler
 from pathlib import Path
 from threading import Thread
 from typing import Any, TypeVar
@@ -119,8 +120,8 @@ class Fitted:
 def key_of(material: Material, job: Job) -> str:
     """The name that a training is filed under: a hash of its data, settings, seed, fold and libraries.
 
-    Of a user's Python model its file is in it; the modules that this imports are known once it has run, and
-    stand in the record of the training.
+    For a user's Python model the hash covers its file. The modules that it imports are known only after it
+    has run, so they are kept in the record of the training.
     """
     facts = {
         "format": FORMAT,
@@ -393,7 +394,8 @@ def _other_versions(who: str, expected: dict[str, str], found: dict[str, str]) -
 
 
 WATCH_SECONDS = 0.25  # between two checks of a process whether its parent still lives
-_KILLED = "a process of this run was ended from outside, as the system does where memory runs out"
+ENDING_SECONDS = 5  # that a process whose pipe has ended has to end itself
+ANSWER_SECONDS = 2.0  # that an idle process has to answer, before another takes its place
 IDLE_SECONDS = 20.0  # after which a process without work ends
 Task = tuple[Material, Job]
 Keyed = tuple[str, Fitted]
@@ -472,9 +474,10 @@ def train_in_processes(tasks: Mapping[str, Task], workers: int) -> Iterator[Keye
     Raises
     ------
     MemoryError : a process was ended from outside, as the system does where memory runs out.
+    RuntimeError : a process ended itself, by an error of a library.
     """
     calls = [partial(_train, shared_address(), key, *task) for key, task in tasks.items()]
-    with _begun(calls, min(workers, len(calls))) as arriving:
+    with _in_processes(calls, min(workers, len(calls))) as arriving:
         yield from arriving
 
 
@@ -492,7 +495,7 @@ def beside(call: Callable[[], object], *, workers: int | None = None) -> Iterato
         call()
         yield
     else:
-        with _begun([call], 1) as arriving:
+        with _in_processes([call], 1) as arriving:
             yield
             list(arriving)
 
@@ -506,23 +509,25 @@ def load_training() -> None:
 
 
 @contextlib.contextmanager
-def _begun(calls: Sequence[Callable[[], T]], workers: int) -> Iterator[Iterator[T]]:
-    """What calls begun in so many processes give, as they finish; what is left at the end is ended."""
+def _in_processes(calls: Sequence[Callable[[], T]], workers: int) -> Iterator[Iterator[T]]:
+    """What calls give, made in so many processes, as they finish; what is left at the end is killed."""
     asked, lock, over = is_on_command_line(), threading.Lock(), threading.Event()
     busy: set[_Worker] = set()
 
     def answer(call: Callable[[], T]) -> T:
+        message = ForkingPickler.dumps((asked, call))
         with lock:
             if over.is_set():
                 raise CancelledError
             busy.add(worker := _idle_worker() or _started())
-        outcome = _asked(worker, asked, call)
+        received = _answer_to(message, worker)
         with lock:
             busy.remove(worker)
             _idle.append(worker)
-        if isinstance(outcome, Exception):
-            raise outcome
-        return outcome
+        result = ForkingPickler.loads(received)
+        if isinstance(result, Exception):
+            raise result
+        return result
 
     threads = ThreadPoolExecutor(workers)
     answers = as_completed([threads.submit(answer, call) for call in calls])
@@ -534,20 +539,20 @@ def _begun(calls: Sequence[Callable[[], T]], workers: int) -> Iterator[Iterator[
             for worker in busy:
                 _end(worker)
         threads.shutdown(cancel_futures=True)
-        if busy:
+        if busy:  # an error or an interruption: nothing will be asked of the others soon
             _end_idle()
 
 
 @dataclass(frozen=True, eq=False)
 class _Worker:
-    """A process that does calls, and the pipe to it alone: where it is killed, its pipe ends and no other."""
+    """A process that makes calls, and a pipe to it alone, which ends where the process does."""
 
     process: subprocess.Popen[bytes]
     pipe: Connection
 
 
 _idle: list[_Worker] = []  # processes of this one that wait for a call
-os.register_at_fork(after_in_child=_idle.clear)
+os.register_at_fork(after_in_child=_idle.clear)  # they are the parent's, who goes on asking them
 START = f"import sys; number, parent, idle, *sys.path = sys.argv[1:]; from {__name__} import work; "
 START += "work(int(number), int(parent), float(idle))"
 
@@ -572,22 +577,37 @@ def _started() -> _Worker:
 
 def _idle_worker() -> _Worker | None:
     """A process that still waits for a call, as its answer to one shows."""
-    while _idle:
-        worker = _idle.pop()
-        with contextlib.suppress(MemoryError):
-            _asked(worker, False, os.getpid)
-            return worker
+    while True:
+        try:
+            worker = _idle.pop()
+        except IndexError:
+            return None
+        with contextlib.suppress(EOFError, OSError):
+            worker.pipe.send_bytes(ForkingPickler.dumps((False, os.getpid)))
+            if worker.pipe.poll(ANSWER_SECONDS) and worker.pipe.recv_bytes():
+                return worker
         _end(worker)
-    return None
 
 
-def _asked(worker: _Worker, asked: bool, call: Callable[[], T]) -> T | Exception:
-    """What a call gives, or raises, in the worker's process."""
+def _answer_to(message: Any, worker: _Worker) -> bytes:
+    """The worker's answer to a call; both as they are sent."""
     try:
-        worker.pipe.send((asked, call))
-        return worker.pipe.recv()
+        worker.pipe.send_bytes(message)
+        return worker.pipe.recv_bytes()
     except (EOFError, OSError) as error:
-        raise MemoryError(_KILLED) from error
+        raise _unexpected_end(worker) from error
+
+
+def _unexpected_end(worker: _Worker) -> Exception:
+    try:
+        code = worker.process.wait(ENDING_SECONDS)
+    except subprocess.TimeoutExpired:
+        code = None
+    if code == -signal.SIGKILL:
+        return MemoryError(
+            "a process of this run was ended from outside, as the system does where memory runs out"
+        )
+    return RuntimeError(f"a process of this run ended before its call did, with exit code {code}")
 
 
 def _end(worker: _Worker) -> None:
@@ -607,33 +627,18 @@ def work(number: int, parent: int, idle: float) -> None:
     os.set_inheritable(number, False)
     with Connection(number) as pipe, contextlib.suppress(EOFError, OSError):
         while pipe.poll(idle):
-            _answer(pipe)
+            pipe.send_bytes(_answer(pipe.recv_bytes()))
 
 
-def _answer(pipe: Connection) -> None:
-    """Send what the next call gives, or the error that it raises."""
-    outcome = _outcome(pipe)
+def _answer(message: bytes) -> Any:
+    """The result of the call in a message, or the error that it raises, as a message."""
     try:
-        pipe.send(outcome)
-    except OSError:
-        raise
-    except Exception as error:  # of an outcome that cannot be sent
-        pipe.send(error)
-
-
-def _outcome(pipe: Connection) -> object:
-    try:
-        asked, call = pipe.recv()
-    except (EOFError, OSError):
-        raise
-    except Exception as error:  # of a call that cannot be read here
-        return error
-    try:
+        asked, call = ForkingPickler.loads(message)
         with on_command_line(asked):
-            return call()
+            return ForkingPickler.dumps(call())
     except Exception as error:
         error.add_note(traceback.format_exc())
-        return error
+        return ForkingPickler.dumps(error)
 
 
 def end_with(parent: int) -> None:
