@@ -18,11 +18,11 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from clineval.data.own_table import Columns
 from numpy.typing import NDArray
 from PIL import Image
 
 from clineval.data.own_images import OwnCohort, read_own_cohort
-from clineval.data.own_table import Columns
 from clineval.models.network import Networks
 from clineval.models.stored import Floats
 from clineval.pipeline.stored_run import StoredRun, final_risks, read_run, score_images

@@ -540,10 +540,14 @@ def test_adopting_on_training_images_is_warned_of(finished_run, tmp_path, capsys
     for row in train:
         Image.fromarray(drawn.images[row]).save(tmp_path / "images" / f"{row}.png")
         rows.append((row, row, "malignant" if drawn.outcome[row] else "benign", "a", "left"))
-    write_table(tmp_path / "cohort.csv", rows)
+    marked = np.tile(np.linspace(10, 200, 256).astype(np.uint8), (256, 1)).T
+    marked[100:112, [place + step for place in range(20, 230, 8) for step in (0, 1)]] = 250  # like letters
+    Image.fromarray(marked).save(tmp_path / "images" / "marked.png")
+    write_table(tmp_path / "cohort.csv", [*rows, ("marked", "marked", "benign", "a", "left")])
     assert run_command(words(finished_run, tmp_path, tmp_path / "o")) == DONE
     found = from_plain(Adoption, json.loads((tmp_path / "o" / "adoption.json").read_text()))
     assert found.seen_in_training == len(train)
-    assert "Warning: 150 of 150 local images show the same picture" in " ".join(
-        capsys.readouterr().err.split()
-    )
+    said = " ".join(capsys.readouterr().err.split())
+    assert "Warning: 150 of 151 local images show the same picture" in said
+    assert "Warning for 1 of 151 images: text or measuring marks burnt in." in said
+    assert "seen in training" not in said  # said once, in the words above

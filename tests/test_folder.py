@@ -320,3 +320,13 @@ def test_missing_results_are_refused_by_name(tmp_path):
     write_results(tmp_path / "results")
     with pytest.raises(InputError, match=r"lacks evaluation\.json"):
         run_folder.require_results(tmp_path / "results", "evaluation.json", "content.txt")
+
+
+def test_a_folder_of_a_command_without_an_evaluation_is_named_for_what_it_is(tmp_path):
+    record = {"kind": "train", "artefacts": {"predictions.csv": "0" * 64}}
+    (tmp_path / "provenance.json").write_text(json.dumps(record))
+    said = r"was written by clineval train, which scores no test case and writes no evaluation\.json\. Name a"
+    with pytest.raises(InputError, match=said):
+        run_folder.require_results(tmp_path, "provenance.json", "evaluation.json")
+    with pytest.raises(InputError, match="is an incomplete results folder: it lacks predictions.csv"):
+        run_folder.require_results(tmp_path, "predictions.csv")

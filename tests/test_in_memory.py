@@ -2,6 +2,7 @@
 
 import doctest
 import importlib
+import re
 from pathlib import Path
 
 import numpy as np
@@ -159,3 +160,30 @@ def test_what_is_read_otherwise_than_as_written_is_a_warning():
     risk[0] = 1.00000978
     with pytest.warns(UserWarning, match="column 'risk': 1 value beyond 0 or 1 by rounding clipped"):
         assert to_predictions(OUTCOME, risk)["risk"].max() == 1
+
+
+def repeating(column):
+    return {column: [f"P{place // 2}" for place in range(len(FRAME))]}
+
+
+@pytest.mark.parametrize(
+    ("given", "how"),
+    [
+        (lambda: {"outcome": FRAME.assign(**repeating("patient"))}, r"columns=\{'group': 'patient'\}"),
+        (
+            lambda: {"outcome": OUTCOME, "risk": RISK, "attributes": repeating("patient")},
+            "group= instead of attributes=",
+        ),
+    ],
+)
+def test_patients_who_repeat_without_a_group_are_warned_of_as_on_the_command_line(given, how):
+    (said,) = clineval.evaluate(**given(), draws=20).warnings
+    words = f"Column 'patient' has repeated values, and cases count as independent: name it with {how}, or"
+    assert re.match(words, said)
+
+
+def test_patients_who_group_the_cases_or_occur_once_are_not_warned_of():
+    frame = FRAME.assign(**repeating("patient"))
+    assert clineval.evaluate(frame, columns={"group": "patient"}, draws=20).warnings == ()
+    once = FRAME.assign(patient=[f"P{place}" for place in range(len(FRAME))])
+    assert clineval.evaluate(once, draws=20).warnings == ()

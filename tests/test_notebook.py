@@ -63,6 +63,14 @@ def test_it_writes_the_page_that_a_folder_would_have(evaluation, tmp_path):
     assert [each.name for each in tmp_path.iterdir()] == ["page.html"]
 
 
+def test_a_folder_in_place_of_the_page_is_refused_in_one_line(evaluation, tmp_path):
+    with pytest.raises(
+        InputError, match=r"^report needs a file to write; .* is a folder\. Say .*report\.html$"
+    ):
+        evaluation.report(tmp_path)
+    assert not any(tmp_path.iterdir())
+
+
 def test_curves_are_drawn_on_the_axes_given(evaluation, ax):
     evaluation.plot.roc(ax)
     assert ax.get_ylabel() == "sensitivity"

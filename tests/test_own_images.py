@@ -20,11 +20,11 @@ from clineval.cli.main import run_command
 from clineval.data.cohort import by_group
 from clineval.data.image_files import read_image
 from clineval.data.own_images import UNDIVIDED, draw_samples, prepare_files, read_own_cohort
-from clineval.data.own_table import Columns, read_own_table
 from clineval.data.preparation import Unusable, square
 from clineval.errors import InputError
 from clineval.pipeline.run import OwnImages, draw_check_strip, load_own
 from clineval.settings import DataSettings, OwnSettings, RunSettings
+from clineval.tables.own_table import Columns, read_own_table
 
 pytestmark = pytest.mark.slow
 

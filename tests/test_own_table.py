@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from clineval.cli import main
-from clineval.data.own_table import Columns, identifies, read_own_table
+from clineval.tables.own_table import Columns, identifies, read_own_table
 
 PEOPLE = (
     "Patient's Name", "NHS No", "full_name", "Nachname", "ZIP", "MRN", "name", "PatientName",

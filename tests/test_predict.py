@@ -431,6 +431,8 @@ def test_a_training_image_and_burnt_in_marks_are_warned_of_in_every_form(finishe
     assert "1 of 2 images: text or measuring marks burnt in" in shown.err
     seen, text = csv.DictReader(io.StringIO(answer(capsys, finished_run, tmp_path)))
     assert seen["warnings"] == "seen_in_training"
+    assert seen["warning"] == "seen in training: do not rely on its risk"
+    assert "text or measuring marks burnt in" in text["warning"]
     assert "burnt_in" in text["warnings"].split()
     seen, text = json.loads(answer(capsys, finished_run, tmp_path, "--format", "json"))["images"]
     assert [each["code"] for each in seen["warnings"]] == ["seen_in_training"]

@@ -22,9 +22,9 @@ import clineval
 from clineval.cli.main import run_command
 from clineval.data.image_files import find_images, read_image
 from clineval.data.own_images import read_own_cohort, read_own_images
-from clineval.data.own_table import Columns
 from clineval.data.preparation import Unusable
 from clineval.errors import InputError
+from clineval.tables.own_table import Columns
 
 pydicom = pytest.importorskip("pydicom")
 

@@ -24,6 +24,7 @@ from clineval.models import parallel
 from clineval.models.classifier import given_model
 from clineval.pipeline import study as study_module
 from clineval.pipeline.study import (
+    check_study,
     claim_folder,
     learning_curve,
     plan,
@@ -195,7 +196,7 @@ def test_strict_early_stopping_watches_an_eighth_of_the_training_part_never_the_
 )
 def test_settings_that_make_no_study_are_refused(changes, message):
     with pytest.raises(InputError, match=message):
-        study(COHORT, settings=replace(SETTINGS, **changes), training=TRAINING, jobs=1)
+        check_study(replace(SETTINGS, **changes))
 
 
 @pytest.mark.parametrize("accepts", [False, True])
@@ -310,7 +311,7 @@ def test_a_study_refuses_a_model_that_learns_nothing_or_has_a_taken_name(mine):
     taken = replace(mine, about=replace(mine.about, name="cnn_single"))
     for model in (replace(mine, kind="onnx"), taken):
         with pytest.raises(InputError, match="expects models that it can train, under names other than"):
-            study(COHORT, settings=ALONE, training=TRAINING, given=(model,), jobs=1)
+            check_study(ALONE, {model.name: model})
 
 
 @pytest.mark.slow

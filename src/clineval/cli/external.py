@@ -262,6 +262,9 @@ def adopt(
             warn=notify,
         )
     _complain_unreadable(found.unreadable, of=found.adoption.cases + found.unreadable)
+    others = {code: count for code, count in found.warnings.items() if code != "seen_in_training"}
+    for line in _warned(others, of=found.adoption.cases):
+        complain(line)
     say(found.notice, style="bold red")
     if known := warning(found.adoption):
         complain(f"Warning: {known}")

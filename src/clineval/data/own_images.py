@@ -12,7 +12,6 @@ import pandas as pd
 from numpy.typing import NDArray
 from PIL import Image
 
-from clineval.data import own_table
 from clineval.data.cohort import Cohort, Source
 from clineval.data.findings import bears_marks
 from clineval.data.image_files import (
@@ -27,7 +26,6 @@ from clineval.data.image_files import (
     read_images,
     read_squares,
 )
-from clineval.data.own_table import Columns, OwnTable, read_own_table
 from clineval.data.preparation import (
     DEEP,
     Unusable,
@@ -39,7 +37,9 @@ from clineval.data.preparation import (
 )
 from clineval.data.similarity import Images
 from clineval.errors import InputError, Progress, in_short, option
+from clineval.tables import own_table
 from clineval.tables.columns import SPLITS, split_meant, split_of
+from clineval.tables.own_table import Columns, OwnTable, read_own_table
 from clineval.tables.reading import read_columns
 
 SIDE, SMALL_SIDE = 128, 64  # pixels of the square that every image is brought to

@@ -562,7 +562,12 @@ class Evaluation:
         return str(_shown("card")(self))
 
     def report(self, path: str | Path) -> Path:
-        """Write the whole report as one page; return its path."""
+        """Write the whole report as one page, such as ``report.html``; return its path.
+
+        Raises
+        ------
+        InputError : ``path`` is a folder.
+        """
         return Path(_shown("write_page")(self, path))
 
     @property

@@ -3,7 +3,7 @@
 import json
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +40,7 @@ from clineval.models.classifier import (
 from clineval.models.parallel import checked_workers
 from clineval.models.preprocessing import View, external_view
 from clineval.models.stored import Floats
-from clineval.pipeline.external import ExternalScores, as_taken, score_external, seen_in_training
+from clineval.pipeline.external import ExternalScores, as_taken, score_external, warned_cases
 from clineval.pipeline.run import OwnImages, check_formats, said_first
 from clineval.pipeline.scoring import open_and_score
 from clineval.pipeline.stored_run import (
@@ -77,12 +77,16 @@ Features = Mapping[str, list[Floats]]
 
 @dataclass(frozen=True)
 class Adopted:
-    """Where the site's model lies, what the adoption found, and the images that were left out."""
+    """Where the site's model lies, what the adoption found, and the images that were left out.
+
+    ``warnings`` counts the local images with each warning of ``clineval.pipeline.predict``, by its code.
+    """
 
     folder: Path
     adoption: Adoption
     unreadable: int = 0
     notice: str = ""
+    warnings: Mapping[str, int] = field(default_factory=dict)
 
 
 def adopt_run(
@@ -146,9 +150,11 @@ def adopt_run(
             announce("Updating on the local cases")
             features, heads = _heads(run, external, scored, settings, announce)
             scaled = _scaled_by(run, external, settings, jobs)
+            warned = warned_cases(run, external, scored)
+            warnings = {code: len(cases) for code, cases in warned.items()}
             found = replace(
                 _adopted(frame, results, internal, settings, heads, scaled),
-                seen_in_training=len(seen_in_training(run, external.cohort)),
+                seen_in_training=warnings.get("seen_in_training", 0),
             )
             _write_models(found, run, features, heads, results, folder)
             asked = _with_points(asked, found)
@@ -161,7 +167,7 @@ def adopt_run(
             write_adoption_page(found, folder, notice=run.notice)
         provenance.seal(folder, _facts(command, asked, external, results, local.name, recorder))
         unchanged()
-    return Adopted(out, found, len(external.unreadable), external.cohort.source.notice)
+    return Adopted(out, found, len(external.unreadable), external.cohort.source.notice, warnings)
 
 
 def _check_settings(settings: AdoptionSettings) -> None:

@@ -15,12 +15,13 @@ from numpy.typing import NDArray
 
 from clineval import results
 from clineval import results as provenance
-from clineval.data import load_cohort, own_table
+from clineval.data import load_cohort
 from clineval.data.cohort import Cohort, Source
 from clineval.errors import Announce, InputError, Progress, option, reason_of, silent
 from clineval.evaluation import Evaluation
 from clineval.evaluation.adoption import Adoption
 from clineval.evaluation.curves import Curves, curves
+from clineval.evaluation.evaluate import ungrouped_column
 from clineval.evaluation.populations import Cases, populations, without_repeats
 from clineval.files import (
     ADOPTION,
@@ -37,8 +38,8 @@ from clineval.files import (
 from clineval.pipeline.readers import write_reader_report_again
 from clineval.pipeline.run import write_words
 from clineval.pipeline.scoring import open_and_score
-from clineval.predictions import OUT_OF_FOLD, TRAIN, check_predictions, read_predictions, write_predictions
 from clineval.predictions import attributes as attributes_of
+from clineval.predictions import check_predictions, read_predictions, write_predictions
 from clineval.reporting.adoption import PAGE, write_adoption_page
 from clineval.reporting.artefacts import read_artefacts
 from clineval.reporting.beside import write_beside_figures
@@ -53,6 +54,7 @@ from clineval.results.folder import (
 )
 from clineval.settings import BesideReaders, EvaluationSettings
 from clineval.statistics import sample_size
+from clineval.tables import own_table
 
 MOST_CSV_ROWS = 1_000_000
 """Rows beyond which the folder's copy of the table is Parquet: a CSV of more is slow to write and to open."""
@@ -194,20 +196,7 @@ def _read(
     notes = (*said, own_table.note(hidden)) if hidden else tuple(said)
     name = in_utf8(path.name)
     source = Source("predictions", name, file=name, sha256=results.hash_file(path), notes=notes)
-    return table.drop(columns=[*hidden]), source, "condition", _ungrouped(table, hidden)
-
-
-def _ungrouped(table: pd.DataFrame, hidden: Iterable[str]) -> str | None:
-    """Where no column groups the cases, the one of patients, or left out, whose values repeat over them."""
-    naming = {name for name in attributes_of(table) if own_table.names_patients(name)}
-    asked = sorted({*hidden, *naming})
-    if "group" in table or not asked:
-        return None
-    split = table["split"].replace({OUT_OF_FOLD: TRAIN})  # the same cases
-    once = table[["case", *asked]].assign(split=split).drop_duplicates(["split", "case"])
-    values = {name: once[name].dropna() for name in asked}
-    repeated = {name: column.nunique() for name, column in values.items() if column.duplicated().any()}
-    return max(repeated, key=lambda name: (name in naming, repeated[name]), default=None)
+    return table.drop(columns=[*hidden]), source, "condition", ungrouped_column(table)
 
 
 def _facts(

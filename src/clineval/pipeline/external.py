@@ -143,7 +143,7 @@ def transport_record(
         "models": to_plain(models),
         "images": _images(run, cohort, scored),
         "seen_in_training": seen_in_training(run, cohort),
-        "warnings": _warnings(run, external, scored),
+        "warnings": warned_cases(run, external, scored),
     }
 
 
@@ -241,7 +241,7 @@ def seen_in_training(run: StoredRun, cohort: Cohort) -> list[dict[str, Any]]:
     ]
 
 
-def _warnings(run: StoredRun, external: OwnCohort, scored: ExternalScores) -> dict[str, list[str]]:
+def warned_cases(run: StoredRun, external: OwnCohort, scored: ExternalScores) -> dict[str, list[str]]:
     """The cases of each warning that ``clineval predict`` would give, by its code."""
     warned = warnings_of(run, external.cohort.images, scored.distance, external.read)
     cases: dict[str, list[str]] = {}

@@ -99,7 +99,8 @@ class Prediction:
         return "; ".join(words)
 
     def to_row(self) -> dict[str, str]:
-        """One line of a table: a column per model's risk and per threshold, in words that read back."""
+        """One line of a table: a column per model's risk and per threshold, in words that read back;
+        ``warnings`` has the codes, ``warning`` the same in a few words."""
         row = {"image": as_cell(self.image)}
         if self.unlike_training is not None:
             row["unlike_training"] = str(int(self.unlike_training))
@@ -109,7 +110,8 @@ class Prediction:
         distances = {"texture_distance": self.texture_distance, "grey_distance": self.grey_distance}
         shares = {"coloured": self.coloured}
         row |= {name: f"{each:.4f}" for name, each in (distances | shares).items() if each is not None}
-        return row | {"warnings": " ".join(each.code for each in self.warnings)}
+        codes = " ".join(each.code for each in self.warnings)
+        return row | {"warnings": codes, "warning": self.warning}
 
 
 @dataclass(frozen=True)

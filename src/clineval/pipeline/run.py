@@ -13,14 +13,13 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from clineval import results
-from clineval.data import load_cohort, medmnist, own_table
+from clineval.data import load_cohort, medmnist
 from clineval.data.audit import Audit, apply_split, audit, check_way
 from clineval.data.cohort import Cohort, Exploration, Source, by_group
 from clineval.data.cohort import explore as explore_cohort
 from clineval.data.medmnist import STANDARD
 from clineval.data.medmnist_files import SIZES, UNWRITABLE, Unavailable
 from clineval.data.own_images import OWN, OwnCohort, draw_samples, read_own_cohort
-from clineval.data.own_table import Columns
 from clineval.errors import Announce, InputError, Progress, checked_seed, option, require_extra, silent
 from clineval.evaluation import Evaluation
 from clineval.evaluation.curves import Curves, curves
@@ -48,7 +47,9 @@ from clineval.pipeline.train import (
 from clineval.predictions import read_predictions
 from clineval.results.folder import replace_folder, require_apart
 from clineval.settings import OwnSettings, RunSettings
+from clineval.tables import own_table
 from clineval.tables.columns import ALIKE, OTHERS, SHORTENED
+from clineval.tables.own_table import Columns
 
 
 @dataclass(frozen=True)

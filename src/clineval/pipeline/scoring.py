@@ -2,6 +2,7 @@
 
 import json
 import math
+import shlex
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -10,7 +11,6 @@ from typing import Any
 import pandas as pd
 
 from clineval import results
-from clineval.data.own_table import independence_warning
 from clineval.errors import Progress
 from clineval.evaluation import Evaluation, Learnt, Point, Primary, write_evaluation
 from clineval.evaluation.evaluate import evaluate_checked
@@ -19,6 +19,7 @@ from clineval.evaluation.sites import over_sites, plan, units
 from clineval.files import EVALUATION, PREDICTIONS, PREDICTIONS_PARQUET, from_plain
 from clineval.predictions import attributes, read_predictions
 from clineval.settings import BesideReaders
+from clineval.tables.own_table import independence_warning
 
 SITE_TABLE = "site_predictions.csv"  # each site scored by models trained on the others
 LEFT_OUT = "left_out_site"  # the population in it
@@ -132,7 +133,8 @@ def _score(
         progress=progress,
     )
     ungrouped = settings.get("ungrouped")
-    warned = (independence_warning(ungrouped),) if ungrouped else ()
+    how = f"--group-column {shlex.quote(ungrouped or '')}"
+    warned = (independence_warning(ungrouped, how),) if ungrouped else ()
     return replace(scored, sites=_sites(folder / SITE_TABLE, scored), warnings=(*warned, *scored.warnings))
 
 

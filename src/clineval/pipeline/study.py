@@ -315,13 +315,10 @@ def study(
 
     Raises
     ------
-    InputError : an unknown model or variant, repeated seeds, a fraction outside (0, 1], too few groups.
+    InputError : images that differ in nothing, or too few groups; ``check_study`` refuses the settings.
     """
     own = {model.name: model for model in given}
-    check_study(settings, own)
     check_images(cohort.images)
-    check_device(training.device)
-    check_early_stopping(training.early_stopping)
     points = plan(cohort, settings, own)
     batches = [
         (_name(point), job)
@@ -374,7 +371,7 @@ def check_study(settings: StudySettings, own: Mapping[str, Given] = OWN) -> None
 
     Raises
     ------
-    InputError : as :func:`study`.
+    InputError : an unknown model or variant, repeated seeds, a fraction outside (0, 1].
     """
     for model in own.values():
         _check_own(model)

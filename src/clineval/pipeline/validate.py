@@ -17,7 +17,6 @@ from clineval import results as provenance
 from clineval.data.cohort import Cohort, Source
 from clineval.data.image_files import Unreadable, as_cell
 from clineval.data.own_images import OwnCohort, read_own_cohort
-from clineval.data.own_table import Columns
 from clineval.errors import Announce, InputError, in_short, option, silent
 from clineval.evaluation import Evaluation, read_evaluation
 from clineval.evaluation import sites as by_site
@@ -60,6 +59,7 @@ from clineval.reporting.sentences import subject_of
 from clineval.results.folder import replace_folder, require_apart, watch
 from clineval.settings import ValidationSettings
 from clineval.tables.columns import ALIKE, split_or_cohort
+from clineval.tables.own_table import Columns
 
 RESERVED = ("train", "val", "test", "test_clean", OUT_OF_FOLD, "all")
 OWN_UNLIKE = f"own_{UNLIKE}"  # a column of that name in the table

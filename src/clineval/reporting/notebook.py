@@ -94,10 +94,18 @@ def card(evaluation: Evaluation) -> str:
 
 
 def write_page(evaluation: Evaluation, path: str | Path) -> Path:
-    """Write the whole report as one page; InputError where the evaluation has not its table."""
+    """Write the whole report as one page.
+
+    Raises
+    ------
+    InputError : ``path`` is a folder, or the evaluation has not its table.
+    """
     from clineval.reporting.report import render
 
     target = Path(path)
+    if target.is_dir():
+        example = target / "report.html"
+        raise InputError(f"report needs a file to write; {target} is a folder. Say for example: {example}")
     with TemporaryDirectory() as empty:
         artefacts = _in_memory(evaluation, Path(empty))
         write_whole(target, render(artefacts, _curves(evaluation)))

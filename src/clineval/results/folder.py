@@ -10,7 +10,7 @@ import shutil
 import socket
 import stat
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,14 @@ LITTER = (".DS_Store", "Thumbs.db", "desktop.ini")  # what file managers leave, 
 STAGED = ".clineval-new"  # finished results inside a folder that cannot be renamed
 NAMES = ".names"  # in STAGED: every name that the folder will hold
 SIGN = ".clineval"  # in a staging folder: the program made it
+WITHOUT_EVALUATION = {
+    "audit": "scores no model",
+    "explore": "scores no model",
+    "train": "scores no test case",
+    "study": "cross-validates models",
+    "readers": "compares readers",
+}
+"""Commands whose folders hold no evaluation, and what they do instead."""
 
 _HERE = -100  # AT_FDCWD of the C library: paths start at the working folder
 _RENAME_EXCHANGE = 2  # of renameat2 in linux/fs.h
@@ -189,11 +197,24 @@ def require_results(folder: Path, *needed: str) -> Path:
         raise InputError(f"A results folder is needed; {folder} is not a folder. Make one with: clineval run")
     missing = [name for name in needed if not (folder / name).is_file()]
     if missing:
+        _refuse_other_kind(folder, missing)
         raise InputError(
             f"{folder} is an incomplete results folder: it lacks {', '.join(missing)}. "
             "Name a folder written by clineval, or write it again with: clineval run"
         )
     return folder
+
+
+def _refuse_other_kind(folder: Path, missing: Sequence[str]) -> None:
+    """Say whose folder it is where the command that wrote it writes none of the missing files."""
+    record = _provenance(folder)
+    kind, listed = record.get("kind"), record.get("artefacts")
+    if kind in WITHOUT_EVALUATION and isinstance(listed, dict) and not listed.keys() & set(missing):
+        raise InputError(
+            f"{folder} was written by clineval {kind}, which {WITHOUT_EVALUATION[kind]} and writes no "
+            f"{in_short(missing)}. Name a folder of clineval run, evaluate or validate, or make one with: "
+            "clineval run"
+        )
 
 
 def unwritable(folder: Path, error: OSError) -> InputError:

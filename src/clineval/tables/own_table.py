@@ -1,7 +1,6 @@
 """A user's table of images, checked row by row: file, outcome, patient, split; what identifies a person."""
 
 import re
-import shlex
 import unicodedata
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -115,12 +114,12 @@ def names_patients(name: str) -> bool:
     return bool(words & _PATIENTS) and words <= _PATIENTS | _NUMBERS
 
 
-def independence_warning(column: str) -> str:
-    """A sentence that says that a column which may name patients groups nothing, and how it would."""
+def independence_warning(column: str, how: str) -> str:
+    """A sentence that says that a column which may name patients groups nothing; ``how`` it would."""
     naming = "name it with" if names_patients(column) else "if it names the patient, give"
     return (
         f"Column {column!r} has repeated values, and cases count as independent: {naming} "
-        f"--group-column {shlex.quote(column)}, or intervals may be too narrow."
+        f"{how}, or intervals may be too narrow."
     )
 
 
