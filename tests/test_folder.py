@@ -328,5 +328,5 @@ def test_a_folder_of_a_command_without_an_evaluation_is_named_for_what_it_is(tmp
     said = r"was written by clineval train, which scores no test case and writes no evaluation\.json\. Name a"
     with pytest.raises(InputError, match=said):
         run_folder.require_results(tmp_path, "provenance.json", "evaluation.json")
-    with pytest.raises(InputError, match="is an incomplete results folder: it lacks predictions.csv"):
+    with pytest.raises(InputError, match=r"is an incomplete results folder: it lacks predictions\.csv"):
         run_folder.require_results(tmp_path, "predictions.csv")
