@@ -217,6 +217,19 @@ def started(tmp_path, shell, **changes):
             "run --positive 1 --fit top --bits 12",
             "--positive, --fit and --bits have no effect without --cohort; leave them",
         ),
+        (
+            "run --models logreg --device cpu --early-stopping strict",
+            "--device and --early-stopping have no effect where no network is trained; leave them out, or "
+            "name cnn in --models.",
+        ),
+        (
+            "study --only --model a=a.py:f --device cpu",
+            "no effect where no network is trained; leave it out.",
+        ),
+        (
+            "train --models logreg,scattering --device cpu",
+            "--device has no effect where no network is trained;",
+        ),
         ("run --only", "--only has no effect without --model;"),
         ("run --model a=a.py:f --only --models cnn", "--models has no effect beside --only; leave it out."),
         ("study --model-timeout 9", "--model-timeout has no effect without --model;"),

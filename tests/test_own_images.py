@@ -434,6 +434,15 @@ def test_numbers_of_a_table_with_semicolons_are_written_plainly_and_said(tmp_pat
     assert table.notes == ((f"Column age: read as numbers, {words}.",) if words else ())
 
 
+def test_the_columns_of_images_and_outcomes_are_found_whatever_their_case(tmp_path):
+    (tmp_path / "t.csv").write_text("Image,OUTCOME,Patient\na.png,1,p\nb.png,0,q\n")
+    table = read_own_table(tmp_path / "t.csv", Columns())
+    assert (table.image.tolist(), table.outcome.tolist()) == (["a.png", "b.png"], [True, False])
+    assert list(table.attributes) == ["Patient"]
+    with pytest.raises(InputError, match=r"has no column 'patient' .*did you mean Patient\?"):
+        read_own_table(tmp_path / "t.csv", Columns(group="patient"))
+
+
 @pytest.mark.slow
 def test_one_bad_row_among_a_hundred_thousand_is_named(tmp_path):
     rows = [

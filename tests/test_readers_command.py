@@ -625,6 +625,15 @@ def readings():
     )
 
 
+def test_names_of_columns_are_read_whatever_their_case(tmp_path, capsys):
+    small = analysed(capsys, readings(), tmp_path, "--force")
+    large = analysed(capsys, readings().rename(columns=str.title), tmp_path, "--force")
+    assert large["modalities"] == small["modalities"]
+    both = readings().assign(Reader="R1", READER="R1").drop(columns="reader")
+    (tmp_path / "two").mkdir()
+    assert "has no column 'reader'; it has" in refused(capsys, both, tmp_path / "two")
+
+
 def test_ratings_with_decimal_commas_are_read_and_said(tmp_path, capsys):
     frame = readings()
     points = analysed(capsys, frame, tmp_path, "--force")

@@ -139,7 +139,8 @@ def test_the_policy_to_beat_is_named():
     assert "fewer than acting on all" in verdict(point(-0.1, -0.05, net_benefit=0.1)).lights[2].sentence
     worse = verdict(point(-0.1, -0.05, net_benefit=-0.075))
     assert worse.headline == (
-        "At this cohort's prevalence (33%) the model does less good than acting on none at this threshold."
+        "At this cohort's prevalence (33%) the model's net benefit at this threshold is lower than that of "
+        "acting on none."
     )
     said = "30 net true positives per 1,000 more than acting on all (95% CI +10 to +50) at this cohort's "
     assert verdict().lights[2].sentence == f"{said}prevalence (33%)."

@@ -33,6 +33,7 @@ from clineval.tables.columns import (
     as_score,
     as_splits,
     encoded,
+    in_other_case,
     shortened,
     spelt_alike,
     split_of,
@@ -197,19 +198,11 @@ def _renamed(given: Mapping[str, Any], columns: Mapping[str, str], origin: Origi
             raise InputError(f"{wanted!r} is no column of the table; columns are {', '.join(COLUMNS)}.")
         if source not in given:
             raise InputError(f"{origin.name} has no column {source!r} for {wanted}; it has {_listed(given)}.")
-    columns = {**_in_other_case([key for key in given if key not in columns.values()], columns), **columns}
+    free = [key for key in given if key not in columns.values()]
+    sought = [name for name in (*COLUMNS, *MEMBER_COLUMNS) if name not in columns]
+    columns = {**in_other_case(free, sought), **columns}
     rest = {key: key for key in given if key not in (*columns, *columns.values())}
     return {name: Column(given[source], source, origin) for name, source in {**columns, **rest}.items()}
-
-
-def _in_other_case(names: list[str], mapped: Iterable[str]) -> dict[str, str]:
-    """The one column that each of the table's names means where none has it and case alone differs."""
-    alike = {
-        wanted: [name for name in names if name.casefold() == wanted]
-        for wanted in (*COLUMNS, *MEMBER_COLUMNS)
-        if wanted not in mapped
-    }
-    return {wanted: found[0] for wanted, found in alike.items() if len(found) == 1 and found[0] != wanted}
 
 
 def _tidy(given: Mapping[str, Any], origin: Origin) -> dict[str, Any]:

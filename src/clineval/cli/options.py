@@ -287,6 +287,10 @@ REPLACES = {
 }
 """Of each command, by option, those that have no effect beside it."""
 
+NETWORKS = ("cnn", "cnn_single")
+OF_NETWORKS = ("device", "early_stopping")
+"""The models that are networks, and the options that have no effect where none of them is trained."""
+
 MEASURES = ("auc", "sensitivity", "specificity")
 """Those that a margin of non-inferiority may be given for."""
 
@@ -307,6 +311,10 @@ class Command(TyperCommand):
         for other, replaced in REPLACES.get(name, {}).items():
             if other in given:
                 _refuse([word[each] for each in replaced.split() if each in given], f"beside {word[other]}")
+        idle = [word[each] for each in OF_NETWORKS if each in given]
+        if idle and (ctx.params.get("only") or not set(comma_list(ctx.params["models"])) & {*NETWORKS}):
+            instead = "" if ctx.params.get("only") else f", or name {NETWORKS[0]} in {word['models']}"
+            _refuse(idle, "where no network is trained", instead)
         return super().invoke(ctx)
 
 

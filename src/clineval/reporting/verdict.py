@@ -246,7 +246,7 @@ def _benefit(
         return Light("benefit", question, YES, f"{said}.{not_helpful(lines)}", fault)
     if gain.high < 0:
         sentence = f"{said}; {other} would do more good.{not_helpful(lines)}"
-        fault = f"{place} the model does less good than {other} at {threshold}"
+        fault = f"{place} the model's net benefit at {threshold} is lower than that of {other}"
         return Light("benefit", question, NO, sentence, fault)
     sentence = f"{said}; no evidence of a gain.{not_helpful(lines)}"
     fault = f"{place} there is no evidence that the model helps at {threshold}"

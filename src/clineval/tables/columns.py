@@ -18,6 +18,20 @@ from numpy.typing import NDArray
 from clineval.errors import InputError, in_short, option
 from clineval.tables.reading import Origin
 
+
+def in_other_case(names: Iterable[str], wanted: Iterable[str]) -> dict[str, str]:
+    """The one column that each wanted name means where none has it and case alone differs.
+
+    Examples
+    --------
+    >>> in_other_case(["Case", "Reader", "READER", "score"], ["case", "reader", "score"])
+    {'case': 'Case'}
+    """
+    held = list(names)
+    alike = {name: [each for each in held if each.casefold() == name] for name in wanted}
+    return {name: found[0] for name, found in alike.items() if len(found) == 1 and found[0] != name}
+
+
 SPLITS = ("train", "val", "test")
 _SPLIT_WORDS = {
     **dict.fromkeys(("train", "training"), "train"),

@@ -17,6 +17,7 @@ from clineval.tables.columns import (
     MOST_ALIKE,
     TAKEN_FOR_ONE,
     Warn,
+    in_other_case,
     named_outcome,
     plain_numbers,
     shortened,
@@ -207,12 +208,20 @@ class OwnTable:
 def read_own_table(path: Path, columns: Columns) -> OwnTable:
     """Read a CSV or Parquet table that names images, and check what can be checked without opening them.
 
+    The columns ``image`` and ``outcome`` are found whatever their case; others as they are named.
+
     Raises
     ------
     InputError : no such table, no rows, a missing column or cell, the same image twice, the condition's
         value not seen, one class only, a split of another name, or a patient in two splits.
     """
     cells, origin = _cells(path)
+    alike = in_other_case(cells, (Columns.image, Columns.outcome))
+    columns = replace(
+        columns,
+        image=alike.get(columns.image, columns.image),
+        outcome=alike.get(columns.outcome, columns.outcome),
+    )
     named = {
         "--image-column": columns.image,
         "--outcome-column": columns.outcome,

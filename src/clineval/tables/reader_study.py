@@ -16,6 +16,7 @@ from clineval.tables.columns import (
     OTHERS,
     TAKEN_FOR_ONE,
     code_for_unknown,
+    in_other_case,
     is_missing,
     is_value,
     plain_numbers,
@@ -82,6 +83,9 @@ class ReadingTable:
 def read_readings(path: Path, columns: ReadingColumns) -> ReadingTable:
     """Read a CSV or Parquet table with a row per reading, or iMRMC's own file, and check every row.
 
+    The columns ``reader``, ``case``, ``rating`` and ``outcome`` are found whatever their case; others as
+    they are named.
+
     Raises
     ------
     InputError : a column or cell is missing, a case has two outcomes or groups, a reader read a case twice
@@ -97,6 +101,7 @@ def read_readings(path: Path, columns: ReadingColumns) -> ReadingTable:
         raise InputError(f"{file} has a header but no rows; expected one row per reading.")
     if set(IMRMC) <= set(cells) and columns.reader not in cells:
         return _imrmc([cells[name] for name in IMRMC], origin.row, name=file, columns=columns)
+    columns = _as_spelt(columns, cells)
     _require_columns(file, cells, columns)
     outcome = _outcome(file, columns, _filled(cells, columns.outcome, origin.row), origin.row)
     named = {name: _filled(cells, column, origin.row) for name, column in _named(columns).items()}
@@ -154,6 +159,13 @@ def _text(cell: object) -> str:
     if isinstance(cell, float) and cell.is_integer():
         cell = int(cell)
     return "" if cell is None else str(cell).strip()
+
+
+def _as_spelt(columns: ReadingColumns, cells: dict[str, Text]) -> ReadingColumns:
+    """The columns as the table spells those that have no name of its owner's."""
+    own = ("reader", "case", "rating", "outcome")
+    alike = in_other_case(cells, [getattr(ReadingColumns, name) for name in own])
+    return replace(columns, **{name: alike.get(given := getattr(columns, name), given) for name in own})
 
 
 def _named(columns: ReadingColumns) -> dict[str, str]:
