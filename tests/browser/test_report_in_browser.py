@@ -57,30 +57,45 @@ def results(tmp_path_factory) -> Path:
     return folder
 
 
+@pytest.fixture(scope="module")
+def idle(browser) -> Iterator[list]:
+    """Pages that no test has now: opening one takes the browser a process, going on with one does not."""
+    pages = []
+    yield pages
+    for page in pages:
+        page.context.close()
+
+
 @pytest.fixture
-def opened(browser, results):
+def opened(browser, idle, results):
     """Open the report, or another file, as ``opened(width=..., scheme=..., fragment=..., path=...)``."""
-    contexts = []
+    pages = []
 
     def open_page(*, width=1280, height=800, scheme="light", fragment="", path=None):
-        context = browser.new_context(viewport={"width": width, "height": height}, color_scheme=scheme)
-        contexts.append(context)
-        page = context.new_page()
-        page.heard = []
-        page.on("console", lambda message: page.heard.append(message.text))
-        page.on("pageerror", lambda error: page.heard.append(str(error)))
-        page.on(
-            "request", lambda request: page.heard.append(request.url) if request.url[:5] == "http:" else None
-        )
-        page.on(
-            "request", lambda request: page.heard.append(request.url) if request.url[:6] == "https:" else None
-        )
+        page = idle.pop() if idle else listening(browser.new_page())
+        pages.append(page)
+        page.set_viewport_size({"width": width, "height": height})
+        page.emulate_media(media="screen", color_scheme=scheme)
         page.goto((path or results / "report.html").as_uri() + fragment)
         return page
 
     yield open_page
-    for context in contexts:
-        context.close()
+    for page in pages:
+        page.goto("about:blank")
+        page.heard.clear()
+        idle.append(page)
+
+
+def listening(page):
+    """The page, with what its console says and what it asks the network for in ``heard``."""
+    page.heard = []
+    page.on("console", lambda message: page.heard.append(message.text))
+    page.on("pageerror", lambda error: page.heard.append(str(error)))
+    page.on(
+        "request",
+        lambda asked: page.heard.append(asked.url) if asked.url.startswith(("http:", "https:")) else None,
+    )
+    return page
 
 
 def move(page, slider: str, value: float) -> None:
