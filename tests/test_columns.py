@@ -7,7 +7,7 @@ import pytest
 
 from clineval.errors import listed_columns
 from clineval.tables import columns
-from clineval.tables.columns import Notation, is_value, notation_of, split_meant, split_of
+from clineval.tables.columns import Notation, is_mistyped, is_value, notation_of, split_meant, split_of
 
 
 def test_the_examples_hold():
@@ -57,3 +57,14 @@ def test_a_refusal_names_the_column_that_differs_only_in_case():
 
 def test_faults_of_a_spreadsheet_are_no_numbers_and_no_words():
     assert notation_of(["#REF!", "1,5", "#DIV/0!", "2,5"]) == Notation(",")
+
+
+def test_one_letter_too_few_too_many_or_in_another_place_is_a_mistyped_word():
+    letters = "malignant"
+    for place in range(1, len(letters)):
+        assert is_mistyped(letters[:place] + letters[place + 1 :], letters)
+        assert is_mistyped(letters[:place] + "x" + letters[place:], letters)
+    assert is_mistyped(" Malignnat", letters)
+    for word in ("malignant", "Malignant ", "benign", "xmalignant", "malignxnt", "malig", "malignant1"):
+        assert not is_mistyped(word, letters), word
+    assert not is_mistyped("high", "hig")

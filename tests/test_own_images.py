@@ -371,6 +371,7 @@ BROKEN_TABLES = {
         r"positive='cancer' is in no row; the values are 'benign' \(32\), 'malignant' \(16\)",
     ),
     "two spellings": (changed(6, 2, "Malignant"), {}, "'malignant' and 'Malignant' both occur"),
+    "mistyped": (changed(6, 2, "Maligant"), {}, "'Maligant' looks like 'malignant' mistyped"),
     "one class": (
         [(*row[:2], "malignant", *row[3:]) for row in rows_of(48)],
         {},

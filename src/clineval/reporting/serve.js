@@ -107,7 +107,7 @@
     const hit = flag ? first.true_positives : first.false_negatives;
     const all = hit + (flag ? first.false_positives : first.true_negatives);
     const word = flag ? "flagged" : "not flagged";
-    const whose = `These are figures of the ${images}. The model is not validated for your images unless clineval validate says so.`;
+    const whose = `These are figures of the ${images}. In another hospital they may be several times worse; only clineval validate can say.`;
     const counted = `${whose} Of the ${model.cases} ${images}, ${all} were ${word}; ${hit} of these had the condition (${condition}).`;
     const value = all && state.own ? hit / all : carried(flag, state.share);
     if (!defined(value)) return `${counted} What that means at this prevalence is not defined.`;
@@ -189,7 +189,7 @@
     const lines = ordered.map((each) => (isSerious(each)
       ? make("p", { className: "warning" }, make("strong", { textContent: "Warning: " }), each.text)
       : make("p", { className: "warning remark", textContent: `Note: ${each.text}` })));
-    byId("warnings").replaceChildren(...(lines.length ? lines : [make("p", { className: "clear", textContent: "No warning: like the training images, not seen in training, no burnt-in marks found." })]));
+    byId("warnings").replaceChildren(...(lines.length ? lines : [make("p", { className: "clear", textContent: "No warning was raised: like the training images, not one of them, no burnt-in marks found. That does not prove that the image is suitable." })]));
   };
 
   const showScale = (prediction) => {

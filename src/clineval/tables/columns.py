@@ -424,6 +424,31 @@ def says_nothing(words: NDArray[np.str_], *, positive: str | None) -> NDArray[np
     return np.isin(np.char.lower(words), _NOT_KNOWN) & ~wanted
 
 
+def is_mistyped(word: str, wanted: str) -> bool:
+    """Whether a word is another with one letter left out, added or changing places with the next.
+
+    A first letter is not looked at, nor a letter in the place of another: these make words of their own.
+
+    Examples
+    --------
+    >>> [is_mistyped(word, "malignant") for word in ("maligant", "Malignnat", "benign", "nonmalignant")]
+    [True, True, False, False]
+    >>> is_mistyped("atypical", "typical"), is_mistyped("type B", "type A")
+    (False, False)
+    """
+    shorter, longer = sorted((word.strip().casefold(), wanted.strip().casefold()), key=len)
+    if len(shorter) < SHORTEST_MISTYPED or shorter[0] != longer[0] or len(longer) - len(shorter) > 1:
+        return False
+    if len(longer) > len(shorter):
+        places = [place for place, letter in enumerate(longer) if letter.isalpha()]
+        return any(longer[:place] + longer[place + 1 :] == shorter for place in places)
+    pairs = [place for place in range(len(longer) - 1) if longer[place : place + 2].isalpha()]
+    swapped = (longer[:place] + longer[place + 1] + longer[place] + longer[place + 2 :] for place in pairs)
+    return shorter != longer and shorter in swapped
+
+
+SHORTEST_MISTYPED = 6  # letters; shorter words have neighbours that are words
+
 OTHERS = "every other value counts as its absence"
 
 
@@ -464,6 +489,9 @@ def named_outcome(
     alike = [word for word in words[~yes].tolist() if word.casefold() == wanted.casefold()]
     if alike:
         raise InputError(f"{place}: {wanted!r} and {alike[0]!r} both occur; write the condition in one way.")
+    mistyped = [word for word in words[~yes].tolist() if is_mistyped(word, wanted)]
+    if mistyped:
+        raise InputError(f"{place}: {mistyped[0]!r} looks like {wanted!r} mistyped; the values are {seen}.")
     if len(words) - yes.sum() > 1:
         warn(f"{place}: {wanted!r} means the condition; {OTHERS}: {seen}.")
     return yes
