@@ -254,11 +254,22 @@ def test_the_picture_has_scales_in_percentage_points_and_lines_beside_the_colour
     passed = replace(found.check, agreement=0.1, stability=0.9)
     ax = drawn(replace(found, map=ramp, randomised=ramp / 2, check=passed))
     words = [text.get_text() for text in ax.texts]
-    assert {"+30.0", "−30.0", "▲ +30.0", "▼ −20.0"} <= set(words)
+    assert {"+30.0", "−30.0", "▲ +30.0", "▼ −20.0", "+15.0", "−15.0", "▲ +15.0"} <= set(words)
     dashed = [dashes for each in ax.collections for _, dashes in each.get_linestyle()]
     assert None in dashed  # solid: raises the risk
     assert any(dashed)
     assert "Its map" in words
+
+
+def test_a_map_weak_beside_that_of_random_weights_has_colours_as_strong(run, square):
+    found = explainer(run, "logreg").explain(square, stride=4)
+    ramp = np.linspace(-0.2, 0.3, found.map.size).reshape(found.map.shape)
+    passed = replace(found.check, agreement=0.1, stability=0.9)
+    ax = drawn(replace(found, map=ramp / 20, randomised=ramp, check=passed))
+    arrays = [np.asarray(image.get_array()) for image in ax.images]
+    own, other = (each for each in arrays if each.shape == (*ramp.shape, 4))
+    np.testing.assert_allclose(own, other, rtol=0, atol=1e-12)
+    assert {"+1.5", "−1.5", "+30.0", "−30.0"} <= {text.get_text() for text in ax.texts}
 
 
 def test_a_map_that_failed_is_drawn_without_colour(run, square):

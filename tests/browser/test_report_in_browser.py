@@ -241,6 +241,16 @@ def test_the_page_is_ready_within_a_second(opened):
     assert min(took) < 1000
 
 
+def test_the_table_of_thresholds_fits_a_page_of_1200_pixels(opened):
+    page = opened(width=1200)
+    page.evaluate("for (const each of document.querySelectorAll('details')) each.open = true")
+    widths = page.evaluate(
+        "[...document.querySelectorAll('.scroll:has(.many)')].map(box => [box.scrollWidth, box.clientWidth])"
+    )
+    assert widths
+    assert all(wanted <= given for wanted, given in widths)
+
+
 def test_a_table_wider_than_the_screen_is_shaded_at_the_edge_and_the_page_is_not_wider(opened, validation):
     shades = []
     for width in (390, 1280):

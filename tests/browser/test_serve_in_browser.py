@@ -3,6 +3,7 @@
 import copy
 import csv
 import os
+import re
 import shutil
 import sys
 from collections.abc import Iterator
@@ -294,6 +295,9 @@ def test_the_map_stands_beside_that_of_random_weights_and_is_grey_where_it_faile
     assert "The same with random weights" in text
     assert page.locator("#map-shown svg.grey").count() == (0 if passed else 2)
     assert page.locator("#map-shown svg text").count() == (text.count("▲") + text.count("▼") if passed else 0)
+    largest = [f"{100 * np.abs(found[name]).max():.1f}" for name in ("map", "randomised")]
+    scales = re.findall(r"strongest colour: ([\d.]+) percentage points", text)
+    assert scales == (largest if passed else [])
     label = page.get_attribute("#map-shown svg >> nth=0", "aria-label")
     assert ("percentage points" if passed else "not to be read") in label
 

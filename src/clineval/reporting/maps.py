@@ -59,29 +59,35 @@ def _figure(found: Explanation) -> Figure:
 
 _ACROSS = 2 * STEP + 1
 _TITLE, _SCALE = 0.1, 0.22
-_KEY = "Scale: percentage points of risk.\nSolid line: the patch raises the risk,\ndashed: it lowers it."
+_KEY = (
+    "Each map has its own scale (percentage\npoints of risk). Solid line: the patch\n"
+    "raises the risk, dashed: it lowers it."
+)
 
 
 def draw_explanation(found: Explanation, ax: Axes) -> float:
-    """Image, map and map of the randomised model in a row; returns the height, in heights of a picture."""
+    """Image, map and map of the randomised model in a row; returns the height, in heights of a picture.
+
+    Each map's colours reach as far as its own largest change, which stands under it: the maps are compared
+    by where they change, and one that is weak beside the other would be invisible on the other's scale.
+    """
     side = found.square.shape[0]
     pictures: list[tuple[str, Floats | None]] = [("The image, as the model sees it", None)]
     pictures.append(("Its map" if found.check.passed else "Its map: failed its check", found.map))
     if found.randomised is not None:
         pictures.append(("The same with random weights", found.randomised))
-    largest = largest_change(np.stack([changes for _, changes in pictures if changes is not None]))
     for place, (title, changes) in enumerate(pictures):
         left = place * STEP
         show(found.square, ax, (left, left + 1, _TITLE + 1, _TITLE), smooth=False)
         ax.text(left, _TITLE - 0.03, title, fontsize=7, fontweight="bold", va="bottom")
         if changes is not None:
+            largest = largest_change(changes)
             reach = changes.shape[0] * found.stride / side
             box = (left, left + reach, _TITLE + reach, _TITLE)
             draw_map(changes, ax, box, largest=largest, grey=not found.check.passed)
             if found.check.passed:
                 _draw_extremes(changes, ax, box)
-    if found.check.passed:
-        _draw_scale(ax, left=STEP, top=_TITLE + 1.05, across=_ACROSS - STEP, largest=largest)
+                _draw_scale(ax, left=left, top=_TITLE + 1.05, largest=largest)
     grey = "The map is grey" if found.randomised is None else "Both maps are grey"
     words = _KEY if found.check.passed else f"{grey}: not to be read."
     ax.text(0, _TITLE + 1.04, words, fontsize=6, va="top", color=MUTED, linespacing=1.3)
@@ -212,9 +218,9 @@ def _write_number(
     )
 
 
-def _draw_scale(ax: Axes, *, left: float, top: float, across: float, largest: float) -> None:
-    """The scale of both maps: percentage points of risk by colour."""
+def _draw_scale(ax: Axes, *, left: float, top: float, largest: float) -> None:
+    """The scale under a map: percentage points of risk by colour."""
     shades = _coloured(np.linspace(-largest, largest, 101)[None], largest, grey=False)
-    ax.imshow(shades, extent=(left, left + across, top + 0.045, top), aspect="auto", interpolation="nearest")
+    ax.imshow(shades, extent=(left, left + 1, top + 0.045, top), aspect="auto", interpolation="nearest")
     for place, value, side in ((0.0, -largest, "left"), (0.5, 0.0, "center"), (1.0, largest, "right")):
-        ax.text(left + place * across, top + 0.06, _points(value), fontsize=6, ha=side, va="top", color=INK)
+        ax.text(left + place, top + 0.06, _points(value), fontsize=6, ha=side, va="top", color=INK)

@@ -284,10 +284,13 @@
   };
   const points = (change) => `${change > 0 ? "+" : change < 0 ? "\u2212" : ""}${Math.abs(100 * change).toFixed(1)}`;
 
-  /* One map over its square: colour for the sign, hatched where the part lowers the risk, extremes as numbers.
+  const largestOf = (changes) => Math.max(...changes.flat().map(Math.abs)) || 1;
+
+  /* One map over its square: colour for the sign, strongest at its own largest change, hatched where the part
+     lowers the risk, extremes as numbers.
      A grey one, not to be read, has neither hatches nor numbers. */
-  const mapOf = (changes, found, largest, grey, name) => {
-    const side = model.side, step = found.stride, cells = changes.flatMap((line, y) => line.map((change, x) => ({ change, x: x * step, y: y * step })));
+  const mapOf = (changes, found, grey, name) => {
+    const largest = largestOf(changes), side = model.side, step = found.stride, cells = changes.flatMap((line, y) => line.map((change, x) => ({ change, x: x * step, y: y * step })));
     const hatch = drawn("pattern", { id: `hatch-${name.length}`, width: side / 28, height: side / 28, patternUnits: "userSpaceOnUse", patternTransform: "rotate(45)" }, drawn("rect", { class: "stroke", width: side / 112, height: side / 28 }));
     const map = drawn("svg", { viewBox: `0 0 ${side} ${side}`, role: "img", class: grey ? "map grey" : "map" }, drawn("defs", {}, hatch), drawn("image", { href: png(found.square), width: side, height: side }));
     for (const each of cells) {
@@ -330,12 +333,11 @@
   };
 
   const showMap = (found, item) => {
-    const { check } = found, both = [found.map, ...(found.randomised ? [found.randomised] : [])];
-    const largest = Math.max(...both.flat(2).map(Math.abs)) || 1;
-    const figure = (changes, words, name) => make("figure", {}, mapOf(changes, found, largest, !check.passed, name), make("figcaption", { textContent: words }));
+    const { check } = found, strongest = (changes) => (check.passed ? `; strongest colour: ${(100 * largestOf(changes)).toFixed(1)} percentage points` : "");
+    const figure = (changes, words, name) => make("figure", {}, mapOf(changes, found, !check.passed, name), make("figcaption", { textContent: words + strongest(changes) }));
     const figures = [figure(found.map, check.passed ? "Its map" : "Its map: not to be read", "Map")];
     if (found.randomised) figures.push(figure(found.randomised, "The same with random weights", "Map of random weights"));
-    const key = check.passed ? `Plain orange: the part raises the risk; hatched blue: it lowers it; strongest colour: ${(100 * largest).toFixed(1)} percentage points. ` : "";
+    const key = check.passed ? `Plain orange: the part raises the risk; hatched blue: it lowers it. ` : "";
     byId("map-shown").replaceChildren(mapVerdict(check, item.look), make("div", { className: "maps" }, ...figures),
       make("p", { className: "help", textContent: `${key}${mappedRisk(found, item)} ${checkedWords(check)}` }));
   };
