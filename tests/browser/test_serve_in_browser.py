@@ -264,7 +264,7 @@ def test_the_prevalence_moves_what_a_flag_means_as_the_python_functions_say(open
         said = page.inner_text("#meaning")
         assert f"Of {of:,} {'' if flagged else 'not '}flagged, {had * of / 100:.0f} (" in said, share
         assert f"would have it at a prevalence of {100 * share:.1f}%" in said
-        assert said.startswith("These are figures of the test images of BreastMNIST. The model is not valid")
+        assert said.startswith("These are figures of the test images of BreastMNIST. In another hospital")
         assert "CI 0 to 0)" not in said
     assert page.inner_text("#meaning-h") == "What that meant on the test set of BreastMNIST"
     page.click("[data-share=own]")
