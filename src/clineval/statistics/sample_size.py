@@ -30,7 +30,7 @@ from clineval.statistics.intervals import (
     wilson_bounds,
 )
 from clineval.statistics.operating_point import operating_point
-from clineval.statistics.thresholds import local_threshold
+from clineval.statistics.thresholds import events_to_flag
 
 # The threshold at which the simulated rates are taken, unless another is asked for.
 THRESHOLD = 0.5
@@ -623,12 +623,8 @@ def local_cases_needed(
     if not 0 < np.count_nonzero(outcome) < len(outcome):
         raise ValueError("Expected local cases with and without the condition; got one class only.")
     groups, rng = _events_by_group(outcome, risk, group), np.random.default_rng(seed)
-    thresholds = np.array(
-        [
-            [_local_threshold(_local_sample(groups, m, rng), target, assurance) for _ in range(draws)]
-            for m in numbers
-        ]
-    )
+    drawn = [rng.integers(len(groups), size=(draws, number)) for number in numbers]
+    thresholds = np.array([_local_thresholds(groups, each, target, assurance) for each in drawn])
     sensitivity = 1 - _share_below(risk[outcome], thresholds)
     # A rate is a ratio of counts: one that equals the target may differ from it in the last bit.
     reached = (sensitivity >= target - tolerance - 1e-12).mean(axis=1)
@@ -653,15 +649,30 @@ def _events_by_group(outcome: Bools, risk: Floats, group: ArrayLike | None) -> l
     return np.split(risk[outcome][order], np.cumsum(np.bincount(code))[:-1])
 
 
-def _local_sample(groups: list[Floats], number: int, rng: np.random.Generator) -> Floats:
-    """The risks of at least ``number`` events, from whole groups drawn with replacement."""
-    drawn = rng.integers(len(groups), size=number)
-    events = np.cumsum([len(groups[each]) for each in drawn])
-    return np.concatenate([groups[each] for each in drawn[: np.searchsorted(events, number) + 1]])
+def _local_thresholds(
+    groups: list[Floats], drawn: NDArray[np.int64], target: float, assurance: float | None
+) -> Floats:
+    """The ``local_threshold`` of each sample, (draws,): of the first groups drawn that bring enough events.
 
-
-def _local_threshold(events: Floats, target: float, assurance: float | None) -> float:
-    return local_threshold(np.ones(len(events), dtype=bool), events, target=target, assurance=assurance)
+    Parameters
+    ----------
+    groups : the risks of the events of each group.
+    drawn : numbers of groups, shape (draws, events wanted).
+    """
+    size = np.array([len(each) for each in groups])
+    events = np.cumsum(size[drawn], axis=1)
+    last = np.count_nonzero(events < drawn.shape[1], axis=1)  # the place of the group that brings enough
+    total = events[np.arange(len(drawn)), last]
+    flagged = {each: events_to_flag(int(each), target, assurance) for each in np.unique(total)}
+    risk = np.full((len(groups) + 1, size.max()), -np.inf)  # the last stands for no group
+    risk[:-1][np.arange(size.max()) < size[:, None]] = np.concatenate(groups)
+    kept = np.where(np.arange(drawn.shape[1]) <= last[:, None], drawn, len(groups))
+    return np.array(
+        [
+            np.partition(one, one.size - flagged[whole])[one.size - flagged[whole]]
+            for one, whole in zip((risk[each].ravel() for each in kept), total, strict=True)
+        ]
+    )
 
 
 def _share_below(risk: Floats, thresholds: Floats) -> Floats:

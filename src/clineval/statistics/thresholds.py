@@ -267,12 +267,15 @@ def local_threshold(
     target, assurance : as for ``sample_size.local_cases_needed``; the assurance takes events as independent.
     """
     outcome, risk = checked_cases(outcome, risk)
-    total = int(np.count_nonzero(outcome))
-    if assurance is None or not total:
-        return threshold_for_sensitivity(outcome, risk, target)
-    return threshold_for_sensitivity(
-        outcome, risk, min(least_sure_count(total, target, assurance), total) / total
-    )
+    events = _class(outcome, risk, present=True)
+    return _kth_largest(events, events_to_flag(len(events), target, assurance))
+
+
+def events_to_flag(total: int, target: float, assurance: float | None) -> int:
+    """How many of ``total`` local events, at least 1, ``local_threshold`` flags."""
+    if assurance is None:
+        return _least_count(target, total)
+    return _least_count(min(least_sure_count(total, target, assurance), total) / total, total)
 
 
 @dataclass(frozen=True)
