@@ -30,6 +30,7 @@ from clineval.evaluation.populations import (
     check_chosen,
     populations,
     subgroup_tables,
+    ungrouped_column,
     without_repeats,
 )
 from clineval.evaluation.readers import beside_readers, reader_columns
@@ -60,7 +61,7 @@ from clineval.predictions import (
 )
 from clineval.predictions import attributes as attributes_of
 from clineval.settings import BesideReaders
-from clineval.tables.own_table import independence_warning, left_out, names_patients
+from clineval.tables.own_table import independence_warning
 
 ONE_MODEL = "model"
 """What a single model is called that was given no name."""
@@ -337,19 +338,6 @@ def evaluate(
     how = f"columns={{'group': {column!r}}}" if risk is None else "group= instead of attributes="
     warned = () if column is None else (independence_warning(column, how),)
     return replace(evaluation, table=table, warnings=(*warned, *evaluation.warnings))
-
-
-def ungrouped_column(table: pd.DataFrame) -> str | None:
-    """Where no column groups the cases, one of patients, or identifying people, whose values repeat."""
-    naming = {name for name in attributes_of(table) if names_patients(name)}
-    asked = sorted({*left_out(attributes_of(table)), *naming})
-    if "group" in table or not asked:
-        return None
-    split = table["split"].replace({OUT_OF_FOLD: TRAIN})  # the same cases
-    once = table[["case", *asked]].assign(split=split).drop_duplicates(["split", "case"])
-    values = {name: once[name].dropna() for name in asked}
-    repeated = {name: column.nunique() for name, column in values.items() if column.duplicated().any()}
-    return max(repeated, key=lambda name: (name in naming, repeated[name]), default=None)
 
 
 @on_one_thread

@@ -30,6 +30,7 @@ from clineval.statistics.counts import Bools, flagged
 from clineval.statistics.differences import auc_of_part_less_rest, gap_tests, rate_of_part_less_rest
 from clineval.statistics.intervals import Estimate, undefined
 from clineval.statistics.operating_point import operating_point
+from clineval.tables.own_table import left_out, names_patients
 
 TEST_CLEAN = "test_clean"
 
@@ -275,6 +276,19 @@ def _test_clean(aligned: list[Population], columns: _Columns) -> Population | No
     models = {name: cases for name, cases in models.items() if len(cases)}
     removed = len(next(iter(test.models.values()))) - len(next(iter(models.values()))) if models else None
     return Population(TEST_CLEAN, "", models, removed) if models else None
+
+
+def ungrouped_column(table: pd.DataFrame) -> str | None:
+    """Where no column groups the cases, one of patients, or identifying people, whose values repeat."""
+    naming = {name for name in attributes(table) if names_patients(name)}
+    asked = sorted({*left_out(attributes(table)), *naming})
+    if "group" in table or not asked:
+        return None
+    split = table["split"].replace({OUT_OF_FOLD: TRAIN})  # the same cases
+    once = table[["case", *asked]].assign(split=split).drop_duplicates(["split", "case"])
+    values = {name: once[name].dropna() for name in asked}
+    repeated = {name: column.nunique() for name, column in values.items() if column.duplicated().any()}
+    return max(repeated, key=lambda name: (name in naming, repeated[name]), default=None)
 
 
 def _shared(group: NDArray[np.int32] | None) -> NDArray[np.int32] | None:

@@ -21,8 +21,7 @@ from clineval.errors import Announce, InputError, Progress, option, reason_of, s
 from clineval.evaluation import Evaluation
 from clineval.evaluation.adoption import Adoption
 from clineval.evaluation.curves import Curves, curves
-from clineval.evaluation.evaluate import ungrouped_column
-from clineval.evaluation.populations import Cases, populations, without_repeats
+from clineval.evaluation.populations import Cases, populations, ungrouped_column, without_repeats
 from clineval.files import (
     ADOPTION,
     EVALUATION,
