@@ -398,6 +398,8 @@ def test_the_curve_is_the_table_at_each_threshold():
         assert [values(each) for each in found] == [values(each) for each in again]
     read = [found[2].read.value for found in curve]
     assert read[0] > read[1]
+    some = joint_reading_curve(outcome, risk, other, thresholds=[0.6], strategies=["AI first"], **given)
+    assert [[values(each) for each in found] for found in some] == [[values(curve[1][2])]]
 
 
 def test_within_a_category_spared_and_missed_are_per_100_of_it():

@@ -371,6 +371,7 @@ def _curve(cases: Cases, reading: Floats, cut: float, asked: BesideReaders, leve
         prevalence=asked.prevalence,
         group=cases.group,
         level=level,
+        strategies=set(CURVE.values()),
     )
     at = [{each.strategy: each for each in row} for row in rows]
     lines = {name: _line([getattr(each[way], name) for each in at]) for name, way in CURVE.items()}

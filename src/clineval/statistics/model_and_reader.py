@@ -1,6 +1,6 @@
 """A model and one reader on the same cases: which does better, where they agree, what they do together."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from functools import partial
 
@@ -400,6 +400,7 @@ def joint_readings(
     category: ArrayLike | None = None,
     group: ArrayLike | None = None,
     level: float = 0.95,
+    strategies: Collection[str] = tuple(STRATEGIES),
 ) -> tuple[JointReading, ...]:
     """Each way of combining a model with a reader, in the order of ``STRATEGIES``.
 
@@ -413,6 +414,7 @@ def joint_readings(
         benefit out.
     category : shape (n,), True where the model may decide alone; None leaves that strategy out.
     group : shape (n,); intervals then respect it.
+    strategies : the ways wanted, of ``STRATEGIES``.
 
     Notes
     -----
@@ -441,7 +443,11 @@ def joint_readings(
     ways = _ways(
         model, reader, None if category is None else true_or_false(category, "category", len(outcome))
     )
-    return tuple(_joined(name, threshold, cut, reader, way, setting) for name, way in ways.items())
+    return tuple(
+        _joined(name, threshold, cut, reader, way, setting)
+        for name, way in ways.items()
+        if name in strategies
+    )
 
 
 @takes_series
@@ -457,6 +463,7 @@ def joint_reading_curve(
     category: ArrayLike | None = None,
     group: ArrayLike | None = None,
     level: float = 0.95,
+    strategies: Collection[str] = tuple(STRATEGIES),
 ) -> tuple[tuple[JointReading, ...], ...]:
     """``joint_readings`` at each of the model's thresholds, to draw what a lower or higher one would do."""
     at = partial(
@@ -470,6 +477,7 @@ def joint_reading_curve(
         category=category,
         group=group,
         level=level,
+        strategies=strategies,
     )
     return tuple(at(threshold=threshold) for threshold in thresholds)
 
