@@ -74,25 +74,47 @@ def clineval(tmp_path_factory):
 
 
 IN_TURN = """
-import sys
+import contextlib, io, json, sys
 from clineval.cli.main import run_command
-for line in sys.argv[1:]:
-    print(run_command(line.split()), file=sys.stderr)
+told = {}
+for words in json.loads(sys.argv[1]):
+    out, err = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        code = run_command(words)
+    told[" ".join(words[:1] + words[-1:])] = [code, out.getvalue(), err.getvalue()]
+print(json.dumps(told))
 """
 
 
 @pytest.fixture(scope="module")
-def home(clineval, tmp_path_factory):
-    """A folder with an evaluation and two images."""
+def ended(clineval, finished_run, tmp_path_factory):
+    """Code, output and errors of each command by its first and last word, in one process of the wheel.
+
+    None loads a heavy package for the next: all are refused.
+    """
     folder = tmp_path_factory.mktemp("home")
     chance = np.random.default_rng(0)
     outcome = np.arange(60) % 3 == 0
     risk = np.clip(0.3 * outcome + 0.6 * chance.random(60), 0, 1)
     pd.DataFrame({"outcome": outcome.astype(int), "risk": risk}).to_csv(folder / "t.csv", index=False)
-    Image.fromarray(chance.integers(0, 255, (64, 64), np.uint8)).save(folder / "a.png")
-    done = clineval("evaluate", "t.csv", "--draws", 50, "--out", "out", folder=folder)
+    (folder / "pictures").mkdir()
+    for number in range(4):
+        picture = chance.integers(0, 255, (64, 64), np.uint8)
+        Image.fromarray(picture).save(folder / "pictures" / f"{number}.png")
+    cohort, run = write_cohort(folder / "cohort"), str(finished_run)
+    place = ["--name", "b", "--image-folder", str(cohort / "images")]
+    commands = [
+        ["evaluate", "t.csv", "--draws", "50", "--out", "out"],
+        *(["report", "out"], ["verify", "out"], ["compare", "out", "out"]),
+        ["predict", run, "pictures/0.png", "--format", "json"],
+        ["validate", run, str(cohort / "cohort.csv"), *place, *WORDS, "--out", "validated"],
+        ["audit", "pictures", "--out", "audited"],
+        ["serve", run, "--no-open"],
+        *(["run"], ["train"], ["study"], ["verify", "out", "--retrain"]),
+    ]
+    done = clineval(json.dumps(commands), folder=folder, code=IN_TURN)
     assert done.returncode == 0, done.stderr
-    return folder
+    return json.loads(done.stdout)
 
 
 pytestmark = pytest.mark.slow
@@ -104,46 +126,32 @@ def test_the_package_comes_from_the_wheel_and_knows_its_version(clineval, tmp_pa
     assert (done.stdout, done.stderr) == (f"clineval {stated}\n", "")
 
 
-def test_evaluate_and_what_follows_need_no_torch(clineval, home):
-    assert (home / "out" / "report.html").exists()
-    done = clineval("report out", "verify out", "compare out out", folder=home, code=IN_TURN)
-    assert done.stderr.splitlines() == ["0", "0", "0"]
+@pytest.mark.parametrize(
+    "command",
+    [
+        *("evaluate out", "report out", "verify out", "compare out", "predict json", "validate validated"),
+        "audit audited",
+    ],
+)
+def test_what_trains_nothing_needs_no_torch(ended, command):
+    code, out, err = ended[command]
+    assert code == 0, err
+    assert command != "predict json" or len(json.loads(out)["images"]) == 1
 
 
-def test_predict_needs_no_torch(clineval, home, finished_run):
-    done = clineval("predict", finished_run, "a.png", "--format", "json", folder=home)
-    assert done.returncode == 0, done.stderr
-    assert len(json.loads(done.stdout)["images"]) == 1
-
-
-def test_validate_needs_no_torch(clineval, home, finished_run, tmp_path):
-    cohort = write_cohort(tmp_path / "cohort")
-    words = ["--name", "b", "--image-folder", cohort / "images", *WORDS, "--out", tmp_path / "out"]
-    done = clineval("validate", finished_run, cohort / "cohort.csv", *words, folder=home)
-    assert done.returncode == 0, done.stderr
-
-
-def test_audit_needs_no_torch(clineval, home, tmp_path):
-    chance = np.random.default_rng(1)
-    for number in range(4):
-        Image.fromarray(chance.integers(0, 255, (64, 64), np.uint8)).save(tmp_path / f"{number}.png")
-    done = clineval("audit", tmp_path, "--out", "audited", folder=home)
-    assert done.returncode == 0, done.stderr
-
-
-def test_serve_says_which_extra_it_needs(clineval, home, finished_run):
-    done = clineval("serve", finished_run, folder=home)
-    assert done.returncode == 3
-    assert "pip install 'clineval[serve]'" in done.stderr
-    assert len(done.stderr.splitlines()) == 1
-
-
-def test_a_command_that_trains_says_which_extra_it_needs(clineval, home):
-    done = clineval("run", "train", "study", "verify out --retrain", folder=home, code=IN_TURN)
-    said = [line for line in done.stderr.splitlines() if line.isdigit() or "clineval[train]" in line]
-    assert said[1::2] == ["3"] * 4, done.stderr
-    assert all("pip install 'clineval[train]'" in line for line in said[::2])
-    assert "Traceback" not in done.stderr
+@pytest.mark.parametrize(
+    ("command", "extra"),
+    [
+        ("serve --no-open", "serve"),
+        *((command, "train") for command in ("run run", "train train", "study study", "verify --retrain")),
+    ],
+)
+def test_a_command_that_serves_or_trains_says_which_extra_it_needs(ended, command, extra):
+    code, _, err = ended[command]
+    assert code == 3
+    assert f"pip install 'clineval[{extra}]'" in err.splitlines()[-1]
+    assert "Traceback" not in err
+    assert command != "serve --no-open" or len(err.splitlines()) == 1
 
 
 def pins(name):
