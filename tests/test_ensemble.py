@@ -276,7 +276,9 @@ from clineval.settings import LogisticSettings, NetworkSettings, TrainingSetting
 
 network = NetworkSettings(epochs=int(sys.argv[2]), batch=32)
 settings = TrainingSettings(members=3, network=network, logistic=LogisticSettings((1e-3, 1e-2), folds=3))
-for model in train_models(phantom(3, cases=(60, 16, 16)), settings=settings, jobs=int(sys.argv[1])):
+tell = (lambda done, total: print(done, file=sys.stderr, flush=True)) if "tell" in sys.argv else None
+cohort = phantom(3, cases=(60, 16, 16))
+for model in train_models(cohort, settings=settings, jobs=int(sys.argv[1]), progress=tell):
     print(model.kind, model.risk.tobytes().hex(), model.out_of_fold.tobytes().hex())
 """
 
@@ -297,13 +299,12 @@ def test_processes_and_thread_variables_change_no_byte(models):
 @pytest.mark.slow
 def test_ctrl_c_ends_the_run_and_its_workers():
     run = subprocess.Popen(
-        [sys.executable, "-c", SCRIPT, "2", "2000"], stderr=subprocess.PIPE, start_new_session=True
+        [sys.executable, "-c", SCRIPT, "2", "2000", "tell"], stderr=subprocess.PIPE, start_new_session=True
     )
     try:
-        deadline = time.monotonic() + 60
-        while len(in_session(run.pid)) < 3 and time.monotonic() < deadline:
-            time.sleep(0.2)
-        time.sleep(3)
+        while run.stderr.readline() not in (b"1\n", b""):
+            pass  # until the first training is finished, and others are at work
+        assert len(in_session(run.pid)) >= 3
         os.kill(run.pid, signal.SIGINT)
         run.communicate(timeout=20)
         assert run.returncode != 0

@@ -258,10 +258,10 @@ except InputError as error:
 
 
 def bomb_of_runs(path: Path) -> None:
-    """40 million rows of one value in each of eight columns."""
+    """20 million rows of one value in each of eight columns."""
     part = pa.table({f"c{place}": pa.array(np.zeros(1_000_000)) for place in range(8)})
     with pa.parquet.ParquetWriter(path, part.schema, compression="zstd") as writer:
-        for _ in range(40):
+        for _ in range(20):
             writer.write_table(part, row_group_size=1_000_000)
 
 
@@ -285,7 +285,7 @@ def bomb_of_compression(path: Path) -> None:
 
 def bomb_of_prefixes(path: Path) -> None:
     """Texts of a million letters, each with the start of the one before it and one letter more."""
-    texts = pa.array(["x" * (1_000_000 + row) for row in range(700)])
+    texts = pa.array(["x" * (1_000_000 + row) for row in range(350)])
     with pa.parquet.ParquetWriter(
         path,
         pa.schema({"a": pa.string()}),
@@ -293,7 +293,7 @@ def bomb_of_prefixes(path: Path) -> None:
         use_dictionary=False,
         column_encoding="DELTA_BYTE_ARRAY",
     ) as writer:
-        for _ in range(6):
+        for _ in range(4):
             writer.write_table(pa.table({"a": texts}))
 
 

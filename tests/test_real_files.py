@@ -11,6 +11,7 @@ import subprocess
 import sys
 import unicodedata
 import zlib
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -525,6 +526,7 @@ def test_the_package_opens_no_image_without_a_list_of_formats():
 # Budgets ----------------------------------------------------------------------------------------------
 
 
+@cache
 def png(width: int, height: int, *, depth: int) -> bytes:
     """A PNG of one grey level, small however large it claims to be."""
     packed, line = zlib.compressobj(1), bytes(1 + width * depth // 8)
@@ -540,6 +542,7 @@ def png(width: int, height: int, *, depth: int) -> bytes:
     )
 
 
+@cache
 def deflated(megabytes: int) -> bytes:
     """A deflated DICOM file whose dataset inflates to so many megabytes."""
     meta = dicom(RAMP12)
