@@ -426,7 +426,9 @@ def test_a_table_without_the_condition_is_refused(finished_run, cohort, tmp_path
 
 
 @pytest.mark.slow
-def test_sites_that_differ_in_spelling_alone_are_counted_apart_and_said(finished_run, tmp_path, capsys):
+def test_sites_that_differ_in_spelling_alone_are_counted_apart_and_said(
+    finished_run, tmp_path, capsys, undrawn
+):
     folder = write_cohort(tmp_path / "cohort", patients=100)
     table = pd.read_csv(folder / "cohort.csv")
     table["scanner"] = [("GE Logiq", "ge logiq ")[place // 2 % 2] for place in range(len(table))]
