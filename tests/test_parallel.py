@@ -10,6 +10,7 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -167,8 +168,16 @@ class Odd(Exception):
         super().__init__(one)
 
 
-def raising_odd():
-    raise Odd(1, 2)
+class Held(Exception):
+    """An error that cannot be sent."""
+
+    def __init__(self, text):
+        super().__init__(text)
+        self.lock = threading.Lock()
+
+
+def raising(kind, *words):
+    raise kind(*words)
 
 
 def ending():
@@ -178,14 +187,58 @@ def ending():
 @pytest.mark.slow
 def test_what_cannot_be_sent_or_read_is_an_error_and_the_worker_goes_on():
     numbers = []
-    for call in (os.getpid, threading.Lock, partial(id, threading.Lock()), raising_odd, os.getpid):
-        if call is os.getpid:
+    for call, expected in (
+        (os.getpid, None),
+        (threading.Lock, "cannot pickle"),
+        (partial(id, threading.Lock()), "cannot pickle"),
+        (partial(raising, Odd, "not found", 2), "Odd: not found"),
+        (partial(raising, Held, "not held"), "Held: not held"),
+        (os.getpid, None),
+    ):
+        if expected is None:
             with parallel._in_processes([call], 1) as arriving:
                 numbers += arriving
         else:
-            with pytest.raises(TypeError), parallel._in_processes([call], 1) as arriving:
+            with (
+                pytest.raises((TypeError, RuntimeError), match=expected),
+                parallel._in_processes([call], 1) as arriving,
+            ):
                 list(arriving)
     assert numbers[0] == numbers[1] != os.getpid()
+
+
+LEFT_OPEN = """
+import time
+from functools import partial
+from clineval.models import parallel
+block = parallel._in_processes([partial(time.sleep, seconds) for seconds in (0, 60, 60, 60)], 2)
+arriving = block.__enter__()
+next(arriving)
+raise SystemExit(3)
+"""
+
+
+@pytest.mark.slow
+def test_a_program_that_ends_in_the_midst_of_calls_does_not_wait_for_them():
+    command = [sys.executable, "-X", "dev", "-W", "error", "-c", LEFT_OPEN]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=50)
+    assert (ended.returncode, ended.stderr) == (3, "")
+
+
+MOVED = """
+import os, sys
+sys.path[:] = [os.path.relpath({source!r}), *(folder for folder in sys.path if folder != {source!r})]
+from clineval.models import parallel
+os.chdir("/")
+with parallel._in_processes([os.getpid], 1) as arriving:
+    assert [*arriving] != [os.getpid()]
+"""
+
+
+@pytest.mark.slow
+def test_a_worker_finds_the_package_where_the_program_found_it_by_a_relative_path_and_moved():
+    source = str(Path(parallel.__file__).parents[2])
+    subprocess.run([sys.executable, "-c", MOVED.format(source=source)], check=True, timeout=50)
 
 
 @pytest.mark.slow

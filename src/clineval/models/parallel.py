@@ -14,15 +14,17 @@ import threading
 import time
 import traceback
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from concurrent.futures import CancelledError, ThreadPoolExecutor, as_completed
+from concurrent.futures import CancelledError, ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from functools import partial
 from importlib.metadata import version
+from io import BytesIO
 from itertools import chain
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection
 from multiprocessing.reduction import ForkingPickler
 from pathlib import Path
+from queue import SimpleQueue
 from threading import Thread
 from typing import Any, TypeVar
 
@@ -510,12 +512,16 @@ def load_training() -> None:
 
 @contextlib.contextmanager
 def _in_processes(calls: Sequence[Callable[[], T]], workers: int) -> Iterator[Iterator[T]]:
-    """What calls give, made in so many processes, as they finish; what is left at the end is killed."""
+    """What calls give, made in so many processes, as they finish; what is left at the end is killed.
+
+    The end is that of the block, or of the program where that leaves the block open.
+    """
     asked, lock, over = is_on_command_line(), threading.Lock(), threading.Event()
+    waiting, answers = iter(calls), SimpleQueue[T | Exception]()
     busy: set[_Worker] = set()
 
-    def answer(call: Callable[[], T]) -> T:
-        message = ForkingPickler.dumps((asked, call))
+    def answer(call: Callable[[], T]) -> T | Exception:
+        message = _message((asked, call))
         with lock:
             if over.is_set():
                 raise CancelledError
@@ -524,23 +530,45 @@ def _in_processes(calls: Sequence[Callable[[], T]], workers: int) -> Iterator[It
         with lock:
             busy.remove(worker)
             _idle.append(worker)
-        result = ForkingPickler.loads(received)
-        if isinstance(result, Exception):
-            raise result
+        result: T | Exception = ForkingPickler.loads(received)
         return result
 
-    threads = ThreadPoolExecutor(workers)
-    answers = as_completed([threads.submit(answer, call) for call in calls])
-    try:
-        yield (each.result() for each in answers)
-    finally:
+    def answer_some() -> None:
+        for call in waiting:  # which all threads share
+            try:
+                answers.put(answer(call))
+            except CancelledError:
+                return
+            except Exception as error:
+                answers.put(error)
+
+    def end() -> None:
         with lock:
             over.set()
             for worker in busy:
                 _end(worker)
-        threads.shutdown(cancel_futures=True)
+        for thread in threads:
+            if thread.ident is not None:  # it was started
+                thread.join()
         if busy:  # an error or an interruption: nothing will be asked of the others soon
             _end_idle()
+
+    # a program that ends would wait for threads that are no daemons, until the last call is done
+    threads = [Thread(target=answer_some, daemon=True) for _ in range(workers)]
+    atexit.register(end)
+    try:
+        for thread in threads:
+            thread.start()
+        yield (_unless_error(answers.get()) for _ in calls)
+    finally:
+        end()
+        atexit.unregister(end)
+
+
+def _unless_error(result: T | Exception) -> T:
+    if isinstance(result, Exception):
+        raise result
+    return result
 
 
 @dataclass(frozen=True, eq=False)
@@ -564,7 +592,7 @@ def _started() -> _Worker:
     before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT, signal.SIGHUP])  # which it inherits
     try:
         process = subprocess.Popen(
-            [sys.executable, "-c", START, *map(str, facts), *sys.path],
+            [sys.executable, "-c", START, *map(str, [*facts, *sys.path, Path(__file__).parents[2]])],
             stdin=subprocess.DEVNULL,
             env={**os.environ, **dict.fromkeys(ONE_THREAD, "1")},
             pass_fds=[theirs.fileno()],
@@ -583,13 +611,20 @@ def _idle_worker() -> _Worker | None:
         except IndexError:
             return None
         with contextlib.suppress(EOFError, OSError):
-            worker.pipe.send_bytes(ForkingPickler.dumps((False, os.getpid)))
+            worker.pipe.send_bytes(_message((False, os.getpid)))
             if worker.pipe.poll(ANSWER_SECONDS) and worker.pipe.recv_bytes():
                 return worker
         _end(worker)
 
 
-def _answer_to(message: Any, worker: _Worker) -> bytes:
+def _message(thing: object) -> bytes:
+    """What a pipe carries; ``ForkingPickler.dumps`` gives a view, which must end before its buffer does."""
+    buffer = BytesIO()
+    ForkingPickler(buffer).dump(thing)
+    return buffer.getvalue()
+
+
+def _answer_to(message: bytes, worker: _Worker) -> bytes:
     """The worker's answer to a call; both as they are sent."""
     try:
         worker.pipe.send_bytes(message)
@@ -617,8 +652,9 @@ def _end(worker: _Worker) -> None:
 
 @atexit.register
 def _end_idle() -> None:
-    while _idle:
-        _end(_idle.pop())
+    with contextlib.suppress(IndexError):
+        while True:
+            _end(_idle.pop())
 
 
 def work(number: int, parent: int, idle: float) -> None:
@@ -630,15 +666,27 @@ def work(number: int, parent: int, idle: float) -> None:
             pipe.send_bytes(_answer(pipe.recv_bytes()))
 
 
-def _answer(message: bytes) -> Any:
+def _answer(message: bytes) -> bytes:
     """The result of the call in a message, or the error that it raises, as a message."""
     try:
         asked, call = ForkingPickler.loads(message)
         with on_command_line(asked):
-            return ForkingPickler.dumps(call())
+            return _message(call())
     except Exception as error:
         error.add_note(traceback.format_exc())
-        return ForkingPickler.dumps(error)
+        return _as_message(error)
+
+
+def _as_message(error: Exception) -> bytes:
+    """An error as it is sent; one that cannot be sent and read is named by another."""
+    try:
+        message = _message(error)
+        ForkingPickler.loads(message)
+    except Exception:
+        named = RuntimeError(f"{type(error).__name__}: {error}")
+        named.add_note(traceback.format_exc())
+        message = _message(named)
+    return message
 
 
 def end_with(parent: int) -> None:
