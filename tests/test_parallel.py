@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -16,7 +17,7 @@ import numpy as np
 import pytest
 
 from clineval.data.phantom import phantom
-from clineval.errors import on_command_line, option
+from clineval.errors import InputError, on_command_line, option
 from clineval.models import parallel
 from clineval.models.parallel import Fitted, Job, Material, perform, train_in_processes
 from clineval.models.stored import Stored, write_arrays
@@ -205,6 +206,20 @@ def test_what_cannot_be_sent_or_read_is_an_error_and_the_worker_goes_on():
             ):
                 list(arriving)
     assert numbers[0] == numbers[1] != os.getpid()
+
+
+def test_where_no_further_file_may_be_opened_fewer_jobs_are_advised(monkeypatch):
+    monkeypatch.setattr(parallel, "_idle", [])
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (3, before[1]))
+    try:
+        with (
+            pytest.raises(InputError, match=r"\(too many open files\); use fewer jobs"),
+            parallel._in_processes([os.getpid], 1) as arriving,
+        ):
+            list(arriving)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
 
 
 LEFT_OPEN = """

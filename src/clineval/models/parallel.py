@@ -3,6 +3,7 @@
 import asyncio
 import atexit
 import contextlib
+import errno
 import hashlib
 import json
 import os
@@ -475,6 +476,7 @@ def train_in_processes(tasks: Mapping[str, Task], workers: int) -> Iterator[Keye
 
     Raises
     ------
+    InputError : the system allows no further process.
     MemoryError : a process was ended from outside, as the system does where memory runs out.
     RuntimeError : a process ended itself, by an error of a library.
     """
@@ -525,7 +527,8 @@ def _in_processes(calls: Sequence[Callable[[], T]], workers: int) -> Iterator[It
         with lock:
             if over.is_set():
                 raise CancelledError
-            busy.add(worker := _idle_worker() or _started())
+            with _limit_named():
+                busy.add(worker := _idle_worker() or _started())
         received = _answer_to(message, worker)
         with lock:
             busy.remove(worker)
@@ -601,6 +604,20 @@ def _started() -> _Worker:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
         theirs.close()
     return _Worker(process, ours)
+
+
+@contextlib.contextmanager
+def _limit_named() -> Iterator[None]:
+    """Say what to do where the system allows no further process, or no further file."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in (errno.EAGAIN, errno.EMFILE, errno.ENFILE):
+            raise
+        raise InputError(
+            f"No further process can be started ({os.strerror(error.errno).lower()}); use fewer "
+            f"{option('--jobs')}, or raise the limits that ulimit -n and ulimit -u show."
+        ) from error
 
 
 def _idle_worker() -> _Worker | None:
