@@ -161,7 +161,7 @@ def _parquets() -> list[bytes]:
 
 
 def _own_table(path: Path) -> object:
-    from clineval.data.own_table import Columns, read_own_table
+    from clineval.tables.own_table import Columns, read_own_table
 
     return read_own_table(path, Columns("case", "outcome", "1", "group", "split"))
 

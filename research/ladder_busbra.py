@@ -18,7 +18,6 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from clineval.data.own_table import Columns
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -27,6 +26,7 @@ from clineval.models.network import Networks
 from clineval.models.stored import Floats
 from clineval.pipeline.stored_run import StoredRun, final_risks, read_run, score_images
 from clineval.statistics.roc import auc_logit
+from clineval.tables.own_table import Columns
 
 RECORD = Path(__file__).with_name("ladder_busbra.csv")
 COLUMNS = Columns("ID", "Pathology", "malignant", "Case")
