@@ -86,7 +86,7 @@ def test_a_threshold_is_taken_from_the_record_or_the_command_and_that_of_the_com
 
 def test_tables_and_json_leave_out_what_is_not_known(cohort, tmp_path):
     found = clineval.predict(write(tmp_path), [cohort / "images" / "im000.png"])
-    assert found.to_csv().splitlines()[0] == "image,risk_blob,coloured,warnings"
+    assert found.to_csv().splitlines()[0] == "image,risk_blob,coloured,warnings,warning"
     (image,) = json.loads(found.to_json())["images"]
     assert set(image) == {"image", "risk", "flagged", "coloured", "warnings"}
 
