@@ -465,7 +465,7 @@ def checked_workers(workers: int | None) -> int:
     InputError : fewer than one was asked for.
     """
     if workers is None:
-        return joblib.cpu_count()
+        return joblib.cpu_count()  # which knows what a container may use
     if workers < 1:
         raise InputError(f"{option('--jobs')} needs a number of at least 1; got {workers}.")
     return workers
